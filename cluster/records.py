@@ -1,0 +1,197 @@
+"""The records that travel, and the one Arrow schema of a stored result."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Kind = Literal["image", "video", "audio"]
+Modality = Literal["image", "sound", "text"]
+Space = Literal["looks", "words", "faces"]  # a vector space is one Chroma collection
+Box = tuple[float, float, float, float]  # left, top, right, bottom as fractions of the frame
+Span = tuple[float, float]  # start, end in seconds
+
+SOUND_RATE_HZ = 16_000
+
+
+@dataclass(frozen=True, slots=True)
+class MediaItem:
+    """One file of a bucket, as listing found it. A kind of None is sniffed from its bytes."""
+
+    uri: str
+    size: int  # bytes
+    etag: str  # changes when the content does
+    kind: Kind | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a detector looks at: exactly one of pixels, sound and text is set."""
+
+    pixels: npt.NDArray[np.uint8] | None = None  # (height, width, 3) RGB
+    sound: npt.NDArray[np.float32] | None = None  # (n,) mono at SOUND_RATE_HZ, -1 to 1
+    text: str | None = None
+    time_s: float | None = None  # where it begins in its file; None for a still image
+
+    @property
+    def modality(self) -> Modality:
+        return "image" if self.pixels is not None else "sound" if self.sound is not None else "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """An embedding, by the space in which it may be compared."""
+
+    space: Space
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One thing that a detector found in a sample."""
+
+    label: str
+    score: float  # 0 to 1
+    box: Box | None = None
+    time_s: float | None = None  # the frame it was seen in
+    span: Span | None = None  # from when to when it was heard
+    text: str | None = None  # what was read or said
+    vectors: tuple[Vector, ...] = ()
+
+    def at(self, time_s: float | None) -> "Detection":
+        """The same, moved from its sample's own time to that of the file."""
+        if time_s is None:
+            return self
+        if self.span is None:
+            return replace(self, time_s=time_s)
+        return replace(self, span=(self.span[0] + time_s, self.span[1] + time_s))
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A detection and who made it. Carried: the frame looked like the one before and was not analysed again."""
+
+    detector: str
+    model: str
+    detection: Detection
+    carried: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong with one file, at which step, in a plain sentence."""
+
+    step: str  # fetch, decode, or the detector's name
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Analyzer:
+    """A detector that has answered for a file, and by which model: it need not be asked again."""
+
+    detector: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """All that is known of one file after its analysis: one row, whatever happened."""
+
+    item: MediaItem
+    sha256: str | None = None
+    width: int | None = None
+    height: int | None = None
+    duration_s: float | None = None
+    frames: int = 0  # sampled from it
+    frames_carried: int = 0  # of these, not analysed again
+    findings: tuple[Finding, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    analyzers: tuple[Analyzer, ...] = ()
+    thumbnail: bytes | None = None  # JPEG, at most 320 px; the whole of it, unblurred
+
+
+def asset_id(uri: str) -> str:
+    """The name of a file in URLs: 32 hex digits, the same for the same URI for ever."""
+    return hashlib.sha256(uri.encode()).hexdigest()[:32]
+
+
+_DETECTION = pa.struct(
+    [
+        ("detector", pa.string()),
+        ("model", pa.string()),
+        ("label", pa.string()),
+        ("score", pa.float32()),
+        ("box", pa.list_(pa.float32())),
+        ("time_s", pa.float64()),
+        ("span", pa.list_(pa.float64())),
+        ("text", pa.string()),
+        ("carried", pa.bool_()),
+        ("vectors", pa.list_(pa.struct([("space", pa.string()), ("values", pa.list_(pa.float32()))]))),
+    ]
+)
+
+SCHEMA = pa.schema(
+    [
+        ("unit_id", pa.int64()),  # unique in a job; Ray's checkpoint goes by it
+        ("job", pa.string()),
+        ("uri", pa.string()),
+        ("size", pa.int64()),
+        ("etag", pa.string()),
+        ("sha256", pa.string()),
+        ("kind", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("duration_s", pa.float64()),
+        ("frames", pa.int32()),
+        ("frames_carried", pa.int32()),
+        ("detections", pa.list_(_DETECTION)),
+        ("errors", pa.list_(pa.struct([("step", pa.string()), ("reason", pa.string())]))),
+        ("analyzers", pa.list_(pa.struct([("detector", pa.string()), ("model", pa.string())]))),
+        ("thumbnail", pa.binary()),
+        ("analyzed_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+
+
+def to_row(result: Result, unit_id: int, job: str) -> dict[str, Any]:
+    """The row of SCHEMA that says what the result says."""
+    return {
+        "unit_id": unit_id,
+        "job": job,
+        "uri": result.item.uri,
+        "size": result.item.size,
+        "etag": result.item.etag,
+        "sha256": result.sha256,
+        "kind": result.item.kind,
+        "width": result.width,
+        "height": result.height,
+        "duration_s": result.duration_s,
+        "frames": result.frames,
+        "frames_carried": result.frames_carried,
+        "detections": [detection_row(finding) for finding in result.findings],
+        "errors": [{"step": f.step, "reason": f.reason} for f in result.failures],
+        "analyzers": [{"detector": a.detector, "model": a.model} for a in result.analyzers],
+        "thumbnail": result.thumbnail,
+        "analyzed_at": datetime.now(UTC),
+    }
+
+
+def detection_row(finding: Finding) -> dict[str, Any]:
+    """The struct that SCHEMA nests under `detections`."""
+    found = finding.detection
+    return {
+        "detector": finding.detector,
+        "model": finding.model,
+        "label": found.label,
+        "score": found.score,
+        "box": None if found.box is None else list(found.box),
+        "time_s": found.time_s,
+        "span": None if found.span is None else list(found.span),
+        "text": found.text,
+        "carried": finding.carried,
+        "vectors": [{"space": v.space, "values": list(v.values)} for v in found.vectors],
+    }

@@ -1,0 +1,123 @@
+"""The one tree of settings: defaults < settings.yaml < RAYSIFT_... in the environment. Unknown keys are refused."""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+
+from cluster.errors import SettingsError
+
+PREFIX = "RAYSIFT_"
+FILE = "settings.yaml"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Listener(_Part):
+    """Where a server listens. Beyond 127.0.0.1 everybody who reaches the port may read every result."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(ge=1, le=65535)
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+
+class RayCluster(_Part):
+    """The local Ray that `raysift up` starts."""
+
+    gcs_port: int = Field(6380, description="its address is this port on 127.0.0.1")
+    dashboard_port: int = Field(8265, description="dashboard and Jobs API; needs the token of state_dir/ray_token")
+    cpus: int | None = Field(None, description="logical CPUs; None: as many as the machine has")
+    object_store_mb: int = Field(500, description="shared memory for frames on their way to the detectors")
+
+
+class Decoding(_Part):
+    """What is taken out of a file, and how much of one is too much."""
+
+    frames_per_s: float = Field(1.0, gt=0, description="frames sampled from a video, besides the first of every shot")
+    max_side_px: int = Field(1600, ge=64, description="larger frames are scaled down to this before any detector")
+    max_pixels: int = Field(200_000_000, description="a picture that declares more is refused before it is decoded")
+    max_bytes: int = Field(20_000_000_000, description="a larger file is refused before it is fetched")
+    max_duration_s: float = Field(36_000, description="a longer recording is refused")
+    same_below: float = Field(6.0, description="a frame none of whose cells differs by more grey levels is the same")
+    chunk_frames: int = Field(16, ge=1, description="frames in flight to the detectors at a time, for each worker")
+
+
+class Scanning(_Part):
+    """How a job is cut and when it has failed."""
+
+    workers: int = Field(2, ge=1, description="files analysed at a time, each by its own Ray actor")
+    units_per_block: int = Field(4, ge=1, description="files committed together; a kill loses at most this, per worker")
+    max_failed_share: float = Field(1.0, ge=0, le=1, description="a job with a larger share of failed files exits 1")
+    attempts: int = Field(4, ge=1, description="tries to fetch a file or to reach a detector before its row says so")
+
+
+class Settings(BaseSettings):
+    """Everything that an operator may set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", yaml_file=FILE, extra="forbid", frozen=True
+    )
+
+    profile: Literal["embedded"] = "embedded"
+    state_dir: Path = Field(Path(".raysift"), description="tokens, logs, the catalogue, Chroma's folder")
+    results_uri: str = Field("", description="where scans store when --out is not given; empty: state_dir/results")
+    s3_endpoint_url: str | None = Field(None, description="an S3 that is not Amazon's; default: AWS_ENDPOINT_URL")
+    ray: RayCluster = RayCluster()
+    door: Listener = Listener(port=8000)
+    chroma: Listener = Listener(port=8001)
+    app: Listener = Listener(port=8501)
+    decoding: Decoding = Decoding()
+    scanning: Scanning = Scanning()
+    detectors: dict[str, dict[str, Any]] = Field({}, description="by name; each detector checks its own keys")
+
+    @property
+    def results(self) -> str:
+        """Where results go when nobody said where."""
+        return self.results_uri or (self.state_dir.absolute() / "results").as_uri()
+
+    @property
+    def s3_endpoint(self) -> str | None:
+        """The S3 server to talk to, None for Amazon's own."""
+        return self.s3_endpoint_url or os.environ.get("AWS_ENDPOINT_URL")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls)
+
+
+def load() -> Settings:
+    """The settings of this process. SettingsError names the first key that is wrong and says what to do."""
+    for variable in os.environ:
+        key = variable.removeprefix(PREFIX).split("__")[0].lower()
+        if variable.startswith(PREFIX) and key not in Settings.model_fields:
+            raise SettingsError(
+                f"environment variable {variable}: there is no setting {key!r}; there are "
+                f"{', '.join(Settings.model_fields)}. Correct or unset it."
+            )
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError(explain(error, f"{FILE} or the environment")) from None
+
+
+def explain(error: ValidationError, where: str) -> str:
+    """The first complaint of a validation as one sentence with the key in it."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"{where}: there is no setting {key!r}. Correct its spelling or remove it."
+    return f"{where}: {key!r} is wrong: {first['msg'].lower()}. Correct it."

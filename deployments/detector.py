@@ -1,0 +1,67 @@
+"""What a detector is, and which there are: one file in deployments/detectors/ each."""
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cluster.records import Detection, Modality, Sample
+from deployments import detectors
+
+Infer = Callable[[list[Sample]], Any]
+
+
+class DetectorConfig(BaseModel):
+    """The settings that every detector has; each adds its own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    enabled: bool = True
+    backend: str = "embedded"
+    model: str  # which weights, as backends.weights() takes them; stored with every detection
+    floor: float = Field(0.0, ge=0, le=1)  # weaker findings are not kept; a threshold above it is applied when asked
+    replicas: int = Field(1, ge=1)
+    cpus: float = Field(0.1, gt=0)  # logical: a share of Ray's scheduling, not of a core
+    gpus: float = Field(0.0, ge=0)
+
+
+class Detector(ABC):
+    """Answers for samples. Making it loads its model, so it is made where it works; only name and config travel."""
+
+    Config: ClassVar[type[DetectorConfig]]
+    modalities: ClassVar[frozenset[Modality]]
+    backends: ClassVar[Mapping[str, Callable[[Any], Infer]]]  # name -> what makes an Infer out of the config
+
+    def __init__(self, config: Any, infer: Infer | None = None) -> None:
+        self.config = config
+        self.infer = infer or self.backends[config.backend](config)
+
+    @abstractmethod
+    def detect(self, samples: list[Sample]) -> list[list[Detection]]:
+        """Answer once per sample, in order; an empty list says that nothing was found."""
+
+    @classmethod
+    @abstractmethod
+    def example(cls) -> Sample:
+        """A sample of its own making on which it finds something: for warm-up, readiness and the contract test."""
+
+
+def names() -> list[str]:
+    """Every detector there is, in order of the alphabet; none is imported."""
+    return sorted(module.name for module in pkgutil.iter_modules(detectors.__path__))
+
+
+def detector_class(name: str) -> type[Detector]:
+    """The detector of that name. LookupError lists those there are."""
+    if name not in names():
+        raise LookupError(f"no detector {name!r}; there are {', '.join(names())}")
+    module = importlib.import_module(f"{detectors.__name__}.{name}")
+    (found,) = (
+        thing
+        for thing in vars(module).values()
+        if isinstance(thing, type) and issubclass(thing, Detector) and thing.__module__ == module.__name__
+    )
+    return found
