@@ -21,11 +21,29 @@ class Listener(_Part):
     """Where a server listens. Beyond 127.0.0.1 everybody who reaches the port may read every result."""
 
     host: str = "127.0.0.1"
-    port: int = Field(ge=1, le=65535)
+    port: int
 
     @property
     def url(self) -> str:
         return f"http://{self.host}:{self.port}"
+
+
+class DoorListener(Listener):
+    """The HTTP API."""
+
+    port: int = 8000
+
+
+class ChromaListener(Listener):
+    """The vector store's server."""
+
+    port: int = 8001
+
+
+class AppListener(Listener):
+    """The web app."""
+
+    port: int = 8501
 
 
 class RayCluster(_Part):
@@ -33,8 +51,12 @@ class RayCluster(_Part):
 
     gcs_port: int = Field(6380, description="its address is this port on 127.0.0.1")
     dashboard_port: int = Field(8265, description="dashboard and Jobs API; needs the token of state_dir/ray_token")
-    cpus: int | None = Field(None, description="logical CPUs; None: as many as the machine has")
+    cpus: int | None = Field(None, description="logical CPUs; None: as many as the machine has, at least 4")
     object_store_mb: int = Field(500, description="shared memory for frames on their way to the detectors")
+
+    @property
+    def dashboard_url(self) -> str:
+        return f"http://127.0.0.1:{self.dashboard_port}"
 
 
 class Decoding(_Part):
@@ -45,6 +67,7 @@ class Decoding(_Part):
     max_pixels: int = Field(200_000_000, description="a picture that declares more is refused before it is decoded")
     max_bytes: int = Field(20_000_000_000, description="a larger file is refused before it is fetched")
     max_duration_s: float = Field(36_000, description="a longer recording is refused")
+    # measured at 720p: compression alone makes 5 at most of a still scene, another line of 14 px text 10 at least
     same_below: float = Field(6.0, description="a frame none of whose cells differs by more grey levels is the same")
     chunk_frames: int = Field(16, ge=1, description="frames in flight to the detectors at a time, for each worker")
 
@@ -70,9 +93,9 @@ class Settings(BaseSettings):
     results_uri: str = Field("", description="where scans store when --out is not given; empty: state_dir/results")
     s3_endpoint_url: str | None = Field(None, description="an S3 that is not Amazon's; default: AWS_ENDPOINT_URL")
     ray: RayCluster = RayCluster()
-    door: Listener = Listener(port=8000)
-    chroma: Listener = Listener(port=8001)
-    app: Listener = Listener(port=8501)
+    door: DoorListener = DoorListener()
+    chroma: ChromaListener = ChromaListener()
+    app: AppListener = AppListener()
     decoding: Decoding = Decoding()
     scanning: Scanning = Scanning()
     detectors: dict[str, dict[str, Any]] = Field({}, description="by name; each detector checks its own keys")

@@ -1,0 +1,63 @@
+# make demo: everything on this machine, on a few sample files. make test: every check that there is.
+PYTHON ?= python3.11
+VENV := .venv
+UV := $(VENV)/uv/bin/uv
+export UV_COMPILE_BYTECODE := 1
+export UV_PYTHON_DOWNLOADS := never
+# uv would take no notice of them otherwise; compiled modules halve Ray's start
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test check test-ray fix install install-dev browser lock clean
+
+demo: install
+	$(VENV)/bin/raysift demo $(ARGS)
+
+test: install-dev browser check test-ray
+
+# formatting, lints, types, who imports whom, and the tests that need no cluster
+check: install-dev
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/pytest
+
+# a real cluster, real models, a real S3 server, Chroma and browser
+test-ray: install-dev browser
+	$(VENV)/bin/pytest -m ray --durations=8
+
+fix: install-dev
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+install: $(VENV)/installed
+install-dev: $(VENV)/installed-dev
+
+$(VENV)/installed: requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Raysift needs Python 3.11 as $(PYTHON): install it, or say make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -x $(UV) || $(PYTHON) -m venv $(VENV)/uv || { echo "Raysift needs Python's venv module (Debian: apt-get install python3-venv)" >&2; exit 1; }
+	@test -x $(UV) || $(VENV)/uv/bin/pip install -q uv==0.13.9
+	@test -x $(VENV)/bin/python || $(UV) venv -q --allow-existing --python $(PYTHON) $(VENV)
+	@echo "installing what requirements.lock names (8.6 GB the first time)"
+	@VIRTUAL_ENV=$(VENV) $(UV) pip install -q --require-hashes -r requirements.lock
+	@VIRTUAL_ENV=$(VENV) $(UV) pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed requirements-dev.lock
+	@VIRTUAL_ENV=$(VENV) $(UV) pip install -q --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# the browser that tests look at the app with, from the distribution
+browser:
+	@command -v chromium >/dev/null || { \
+	  root=; test "$$(id -u)" = 0 || root=sudo; \
+	  $$root apt-get update -qq && $$root apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; \
+	} >/dev/null || { echo "the tests need chromium: apt-get install chromium fonts-dejavu-core" >&2; exit 1; }
+
+# after a change of pyproject.toml's dependencies
+lock: install
+	$(UV) pip compile -q --python 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock
+	$(UV) pip compile -q --python 3.11 --generate-hashes --no-header --no-annotate --group dev -c requirements.lock -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) .raysift build *.egg-info

@@ -1,0 +1,137 @@
+"""What the Door answers, as the app reads it."""
+
+from typing import NotRequired, TypedDict
+
+
+class Detection(TypedDict):
+    """One thing that a detector found. Boxes are fractions of the frame, times seconds."""
+
+    detector: str
+    model: str
+    label: str
+    score: float
+    box: list[float] | None  # left, top, right, bottom
+    time_s: float | None
+    span: list[float] | None
+    text: str | None
+
+
+class Label(TypedDict):
+    """The best detection of a label in a file, and how many there are."""
+
+    detector: str
+    label: str
+    score: float
+    count: int
+
+
+class Outline(TypedDict):
+    """A box to draw on a tile."""
+
+    detector: str
+    label: str
+    score: float
+    box: list[float]
+
+
+class Failure(TypedDict):
+    """What went wrong with a file, at which step."""
+
+    step: str
+    reason: str
+
+
+class Asset(TypedDict):
+    """A file as lists show it."""
+
+    id: str
+    uri: str
+    name: str
+    kind: str | None
+    width: int | None
+    height: int | None
+    duration_s: float | None
+    analyzed_at: str | None
+    has_thumbnail: bool
+    score: float | None
+    labels: list[Label]
+    boxes: list[Outline]
+    errors: list[Failure]
+
+
+class File(TypedDict):
+    """All that is known of a file; an upload has no id, name or time of analysis."""
+
+    id: NotRequired[str]
+    uri: str
+    name: NotRequired[str]
+    kind: str | None
+    sha256: str | None
+    size: NotRequired[int | None]
+    width: int | None
+    height: int | None
+    duration_s: float | None
+    analyzed_at: NotRequired[str | None]
+    has_thumbnail: NotRequired[bool]
+    detections: list[Detection]
+    errors: list[Failure]
+
+
+class Page(TypedDict):
+    """One page of the list of files."""
+
+    total: int
+    page: int
+    size: int
+    items: list[Asset]
+
+
+class Facet(TypedDict):
+    """How many files have a label of a detector."""
+
+    detector: str
+    label: str
+    count: int
+
+
+class Facets(TypedDict):
+    """The counts beside the filters."""
+
+    total: int
+    kinds: dict[str, int]
+    detectors: list[Facet]
+    failed: int
+
+
+class Hit(TypedDict):
+    """A file that a search found, how, and the line and time that matched."""
+
+    asset: Asset
+    score: float
+    matched: str
+    text: str | None
+    time_s: float | None
+
+
+class DetectorInfo(TypedDict):
+    """A detector that the Door serves."""
+
+    name: str
+    model: str
+    modalities: list[str]
+
+
+class Job(TypedDict):
+    """A scan and how far it is."""
+
+    job: str
+    state: str
+    uris: list[str]
+    out: str | None
+    units: int | None
+    done: int
+    failed: int
+    skipped: int
+    seconds: float | None
+    message: str | None
+    submitted_at: str | None

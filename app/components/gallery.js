@@ -1,0 +1,113 @@
+// Tiles of files. Whatever comes from a file goes in as textContent, never as HTML.
+function frame(item, place) {
+  const frame = make("span", "frame")
+  if (item.picture) {
+    // the picture keeps its shape, and boxes are drawn over exactly the picture
+    const fit = make("span", "fit")
+    const wide = item.ratio ? item.ratio / (4 / 3) : 1
+    fit.style.width = `${Math.min(1, wide) * 100}%`
+    fit.style.height = `${Math.min(1, 1 / wide) * 100}%`
+    const image = make("img")
+    image.alt = item.name
+    image.decoding = "async"
+    image.loading = place < 20 ? "eager" : "lazy"
+    image.src = item.picture
+    fit.append(image)
+    if (item.ratio) for (const box of item.boxes) {
+      const drawn = make("span", "box")
+      Object.assign(drawn.style, { left: `${box.left}%`, top: `${box.top}%`, width: `${box.width}%`,
+        height: `${box.height}%`, borderColor: box.color })
+      fit.append(drawn)
+    }
+    frame.append(fit)
+  } else {
+    const sign = make("span", "icon")
+    sign.append(icon(item.kind))
+    frame.append(sign)
+  }
+  if (item.cross) frame.append(make("span", "cross", item.cross))
+  else if (item.length) frame.append(make("span", "length", item.length))
+  return frame
+}
+
+function chip(found) {
+  const chip = make("span", "chip")
+  const dot = make("i")
+  dot.style.background = found.color
+  chip.append(dot, document.createTextNode(found.text), make("b", "", found.score))
+  return chip
+}
+
+function tile(item, place) {
+  const tile = make("li", "tile")
+  tile.dataset.id = item.id
+  const open = make("a", "open")
+  open.href = item.href
+  open.title = item.name
+  const words = make("span", "words")
+  words.append(make("span", "name", item.name))
+  const chips = make("span", "chips")
+  chips.append(...item.chips.map(chip))
+  words.append(chips)
+  if (item.failed) words.append(make("span", "failed", item.failed))
+  if (item.note) words.append(make("span", "note", item.note))
+  open.append(frame(item, place), words)
+  tile.append(open)
+  if (item.picture) {
+    const eye = make("button", "eye")
+    eye.type = "button"
+    eye.setAttribute("aria-label", `Reveal ${item.name}`)
+    eye.setAttribute("aria-pressed", "false")
+    eye.append(icon("eye"))
+    tile.append(eye)
+  }
+  return tile
+}
+
+function reveal(tile) {
+  const shown = tile.classList.toggle("shown")
+  tile.querySelector(".eye")?.setAttribute("aria-pressed", String(shown))
+}
+
+export default function (component) {
+  const { data, parentElement, setTriggerValue } = component
+  let list = parentElement.querySelector(".tiles")
+  if (!list) {
+    list = make("ul", "tiles")
+    parentElement.append(list)
+  }
+  const hidden = list.dataset.hidden
+  list.dataset.hidden = `${data.blur}${data.grey}`
+  list.className = `tiles${data.blur ? " blur" : ""}${data.grey ? " grey" : ""}${data.strip ? " strip" : ""}`
+  list.setAttribute("aria-label", data.label)
+  const key = JSON.stringify(data.items)
+  if (list.dataset.key !== key) {
+    list.dataset.key = key
+    list.replaceChildren(...data.items.map(tile))
+    if (data.focus) list.querySelector(`[data-id="${data.focus}"] .open`)?.focus()
+  } else if (hidden !== list.dataset.hidden) {
+    // what was revealed is hidden again when the viewer changes how pictures are shown
+    list.querySelectorAll(".shown").forEach(reveal)
+  }
+
+  list.onclick = event => {
+    const at = event.target.closest(".tile")
+    if (!at) return
+    if (event.target.closest(".eye")) return reveal(at)
+    if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return
+    event.preventDefault()
+    setTriggerValue("open", at.querySelector(".open").getAttribute("href"))
+  }
+  list.onkeydown = event => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return
+    const tiles = [...list.children]
+    const place = tiles.indexOf(event.target.closest(".tile"))
+    if (place < 0) return
+    const columns = data.strip ? 1 : getComputedStyle(list).gridTemplateColumns.split(" ").length
+    const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns }[event.key]
+    if (step !== undefined) {
+      event.preventDefault()
+      tiles[Math.max(0, Math.min(tiles.length - 1, place + step))].querySelector(".open").focus()
+    } else if (event.key === "b") reveal(tiles[place])
+  }
+}

@@ -1,0 +1,45 @@
+// The table of detections under a file; pointing at a line lights up its box.
+function detections(data, boxes, seek) {
+  const under = make("div", "under")
+  if (!data.rows.length) {
+    under.append(make("p", "hint", data.errors.length ? "Nothing could be analysed." : "Nothing was found in this file."))
+    return under
+  }
+  const timed = data.rows.some(row => row.time !== null)
+  const head = make("tr")
+  for (const name of ["Detector", "Label", "Score", ...(timed ? ["Time"] : []), "Text", "Model"]) {
+    const cell = make("th", name === "Score" || name === "Time" ? "number" : "", name)
+    cell.scope = "col"
+    head.append(cell)
+  }
+  const thead = make("thead")
+  const body = make("tbody")
+  const table = make("table")
+  thead.append(head)
+  body.append(...data.rows.map(row => line(row, timed, boxes[row.box], seek)))
+  table.append(thead, body)
+  const scroll = make("div", "scroll")
+  scroll.tabIndex = 0
+  scroll.setAttribute("role", "region")
+  scroll.setAttribute("aria-label", "Detections")
+  scroll.append(table)
+  under.append(make("h2", "", "Detections"), scroll)
+  if (data.rows_left_out) under.append(make("p", "hint", `${data.rows_left_out} more are left out here; the export has them all.`))
+  return under
+}
+
+function line(row, timed, box, seek) {
+  const line = make("tr")
+  line.dataset.detector = row.detector
+  const dot = make("span", "dot")
+  dot.style.background = row.color
+  const who = make("td")
+  who.append(dot, document.createTextNode(row.detector))
+  const when = make("td", "number")
+  if (row.time !== null) when.append(button("", row.clock, () => seek(row.time)))
+  line.append(who, make("td", "", row.label), make("td", "number", row.score), ...(timed ? [when] : []),
+    make("td", "text", row.text), make("td", "model", row.model))
+  line.onmouseenter = () => box?.classList.add("lit")
+  line.onmouseleave = () => box?.classList.remove("lit")
+  return line
+}

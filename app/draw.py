@@ -1,0 +1,191 @@
+"""From the Door's answers to what the components draw; pure functions."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import TypedDict
+from urllib.parse import urlencode
+
+from app.answers import Asset, Failure, File, Hit, Job
+
+# told apart by eyes that confuse red and green as well, after Okabe and Ito, "Color Universal Design" (2008)
+_PALETTE = ("#e69f00", "#56b4e9", "#00a87e", "#cc79a7", "#e0cf3a", "#d55e00", "#5b8def", "#b18cff", "#8bc34a")
+_OTHER = "#93a1a8"
+
+Pairs = list[tuple[str, str]]
+
+
+class Chip(TypedDict):
+    """A label with its score, in its detector's colour."""
+
+    text: str
+    score: str
+    color: str
+
+
+class DrawnBox(TypedDict):
+    """A box in percent of the picture. Time is None in a still image."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+    text: str
+    detector: str
+    color: str
+    time: float | None
+
+
+class Tile(TypedDict):
+    """A file in the gallery. Ratio is width by height; without it no box can be drawn."""
+
+    id: str
+    name: str
+    href: str
+    picture: str
+    kind: str
+    length: str
+    ratio: float | None
+    boxes: list[DrawnBox]
+    chips: list[Chip]
+    cross: str
+    failed: str
+    note: str
+
+
+def colors(detectors: Iterable[str]) -> dict[str, str]:
+    """A colour for each detector, the same on every page as long as the same detectors are served."""
+    names = sorted(set(detectors))
+    return {name: _PALETTE[place % len(_PALETTE)] for place, name in enumerate(names)}
+
+
+def color(detector: str, palette: dict[str, str]) -> str:
+    """Its colour; grey for a detector that is no longer served."""
+    return palette.get(detector, _OTHER)
+
+
+def clock(seconds: float | None) -> str:
+    """0:07, 12:40, 1:02:03; empty for None."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def volume(size: int | None) -> str:
+    """A number of bytes as people say it; empty for None."""
+    if size is None:
+        return ""
+    amount = float(size)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
+
+
+def plain(text: str) -> str:
+    """Text of a file or of its name, so that Streamlit's markdown shows it letter by letter on one line."""
+    flat = re.sub(r"\s+", " ", text)
+    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:&=^@/])", lambda found: f"&#{ord(found[1])};", flat)
+
+
+def picture(asset: Asset | File) -> str:
+    """Where the app serves a file's thumbnail; a new analysis gives a new address. Empty when there is none."""
+    if not asset.get("has_thumbnail"):
+        return ""
+    return f"/api/thumb/{asset['id']}?{urlencode({'v': asset.get('analyzed_at') or ''})}"
+
+
+def tile(asset: Asset, palette: dict[str, str], context: Pairs, note: str = "", at: float | None = None) -> Tile:
+    """An asset as the gallery shows it. Context is kept in its link: which list it was opened from."""
+    link = [("asset", asset["id"]), *context]
+    if at is not None:
+        link.append(("t", f"{at:g}"))
+    return {
+        "id": asset["id"],
+        "name": asset["name"],
+        "href": f"/file?{urlencode(link)}",
+        "picture": picture(asset),
+        "kind": asset["kind"] or "unknown",
+        "length": clock(asset["duration_s"]) if asset["kind"] != "image" else "",
+        "ratio": ratio(asset),
+        "boxes": [drawn(b["box"], b["label"], b["score"], b["detector"], None, palette) for b in asset["boxes"]],
+        "chips": [
+            {
+                "text": _times(found["label"], found["count"]),
+                "score": f"{found['score']:.2f}",
+                "color": color(found["detector"], palette),
+            }
+            for found in asset["labels"]
+        ],
+        "cross": "" if not asset["errors"] else "Partly failed" if asset["labels"] else "Failed",
+        "failed": "; ".join(failures(asset["errors"])),
+        "note": note,
+    }
+
+
+def hit_tile(hit: Hit, palette: dict[str, str], context: Pairs) -> Tile:
+    """A search hit as the gallery shows it, with how it matched."""
+    where = f" at {clock(hit['time_s'])}" if hit["time_s"] is not None else ""
+    said = f": “{shorten(hit['text'])}”" if hit["text"] else ""
+    note = f"{matched(hit['matched'])}{where}{said} · {hit['score']:.2f}"
+    return tile(hit["asset"], palette, context, note, hit["time_s"])
+
+
+def matched(how: str) -> str:
+    """How a hit matched, in words."""
+    words = {"exact text": "Exact words", "text": "Text like it", "speech": "Spoken", "picture": "Picture"}
+    return {**words, "looks": "Looks alike"}.get(how, how)
+
+
+def shorten(text: str, most: int = 90) -> str:
+    """The beginning of a long line."""
+    return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
+
+
+def failures(errors: Sequence[Failure]) -> list[str]:
+    """Each failure as one line: the step and the reason."""
+    return [f"{error['step']}: {error['reason']}" for error in errors]
+
+
+def progress(job: Job) -> str:
+    """How far a scan is, how fast and for how long still, in one line."""
+    if job["state"] in ("waiting", "listing"):
+        return "Waiting for a free worker" if job["state"] == "waiting" else "Listing the files"
+    parts = [f"{job['done']:,} of {job['units'] or 0:,} files"]
+    if job["skipped"]:
+        parts.append(f"{job['skipped']:,} were known already")
+    seconds = job["seconds"] or 0.0
+    if job["done"] and seconds > 0:
+        rate = job["done"] / seconds
+        parts.append(f"{rate:.1f} a second" if rate >= 1 else f"{rate * 60:.1f} a minute")
+        if job["state"] == "running":
+            parts.append(f"about {clock((job['units'] or 0) / rate - seconds)} left")
+    if job["state"] != "running" and seconds:
+        parts.append(f"took {clock(seconds)}")
+    return " · ".join(parts)
+
+
+def ratio(file: Asset | File) -> float | None:
+    return file["width"] / file["height"] if file["width"] and file["height"] else None
+
+
+def _times(label: str, count: int) -> str:
+    return f"{label} x{count}" if count > 1 else label
+
+
+def drawn(
+    box: list[float], label: str, score: float, detector: str, time: float | None, palette: dict[str, str]
+) -> DrawnBox:
+    left, top, right, bottom = (min(1.0, max(0.0, side)) for side in box)
+    return {
+        "left": round(left * 100, 2),
+        "top": round(top * 100, 2),
+        "width": round(max(0.0, right - left) * 100, 2),
+        "height": round(max(0.0, bottom - top) * 100, 2),
+        "text": f"{shorten(label, 40)} {score:.2f}",
+        "detector": detector,
+        "color": color(detector, palette),
+        "time": time,
+    }

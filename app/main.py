@@ -1,0 +1,24 @@
+"""Navigation, and nothing else: `streamlit run app/serve.py` runs this for every visitor."""
+
+import streamlit as st
+
+_ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" fill="none" stroke="#2b8ba3">
+<path stroke-width="2.6" stroke-linecap="round" d="M3 5h18M6 11h12M9 17h6"/></svg>"""
+_MARK = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 108 24">
+<g fill="none" stroke="#2b8ba3" stroke-width="2.4" stroke-linecap="round"><path d="M3 5h18M6 11h12M9 17h6"/></g>
+<circle cx="12" cy="22" r="1.6" fill="#2b8ba3"/>
+<text x="30" y="18" font-family="sans-serif" font-size="17" font-weight="600" fill="#2b8ba3">Raysift</text></svg>"""
+
+# without an icon of ours Streamlit fetches that of the page from a font server, as favicon
+st.set_page_config(page_icon=_ICON, layout="wide", initial_sidebar_state="auto")
+st.logo(_MARK, size="medium")
+st.navigation(
+    [
+        st.Page("views/browse.py", title="Browse", icon=":material/grid_view:", default=True),
+        st.Page("views/search.py", title="Search", icon=":material/search:"),
+        st.Page("views/analyze.py", title="Analyze", icon=":material/upload_file:"),
+        st.Page("views/jobs.py", title="Jobs", icon=":material/checklist:"),
+        st.Page("views/file.py", title="File", visibility="hidden"),
+    ],
+    position="top",
+).run()

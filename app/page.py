@@ -1,0 +1,84 @@
+"""What the pages share: the Door, its colours, how pictures are shown, and sentences for what does not work."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import streamlit as st
+
+from app import address, draw
+from app.answers import DetectorInfo
+from app.client import Door, DoorDownError, DoorError
+from cluster.errors import SettingsError
+from cluster.settings import load
+
+
+def door() -> Door:
+    """The Door of the settings. SettingsError if they are wrong."""
+    return _door(load().door.url)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _door(url: str) -> Door:
+    return Door(url)
+
+
+def detectors() -> list[DetectorInfo]:
+    """What the Door serves, asked once a minute."""
+    return _detectors(door().url)
+
+
+@st.cache_data(ttl=60, max_entries=4, show_spinner=False)
+def _detectors(url: str) -> list[DetectorInfo]:
+    return _door(url).detectors()
+
+
+def palette() -> dict[str, str]:
+    """The colour of each detector."""
+    return draw.colors(detector["name"] for detector in detectors())
+
+
+def look() -> tuple[bool, bool]:
+    """Two switches, kept for the visit: whether pictures are blurred and whether they are grey."""
+    blur = st.toggle("Blur", True, key="blur", persist_state="session", help="Reveal one file with b or the eye.")
+    grey = st.toggle("Greyscale", key="grey", persist_state="session")
+    return blur, grey
+
+
+def go(href: str) -> NoReturn:
+    """Follow a link of a component without loading the app anew."""
+    page, pairs = address.target(href)
+    several: dict[str, list[str]] = {}
+    for name, value in pairs:
+        several.setdefault(name, []).append(value)
+    st.switch_page(page, query_params=several)
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Whatever the Door or the settings refuse inside becomes a sentence for the viewer, and the page ends there."""
+    try:
+        yield
+    except DoorDownError as error:
+        if error.slow:
+            st.warning(f"The Door at {draw.plain(error.url)} took too long to answer. Try again in a moment.")
+        else:
+            st.warning(
+                f"The Door does not answer at {draw.plain(error.url)}. Start the cluster with `raysift up`, "
+                "or wait if it is starting: this page comes back by itself."
+            )
+        _wait_for_the_door()
+        st.stop()
+    except DoorError as error:
+        st.warning(draw.plain(error.sentence))
+        st.stop()
+    except SettingsError as error:
+        st.error(f"The settings are wrong: {draw.plain(str(error))}")
+        st.stop()
+
+
+@st.fragment(run_every=3)
+def _wait_for_the_door() -> None:
+    if door().alive():
+        st.rerun()
+    st.caption("Asking again every 3 seconds.")

@@ -1,0 +1,126 @@
+"""What the app's server does beside Streamlit: pictures and media passed on from the Door, and a guard on the way in.
+
+The browser talks to this server only. Streamlit's own `server.allowedHosts` looks at the websocket alone, so that a
+page of somebody else could read our routes by DNS rebinding; HostGuard looks at every request.
+"""
+
+import ipaddress
+import re
+from collections.abc import AsyncIterator, Callable
+
+import httpx
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_ID = re.compile(r"[0-9a-f]{32}")
+_PASSED_BACK = ("content-length", "content-range", "accept-ranges", "etag", "last-modified")
+_SHOWN = re.compile(r"(image|video|audio)/(?!svg)[\w.+-]+")  # the rest could be a page with scripts: it is downloaded
+_PRIVATE = {
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+}
+_HEADERS = (
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"SAMEORIGIN"),
+    (b"x-content-type-options", b"nosniff"),
+)
+
+
+class Relay:
+    """Passes thumbnails and media on from the Door, which the browser cannot reach."""
+
+    def __init__(self, door: Callable[[], httpx.AsyncClient]) -> None:
+        """`door` gives the client, whose base URL is the Door's; it is asked with every request."""
+        self._door = door
+
+    @property
+    def routes(self) -> list[Route]:
+        return [Route("/api/thumb/{id}", self.thumbnail), Route("/api/media/{id}", self.media)]
+
+    async def thumbnail(self, request: Request) -> Response:
+        """The JPEG of a file. Its address changes with every analysis, so that it may be kept for a day."""
+        return await self._pass_on(request, "thumbnail", "private, max-age=86400")
+
+    async def media(self, request: Request) -> Response:
+        """The file itself, or the range of it that the browser asks for."""
+        return await self._pass_on(request, "media", "private, no-cache")
+
+    async def _pass_on(self, request: Request, what: str, cache: str) -> Response:
+        id = request.path_params["id"]
+        if not _ID.fullmatch(id):
+            return PlainTextResponse("no such file", 404)
+        asked = {name: request.headers[name] for name in ("range", "if-range") if name in request.headers}
+        door = self._door()
+        query = door.build_request("GET", f"/v1/assets/{id}/{what}", headers={**asked, "Accept-Encoding": "identity"})
+        try:
+            answer = await door.send(query, stream=True)
+        except httpx.TransportError:
+            return PlainTextResponse("the Door does not answer", 502)
+        if answer.status_code not in (200, 206):
+            await answer.aclose()
+            return PlainTextResponse("not available", answer.status_code if answer.status_code in (404, 416) else 502)
+        headers = {name: answer.headers[name] for name in _PASSED_BACK if name in answer.headers}
+        kind = answer.headers.get("content-type", "").split(";")[0].strip().lower()
+        if not _SHOWN.fullmatch(kind):
+            kind = "application/octet-stream"
+            headers["Content-Disposition"] = "attachment"
+        headers |= _PRIVATE | {"Cache-Control": cache}
+        return StreamingResponse(_body(answer), answer.status_code, headers, media_type=kind)
+
+
+async def _body(answer: httpx.Response) -> AsyncIterator[bytes]:
+    try:
+        async for piece in answer.aiter_raw():
+            yield piece
+    finally:
+        await answer.aclose()  # also when the viewer leaves in the middle of a video
+
+
+class HostGuard:
+    """Refuses requests addressed to a host name that is not ours, and adds the headers every answer carries."""
+
+    def __init__(self, app: ASGIApp, listens_on: Callable[[], str]) -> None:
+        """`listens_on` gives the host that the operator configured."""
+        self.app = app
+        self._listens_on = listens_on
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            return await self.app(scope, receive, send)
+        host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
+        if not allowed(host, self._listens_on()):
+            if scope["type"] == "websocket":
+                return await send({"type": "websocket.close", "code": 1008})
+            refusal = PlainTextResponse("This server does not answer to that host name.", 403)
+            return await refusal(scope, receive, send)
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                present = {name.lower() for name, _ in message["headers"]}
+                missing = [(name, value) for name, value in _HEADERS if name not in present]
+                message = {**message, "headers": [*message["headers"], *missing]}
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
+
+
+def allowed(host_header: str, listens_on: str) -> bool:
+    """Whether a Host header names this machine or the configured host.
+
+    A server that listens on all addresses also answers to any address as such: rebinding needs a name.
+    """
+    host = re.sub(r":\d+$", "", host_header.strip()).strip("[]").lower()
+    if host in {"localhost", "127.0.0.1", "::1", listens_on.lower()}:
+        return True
+    return listens_on in ("0.0.0.0", "::") and _is_address(host)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

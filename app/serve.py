@@ -1,0 +1,43 @@
+"""The web server: `streamlit run app/serve.py`. Streamlit runs main.py; the relay's routes lie beside it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import httpx
+import streamlit as st
+from starlette.middleware import Middleware
+
+from app.relay import HostGuard, Relay
+from cluster.settings import Settings, load
+
+_settings = cache(load)  # read when the server starts, not when this file is looked at
+
+
+def _host() -> str:
+    settings: Settings = _settings()
+    return settings.app.host
+
+
+@cache
+def _door() -> httpx.AsyncClient:
+    limits = httpx.Limits(max_connections=64, max_keepalive_connections=32)
+    timeout = httpx.Timeout(30.0, pool=60.0)
+    return httpx.AsyncClient(base_url=_settings().door.url, limits=limits, timeout=timeout, trust_env=False)
+
+
+@asynccontextmanager
+async def _lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
+    door = _door()
+    yield {}
+    await door.aclose()
+
+
+app = st.App(
+    Path(__file__).with_name("main.py"),
+    routes=Relay(_door).routes,
+    middleware=[Middleware(HostGuard, listens_on=_host)],
+    lifespan=_lifespan,
+)

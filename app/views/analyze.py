@@ -1,0 +1,60 @@
+"""Drop a file and see what every detector says. Nothing of it is kept."""
+
+import mimetypes
+import re
+import time
+
+import streamlit as st
+from streamlit import runtime
+from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+from app import components, draw, draw_file, page
+from app.answers import File
+from app.client import DoorError
+
+_SHOWN = re.compile(r"(image|video|audio)/(?!svg)[\w.+-]+")
+
+
+def show() -> None:
+    st.markdown("#### Analyze a file")
+    upload = st.file_uploader(
+        "An image, a video or a recording. It goes to the detectors and is not kept.", key="upload", max_upload_size=500
+    )
+    if upload is None:
+        st.session_state.pop("answer", None)
+        return
+    try:
+        file, seconds = _result(upload)
+    except DoorError as error:
+        st.warning(f"{draw.plain(upload.name)} could not be analysed: {draw.plain(error.sentence)}")
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(f"Took {seconds:.1f} s")
+        st.space("stretch")
+        look = page.look()
+    drawn = draw_file.viewer(file, page.palette(), _source(upload), upload.name)
+    components.viewer("analyzed", drawn, {}, look)
+
+
+def _result(upload: UploadedFile) -> tuple[File, float]:
+    """The answer for this upload, asked once: switches on the page run it again."""
+    known = st.session_state.get("answer")
+    if known is None or known[0] != upload.file_id:
+        with st.spinner("Every detector looks at it", show_time=True):
+            began = time.monotonic()
+            file = page.door().analyze(upload.name, upload)
+            known = (upload.file_id, file, time.monotonic() - began)
+        st.session_state["answer"] = known
+    return known[1], known[2]
+
+
+def _source(upload: UploadedFile) -> str:
+    """Where the browser gets the upload, for as long as this page is open. Empty for what is no picture or sound."""
+    kind = mimetypes.guess_type(upload.name)[0] or ""
+    if not _SHOWN.fullmatch(kind):
+        return ""
+    return runtime.get_instance().media_file_mgr.add(upload.getvalue(), kind, "analyze.upload")
+
+
+with page.guarded():
+    show()

@@ -1,0 +1,122 @@
+"""One file: its picture or player, all that was found in it, and files that look like it."""
+
+import re
+
+import streamlit as st
+
+from app import address, components, draw, draw_file, page
+from app.answers import File, Hit
+from app.client import DoorError
+from app.draw import Pairs
+
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
+@st.cache_data(ttl=5, max_entries=64, show_spinner=False)
+def _asset(door: str, id: str) -> File:
+    return page.door().asset(id)
+
+
+@st.cache_data(ttl=60, max_entries=64, show_spinner=False)
+def _alike(door: str, id: str, limit: int) -> list[Hit]:
+    return page.door().alike(id, limit)
+
+
+@st.cache_data(ttl=30, max_entries=64, show_spinner=False)
+def _list(door: str, context: tuple[tuple[str, str], ...], number: int) -> list[str]:
+    """The ids of the list that the file was opened from; a search is one page."""
+    asked = dict(context)
+    if "q" in asked or "like" in asked:
+        if number != 1:
+            return []
+        hits = page.door().search(asked["q"]) if "q" in asked else page.door().alike(asked["like"])
+        return [hit["asset"]["id"] for hit in hits]
+    filters, sort, _ = address.listed(context)
+    return [asset["id"] for asset in page.door().assets(filters, sort, number)["items"]] if number > 0 else []
+
+
+def show() -> None:
+    id = st.query_params.get("asset", "")
+    if not _ID.fullmatch(id):
+        st.warning("This address names no file. Open one from Browse or Search.")
+        st.page_link("views/browse.py", label="Go to Browse", icon=":material/grid_view:")
+        return
+    door = page.door().url
+    context = [
+        (name, value)
+        for name in st.query_params
+        if name not in ("asset", "t")
+        for value in st.query_params.get_all(name)
+    ]
+    with st.spinner("Reading the results"):
+        file = _asset(door, id)
+        ways = _ways(door, id, context)
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        look = page.look()
+    start = _seconds(st.query_params.get("t"))
+    name = file.get("name") or file["uri"].rsplit("/", 1)[-1]
+    drawn = draw_file.viewer(file, page.palette(), f"/api/media/{id}", name, start)
+    followed = components.viewer("viewer", drawn, ways, look)
+    if followed:
+        st.session_state["left"] = id
+        page.go(followed)
+    if file.get("has_thumbnail"):
+        _strip(door, id, look)
+
+
+def _ways(door: str, id: str, context: Pairs) -> components.Ways:
+    searched = any(name in ("q", "like") for name, _ in context)
+    ways: components.Ways = {
+        "back": address.href("/search" if searched else "/", context),
+        "where": "Search" if searched else "Browse",
+        "previous": None,
+        "next": None,
+    }
+    kept = tuple(pair for pair in context if pair[0] != "page")
+    number = 1 if searched else address.listed(context)[2]
+    ids = _list(door, kept, number)
+    if id not in ids:
+        return ways
+    place = ids.index(id)
+    if place > 0:
+        ways["previous"] = _link(kept, ids[place - 1], number)
+    elif earlier := _list(door, kept, number - 1):
+        ways["previous"] = _link(kept, earlier[-1], number - 1)
+    if place + 1 < len(ids):
+        ways["next"] = _link(kept, ids[place + 1], number)
+    elif later := _list(door, kept, number + 1):
+        ways["next"] = _link(kept, later[0], number + 1)
+    return ways
+
+
+def _link(context: tuple[tuple[str, str], ...], id: str, number: int) -> str:
+    return address.href("/file", [("asset", id), *context, *([("page", str(number))] if number > 1 else [])])
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        return max(0.0, float(text)) if text else None
+    except ValueError:
+        return None
+
+
+def _strip(door: str, id: str, look: tuple[bool, bool]) -> None:
+    try:
+        hits = [hit for hit in _alike(door, id, 13) if hit["asset"]["id"] != id][:12]
+    except DoorError as error:
+        st.caption(f"Files that look like this one cannot be listed: {draw.plain(error.sentence)}")
+        return
+    if not hits:
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown("##### Looks alike")
+        st.page_link("views/search.py", label="Show all", query_params={"like": id})
+    palette = page.palette()
+    tiles = [draw.hit_tile(hit, palette, [("like", id)]) for hit in hits]
+    opened = components.gallery("alike", tiles, "Files that look alike", look, strip=True)
+    if opened:
+        page.go(opened)
+
+
+with page.guarded():
+    show()

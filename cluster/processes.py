@@ -1,0 +1,170 @@
+"""The child processes of a cluster on one machine: Ray, Chroma, the app. Started detached, stopped as a family."""
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import psutil
+
+from cluster.errors import SettingsError
+from cluster.settings import Listener, Settings
+
+ROOT = Path(__file__).parents[1]
+FAMILY = "CLUSTER_OF_RAYSIFT"  # only what `up` starts has it in its environment, children of children too
+STOP_S = 10.0
+_QUICK_STOP = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "1"}  # 30 by default
+
+
+class Processes:
+    """The children of one cluster: what `up` starts and `down` finds again, by its state folder."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.state = settings.state_dir.absolute()
+        self.file = self.state / "processes.json"
+        # Ray's sockets lie here, and a socket's path may have 107 characters
+        self.ray_temp = Path("/tmp") / f"raysift-{sha256(str(self.state).encode()).hexdigest()[:8]}"
+
+    @property
+    def token_file(self) -> Path:
+        """The token that guards Ray's dashboard and Jobs API; made at the first start, readable by its owner alone."""
+        return self.state / "ray_token"
+
+    def environment(self) -> dict[str, str]:
+        """What makes a process, `ray job submit` among them, one of this cluster's."""
+        return {
+            "RAYSIFT_STATE_DIR": str(self.state),
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(self.token_file),
+            "RAY_ADDRESS": f"127.0.0.1:{self.settings.ray.gcs_port}",
+            "RAY_API_SERVER_ADDRESS": self.settings.ray.dashboard_url,
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # so Ray calls it: everything on the loopback address
+            "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # `uv run` would give every worker an environment of its own
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "PYTHONPATH": str(ROOT),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        }
+
+    def prepare(self) -> None:
+        """Make the state folder and the token. SettingsError if a port is taken or the cluster is up already."""
+        if self.alive():
+            raise SettingsError(f"Raysift runs already (state in {self.state}). Stop it with `raysift down`.")
+        self.stop()
+        settings = self.settings
+        for key in ("door", "chroma", "app"):
+            listener: Listener = getattr(settings, key)
+            _check_free(listener.port, f"{key}.port", listener.host)
+        _check_free(settings.ray.gcs_port, "ray.gcs_port")
+        _check_free(settings.ray.dashboard_port, "ray.dashboard_port")
+        self.state.mkdir(parents=True, exist_ok=True)
+        if not self.token_file.exists():
+            self.token_file.touch(mode=0o600)
+            self.token_file.write_text(secrets.token_hex(32))
+        os.environ.update(self.environment())
+
+    def start_ray(self) -> None:
+        """Ray's head, and the only node of a cluster on one machine."""
+        ray = self.settings.ray
+        command = (
+            "ray start --head --block --disable-usage-stats --node-ip-address=127.0.0.1 --dashboard-host=127.0.0.1 "
+            f"--port={ray.gcs_port} --dashboard-port={ray.dashboard_port} --temp-dir={self.ray_temp} "
+            f"--num-cpus={ray.cpus or max(4, os.cpu_count() or 1)} "
+            f"--object-store-memory={ray.object_store_mb * 1_000_000}"
+        )
+        self._start("ray", command.split())
+
+    def start_chroma(self) -> None:
+        """The only process that may open Chroma's folder."""
+        where = self.settings.chroma
+        path = str(self.state / "chroma")
+        self._start("chroma", ["chroma", "run", "--path", path, "--host", where.host, "--port", str(where.port)])
+
+    def start_app(self) -> None:
+        """The web app."""
+        where = self.settings.app
+        page = str(ROOT / "app" / "serve.py")
+        self._start("app", ["streamlit", "run", page, "--server.address", where.host, "--server.port", str(where.port)])
+
+    def _start(self, name: str, command: list[str]) -> None:
+        log = self.state / f"{name}.log"
+        with log.open("ab") as sink:
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                cwd=ROOT,
+                env={**os.environ, **self.environment(), FAMILY: str(self.state), **_QUICK_STOP},
+                start_new_session=True,
+            )
+        self.file.write_text(json.dumps(self._pids() | {name: child.pid}))
+
+    def _pids(self) -> dict[str, int]:
+        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+            return dict(json.loads(self.file.read_text()))
+        return {}
+
+    def alive(self) -> dict[str, int]:
+        """The children that run, by name."""
+        return {name: pid for name, pid in self._pids().items() if self._is_ours(pid)}
+
+    def _is_ours(self, pid: int) -> bool:
+        try:
+            process = psutil.Process(pid)
+            return process.status() != psutil.STATUS_ZOMBIE and process.environ().get(FAMILY) == str(self.state)
+        except psutil.Error:
+            return False
+
+    def wait(self, name: str, ready: Callable[[], bool], seconds: float = 90) -> None:
+        """Until it answers. SettingsError with the end of its log if it dies or takes too long."""
+        deadline = time.monotonic() + seconds
+        while not ready():
+            if name not in self.alive() or time.monotonic() > deadline:
+                log = self.state / f"{name}.log"
+                tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+                raise SettingsError(f"{name} did not start; the end of {log}:\n{tail}")
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        """Stop every process of this cluster, orphans too, and remove what Ray left in its temporary folder."""
+        family = [p for p in psutil.process_iter() if p.pid != os.getpid() and self._is_ours(p.pid)]
+        heads = set(self.alive().values())
+        for signalled in ([p for p in family if p.pid in heads], family):
+            for process in signalled:
+                with contextlib.suppress(psutil.Error):
+                    process.terminate()
+            _, family = psutil.wait_procs(family, timeout=STOP_S / 2)
+        for process in family:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(family, timeout=STOP_S)
+        self.file.unlink(missing_ok=True)
+        shutil.rmtree(self.ray_temp, ignore_errors=True)
+
+
+def answers(listener: Listener) -> bool:
+    """Whether anyone accepts connections there."""
+    with contextlib.suppress(OSError), socket.create_connection((listener.host, listener.port), timeout=1):
+        return True
+    return False
+
+
+def _check_free(port: int, key: str, host: str = "127.0.0.1") -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            variable = f"RAYSIFT_{key.upper().replace('.', '__')}"
+            raise SettingsError(
+                f"{host}:{port} ({key}) cannot be had: {error.strerror}. Free it, or set another with {variable}=..."
+            ) from None

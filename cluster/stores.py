@@ -1,0 +1,118 @@
+"""Which store a URI means, and what may be wrong with it: pyarrow for the bytes, boto3 to list S3."""
+
+import os
+from datetime import timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from pyarrow import fs
+
+from cluster.errors import SettingsError
+
+CONNECT_S = 5
+READ_S = 30
+
+
+def normalize(uri: str) -> str:
+    """The one spelling of a place: bare paths become absolute file:// URIs; no slash at the end."""
+    if "://" not in uri:
+        return Path(os.path.abspath(uri)).as_uri()
+    scheme, _, rest = uri.partition("://")
+    return f"{scheme}://{rest.rstrip('/')}"
+
+
+def split(uri: str) -> tuple[str, str]:
+    """The scheme, and the bucket with the path in it. SettingsError if there is no such scheme or no bucket."""
+    scheme, _, rest = normalize(uri).partition("://")
+    if scheme not in ("file", "s3", "gs", "az", "abfs"):
+        raise SettingsError(f"{uri}: {scheme}:// is not read here. Give a folder, file://, s3://, gs:// or az://.")
+    if scheme != "file" and not rest:
+        raise SettingsError(f"{uri}: the name of a bucket is missing. Write {scheme}://bucket/prefix.")
+    return scheme, rest
+
+
+def filesystem(uri: str, s3_endpoint: str | None = None) -> tuple[fs.FileSystem, str]:
+    """What reads and writes a URI (file, s3, gs, az or abfs), and the path to give it. SettingsError if it is none."""
+    scheme, rest = split(uri)
+    if scheme == "file":
+        return fs.LocalFileSystem(), local_path(uri)
+    if scheme == "s3":
+        return _s3(rest.partition("/")[0], _checked(s3_endpoint)), rest
+    return (_gs() if scheme == "gs" else _azure()), rest
+
+
+def local_path(uri: str) -> str:
+    """The path that a file URI means, its %-escapes undone."""
+    path = os.fsdecode(unquote_to_bytes(normalize(uri).removeprefix("file://"))) or "/"
+    if not path.startswith("/"):
+        raise SettingsError(f"{uri}: a file URI has three slashes. Write file:///{path} if that is the folder.")
+    return path
+
+
+@lru_cache(maxsize=64)  # making one costs a look at the credentials, and for Amazon's the search for the region
+def _s3(bucket: str, endpoint: str | None) -> fs.FileSystem:
+    if endpoint is None:
+        return fs.S3FileSystem(region=fs.resolve_s3_region(bucket), connect_timeout=CONNECT_S)
+    from boto3.session import Session
+
+    scheme, _, host = endpoint.partition("://")
+    region = Session().region_name or "us-east-1"
+    return fs.S3FileSystem(endpoint_override=host, scheme=scheme, region=region, connect_timeout=CONNECT_S)
+
+
+@lru_cache(maxsize=1)
+def _gs() -> fs.FileSystem:
+    # its own default goes on for 15 minutes
+    return fs.GcsFileSystem(retry_time_limit=timedelta(seconds=60))
+
+
+def _azure() -> fs.FileSystem:
+    # by key only: without one pyarrow 26 asks for a token, and where there is none it aborts the process (not an
+    # exception); a SAS token would stand in its error messages. The names are those of Azure's own command line.
+    account, key = os.environ.get("AZURE_STORAGE_ACCOUNT"), os.environ.get("AZURE_STORAGE_KEY")
+    if not account or not key:
+        raise SettingsError("az:// needs an account. Set AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY.")
+    return fs.AzureFileSystem(account, account_key=key)
+
+
+def s3_client(endpoint: str | None) -> Any:
+    """boto3's client, with time-outs that let an operator wait seconds for an error."""
+    from boto3.session import Session
+    from botocore.config import Config
+
+    retries = {"mode": "standard", "total_max_attempts": 3}
+    config = Config(connect_timeout=CONNECT_S, read_timeout=READ_S, retries=retries)
+    # a session of its own: boto3's shared one keeps its first credentials and is not for several threads
+    return Session().client("s3", endpoint_url=_checked(endpoint), config=config)
+
+
+def s3_complaint(error: Exception, uri: str, endpoint: str | None) -> str:
+    """What an operator can do about an error of boto3, in a plain sentence."""
+    from botocore import exceptions as boto
+
+    server = endpoint or "Amazon S3"
+    bucket = uri.removeprefix("s3://").partition("/")[0]
+    if isinstance(error, boto.ClientError):
+        code = error.response.get("Error", {}).get("Code", "")
+        if code == "NoSuchBucket":
+            return f"{uri}: there is no bucket {bucket!r} at {server}. Check its name and s3_endpoint_url."
+        if code in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"):
+            return f"{uri}: {server} refuses the credentials ({code}). Correct AWS_ACCESS_KEY_ID and its secret."
+        if code in ("AccessDenied", "AllAccessDisabled", "403"):
+            return f"{uri}: access denied. Allow these credentials s3:ListBucket and s3:GetObject on {bucket!r}."
+        return f"{uri} cannot be listed: {server} answers {code}. Check the bucket and s3_endpoint_url."
+    if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError | boto.CredentialRetrievalError):
+        return f"{uri}: there are no S3 credentials. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+    if isinstance(error, boto.ParamValidationError):
+        return f"{uri}: {bucket!r} cannot be the name of a bucket. Correct it."
+    if isinstance(error, boto.ConnectionError | boto.HTTPClientError):
+        return f"{uri}: {server} does not answer ({type(error).__name__}). Check s3_endpoint_url and the network."
+    return f"{uri} cannot be listed: {error}. Correct the AWS settings."
+
+
+def _checked(endpoint: str | None) -> str | None:
+    if endpoint is None or endpoint.startswith(("http://", "https://")):
+        return endpoint and endpoint.rstrip("/")
+    raise SettingsError(f"s3_endpoint_url: {endpoint!r} is no URL. Write http://host:port or https://host.")

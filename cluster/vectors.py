@@ -1,0 +1,213 @@
+"""Embeddings, found by nearness: a Chroma server, asked over HTTP. An index; the truth lies in the Parquet files."""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import islice
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from cluster.embeddings import collection_name, embeddings, newest_answers
+from cluster.records import Space
+
+log = logging.getLogger(__name__)
+
+DISTANCES: dict[Space, str] = {"looks": "cosine", "words": "cosine", "faces": "l2"}
+ATTEMPTS = 4
+BACK_OFF_S = 0.2  # doubled every time
+TIMEOUT_S = 60.0
+BATCH_ROWS = 5000  # Chroma takes 5461
+BATCH_FLOATS = 2_000_000  # and 40 MiB
+OF_ASSET = 16  # vectors that stand for a file, however many frames it has
+MOST_FETCHED = 5000  # neighbours looked at to fill a page with different files
+
+_INDEXED = "indexed-files"  # which Parquet files are in: lost together with the index that it tells of
+
+T = TypeVar("T")
+
+
+class VectorsDown(Exception):
+    """The vector store did not answer, in a plain sentence: nothing can be searched, all else works."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A file near to what was searched for, by the nearest of its vectors."""
+
+    asset: str
+    score: float  # 1 minus the cosine distance, for faces 1 minus the Euclidean; not below 0
+    detector: str
+    label: str
+    text: str | None = None
+    time_s: float | None = None
+
+
+class Vectors:
+    """One collection for every space and length of vector, so that a new model's do not collide with the old one's.
+
+    Nothing is asked before the first call. Every method raises VectorsDown when the server stays away.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._client: Any = None
+
+    def upsert(self, rows: pa.Table) -> int:
+        """Bring in the vectors of committed rows (columns embeddings.COLUMNS); how many. Again, it changes nothing.
+
+        What a detector said of a file earlier goes; what it said later than these rows stays.
+        """
+        newest = newest_answers(rows)
+        kept = self._kept(sorted({asset for asset, _ in newest}))
+        for old in kept.values():
+            for asset, detector, stamp in old.values():
+                if newest.get((asset, detector), (stamp, 0))[0] < stamp:
+                    del newest[asset, detector]
+        entries = embeddings(rows, newest)
+        for name, new in entries.items():
+            step = min(BATCH_ROWS, max(1, BATCH_FLOATS // len(new.values[0])))
+            for at in range(0, len(new.ids), step):
+                part = slice(at, at + step)
+                self._upsert(name, new.ids[part], new.values[part], new.metadatas[part])
+        for name, old in kept.items():
+            fresh = set(entries[name].ids) if name in entries else set()
+            stale = [id for id, (asset, detector, _) in old.items() if (asset, detector) in newest and id not in fresh]
+            for ids in _chunks(stale, BATCH_ROWS):
+                self._of(name, "delete", ids=ids)
+        return sum(len(new.ids) for new in entries.values())
+
+    def search(self, space: Space, vector: Sequence[float], limit: int) -> list[Hit]:
+        """The nearest files, best first. More vectors than `limit` are fetched: a file may have many near ones."""
+        name, wanted = collection_name(space, len(vector)), max(50, 4 * limit)
+        while True:
+            found = self._near(name, vector, wanted)
+            best: dict[str, Hit] = {}
+            for metadata, distance in found:
+                away = distance**0.5 if DISTANCES[space] == "l2" else distance  # Chroma's l2 is squared
+                hit = _hit(metadata, round(max(0.0, 1 - away), 4))
+                best.setdefault(hit.asset, hit)
+            if len(best) >= limit or len(found) < wanted or wanted >= MOST_FETCHED:
+                return list(best.values())[:limit]
+            wanted = min(MOST_FETCHED, 4 * wanted)
+
+    def of_asset(self, space: Space, asset: str) -> list[tuple[float, ...]]:
+        """Up to OF_ASSET of a file's vectors, spread evenly over it; none if it is not indexed."""
+        for name in self._names():
+            if not name.startswith(f"{space}-"):
+                continue
+            ids = self._of(name, "get", where={"asset": asset}, include=[])["ids"]
+            if not ids:
+                continue
+            ids = sorted(ids, key=lambda id: [int(n) for n in id.split(":")[2:]])
+            spread = [ids[at * len(ids) // min(OF_ASSET, len(ids))] for at in range(min(OF_ASSET, len(ids)))]
+            found = self._of(name, "get", ids=spread, include=["embeddings"])
+            values = dict(zip(found["ids"], found["embeddings"], strict=True))
+            return [tuple(float(x) for x in values[id]) for id in spread if id in values]
+        return []
+
+    def indexed(self, files: Sequence[str]) -> set[str]:
+        """Those of the Parquet files that were marked."""
+        if _INDEXED not in self._names():
+            return set()
+        return {
+            id for ids in _chunks(files, BATCH_ROWS) for id in self._of(_INDEXED, "get", ids=ids, include=[])["ids"]
+        }
+
+    def mark(self, files: Sequence[str]) -> None:
+        """Note that all vectors of these Parquet files are in."""
+        for ids in _chunks(files, BATCH_ROWS):
+            # every record of Chroma's needs a vector; many equal ones would make the graph slow
+            spread = [np.frombuffer(blake2b(id.encode(), digest_size=2).digest(), np.uint8) / 255 for id in ids]
+            self._upsert(_INDEXED, ids, [np.asarray(point, np.float32) for point in spread], None)
+
+    def count(self, space: Space) -> int:
+        """How many vectors there are of a space."""
+        names = [name for name in self._names() if name.startswith(f"{space}-")]
+        return sum(self._of(name, "count") for name in names)
+
+    def _names(self) -> list[str]:
+        return self._ask(lambda client: [collection.name for collection in client.list_collections()])
+
+    def _upsert(
+        self, name: str, ids: list[str], values: list[npt.NDArray[np.float32]], metadatas: list[dict[str, Any]] | None
+    ) -> None:
+        space = cast(Space, name.partition("-")[0])
+        configuration = {"hnsw": {"space": DISTANCES.get(space, "l2")}}
+        # never an embedding function: it would be named to the server, and let others name theirs (CVE-2026-45829)
+        self._ask(
+            lambda client: client.get_or_create_collection(
+                name, configuration=configuration, embedding_function=None
+            ).upsert(ids=ids, embeddings=values, metadatas=metadatas)
+        )
+
+    def _kept(self, assets: list[str]) -> dict[str, dict[str, tuple[str, str, float]]]:
+        """What there is of these files: collection -> id -> asset, detector, when it was analysed."""
+        kept: dict[str, dict[str, tuple[str, str, float]]] = {}
+        for name in self._names():
+            if name == _INDEXED:
+                continue
+            kept[name] = {}
+            for some in _chunks(assets, 500):
+                found = self._of(name, "get", where={"asset": {"$in": some}}, include=["metadatas"])
+                for id, of in zip(found["ids"], found["metadatas"], strict=True):
+                    kept[name][id] = (of["asset"], of["detector"], of["analyzed_at"])
+        return kept
+
+    def _near(self, name: str, vector: Sequence[float], count: int) -> list[tuple[dict[str, Any], float]]:
+        from chromadb.errors import NotFoundError
+
+        asked = {"query_embeddings": [list(vector)], "n_results": count, "include": ["metadatas", "distances"]}
+        try:
+            found = self._of(name, "query", **asked)
+        except NotFoundError:  # nothing of this kind has been indexed yet
+            return []
+        return list(zip(found["metadatas"][0], found["distances"][0], strict=True))
+
+    def _of(self, name: str, method: str, **values: Any) -> Any:
+        return self._ask(lambda client: getattr(client.get_collection(name, embedding_function=None), method)(**values))
+
+    def _ask(self, question: Callable[[Any], T]) -> T:
+        import httpx
+        from chromadb.errors import InternalError
+
+        for attempt in range(ATTEMPTS):
+            try:
+                return question(self._connected())
+            except (httpx.TransportError, InternalError, ConnectionError) as error:
+                log.info("the vector store at %s: %s, attempt %d", self.url, type(error).__name__, attempt + 1)
+                why = error
+                if attempt + 1 < ATTEMPTS:
+                    time.sleep(BACK_OFF_S * 2**attempt * random.uniform(0.5, 1))
+        raise VectorsDown(f"the vector store at {self.url} does not answer ({type(why).__name__})") from why
+
+    def _connected(self) -> Any:
+        if self._client is None:
+            import chromadb
+            from chromadb.config import Settings
+
+            try:
+                client = chromadb.HttpClient(host=self.url, settings=Settings(anonymized_telemetry=False))
+            except ValueError as error:  # what Chroma makes of a refused connection
+                raise ConnectionError(str(error)) from error
+            # it waits for ever otherwise, and has no setting for it
+            cast(Any, client)._server._session.timeout = TIMEOUT_S
+            self._client = client
+        return self._client
+
+
+def _hit(metadata: dict[str, Any], score: float) -> Hit:
+    return Hit(
+        metadata["asset"], score, metadata["detector"], metadata["label"], metadata.get("text"), metadata.get("time_s")
+    )
+
+
+def _chunks(values: Iterable[str], size: int) -> Iterator[list[str]]:
+    rest = iter(values)
+    while chunk := list(islice(rest, size)):
+        yield chunk

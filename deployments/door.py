@@ -1,0 +1,278 @@
+"""The HTTP API: FastAPI on Serve. Everything that the app, curl and the command line ask goes through here."""
+
+# No `from __future__ import annotations` here: FastAPI could not resolve the types of a pickled class.
+import asyncio
+import mimetypes
+import shutil
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+from fastapi import Body, FastAPI, Header, HTTPException, Query, Response, UploadFile
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, StreamingResponse
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from cluster import buckets
+from cluster.errors import SettingsError
+from cluster.records import Sample
+from cluster.settings import Settings
+from cluster.vectors import Vectors, VectorsDown
+from deployments.catalog_sql import AssetQuery
+from deployments.detector import detector_class
+from deployments.jobs import Jobs
+from deployments.serving import ServedDetectors, configs
+
+# A file, its name, the detectors that are to answer: what is in it, as an export line says it. The pipeline's own
+# function, handed in by whoever builds the application, since deployments may not import pipelines.
+Analyze = Callable[[Path, str, frozenset[str], ServedDetectors, Settings], Awaitable[dict[str, Any]]]
+
+PIECE_BYTES = 1 << 20
+MATCHED = {"ocr": "text", "whisper": "speech", "clip": "picture"}
+
+api = FastAPI(
+    title="Raysift", version="1", description="What is in your media: ask for files, words, look-alikes, jobs."
+)
+# a page on another site must not reach this API by a name that it lets point to 127.0.0.1
+api.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "testserver"])
+
+
+@api.exception_handler(SettingsError)
+async def _operators_fault(_: Any, error: SettingsError) -> JSONResponse:
+    return JSONResponse({"detail": str(error)}, status_code=422)
+
+
+@api.exception_handler(RequestValidationError)
+async def _callers_fault(_: Any, error: RequestValidationError) -> JSONResponse:
+    first = error.errors()[0]
+    return JSONResponse({"detail": f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"}, status_code=422)
+
+
+@api.exception_handler(VectorsDown)
+async def _no_search(_: Any, error: VectorsDown) -> JSONResponse:
+    return JSONResponse({"detail": f"search is unavailable: {error}; browsing still works"}, status_code=503)
+
+
+@serve.deployment(ray_actor_options={"num_cpus": 0.1}, max_ongoing_requests=100, graceful_shutdown_timeout_s=5)
+@serve.ingress(api)
+class Door:
+    """The one way in for people and programs."""
+
+    def __init__(
+        self,
+        detectors: dict[str, DeploymentHandle[Any]],
+        catalog: DeploymentHandle[Any],
+        analyze: Analyze,
+        settings: Settings,
+    ) -> None:
+        self.settings = settings
+        models = {name: config.model for name, config in configs(settings).items()}
+        self.detectors = ServedDetectors(detectors, models, settings.scanning.attempts)
+        self.catalog = catalog
+        self.analyze = analyze
+        self.vectors = Vectors(settings.chroma.url)
+
+    @api.get("/v1/health")
+    async def health(self) -> dict[str, str]:
+        """Alive: the API answers."""
+        return {"status": "ok"}
+
+    @api.get("/v1/ready")
+    async def ready(self, response: Response) -> dict[str, Any]:
+        """Ready: every detector finds something on its own example, asked now. 503 until then."""
+
+        async def state(name: str) -> str:
+            try:
+                found = await asyncio.wait_for(self.detectors.handles[name].answers_example.remote(), 60)
+            except Exception as error:  # whatever it is, the answer is that this detector is not ready
+                return f"it does not answer: {type(error).__name__}"
+            return "ok" if found else "it finds nothing on its own example"
+
+        names = list(self.detectors.handles)
+        states = dict(zip(names, await asyncio.gather(*map(state, names)), strict=True))
+        ready = all(word == "ok" for word in states.values())
+        response.status_code = 200 if ready else 503
+        return {"ready": ready, "detectors": states}
+
+    @api.get("/v1/detectors")
+    async def list_detectors(self) -> list[dict[str, Any]]:
+        """The detectors that run here."""
+        return [
+            {"name": name, "model": model, "modalities": sorted(detector_class(name).modalities)}
+            for name, model in self.detectors.models.items()
+        ]
+
+    @api.post("/v1/detect/{name}")
+    async def detect(self, name: str, file: UploadFile) -> dict[str, Any]:
+        """What one detector finds in an uploaded file."""
+        if name not in self.detectors.handles:
+            there = ", ".join(self.detectors.handles)
+            raise HTTPException(404, f"no detector {name!r}; there are {there}")
+        found = await self._analyze(file, frozenset([name]))
+        if found["errors"]:
+            raise HTTPException(422, found["errors"][0]["reason"])
+        return {"detector": name, "model": self.detectors.models[name], "detections": found["detections"]}
+
+    @api.post("/v1/analyze")
+    async def analyze_upload(self, file: UploadFile) -> dict[str, Any]:
+        """What every detector finds in an uploaded file: the same steps as a scan's, nothing is stored."""
+        return await self._analyze(file, frozenset(self.detectors.handles))
+
+    async def _analyze(self, upload: UploadFile, wanted: frozenset[str]) -> dict[str, Any]:
+        with TemporaryDirectory(prefix="raysift-upload-") as folder:
+            path = Path(folder) / "upload"  # an upload's own name never reaches a disk
+            with path.open("wb") as copy:
+                await asyncio.to_thread(shutil.copyfileobj, upload.file, copy, PIECE_BYTES)
+            return await self.analyze(path, upload.filename or "upload", wanted, self.detectors, self.settings)
+
+    @api.get("/v1/assets")
+    async def assets(self, query: Annotated[AssetQuery, Query()]) -> dict[str, Any]:
+        """The files that were scanned: filtered, sorted, one page of them."""
+        return await self.catalog.assets.remote(query)
+
+    @api.get("/v1/facets")
+    async def facets(self, query: Annotated[AssetQuery, Query()]) -> dict[str, Any]:
+        """How many files each kind, detector and label would leave under the same filters."""
+        return await self.catalog.facets.remote(query)
+
+    @api.get("/v1/assets/{asset}")
+    async def asset(self, asset: str) -> dict[str, Any]:
+        """All that is known of one file."""
+        found = await self.catalog.asset.remote(asset)
+        if found is None:
+            raise HTTPException(404, f"no file {asset!r} has been scanned")
+        return found
+
+    @api.get("/v1/assets/{asset}/thumbnail")
+    async def thumbnail(self, asset: str) -> Response:
+        """A JPEG of at most 320 px, as the file is: blurring is up to the viewer."""
+        found = await self.catalog.thumbnail.remote(asset)
+        if found is None:
+            raise HTTPException(404, "it has no thumbnail")
+        return Response(found, media_type="image/jpeg", headers=_PRIVATE)
+
+    @api.get("/v1/assets/{asset}/media")
+    async def media(self, asset: str, range: Annotated[str | None, Header()] = None) -> Response:
+        """The file itself, or the part of it that a Range header asks for."""
+        found = await self.asset(asset)
+        uri, endpoint = found["uri"], self.settings.s3_endpoint
+        try:
+            size = await asyncio.to_thread(buckets.size, uri, endpoint)
+        except (OSError, SettingsError) as error:
+            raise HTTPException(404, f"{uri} is not where it was scanned") from error
+        first, last = _byte_range(range, size)
+
+        def pieces() -> Iterator[bytes]:
+            for start in _steps(first, last):
+                yield buckets.read_range(uri, start, min(PIECE_BYTES, last + 1 - start), endpoint)
+
+        headers = _PRIVATE | {"Accept-Ranges": "bytes", "Content-Length": str(last + 1 - first)}
+        if range:
+            headers["Content-Range"] = f"bytes {first}-{last}/{size}"
+        return StreamingResponse(
+            pieces(), 206 if range else 200, headers=headers, media_type=_media_type(uri)
+        )
+
+    @api.get("/v1/search")
+    async def search(
+        self, q: str | None = None, like: str | None = None, limit: Annotated[int, Query(ge=1, le=200)] = 40
+    ) -> dict[str, Any]:
+        """Files by words (what is in the picture, what is read, what is said), or those that look like one of them."""
+        if (q is None) == (like is None):
+            raise HTTPException(422, "search takes either q=words or like=a file's id")
+        hits = await self._like(like, limit) if like else await self._words(str(q), limit)
+        items = {item["id"]: item for item in await self.catalog.items.remote([hit["asset"] for hit in hits])}
+        return {"hits": [hit | {"asset": items[hit["asset"]]} for hit in hits if hit["asset"] in items]}
+
+    async def _words(self, words: str, limit: int) -> list[dict[str, Any]]:
+        literal = [
+            hit | {"score": 1.0, "matched": "exact text"} for hit in await self.catalog.text_search.remote(words, limit)
+        ]
+        answers = await self.detectors.ask(self.detectors.taking("text"), [Sample(text=words)])
+        vectors = [v for answer in answers.values() if isinstance(answer, list) for d in answer[0] for v in d.vectors]
+        if not vectors:
+            raise HTTPException(503, "search by words needs the detector clip; it does not answer")
+        near = await asyncio.to_thread(self.vectors.search, vectors[0].space, vectors[0].values, limit)
+        seen = {hit["asset"] for hit in literal}
+        return (literal + [_hit(hit, MATCHED.get(hit.detector, "text")) for hit in near if hit.asset not in seen])[
+            :limit
+        ]
+
+    async def _like(self, asset: str, limit: int) -> list[dict[str, Any]]:
+        own = await asyncio.to_thread(self.vectors.of_asset, "looks", asset)
+        if not own:
+            raise HTTPException(404, "that file has no look to compare: it is not indexed yet, or it is only sound")
+        near = await asyncio.to_thread(self.vectors.search, "looks", own[0], limit + 1)
+        return [_hit(hit, "looks") for hit in near if hit.asset != asset][:limit]
+
+    @api.post("/v1/jobs")
+    async def submit(
+        self,
+        uris: Annotated[list[str], Body(min_length=1)],
+        out: Annotated[str | None, Body()] = None,
+        detectors: Annotated[list[str] | None, Body()] = None,
+    ) -> dict[str, str]:
+        """Scan folders or buckets; results go to `out`, or where the settings say."""
+        for name in detectors or []:
+            if name not in self.detectors.handles:
+                raise HTTPException(422, f"no detector {name!r}; there are {', '.join(self.detectors.handles)}")
+        jobs = await self._jobs()
+        where = buckets.normalize(out or self.settings.results)
+        return {
+            "job": await asyncio.to_thread(jobs.submit, [buckets.normalize(u) for u in uris], where, detectors or [])
+        }
+
+    @api.get("/v1/jobs")
+    async def list_jobs(self) -> list[dict[str, Any]]:
+        """Every scan of this cluster, newest first."""
+        return await asyncio.to_thread((await self._jobs()).all, await self.catalog.jobs.remote())
+
+    @api.get("/v1/jobs/{job}")
+    async def job(self, job: str) -> dict[str, Any]:
+        """One scan and how far it is; what it found, once it is over."""
+        facts = (await self.catalog.jobs.remote()).get(job, {})
+        found = await asyncio.to_thread((await self._jobs()).one, job, facts)
+        if found is None:
+            raise HTTPException(404, f"no job {job!r}")
+        return found | {"summary": await self.catalog.summary.remote(job)}
+
+    async def _jobs(self) -> Jobs:
+        return await asyncio.to_thread(Jobs, self.settings)
+
+
+_PRIVATE = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
+
+
+def _hit(hit: Any, matched: str) -> dict[str, Any]:
+    return {"asset": hit.asset, "score": hit.score, "matched": matched, "text": hit.text, "time_s": hit.time_s}
+
+
+def _media_type(uri: str) -> str:
+    """By its name, and never one that a browser would run, like HTML or SVG."""
+    guessed = mimetypes.guess_type(uri)[0] or ""
+    return guessed if guessed.startswith(("image/", "video/", "audio/")) and "svg" not in guessed else "application/octet-stream"
+
+
+def _steps(first: int, last: int) -> Iterator[int]:
+    return iter(range(first, last + 1, PIECE_BYTES))
+
+
+def _byte_range(header: str | None, size: int) -> tuple[int, int]:
+    """First and last byte that a Range header asks for; only the single-range form is answered (RFC 9110, 14.1.2)."""
+    if header is None:
+        return 0, size - 1
+    unit, _, wanted = header.partition("=")
+    start, dash, end = wanted.partition("-")
+    try:
+        first = int(start) if start else max(0, size - int(end))
+        last = min(int(end), size - 1) if start and end else size - 1
+    except ValueError:
+        first, last = size, 0
+    if unit != "bytes" or not dash or first > last:
+        raise HTTPException(
+            416, f"this range cannot be had of {size} bytes", headers={"Content-Range": f"bytes */{size}"}
+        )
+    return first, last

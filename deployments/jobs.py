@@ -1,0 +1,82 @@
+"""Scans as jobs of the Ray cluster: submitted, and told of by what Ray and the results say."""
+
+import shlex
+import time
+from collections.abc import Mapping
+from typing import Any
+from uuid import uuid4
+
+from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
+
+from cluster.settings import Settings
+
+FINISHED_WITH_FAILED_FILES = 3  # exit code of a scan
+
+
+class Jobs:
+    """The jobs of this cluster, through Ray's Jobs API."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.client = JobSubmissionClient(settings.ray.dashboard_url)
+
+    def submit(self, uris: list[str], out: str, detectors: list[str]) -> str:
+        """Start a scan and give its name; it runs whether or not anyone follows it."""
+        job = f"scan-{time.strftime('%Y%m%d-%H%M%S')}-{uuid4().hex[:6]}"
+        command = ["python", "-m", "pipelines", *uris, "--out", out]
+        if detectors:
+            command += ["--detectors", ",".join(detectors)]
+        self.client.submit_job(
+            entrypoint=shlex.join(command), submission_id=job, metadata={"uris": "\n".join(uris), "out": out}
+        )
+        return job
+
+    def all(self, facts: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+        """Every scan, newest first. Facts: what each job has noted of itself in the catalogue, by its name."""
+        found = [
+            describe(details, facts.get(details.submission_id or "", {}))
+            for details in self.client.list_jobs()
+            if details.submission_id and "-m pipelines" in details.entrypoint
+        ]
+        return sorted(found, key=lambda job: job["submitted_at"], reverse=True)
+
+    def one(self, job: str, facts: Mapping[str, Any]) -> dict[str, Any] | None:
+        """One scan, or None if this cluster knows no job of that name."""
+        try:
+            return describe(self.client.get_job_info(job), facts)
+        except RuntimeError as error:
+            if "does not exist" in str(error) or "404" in str(error):
+                return None
+            raise
+
+
+def describe(details: JobDetails, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What the API says of a job: Ray's word on its life, its own on what it owes and did."""
+    state, message = _state(details, facts)
+    started, ended = details.start_time or 0, details.end_time or time.time() * 1000
+    return {
+        "job": details.submission_id,
+        "state": state,
+        "uris": facts.get("uris") or (details.metadata or {}).get("uris", "").split("\n"),
+        "out": facts.get("out") or (details.metadata or {}).get("out"),
+        "units": facts.get("units"),
+        "done": facts.get("done", 0),
+        "failed": facts.get("failed", 0),
+        "skipped": facts.get("skipped", 0),
+        "seconds": round((ended - started) / 1000, 1) if started else 0.0,
+        "message": message,
+        "submitted_at": started / 1000,
+    }
+
+
+def _state(details: JobDetails, facts: Mapping[str, Any]) -> tuple[str, str]:
+    message = str(facts.get("message") or "")
+    if details.status == JobStatus.PENDING:
+        return "waiting", message
+    if details.status == JobStatus.RUNNING:
+        return ("listing" if facts.get("units") is None else "running"), message
+    if details.status == JobStatus.SUCCEEDED or details.driver_exit_code == FINISHED_WITH_FAILED_FILES:
+        return "finished", message
+    if details.status == JobStatus.STOPPED:
+        return "failed", message or "it was stopped"
+    return "failed", message or str(details.message or "its driver died; see its log in the Ray dashboard")

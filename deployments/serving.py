@@ -1,0 +1,139 @@
+"""How detectors are served: one generic deployment, and the client that hands samples to many of them at once."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import ray
+from pydantic import ValidationError
+from ray import serve
+from ray.exceptions import RayActorError, RayTaskError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import ApplicationStatus
+
+from cluster.errors import SettingsError
+from cluster.records import Detection, Failure, Modality, Sample
+from cluster.settings import Settings, explain
+from deployments.detector import DetectorConfig, detector_class, names
+
+log = logging.getLogger(__name__)
+
+APP = "raysift"
+
+# Threads that spin while they wait make torch 7 to 16 times slower on a busy machine.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+CLUSTERS_FAULT = (RayActorError, BackPressureError, DeploymentUnavailableError)
+
+
+@serve.deployment(
+    max_ongoing_requests=4,
+    # the default back-off of 25 to 500 ms costs a quarter and more of the throughput when all replicas are busy
+    request_router_config={"initial_backoff_s": 0.005, "max_backoff_s": 0.05},
+    graceful_shutdown_timeout_s=5,
+    graceful_shutdown_wait_loop_s=0.1,
+)
+class DetectorDeployment:
+    """A replica of one detector. It is up when its model is loaded and has answered for an example."""
+
+    def __init__(self, name: str, config: dict[str, Any]) -> None:
+        kind = detector_class(name)
+        self.detector = kind(kind.Config(**config))
+        self.example = kind.example()
+        self.detector.detect([self.example])
+        # one call at a time, off the event loop: health checks and queueing go on meanwhile
+        self.thread = ThreadPoolExecutor(1)
+
+    async def detect(self, samples: list[Sample]) -> list[list[Detection]]:
+        """One list of detections a sample, in order."""
+        return await asyncio.get_running_loop().run_in_executor(self.thread, self.detector.detect, samples)
+
+    async def answers_example(self) -> int:
+        """How many things are found on the detector's own example, now."""
+        (found,) = await self.detect([self.example])
+        return len(found)
+
+
+def configs(settings: Settings) -> dict[str, DetectorConfig]:
+    """The checked config of every enabled detector. SettingsError names the detector or key that is wrong."""
+    for name in settings.detectors:
+        if name not in names():
+            raise SettingsError(
+                f"settings: no detector {name!r}; there are {', '.join(names())}. Correct its spelling."
+            )
+    found = {}
+    for name in names():
+        try:
+            config = detector_class(name).Config(**settings.detectors.get(name, {}))
+        except ValidationError as error:
+            raise SettingsError(explain(error, f"settings, detectors.{name}")) from None
+        if config.enabled:
+            found[name] = config
+    return found
+
+
+def deployments(settings: Settings) -> dict[str, serve.Application]:
+    """A deployment for every enabled detector, by its name."""
+    return {
+        name: DetectorDeployment.options(  # type: ignore[attr-defined]
+            name=name,
+            num_replicas=config.replicas,
+            ray_actor_options={
+                "num_cpus": config.cpus,
+                "num_gpus": config.gpus,
+                "runtime_env": {"env_vars": ONE_THREAD | OFFLINE},
+            },
+        ).bind(name, config.model_dump())
+        for name, config in configs(settings).items()
+    }
+
+
+class ServedDetectors:
+    """The running detectors, asked through their Serve handles."""
+
+    def __init__(self, handles: Mapping[str, DeploymentHandle[Any]], models: Mapping[str, str], attempts: int) -> None:
+        self.handles = handles
+        self.models = models
+        self.attempts = attempts
+
+    def taking(self, modality: Modality) -> set[str]:
+        """The detectors that look at such samples."""
+        return {name for name in self.handles if modality in detector_class(name).modalities}
+
+    async def ask(self, names: Iterable[str], samples: list[Sample]) -> dict[str, list[list[Detection]] | Failure]:
+        """Hand the samples to all these detectors at once: they go into the object store one time, not once each."""
+        wanted = sorted(names)
+        batch = ray.put(samples) if len(wanted) > 1 and ray.is_initialized() else samples
+        answers = await asyncio.gather(*(self._ask_one(name, batch) for name in wanted))
+        return dict(zip(wanted, answers, strict=True))
+
+    async def _ask_one(self, name: str, batch: Any) -> list[list[Detection]] | Failure:
+        for attempt in range(self.attempts):
+            try:
+                return await self.handles[name].detect.remote(batch)
+            except CLUSTERS_FAULT as error:
+                log.warning("detector %s did not answer (%s), attempt %d", name, type(error).__name__, attempt + 1)
+                await asyncio.sleep(min(30, 2**attempt) * random.uniform(0.5, 1))
+            except RayTaskError as error:
+                # our bug: the file keeps what the other detectors found, and its row says who failed
+                log.exception("detector %s failed", name)
+                return Failure(name, f"the detector failed on it: {type(error.cause).__name__}: {error.cause}")
+        return Failure(name, f"the detector did not answer in {self.attempts} attempts; scan again when it is up")
+
+
+def running(settings: Settings) -> ServedDetectors:
+    """The detectors that run in this cluster. SettingsError when Raysift is not up."""
+    application = serve.status().applications.get(APP)
+    if application is None or application.status != ApplicationStatus.RUNNING:
+        raise SettingsError("Raysift does not run in this Ray cluster. Start it with `raysift up`.")
+    up = {name: config for name, config in configs(settings).items() if name in application.deployments}
+    return ServedDetectors(
+        {name: serve.get_deployment_handle(name, APP) for name in up},
+        {name: config.model for name, config in up.items()},
+        settings.scanning.attempts,
+    )

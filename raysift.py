@@ -1,0 +1,295 @@
+"""The front door: `raysift up | down | status | scan | export | demo`."""
+
+import json
+import logging
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from cluster.errors import SettingsError
+from cluster.processes import Processes, answers
+from cluster.settings import Settings, load
+
+FAILED_FILES, NOT_FINISHED = 3, 1
+
+cli = typer.Typer(
+    help="Sift a bucket of images, videos and audio: explicit content, text, faces, speech, look-alikes.",
+    epilog="First time? `raysift up`, then `raysift scan FOLDER`, then open the app that `up` names.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+console = Console(stderr=True)
+
+
+class Format(StrEnum):
+    jsonl = "jsonl"
+    csv = "csv"
+    parquet = "parquet"
+
+
+@cli.command()
+def up(
+    profile: Annotated[str, typer.Option(help="Which models: embedded (on CPU).")] = "embedded",
+) -> None:
+    """Start Ray, the detectors, Chroma and the app on this machine; they run until `raysift down`."""
+    settings = load()
+    if profile != settings.profile:
+        raise SettingsError(f"there is no profile {profile!r}; there is embedded. Correct --profile.")
+    start(settings)
+    tell_where(settings)
+
+
+@cli.command()
+def down() -> None:
+    """Stop what `raysift up` started. Results stay."""
+    processes = Processes(load())
+    running = processes.alive()
+    processes.stop()
+    console.print("stopped: " + ", ".join(running) if running else "nothing was running")
+
+
+@cli.command()
+def status() -> None:
+    """What runs, and whether each detector answers. Exits 1 when something does not."""
+    settings = load()
+    alive = Processes(settings).alive()
+    table = Table("part", "state", "where")
+    for name, where in (
+        ("ray", settings.ray.dashboard_url),
+        ("chroma", settings.chroma.url),
+        ("app", settings.app.url),
+    ):
+        table.add_row(name, "runs" if name in alive else "does not run: `raysift up`", where)
+    ready: dict[str, Any] = {"ready": False, "detectors": {}}
+    if "ray" in alive:
+        with door(settings) as api:
+            ready = api.get("/v1/ready").json()
+    for name, state in ready["detectors"].items():
+        table.add_row(f"detector {name}", state, f"{settings.door.url}/v1/detect/{name}")
+    Console().print(table)
+    raise typer.Exit(0 if ready["ready"] and len(alive) == 3 else NOT_FINISHED)
+
+
+@cli.command()
+def env() -> None:
+    """Print what `ray job submit` needs to find this cluster: eval "$(raysift env)"."""
+    for name, value in Processes(load()).environment().items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+@cli.command()
+def scan(
+    uris: Annotated[list[str], typer.Argument(help="Folders, buckets or files: /data/media s3://bucket/prefix ...")],
+    out: Annotated[str | None, typer.Option(help="Where the results go; default: settings.results_uri.")] = None,
+    detectors: Annotated[str | None, typer.Option(help="Only these, comma-separated; default: all.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
+) -> None:
+    """Scan media and follow the job. Exits 0 if all went well, 3 with failed files, 1 if it did not finish.
+
+    Ctrl-C stops following; the job goes on.
+    """
+    settings = load()
+    job = follow(settings, submit(settings, uris, out, detectors))
+    if job["state"] != "finished":
+        raise SettingsError(f"job {job['job']} did not finish: {job['message']}")
+    Console(stderr=as_json).print(summary(job))
+    if as_json:
+        keys = ("job", "units", "done", "failed", "skipped", "seconds")
+        typer.echo(json.dumps({key: job[key] for key in keys}))
+    raise typer.Exit(FAILED_FILES if job["failed"] else 0)
+
+
+@cli.command()
+def export(
+    source: Annotated[str, typer.Option("--from", help="A folder of results.")],
+    format: Annotated[Format, typer.Option(help="jsonl: one line a file. csv: one line a detection.")] = Format.jsonl,
+    to: Annotated[Path | None, typer.Option(help="The file to write; default: standard output.")] = None,
+) -> None:
+    """Write what was found, for other programs. Needs no running cluster."""
+    from pipelines.exporting import export as write
+
+    with to.open("wb") if to else nullcontext(sys.stdout.buffer) as sink:
+        files = write(source, format.value, sink, load().s3_endpoint)
+    console.print(f"{files} files")
+
+
+@cli.command()
+def demo(
+    exit: Annotated[bool, typer.Option("--exit", help="Stop everything after the scan.")] = False,
+) -> None:
+    """Start everything, sift a few sample files and show what was found; stays up until Ctrl-C."""
+    from pipelines import demo as media
+
+    settings = load()
+    settings = settings.model_copy(update={"state_dir": settings.state_dir / "demo"})
+    processes = Processes(settings)
+    if processes.alive():
+        raise SettingsError(f"a demo runs already (state in {settings.state_dir}). Stop it with Ctrl-C there.")
+    media.clear(settings.state_dir)
+    folder = media.make(settings.state_dir.absolute() / "media")
+    try:
+        start(settings)
+        job = follow(settings, submit(settings, [str(folder)], None, None))
+        if job["state"] != "finished":
+            raise SettingsError(f"the demo's scan did not finish: {job['message']}")
+        Console().print(summary(job))
+        tell_where(settings)
+        if not exit:
+            console.print("Ctrl-C stops everything.")
+            while True:
+                time.sleep(3600)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        with console.status("stopping"):
+            processes.stop()
+
+
+def start(settings: Settings) -> None:
+    """Bring the cluster up, saying what is waited for."""
+    processes = Processes(settings)
+    processes.prepare()  # before Ray is imported: it reads its token's place once
+    import ray
+    from ray import serve
+
+    from deployments.serving import APP
+    from pipelines.online import build
+
+    application = build(settings)  # a wrong key ends here, before anything is started
+    try:
+        with console.status("starting Chroma and Ray") as told:
+            processes.start_chroma()
+            processes.start_ray()
+            processes.wait("ray", lambda: _dashboard_answers(settings))
+            ray.init(address=processes.environment()["RAY_ADDRESS"], log_to_driver=False, logging_level=logging.ERROR)
+            logging.getLogger("ray.serve").setLevel(logging.ERROR)
+            serve.start(
+                proxy_location="HeadOnly", http_options={"host": settings.door.host, "port": settings.door.port}
+            )
+            told.update("loading the detectors")
+            serve.run_many(
+                [serve.RunTarget(target=application, name=APP, route_prefix="/")], wait_for_applications_running=False
+            )
+            _wait_for_detectors(told)
+            processes.start_app()
+            processes.wait("chroma", lambda: answers(settings.chroma))
+            processes.wait("app", lambda: answers(settings.app))
+    except BaseException:
+        processes.stop()
+        raise
+    finally:
+        ray.shutdown()
+
+
+def _dashboard_answers(settings: Settings) -> bool:
+    try:
+        return httpx.get(f"{settings.ray.dashboard_url}/api/gcs_healthz", timeout=2).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def _wait_for_detectors(told: Any, seconds: float = 300) -> None:
+    from ray import serve
+
+    from deployments.serving import APP
+
+    deadline = time.monotonic() + seconds
+    while True:
+        app = serve.status().applications[APP]
+        waiting = [name for name, deployment in app.deployments.items() if deployment.status != "HEALTHY"]
+        if app.status == "RUNNING" and not waiting:
+            return
+        if app.status == "DEPLOY_FAILED" or time.monotonic() > deadline:
+            reasons = "; ".join(f"{name}: {app.deployments[name].message}" for name in waiting) or app.message
+            raise SettingsError(f"not every part came up. {reasons}")
+        told.update(f"loading the detectors: waiting for {', '.join(waiting)}")
+        time.sleep(0.5)
+
+
+@contextmanager
+def door(settings: Settings) -> Iterator[httpx.Client]:
+    """A client of the API. SettingsError when it does not answer, or refuses, in its own words."""
+    try:
+        with httpx.Client(base_url=settings.door.url, timeout=120) as client:
+            yield client
+    except httpx.TransportError as error:
+        raise SettingsError(f"Raysift does not answer at {settings.door.url} ({error}). Start it: raysift up") from None
+    except httpx.HTTPStatusError as error:
+        raise SettingsError(str(error.response.json().get("detail", error))) from None
+
+
+def submit(settings: Settings, uris: list[str], out: str | None, detectors: str | None) -> str:
+    """Submit a scan through the Door and give the job's name."""
+    wanted = [name.strip() for name in detectors.split(",")] if detectors else None
+    with door(settings) as api:
+        answer = api.post("/v1/jobs", json={"uris": uris, "out": out, "detectors": wanted})
+        answer.raise_for_status()
+        return str(answer.json()["job"])
+
+
+def follow(settings: Settings, job: str) -> dict[str, Any]:
+    """Show a job's progress until it is over; what the Door says of it then."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("[red]{task.fields[failed]}"),
+    )
+    with door(settings) as api, Progress(*columns, console=console) as progress:
+        bar = progress.add_task(job, total=None, rate="", failed="")
+        while True:
+            answer = api.get(f"/v1/jobs/{job}")
+            answer.raise_for_status()
+            now = dict(answer.json())
+            rate = f"{now['done'] / now['seconds']:.1f} files/s" if now["seconds"] else ""
+            failed = f"{now['failed']} failed" if now["failed"] else ""
+            text = f"{job} {now['state']}"
+            progress.update(bar, description=text, total=now["units"], completed=now["done"], rate=rate, failed=failed)
+            if now["state"] in ("finished", "failed"):
+                return now
+            time.sleep(0.5)
+
+
+def summary(job: dict[str, Any]) -> Table:
+    """What a finished job found, as a table: a line a detector, a line a failed file."""
+    title = f"{job['done']} files in {job['seconds']:.0f} s, {job['failed']} failed, {job['skipped']} unchanged"
+    table = Table("detector", "files", "found", "what", title=title, caption=f"results: {job['out']}")
+    for line in job["summary"]["detectors"]:
+        labels = ", ".join(f"{top['label']} {top['files']}" for top in line["top_labels"])
+        table.add_row(line["detector"], str(line["files"]), str(line["detections"]), labels)
+    for failure in job["summary"]["failed"]:
+        table.add_row("[red]failed", "", "", f"{failure['uri'].rsplit('/', 1)[-1]}: {failure['reason']}")
+    return table
+
+
+def tell_where(settings: Settings) -> None:
+    """Where people and programs go now."""
+    console.print(f"app   {settings.app.url}\nAPI   {settings.door.url}/docs\nRay   {settings.ray.dashboard_url}")
+
+
+def main() -> None:
+    """Run the command line; an operator's fault is a sentence, not a traceback."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        cli()
+    except SettingsError as error:
+        console.print(f"raysift: {error}", style="red", markup=False, highlight=False)
+        sys.exit(NOT_FINISHED)
+
+
+if __name__ == "__main__":
+    main()

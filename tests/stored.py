@@ -1,0 +1,34 @@
+"""Results for tests, written as a job commits them."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cluster.records import SCHEMA, Analyzer, Detection, Failure, Finding, MediaItem, Result, to_row
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def found(detector: str, label: str, score: float, model: str = "m1", **more: Any) -> Finding:
+    return Finding(detector, model, Detection(label, score, **more))
+
+
+def row(uri: str, *findings: Finding, job: str = "job", unit: int = 0, minutes: int = 0, **more: Any) -> dict[str, Any]:
+    """A row of results. Who found something has answered; `answered` names those that found nothing."""
+    answered = {finding.detector: finding.model for finding in findings}
+    answered |= dict.fromkeys(more.pop("answered", ()), "m1")
+    item = MediaItem(uri, 10, more.pop("etag", "e1"), more.pop("kind", "image"))
+    failures = tuple(Failure(*failure) for failure in more.pop("failures", ()))
+    analyzers = tuple(Analyzer(*pair) for pair in answered.items())
+    result = Result(item, findings=findings, failures=failures, analyzers=analyzers, **more)
+    return to_row(result, unit, job) | {"analyzed_at": NOON + timedelta(minutes=minutes)}
+
+
+def commit(folder: Path, name: str, *rows: dict[str, Any]) -> str:
+    """Write the rows as one committed file; its URI."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), folder / name)
+    return (folder / name).as_uri()

@@ -1,0 +1,236 @@
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import streamlit as st
+import uvicorn
+from fake_door import HOSTILE_NAME, FakeDoor, asset_id, draw_picture
+from streamlit.testing.v1 import AppTest
+
+Visit = Callable[..., AppTest]
+
+
+@contextmanager
+def served(door: FakeDoor) -> Iterator[int]:
+    """The stand-in Door behind a port of this machine."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(door.app, log_level="critical", lifespan="off"))
+        listener.listen()
+        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        server.should_exit = True
+        thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with served(FakeDoor()) as port:
+        yield port
+
+
+@pytest.fixture
+def visit(monkeypatch: pytest.MonkeyPatch, port: int) -> Visit:
+    """Open a page with parameters, of the usual Door or of that on another port."""
+
+    def visit(view: str = "browse", port: int = port, **params: str | list[str]) -> AppTest:
+        monkeypatch.setenv("RAYSIFT_DOOR__PORT", str(port))
+        st.cache_data.clear()
+        at = AppTest.from_file("../app/main.py", default_timeout=30)
+        if view != "browse":
+            at.run()
+            at.switch_page(f"views/{view}.py")
+        for name, value in params.items():
+            at.query_params[name] = value
+        at.run()
+        assert not at.exception
+        return at
+
+    return visit
+
+
+def drawn(at: AppTest, name: str) -> dict[str, Any]:
+    """What a component was given to draw."""
+    (found,) = (
+        element.proto for element in at.get("bidi_component") if element.proto.component_name == f"raysift_{name}"
+    )
+    return json.loads(found.json)
+
+
+def words(at: AppTest) -> str:
+    """All that Streamlit itself wrote on the page."""
+    kinds = (at.markdown, at.caption, at.info, at.warning, at.error, at.success)
+    return "\n".join(element.value for elements in kinds for element in elements)
+
+
+def test_browse_shows_a_page_of_tiles_blurred(visit: Visit):
+    at = visit()
+    gallery = drawn(at, "gallery")
+    assert "80 files" in words(at)
+    assert len(gallery["items"]) == 60
+    assert gallery["blur"] and not gallery["grey"]
+
+
+def test_the_second_page_shows_the_rest(visit: Visit):
+    at = visit()
+    first = {item["id"] for item in drawn(at, "gallery")["items"]}
+    at.pagination(key="page").set_value(2).run()
+    second = {item["id"] for item in drawn(at, "gallery")["items"]}
+    assert len(second) == 20 and not first & second
+
+
+def test_an_address_with_filters_shows_what_they_say(visit: Visit):
+    at = visit(label=["face"], min_score="0.9", sort="name")
+    names = [item["name"] for item in drawn(at, "gallery")["items"]]
+    assert names == sorted(names)
+    assert all(any(chip["text"].startswith("face") for chip in item["chips"]) for item in drawn(at, "gallery")["items"])
+    options = {group["name"]: group["options"] for group in drawn(at, "facets")["groups"]}
+    assert [option["value"] for option in options["label"] if option["chosen"]] == ["face"]
+
+
+def test_a_second_label_can_be_added_to_the_first(visit: Visit):
+    labels = next(group for group in drawn(visit(label=["face"]), "facets")["groups"] if group["name"] == "label")
+    assert {"face", "nsfw", "street"} <= {option["value"] for option in labels["options"] if option["count"]}
+
+
+def test_only_failed_files_are_shown_with_their_reason(visit: Visit):
+    items = drawn(visit(state=["failed"]), "gallery")["items"]
+    assert {item["failed"] for item in items} == {"decode: the file ends early", "fetch: the bucket refused access"}
+
+
+def test_a_filter_that_nothing_passes_can_be_cleared(visit: Visit):
+    at = visit(under="s3://elsewhere", min_score="0.5", label=["face"])
+    assert "No file passes these filters" in words(at)
+    at.button[0].click().run()
+    assert "80 files" in words(at)
+    assert not at.query_params
+
+
+def test_changing_a_filter_goes_back_to_the_first_page(visit: Visit):
+    at = visit(page="2")
+    at.slider(key="min_score").set_value(0.2).run()
+    assert at.pagination(key="page").value == 1
+    assert len(drawn(at, "gallery")["items"]) == 60
+
+
+def test_an_empty_store_says_how_to_scan(visit: Visit):
+    with served(FakeDoor([])) as port:
+        at = visit(port=port)
+    assert "Nothing has been analysed yet" in words(at)
+    assert at.code[0].value == "raysift scan s3://bucket/folder"
+
+
+@pytest.mark.parametrize("view", ["browse", "jobs", "search"])
+def test_without_a_door_each_page_says_what_to_do(visit: Visit, view: str):
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        at = visit(view, port=nobody.getsockname()[1], **({"q": "x"} if view == "search" else {}))
+    assert "raysift up" in words(at)
+    assert "Traceback" not in words(at)
+
+
+def test_wrong_settings_are_named(visit: Visit, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("RAYSIFT_PROFIL", "x")
+    assert "RAYSIFT&#95;PROFIL" in words(visit())
+
+
+def test_a_file_shows_what_was_found_in_it_and_its_neighbours(visit: Visit):
+    at = visit("file", asset=asset_id("s3://evidence/case 7/clip_1.mp4"), t="5")
+    shown = drawn(at, "viewer")
+    assert [lane["detector"] for lane in shown["file"]["lanes"]] == ["face", "ocr", "whisper"]
+    assert shown["file"]["start"] == 5.0
+    assert asset_id("s3://evidence/case 7/clip_0.mp4") in shown["ways"]["previous"]
+    assert asset_id("s3://evidence/case 7/clip_2.mp4") in shown["ways"]["next"]
+
+
+def test_neighbours_are_those_of_the_list_and_reach_over_its_pages(visit: Visit):
+    images = visit(kind=["image"])
+    last = drawn(images, "gallery")["items"][-1]
+    ways = drawn(visit("file", asset=last["id"], kind=["image"]), "viewer")["ways"]
+    assert "page=2" in ways["next"] and "kind=image" in ways["next"]
+    assert ways["back"] == "/?kind=image"
+
+
+def test_a_file_opened_from_a_search_leads_back_to_it(visit: Visit):
+    ways = drawn(visit("file", asset=asset_id("s3://evidence/case 7/clip_1.mp4"), q="harbour"), "viewer")["ways"]
+    assert (ways["where"], ways["back"]) == ("Search", "/search?q=harbour")
+    assert "q=harbour" in ways["next"]
+
+
+@pytest.mark.parametrize("id", ["", "../../etc/passwd", "0" * 33])
+def test_an_address_that_names_no_file_says_so(visit: Visit, id: str):
+    assert "names no file" in words(visit("file", asset=id))
+
+
+def test_a_file_that_is_gone_is_a_sentence(visit: Visit):
+    assert "There is no such file" in words(visit("file", asset="0" * 32)).replace("&#46;", ".")
+
+
+def test_search_says_how_each_file_matched(visit: Visit):
+    at = visit("search", q="harbour")
+    assert "7 files, best first" in words(at)
+    assert drawn(at, "gallery")["items"][0]["note"].startswith("Spoken at 0:01: “we are live from the harbour”")
+
+
+def test_search_finds_what_looks_like_a_file(visit: Visit):
+    at = visit("search", like=asset_id("s3://evidence/case 7/IMG_0003.jpg"))
+    assert "40 like IMG" in words(at)
+    assert "like=" in drawn(at, "gallery")["items"][0]["href"]
+
+
+def test_a_search_that_cannot_be_made_says_why_and_the_file_page_stays(visit: Visit):
+    with served(FakeDoor(searchable=False)) as port:
+        searched = words(visit("search", port=port, q="harbour"))
+        file = visit("file", port=port, asset=asset_id("s3://evidence/case 7/IMG_0003.jpg"))
+    assert "index is being rebuilt" in searched
+    assert "index is being rebuilt" in words(file)
+    assert drawn(file, "viewer")["file"]["name"] == "IMG_0003.jpg"
+
+
+def test_a_hostile_name_is_written_letter_by_letter(visit: Visit):
+    at = visit("search", like=asset_id(f"s3://evidence/{HOSTILE_NAME}"))
+    assert "<img" not in words(at) and "](javascript" not in words(at)
+    assert "&#60;img" in words(at)
+
+
+def test_an_upload_shows_what_every_detector_found(visit: Visit):
+    at = visit("analyze")
+    at.file_uploader[0].upload("me.png", picture())
+    at.run()
+    assert not at.exception
+    assert [line["text"] for line in drawn(at, "viewer")["file"]["read"]] == ["Exit 3 north"]
+    assert drawn(at, "viewer")["file"]["source"].endswith(".png")
+    assert "Took" in words(at)
+
+
+def test_an_upload_that_cannot_be_read_is_a_sentence(visit: Visit):
+    at = visit("analyze")
+    at.file_uploader[0].upload("paper.pdf", b"%PDF-1.4")
+    at.run()
+    assert "could not be analysed" in words(at)
+    assert not at.exception
+
+
+def test_a_scan_is_started_and_listed(visit: Visit):
+    at = visit("jobs")
+    at.text_area[0].set_value("s3://evidence/case 7\n\n")
+    at.button[0].click().run()
+    assert "was started" in words(at)
+    assert any("evidence" in element.value for element in at.markdown)
+
+
+@pytest.mark.parametrize(("written", "told"), [("  ", "Say which folder"), ("s3://nowhere", "no such bucket")])
+def test_a_scan_of_nothing_is_refused_with_a_sentence(visit: Visit, written: str, told: str):
+    at = visit("jobs")
+    at.text_area[0].set_value(written)
+    at.button[0].click().run()
+    assert told in words(at)
+
+
+def picture() -> bytes:
+    return draw_picture({"id": "ab" * 16, "width": 64, "height": 48, "name": "me"}, 64)
