@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from cluster import buckets
 from cluster.errors import SettingsError
 from cluster.processes import Processes, answers
 from cluster.settings import Settings, load
@@ -233,7 +234,9 @@ def submit(settings: Settings, uris: list[str], out: str | None, detectors: str 
     """Submit a scan through the Door and give the job's name."""
     wanted = [name.strip() for name in detectors.split(",")] if detectors else None
     with door(settings) as api:
-        answer = api.post("/v1/jobs", json={"uris": uris, "out": out, "detectors": wanted})
+        # a relative path is meant from here, not from where the cluster was started
+        what, where = [buckets.normalize(uri) for uri in uris], buckets.normalize(out) if out else None
+        answer = api.post("/v1/jobs", json={"uris": what, "out": where, "detectors": wanted})
         answer.raise_for_status()
         return str(answer.json()["job"])
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from app.client import Filters, Sort
-from app.draw import Pairs
 
+Pairs = list[tuple[str, str]]
 SORTS: tuple[Sort, ...] = ("newest", "oldest", "score", "name")
 _PAGES = {"/": "views/browse.py", "/file": "views/file.py", "/search": "views/search.py", "/jobs": "views/jobs.py"}
 
@@ -49,6 +49,15 @@ def listed(pairs: Iterable[tuple[str, str]]) -> tuple[Filters, Sort, int]:
 def href(path: str, pairs: Pairs) -> str:
     """A link to a page of the app."""
     return f"{path}?{urlencode(pairs)}" if pairs else path
+
+
+def file(id: str, context: Iterable[tuple[str, str]], at: float | None = None) -> str:
+    """A link to a file, in the list it was opened from, at a time in seconds.
+
+    The list is one parameter: Streamlit lets no link set a parameter that a widget of the present page is bound to.
+    """
+    pairs = [("asset", id), ("in", urlencode(list(context))), ("t", "" if at is None else f"{at:g}")]
+    return href("/file", [pair for pair in pairs if pair[1]])
 
 
 def target(href: str) -> tuple[str, Pairs]:

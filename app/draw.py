@@ -5,13 +5,13 @@ from collections.abc import Iterable, Sequence
 from typing import TypedDict
 from urllib.parse import urlencode
 
+from app import address
+from app.address import Pairs
 from app.answers import Asset, Failure, File, Hit, Job
 
 # told apart by eyes that confuse red and green as well, after Okabe and Ito, "Color Universal Design" (2008)
 _PALETTE = ("#e69f00", "#56b4e9", "#00a87e", "#cc79a7", "#e0cf3a", "#d55e00", "#5b8def", "#b18cff", "#8bc34a")
 _OTHER = "#93a1a8"
-
-Pairs = list[tuple[str, str]]
 
 
 class Chip(TypedDict):
@@ -99,13 +99,10 @@ def picture(asset: Asset | File) -> str:
 
 def tile(asset: Asset, palette: dict[str, str], context: Pairs, note: str = "", at: float | None = None) -> Tile:
     """An asset as the gallery shows it. Context is kept in its link: which list it was opened from."""
-    link = [("asset", asset["id"]), *context]
-    if at is not None:
-        link.append(("t", f"{at:g}"))
     return {
         "id": asset["id"],
         "name": asset["name"],
-        "href": f"/file?{urlencode(link)}",
+        "href": address.file(asset["id"], context, at),
         "picture": picture(asset),
         "kind": asset["kind"] or "unknown",
         "length": clock(asset["duration_s"]) if asset["kind"] != "image" else "",

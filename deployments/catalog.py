@@ -99,7 +99,7 @@ class Catalog:
         """
         with self._loading:
             known = {row["file"] for row in self._rows("select file from loaded")} | self._refused
-            rows, batch = 0, {}
+            rows, size, batch = 0, 0, {}
             for file in results.committed(out, s3_endpoint):
                 if file in known:
                     continue
@@ -108,9 +108,11 @@ class Catalog:
                 except SettingsError as error:
                     log.error("not in the catalogue: %s", error)
                     self._refused.add(file)
-                if sum(table.nbytes for table in batch.values()) > BATCH_BYTES:
+                    continue
+                size += batch[file].nbytes
+                if size > BATCH_BYTES:
                     rows += self._merge(batch)
-                    batch = {}
+                    size, batch = 0, {}
             return rows + self._merge(batch)
 
     def _read(self, file: str, s3_endpoint: str | None) -> pa.Table:
@@ -120,7 +122,7 @@ class Catalog:
         if not tables:
             return 0
         with self._cursor() as cursor:
-            cursor.register("incoming", pa.concat_tables(tables.values()))
+            cursor.register("incoming", pa.concat_tables(tables.values()).combine_chunks())
             cursor.begin()
             try:
                 for statement in sql.LOAD:

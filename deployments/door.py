@@ -2,16 +2,16 @@
 
 # No `from __future__ import annotations` here: FastAPI could not resolve the types of a pickled class.
 import asyncio
-import mimetypes
 import shutil
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, Header, HTTPException, Query, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -20,7 +20,8 @@ from cluster import buckets
 from cluster.errors import SettingsError
 from cluster.records import Sample
 from cluster.settings import Settings
-from cluster.vectors import Vectors, VectorsDown
+from cluster.vectors import Hit, Vectors, VectorsDown
+from deployments import media
 from deployments.catalog_sql import AssetQuery
 from deployments.detector import detector_class
 from deployments.jobs import Jobs
@@ -30,7 +31,7 @@ from deployments.serving import ServedDetectors, configs
 # function, handed in by whoever builds the application, since deployments may not import pipelines.
 Analyze = Callable[[Path, str, frozenset[str], ServedDetectors, Settings], Awaitable[dict[str, Any]]]
 
-PIECE_BYTES = 1 << 20
+LEAST_ALIKE = 0.15  # of words: what had nothing to do with the query scored up to 0.13 on the sample media
 MATCHED = {"ocr": "text", "whisper": "speech", "clip": "picture"}
 
 api = FastAPI(
@@ -54,6 +55,11 @@ async def _callers_fault(_: Any, error: RequestValidationError) -> JSONResponse:
 @api.exception_handler(VectorsDown)
 async def _no_search(_: Any, error: VectorsDown) -> JSONResponse:
     return JSONResponse({"detail": f"search is unavailable: {error}; browsing still works"}, status_code=503)
+
+
+def _hit(hit: Hit, matched: str) -> dict[str, Any]:
+    # above the class: Serve pickles it with the names that it knows by then
+    return {"asset": hit.asset, "score": hit.score, "matched": matched, "text": hit.text, "time_s": hit.time_s}
 
 
 @serve.deployment(ray_actor_options={"num_cpus": 0.1}, max_ongoing_requests=100, graceful_shutdown_timeout_s=5)
@@ -125,7 +131,7 @@ class Door:
         with TemporaryDirectory(prefix="raysift-upload-") as folder:
             path = Path(folder) / "upload"  # an upload's own name never reaches a disk
             with path.open("wb") as copy:
-                await asyncio.to_thread(shutil.copyfileobj, upload.file, copy, PIECE_BYTES)
+                await asyncio.to_thread(shutil.copyfileobj, upload.file, copy, media.PIECE_BYTES)
             return await self.analyze(path, upload.filename or "upload", wanted, self.detectors, self.settings)
 
     @api.get("/v1/assets")
@@ -152,29 +158,15 @@ class Door:
         found = await self.catalog.thumbnail.remote(asset)
         if found is None:
             raise HTTPException(404, "it has no thumbnail")
-        return Response(found, media_type="image/jpeg", headers=_PRIVATE)
+        return Response(found, media_type="image/jpeg", headers=media.PRIVATE)
 
     @api.get("/v1/assets/{asset}/media")
-    async def media(self, asset: str, range: Annotated[str | None, Header()] = None) -> Response:
+    async def file(self, asset: str, range: Annotated[str | None, Header()] = None) -> Response:
         """The file itself, or the part of it that a Range header asks for."""
-        found = await self.asset(asset)
-        uri, endpoint = found["uri"], self.settings.s3_endpoint
-        try:
-            size = await asyncio.to_thread(buckets.size, uri, endpoint)
-        except (OSError, SettingsError) as error:
-            raise HTTPException(404, f"{uri} is not where it was scanned") from error
-        first, last = _byte_range(range, size)
-
-        def pieces() -> Iterator[bytes]:
-            for start in _steps(first, last):
-                yield buckets.read_range(uri, start, min(PIECE_BYTES, last + 1 - start), endpoint)
-
-        headers = _PRIVATE | {"Accept-Ranges": "bytes", "Content-Length": str(last + 1 - first)}
-        if range:
-            headers["Content-Range"] = f"bytes {first}-{last}/{size}"
-        return StreamingResponse(
-            pieces(), 206 if range else 200, headers=headers, media_type=_media_type(uri)
-        )
+        uri = await self.catalog.uri.remote(asset)
+        if uri is None:
+            raise HTTPException(404, f"no file {asset!r} has been scanned")
+        return await asyncio.to_thread(media.answer, uri, range, self.settings.s3_endpoint)
 
     @api.get("/v1/search")
     async def search(
@@ -188,18 +180,20 @@ class Door:
         return {"hits": [hit | {"asset": items[hit["asset"]]} for hit in hits if hit["asset"] in items]}
 
     async def _words(self, words: str, limit: int) -> list[dict[str, Any]]:
-        literal = [
-            hit | {"score": 1.0, "matched": "exact text"} for hit in await self.catalog.text_search.remote(words, limit)
-        ]
+        literal = await self.catalog.text_search.remote(words, limit)
         answers = await self.detectors.ask(self.detectors.taking("text"), [Sample(text=words)])
         vectors = [v for answer in answers.values() if isinstance(answer, list) for d in answer[0] for v in d.vectors]
         if not vectors:
             raise HTTPException(503, "search by words needs the detector clip; it does not answer")
         near = await asyncio.to_thread(self.vectors.search, vectors[0].space, vectors[0].values, limit)
-        seen = {hit["asset"] for hit in literal}
-        return (literal + [_hit(hit, MATCHED.get(hit.detector, "text")) for hit in near if hit.asset not in seen])[
-            :limit
+        exact = [hit | {"score": 1.0, "matched": "exact text"} for hit in literal]
+        seen = {hit["asset"] for hit in exact}
+        alike = [
+            _hit(hit, MATCHED.get(hit.detector, "text"))
+            for hit in near
+            if hit.asset not in seen and hit.score >= LEAST_ALIKE
         ]
+        return (exact + alike)[:limit]
 
     async def _like(self, asset: str, limit: int) -> list[dict[str, Any]]:
         own = await asyncio.to_thread(self.vectors.of_asset, "looks", asset)
@@ -219,60 +213,24 @@ class Door:
         for name in detectors or []:
             if name not in self.detectors.handles:
                 raise HTTPException(422, f"no detector {name!r}; there are {', '.join(self.detectors.handles)}")
-        jobs = await self._jobs()
         where = buckets.normalize(out or self.settings.results)
-        return {
-            "job": await asyncio.to_thread(jobs.submit, [buckets.normalize(u) for u in uris], where, detectors or [])
-        }
+        what = [buckets.normalize(uri) for uri in uris]
+        return {"job": await asyncio.to_thread(self.jobs.submit, what, where, detectors or [])}
 
     @api.get("/v1/jobs")
     async def list_jobs(self) -> list[dict[str, Any]]:
         """Every scan of this cluster, newest first."""
-        return await asyncio.to_thread((await self._jobs()).all, await self.catalog.jobs.remote())
+        return await asyncio.to_thread(self.jobs.all, await self.catalog.jobs.remote())
 
     @api.get("/v1/jobs/{job}")
     async def job(self, job: str) -> dict[str, Any]:
         """One scan and how far it is; what it found, once it is over."""
         facts = (await self.catalog.jobs.remote()).get(job, {})
-        found = await asyncio.to_thread((await self._jobs()).one, job, facts)
+        found = await asyncio.to_thread(self.jobs.one, job, facts)
         if found is None:
             raise HTTPException(404, f"no job {job!r}")
         return found | {"summary": await self.catalog.summary.remote(job)}
 
-    async def _jobs(self) -> Jobs:
-        return await asyncio.to_thread(Jobs, self.settings)
-
-
-_PRIVATE = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
-
-
-def _hit(hit: Any, matched: str) -> dict[str, Any]:
-    return {"asset": hit.asset, "score": hit.score, "matched": matched, "text": hit.text, "time_s": hit.time_s}
-
-
-def _media_type(uri: str) -> str:
-    """By its name, and never one that a browser would run, like HTML or SVG."""
-    guessed = mimetypes.guess_type(uri)[0] or ""
-    return guessed if guessed.startswith(("image/", "video/", "audio/")) and "svg" not in guessed else "application/octet-stream"
-
-
-def _steps(first: int, last: int) -> Iterator[int]:
-    return iter(range(first, last + 1, PIECE_BYTES))
-
-
-def _byte_range(header: str | None, size: int) -> tuple[int, int]:
-    """First and last byte that a Range header asks for; only the single-range form is answered (RFC 9110, 14.1.2)."""
-    if header is None:
-        return 0, size - 1
-    unit, _, wanted = header.partition("=")
-    start, dash, end = wanted.partition("-")
-    try:
-        first = int(start) if start else max(0, size - int(end))
-        last = min(int(end), size - 1) if start and end else size - 1
-    except ValueError:
-        first, last = size, 0
-    if unit != "bytes" or not dash or first > last:
-        raise HTTPException(
-            416, f"this range cannot be had of {size} bytes", headers={"Content-Range": f"bytes */{size}"}
-        )
-    return first, last
+    @cached_property
+    def jobs(self) -> Jobs:
+        return Jobs(self.settings)

@@ -3,6 +3,7 @@
 import shlex
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -65,7 +66,9 @@ def describe(details: JobDetails, facts: Mapping[str, Any]) -> dict[str, Any]:
         "skipped": facts.get("skipped", 0),
         "seconds": round((ended - started) / 1000, 1) if started else 0.0,
         "message": message,
-        "submitted_at": started / 1000,
+        "submitted_at": datetime.fromtimestamp(started / 1000, UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z"),
     }
 
 

@@ -57,9 +57,9 @@ class File:
         return Result(
             item=self.item,
             sha256=self.sha256,
-            width=media and media.width,
-            height=media and media.height,
-            duration_s=media and media.duration_s,
+            width=media.width if media else None,
+            height=media.height if media else None,
+            duration_s=media.duration_s if media else None,
             frames=self.frames,
             frames_carried=self.frames_carried,
             findings=tuple(sorted(self.findings, key=lambda f: (f.detector, _begins(f.detection)))),

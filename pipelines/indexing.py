@@ -65,14 +65,17 @@ class Indexing:
 
     def _groups(self, files: list[str]) -> Iterator[dict[str, pa.Table]]:
         group: dict[str, pa.Table] = {}
+        size = 0
         for file in files:
             try:
                 group[file] = results.read(file, embeddings.COLUMNS, self.s3_endpoint)
             except SettingsError as error:
                 log.error("not indexed: %s", error)
                 self._done.add(file)
-            if len(group) >= FILES_AT_ONCE or sum(rows.nbytes for rows in group.values()) > GROUP_BYTES:
+                continue
+            size += group[file].nbytes
+            if len(group) >= FILES_AT_ONCE or size > GROUP_BYTES:
                 yield group
-                group = {}
+                group, size = {}, 0
         if group:
             yield group

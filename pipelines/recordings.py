@@ -44,7 +44,7 @@ def facts(path: Path, decoding: Decoding) -> tuple[int | None, int | None, float
         duration_s = container.duration / 1e6 if container.duration and container.duration > 0 else None
         _refuse_long(duration_s, decoding)
         has_sound, stream = bool(container.streams.audio), _video(container)
-        if stream is None:
+        if stream is None or stream.codec_context is None:  # no decoder: pictures() says so, the sound may be had
             return None, None, duration_s, has_sound
         width, height = stream.codec_context.width, stream.codec_context.height
         first = None

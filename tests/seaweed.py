@@ -74,6 +74,9 @@ def seaweed(folder: Path) -> Iterator[Seaweed]:
     finally:
         process.kill()
         process.wait()
+        for port in ports:  # it leaves them behind, wherever its data lie
+            for socket_file in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                socket_file.unlink(missing_ok=True)
 
 
 def _pair(key: str, secret: str) -> dict[str, str]:

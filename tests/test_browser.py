@@ -125,6 +125,38 @@ def test_arrows_move_between_tiles_enter_opens_and_escape_returns(visit: Visit):
     assert focused(page) == first
 
 
+def test_a_file_of_the_second_page_leads_back_to_it(visit: Visit):
+    page = visit.open()
+    ready(page)
+    page.get_by_text("Greyscale", exact=True).click()
+    page.get_by_role("button", name="Page 2", exact=True).click()
+    page.wait_for_url("**/?page=2")
+    expect(page.locator(".tiles")).to_have_class("tiles blur grey")
+    opened = page.locator(".tile .open").nth(1)
+    name = opened.get_attribute("title")
+    opened.click()
+    expect(page.locator(".viewer h1")).to_have_text(name)
+    expect(page.locator(".stage")).to_contain_class("grey")
+    page.get_by_role("link", name="Browse").last.click()
+    page.wait_for_url("**/?page=2")
+    expect(page.locator(".tile .open").nth(1)).to_have_attribute("title", name)
+    page.go_back()
+    expect(page.locator(".viewer h1")).to_have_text(name)
+
+
+def test_a_hit_opens_and_leads_back_to_its_search(visit: Visit):
+    page = visit.open("/search")
+    page.get_by_role("textbox", name="Search").fill("face")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/search?q=face")
+    page.locator(".tile .open").first.click()
+    expect(page.locator(".viewer h1")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.wait_for_url("**/search?q=face")
+    expect(page.locator(".tile").first).to_be_visible()
+    visit.errors = [error for error in visit.errors if "404" not in error]
+
+
 def test_a_file_has_its_own_address_and_neighbours(visit: Visit):
     page = visit.open()
     ready(page)

@@ -40,7 +40,8 @@ def film(path: Path, pictures: Iterable[Image.Image], rate: int = 10, **options:
     muxer = {"movflags": "faststart"} if options.get("faststart") else {}
     with av.open(str(path), "w", options=muxer) as container:
         video = container.add_stream(options.get("codec", "libx264"), rate=rate)
-        video.width, video.height, video.pix_fmt = *pictures[0].size, "yuv420p"
+        video.width, video.height = pictures[0].size
+        video.pix_fmt = "yuvj420p" if options.get("codec") == "mjpeg" else "yuv420p"
         if "rotation" in options:
             video.set_display_rotation(options["rotation"])
         tone = container.add_stream("aac", rate=48_000, layout="stereo") if "sound_hz" in options else None
@@ -57,7 +58,7 @@ def song(path: Path, codec: str, rate: int = 44_100, seconds: float = 1.0, cover
     from av.stream import Disposition
 
     with av.open(str(path), "w", format="mp4" if path.suffix == ".m4a" else None) as container:
-        tone = container.add_stream(codec, rate=rate, layout="stereo")
+        tone = container.add_stream(codec, rate=rate, layout="stereo", bit_rate=128_000)
         if cover:
             picture = container.add_stream("mjpeg", rate=1)
             picture.width = picture.height = 64
@@ -132,7 +133,8 @@ def test_a_video_is_known_by_its_bytes(tmp_path, name, codec):
     assert sniff(path) == "video"
     media = probe(path, "video", DECODING)
     assert (media.width, media.height, media.has_sound) == (160, 120, False)
-    assert media.duration_s == pytest.approx(1.2, abs=0.3)
+    if name != "a.mpg":  # which does not say; it is guessed from the bit rate
+        assert media.duration_s == pytest.approx(1.2, abs=0.3)
     found = list(frames(path, "video", DECODING))
     assert times(found) == [0.0, 1.0] and near(found[0].sample.pixels[60, 80], RED, by=25)
 
@@ -297,11 +299,10 @@ def test_a_still_scene_is_the_same_until_its_caption_changes(tmp_path):
 
 
 def test_a_slow_drift_does_not_creep_by(tmp_path):
-    path = film(
-        tmp_path / "a.mp4", [solid((level, level, level)) for level in range(60, 120, 3) for _ in range(2)], rate=2
-    )
-    same = [one.same_as_before for one in frames(path, "video", DECODING)]
-    assert same == [index % 2 == 1 or index % 3 == 2 for index in range(20)] or 6 <= same.count(False) <= 11
+    levels = range(60, 100, 2)  # neighbours differ by less than same_below, frames that are further apart do not
+    path = film(tmp_path / "a.mp4", [solid((level, level, level)) for level in levels], rate=1)
+    same = [one.same_as_before for one in frames(path, "video", Decoding(same_below=5))]
+    assert len(same) == 20 and 5 <= same.count(False) <= 8
 
 
 @pytest.mark.parametrize(("rotation", "corner"), [(90, (-10, 10)), (-90, (10, -10)), (180, (-10, -10))])
@@ -324,10 +325,17 @@ def test_frames_before_and_behind_a_damage_are_kept_and_the_damage_is_said(tmp_p
     broken[len(whole) // 2 : len(whole) // 2 + 6000] = bytes(6000)
     (tmp_path / "b.mp4").write_bytes(broken)
     kept, why = until_it_breaks(frames(tmp_path / "b.mp4", "video", DECODING))
-    assert times(kept)[0] == 0.0 and times(kept)[-1] == 3.0 and "video packets could not be decoded" in why
+    assert times(kept)[0] == 0.0 and times(kept)[-1] > 3.0 and "video packets could not be decoded" in why
     (tmp_path / "c.mp4").write_bytes(whole[: len(whole) // 2])
     kept, why = until_it_breaks(frames(tmp_path / "c.mp4", "video", DECODING))
-    assert times(kept) == [0.0, 1.0] and "cut short" in why
+    assert 0.5 <= times(kept)[-1] <= 2.0 and "damaged" in why
+
+
+def test_a_video_that_ends_early_is_said_though_all_that_is_there_is_whole(tmp_path):
+    whole = film(tmp_path / "a.mkv", [caption(str(number)) for number in range(60)]).read_bytes()
+    (tmp_path / "b.mkv").write_bytes(whole[: len(whole) // 2])
+    kept, why = until_it_breaks(frames(tmp_path / "b.mkv", "video", DECODING))
+    assert len(kept) >= 2 and "it declares 6.0 s: it was cut short" in why
 
 
 def test_a_video_without_its_index_is_an_error(tmp_path):
@@ -379,6 +387,7 @@ def test_silence_is_sound(tmp_path):
     assert piece.sound.size == pytest.approx(16_000, abs=64) and not piece.sound.any()
 
 
+@pytest.mark.ray  # for its 3 seconds
 def test_a_long_recording_comes_in_pieces_of_half_an_hour(tmp_path):
     (tmp_path / "a.wav").write_bytes(wav(np.zeros(4000 * 2000, np.int16), 4000))
     pieces = [(one.time_s, one.sound.size) for one in sound(tmp_path / "a.wav", DECODING)]

@@ -29,7 +29,7 @@ def test_a_tile_links_to_its_file_in_the_list_it_was_opened_from():
     tile = draw.tile(record("a&b.jpg", "image", []) | NAMED, PALETTE, [("label", "a b"), ("page", "2")])
     assert address.target(tile["href"]) == (
         "views/file.py",
-        [("asset", asset_id("s3://evidence/case 7/a&b.jpg")), ("label", "a b"), ("page", "2")],
+        [("asset", asset_id("s3://evidence/case 7/a&b.jpg")), ("in", "label=a+b&page=2")],
     )
 
 

@@ -53,8 +53,7 @@ def show() -> None:
         page.go(opened)
     if found["total"] > PAGE_SIZE:
         pages = -(-found["total"] // PAGE_SIZE)
-        with st.container(horizontal=True, horizontal_alignment="center"):
-            st.pagination(pages, key="page", bind="query-params")
+        st.pagination(pages, key="page", bind="query-params", width="stretch")
 
 
 def _filters(door: str) -> Filters:

@@ -1,13 +1,14 @@
 """One file: its picture or player, all that was found in it, and files that look like it."""
 
 import re
+from urllib.parse import parse_qsl
 
 import streamlit as st
 
 from app import address, components, draw, draw_file, page
+from app.address import Pairs
 from app.answers import File, Hit
 from app.client import DoorError
-from app.draw import Pairs
 
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -42,12 +43,7 @@ def show() -> None:
         st.page_link("views/browse.py", label="Go to Browse", icon=":material/grid_view:")
         return
     door = page.door().url
-    context = [
-        (name, value)
-        for name in st.query_params
-        if name not in ("asset", "t")
-        for value in st.query_params.get_all(name)
-    ]
+    context = parse_qsl(st.query_params.get("in", ""))
     with st.spinner("Reading the results"):
         file = _asset(door, id)
         ways = _ways(door, id, context)
@@ -90,7 +86,7 @@ def _ways(door: str, id: str, context: Pairs) -> components.Ways:
 
 
 def _link(context: tuple[tuple[str, str], ...], id: str, number: int) -> str:
-    return address.href("/file", [("asset", id), *context, *([("page", str(number))] if number > 1 else [])])
+    return address.file(id, [*context, *([("page", str(number))] if number > 1 else [])])
 
 
 def _seconds(text: str | None) -> float | None:

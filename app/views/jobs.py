@@ -58,7 +58,9 @@ def _job(job: Job) -> None:
             st.badge(job["state"], color=_STATES.get(job["state"], "gray"))
             st.markdown(f"**{draw.plain(', '.join(job['uris']))}**", width="content")
             st.space("stretch")
-            st.caption(draw.plain(f"{job['job']} {(job['submitted_at'] or '')[:19].replace('T', ' ')}"), width="content")
+            st.caption(
+                draw.plain(f"{job['job']} {(job['submitted_at'] or '')[:19].replace('T', ' ')}"), width="content"
+            )
         if job["state"] in ("running", "finished", "failed") and job["units"]:
             st.progress(min(1.0, job["done"] / job["units"]))
         with st.container(horizontal=True, vertical_alignment="center"):
