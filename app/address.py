@@ -1,13 +1,12 @@
-"""What the address of a page says: which files are listed, in which order, and where a link leads."""
+"""What the address of a page says: which files are listed, in which order; and links that say it."""
 
 from collections.abc import Iterable
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import urlencode
 
 from app.client import Filters, Sort
 
 Pairs = list[tuple[str, str]]
 SORTS: tuple[Sort, ...] = ("newest", "oldest", "score", "name")
-_PAGES = {"/": "views/browse.py", "/file": "views/file.py", "/search": "views/search.py", "/jobs": "views/jobs.py"}
 
 
 def context(filters: Filters, sort: Sort, page: int) -> Pairs:
@@ -54,16 +53,10 @@ def href(path: str, pairs: Pairs) -> str:
 def file(id: str, context: Iterable[tuple[str, str]], at: float | None = None) -> str:
     """A link to a file, in the list it was opened from, at a time in seconds.
 
-    The list is one parameter: Streamlit lets no link set a parameter that a widget of the present page is bound to.
+    The list is one parameter, so that it cannot be taken for those of the file's own page.
     """
     pairs = [("asset", id), ("in", urlencode(list(context))), ("t", "" if at is None else f"{at:g}")]
     return href("/file", [pair for pair in pairs if pair[1]])
-
-
-def target(href: str) -> tuple[str, Pairs]:
-    """The file of the page that a link of ours leads to, and its parameters. Unknown pages lead to Browse."""
-    parts = urlsplit(href)
-    return _PAGES.get(parts.path, _PAGES["/"]), parse_qsl(parts.query)
 
 
 def _number(text: str) -> float:

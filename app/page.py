@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
 
 import streamlit as st
 
-from app import address, draw
+from app import draw
 from app.answers import DetectorInfo
 from app.client import Door, DoorDownError, DoorError
 from cluster.errors import SettingsError
@@ -43,15 +42,6 @@ def look() -> tuple[bool, bool]:
     blur = st.toggle("Blur", True, key="blur", persist_state="session", help="Reveal one file with b or the eye.")
     grey = st.toggle("Greyscale", key="grey", persist_state="session")
     return blur, grey
-
-
-def go(href: str) -> NoReturn:
-    """Follow a link of a component without loading the app anew."""
-    page, pairs = address.target(href)
-    several: dict[str, list[str]] = {}
-    for name, value in pairs:
-        several.setdefault(name, []).append(value)
-    st.switch_page(page, query_params=several)
 
 
 @contextmanager

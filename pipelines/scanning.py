@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,14 +82,15 @@ def _scan(
         out, Vectors(settings.chroma.url), lambda folder: load.remote(folder, endpoint).result(), endpoint
     )
     over = threading.Event()
-    follower = threading.Thread(target=indexing.follow, args=(over,))
-    follower.start()
-    try:
-        if listed.units:
-            analyze.run(ledger, out, job, settings)
-    finally:
-        over.set()
-        follower.join()
+    with ThreadPoolExecutor(1) as thread:
+        following = thread.submit(indexing.follow, over)
+        try:
+            if listed.units:
+                analyze.run(ledger, out, job, settings)
+        finally:
+            over.set()
+    if waiting := following.result():
+        note(message=f"{waiting} files of results are not searchable yet: the next scan tries again")
 
     if not listed.units:
         return Outcome(job, 0, 0, 0, listed.skipped, 0)

@@ -42,10 +42,10 @@ class Ways(TypedDict, total=False):
 
 def gallery(
     key: str, items: list[Tile], label: str, look: tuple[bool, bool], strip: bool = False, focus: str = ""
-) -> str | None:
-    """Draw tiles; the answer is the address of the one just opened. Look is whether to blur and to grey."""
+) -> None:
+    """Draw tiles, each a link to its file. Look: whether to blur and to grey; focus: the id of the tile to start at."""
     data = {"items": items, "label": label, "blur": look[0], "grey": look[1], "strip": strip, "focus": focus}
-    return _component("gallery")(key=key, data=data, on_open_change=_noted).open
+    _component("gallery")(key=key, data=data)
 
 
 def facets(key: str, groups: list[Group], on_choose: Callable[[], None]) -> None:
@@ -53,14 +53,10 @@ def facets(key: str, groups: list[Group], on_choose: Callable[[], None]) -> None
     _component("facets")(key=key, data={"groups": groups}, on_choose_change=on_choose)
 
 
-def viewer(key: str, file: Viewer, ways: Ways, look: tuple[bool, bool]) -> str | None:
-    """Draw one file; the answer is the address of the link just followed."""
+def viewer(key: str, file: Viewer, ways: Ways, look: tuple[bool, bool]) -> None:
+    """Draw one file with its links."""
     data = {"file": file, "ways": ways, "blur": look[0], "grey": look[1]}
-    return _component("viewer", "table")(key=key, data=data, on_go_change=_noted).go
-
-
-def _noted() -> None:
-    """Streamlit names a trigger in its answer only where somebody listens to it."""
+    _component("viewer", "table")(key=key, data=data)
 
 
 @cache

@@ -31,3 +31,12 @@ function button(name, text, act) {
   element.onclick = act
   return element
 }
+
+// To another page of the app without loading it anew: to Streamlit it looks like the browser's own back and forward.
+// st.switch_page would leave a second entry in the history, with the parameters of one page at the address of the other.
+function follow(event, href) {
+  if (event.ctrlKey || event.metaKey || event.shiftKey) return // a new tab or window: the link's own business
+  event.preventDefault()
+  history.pushState({}, "", href)
+  dispatchEvent(new PopStateEvent("popstate", { state: {} }))
+}

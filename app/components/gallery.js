@@ -70,7 +70,7 @@ function reveal(tile) {
 }
 
 export default function (component) {
-  const { data, parentElement, setTriggerValue } = component
+  const { data, parentElement } = component
   let list = parentElement.querySelector(".tiles")
   if (!list) {
     list = make("ul", "tiles")
@@ -94,9 +94,7 @@ export default function (component) {
     const at = event.target.closest(".tile")
     if (!at) return
     if (event.target.closest(".eye")) return reveal(at)
-    if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return
-    event.preventDefault()
-    setTriggerValue("open", at.querySelector(".open").getAttribute("href"))
+    if (event.target.closest(".open")) follow(event, at.querySelector(".open").href)
   }
   list.onkeydown = event => {
     if (event.ctrlKey || event.metaKey || event.altKey) return

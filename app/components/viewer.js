@@ -8,9 +8,8 @@ function clock(seconds) {
 }
 
 class Viewer {
-  constructor(data, ask) {
+  constructor(data) {
     this.data = data
-    this.ask = ask
     this.off = new Set()
     this.root = make("div", "viewer")
     this.held = make("div", "held")
@@ -40,11 +39,7 @@ class Viewer {
       const link = make("a", "", text)
       link.href = href
       link.title = title
-      link.onclick = event => {
-        if (event.ctrlKey || event.metaKey || event.shiftKey) return
-        event.preventDefault()
-        this.ask("go", href)
-      }
+      link.onclick = event => follow(event, href)
       return link
     }
     if (back !== undefined) bar.append(way(`← ${this.data.ways.where}`, back, "Esc"))
@@ -243,20 +238,20 @@ class Viewer {
     const { back, previous, next } = this.data.ways
     const way = { Escape: back, ArrowLeft: previous, ArrowRight: next }[event.key]
     if (event.key === "b") this.reveal()
-    else if (way) this.ask("go", way)
+    else if (way) follow(event, way)
   }
 }
 
 const viewers = new WeakMap()
 
 export default function (component) {
-  const { data, parentElement, setTriggerValue } = component
+  const { data, parentElement } = component
   let viewer = viewers.get(parentElement)
   const key = JSON.stringify([data.file, data.ways])
   if (viewer?.drawn !== key) {
     viewer?.root.remove()
     if (viewer) document.removeEventListener("keydown", viewer.listener)
-    viewer = new Viewer({ ...data.file, ways: data.ways }, setTriggerValue)
+    viewer = new Viewer({ ...data.file, ways: data.ways })
     viewer.drawn = key
     viewer.listener = event => viewer.key(event)
     document.addEventListener("keydown", viewer.listener)

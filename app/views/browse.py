@@ -48,9 +48,7 @@ def show() -> None:
         return _nothing(filters)
     context = address.context(filters, sort, number)
     tiles = [draw.tile(asset, page.palette(), context) for asset in found["items"]]
-    opened = components.gallery("tiles", tiles, "Files", look, focus=st.session_state.pop("left", ""))
-    if opened:
-        page.go(opened)
+    components.gallery("tiles", tiles, "Files", look, focus=st.session_state.pop("left", ""))
     if found["total"] > PAGE_SIZE:
         pages = -(-found["total"] // PAGE_SIZE)
         st.pagination(pages, key="page", bind="query-params", width="stretch")

@@ -52,10 +52,8 @@ def show() -> None:
     start = _seconds(st.query_params.get("t"))
     name = file.get("name") or file["uri"].rsplit("/", 1)[-1]
     drawn = draw_file.viewer(file, page.palette(), f"/api/media/{id}", name, start)
-    followed = components.viewer("viewer", drawn, ways, look)
-    if followed:
-        st.session_state["left"] = id
-        page.go(followed)
+    components.viewer("viewer", drawn, ways, look)
+    st.session_state["left"] = id  # the tile to start at when the viewer goes back
     if file.get("has_thumbnail"):
         _strip(door, id, look)
 
@@ -109,9 +107,7 @@ def _strip(door: str, id: str, look: tuple[bool, bool]) -> None:
         st.page_link("views/search.py", label="Show all", query_params={"like": id})
     palette = page.palette()
     tiles = [draw.hit_tile(hit, palette, [("like", id)]) for hit in hits]
-    opened = components.gallery("alike", tiles, "Files that look alike", look, strip=True)
-    if opened:
-        page.go(opened)
+    components.gallery("alike", tiles, "Files that look alike", look, strip=True)
 
 
 with page.guarded():

@@ -53,9 +53,7 @@ def show() -> None:
     palette = page.palette()
     context = [("like", like)] if like else [("q", words)]
     tiles = [draw.hit_tile(hit, palette, context) for hit in hits]
-    opened = components.gallery("hits", tiles, "Hits", look, focus=st.session_state.pop("left", ""))
-    if opened:
-        page.go(opened)
+    components.gallery("hits", tiles, "Hits", look, focus=st.session_state.pop("left", ""))
 
 
 with page.guarded():
