@@ -133,5 +133,5 @@ def _sentence(answer: httpx.Response) -> str:
     try:
         detail = answer.json()["detail"]
     except (ValueError, KeyError, TypeError):
-        return f"The Door answered with an error ({answer.status_code}). Its log says why."
-    return detail if isinstance(detail, str) else f"The Door did not understand the request ({answer.status_code})."
+        return f"Raysift answered with an error ({answer.status_code}). The log of its API says why."
+    return detail if isinstance(detail, str) else f"Raysift did not understand the request ({answer.status_code})."

@@ -85,9 +85,13 @@ def volume(size: int | None) -> str:
 
 
 def plain(text: str) -> str:
-    """Text of a file or of its name, so that Streamlit's markdown shows it letter by letter on one line."""
+    """Text of a file or of its name, so that Streamlit's markdown shows it letter by letter on one line.
+
+    Escapes do not keep it from making links of web addresses: an invisible word joiner (U+2060) in them does.
+    """
     flat = re.sub(r"\s+", " ", text)
-    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:&=^@/])", lambda found: f"&#{ord(found[1])};", flat)
+    unlinked = re.sub(r"(?i)(https?:)(?=//)|(www)(?=\.)|(@)(?=\w)", "\\g<0>\u2060", flat)
+    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:&=^@/])", lambda found: f"&#{ord(found[1])};", unlinked)
 
 
 def picture(asset: Asset | File) -> str:

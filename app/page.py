@@ -51,10 +51,10 @@ def guarded() -> Iterator[None]:
         yield
     except DoorDownError as error:
         if error.slow:
-            st.warning(f"The Door at {draw.plain(error.url)} took too long to answer. Try again in a moment.")
+            st.warning(f"Raysift at {draw.plain(error.url)} took too long to answer. Try again in a moment.")
         else:
             st.warning(
-                f"The Door does not answer at {draw.plain(error.url)}. Start the cluster with `raysift up`, "
+                f"Raysift does not answer at {draw.plain(error.url)}. Start it with `raysift up`, "
                 "or wait if it is starting: this page comes back by itself."
             )
         _wait_for_the_door()

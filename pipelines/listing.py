@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster import buckets
+from cluster.errors import SettingsError
 from cluster.records import Analyzer, MediaItem
 from pipelines.storing import Stored
 
@@ -50,7 +51,10 @@ def write_ledger(
     while items := list(islice(found, UNITS_A_FILE)):
         rows = [row for item in items if (row := _unit(item, wanted - stored.answered(item)))]
         if rows:
-            pq.write_table(pa.Table.from_pylist(rows, LEDGER), f"{place}/{shard:06d}.parquet", filesystem=files)
+            try:
+                pq.write_table(pa.Table.from_pylist(rows, LEDGER), f"{place}/{shard:06d}.parquet", filesystem=files)
+            except OSError as error:
+                raise SettingsError(f"{ledger} cannot be written: {error}. Check --out and its rights.") from None
         units += len(rows)
         skipped += len(items) - len(rows)
         shard += 1

@@ -5,12 +5,13 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from ray import serve
 
-from cluster.records import MediaItem, Result, detection_row
+from cluster.records import SCHEMA, MediaItem, Result, to_row
 from cluster.settings import Settings
 from deployments.catalog import Catalog
-from deployments.catalog_json import as_detection
+from deployments.catalog_json import as_detection, rounded
 from deployments.door import Door
 from deployments.serving import ServedDetectors, deployments
 from pipelines.detecting import File, analyze
@@ -32,16 +33,13 @@ def _sha256(path: Path) -> str:
 
 
 def _line(result: Result) -> dict[str, Any]:
-    rows = [detection_row(finding) for finding in result.findings]
+    # by way of the stored row, so that an upload's figures are rounded as a scan's are
+    (row,) = pa.Table.from_pylist([to_row(result, 0, "")], schema=SCHEMA).to_pylist()
     return {
-        "uri": result.item.uri,
-        "sha256": result.sha256,
-        "kind": result.item.kind,
-        "width": result.width,
-        "height": result.height,
-        "duration_s": result.duration_s,
-        "detections": [{**as_detection(row), "carried": row["carried"]} for row in rows],
-        "errors": [{"step": failure.step, "reason": failure.reason} for failure in result.failures],
+        **{key: row[key] for key in ("uri", "sha256", "kind", "width", "height")},
+        "duration_s": rounded(row["duration_s"], 3),
+        "detections": [{**as_detection(found), "carried": found["carried"]} for found in row["detections"]],
+        "errors": row["errors"],
     }
 
 

@@ -60,10 +60,11 @@ def seaweed(folder: Path) -> Iterator[Seaweed]:
     (folder / "data").mkdir(parents=True)
     (folder / "s3.json").write_text(json.dumps({"identities": identities}))
     names = "s3.port s3.port.grpc master.port master.port.grpc volume.port volume.port.grpc filer.port filer.port.grpc"
+    # every bucket takes 7 volumes when it is first written to
     command = [
         str(Path(sys.executable).parent / "weed"), "-logtostderr=true", "server", f"-dir={folder / 'data'}",
         "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", f"-s3.config={folder / 's3.json'}", "-s3.iam=false",
-        "-volume.max=20", "-master.volumeSizeLimitMB=64", "-master.telemetry=false",
+        "-volume.max=100", "-master.volumeSizeLimitMB=64", "-master.telemetry=false",
         *(f"-{name}={port}" for name, port in zip(names.split(), ports, strict=True)),
     ]  # fmt: skip
     with (folder / "weed.log").open("wb") as log:

@@ -297,6 +297,21 @@ def test_stand_in_a_scan_shows_how_far_it_is(browser: Browser, stand_in_url: str
     visit.close()
 
 
+def test_stand_in_web_addresses_in_what_people_type_are_no_links(browser: Browser, stand_in_url: str):
+    visit = Visit(browser, stand_in_url)
+    page = visit.open("/jobs")
+    written = (
+        "https://evil.example/a www.evil.example b@evil.example <img src=x onerror=alert(1)> [c](http://evil.example)"
+    )
+    page.get_by_role("textbox", name="Folders, buckets or files").fill(written)
+    page.get_by_role("button", name="Start", exact=True).click()
+    shown = page.locator("strong", has_text="evil.example/a")
+    expect(shown).to_be_visible()
+    assert shown.inner_text().replace("\u2060", "") == written
+    assert page.locator("a[href*=evil], img[src=x]").count() == 0
+    visit.close()
+
+
 def test_a_page_comes_back_by_itself_when_the_door_does(browser: Browser):
     port = free_port()
     with streamlit(ROOT / "app" / "serve.py", RAYSIFT_DOOR__PORT=str(port)) as url:
