@@ -19,8 +19,9 @@ from rich.table import Table
 
 from cluster import buckets
 from cluster.errors import SettingsError
-from cluster.processes import Processes, answers
+from cluster.processes import Processes
 from cluster.settings import Settings, load
+from pipelines.launching import launch
 
 FAILED_FILES, NOT_FINISHED = 3, 1
 
@@ -159,70 +160,15 @@ def demo(
 
 def start(settings: Settings) -> None:
     """Bring the cluster up, saying what is waited for."""
-    processes = Processes(settings)
-    processes.prepare()  # before Ray is imported: it reads its token's place once
-    import ray
-    from ray import serve
-
-    from deployments.serving import APP
-    from pipelines.online import build
-
-    application = build(settings)  # a wrong key ends here, before anything is started
-    try:
-        with console.status("starting Chroma and Ray") as told:
-            processes.start_chroma()
-            processes.start_ray()
-            processes.wait("ray", lambda: _dashboard_answers(settings))
-            ray.init(address=processes.environment()["RAY_ADDRESS"], log_to_driver=False, logging_level=logging.ERROR)
-            logging.getLogger("ray.serve").setLevel(logging.ERROR)
-            serve.start(
-                proxy_location="HeadOnly", http_options={"host": settings.door.host, "port": settings.door.port}
-            )
-            told.update("loading the detectors")
-            serve.run_many(
-                [serve.RunTarget(target=application, name=APP, route_prefix="/")], wait_for_applications_running=False
-            )
-            _wait_for_detectors(told)
-            processes.start_app()
-            processes.wait("chroma", lambda: answers(settings.chroma))
-            processes.wait("app", lambda: answers(settings.app))
-    except BaseException:
-        processes.stop()
-        raise
-    finally:
-        ray.shutdown()
-
-
-def _dashboard_answers(settings: Settings) -> bool:
-    try:
-        return httpx.get(f"{settings.ray.dashboard_url}/api/gcs_healthz", timeout=2).status_code == 200
-    except httpx.HTTPError:
-        return False
-
-
-def _wait_for_detectors(told: Any, seconds: float = 300) -> None:
-    from ray import serve
-
-    from deployments.serving import APP
-
-    deadline = time.monotonic() + seconds
-    while True:
-        app = serve.status().applications[APP]
-        waiting = [name for name, deployment in app.deployments.items() if deployment.status != "HEALTHY"]
-        if app.status == "RUNNING" and not waiting:
-            return
-        if app.status == "DEPLOY_FAILED" or time.monotonic() > deadline:
-            reasons = "; ".join(f"{name}: {app.deployments[name].message}" for name in waiting) or app.message
-            raise SettingsError(f"not every part came up. {reasons}")
-        told.update(f"loading the detectors: waiting for {', '.join(waiting)}")
-        time.sleep(0.5)
+    with console.status("starting") as told:
+        launch(settings, told.update)
 
 
 @contextmanager
 def door(settings: Settings) -> Iterator[httpx.Client]:
     """A client of the API. SettingsError when it does not answer, or refuses, in its own words."""
     try:
-        with httpx.Client(base_url=settings.door.url, timeout=120) as client:
+        with httpx.Client(base_url=settings.door.url, timeout=120, trust_env=False) as client:
             yield client
     except httpx.TransportError as error:
         raise SettingsError(f"Raysift does not answer at {settings.door.url} ({error}). Start it: raysift up") from None

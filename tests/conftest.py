@@ -12,10 +12,14 @@ from typing import Any
 import httpx
 import pytest
 from browser import free_port
+from PIL import Image
 from seaweed import Seaweed, seaweed
+
+from pipelines import demo
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
+BAD = {"broken.jpg", "empty.png", "zero.mp4", "letter.jpg", "huge.png"}
 
 
 @dataclass(frozen=True)
@@ -24,11 +28,16 @@ class Cluster:
 
     environment: dict[str, str]
     cwd: Path = ROOT
+    command: tuple[str, ...] = (str(Path(sys.executable).parent / "raysift"),)
 
     def raysift(self, *arguments: str, timeout: float = 400) -> subprocess.CompletedProcess[str]:
-        command = [str(Path(sys.executable).parent / "raysift"), *arguments]
         return subprocess.run(
-            command, env=self.environment, cwd=self.cwd, capture_output=True, text=True, timeout=timeout
+            [*self.command, *arguments],
+            env=self.environment,
+            cwd=self.cwd,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
         )
 
     def url(self, part: str) -> str:
@@ -66,3 +75,24 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, s3: Seaweed) -> Iterator[C
     yield up
     stopped = up.raysift("down")
     assert stopped.returncode == 0, stopped.stderr
+
+
+@pytest.fixture(scope="session")
+def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's files, and all that can be wrong with a file."""
+    folder = demo.make(tmp_path_factory.mktemp("media") / "files")
+    (folder / "empty.png").touch()
+    (folder / "zero.mp4").touch()
+    (folder / "letter.jpg").write_text("Dear reader, this is no picture.")
+    Image.new("1", (30_000, 30_000)).save(folder / "huge.png")
+    (folder / "notes.txt").write_text("not media by its name: left alone")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def scanned(cluster: Cluster, media: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any], int]:
+    """The results folder of a scan, its last line, its exit code."""
+    out = str(tmp_path_factory.mktemp("results"))
+    done = cluster.raysift("scan", str(media), "--out", out, "--json")
+    assert done.stdout, done.stderr
+    return out, json.loads(done.stdout.splitlines()[-1]), done.returncode

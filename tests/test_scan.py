@@ -8,37 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import ROOT, SHARED, Cluster
-from PIL import Image
+from conftest import BAD, ROOT, SHARED
 from seaweed import Seaweed
 
-from pipelines import demo
-
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(500)]
-
-
-@pytest.fixture(scope="session")
-def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's files, and all that can be wrong with a file."""
-    folder = demo.make(tmp_path_factory.mktemp("media") / "files")
-    (folder / "empty.png").touch()
-    (folder / "zero.mp4").touch()
-    (folder / "letter.jpg").write_text("Dear reader, this is no picture.")
-    Image.new("1", (30_000, 30_000)).save(folder / "huge.png")
-    (folder / "notes.txt").write_text("not media by its name: left alone")
-    return folder
-
-
-BAD = {"broken.jpg", "empty.png", "zero.mp4", "letter.jpg", "huge.png"}
-
-
-@pytest.fixture(scope="session")
-def scanned(cluster: Cluster, media: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any], int]:
-    """The results folder of a scan, its last line, its exit code."""
-    out = str(tmp_path_factory.mktemp("results"))
-    done = cluster.raysift("scan", str(media), "--out", out, "--json")
-    assert done.stdout, done.stderr
-    return out, json.loads(done.stdout.splitlines()[-1]), done.returncode
 
 
 def words(line: dict[str, Any], detector: str) -> str:

@@ -1,6 +1,7 @@
 """A new detector is one file: everything else of it appears by itself, in a copy of the repository."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -56,15 +57,19 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_its_contract_tests_appear_and_pass(copy):
-    command = [sys.executable, "-m", "pytest", "tests/test_detectors.py", "-m", "ray", "-k", "bright", "-v"]
+    command = [sys.executable, "-m", "pytest", "tests/test_detectors.py", "-m", "ray", "-k", "bright"]
     done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "weights-bright" in done.stdout or "bright-weights" in done.stdout
+    assert re.search(r"[1-9]\d* passed", done.stdout), done.stdout
 
 
 def test_its_deployment_route_settings_key_and_name_on_the_command_line_appear(copy, tmp_path):
     off = {f"RAYSIFT_DETECTORS__{name}__ENABLED": "false" for name in names()}
-    toy = Cluster(environment(tmp_path / "state", RAYSIFT_DETECTORS__bright__GAIN="0.5", **off), cwd=copy)
+    toy = Cluster(
+        environment(tmp_path / "state", RAYSIFT_DETECTORS__bright__GAIN="0.5", **off),
+        cwd=copy,
+        command=(sys.executable, "-m", "raysift"),
+    )
     Image.new("RGB", (40, 30), "white").save(tmp_path / "white.png")
     try:
         started = toy.raysift("up")

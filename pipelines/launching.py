@@ -1,0 +1,75 @@
+"""Brings Raysift up on this machine: Chroma, Ray, the detectors behind the Door, the app."""
+
+import logging
+import time
+from collections.abc import Callable
+
+import httpx
+
+from cluster.errors import SettingsError
+from cluster.processes import Processes, answers
+from cluster.settings import Settings
+
+SECONDS_TO_LOAD = 300.0
+
+
+def launch(settings: Settings, tell: Callable[[str], None]) -> None:
+    """Start every part and wait until all answer; `tell` hears what is waited for.
+
+    SettingsError if a setting is wrong, a port is taken or a part does not come up; nothing is left running then.
+    """
+    processes = Processes(settings)
+    processes.prepare()
+    # only now: Ray reads where its token lies when it is imported
+    import ray
+    from ray import serve
+
+    from deployments.serving import APP
+    from pipelines.online import build
+
+    application = build(settings)  # a wrong key ends here, before anything is started
+    try:
+        tell("starting Chroma and Ray")
+        processes.start_chroma()
+        processes.start_ray()
+        processes.wait("ray", lambda: _dashboard_answers(settings))
+        ray.init(address=processes.environment()["RAY_ADDRESS"], log_to_driver=False, logging_level=logging.ERROR)
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)
+        serve.start(proxy_location="HeadOnly", http_options={"host": settings.door.host, "port": settings.door.port})
+        target = serve.RunTarget(target=application, name=APP, route_prefix="/")
+        serve.run_many([target], wait_for_applications_running=False)
+        _wait_until_healthy(tell)
+        tell("starting the app")
+        processes.start_app()
+        processes.wait("chroma", lambda: answers(settings.chroma))
+        processes.wait("app", lambda: answers(settings.app))
+    except BaseException:
+        processes.stop()
+        raise
+    finally:
+        ray.shutdown()
+
+
+def _dashboard_answers(settings: Settings) -> bool:
+    try:
+        return httpx.get(f"{settings.ray.dashboard_url}/api/gcs_healthz", timeout=2, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _wait_until_healthy(tell: Callable[[str], None]) -> None:
+    from ray import serve
+
+    from deployments.serving import APP
+
+    deadline = time.monotonic() + SECONDS_TO_LOAD
+    while True:
+        app = serve.status().applications[APP]
+        waiting = [name for name, deployment in app.deployments.items() if deployment.status != "HEALTHY"]
+        if app.status == "RUNNING" and not waiting:
+            return
+        if app.status == "DEPLOY_FAILED" or time.monotonic() > deadline:
+            reasons = "; ".join(f"{name}: {app.deployments[name].message}" for name in waiting) or app.message
+            raise SettingsError(f"not every part came up. {reasons}")
+        tell(f"loading the detectors: waiting for {', '.join(waiting)}")
+        time.sleep(0.5)
