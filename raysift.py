@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from cluster import buckets
 from cluster.errors import SettingsError
@@ -219,10 +220,17 @@ def summary(job: dict[str, Any]) -> Table:
     table = Table("detector", "files", "found", "what", title=title, caption=f"results: {job['out']}")
     for line in job["summary"]["detectors"]:
         labels = ", ".join(f"{top['label']} {top['files']}" for top in line["top_labels"])
-        table.add_row(line["detector"], str(line["files"]), str(line["detections"]), labels)
+        if line["example"]:
+            labels += f", like “{line['example'][:60]}”"
+        table.add_row(line["detector"], str(line["files"]), str(line["detections"]), harmless(labels))
     for failure in job["summary"]["failed"]:
-        table.add_row("[red]failed", "", "", f"{failure['uri'].rsplit('/', 1)[-1]}: {failure['reason']}")
+        table.add_row("[red]failed", "", "", harmless(f"{failure['uri'].rsplit('/', 1)[-1]}: {failure['reason']}"))
     return table
+
+
+def harmless(text: str) -> Text:
+    """Text out of somebody's files, without what a terminal or Rich would obey."""
+    return Text("".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text))
 
 
 def tell_where(settings: Settings) -> None:

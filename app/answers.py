@@ -99,6 +99,7 @@ class Facets(TypedDict):
 
     total: int
     kinds: dict[str, int]
+    found_by: dict[str, int]
     detectors: list[Facet]
     failed: int
 

@@ -1,5 +1,6 @@
 """From one file's answer to what the viewer draws: timelines, lines, tables; pure functions."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import TypedDict
 
@@ -163,7 +164,7 @@ def viewer(file: File, palette: dict[str, str], source: str, name: str, start: f
 def facts(file: File) -> list[list[str]]:
     """What is known of a file besides what was found in it: name and value."""
     pixels = f"{file['width']} x {file['height']} px" if file["width"] and file["height"] else ""
-    models = sorted({f"{one['detector']}: {one['model']}" for one in file["detections"]})
+    models = sorted({f"{one['detector']}: {short(one['model'])}" for one in file["detections"]})
     pairs = [
         ["Address", file["uri"] if file.get("id") else ""],
         ["SHA-256", file["sha256"] or ""],
@@ -175,6 +176,11 @@ def facts(file: File) -> list[list[str]]:
         ["Models", "\n".join(models)],
     ]
     return [[name, value] for name, value in pairs if value]
+
+
+def short(model: str) -> str:
+    """A model's reference without the files in its packages: `package:NAME==VERSION/FILE` is `NAME VERSION`."""
+    return re.sub(r"package:([^=+/]+)==([^/+ ]+)(/[^+ ]*)?", r"\1 \2", model)
 
 
 def _start(found: Detection) -> float:
@@ -196,6 +202,6 @@ def _row(found: Detection, palette: dict[str, str], box: int | None) -> Row:
         "clock": line["clock"],
         "time": line["time"],
         "text": shorten(line["text"], 200),
-        "model": found["model"],
+        "model": short(found["model"]),
         "box": box,
     }

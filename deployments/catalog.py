@@ -159,6 +159,10 @@ class Catalog:
             return {
                 "total": ask(f"select count(*) as n {everything}", values)[0]["n"],
                 "kinds": {row["kind"]: row["n"] for row in by_kind if row["kind"]},
+                "found_by": {
+                    row["detector"]: row["n"]
+                    for row in ask(sql.FOUND_BY.format(found=found), [*of_found, query.min_score or 0.0])
+                },
                 "detectors": ask(sql.FACETS.format(found=found), [*of_found, query.min_score or 0.0]),
                 "failed": ask(f"select count(*) as n {failed}", of_failed)[0]["n"],
             }
@@ -233,9 +237,11 @@ class Catalog:
 
     def summary(self, job: str) -> Json:
         """What a job found: {"files", "failed": [{"uri", "step", "reason"}], "detectors": [{"detector", "files",
-        "detections", "top_labels": [{"label", "files"}]}]}. Files: those in which there was something."""
+        "detections", "top_labels": [{"label", "files"}], "example"}]}. Files: those in which there was something;
+        example: a text that was read or heard."""
         files, _ = self.job_progress(job)
-        return as_summary(files, self._rows(sql.FAILED, [job]), self._rows(sql.TALLIES, [job]))
+        examples = {row["detector"]: row["text"] for row in self._rows(sql.EXAMPLES, [job])}
+        return as_summary(files, self._rows(sql.FAILED, [job]), self._rows(sql.TALLIES, [job]), examples)
 
     def lines(self) -> Iterator[Json]:
         """Every file with its detections and errors, by URI: the lines of an export."""

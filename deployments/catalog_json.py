@@ -64,7 +64,7 @@ def as_line(rows: list[Json]) -> Json:
     }
 
 
-def as_summary(files: int, failed: list[Json], tallies: list[Json]) -> Json:
+def as_summary(files: int, failed: list[Json], tallies: list[Json], examples: dict[str, str]) -> Json:
     """What a job found, from its tallies: one row a label, and one without a label for the whole detector."""
     labels: dict[str, list[Json]] = {}
     for row in tallies:
@@ -76,6 +76,7 @@ def as_summary(files: int, failed: list[Json], tallies: list[Json]) -> Json:
             "files": row["files"],
             "detections": row["detections"],
             "top_labels": labels.get(row["detector"], [])[:5],
+            "example": examples.get(row["detector"]),
         }
         for row in tallies
         if row["label"] is None

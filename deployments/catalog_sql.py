@@ -228,3 +228,12 @@ TALLIES = """select detector, label, sum(files)::bigint as files, sum(count)::bi
 FACETS = """select detector, label, count(*) as count from best
     where asset in (select f.asset {found}) and score >= ?::float
     group by all order by detector, count desc, label"""
+
+FOUND_BY = """select detector, count(distinct asset) as n from best
+    where asset in (select f.asset {found}) and score >= ?::float
+    group by all order by all"""
+
+# the longest of what each detector has read or heard, to show what a job is about
+EXAMPLES = """select d.detector, arg_max(d.text, len(d.text)) as text from detections d
+    join answers a on a.asset = d.asset and a.detector = d.detector
+    where a.job = ? and d.text is not null group by d.detector"""

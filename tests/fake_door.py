@@ -147,7 +147,10 @@ class FakeDoor:
                 labels[what] = labels.get(what, 0) + 1
         counts = [{"detector": d, "label": label, "count": n} for (d, label), n in labels.items()]
         failed = sum(1 for file in found if file["errors"])
-        return JSONResponse({"total": len(found), "kinds": kinds, "detectors": counts, "failed": failed})
+        whose = [name for file in found for name in {one["detector"] for one in file["detections"]}]
+        by = {name: whose.count(name) for name in sorted(set(whose))}
+        answer = {"total": len(found), "kinds": kinds, "found_by": by, "detectors": counts, "failed": failed}
+        return JSONResponse(answer)
 
     async def asset(self, request: Request) -> Response:
         file = self._file(request)

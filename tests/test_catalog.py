@@ -148,6 +148,7 @@ def test_facets_count_files_under_the_other_filters(catalog):
     assert everything == {
         "total": 5,
         "kinds": {"image": 3, "video": 1},
+        "found_by": {"nsfw": 3, "ocr": 1, "whisper": 1},
         "detectors": [
             {"detector": "nsfw", "label": "nude", "count": 3},
             {"detector": "nsfw", "label": "suggestive", "count": 1},
@@ -267,6 +268,7 @@ def test_sums_up_a_job(catalog):
         "files": 3,
         "detections": 4,
         "top_labels": [{"label": "nude", "files": 3}, {"label": "suggestive", "files": 1}],
+        "example": None,
     }
     assert [row["detector"] for row in summary["detectors"]] == ["nsfw", "ocr", "whisper"]
 
@@ -275,7 +277,9 @@ def test_a_detector_that_found_nothing_is_in_the_summary(tmp_path):
     commit(tmp_path, "a.parquet", row("s3://b/1", answered=("logo",)))
     catalog = Catalog(":memory:")
     catalog.load_all(str(tmp_path))
-    assert catalog.summary("job")["detectors"] == [{"detector": "logo", "files": 0, "detections": 0, "top_labels": []}]
+    assert catalog.summary("job")["detectors"] == [
+        {"detector": "logo", "files": 0, "detections": 0, "top_labels": [], "example": None}
+    ]
 
 
 def test_lines_are_those_of_an_export(catalog):

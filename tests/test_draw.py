@@ -116,3 +116,9 @@ def test_an_address_says_what_is_listed_and_reads_back_the_same():
 def test_an_address_that_makes_no_sense_lists_what_is_usual():
     pairs = [("min_score", "nan"), ("sort", "sideways"), ("page", "-4"), ("page", "x")]
     assert address.listed(pairs) == (Filters(), "newest", 1)
+
+
+def test_a_model_is_named_without_the_files_in_its_packages():
+    reference = "package:a-b==1.0/a_b/data/x.onnx + package:whisperx==3.8.7rc1/whisperx/assets/y.bin"
+    assert draw_file.short(reference) == "a-b 1.0 + whisperx 3.8.7rc1"
+    assert draw_file.short("hf:org/model@abc") == "hf:org/model@abc"

@@ -82,11 +82,9 @@ def _groups(door: str, filters: Filters) -> list[components.Group]:
     labels = _facets(door, replace(filters, detectors=(), labels=()))
     kinds = labels if not (filters.kinds or filters.failed) else _facets(door, replace(filters, kinds=(), failed=False))
     palette = page.palette()
-    by_detector: dict[str, int] = {}
     by_label: dict[str, tuple[int, str]] = {}
     for facet in labels["detectors"]:
         name, label = facet["detector"], facet["label"]
-        by_detector[name] = by_detector.get(name, 0) + facet["count"]
         if not filters.detectors or name in filters.detectors:
             by_label[label] = (by_label.get(label, (0, ""))[0] + facet["count"], draw.color(name, palette))
     groups = [
@@ -95,7 +93,7 @@ def _groups(door: str, filters: Filters) -> list[components.Group]:
         _group(
             "detector",
             "Found by",
-            {name: (count, draw.color(name, palette)) for name, count in by_detector.items()},
+            {name: (count, draw.color(name, palette)) for name, count in labels["found_by"].items()},
             filters.detectors,
         ),
         _group("label", "Label", by_label, filters.labels),
