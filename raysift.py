@@ -3,6 +3,7 @@
 import json
 import logging
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -139,6 +140,8 @@ def demo(
     processes = Processes(settings)
     if processes.alive():
         raise SettingsError(f"a demo runs already (state in {settings.state_dir}). Stop it with Ctrl-C there.")
+    for told_to_stop in (signal.SIGINT, signal.SIGTERM):  # a shell lets what it runs in the background ignore Ctrl-C
+        signal.signal(told_to_stop, signal.default_int_handler)
     media.clear(settings.state_dir)
     folder = media.make(settings.state_dir.absolute() / "media")
     try:
