@@ -105,12 +105,13 @@ def scan(
     """
     settings = load()
     job = follow(settings, submit(settings, uris, out, detectors))
-    if job["state"] != "finished":
-        raise SettingsError(f"job {job['job']} did not finish: {job['message']}")
-    Console(stderr=as_json).print(summary(job))
+    if job["state"] == "finished":
+        Console(stderr=as_json).print(summary(job))
     if as_json:
         keys = ("job", "units", "done", "failed", "skipped", "seconds")
         typer.echo(json.dumps({key: job[key] for key in keys}))
+    if job["state"] != "finished":
+        raise SettingsError(f"job {job['job']} did not finish: {job['message']}")
     raise typer.Exit(FAILED_FILES if job["failed"] else 0)
 
 

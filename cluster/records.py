@@ -89,6 +89,9 @@ class Failure:
     reason: str
 
 
+Answer = list[Detection] | Failure  # a detector's answer for a sample, or why there is none
+
+
 @dataclass(frozen=True, slots=True)
 class Analyzer:
     """A detector that has answered for a file, and by which model: it need not be asked again."""

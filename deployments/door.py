@@ -128,6 +128,8 @@ class Door:
         return await self._analyze(file, frozenset(self.detectors.handles))
 
     async def _analyze(self, upload: UploadFile, wanted: frozenset[str]) -> dict[str, Any]:
+        if (upload.size or 0) > self.settings.decoding.max_bytes:
+            raise HTTPException(413, f"it has {upload.size:,} bytes; decoding.max_bytes allows less")
         with TemporaryDirectory(prefix="raysift-upload-") as folder:
             path = Path(folder) / "upload"  # an upload's own name never reaches a disk
             with path.open("wb") as copy:
@@ -182,7 +184,7 @@ class Door:
     async def _words(self, words: str, limit: int) -> list[dict[str, Any]]:
         literal = await self.catalog.text_search.remote(words, limit)
         answers = await self.detectors.ask(self.detectors.taking("text"), [Sample(text=words)])
-        vectors = [v for answer in answers.values() if isinstance(answer, list) for d in answer[0] for v in d.vectors]
+        vectors = [v for (answer,) in answers.values() if isinstance(answer, list) for d in answer for v in d.vectors]
         if not vectors:
             raise HTTPException(503, "search by words needs the detector clip; it does not answer")
         near = await asyncio.to_thread(self.vectors.search, vectors[0].space, vectors[0].values, limit)

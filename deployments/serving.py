@@ -13,10 +13,9 @@ from ray import serve
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
-from ray.serve.schema import ApplicationStatus
 
 from cluster.errors import SettingsError
-from cluster.records import Detection, Failure, Modality, Sample
+from cluster.records import Answer, Detection, Failure, Modality, Sample
 from cluster.settings import Settings, explain
 from deployments.detector import DetectorConfig, detector_class, names
 
@@ -96,6 +95,8 @@ def deployments(settings: Settings) -> dict[str, serve.Application]:
 class ServedDetectors:
     """The running detectors, asked through their Serve handles."""
 
+    back_off_s = 1.0  # doubled every time, up to 30
+
     def __init__(self, handles: Mapping[str, DeploymentHandle[Any]], models: Mapping[str, str], attempts: int) -> None:
         self.handles = handles
         self.models = models
@@ -105,35 +106,41 @@ class ServedDetectors:
         """The detectors that look at such samples."""
         return {name for name in self.handles if modality in detector_class(name).modalities}
 
-    async def ask(self, names: Iterable[str], samples: list[Sample]) -> dict[str, list[list[Detection]] | Failure]:
-        """Hand the samples to all these detectors at once: they go into the object store one time, not once each."""
+    async def ask(self, names: Iterable[str], samples: list[Sample]) -> dict[str, list[Answer]]:
+        """Hand the samples to all these detectors at once; one answer a sample of each."""
         wanted = sorted(names)
+        # into the object store one time, not once for each detector
         batch = ray.put(samples) if len(wanted) > 1 and ray.is_initialized() else samples
-        answers = await asyncio.gather(*(self._ask_one(name, batch) for name in wanted))
+        answers = await asyncio.gather(*(self._ask_one(name, batch, samples) for name in wanted))
         return dict(zip(wanted, answers, strict=True))
 
-    async def _ask_one(self, name: str, batch: Any) -> list[list[Detection]] | Failure:
+    async def _ask_one(self, name: str, batch: Any, samples: list[Sample]) -> list[Answer]:
         for attempt in range(self.attempts):
             try:
-                return await self.handles[name].detect.remote(batch)
+                return list(await self.handles[name].detect.remote(batch))
             except CLUSTERS_FAULT as error:
                 log.warning("detector %s did not answer (%s), attempt %d", name, type(error).__name__, attempt + 1)
-                await asyncio.sleep(min(30, 2**attempt) * random.uniform(0.5, 1))
+                await asyncio.sleep(min(30, self.back_off_s * 2**attempt) * random.uniform(0.5, 1))
             except RayTaskError as error:
-                # our bug: the file keeps what the other detectors found, and its row says who failed
-                log.exception("detector %s failed", name)
-                return Failure(name, f"the detector failed on it: {type(error.cause).__name__}: {error.cause}")
-        return Failure(name, f"the detector did not answer in {self.attempts} attempts; scan again when it is up")
+                if len(samples) > 1:  # other files' samples must not suffer for the one that it fails on
+                    alone = [await self._ask_one(name, [sample], [sample]) for sample in samples]
+                    return [answer for (answer,) in alone]
+                log.error("detector %s failed", name, exc_info=error)
+                reason = f"the detector failed on it: {type(error.cause).__name__}: {error.cause}"
+                return [Failure(name, reason)]
+        silent = Failure(name, f"the detector did not answer in {self.attempts} attempts; scan again when it is up")
+        return [silent] * len(samples)
 
 
-def running(settings: Settings) -> ServedDetectors:
-    """The detectors that run in this cluster. SettingsError when Raysift is not up."""
+def running(settings: Settings) -> dict[str, str]:
+    """The model of each detector that runs in this cluster. SettingsError when Raysift is not up."""
     application = serve.status().applications.get(APP)
-    if application is None or application.status != ApplicationStatus.RUNNING:
+    if application is None:
         raise SettingsError("Raysift does not run in this Ray cluster. Start it with `raysift up`.")
-    up = {name: config for name, config in configs(settings).items() if name in application.deployments}
-    return ServedDetectors(
-        {name: serve.get_deployment_handle(name, APP) for name in up},
-        {name: config.model for name, config in up.items()},
-        settings.scanning.attempts,
-    )
+    return {name: config.model for name, config in configs(settings).items() if name in application.deployments}
+
+
+def connect(models: Mapping[str, str], settings: Settings) -> ServedDetectors:
+    """Handles to these detectors, from anywhere in the cluster."""
+    handles = {name: serve.get_deployment_handle(name, APP) for name in models}
+    return ServedDetectors(handles, models, settings.scanning.attempts)

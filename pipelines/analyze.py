@@ -14,17 +14,17 @@ from cluster import buckets
 from cluster.errors import MediaError
 from cluster.records import SCHEMA, Failure, MediaItem, to_row
 from cluster.settings import Settings
-from deployments.serving import running
+from deployments.serving import connect
 from pipelines import detecting
 
 
 class Analyze:
     """An actor of the job: rows of the ledger in, rows of results out, one for one."""
 
-    def __init__(self, settings: Settings, job: str) -> None:
+    def __init__(self, models: dict[str, str], settings: Settings, job: str) -> None:
         self.settings = settings
         self.job = job
-        self.detectors = running(settings)
+        self.detectors = connect(models, settings)
 
     async def __call__(self, units: pa.Table) -> pa.Table:
         rows = units.to_pylist()
@@ -49,7 +49,7 @@ class Analyze:
         return file
 
 
-def run(ledger: str, out: str, job: str, settings: Settings) -> None:
+def run(ledger: str, out: str, job: str, models: dict[str, str], settings: Settings) -> None:
     """Analyse every unit of the ledger that this job has not committed yet, into Parquet files of `out`.
 
     Ray commits a block's rows and its checkpoint in two phases: a run that is killed and started again with the same
@@ -71,7 +71,7 @@ def run(ledger: str, out: str, job: str, settings: Settings) -> None:
         .repartition(target_num_rows_per_block=settings.scanning.units_per_block)
         .map_batches(
             Analyze,
-            fn_constructor_args=(settings, job),
+            fn_constructor_args=(models, settings, job),
             batch_size=None,
             batch_format="pyarrow",
             compute=ActorPoolStrategy(size=settings.scanning.workers),

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from cluster.errors import MediaError
-from cluster.records import Analyzer, Detection, Failure, Finding, MediaItem, Modality, Result, Sample
+from cluster.records import Analyzer, Answer, Detection, Failure, Finding, MediaItem, Modality, Result, Sample
 from cluster.settings import Decoding
 from pipelines import decoding
 
-Answer = list[list[Detection]] | Failure  # a detector's answer for a batch: one list a sample, or why there is none
 T = TypeVar("T")
 
 
@@ -26,8 +25,8 @@ class Detectors(Protocol):
     def taking(self, modality: Modality) -> set[str]:
         """The detectors that look at such samples."""
 
-    async def ask(self, names: Iterable[str], samples: list[Sample]) -> dict[str, Answer]:
-        """Hand the samples to all these detectors at once."""
+    async def ask(self, names: Iterable[str], samples: list[Sample]) -> dict[str, list[Answer]]:
+        """Hand the samples to all these detectors at once; one answer a sample of each."""
 
 
 @dataclass
@@ -142,17 +141,17 @@ def _carried(findings: list[Finding], time_s: float | None) -> list[Finding]:
     ]
 
 
-def _note(file: File, sample: Sample, n: int, answers: dict[str, Answer], models: Mapping[str, str]) -> None:
+def _note(file: File, sample: Sample, n: int, answers: dict[str, list[Answer]], models: Mapping[str, str]) -> None:
     """Write down what each detector answered for the n-th sample of its batch."""
     for name in sorted(file.wanted & answers.keys()):
-        answer = answers[name]
+        answer = answers[name][n]
         if isinstance(answer, Failure):
             file.fail(answer.step, answer.reason)
             continue
-        worded = [len(file.findings) + k for k, found in enumerate(answer[n]) if found.text]
+        worded = [len(file.findings) + k for k, found in enumerate(answer) if found.text]
         # what is read in one frame is searched as a whole: its vector lies with its first line
         file.passages += worded if sample.modality == "sound" else worded[:1]
-        file.findings += [Finding(name, models[name], found.at(sample.time_s)) for found in answer[n]]
+        file.findings += [Finding(name, models[name], found.at(sample.time_s)) for found in answer]
 
 
 async def _listen(files: list[File], detectors: Detectors, limits: Decoding) -> None:
@@ -173,12 +172,12 @@ async def _embed_passages(files: list[File], detectors: Detectors) -> None:
     names = detectors.taking("text")
     places = [(file, n) for file in files if file.wanted & names for n in file.passages]
     samples = [Sample(text=_passage(file, n)) for file, n in places]
-    for name, answer in (await detectors.ask(names, samples) if samples else {}).items():
-        for k, (file, n) in enumerate(places):
+    for answers in (await detectors.ask(names, samples) if samples else {}).values():
+        for (file, n), answer in zip(places, answers, strict=True):
             if isinstance(answer, Failure):
-                file.fail(name, answer.reason)
+                file.fail(answer.step, answer.reason)
                 continue
-            vectors = tuple(vector for detection in answer[k] for vector in detection.vectors)
+            vectors = tuple(vector for detection in answer for vector in detection.vectors)
             finding = file.findings[n]
             file.findings[n] = replace(finding, detection=replace(finding.detection, vectors=vectors))
 

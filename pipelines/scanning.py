@@ -67,7 +67,8 @@ def _scan(
     load: Any,
 ) -> Outcome:
     note(uris=uris, out=out)
-    models = _chosen(running(settings).models, wanted)
+    served = running(settings)
+    models = _chosen(served, wanted)
     ledger = f"{out}/_raysift/jobs/{job}/ledger"
     endpoint = settings.s3_endpoint
     listed = write_ledger(uris, ledger, stored(out, endpoint), models, endpoint)
@@ -86,7 +87,7 @@ def _scan(
         following = thread.submit(indexing.follow, over)
         try:
             if listed.units:
-                analyze.run(ledger, out, job, settings)
+                analyze.run(ledger, out, job, served, settings)
         finally:
             over.set()
     if waiting := following.result():

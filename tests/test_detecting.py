@@ -34,7 +34,7 @@ class StandIn:
         names = list(names)
         self.asked += [(name, len(samples)) for name in names]
         return {
-            name: Failure(name, "it is tired") if name in self.failing else [self._answer(one) for one in samples]
+            name: [Failure(name, "it is tired") if name in self.failing else self._answer(one) for one in samples]
             for name in names
         }
 

@@ -3,12 +3,15 @@
 import json
 import shutil
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from conftest import BAD, ROOT, SHARED
+from PIL import Image
 from seaweed import Seaweed
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(500)]
@@ -83,6 +86,33 @@ def test_a_scan_with_more_detectors_asks_only_those_that_have_not_answered(clust
     both = cluster.export(out)["notice.png"]
     assert {found["detector"] for found in both["detections"]} == {"ocr", "clip"}
     assert found_by(both, "ocr") == first
+
+
+def test_a_scan_that_is_stopped_in_the_middle_loses_nothing_of_what_it_stored(cluster, media, tmp_path):
+    folder, out = tmp_path / "media", str(tmp_path / "out")
+    folder.mkdir()
+    with Image.open(media / "notice.png") as notice:
+        for n in range(24):
+            notice.rotate(n / 10).save(folder / f"{n:02}.png")
+    with cluster.door() as door:
+        job = door.post("/v1/jobs", json={"uris": [str(folder)], "out": out, "detectors": ["ocr"]}).json()["job"]
+        until(lambda: door.get(f"/v1/jobs/{job}").json()["done"] > 0)
+        stop = f"{cluster.raysift('env').stdout}\nray job stop {job}"
+        subprocess.run(["bash", "-c", stop], env=cluster.environment, cwd=ROOT, check=True, capture_output=True)
+        until(lambda: door.get(f"/v1/jobs/{job}").json()["state"] == "failed")
+    again = cluster.raysift("scan", str(folder), "--out", out, "--detectors", "ocr", "--json")
+    told = json.loads(again.stdout.splitlines()[-1])
+    assert again.returncode == 0
+    assert 0 < told["skipped"] < 24 and told["units"] == told["done"] == 24 - told["skipped"]
+    lines = cluster.export(out)
+    assert len(lines) == 24 and all("gate" in words(line, "ocr") for line in lines.values())
+
+
+def until(true: Callable[[], bool], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def test_ray_job_submit_from_and_to_s3_gives_the_same_rows(cluster, scanned, media, s3: Seaweed):
