@@ -65,6 +65,7 @@ def seaweed(folder: Path) -> Iterator[Seaweed]:
         str(Path(sys.executable).parent / "weed"), "-logtostderr=true", "server", f"-dir={folder / 'data'}",
         "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", f"-s3.config={folder / 's3.json'}", "-s3.iam=false",
         "-volume.max=100", "-master.volumeSizeLimitMB=64", "-master.telemetry=false",
+        "-s3.port.iceberg=0", "-s3.port.lance=0",
         *(f"-{name}={port}" for name, port in zip(names.split(), ports, strict=True)),
     ]  # fmt: skip
     with (folder / "weed.log").open("wb") as log:

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from pyarrow import fs
-from seaweed import Seaweed, seaweed
+from seaweed import Seaweed
 
 from cluster.buckets import fetch, filesystem, list_media, list_store, normalize, read_range, size
 from cluster.errors import MediaError, SettingsError
@@ -250,13 +250,12 @@ def test_a_server_that_does_not_answer_is_said_within_seconds(credentials):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with seaweed(tmp_path_factory.mktemp("seaweed")) as running:
-        client = running.client()
-        client.create_bucket(Bucket="media")
-        for key in ("in/a b#?%20.jpg", "in/deep/b.mp4", "in/_raysift/c.jpg", "in/d.txt", "in-other/e.jpg", "in.jpg"):
-            client.put_object(Bucket="media", Key=key, Body=BODY)
-        yield running
+def server(s3):
+    client = s3.client()
+    client.create_bucket(Bucket="media")
+    for key in ("in/a b#?%20.jpg", "in/deep/b.mp4", "in/_raysift/c.jpg", "in/d.txt", "in-other/e.jpg", "in.jpg"):
+        client.put_object(Bucket="media", Key=key, Body=BODY)
+    return s3
 
 
 @pytest.mark.ray

@@ -82,7 +82,8 @@ def test_its_deployment_route_settings_key_and_name_on_the_command_line_appear(c
         scanned = toy.raysift(
             "scan", str(tmp_path / "white.png"), "--out", str(tmp_path / "out"), "--detectors", "bright", "--json"
         )
-        assert json.loads(scanned.stdout.splitlines()[-1])["done"] == 1, scanned.stderr
+        assert scanned.returncode == 0, scanned.stderr
+        assert json.loads(scanned.stdout.splitlines()[-1])["done"] == 1
         assert toy.export(str(tmp_path / "out"))["white.png"]["detections"][0]["model"] == "mean"
     finally:
         toy.raysift("down")
