@@ -178,7 +178,8 @@ def door(settings: Settings) -> Iterator[httpx.Client]:
     except httpx.TransportError as error:
         raise SettingsError(f"Raysift does not answer at {settings.door.url} ({error}). Start it: raysift up") from None
     except httpx.HTTPStatusError as error:
-        raise SettingsError(str(error.response.json().get("detail", error))) from None
+        said = error.response.headers.get("content-type") == "application/json"
+        raise SettingsError(str(error.response.json()["detail"] if said else error)) from None
 
 
 def submit(settings: Settings, uris: list[str], out: str | None, detectors: str | None) -> str:

@@ -77,6 +77,8 @@ class Processes:
         command = (
             "ray start --head --block --disable-usage-stats --node-ip-address=127.0.0.1 --dashboard-host=127.0.0.1 "
             f"--port={ray.gcs_port} --dashboard-port={ray.dashboard_port} --temp-dir={self.ray_temp} "
+            # any port that is free: by default every Ray of a machine wants the same one, and only the first takes jobs
+            "--dashboard-agent-listen-port=0 "
             f"--num-cpus={ray.cpus or max(4, os.cpu_count() or 1)} "
             f"--object-store-memory={ray.object_store_mb * 1_000_000}"
         )

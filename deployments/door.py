@@ -24,7 +24,7 @@ from cluster.vectors import Hit, Vectors, VectorsDown
 from deployments import media
 from deployments.catalog_sql import AssetQuery
 from deployments.detector import detector_class
-from deployments.jobs import Jobs
+from deployments.jobs import Jobs, JobsDown
 from deployments.serving import ServedDetectors, configs
 
 # A file, its name, the detectors that are to answer: what is in it, as an export line says it. The pipeline's own
@@ -50,6 +50,11 @@ async def _operators_fault(_: Any, error: SettingsError) -> JSONResponse:
 async def _callers_fault(_: Any, error: RequestValidationError) -> JSONResponse:
     first = error.errors()[0]
     return JSONResponse({"detail": f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"}, status_code=422)
+
+
+@api.exception_handler(JobsDown)
+async def _no_jobs(_: Any, error: JobsDown) -> JSONResponse:
+    return JSONResponse({"detail": str(error)}, status_code=503)
 
 
 @api.exception_handler(VectorsDown)

@@ -2,7 +2,8 @@
 
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -12,6 +13,18 @@ from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 from cluster.settings import Settings
 
 FINISHED_WITH_FAILED_FILES = 3  # exit code of a scan
+
+
+class JobsDown(Exception):
+    """Ray's Jobs API did not do what it was asked: a sentence that says what."""
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, ConnectionError) as error:
+        raise JobsDown(f"Ray's Jobs API says: {error}. Try again; if it stays so, see `raysift status`.") from error
 
 
 class Jobs:
@@ -27,28 +40,27 @@ class Jobs:
         command = ["python", "-m", "pipelines", *uris, "--out", out]
         if detectors:
             command += ["--detectors", ",".join(detectors)]
-        self.client.submit_job(
-            entrypoint=shlex.join(command), submission_id=job, metadata={"uris": "\n".join(uris), "out": out}
-        )
+        metadata = {"uris": "\n".join(uris), "out": out}
+        with _asking():
+            self.client.submit_job(entrypoint=shlex.join(command), submission_id=job, metadata=metadata)
         return job
 
     def all(self, facts: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
         """Every scan, newest first. Facts: what each job has noted of itself in the catalogue, by its name."""
+        with _asking():
+            known = self.client.list_jobs()
         found = [
             describe(details, facts.get(details.submission_id or "", {}))
-            for details in self.client.list_jobs()
+            for details in known
             if details.submission_id and "-m pipelines" in details.entrypoint
         ]
         return sorted(found, key=lambda job: job["submitted_at"], reverse=True)
 
     def one(self, job: str, facts: Mapping[str, Any]) -> dict[str, Any] | None:
         """One scan, or None if this cluster knows no job of that name."""
-        try:
-            return describe(self.client.get_job_info(job), facts)
-        except RuntimeError as error:
-            if "does not exist" in str(error) or "404" in str(error):
-                return None
-            raise
+        with _asking():
+            known = {details.submission_id: details for details in self.client.list_jobs()}
+        return describe(known[job], facts) if job in known else None
 
 
 def describe(details: JobDetails, facts: Mapping[str, Any]) -> dict[str, Any]:
