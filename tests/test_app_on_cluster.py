@@ -61,6 +61,7 @@ def test_a_video_opens_with_what_is_said_and_read(page):
     expect(page.locator(".lines", has_text="handcuffs").first).to_be_visible()
     expect(page.locator(".lines", has_text="BREAKING NEWS").first).to_be_visible()
     expect(page.locator(".stage video")).to_be_visible()
+    expect(page.locator(".stage .box", has_text="face")).to_be_visible()  # of the first frame, before it plays
 
 
 def test_words_find_pictures_text_and_speech(page, cluster):

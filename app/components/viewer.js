@@ -70,7 +70,7 @@ class Viewer {
       if (poster) this.player.poster = poster
       this.player.onerror = () => this.fallBack("This browser cannot play this file; here is its thumbnail.", "This browser cannot play this file.")
       this.player.ontimeupdate = () => this.tick()
-      this.player.onloadedmetadata = () => { if (this.data.start !== null) this.seek(this.data.start, false) }
+      this.player.onloadedmetadata = () => { if (this.data.start !== null) this.seek(this.data.start, false); this.tick() }
       this.player.src = source
       if (kind === "audio") { this.fit.remove(); this.box.append(this.player) } else this.fit.append(this.player)
     } else this.fallBack("", "No picture can be shown.")
