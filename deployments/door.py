@@ -222,6 +222,8 @@ class Door:
                 raise HTTPException(422, f"no detector {name!r}; there are {', '.join(self.detectors.handles)}")
         where = buckets.normalize(out or self.settings.results)
         what = [buckets.normalize(uri) for uri in uris]
+        for uri in what:  # what cannot be listed is said now, not by a job that fails
+            await asyncio.to_thread(next, buckets.list_media(uri, self.settings.s3_endpoint), None)
         return {"job": await asyncio.to_thread(self.jobs.submit, what, where, detectors or [])}
 
     @api.get("/v1/jobs")

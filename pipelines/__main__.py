@@ -19,6 +19,7 @@ def main() -> int:
     parser.add_argument("--detectors", help="only these, comma-separated; default: all")
     asked = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every question to Chroma
     started = time.monotonic()
     try:
         settings = load()

@@ -1,6 +1,7 @@
 """The steps joined, as a stream of Ray Data: ledger, fetch, decode, detect, store."""
 
 import asyncio
+import math
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -49,14 +50,15 @@ class Analyze:
         return file
 
 
-def run(ledger: str, out: str, job: str, models: dict[str, str], settings: Settings) -> None:
-    """Analyse every unit of the ledger that this job has not committed yet, into Parquet files of `out`.
+def run(ledger: str, units: int, out: str, job: str, models: dict[str, str], settings: Settings) -> None:
+    """Analyse every unit of the ledger, of so many, that this job has not committed yet, into Parquet files of `out`.
 
     Ray commits a block's rows and its checkpoint in two phases: a run that is killed and started again with the same
     job goes on where it was, and no unit is stored twice.
     """
     files, place = buckets.filesystem(out, settings.s3_endpoint)
     _, ledger_place = buckets.filesystem(ledger, settings.s3_endpoint)
+    blocks = math.ceil(units / settings.scanning.units_per_block)
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.checkpoint_config = CheckpointConfig(
@@ -74,7 +76,7 @@ def run(ledger: str, out: str, job: str, models: dict[str, str], settings: Setti
             fn_constructor_args=(models, settings, job),
             batch_size=None,
             batch_format="pyarrow",
-            compute=ActorPoolStrategy(size=settings.scanning.workers),
+            compute=ActorPoolStrategy(size=min(settings.scanning.workers, blocks)),
             num_cpus=0.1,
         )
         .write_parquet(place, filesystem=files, mode=SaveMode.APPEND, ray_remote_args={"num_cpus": 0.1})

@@ -87,7 +87,7 @@ def _scan(
         following = thread.submit(indexing.follow, over)
         try:
             if listed.units:
-                analyze.run(ledger, out, job, served, settings)
+                analyze.run(ledger, listed.units, out, job, served, settings)
         finally:
             over.set()
     if waiting := following.result():
