@@ -1,13 +1,22 @@
 """The committed results of a folder: which Parquet files there are, and their rows."""
 
+import os
 from collections.abc import Iterator
+from io import BufferedWriter, FileIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pyarrow as pa
+from fsspec.implementations.local import LocalFileSystem
+from pyarrow import fs
 
 from cluster import buckets
 from cluster.errors import SettingsError
 from cluster.records import SCHEMA
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 
 def committed(folder: str, s3_endpoint: str | None = None) -> list[str]:
@@ -15,13 +24,11 @@ def committed(folder: str, s3_endpoint: str | None = None) -> list[str]:
 
     A folder that does not exist holds none: nothing has been stored yet.
     """
-    import pyarrow.fs as pafs
-
     folder = buckets.normalize(folder)
     files, path = buckets.filesystem(folder, s3_endpoint)
     found = [
         info
-        for info in files.get_file_info(pafs.FileSelector(path, allow_not_found=True))
+        for info in files.get_file_info(fs.FileSelector(path, allow_not_found=True))
         if info.is_file and info.extension == "parquet" and not info.base_name.startswith(("_", "."))
     ]
     found.sort(key=lambda info: (info.mtime_ns or 0, info.base_name))
@@ -62,3 +69,41 @@ def scan(folder: str, columns: list[str], s3_endpoint: str | None = None, job: s
             yield pa.Table.from_batches([batch])
     except pa.ArrowInvalid as error:
         raise SettingsError(f"{folder}: {error}. Move that file out of the folder.") from error
+
+
+def sink(folder: str, s3_endpoint: str | None = None) -> tuple[fs.FileSystem, str]:
+    """What a job writes its results with, and the path to give it: a reader sees a file whole or not at all."""
+    files, path = buckets.filesystem(folder, s3_endpoint)
+    # stores of objects show what is uploaded when it is complete; a disk shows every byte as it comes
+    return (fs.PyFileSystem(_WholeFiles(LocalFileSystem())) if isinstance(files, fs.LocalFileSystem) else files), path
+
+
+class _WholeFiles(fs.FSSpecHandler):
+    """A local disk on which a file has its name only once it is closed."""
+
+    def open_output_stream(self, path: str, metadata: Any) -> pa.PythonFile:
+        return pa.PythonFile(_Renamed(Path(path)), mode="w")
+
+
+class _Renamed(BufferedWriter):
+    """Written under a name that is no result's, renamed when closed. A writer that fails or dies leaves that name."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._part, self._whole = path, path.with_name(f".{path.name}.part"), True
+        super().__init__(FileIO(self._part, "w"))
+
+    def write(self, data: "ReadableBuffer") -> int:
+        try:
+            return super().write(data)
+        except OSError:  # a full disk; Arrow closes the file all the same
+            self._whole = False
+            raise
+
+    def close(self) -> None:
+        if not self.closed:
+            if self._whole:
+                self.flush()
+                os.fsync(self.fileno())
+            super().close()
+            if self._whole:
+                self._part.replace(self._path)

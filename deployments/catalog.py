@@ -37,7 +37,7 @@ class Catalog:
         import duckdb
 
         self._columns = [name for name in sql.COLUMNS if thumbnails or name != "thumbnail"]
-        self._refused: set[str] = set()  # files that hold no results
+        self._refused: set[str] = set()  # files that hold no results, and were told of
         self._loading = threading.Lock()
         self._opening = threading.Lock()
         config: dict[str, Any] = {"memory_limit": MEMORY, "threads": THREADS, "preserve_insertion_order": False}
@@ -98,16 +98,17 @@ class Catalog:
         A file that holds no results is logged, once, and left out.
         """
         with self._loading:
-            known = {row["file"] for row in self._rows("select file from loaded")} | self._refused
+            known = {row["file"] for row in self._rows("select file from loaded")}
             rows, size, batch = 0, 0, {}
             for file in results.committed(out, s3_endpoint):
                 if file in known:
                     continue
                 try:
                     batch[file] = self._read(file, s3_endpoint)
-                except SettingsError as error:
-                    log.error("not in the catalogue: %s", error)
-                    self._refused.add(file)
+                except SettingsError as error:  # it is looked at again the next time: it may be on its way here
+                    if file not in self._refused:
+                        log.error("not in the catalogue: %s", error)
+                        self._refused.add(file)
                     continue
                 size += batch[file].nbytes
                 if size > BATCH_BYTES:

@@ -11,7 +11,7 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext, SaveMode
 from ray.data.checkpoint import CheckpointConfig
 
-from cluster import buckets
+from cluster import buckets, results
 from cluster.errors import MediaError
 from cluster.records import SCHEMA, Failure, MediaItem, to_row
 from cluster.settings import Settings
@@ -32,8 +32,8 @@ class Analyze:
         with TemporaryDirectory(prefix="raysift-") as folder:
             fetched = (asyncio.to_thread(self._fetch, row, Path(folder) / str(n)) for n, row in enumerate(rows))
             files = await asyncio.gather(*fetched)
-            results = await detecting.analyze(files, self.detectors, self.settings.decoding)
-        told = [to_row(result, row["unit_id"], self.job) for result, row in zip(results, rows, strict=True)]
+            found = await detecting.analyze(files, self.detectors, self.settings.decoding)
+        told = [to_row(result, row["unit_id"], self.job) for result, row in zip(found, rows, strict=True)]
         return pa.Table.from_pylist(told, schema=SCHEMA)
 
     def _fetch(self, row: dict[str, Any], to: Path) -> detecting.File:
@@ -56,7 +56,7 @@ def run(ledger: str, units: int, out: str, job: str, models: dict[str, str], set
     Ray commits a block's rows and its checkpoint in two phases: a run that is killed and started again with the same
     job goes on where it was, and no unit is stored twice.
     """
-    files, place = buckets.filesystem(out, settings.s3_endpoint)
+    files, place = results.sink(out, settings.s3_endpoint)
     _, ledger_place = buckets.filesystem(ledger, settings.s3_endpoint)
     blocks = math.ceil(units / settings.scanning.units_per_block)
     context = DataContext.get_current()

@@ -37,6 +37,7 @@ class Indexing:
         self.s3_endpoint = s3_endpoint
         self.every_s = every_s
         self._done: set[str] = set()  # files that need not be looked at again
+        self._refused: set[str] = set()  # files that hold no results, and were told of
 
     def once(self) -> int:
         """Bring in what is committed now; the number of files whose vectors have to wait for the vector store."""
@@ -70,8 +71,9 @@ class Indexing:
             try:
                 group[file] = results.read(file, embeddings.COLUMNS, self.s3_endpoint)
             except SettingsError as error:
-                log.error("not indexed: %s", error)
-                self._done.add(file)
+                if file not in self._refused:
+                    log.error("not indexed: %s", error)
+                    self._refused.add(file)
                 continue
             size += group[file].nbytes
             if len(group) >= FILES_AT_ONCE or size > GROUP_BYTES:

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 ROOT = Path(__file__).parent.parent
 CHROMIUM = "/usr/bin/chromium"
@@ -28,6 +28,8 @@ ARGS = [
     "--disable-extensions",
     "--mute-audio",
 ]
+
+expect.set_options(timeout=20_000)  # a page of a machine that is busy with a scan may take its time
 
 # every picture of a tile that is in the window has been fetched and decoded; tiles lie in shadow roots
 SHOWN = """() => {

@@ -74,6 +74,19 @@ def test_other_peoples_parquet_does_not_stop_it(tmp_path):
     assert store.assets == [asset_id("s3://b/b")]
 
 
+def test_a_file_that_was_on_its_way_here_is_brought_in_when_it_is_whole(tmp_path):
+    store, catalog = Store(), Catalog(":memory:")
+    commit(tmp_path, "a.parquet", row("s3://b/a"))
+    whole = (tmp_path / "a.parquet").read_bytes()
+    (tmp_path / "a.parquet").write_bytes(whole[: len(whole) // 2])
+    indexing = Indexing(str(tmp_path), store, catalog.load_all)
+    indexing.once()
+    assert store.assets == [] and catalog.assets(AssetQuery())["total"] == 0
+    (tmp_path / "a.parquet").write_bytes(whole)
+    indexing.once()
+    assert store.assets == [asset_id("s3://b/a")] and catalog.assets(AssetQuery())["total"] == 1
+
+
 def test_follows_until_told_to_stop_and_then_once_more(tmp_path):
     store, catalog = Store(), Catalog(":memory:")
     stop = threading.Event()
