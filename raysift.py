@@ -2,27 +2,27 @@
 
 import json
 import logging
+import os
 import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from rich.text import Text
 
 from cluster import buckets
 from cluster.errors import SettingsError
 from cluster.processes import Processes
-from cluster.settings import Settings, load
+from cluster.settings import PREFIX, Settings, load
+from commands import galleries
+from commands.terminal import console, door, harmless
 from pipelines.launching import launch
 
 FAILED_FILES, NOT_FINISHED = 3, 1
@@ -33,7 +33,13 @@ cli = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-console = Console(stderr=True)
+cli.add_typer(galleries.commands("logo", "logos"), name="logos")
+cli.add_typer(galleries.commands("restraint", "restraints"), name="restraints")
+
+
+class Profile(StrEnum):
+    embedded = "embedded"
+    gpu = "gpu"
 
 
 class Format(StrEnum):
@@ -44,12 +50,19 @@ class Format(StrEnum):
 
 @cli.command()
 def up(
-    profile: Annotated[str, typer.Option(help="Which models: embedded (on CPU).")] = "embedded",
+    profile: Annotated[Profile | None, typer.Option(help="Which models; default: settings.profile.")] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask no model hub.")] = False,
 ) -> None:
-    """Start Ray, the detectors, Chroma and the app on this machine; they run until `raysift down`."""
+    """Start Ray, the detectors, Chroma and the app on this machine; they run until `raysift down`.
+
+    embedded: small models on CPU. gpu: large ones; they run on CPU too, slowly.
+    """
+    # in the environment, so that the jobs of this cluster, its own children, know it too
+    if profile:
+        os.environ[f"{PREFIX}PROFILE"] = profile
+    if offline:
+        os.environ[f"{PREFIX}MODELS__OFFLINE"] = "true"
     settings = load()
-    if profile != settings.profile:
-        raise SettingsError(f"there is no profile {profile!r}; there is embedded. Correct --profile.")
     start(settings)
     tell_where(settings)
 
@@ -169,19 +182,6 @@ def start(settings: Settings) -> None:
         launch(settings, told.update)
 
 
-@contextmanager
-def door(settings: Settings) -> Iterator[httpx.Client]:
-    """A client of the API. SettingsError when it does not answer, or refuses, in its own words."""
-    try:
-        with httpx.Client(base_url=settings.door.url, timeout=120, trust_env=False) as client:
-            yield client
-    except httpx.TransportError as error:
-        raise SettingsError(f"Raysift does not answer at {settings.door.url} ({error}). Start it: raysift up") from None
-    except httpx.HTTPStatusError as error:
-        said = error.response.headers.get("content-type") == "application/json"
-        raise SettingsError(str(error.response.json()["detail"] if said else error)) from None
-
-
 def submit(settings: Settings, uris: list[str], out: str | None, detectors: str | None) -> str:
     """Submit a scan through the Door and give the job's name."""
     wanted = [name.strip() for name in detectors.split(",")] if detectors else None
@@ -231,11 +231,6 @@ def summary(job: dict[str, Any]) -> Table:
     for failure in job["summary"]["failed"]:
         table.add_row("[red]failed", "", "", harmless(f"{failure['uri'].rsplit('/', 1)[-1]}: {failure['reason']}"))
     return table
-
-
-def harmless(text: str) -> Text:
-    """Text out of somebody's files, without what a terminal or Rich would obey."""
-    return Text("".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text))
 
 
 def tell_where(settings: Settings) -> None:

@@ -60,6 +60,7 @@ class Detection:
     time_s: float | None = None  # the frame it was seen in
     span: Span | None = None  # from when to when it was heard
     text: str | None = None  # what was read or said
+    evidence: str | None = None  # why: what it was compared with, and how near it came; for people to judge by
     vectors: tuple[Vector, ...] = ()
 
     def at(self, time_s: float | None) -> "Detection":
@@ -132,6 +133,7 @@ _DETECTION = pa.struct(
         ("time_s", pa.float64()),
         ("span", pa.list_(pa.float64())),
         ("text", pa.string()),
+        ("evidence", pa.string()),
         ("carried", pa.bool_()),
         ("vectors", pa.list_(pa.struct([("space", pa.string()), ("values", pa.list_(pa.float32()))]))),
     ]
@@ -195,6 +197,7 @@ def detection_row(finding: Finding) -> dict[str, Any]:
         "time_s": found.time_s,
         "span": None if found.span is None else list(found.span),
         "text": found.text,
+        "evidence": found.evidence,
         "carried": finding.carried,
         "vectors": [{"space": v.space, "values": list(v.values)} for v in found.vectors],
     }

@@ -81,6 +81,14 @@ class Scanning(_Part):
     attempts: int = Field(4, ge=1, description="tries to fetch a file or to reach a detector before its row says so")
 
 
+class Models(_Part):
+    """Where weights come from that no installed package carries."""
+
+    offline: bool = Field(False, description="ask no model hub: only packages, files, the cache and the mirror")
+    mirror: str | None = Field(None, description="a folder or bucket that `raysift models pull` has filled")
+    cache: Path | None = Field(None, description="where fetched weights are kept; None: ~/.cache/raysift/models")
+
+
 class Settings(BaseSettings):
     """Everything that an operator may set."""
 
@@ -88,7 +96,7 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_nested_delimiter="__", yaml_file=FILE, extra="forbid", frozen=True
     )
 
-    profile: Literal["embedded"] = "embedded"
+    profile: Literal["embedded", "gpu"] = Field("embedded", description="the backend of every detector that has it")
     state_dir: Path = Field(Path(".raysift"), description="tokens, logs, the catalogue, Chroma's folder")
     results_uri: str = Field("", description="where scans store when --out is not given; empty: state_dir/results")
     s3_endpoint_url: str | None = Field(None, description="an S3 that is not Amazon's; default: AWS_ENDPOINT_URL")
@@ -98,12 +106,19 @@ class Settings(BaseSettings):
     app: AppListener = AppListener()
     decoding: Decoding = Decoding()
     scanning: Scanning = Scanning()
+    models: Models = Models()
+    galleries_uri: str = Field("", description="reference pictures, a folder a detector; empty: state_dir/galleries")
     detectors: dict[str, dict[str, Any]] = Field({}, description="by name; each detector checks its own keys")
 
     @property
     def results(self) -> str:
         """Where results go when nobody said where."""
         return self.results_uri or (self.state_dir.absolute() / "results").as_uri()
+
+    @property
+    def galleries(self) -> str:
+        """Where the operator's reference pictures are kept: logos, people, restraints."""
+        return self.galleries_uri or (self.state_dir.absolute() / "galleries").as_uri()
 
     @property
     def s3_endpoint(self) -> str | None:

@@ -3,12 +3,13 @@
 import logging
 import os
 import re
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,9 @@ _JOINT = " + "
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+_SHARED: dict[str, Any] = {}
+_SHARING = threading.RLock()
 
 
 def weights(reference: str, parts: int = 1) -> tuple[Path, ...]:
@@ -54,6 +58,14 @@ def _located(reference: str) -> Path:
     if not path.exists():
         raise SettingsError(f"model {reference!r}: {wanted} has no {match['path']}. Correct the path or reinstall it.")
     return path
+
+
+def shared(key: str, make: Callable[[], T]) -> T:
+    """What `make` gives, made once in this process for that key: detectors that live together load a network once."""
+    with _SHARING:
+        if key not in _SHARED:
+            _SHARED[key] = make()
+        return cast(T, _SHARED[key])
 
 
 def cache_folder(*parts: str) -> Path:

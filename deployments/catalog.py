@@ -14,7 +14,7 @@ import pyarrow as pa
 from cluster import results
 from cluster.errors import SettingsError
 from deployments import catalog_sql as sql
-from deployments.catalog_json import Json, as_detection, as_item, as_line, as_summary, by_asset
+from deployments.catalog_json import Json, as_finding, as_item, as_line, as_summary, by_asset
 from deployments.catalog_sql import AssetQuery
 
 log = logging.getLogger(__name__)
@@ -183,7 +183,7 @@ class Catalog:
                 return None
             (item,) = _items(ask, [rows[0]["asset"]], AssetQuery())
             found = ask("select * from detections where asset = ? order by detector, n", [rows[0]["asset"]])
-        detections = [{**as_detection(row), "carried": row["carried"]} for row in found]
+        detections = [as_finding(row) for row in found]
         return {**item, "sha256": rows[0]["sha256"], "detections": detections}
 
     def uri(self, id: str) -> str | None:

@@ -28,6 +28,11 @@ def as_detection(row: Json) -> Json:
     }
 
 
+def as_finding(row: Json) -> Json:
+    """A detection with what an export leaves out: why it was made, and whether its frame was looked at."""
+    return {**as_detection(row), "evidence": row["evidence"], "carried": row["carried"]}
+
+
 def as_item(row: Json, labels: list[Json], boxes: list[Json]) -> Json:
     return {
         "id": row["id"].hex,

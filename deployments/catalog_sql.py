@@ -72,7 +72,7 @@ def selection(query: AssetQuery, scored: bool = False) -> tuple[str, list[Any]]:
     return source, [*values, *(value for _, value in parts)]
 
 
-_DETECTION = ("detector", "model", "label", "score", "box", "time_s", "span", "text", "carried")
+_DETECTION = ("detector", "model", "label", "score", "box", "time_s", "span", "text", "evidence", "carried")
 COLUMNS = [name for name in records.SCHEMA.names if name != "detections"]  # all but the vectors
 COLUMNS += [f"detections.list.element.{name}" for name in _DETECTION]
 
@@ -91,7 +91,7 @@ SCHEMA = (
         asset integer, detector varchar, etag varchar, analyzed_at timestamp, job varchar, unit_id bigint)""",
     """create table if not exists detections(
         asset integer, detector varchar, n integer, model varchar, label varchar, score float, box float[],
-        time_s double, span double[], text varchar, carried boolean)""",
+        time_s double, span double[], text varchar, evidence varchar, carried boolean)""",
     "create table if not exists best(asset integer, detector varchar, label varchar, score float, count integer)",
     "create table if not exists thumbnails(asset integer, etag varchar, analyzed_at timestamp, jpeg blob)",
     "create table if not exists tallies(job varchar, detector varchar, label varchar, files integer, count integer)",
@@ -173,7 +173,7 @@ LOAD = (
         generate_subscripts(detections, 1) - 1 as n from batch""",
     """create temp table kept as select f.* from found f semi join won w on f.r = w.r and f.d.detector = w.detector""",
     """insert into detections select asset, d.detector, n, d.model, d.label, d.score, d.box, d.time_s, d.span, d.text,
-        d.carried from kept order by asset, n""",
+        d.evidence, d.carried from kept order by asset, n""",
     """insert into best select asset, d.detector, d.label, max(d.score), count(*) from kept
         group by asset, d.detector, d.label order by asset""",
     """insert into tallies select job, d.detector, d.label, count(distinct asset), count(*) from found

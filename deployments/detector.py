@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cluster.records import Detection, Modality, Sample
 from deployments import detectors
@@ -15,17 +15,30 @@ Infer = Callable[[list[Sample]], Any]
 
 
 class DetectorConfig(BaseModel):
-    """The settings that every detector has; each adds its own."""
+    """The settings that every detector has; each adds its own.
+
+    What depends on the backend stands in `defaults`, by the backend's name; an operator's own word goes before it.
+    A field named `gallery` is given the place of that detector's reference pictures, `galleries` of the settings.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     enabled: bool = True
     backend: str = "embedded"
-    model: str  # which weights, as backends.weights() takes them; stored with every detection
+    model: str  # which weights, as weights() takes them; stored with every detection
     floor: float = Field(0.0, ge=0, le=1)  # weaker findings are not kept; a threshold above it is applied when asked
     replicas: int = Field(1, ge=1)
     cpus: float = Field(0.1, gt=0)  # logical: a share of Ray's scheduling, not of a core
-    gpus: float = Field(0.0, ge=0)
+    gpus: float | None = Field(None, ge=0)  # of a card; None: what gpu_memory_gb needs of the card that is there
+    gpu_memory_gb: float = Field(0.0, ge=0)  # weights, activations of its batch and 0.5 of context; 0: no card needed
+    together: str = ""  # detectors that name the same thing here share a process, and what it has loaded
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_its_backend(cls, given: Any) -> Any:
+        backend = given.get("backend", cls.model_fields["backend"].default)
+        return {**cls.defaults.get(backend, {}), **given}
 
 
 class Detector(ABC):
@@ -38,6 +51,11 @@ class Detector(ABC):
     def __init__(self, config: Any, infer: Infer | None = None) -> None:
         self.config = config
         self.infer = infer or self.backends[config.backend](config)
+
+    @classmethod
+    def version(cls, config: Any) -> str:
+        """What is stored as the model: files that another one has answered for are asked about again."""
+        return str(config.model)
 
     @abstractmethod
     def detect(self, samples: list[Sample]) -> list[list[Detection]]:

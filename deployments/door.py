@@ -25,7 +25,7 @@ from deployments import media
 from deployments.catalog_sql import AssetQuery
 from deployments.detector import detector_class
 from deployments.jobs import Jobs, JobsDown
-from deployments.serving import ServedDetectors, configs
+from deployments.serving import ServedDetectors, versions
 
 # A file, its name, the detectors that are to answer: what is in it, as an export line says it. The pipeline's own
 # function, handed in by whoever builds the application, since deployments may not import pipelines.
@@ -80,8 +80,7 @@ class Door:
         settings: Settings,
     ) -> None:
         self.settings = settings
-        models = {name: config.model for name, config in configs(settings).items()}
-        self.detectors = ServedDetectors(detectors, models, settings.scanning.attempts)
+        self.detectors = ServedDetectors(detectors, versions(settings), settings.scanning.attempts)
         self.catalog = catalog
         self.analyze = analyze
         self.vectors = Vectors(settings.chroma.url)
@@ -97,7 +96,7 @@ class Door:
 
         async def state(name: str) -> str:
             try:
-                found = await asyncio.wait_for(self.detectors.handles[name].answers_example.remote(), 60)
+                found = await asyncio.wait_for(self.detectors.handles[name].answers_example.remote(name), 60)
             except Exception as error:  # whatever it is, the answer is that this detector is not ready
                 return f"it does not answer: {type(error).__name__}"
             return "ok" if found else "it finds nothing on its own example"
@@ -238,7 +237,8 @@ class Door:
         found = await asyncio.to_thread(self.jobs.one, job, facts)
         if found is None:
             raise HTTPException(404, f"no job {job!r}")
-        return found | {"summary": await self.catalog.summary.remote(job)}
+        over = found["state"] in ("finished", "failed")
+        return found | {"summary": await self.catalog.summary.remote(job) if over else None}
 
     @cached_property
     def jobs(self) -> Jobs:

@@ -16,12 +16,13 @@ from ray.serve.handle import DeploymentHandle
 
 from cluster.errors import SettingsError
 from cluster.records import Answer, Detection, Failure, Modality, Sample
-from cluster.settings import Settings, explain
-from deployments.detector import DetectorConfig, detector_class, names
+from cluster.settings import PREFIX, Settings, explain
+from deployments.detector import Detector, DetectorConfig, detector_class, names
 
 log = logging.getLogger(__name__)
 
 APP = "raysift"
+TOGETHER = "+"  # between the names of detectors that share a deployment
 
 # Threads that spin while they wait make torch 7 to 16 times slower on a busy machine.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
@@ -38,24 +39,31 @@ CLUSTERS_FAULT = (RayActorError, BackPressureError, DeploymentUnavailableError)
     graceful_shutdown_wait_loop_s=0.1,
 )
 class DetectorDeployment:
-    """A replica of one detector. It is up when its model is loaded and has answered for an example."""
+    """A replica of one detector, or of several that live together.
 
-    def __init__(self, name: str, config: dict[str, Any]) -> None:
-        kind = detector_class(name)
-        self.detector = kind(kind.Config(**config))
-        self.example = kind.example()
-        self.detector.detect([self.example])
+    It is up when their models are loaded and each has answered for its example.
+    """
+
+    def __init__(self, configs: dict[str, dict[str, Any]]) -> None:
+        self.detectors = {name: _made(name, config) for name, config in configs.items()}
+        for detector in self.detectors.values():
+            detector.detect([detector.example()])
         # one call at a time, off the event loop: health checks and queueing go on meanwhile
         self.thread = ThreadPoolExecutor(1)
 
-    async def detect(self, samples: list[Sample]) -> list[list[Detection]]:
+    async def detect(self, name: str, samples: list[Sample]) -> list[list[Detection]]:
         """One list of detections a sample, in order."""
-        return await asyncio.get_running_loop().run_in_executor(self.thread, self.detector.detect, samples)
+        return await asyncio.get_running_loop().run_in_executor(self.thread, self.detectors[name].detect, samples)
 
-    async def answers_example(self) -> int:
+    async def answers_example(self, name: str) -> int:
         """How many things are found on the detector's own example, now."""
-        (found,) = await self.detect([self.example])
+        (found,) = await self.detect(name, [self.detectors[name].example()])
         return len(found)
+
+
+def _made(name: str, config: dict[str, Any]) -> Detector:
+    kind = detector_class(name)
+    return kind(kind.Config(**config))
 
 
 def configs(settings: Settings) -> dict[str, DetectorConfig]:
@@ -67,8 +75,12 @@ def configs(settings: Settings) -> dict[str, DetectorConfig]:
             )
     found = {}
     for name in names():
+        kind = detector_class(name)
+        given: dict[str, Any] = {"backend": settings.profile} if settings.profile in kind.backends else {}
+        if "gallery" in kind.Config.model_fields:
+            given["gallery"] = f"{settings.galleries}/{name}"
         try:
-            config = detector_class(name).Config(**settings.detectors.get(name, {}))
+            config = kind.Config(**given | settings.detectors.get(name, {}))
         except ValidationError as error:
             raise SettingsError(explain(error, f"settings, detectors.{name}")) from None
         if config.enabled:
@@ -77,19 +89,30 @@ def configs(settings: Settings) -> dict[str, DetectorConfig]:
 
 
 def deployments(settings: Settings) -> dict[str, serve.Application]:
-    """A deployment for every enabled detector, by its name."""
-    return {
-        name: DetectorDeployment.options(  # type: ignore[attr-defined]
-            name=name,
-            num_replicas=config.replicas,
+    """A deployment for every enabled detector, by its name; those that live together have the same one."""
+    groups: dict[str, dict[str, DetectorConfig]] = {}
+    for name, config in configs(settings).items():
+        groups.setdefault(config.together or name, {})[name] = config
+    found: dict[str, serve.Application] = {}
+    for group in groups.values():
+        deployed = DetectorDeployment.options(  # type: ignore[attr-defined]
+            name=TOGETHER.join(group),
+            num_replicas=max(config.replicas for config in group.values()),
             ray_actor_options={
-                "num_cpus": config.cpus,
-                "num_gpus": config.gpus,
-                "runtime_env": {"env_vars": ONE_THREAD | OFFLINE},
+                "num_cpus": max(config.cpus for config in group.values()),
+                "num_gpus": max(config.gpus or 0 for config in group.values()),
+                "runtime_env": {"env_vars": ONE_THREAD | OFFLINE | _sources(settings)},
             },
-        ).bind(name, config.model_dump())
-        for name, config in configs(settings).items()
-    }
+        ).bind({name: config.model_dump() for name, config in group.items()})
+        found |= dict.fromkeys(group, deployed)
+    return found
+
+
+def _sources(settings: Settings) -> dict[str, str]:
+    """What a replica needs to find weights and galleries where this process would."""
+    models = settings.models.model_dump(mode="json", exclude_none=True)
+    found = {f"{PREFIX}MODELS__{key.upper()}": str(value) for key, value in models.items()}
+    return found | ({"AWS_ENDPOINT_URL": settings.s3_endpoint} if settings.s3_endpoint else {})
 
 
 class ServedDetectors:
@@ -117,7 +140,7 @@ class ServedDetectors:
     async def _ask_one(self, name: str, batch: Any, samples: list[Sample]) -> list[Answer]:
         for attempt in range(self.attempts):
             try:
-                return list(await self.handles[name].detect.remote(batch))
+                return list(await self.handles[name].detect.remote(name, batch))
             except CLUSTERS_FAULT as error:
                 log.warning("detector %s did not answer (%s), attempt %d", name, type(error).__name__, attempt + 1)
                 await asyncio.sleep(min(30, self.back_off_s * 2**attempt) * random.uniform(0.5, 1))
@@ -137,10 +160,18 @@ def running(settings: Settings) -> dict[str, str]:
     application = serve.status().applications.get(APP)
     if application is None:
         raise SettingsError("Raysift does not run in this Ray cluster. Start it with `raysift up`.")
-    return {name: config.model for name, config in configs(settings).items() if name in application.deployments}
+    up = {name for deployment in application.deployments for name in deployment.split(TOGETHER)}
+    return {name: config for name, config in versions(settings).items() if name in up}
+
+
+def versions(settings: Settings) -> dict[str, str]:
+    """What each enabled detector's answers are stored as the work of."""
+    return {name: detector_class(name).version(config) for name, config in configs(settings).items()}
 
 
 def connect(models: Mapping[str, str], settings: Settings) -> ServedDetectors:
     """Handles to these detectors, from anywhere in the cluster."""
-    handles = {name: serve.get_deployment_handle(name, APP) for name in models}
+    deployed = serve.status().applications[APP].deployments
+    where = {name: deployment for deployment in deployed for name in deployment.split(TOGETHER)}
+    handles = {name: serve.get_deployment_handle(where[name], APP) for name in models}
     return ServedDetectors(handles, models, settings.scanning.attempts)

@@ -43,7 +43,7 @@ class File:
     thumbnail: bytes | None = None
     findings: list[Finding] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
-    passages: list[int] = field(default_factory=list)  # findings whose words are to be embedded
+    passages: list[int] = field(default_factory=list)  # findings whose words others take
 
     def fail(self, step: str, reason: str) -> None:
         """Note a failure; the same one in every chunk is one failure."""
@@ -78,7 +78,7 @@ async def analyze(files: list[File], detectors: Detectors, limits: Decoding) -> 
     await asyncio.to_thread(_probe, files, limits)
     readable = [file for file in files if file.media is not None]
     await asyncio.gather(_look(readable, detectors, limits), _listen(readable, detectors, limits))
-    await _embed_passages(readable, detectors)
+    await _read(readable, detectors)
     return [file.result(detectors.models) for file in files]
 
 
@@ -90,7 +90,6 @@ def _probe(files: list[File], limits: Decoding) -> None:
             kind = decoding.sniff(file.path)  # the name may say another
             file.item = replace(file.item, kind=kind)
             file.media = decoding.probe(file.path, kind, limits)
-            file.item = replace(file.item, kind=file.media.kind)
         except MediaError as error:
             file.fail(error.step, error.reason)
 
@@ -167,32 +166,49 @@ async def _listen(files: list[File], detectors: Detectors, limits: Decoding) -> 
             file.fail(error.step, error.reason)
 
 
-async def _embed_passages(files: list[File], detectors: Detectors) -> None:
-    """Put what was read and said into the space in which words are searched."""
+async def _read(files: list[File], detectors: Detectors) -> None:
+    """Hand what was read and said to those who take words: it gets their vectors; what they find in it is new."""
     names = detectors.taking("text")
     places = [(file, n) for file in files if file.wanted & names for n in file.passages]
+    asked = names & {name for file, _ in places for name in file.wanted}
     samples = [Sample(text=_passage(file, n)) for file, n in places]
-    for answers in (await detectors.ask(names, samples) if samples else {}).values():
+    for name, answers in (await detectors.ask(asked, samples) if samples else {}).items():
         for (file, n), answer in zip(places, answers, strict=True):
+            if name not in file.wanted:
+                continue
             if isinstance(answer, Failure):
                 file.fail(answer.step, answer.reason)
                 continue
             vectors = tuple(vector for detection in answer for vector in detection.vectors)
             finding = file.findings[n]
-            file.findings[n] = replace(finding, detection=replace(finding.detection, vectors=vectors))
+            if vectors:
+                file.findings[n] = replace(finding, detection=replace(finding.detection, vectors=vectors))
+            own = (found for found in answer if not found.vectors)
+            file.findings += [Finding(name, detectors.models[name], _placed(file, n, found)) for found in own]
+
+
+def _placed(file: File, n: int, found: Detection) -> Detection:
+    """Something found in a passage, where and when the passage was seen or heard."""
+    words = (found.text or "").lower()
+    line = next((one for one in _lines(file, n) if words in (one.text or "").lower()), file.findings[n].detection)
+    return replace(found, time_s=line.time_s, span=line.span, box=line.box)
 
 
 def _passage(file: File, n: int) -> str:
     """What is embedded for a finding: a sentence that was said, or all that was read in its frame."""
+    return " ".join(line.text for line in _lines(file, n) if line.text)
+
+
+def _lines(file: File, n: int) -> list[Detection]:
+    """A sentence that was said, or all lines that were read in its frame."""
     first = file.findings[n]
     if first.detection.span is not None:
-        return str(first.detection.text)
-    lines = (
-        finding.detection.text
+        return [first.detection]
+    return [
+        finding.detection
         for finding in file.findings[n:]
         if finding.detector == first.detector and finding.detection.time_s == first.detection.time_s
-    )
-    return " ".join(line for line in lines if line)
+    ]
 
 
 def _begins(detection: Detection) -> float:

@@ -11,7 +11,7 @@ from ray import serve
 from cluster.records import SCHEMA, MediaItem, Result, to_row
 from cluster.settings import Settings
 from deployments.catalog import Catalog
-from deployments.catalog_json import as_detection, rounded
+from deployments.catalog_json import as_finding, rounded
 from deployments.door import Door
 from deployments.serving import ServedDetectors, deployments
 from pipelines.detecting import File, analyze
@@ -38,7 +38,7 @@ def _line(result: Result) -> dict[str, Any]:
     return {
         **{key: row[key] for key in ("uri", "sha256", "kind", "width", "height")},
         "duration_s": rounded(row["duration_s"], 3),
-        "detections": [{**as_detection(found), "carried": found["carried"]} for found in row["detections"]],
+        "detections": [as_finding(found) for found in row["detections"]],
         "errors": row["errors"],
     }
 
@@ -52,7 +52,7 @@ def build(settings: Settings) -> serve.Application:
         ray_actor_options={"num_cpus": 0.1},
         graceful_shutdown_timeout_s=5,
     )
-    path = settings.state_dir.absolute() / "catalog.duckdb"
+    path = settings.state_dir.absolute() / "catalog-2.duckdb"  # the number of its tables' layout
     return Door.options(name="door").bind(  # type: ignore[attr-defined]
         deployments(settings), catalog.bind(path), analyze_upload, settings
     )

@@ -184,6 +184,7 @@ def test_gives_all_that_is_known_of_a_file(catalog):
         "time_s": None,
         "span": [1.25, 4.5],
         "text": "the total is due",
+        "evidence": None,
         "carried": False,
     }
 

@@ -161,3 +161,20 @@ def test_a_file_is_what_its_bytes_say_not_its_name(tmp_path):
     path = picture(tmp_path / "a.png", RED).rename(tmp_path / "a.mp4")
     (result,) = run([path], StandIn())
     assert result.item.kind == "image" and result.findings
+
+
+class Warned(StandIn):
+    """`words` also warns of what is red, as a cue found in the words themselves."""
+
+    def _answer(self, sample: Sample) -> list[Detection]:
+        found = super()._answer(sample)
+        warned = sample.text is not None and "red" in sample.text
+        return found + ([Detection("warning", 0.5, text="RED", evidence="read")] if warned else [])
+
+
+def test_what_is_found_in_words_stands_where_and_when_they_stood(tmp_path):
+    (result,) = run([film(tmp_path / "a.mp4", [BLUE, RED])], Warned())
+    (warning,) = (f for f in result.findings if f.detection.label == "warning")
+    (line,) = (f for f in result.findings if f.detection.text == "this is red")
+    assert (warning.detector, warning.detection.evidence) == ("words", "read")
+    assert warning.detection.time_s == line.detection.time_s == 1.0

@@ -17,7 +17,9 @@ from cluster.records import (
 
 
 def test_a_result_comes_back_from_its_row_as_it_was():
-    detection = Detection("face", 0.5, (0.1, 0.2, 0.3, 0.4), 1.5, (1.0, 2.0), "hello", (Vector("faces", (0.5, -1.0)),))
+    detection = Detection(
+        "face", 0.5, (0.1, 0.2, 0.3, 0.4), 1.5, (1.0, 2.0), "hello", "near x", (Vector("faces", (0.5, -1.0)),)
+    )
     result = Result(
         MediaItem("s3://bucket/a.mp4", 7, "etag", "video"),
         sha256="ab",

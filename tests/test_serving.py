@@ -19,7 +19,7 @@ class Handle:
         self.calls: list[int] = []
         self.detect = self
 
-    async def remote(self, batch: list[Sample]) -> list[list[Detection]]:
+    async def remote(self, name: str, batch: list[Sample]) -> list[list[Detection]]:
         self.calls.append(len(batch))
         if len(self.calls) <= self.dies:
             raise RayActorError()
