@@ -17,7 +17,7 @@ import numpy.typing as npt
 from cluster.errors import SettingsError
 
 _REFERENCE = re.compile(r"package:(?P<name>[\w.-]+)==(?P<version>[^/\s]+)/(?P<path>[^/\s]\S*)")
-_JOINT = " + "
+JOINT = " + "
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -32,10 +32,10 @@ def weights(reference: str, parts: int = 1) -> tuple[Path, ...]:
     A part is `package:NAME==VERSION/PATH`: the installed distribution of exactly that version, and a path as the
     distribution's own RECORD has it. Nothing is imported and nothing downloaded. SettingsError says what is missing.
     """
-    named = reference.split(_JOINT)
+    named = reference.split(JOINT)
     if len(named) != parts:
         raise SettingsError(
-            f"model {reference!r} names {len(named)} sources of weights; {parts} are needed, joined by '{_JOINT}'."
+            f"model {reference!r} names {len(named)} sources of weights; {parts} are needed, joined by '{JOINT}'."
         )
     return tuple(_located(part) for part in named)
 

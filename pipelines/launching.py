@@ -28,6 +28,7 @@ def launch(settings: Settings, tell: Callable[[str], None]) -> None:
     from pipelines.online import build
 
     application = build(settings)  # a wrong key ends here, before anything is started
+    _check_weights(settings, tell)
     try:
         tell("starting Chroma and Ray")
         processes.start_chroma()
@@ -48,6 +49,24 @@ def launch(settings: Settings, tell: Callable[[str], None]) -> None:
         raise
     finally:
         ray.shutdown()
+
+
+def _check_weights(settings: Settings, tell: Callable[[str], None]) -> None:
+    """Have every detector's weights on this machine; SettingsError tells of all that are missing at once."""
+    from deployments import backends
+    from deployments.serving import configs
+
+    missing = []
+    for name, config in configs(settings).items():
+        tell(f"the weights of {name}")
+        for reference in config.model.split(backends.JOINT):
+            try:
+                if ":" in reference:  # a detector may have no weights at all
+                    backends.weights(reference)
+            except SettingsError as error:
+                missing.append(f"{name}: {error}")
+    if missing:
+        raise SettingsError("\n".join([*missing, "Or leave a detector out: RAYSIFT_DETECTORS__NAME__ENABLED=false"]))
 
 
 def _dashboard_answers(settings: Settings) -> bool:

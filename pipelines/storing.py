@@ -11,9 +11,6 @@ import pyarrow.compute as pc
 from cluster import results
 from cluster.errors import SettingsError
 from cluster.records import Analyzer, MediaItem
-from cluster.results import committed
-
-__all__ = ["Reconciliation", "Stored", "committed", "reconcile", "stored"]
 
 _KEY = np.dtype("S16")
 
@@ -80,7 +77,7 @@ def reconcile(ledger: str, out: str, job: str, s3_endpoint: str | None = None) -
     """Hold a job's ledger against its committed rows, by unit_id. SettingsError if there is no ledger."""
     import duckdb
 
-    if not committed(ledger, s3_endpoint):
+    if not results.committed(ledger, s3_endpoint):
         raise SettingsError(
             f"there is no ledger at {ledger}: no such job has stored here. Check the job and the folder."
         )

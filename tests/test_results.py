@@ -2,9 +2,21 @@
 
 import pyarrow.parquet as pq
 import pytest
+from stored import commit, row
 
 from cluster import results
 from cluster.records import SCHEMA
+
+
+def test_lists_what_is_committed_and_no_bookkeeping(tmp_path):
+    file = commit(tmp_path / "out put", "a b.parquet", row("s3://b/a"))
+    commit(tmp_path / "out put" / "_raysift", "c.parquet", row("s3://b/c"))
+    commit(tmp_path / "out put" / "deeper", "d.parquet", row("s3://b/d"))
+    commit(tmp_path / "out put", "_e.parquet", row("s3://b/e"))
+    commit(tmp_path / "out put", ".f.parquet", row("s3://b/f"))
+    assert results.committed(str(tmp_path / "out put")) == [file]
+    assert results.committed((tmp_path / "out put").as_uri() + "/") == [file]
+    assert results.committed(str(tmp_path / "not there")) == []
 
 
 def test_a_file_has_its_name_only_once_it_is_whole(tmp_path):

@@ -5,7 +5,7 @@ from stored import commit, found, row
 
 from cluster.errors import SettingsError
 from cluster.records import Analyzer, MediaItem
-from pipelines.storing import Reconciliation, committed, reconcile, stored
+from pipelines.storing import Reconciliation, reconcile, stored
 
 
 def item(uri, etag="e1"):
@@ -17,17 +17,6 @@ def ledger(folder, *unit_ids):
     for at, unit_id in enumerate(unit_ids):
         pq.write_table(pa.table({"unit_id": pa.array([unit_id], pa.int64())}), folder / f"{at}.parquet")
     return str(folder)
-
-
-def test_lists_what_is_committed_and_no_bookkeeping(tmp_path):
-    file = commit(tmp_path / "out put", "a b.parquet", row("s3://b/a"))
-    commit(tmp_path / "out put" / "_raysift", "c.parquet", row("s3://b/c"))
-    commit(tmp_path / "out put" / "deeper", "d.parquet", row("s3://b/d"))
-    commit(tmp_path / "out put", "_e.parquet", row("s3://b/e"))
-    commit(tmp_path / "out put", ".f.parquet", row("s3://b/f"))
-    assert committed(str(tmp_path / "out put")) == [file]
-    assert committed((tmp_path / "out put").as_uri() + "/") == [file]
-    assert committed(str(tmp_path / "not there")) == []
 
 
 def test_knows_who_has_answered_for_which_content(tmp_path):
