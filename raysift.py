@@ -14,14 +14,13 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cluster import buckets
 from cluster.errors import SettingsError
 from cluster.processes import Processes
 from cluster.settings import PREFIX, Settings, load
-from commands import galleries
+from commands import doctor, evaluate, galleries, models, people
+from commands.scanning import follow, submit
 from commands.terminal import console, door, harmless
 from pipelines.launching import launch
 
@@ -35,6 +34,10 @@ cli = typer.Typer(
 )
 cli.add_typer(galleries.commands("logo", "logos"), name="logos")
 cli.add_typer(galleries.commands("restraint", "restraints"), name="restraints")
+cli.add_typer(people.cli, name="people")
+cli.add_typer(models.cli, name="models")
+cli.command()(doctor.doctor)
+cli.command()(evaluate.evaluate)
 
 
 class Profile(StrEnum):
@@ -180,43 +183,6 @@ def start(settings: Settings) -> None:
     """Bring the cluster up, saying what is waited for."""
     with console.status("starting") as told:
         launch(settings, told.update)
-
-
-def submit(settings: Settings, uris: list[str], out: str | None, detectors: str | None) -> str:
-    """Submit a scan through the Door and give the job's name."""
-    wanted = [name.strip() for name in detectors.split(",")] if detectors else None
-    with door(settings) as api:
-        # a relative path is meant from here, not from where the cluster was started
-        what, where = [buckets.normalize(uri) for uri in uris], buckets.normalize(out) if out else None
-        answer = api.post("/v1/jobs", json={"uris": what, "out": where, "detectors": wanted})
-        answer.raise_for_status()
-        return str(answer.json()["job"])
-
-
-def follow(settings: Settings, job: str) -> dict[str, Any]:
-    """Show a job's progress until it is over; what the Door says of it then."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        TextColumn("[red]{task.fields[failed]}"),
-    )
-    with door(settings) as api, Progress(*columns, console=console) as progress:
-        bar = progress.add_task(job, total=None, rate="", failed="")
-        while True:
-            answer = api.get(f"/v1/jobs/{job}")
-            answer.raise_for_status()
-            now = dict(answer.json())
-            rate = f"{now['done'] / now['seconds']:.1f} files/s" if now["seconds"] else ""
-            failed = f"{now['failed']} failed" if now["failed"] else ""
-            text = f"{job} {now['state']}"
-            progress.update(bar, description=text, total=now["units"], completed=now["done"], rate=rate, failed=failed)
-            if now["state"] in ("finished", "failed"):
-                return now
-            time.sleep(0.5)
 
 
 def summary(job: dict[str, Any]) -> Table:

@@ -14,6 +14,7 @@ class Detection(TypedDict):
     time_s: float | None
     span: list[float] | None
     text: str | None
+    evidence: NotRequired[str | None]
 
 
 class Label(TypedDict):

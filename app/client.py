@@ -9,6 +9,7 @@ import httpx
 from app.answers import DetectorInfo, Facets, File, Hit, Job, Page
 
 Sort = Literal["newest", "oldest", "score", "name"]
+By = Literal["looks", "faces"]
 
 PAGE_SIZE = 60
 _ANALYZE_TIMEOUT_S = 900.0  # a long recording on a CPU takes minutes
@@ -91,9 +92,14 @@ class Door:
         """Files whose picture, text or speech is about the words, best first."""
         return self._get("/search", [("q", words), ("limit", str(limit))])["hits"]
 
-    def alike(self, id: str, limit: int = 40) -> list[Hit]:
-        """Files that look like this one, best first."""
-        return self._get("/search", [("like", id), ("limit", str(limit))])["hits"]
+    def alike(self, id: str, limit: int = 40, by: By = "looks") -> list[Hit]:
+        """Files that look like this one, or that show a person of its, best first."""
+        return self._get("/search", [("like", id), ("by", by), ("limit", str(limit))])["hits"]
+
+    def alike_upload(self, name: str, content: IO[bytes], by: By, limit: int = 40) -> list[Hit]:
+        """Files that look like an uploaded picture, which is not kept, or that show a person of its, best first."""
+        asked = {"by": by, "limit": str(limit)}
+        return self._upload("/search", name, content, asked)["hits"]
 
     def detectors(self) -> list[DetectorInfo]:
         """The detectors that are served."""
@@ -110,11 +116,14 @@ class Door:
 
     def analyze(self, name: str, content: IO[bytes]) -> File:
         """What every detector finds in an uploaded file, which is not kept."""
-        files = {"file": (name, content)}
-        return self._answer(lambda: self._http.post("/analyze", files=files, timeout=_ANALYZE_TIMEOUT_S))
+        return self._upload("/analyze", name, content, {})
 
     def _get(self, path: str, params: Iterable[tuple[str, str]] = ()) -> Any:
         return self._answer(lambda: self._http.get(path, params=list(params)))
+
+    def _upload(self, path: str, name: str, content: IO[bytes], params: dict[str, str]) -> Any:
+        files = {"file": (name, content)}
+        return self._answer(lambda: self._http.post(path, files=files, params=params, timeout=_ANALYZE_TIMEOUT_S))
 
     def _answer(self, ask: Callable[[], httpx.Response]) -> Any:
         try:

@@ -13,6 +13,9 @@ from app.answers import Asset, Failure, File, Hit, Job
 _PALETTE = ("#e69f00", "#56b4e9", "#00a87e", "#cc79a7", "#e0cf3a", "#d55e00", "#5b8def", "#b18cff", "#8bc34a")
 _OTHER = "#93a1a8"
 
+CUE = "cue: "  # what labels begin with that are no finding but a reason to look
+CUES = "Cues for restraints are hints for somebody to look. How many are missed is unknown, and most hits are false."
+
 
 class Chip(TypedDict):
     """A label with its score, in its detector's colour."""
@@ -137,7 +140,7 @@ def hit_tile(hit: Hit, palette: dict[str, str], context: Pairs) -> Tile:
 def matched(how: str) -> str:
     """How a hit matched, in words."""
     words = {"exact text": "Exact words", "text": "Text like it", "speech": "Spoken", "picture": "Picture"}
-    return {**words, "looks": "Looks alike"}.get(how, how)
+    return {**words, "looks": "Looks alike", "face": "Same face"}.get(how, how)
 
 
 def shorten(text: str, most: int = 90) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypedDict
 
 from app.answers import Detection, File
-from app.draw import DrawnBox, clock, color, drawn, failures, picture, ratio, shorten, volume
+from app.draw import CUE, CUES, DrawnBox, clock, color, drawn, failures, picture, ratio, shorten, volume
 
 _JOIN_S = 1.6  # detections of a label no further apart are one stretch of a timeline
 _MOST_MARKS = 400  # a lane is a few hundred pixels wide
@@ -49,6 +49,7 @@ class Row(TypedDict):
     clock: str
     time: float | None
     text: str
+    why: str
     model: str
     box: int | None  # its place among the boxes
 
@@ -72,6 +73,7 @@ class Viewer(TypedDict):
     rows: list[Row]
     rows_left_out: int
     facts: list[list[str]]
+    notes: list[str]
     errors: list[str]
 
 
@@ -108,7 +110,7 @@ def thinned(marks: list[Mark]) -> list[Mark]:
 
 def said(detections: Iterable[Detection]) -> list[Line]:
     """What was heard, in order of time."""
-    heard = [found for found in detections if found["text"] and found["span"] is not None]
+    heard = [found for found in _worded(detections) if found["span"] is not None]
     return [_line(found) for found in sorted(heard, key=_start)]
 
 
@@ -116,13 +118,18 @@ def read(detections: Iterable[Detection]) -> list[Line]:
     """What was read in pictures: in order of time and place; a line that stays on the screen is listed once."""
     lines: list[Line] = []
     seen: dict[str, float] = {}
-    written = [found for found in detections if found["text"] and found["span"] is None]
+    written = [found for found in _worded(detections) if found["span"] is None]
     for found in sorted(written, key=_start):
         text, start = found["text"] or "", _start(found)
         if found["time_s"] is None or start - seen.get(text, -1e9) > _JOIN_S:
             lines.append(_line(found))
         seen[text] = start
     return lines
+
+
+def _worded(detections: Iterable[Detection]) -> list[Detection]:
+    """Those with words of their own; a cue only quotes what somebody else has read or heard."""
+    return [found for found in detections if found["text"] and not found["label"].startswith(CUE)]
 
 
 def viewer(file: File, palette: dict[str, str], source: str, name: str, start: float | None = None) -> Viewer:
@@ -148,8 +155,7 @@ def viewer(file: File, palette: dict[str, str], source: str, name: str, start: f
             {"detector": name, "count": count, "color": color(name, palette)} for name, count in sorted(counts.items())
         ],
         "boxes": [
-            drawn(one["box"] or [], one["text"] or one["label"], one["score"], one["detector"], one["time_s"], palette)
-            for one in boxed
+            drawn(one["box"] or [], _title(one), one["score"], one["detector"], one["time_s"], palette) for one in boxed
         ],
         "lanes": lanes(found, palette) if moving else [],
         "said": said(found),
@@ -157,6 +163,7 @@ def viewer(file: File, palette: dict[str, str], source: str, name: str, start: f
         "rows": [_row(one, palette, places.get(id(one))) for one in rows[:_MOST_ROWS]],
         "rows_left_out": max(0, len(rows) - _MOST_ROWS),
         "facts": facts(file),
+        "notes": [CUES] if any(one["label"].startswith(CUE) for one in found) else [],
         "errors": failures(file["errors"]),
     }
 
@@ -183,6 +190,10 @@ def short(model: str) -> str:
     return re.sub(r"package:([^=+/]+)==([^/+ ]+)(/[^+ ]*)?", r"\1 \2", model)
 
 
+def _title(found: Detection) -> str:
+    return found["label"] if found["label"].startswith(CUE) else found["text"] or found["label"]
+
+
 def _start(found: Detection) -> float:
     return found["span"][0] if found["span"] else found["time_s"] or 0.0
 
@@ -202,6 +213,7 @@ def _row(found: Detection, palette: dict[str, str], box: int | None) -> Row:
         "clock": line["clock"],
         "time": line["time"],
         "text": shorten(line["text"], 200),
+        "why": shorten(found.get("evidence") or "", 300),
         "model": short(found["model"]),
         "box": box,
     }

@@ -4,10 +4,11 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from cluster.errors import SettingsError
+from cluster.stores import normalize
 
 PREFIX = "RAYSIFT_"
 FILE = "settings.yaml"
@@ -87,6 +88,16 @@ class Models(_Part):
     offline: bool = Field(False, description="ask no model hub: only packages, files, the cache and the mirror")
     mirror: str | None = Field(None, description="a folder or bucket that `raysift models pull` has filled")
     cache: Path | None = Field(None, description="where fetched weights are kept; None: ~/.cache/raysift/models")
+
+    @field_validator("mirror", mode="after")
+    @classmethod
+    def _from_here(cls, mirror: str | None) -> str | None:
+        return normalize(mirror) if mirror else None  # a replica runs elsewhere, where a relative path means another
+
+    @field_validator("cache", mode="after")
+    @classmethod
+    def _absolute(cls, cache: Path | None) -> Path | None:
+        return cache.expanduser().absolute() if cache else None
 
 
 class Settings(BaseSettings):

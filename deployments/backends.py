@@ -1,13 +1,10 @@
 """What the backends of detectors share: weights out of installed packages, ONNX sessions, one thread, derived files."""
 
 import logging
-import os
-import re
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -15,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.errors import SettingsError
-
-_REFERENCE = re.compile(r"package:(?P<name>[\w.-]+)==(?P<version>[^/\s]+)/(?P<path>[^/\s]\S*)")
-JOINT = " + "
+from cluster.settings import load
+from deployments import counting, devices
+from deployments.weights import references
+from deployments.weights.copies import cache_folder as cache_folder
+from deployments.weights.references import JOINT as JOINT
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -29,35 +28,14 @@ _SHARING = threading.RLock()
 def weights(reference: str, parts: int = 1) -> tuple[Path, ...]:
     """The files or folders that a `model` setting names: as many as it has parts, joined by " + ".
 
-    A part is `package:NAME==VERSION/PATH`: the installed distribution of exactly that version, and a path as the
-    distribution's own RECORD has it. Nothing is imported and nothing downloaded. SettingsError says what is missing.
+    Each is found, fetched if need be and checked as weights/references.py says. SettingsError says what is missing.
     """
     named = reference.split(JOINT)
     if len(named) != parts:
         raise SettingsError(
             f"model {reference!r} names {len(named)} sources of weights; {parts} are needed, joined by '{JOINT}'."
         )
-    return tuple(_located(part) for part in named)
-
-
-def _located(reference: str) -> Path:
-    match = _REFERENCE.fullmatch(reference)
-    if match is None or ".." in Path(match["path"]).parts:
-        raise SettingsError(f"model {reference!r} is no weights reference; write package:NAME==VERSION/PATH.")
-    wanted = f"{match['name']}=={match['version']}"
-    try:
-        distribution = metadata.distribution(match["name"])
-    except metadata.PackageNotFoundError:
-        raise SettingsError(f"model {reference!r}: {match['name']} is not installed. Install {wanted}.") from None
-    if distribution.version != match["version"]:
-        raise SettingsError(
-            f"model {reference!r}: {match['name']} is installed as {distribution.version}. "
-            f"Install {wanted} or change the setting."
-        )
-    path = Path(str(distribution.locate_file(match["path"])))
-    if not path.exists():
-        raise SettingsError(f"model {reference!r}: {wanted} has no {match['path']}. Correct the path or reinstall it.")
-    return path
+    return tuple(references.source(part, load()).path() for part in named)
 
 
 def shared(key: str, make: Callable[[], T]) -> T:
@@ -68,20 +46,10 @@ def shared(key: str, make: Callable[[], T]) -> T:
         return cast(T, _SHARED[key])
 
 
-def cache_folder(*parts: str) -> Path:
-    """Where files derived from weights are kept: $XDG_CACHE_HOME/raysift or ~/.cache/raysift. Made when missing.
-
-    SettingsError where it cannot be made.
-    """
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = root.joinpath("raysift", *parts)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingsError(
-            f"cannot make the folder {folder} ({error.strerror}). Set XDG_CACHE_HOME to one that can be written."
-        ) from None
-    return folder
+def forget() -> None:
+    """Let go of all that is shared: what asks for it next makes it anew."""
+    with _SHARING:
+        _SHARED.clear()
 
 
 def onnx_session(graph: Path) -> Any:
@@ -117,8 +85,37 @@ def quiet() -> Iterator[None]:
 
 
 def in_batches(items: Sequence[T], size: int, answer: Callable[[Sequence[T]], Iterable[R]]) -> list[R]:
-    """All answers in order, asked for at most `size` items at a time: it bounds the memory of a large request."""
-    return [one for start in range(0, len(items), size) for one in answer(items[start : start + size])]
+    """All answers in order, asked for at most `size` items at a time: it bounds the memory of a large request.
+
+    Where the card has no memory for that many, the batch is halved, for the rest of the call; one item that does not
+    fit raises what the library raised. Each time is counted.
+    """
+    answers: list[R] = []
+    done = 0
+    while done < len(items):
+        batch = items[done : done + size]
+        try:
+            answers += list(answer(batch))
+        except RuntimeError as error:
+            if not _out_of_memory(error):
+                raise
+            if len(batch) == 1:
+                counting.count("out of memory: one item does not fit")
+                raise
+            size = len(batch) // 2
+        else:
+            done += len(batch)
+            continue
+        # only here: the error, which is gone by now, held what the network had allocated when it failed
+        devices.free()
+        counting.count("out of memory: batch halved")
+    return answers
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    """torch.OutOfMemoryError, its libraries' own errors, and CTranslate2's, which has no class for it."""
+    said = str(error)
+    return "out of memory" in said or "_STATUS_ALLOC_FAILED" in said
 
 
 def unit(vectors: npt.NDArray[Any]) -> npt.NDArray[Any]:

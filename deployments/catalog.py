@@ -136,6 +136,23 @@ class Catalog:
                 raise
         return sum(table.num_rows for table in tables.values())
 
+    def forget(self, detector: str, label: str) -> int:
+        """Leave out all detections of that detector and label; how many there were.
+
+        They must have left the results before: what is loaded afterwards is in again. No answer has them any more;
+        pages of the file may, until it is built anew.
+        """
+        with self._loading, self._cursor() as cursor:
+            cursor.begin()
+            for table in ("best", "tallies"):
+                cursor.execute(f"delete from {table} where detector = ? and label = ?", [detector, label])
+            gone = cursor.execute(
+                "delete from detections where detector = ? and label = ? returning 1", [detector, label]
+            ).fetchall()
+            cursor.commit()
+            cursor.execute("checkpoint")  # or they stay in the write-ahead log too
+        return len(gone)
+
     # ---- browsing
 
     def assets(self, query: AssetQuery) -> Json:

@@ -4,6 +4,10 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
+import pyarrow as pa
+
+from cluster.records import SCHEMA, Result, to_row
+
 Json = dict[str, Any]
 
 
@@ -66,6 +70,18 @@ def as_line(rows: list[Json]) -> Json:
         "duration_s": rounded(first["duration_s"], 3),
         "detections": [as_detection(row) for row in rows if row["detector"] is not None],
         "errors": first["errors"],
+    }
+
+
+def as_upload(result: Result) -> Json:
+    """What was found in a file that is not stored, as an export's line says it, and why."""
+    # by way of the stored row, so that its figures are rounded as a scan's are
+    (row,) = pa.Table.from_pylist([to_row(result, 0, "")], schema=SCHEMA).to_pylist()
+    return {
+        **{key: row[key] for key in ("uri", "sha256", "kind", "width", "height")},
+        "duration_s": rounded(row["duration_s"], 3),
+        "detections": [as_finding(found) for found in row["detections"]],
+        "errors": row["errors"],
     }
 
 

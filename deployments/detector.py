@@ -32,6 +32,8 @@ class DetectorConfig(BaseModel):
     cpus: float = Field(0.1, gt=0)  # logical: a share of Ray's scheduling, not of a core
     gpus: float | None = Field(None, ge=0)  # of a card; None: what gpu_memory_gb needs of the card that is there
     gpu_memory_gb: float = Field(0.0, ge=0)  # weights, activations of its batch and 0.5 of context; 0: no card needed
+    max_growth_gb: float = Field(4.0, gt=0)  # a replica whose memory, or card, grew by more since it loaded is replaced
+    idle_s: float | None = Field(None, gt=0)  # after so long without a request its models are let go; None: never
     together: str = ""  # detectors that name the same thing here share a process, and what it has loaded
 
     @model_validator(mode="before")

@@ -18,21 +18,22 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from cluster import buckets
 from cluster.errors import SettingsError
-from cluster.records import Sample
+from cluster.records import Result
 from cluster.settings import Settings
-from cluster.vectors import Hit, Vectors, VectorsDown
+from cluster.vectors import Vectors, VectorsDown
 from deployments import media
+from deployments.catalog_json import as_upload
 from deployments.catalog_sql import AssetQuery
 from deployments.detector import detector_class
 from deployments.jobs import Jobs, JobsDown
+from deployments.planning import configs
+from deployments.searching import MOST_BYTES, By, Search
 from deployments.serving import ServedDetectors, versions
 
-# A file, its name, the detectors that are to answer: what is in it, as an export line says it. The pipeline's own
-# function, handed in by whoever builds the application, since deployments may not import pipelines.
-Analyze = Callable[[Path, str, frozenset[str], ServedDetectors, Settings], Awaitable[dict[str, Any]]]
-
-LEAST_ALIKE = 0.15  # of words: what had nothing to do with the query scored up to 0.13 on the sample media
-MATCHED = {"ocr": "text", "whisper": "speech", "clip": "picture"}
+# A file, its name, the detectors that are to answer: what is in it. The pipeline's own function, handed in by whoever
+# builds the application, since deployments may not import pipelines.
+Analyze = Callable[[Path, str, frozenset[str], ServedDetectors, Settings], Awaitable[Result]]
+Limit = Annotated[int, Query(ge=1, le=200)]
 
 api = FastAPI(
     title="Raysift", version="1", description="What is in your media: ask for files, words, look-alikes, jobs."
@@ -62,11 +63,6 @@ async def _no_search(_: Any, error: VectorsDown) -> JSONResponse:
     return JSONResponse({"detail": f"search is unavailable: {error}; browsing still works"}, status_code=503)
 
 
-def _hit(hit: Hit, matched: str) -> dict[str, Any]:
-    # above the class: Serve pickles it with the names that it knows by then
-    return {"asset": hit.asset, "score": hit.score, "matched": matched, "text": hit.text, "time_s": hit.time_s}
-
-
 @serve.deployment(ray_actor_options={"num_cpus": 0.1}, max_ongoing_requests=100, graceful_shutdown_timeout_s=5)
 @serve.ingress(api)
 class Door:
@@ -83,7 +79,8 @@ class Door:
         self.detectors = ServedDetectors(detectors, versions(settings), settings.scanning.attempts)
         self.catalog = catalog
         self.analyze = analyze
-        self.vectors = Vectors(settings.chroma.url)
+        vectors = Vectors(settings.chroma.url)
+        self.searching = Search(self.detectors, catalog, vectors, configs(settings))
 
     @api.get("/v1/health")
     async def health(self) -> dict[str, str]:
@@ -109,9 +106,15 @@ class Door:
 
     @api.get("/v1/detectors")
     async def list_detectors(self) -> list[dict[str, Any]]:
-        """The detectors that run here."""
+        """The detectors that run here, and what each of their replicas has counted: out of memory, dropped, let go."""
+        events = await self.detectors.events()
         return [
-            {"name": name, "model": model, "modalities": sorted(detector_class(name).modalities)}
+            {
+                "name": name,
+                "model": model,
+                "modalities": sorted(detector_class(name).modalities),
+                "events": events.get(name, []),
+            }
             for name, model in self.detectors.models.items()
         ]
 
@@ -119,9 +122,9 @@ class Door:
     async def detect(self, name: str, file: UploadFile) -> dict[str, Any]:
         """What one detector finds in an uploaded file."""
         if name not in self.detectors.handles:
-            there = ", ".join(self.detectors.handles)
+            there = ", ".join(sorted(self.detectors.handles))
             raise HTTPException(404, f"no detector {name!r}; there are {there}")
-        found = await self._analyze(file, frozenset([name]))
+        found = as_upload(await self._analyze(file, frozenset([name])))
         if found["errors"]:
             raise HTTPException(422, found["errors"][0]["reason"])
         return {"detector": name, "model": self.detectors.models[name], "detections": found["detections"]}
@@ -129,9 +132,9 @@ class Door:
     @api.post("/v1/analyze")
     async def analyze_upload(self, file: UploadFile) -> dict[str, Any]:
         """What every detector finds in an uploaded file: the same steps as a scan's, nothing is stored."""
-        return await self._analyze(file, frozenset(self.detectors.handles))
+        return as_upload(await self._analyze(file, frozenset(self.detectors.handles)))
 
-    async def _analyze(self, upload: UploadFile, wanted: frozenset[str]) -> dict[str, Any]:
+    async def _analyze(self, upload: UploadFile, wanted: frozenset[str]) -> Result:
         if (upload.size or 0) > self.settings.decoding.max_bytes:
             raise HTTPException(413, f"it has {upload.size:,} bytes; decoding.max_bytes allows less")
         with TemporaryDirectory(prefix="raysift-upload-") as folder:
@@ -176,37 +179,35 @@ class Door:
 
     @api.get("/v1/search")
     async def search(
-        self, q: str | None = None, like: str | None = None, limit: Annotated[int, Query(ge=1, le=200)] = 40
+        self, q: str | None = None, like: str | None = None, by: By = "looks", limit: Limit = 40
     ) -> dict[str, Any]:
-        """Files by words (what is in the picture, what is read, what is said), or those that look like one of them."""
+        """Files by words (in the picture, read, said), or those like one of them by its looks or by its faces."""
         if (q is None) == (like is None):
             raise HTTPException(422, "search takes either q=words or like=a file's id")
-        hits = await self._like(like, limit) if like else await self._words(str(q), limit)
+        found = self.searching.like(like, by, limit) if like else self.searching.words(str(q), limit)
+        return await self._shown(await found)
+
+    @api.post("/v1/search")
+    async def search_by_picture(self, file: UploadFile, by: By = "looks", limit: Limit = 40) -> dict[str, Any]:
+        """Files that look like an uploaded picture, or that show a person of its. The upload is not kept."""
+        if (file.size or 0) > MOST_BYTES:
+            raise HTTPException(413, f"a picture to search by may have {MOST_BYTES >> 20} MB; this has more")
+        result = await self._analyze(file, frozenset([self.searching.maker(by)]))
+        return await self._shown(await self.searching.picture(result, by, limit))
+
+    async def _shown(self, hits: list[dict[str, Any]]) -> dict[str, Any]:
         items = {item["id"]: item for item in await self.catalog.items.remote([hit["asset"] for hit in hits])}
         return {"hits": [hit | {"asset": items[hit["asset"]]} for hit in hits if hit["asset"] in items]}
 
-    async def _words(self, words: str, limit: int) -> list[dict[str, Any]]:
-        literal = await self.catalog.text_search.remote(words, limit)
-        answers = await self.detectors.ask(self.detectors.taking("text"), [Sample(text=words)])
-        vectors = [v for (answer,) in answers.values() if isinstance(answer, list) for d in answer for v in d.vectors]
-        if not vectors:
-            raise HTTPException(503, "search by words needs the detector clip; it does not answer")
-        near = await asyncio.to_thread(self.vectors.search, vectors[0].space, vectors[0].values, limit)
-        exact = [hit | {"score": 1.0, "matched": "exact text"} for hit in literal]
-        seen = {hit["asset"] for hit in exact}
-        alike = [
-            _hit(hit, MATCHED.get(hit.detector, "text"))
-            for hit in near
-            if hit.asset not in seen and hit.score >= LEAST_ALIKE
-        ]
-        return (exact + alike)[:limit]
+    @api.post("/v1/results/load")
+    async def load(self, out: Annotated[str, Body(embed=True)]) -> dict[str, int]:
+        """Bring what others than a scan have stored in a folder of results into the catalogue; the number of rows."""
+        return {"rows": await self.catalog.load_all.remote(buckets.normalize(out), self.settings.s3_endpoint)}
 
-    async def _like(self, asset: str, limit: int) -> list[dict[str, Any]]:
-        own = await asyncio.to_thread(self.vectors.of_asset, "looks", asset)
-        if not own:
-            raise HTTPException(404, "that file has no look to compare: it is not indexed yet, or it is only sound")
-        near = await asyncio.to_thread(self.vectors.search, "looks", own[0], limit + 1)
-        return [_hit(hit, "looks") for hit in near if hit.asset != asset][:limit]
+    @api.delete("/v1/people/{name}")
+    async def forget(self, name: str) -> dict[str, int]:
+        """Take the hits of a person out of the catalogue; `raysift people purge` has taken them out of the results."""
+        return {"hits": await self.catalog.forget.remote("face", name)}
 
     @api.post("/v1/jobs")
     async def submit(
@@ -218,7 +219,7 @@ class Door:
         """Scan folders or buckets; results go to `out`, or where the settings say."""
         for name in detectors or []:
             if name not in self.detectors.handles:
-                raise HTTPException(422, f"no detector {name!r}; there are {', '.join(self.detectors.handles)}")
+                raise HTTPException(422, f"no detector {name!r}; there are {', '.join(sorted(self.detectors.handles))}")
         where = buckets.normalize(out or self.settings.results)
         what = [buckets.normalize(uri) for uri in uris]
         for uri in what:  # what cannot be listed is said now, not by a job that fails

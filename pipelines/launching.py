@@ -6,9 +6,12 @@ from collections.abc import Callable
 
 import httpx
 
+from cluster import gpus
 from cluster.errors import SettingsError
 from cluster.processes import Processes, answers
 from cluster.settings import Settings
+
+log = logging.getLogger(__name__)
 
 SECONDS_TO_LOAD = 300.0
 
@@ -24,10 +27,13 @@ def launch(settings: Settings, tell: Callable[[str], None]) -> None:
     import ray
     from ray import serve
 
+    from deployments.planning import check_cards
     from deployments.serving import APP
     from pipelines.online import build
 
     application = build(settings)  # a wrong key ends here, before anything is started
+    if hint := check_cards(settings, gpus.cards()):
+        log.warning(hint)
     _check_weights(settings, tell)
     try:
         tell("starting Chroma and Ray")
@@ -54,15 +60,15 @@ def launch(settings: Settings, tell: Callable[[str], None]) -> None:
 def _check_weights(settings: Settings, tell: Callable[[str], None]) -> None:
     """Have every detector's weights on this machine; SettingsError tells of all that are missing at once."""
     from deployments import backends
-    from deployments.serving import configs
+    from deployments.planning import configs
+    from deployments.weights import references
 
     missing = []
     for name, config in configs(settings).items():
         tell(f"the weights of {name}")
-        for reference in config.model.split(backends.JOINT):
+        for reference in references.named(config):
             try:
-                if ":" in reference:  # a detector may have no weights at all
-                    backends.weights(reference)
+                backends.weights(reference)
             except SettingsError as error:
                 missing.append(f"{name}: {error}")
     if missing:

@@ -3,15 +3,13 @@
 import asyncio
 import hashlib
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
 from ray import serve
 
-from cluster.records import SCHEMA, MediaItem, Result, to_row
+from cluster import gpus
+from cluster.records import MediaItem, Result
 from cluster.settings import Settings
 from deployments.catalog import Catalog
-from deployments.catalog_json import as_finding, rounded
 from deployments.door import Door
 from deployments.serving import ServedDetectors, deployments
 from pipelines.detecting import File, analyze
@@ -19,28 +17,17 @@ from pipelines.detecting import File, analyze
 
 async def analyze_upload(
     path: Path, name: str, wanted: frozenset[str], detectors: ServedDetectors, settings: Settings
-) -> dict[str, Any]:
-    """What is in an uploaded file, as an export line says it. Nothing is stored."""
+) -> Result:
+    """What is in an uploaded file. Nothing is stored."""
     item = MediaItem(name, path.stat().st_size, etag="")
     file = File(item, path, await asyncio.to_thread(_sha256, path), wanted)
     (result,) = await analyze([file], detectors, settings.decoding)
-    return _line(result)
+    return result
 
 
 def _sha256(path: Path) -> str:
     with path.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
-
-
-def _line(result: Result) -> dict[str, Any]:
-    # by way of the stored row, so that an upload's figures are rounded as a scan's are
-    (row,) = pa.Table.from_pylist([to_row(result, 0, "")], schema=SCHEMA).to_pylist()
-    return {
-        **{key: row[key] for key in ("uri", "sha256", "kind", "width", "height")},
-        "duration_s": rounded(row["duration_s"], 3),
-        "detections": [as_finding(found) for found in row["detections"]],
-        "errors": row["errors"],
-    }
 
 
 def build(settings: Settings) -> serve.Application:
@@ -54,5 +41,5 @@ def build(settings: Settings) -> serve.Application:
     )
     path = settings.state_dir.absolute() / "catalog-2.duckdb"  # the number of its tables' layout
     return Door.options(name="door").bind(  # type: ignore[attr-defined]
-        deployments(settings), catalog.bind(path), analyze_upload, settings
+        deployments(settings, gpus.cards()), catalog.bind(path), analyze_upload, settings
     )

@@ -119,7 +119,8 @@ class FakeDoor:
                 Route(one, self.asset),
                 Route(f"{one}/thumbnail", self.thumbnail),
                 Route(f"{one}/media", self.media),
-                Route("/v1/search", self.search),
+                Route("/v1/search", self.search, methods=["GET"]),
+                Route("/v1/search", self.search_by_picture, methods=["POST"]),
                 Route("/v1/analyze", self.analyze, methods=["POST"]),
                 Route("/v1/jobs", self.job_list, methods=["GET"]),
                 Route("/v1/jobs", self.submit, methods=["POST"]),
@@ -177,8 +178,7 @@ class FakeDoor:
             return _error(503, "The search index is being rebuilt. Browsing works meanwhile.")
         like, words = request.query_params.get("like"), request.query_params.get("q", "").lower()
         if like:
-            hits = [_hit(file, "looks", 0.9 - n / 50) for n, file in enumerate(self.files) if file["kind"] == "image"]
-            return JSONResponse({"hits": hits[: int(request.query_params["limit"])]})
+            return self._alike(request)
         hits = []
         for file in self.files:
             lines = [one for one in file["detections"] if words in (one["text"] or "").lower()]
@@ -187,6 +187,22 @@ class FakeDoor:
                 hits.append(_hit(file, "speech" if one["span"] else "exact text", one["score"], one["text"], at))
             if not lines and any(words in one["label"] for one in file["detections"]):
                 hits.append(_hit(file, "picture", 0.31))
+        return JSONResponse({"hits": hits[: int(request.query_params["limit"])]})
+
+    async def search_by_picture(self, request: Request) -> Response:
+        upload = (await request.form())["file"]
+        assert not isinstance(upload, str)
+        if request.query_params["by"] == "faces" and "noface" in (upload.filename or ""):
+            return _error(422, "there is no face in that picture")
+        return self._alike(request)
+
+    def _alike(self, request: Request) -> Response:
+        if request.query_params.get("by") == "faces":
+            seen = [file for file in self.files if any(one["detector"] == "face" for one in file["detections"])]
+            hits = [_hit(file, "face", 0.8 - n / 100, time_s=_seen_s(file)) for n, file in enumerate(seen)]
+        else:
+            seen = [file for file in self.files if file["kind"] == "image"]
+            hits = [_hit(file, "looks", 0.9 - n / 50) for n, file in enumerate(seen)]
         return JSONResponse({"hits": hits[: int(request.query_params["limit"])]})
 
     async def analyze(self, request: Request) -> Response:
@@ -256,6 +272,10 @@ def _asset(file: Record) -> Record:
 
 def _hit(file: Record, matched: str, score: float, text: str | None = None, time_s: float | None = None) -> Record:
     return {"asset": _asset(file), "score": score, "matched": matched, "text": text, "time_s": time_s}
+
+
+def _seen_s(file: Record) -> float | None:
+    return next(one["time_s"] for one in file["detections"] if one["detector"] == "face")
 
 
 def _job(job: Record) -> Record:

@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
+import tiny
+from PIL import Image
 from test_detectors import on_media, picture, real
 
+from cluster.errors import SettingsError
 from cluster.records import Detection, Sample, Vector
-from deployments.detectors.clip import Clip, ClipConfig, Seen
+from deployments.detectors.clip import LABELS, Clip, ClipConfig, Seen
 
 LOOKS, WORDS = Vector("looks", (1.0,) + (0.0,) * 1279), Vector("words", (1.0,) + (0.0,) * 383)
 PICTURE, TEXT = Sample(pixels=np.zeros((8, 8, 3), np.uint8)), Sample(text="a dog")
@@ -12,6 +15,13 @@ PICTURE, TEXT = Sample(pixels=np.zeros((8, 8, 3), np.uint8)), Sample(text="a dog
 def stand_in(samples):
     picture = Seen((("tabby", 0.7), ("tiger cat", 0.2), ("lynx", 0.01)), (LOOKS, WORDS))
     return [Seen((), (WORDS,)) if sample.pixels is None else picture for sample in samples]
+
+
+def siglip(folder):
+    return ClipConfig(backend="gpu", model=f"file:{tiny.siglip(folder)}", floor=0)
+
+
+TRIED = {"gpu": siglip}
 
 
 def test_the_likeliest_concept_carries_the_vectors():
@@ -31,6 +41,81 @@ def test_a_text_is_a_place_among_the_words():
     assert Clip(ClipConfig(), infer=stand_in).detect([TEXT]) == [
         [Detection("text", 1.0, text="a dog", vectors=(WORDS,))]
     ]
+
+
+def test_other_labels_are_another_version_and_the_embedded_backend_has_none():
+    usual, other = ClipConfig(backend="gpu"), ClipConfig(backend="gpu", labels=("a boat",))
+    assert Clip.version(usual) == usual.model
+    assert Clip.version(other) not in (other.model, Clip.version(ClipConfig(backend="gpu", labels=("a ship",))))
+    assert Clip.version(ClipConfig(labels=("a boat",))) == ClipConfig().model
+
+
+def test_a_prompt_fits_into_what_is_read_of_a_text():
+    assert len(LABELS) == len(set(LABELS)) >= 40
+    assert max(len(label.split()) for label in LABELS) <= 5
+
+
+def logits(detector, inputs, texts):
+    """What the library itself says: every picture against every text."""
+    import torch
+
+    tokenizer, network = detector.infer._tokenizer, detector.infer._network
+    tokens = tokenizer(texts, padding="max_length", padding_side="right", max_length=64, return_tensors="pt")
+    with torch.inference_mode():
+        return network(pixel_values=inputs, input_ids=tokens["input_ids"]).logits_per_image.sigmoid().numpy()
+
+
+@pytest.mark.ray
+class TestSiglip:
+    def test_both_backends_say_the_same_things_of_a_picture_and_of_a_text(self):
+        shapes = []
+        for backend in ("embedded", "gpu"):
+            seen, (read,) = real("clip", backend).detect([Clip.example(), TEXT])
+            shapes.append(([v.space for v in seen[0].vectors], [v.space for v in read.vectors], read.text, read.label))
+            assert all(found.vectors == () and found.box is None for found in seen[1:])
+            assert all(
+                np.linalg.norm(v.values) == pytest.approx(1, abs=1e-5) for v in (*seen[0].vectors, *read.vectors)
+            )
+        assert shapes == [(["looks", "words"], ["words"], "a dog", "text")] * 2
+
+    def test_a_picture_and_the_words_for_it_lie_in_one_space(self):
+        (seen, *_), (read,) = real("clip", "gpu").detect([Clip.example(), TEXT])
+        looks, words = seen.vectors
+        assert looks.values == words.values and len(words.values) == len(read.vectors[0].values)
+
+    def test_its_probabilities_are_the_librarys_own(self):
+        detector = real("clip", "gpu")
+        (seen,) = detector.infer([Clip.example()])
+        (wanted,) = logits(
+            detector, detector.infer.prepared([Clip.example().pixels]), [f"this is a photo of {one}." for one in LABELS]
+        )
+        told = dict(seen.concepts)
+        assert len(told) == len(LABELS)
+        for label, chance in zip(LABELS, wanted, strict=True):
+            assert told[label.removeprefix("a ").removeprefix("an ")] == pytest.approx(float(chance), abs=1e-5)
+        assert list(told.values()) == sorted(told.values(), reverse=True)
+
+    def test_capitals_make_no_difference_and_a_long_passage_is_cut(self):
+        once, loud, long, longer = (
+            found[0].vectors[0].values
+            for found in real("clip", "gpu").detect(
+                [Sample(text=text) for text in ("a dog", "A DOG", "dog " * 200, "dog " * 200 + "gun")]
+            )
+        )
+        assert once == loud != long == longer
+
+    def test_the_network_is_shown_the_whole_picture_scaled_and_less_its_mean(self):
+        pixels = Clip.example().pixels
+        shown = real("clip", "gpu").infer.prepared([pixels])[0].numpy()
+        small = Image.fromarray(pixels).resize((tiny.SIDE, tiny.SIDE), Image.Resampling.BICUBIC)
+        wanted = ((np.asarray(small, np.float32) / 255 - tiny.MEAN) / tiny.SPREAD).transpose(2, 0, 1)
+        assert shown.shape == wanted.shape
+        assert np.abs(shown - wanted).max() < 2.1 / 255 / min(tiny.SPREAD)  # scaled in whole grey levels, by others
+
+    def test_a_model_of_another_kind_stops_the_start(self, tmp_path):
+        model = tiny.classifier(tmp_path, ["normal", "nsfw"])
+        with pytest.raises(SettingsError, match=r"is a vit\. Name a SigLIP"):
+            Clip(ClipConfig(backend="gpu", model=f"file:{model}"))
 
 
 def vectors(space, samples):

@@ -1,6 +1,7 @@
 from urllib.parse import parse_qs, urlsplit
 
 from fake_door import asset_id, detection, record
+from streamlit.testing.v1 import AppTest
 
 from app import address, draw, draw_file
 from app.client import Filters
@@ -122,3 +123,42 @@ def test_a_model_is_named_without_the_files_in_its_packages():
     reference = "package:a-b==1.0/a_b/data/x.onnx + package:whisperx==3.8.7rc1/whisperx/assets/y.bin"
     assert draw_file.short(reference) == "a-b 1.0 + whisperx 3.8.7rc1"
     assert draw_file.short("hf:org/model@abc") == "hf:org/model@abc"
+
+
+CUE = detection("ocr", "cue: words", 0.5, span=[1.0, 2.0], text="handcuffs", evidence="put him in handcuffs")
+
+
+def test_a_cue_is_shown_with_its_reason_and_with_what_cues_are_worth():
+    plain = draw_file.viewer(record("a.mp3", "audio", [detection("whisper", "en", 0.9, span=[1, 2])]), PALETTE, "", "a")
+    drawn = draw_file.viewer(record("a.mp3", "audio", [CUE]), PALETTE, "", "a.mp3")
+    assert plain["notes"] == []
+    assert drawn["notes"] == [draw.CUES]
+    assert "How many are missed is unknown" in draw.CUES and "most hits are false" in draw.CUES
+    assert [(row["label"], row["why"]) for row in drawn["rows"]] == [("cue: words", "put him in handcuffs")]
+
+
+def test_what_a_cue_quotes_is_not_listed_as_said_or_read_again():
+    said = detection("whisper", "en", 0.9, span=[1.0, 2.0], text="put him in handcuffs")
+    assert [line["text"] for line in draw_file.said([said, CUE])] == ["put him in handcuffs"]
+    boxed = CUE | {"span": None, "box": [0, 0, 1, 1]}
+    assert draw_file.read([boxed]) == []
+    assert (
+        draw_file.viewer(record("a.jpg", "image", [boxed]), PALETTE, "", "a")["boxes"][0]["text"] == "cue: words 0.50"
+    )
+
+
+def test_tiles_and_filters_say_what_cues_are_worth_where_one_is_shown():
+    def page(label):
+        from app import components, draw
+
+        chips = [{"text": label, "score": "0.50", "color": ""}]
+        asset = {"id": "a", "name": "a", "kind": "image", "labels": [], "boxes": [], "errors": [], "duration_s": None}
+        shown = draw.tile({**asset, "width": None, "height": None}, {}, []) | {"chips": chips}
+        components.gallery("tiles", [shown], "Files", (True, True))
+        options = [{"value": label, "count": 1, "chosen": False, "color": ""}]
+        components.facets("facets", [{"name": "label", "title": "Label", "options": options}], lambda: None)
+
+    for label, captions in (("cue: concept x2", [draw.CUES] * 2), ("rope", [])):
+        at = AppTest.from_function(page, args=(label,)).run()
+        assert not at.exception
+        assert [caption.value for caption in at.caption] == captions

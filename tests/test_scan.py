@@ -147,7 +147,7 @@ def test_ray_job_submit_from_and_to_s3_gives_the_same_rows(cluster, scanned, med
         (["s3://evidence-of-nothing"], "evidence-of-nothing"),
         (
             [str(ROOT / "samples"), "--detectors", "nsfww"],
-            "no detector 'nsfww'; there are clip, face, nsfw",
+            "no detector 'nsfww'; there are clip, face, logo, nsfw",
         ),
         (["ftp://somewhere/x"], "ftp"),
     ],
@@ -184,6 +184,11 @@ def test_the_door_tells_of_files_labels_words_and_looks(cluster, scanned, media)
         assert door.get(f"/v1/assets/{asset}/thumbnail").headers["content-type"] == "image/jpeg"
         alike = door.get("/v1/search", params={"like": asset}).json()["hits"]
         assert alike and asset not in {hit["asset"]["id"] for hit in alike}
+        same = door.get("/v1/search", params={"like": asset, "by": "faces"})
+        assert same.status_code == 200 and all(hit["matched"] == "face" for hit in same.json()["hits"])
+        with (media / "admiral.jpg").open("rb") as file:
+            hits = door.post("/v1/search", params={"by": "faces"}, files={"file": ("x.jpg", file)}).json()["hits"]
+        assert hits[0]["asset"]["name"] == "admiral.jpg"
         for question, name, how in (
             ("gate closed", "notice.png", "exact text"),
             ("a cup of espresso", "coffee.png", "picture"),

@@ -4,7 +4,8 @@ import pytest
 
 from cluster.errors import SettingsError
 from cluster.settings import load
-from deployments.serving import configs
+from deployments.detector import names
+from deployments.planning import configs
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +48,7 @@ def test_a_misspelt_key_in_the_file_is_named(tmp_path):
 
 def test_a_misspelt_detector_is_told_which_there_are(tmp_path):
     (tmp_path / "settings.yaml").write_text("detectors: {nsfww: {floor: 0.5}}\n")
-    with pytest.raises(SettingsError, match="no detector 'nsfww'; there are clip, face, nsfw, ocr, whisper"):
+    with pytest.raises(SettingsError, match=f"no detector 'nsfww'; there are {', '.join(names())}"):
         configs(load())
 
 
@@ -59,4 +60,4 @@ def test_a_detectors_unknown_key_is_named_with_the_detector(tmp_path):
 
 def test_a_detector_that_is_switched_off_is_not_served(tmp_path):
     (tmp_path / "settings.yaml").write_text("detectors: {whisper: {enabled: false}}\n")
-    assert set(configs(load())) == {"clip", "face", "nsfw", "ocr"}
+    assert set(configs(load())) == set(names()) - {"whisper"}

@@ -1,16 +1,31 @@
-import hashlib
 import itertools
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import av
 import numpy as np
 import pytest
+import tiny_speech
+from pydantic import ValidationError
 from test_detectors import MEDIA, on_media, read_only, real
 
-from cluster.errors import SettingsError
 from cluster.records import SOUND_RATE_HZ, Detection, Sample
-from deployments.detectors.whisper import Passage, Whisper, WhisperConfig, Word, joined, sentences
+from deployments import backends, counting, speech
+from deployments.detectors.whisper import Whisper, WhisperConfig, sentences
+from deployments.speech import Passage, Word
+from deployments.weights import copies
 
+HALVES = WhisperConfig().model.split(backends.JOINT)[:2]
+VOICE = WhisperConfig().model.split(backends.JOINT)[2]
+BASE = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
+
+
+def on_base(folder, **settings):
+    """The gpu backend on the packaged multilingual base, its halves joined."""
+    whole = speech.joined(*backends.weights(backends.JOINT.join(HALVES), 2), folder, BASE)
+    return WhisperConfig(backend="gpu", model=f"file:{whole}{backends.JOINT}{VOICE}", **settings)
+
+
+TRIED = {"gpu": on_base}
 SECOND = Sample(sound=np.zeros(SOUND_RATE_HZ, np.float32))
 
 
@@ -53,6 +68,41 @@ def test_drops_a_text_that_repeats_itself():
     assert len(heard([Passage(said, 0.1, -0.3, 2.4)])) == 1
 
 
+def test_counts_what_it_drops_by_the_reason():
+    before = counting.counts()
+    said = tuple(words("so it goes."))
+    silence, loop, unsure = Passage(said, 0.7, -1.1, 1.0), Passage(said, 0.1, -0.3, 9.9), Passage(said, 0.1, -0.3, 1.0)
+    assert heard([silence, loop, loop, unsure], floor=0.9) == []
+    dropped = {event: n - before.get(event, 0) for event, n in counting.counts().items()}
+    reasons = {"no speech": 1, "a loop": 2, "unsure": 1}
+    assert {reason: dropped[f"whisper: dropped as {reason}"] for reason in reasons} == reasons
+
+
+def test_a_sentence_ends_where_another_speaks_and_its_evidence_says_who():
+    said = [replace(word, speaker=who) for word, who in zip(words("well no I think"), "AABB", strict=True)]
+    assert [(one.text, one.evidence) for one in heard([Passage(tuple(said), 0.1, -0.3, 1.0)])] == [
+        ("well no", "speaker A"),
+        ("I think", "speaker B"),
+    ]
+
+
+def test_speakers_that_nobody_told_apart_are_no_evidence():
+    assert heard([Passage(tuple(words("well no.")), 0.1, -0.3, 1.0)])[0].evidence is None
+
+
+def test_models_that_time_words_and_tell_speakers_apart_are_part_of_the_version():
+    plain = WhisperConfig(backend="gpu")
+    more = WhisperConfig(backend="gpu", align={"fr": "file:/fr", "en": "file:/en"}, diarize="file:/who")
+    assert Whisper.version(plain) == plain.model
+    assert Whisper.version(more) == f"{plain.model}; align en file:/en; align fr file:/fr; speakers file:/who"
+
+
+@pytest.mark.parametrize("given", [{"align": {"en": "file:/en"}}, {"diarize": "file:/who"}])
+def test_what_only_the_gpu_backend_does_is_refused_of_the_other(given):
+    with pytest.raises(ValidationError, match="set backend to gpu"):
+        WhisperConfig(**given)
+
+
 def test_leaves_out_a_sentence_below_the_floor():
     assert heard([Passage((Word(" mumble", 0, 1, 0.05),), 0.1, -0.3, 1.0)]) == []
 
@@ -77,46 +127,6 @@ def test_no_words_are_no_sentence():
     assert list(sentences([], 1, 1)) == []
 
 
-@pytest.fixture
-def halves(tmp_path):
-    first, second, folder = (tmp_path / name for name in ("first", "second", "whole"))
-    for one in (first, second, folder):
-        one.mkdir()
-    (first / "model.bin.part1").write_bytes(b"who")
-    (second / "model.bin.part2").write_bytes(b"le")
-    for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
-        (first / name).write_text(name)
-    return first, second, folder
-
-
-def test_joins_a_model_of_two_halves_once(halves):
-    sha256 = hashlib.sha256(b"whole").hexdigest()
-    folder = joined(*halves, sha256)
-    assert list(halves[2].iterdir()) == [folder]
-    assert (folder / "model.bin").read_bytes() == b"whole"
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "config.json",
-        "model.bin",
-        "tokenizer.json",
-        "vocabulary.txt",
-    ]
-    made = (folder / "model.bin").stat()
-    joined(*halves, sha256)
-    assert (folder / "model.bin").stat().st_mtime_ns == made.st_mtime_ns
-
-
-def test_many_may_join_it_at_once(halves):
-    sha256 = hashlib.sha256(b"whole").hexdigest()
-    with ThreadPoolExecutor(8) as at_once:
-        folders = set(at_once.map(lambda _: joined(*halves, sha256), range(32)))
-    assert len(folders) == 1 and list(halves[2].iterdir()) == list(folders)
-
-
-def test_a_joined_model_that_is_not_what_was_packaged_is_refused(halves):
-    with pytest.raises(SettingsError, match="does not hold the model that was packaged"):
-        joined(*halves, "0" * 64)
-
-
 def sound(path):
     with av.open(str(MEDIA / path)) as container:
         resampler = av.AudioResampler(format="flt", layout="mono", rate=SOUND_RATE_HZ)
@@ -128,6 +138,43 @@ def sound(path):
 def plain(found):
     said = " ".join(detection.text for detection in found).lower()
     return "".join(letter for letter in said if letter.isalnum() or letter == " ")
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+class TestBothBackends:
+    def test_write_down_the_sample_alike_field_by_field(self):
+        (small,), (large,) = (real("whisper", backend).detect([Whisper.example()]) for backend in ("embedded", "gpu"))
+        assert [one.text for one in small] == ["The police officer put the suspect in handcuffs near the main gate."]
+        for one, other in zip(small, large, strict=True):
+            assert replace(one, score=0, span=None) == replace(other, score=0, span=None)
+            assert one.score == pytest.approx(other.score, abs=0.1)
+            assert one.span == pytest.approx(other.span, abs=0.3)
+
+    def test_pieces_decoded_together_are_said_where_they_were(self):
+        said = Whisper.example().sound
+        apart = np.zeros(30 * SOUND_RATE_HZ, np.float32)
+        (once,), (found,) = (
+            real("whisper", "gpu").detect([Sample(sound=one)]) for one in (said, np.r_[said, apart, said])
+        )
+        shift = (len(said) + len(apart)) / SOUND_RATE_HZ
+        assert [one.text for one in found] == [once[0].text] * 2
+        assert found[0].span == pytest.approx(once[0].span, abs=0.1)
+        assert found[1].span == pytest.approx([at + shift for at in once[0].span], abs=0.3)
+
+    def test_words_are_timed_by_a_model_of_their_language_and_told_apart(self, tmp_path):
+        who = tiny_speech.diarizer(tmp_path, backends.weights(VOICE)[0])
+        config = on_base(
+            tmp_path,
+            align={"en": f"file:{tiny_speech.wav2vec2(tmp_path)}"},
+            diarize=f"file:{who}#sha256={copies.digest(who)}",  # pickles
+        )
+        (before,), (found,) = (one.detect([Whisper.example()]) for one in (real("whisper", "gpu"), Whisper(config)))
+        length_s = len(Whisper.example().sound) / SOUND_RATE_HZ
+        assert " ".join(one.text for one in found) == before[0].text
+        assert [one.span for one in found] != [one.span for one in before]
+        assert all(0 <= one.span[0] <= one.span[1] <= length_s + 0.1 for one in found)
+        assert {one.evidence for one in found} <= {"speaker SPEAKER_00", "speaker SPEAKER_01", "speaker SPEAKER_02"}
 
 
 class TestWithWeights:
@@ -150,8 +197,9 @@ class TestWithWeights:
 
         assert not is_metrics_enabled()
 
-    def test_recognises_french_and_writes_it(self):
-        (found,) = real("whisper").detect([sound("speech/french.aiff")])
+    @pytest.mark.parametrize("backend", ["embedded", "gpu"])
+    def test_recognises_french_and_writes_it(self, backend):
+        (found,) = real("whisper", backend).detect([sound("speech/french.aiff")])
         assert "dictée numéro" in plain(found)
 
     @pytest.mark.parametrize(
@@ -172,8 +220,16 @@ class TestWithWeights:
         assert found[0].span[0] > 6, "nobody speaks before"
         assert all(earlier.span[1] <= later.span[0] + 0.01 for earlier, later in itertools.pairwise(found))
 
+    def test_each_piece_has_its_own_language(self):
+        english, french = sound("speech/jfk.flac").sound, sound("speech/french.aiff").sound
+        mixed = np.r_[english, np.zeros(20 * SOUND_RATE_HZ, np.float32), french]
+        (found,) = real("whisper", "gpu").detect([Sample(sound=mixed)])
+        assert "ask what you can do for your country" in plain(found) and "dictée numéro" in plain(found)
+        assert found[-1].score > 0.6, "rated as French"
+
+    @pytest.mark.parametrize("backend", ["embedded", "gpu"])
     @pytest.mark.parametrize("kind", ["silence", "noise", "loud noise", "sine", "chord"])
-    def test_hears_no_speech_where_there_is_none(self, kind):
+    def test_hears_no_speech_where_there_is_none(self, kind, backend):
         t = np.arange(20 * SOUND_RATE_HZ) / SOUND_RATE_HZ
         rng = np.random.default_rng(0)
         made = {
@@ -183,4 +239,4 @@ class TestWithWeights:
             "sine": 0.3 * np.sin(2 * np.pi * 440 * t),
             "chord": sum(0.1 * np.sin(2 * np.pi * hz * t) * (1 + np.sin(3 * t)) for hz in (220, 277, 330, 440)),
         }[kind]
-        assert real("whisper").detect([Sample(sound=made.clip(-1, 1).astype(np.float32))]) == [[]]
+        assert real("whisper", backend).detect([Sample(sound=made.clip(-1, 1).astype(np.float32))]) == [[]]

@@ -6,8 +6,9 @@ function detections(data, boxes, seek) {
     return under
   }
   const timed = data.rows.some(row => row.time !== null)
+  const reasoned = data.rows.some(row => row.why)
   const head = make("tr")
-  for (const name of ["Detector", "Label", "Score", ...(timed ? ["Time"] : []), "Text", "Model"]) {
+  for (const name of ["Detector", "Label", "Score", ...(timed ? ["Time"] : []), "Text", ...(reasoned ? ["Why"] : []), "Model"]) {
     const cell = make("th", name === "Score" || name === "Time" ? "number" : "", name)
     cell.scope = "col"
     head.append(cell)
@@ -16,7 +17,7 @@ function detections(data, boxes, seek) {
   const body = make("tbody")
   const table = make("table")
   thead.append(head)
-  body.append(...data.rows.map(row => line(row, timed, boxes[row.box], seek)))
+  body.append(...data.rows.map(row => line(row, timed, reasoned, boxes[row.box], seek)))
   table.append(thead, body)
   const scroll = make("div", "scroll")
   scroll.tabIndex = 0
@@ -28,7 +29,7 @@ function detections(data, boxes, seek) {
   return under
 }
 
-function line(row, timed, box, seek) {
+function line(row, timed, reasoned, box, seek) {
   const line = make("tr")
   line.dataset.detector = row.detector
   const dot = make("span", "dot")
@@ -38,7 +39,7 @@ function line(row, timed, box, seek) {
   const when = make("td", "number")
   if (row.time !== null) when.append(button("", row.clock, () => seek(row.time)))
   line.append(who, make("td", "", row.label), make("td", "number", row.score), ...(timed ? [when] : []),
-    make("td", "text", row.text), make("td", "model", row.model))
+    make("td", "text", row.text), ...(reasoned ? [make("td", "why", row.why)] : []), make("td", "model", row.model))
   line.onmouseenter = () => box?.classList.add("lit")
   line.onmouseleave = () => box?.classList.remove("lit")
   return line

@@ -22,7 +22,8 @@ class Viewer {
     side.append(...this.sections())
     columns.append(main, side)
     this.held.append(columns)
-    this.root.append(bar, make("h1", "", data.name), ...data.errors.map(line => make("p", "error", line)), this.held)
+    this.root.append(bar, make("h1", "", data.name), ...data.errors.map(line => make("p", "error", line)),
+      ...data.notes.map(line => make("p", "note", line)), this.held)
     this.paint()
   }
 

@@ -8,7 +8,7 @@ import streamlit as st
 from app import address, components, draw, draw_file, page
 from app.address import Pairs
 from app.answers import File, Hit
-from app.client import DoorError
+from app.client import By, DoorError
 
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -30,7 +30,8 @@ def _list(door: str, context: tuple[tuple[str, str], ...], number: int) -> list[
     if "q" in asked or "like" in asked:
         if number != 1:
             return []
-        hits = page.door().search(asked["q"]) if "q" in asked else page.door().alike(asked["like"])
+        by: By = "faces" if asked.get("by") == "faces" else "looks"
+        hits = page.door().search(asked["q"]) if "q" in asked else page.door().alike(asked["like"], by=by)
         return [hit["asset"]["id"] for hit in hits]
     filters, sort, _ = address.listed(context)
     return [asset["id"] for asset in page.door().assets(filters, sort, number)["items"]] if number > 0 else []
@@ -55,11 +56,11 @@ def show() -> None:
     components.viewer("viewer", drawn, ways, look)
     st.session_state["left"] = id  # the tile to start at when the viewer goes back
     if file.get("has_thumbnail"):
-        _strip(door, id, look)
+        _strip(door, id, any(found["detector"] == "face" for found in file["detections"]), look)
 
 
 def _ways(door: str, id: str, context: Pairs) -> components.Ways:
-    searched = any(name in ("q", "like") for name, _ in context)
+    searched = any(name in ("q", "like", "picture") for name, _ in context)
     ways: components.Ways = {
         "back": address.href("/search" if searched else "/", context),
         "where": "Search" if searched else "Browse",
@@ -68,7 +69,7 @@ def _ways(door: str, id: str, context: Pairs) -> components.Ways:
     }
     kept = tuple(pair for pair in context if pair[0] != "page")
     number = 1 if searched else address.listed(context)[2]
-    ids = _list(door, kept, number)
+    ids = _found_by_picture() if ("picture", "1") in kept else _list(door, kept, number)
     if id not in ids:
         return ways
     place = ids.index(id)
@@ -83,6 +84,12 @@ def _ways(door: str, id: str, context: Pairs) -> components.Ways:
     return ways
 
 
+def _found_by_picture() -> list[str]:
+    """The ids that the visitor's last upload found on the Search page, which keeps them."""
+    _, _, hits = st.session_state.get("by_picture", (None, None, []))
+    return [hit["asset"]["id"] for hit in hits]
+
+
 def _link(context: tuple[tuple[str, str], ...], id: str, number: int) -> str:
     return address.file(id, [*context, *([("page", str(number))] if number > 1 else [])])
 
@@ -94,20 +101,22 @@ def _seconds(text: str | None) -> float | None:
         return None
 
 
-def _strip(door: str, id: str, look: tuple[bool, bool]) -> None:
+def _strip(door: str, id: str, faces: bool, look: tuple[bool, bool]) -> None:
+    hits: list[Hit] = []
     try:
         hits = [hit for hit in _alike(door, id, 13) if hit["asset"]["id"] != id][:12]
     except DoorError as error:
         st.caption(f"Files that look like this one cannot be listed: {draw.plain(error.sentence)}")
-        return
-    if not hits:
-        return
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown("##### Looks alike")
-        st.page_link("views/search.py", label="Show all", query_params={"like": id})
-    palette = page.palette()
-    tiles = [draw.hit_tile(hit, palette, [("like", id)]) for hit in hits]
-    components.gallery("alike", tiles, "Files that look alike", look, strip=True)
+        if hits:
+            st.markdown("##### Looks alike")
+            st.page_link("views/search.py", label="Show all", query_params={"like": id})
+        if faces:
+            st.page_link("views/search.py", label="Same face", query_params={"like": id, "by": "faces"})
+    if hits:
+        palette = page.palette()
+        tiles = [draw.hit_tile(hit, palette, [("like", id)]) for hit in hits]
+        components.gallery("alike", tiles, "Files that look alike", look, strip=True)
 
 
 with page.guarded():

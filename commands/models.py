@@ -1,0 +1,143 @@
+"""`raysift models`: the weights of the detectors, where they come from, and a mirror of those that the hub has."""
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.table import Table
+
+from cluster.errors import SettingsError
+from cluster.settings import Settings, load
+from commands.terminal import console
+from deployments.weights import references
+from deployments.weights.copies import FILES, Manifest, Store
+from deployments.weights.hub import Hub
+from deployments.weights.sources import Source, State
+
+cli = typer.Typer(help="The detectors' weights: what there is of them, and a mirror.", no_args_is_help=True)
+
+Profile = Annotated[Literal["embedded", "gpu"] | None, typer.Option(help="Whose models; default: settings.profile.")]
+
+
+@cli.command("list")
+def show(
+    profile: Profile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array with an object for each.")] = False,
+) -> None:
+    """Every detector's weights: licence, revision, size, where they load from, and whether they are there now.
+
+    The hub is not asked. What is not there says what to do.
+    """
+    found = [(detector, source, source.state()) for detector, source in _sources(_settings(profile))]
+    if as_json:
+        typer.echo(json.dumps([_object(*one) for one in found], indent=1))
+        return
+    table = Table("detector")
+    table.add_column("weights", overflow="fold")
+    for title in ("licence", "revision", "size", "from", "there"):
+        table.add_column(title)
+    for detector, source, state in found:
+        size = "" if state.size is None else decimal(state.size)
+        known = (state.licence or "not stated", (state.revision or "")[:10], size, state.origin)
+        table.add_row(detector, source.title, *known, "yes" if state.there else "no")
+    Console().print(table)
+    missing: dict[str, list[str]] = {}
+    for _, source, state in found:
+        if state.missing:
+            missing.setdefault(state.missing, []).append(source.title)
+    for sentence, titles in missing.items():
+        typer.echo(f"{', '.join(dict.fromkeys(titles))}: {sentence}")
+
+
+def _object(detector: str, source: Source, state: State) -> dict[str, str | int | bool | None]:
+    return {
+        "detector": detector,
+        "weights": source.reference,
+        "licence": state.licence,
+        "revision": state.revision,
+        "bytes": state.size,
+        "from": state.origin,
+        "there": state.there,
+        "missing": state.missing,
+    }
+
+
+@cli.command()
+def pull(
+    to: Annotated[str, typer.Option(help="A folder or bucket: /data/models s3://bucket/models ...")],
+    profile: Profile = None,
+    detectors: Annotated[str | None, typer.Option(help="Only these, comma-separated; default: all.")] = None,
+) -> None:
+    """Copy every model that comes from the hub into a mirror, for machines that may not or shall not ask the hub.
+
+    What the mirror has, whole, stays as it is. Packages come from the package registry and are not copied.
+    """
+    settings = _settings(profile)
+    mirror = Store(to, settings.s3_endpoint)
+    wanted = {source.reference: source for _, source in _sources(settings, detectors)}
+    failed = []
+    for source in wanted.values():
+        if not isinstance(source, Hub):
+            continue
+        try:
+            console.print(f"{source.reference}: {_pulled(source, mirror)}", markup=False, highlight=False)
+        except SettingsError as error:
+            failed.append(str(error))
+    others = sum(not isinstance(source, Hub) for source in wanted.values())
+    if others:
+        console.print(f"{others} more come with packages, or lie in folders or buckets of yours: left there")
+    if failed:
+        raise SettingsError("\n".join(failed))
+    console.print(
+        f"Use it: RAYSIFT_MODELS__MIRROR={mirror.uri}, or `models: {{mirror: {mirror.uri}}}` in settings.yaml"
+    )
+
+
+def _pulled(source: Hub, mirror: Store) -> str:
+    if there := mirror.whole(source.name, source.reference):
+        return f"is there, {decimal(there.size)}"
+    if source.copy() is None:
+        console.print(f"{source.reference}: fetching", markup=False, highlight=False)
+    source.path()
+    copy = source.copy()
+    assert copy is not None
+    _put(source, copy, mirror)
+    return f"copied, {decimal(copy.size)}, commit {copy.commit}, {copy.licence or 'no licence stated'}"
+
+
+def _put(source: Hub, copy: Manifest, mirror: Store) -> None:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task(source.repo, total=copy.size)
+        mirror.put(source.name, copy, source.home() / FILES, lambda size: progress.advance(bar, size))
+
+
+def _settings(profile: str | None) -> Settings:
+    settings = load()
+    return settings.model_copy(update={"profile": profile}) if profile else settings
+
+
+def _sources(settings: Settings, detectors: str | None = None) -> Iterator[tuple[str, Source]]:
+    from deployments.planning import configs
+
+    there = configs(settings)
+    for name in wanted(detectors, list(there)):
+        for reference in references.named(there[name]):
+            yield name, references.source(reference, settings)
+
+
+def wanted(detectors: str | None, there: list[str]) -> list[str]:
+    """The names of a comma-separated list, all without one. SettingsError names one that is not there."""
+    if detectors is None:
+        return there
+    names = [name.strip() for name in detectors.split(",")]
+    for name in names:
+        if name not in there:
+            raise SettingsError(
+                f"--detectors: no detector {name!r}; there are {', '.join(there)}. Correct its spelling."
+            )
+    return names

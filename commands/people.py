@@ -1,0 +1,246 @@
+"""`raysift people`: who is looked for by face, and who of them was found."""
+
+import os
+import re
+from itertools import groupby
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cluster import buckets
+from cluster.errors import SettingsError
+from cluster.galleries import Gallery
+from cluster.records import asset_id
+from cluster.settings import Settings, load
+from cluster.vectors import Vectors, VectorsDown
+from commands.terminal import console, door, harmless
+from deployments.detectors.face import Face, FaceConfig
+from deployments.people import FACE, Rejections, WatchList
+from deployments.planning import configs
+from pipelines import grouping, people, purging
+from pipelines.indexing import Indexing
+
+cli = typer.Typer(help="People that the detector face looks for, by enrolled photos.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="As `raysift people list` shows it.")]
+Source = Annotated[str | None, typer.Option("--from", help="A folder of results; default: settings.results_uri.")]
+
+
+@cli.command()
+def add(
+    name: Annotated[str, typer.Argument(help="Who it is; detections carry it as their label.")],
+    photos: Annotated[list[Path], typer.Argument(help="One or more photos, only their face on each.", exists=True)],
+) -> None:
+    """Enrol somebody. Scans look for them from now on; `people match` looks in what was scanned before."""
+    settings = load()
+    if name.lower() == FACE:
+        raise SettingsError(f"{name!r} is what every face is called. Take another name.")
+    with door(settings) as api:
+        for photo in photos:
+            _check(photo, name, api)
+    for photo in photos:
+        _gallery(settings).add(name, photo)
+    console.print(f"{name}: {len(photos)} added. `raysift people match` names them in files that were scanned before.")
+
+
+def _check(photo: Path, name: str, api: Any) -> None:
+    """SettingsError unless the running detector sees one face in it, one that can be told from others."""
+    with photo.open("rb") as content:
+        answer = api.post("/v1/detect/face", files={"file": (photo.name, content)})
+    if answer.status_code == 422:
+        raise SettingsError(f"{photo}: {answer.json()['detail']}. Give another.")
+    answer.raise_for_status()
+    found = answer.json()["detections"]
+    seen = [one for one in found if one["label"] == FACE]
+    good = [one for one in seen if not one["evidence"]]
+    if not seen:
+        raise SettingsError(
+            f"{photo}: no face was found in it. Give a photo that shows the face larger, from the front."
+        )
+    if not good:
+        best = max(seen, key=lambda one: one["score"])
+        raise SettingsError(f"{photo}: its face has {best['evidence']}. Give a better photo.")
+    if len(good) > 1:
+        raise SettingsError(f"{photo}: {len(good)} faces were found in it. Cut out the one that is meant.")
+    for other in {one["label"] for one in found} - {FACE, name}:
+        console.print(f"{photo}: this may be {other}, who is enrolled already", style="yellow", markup=False)
+
+
+@cli.command("list")
+def show() -> None:
+    """Everybody enrolled: their photos, and the faces that were told not to be theirs."""
+    settings = load()
+    rejections = _rejections(settings)
+    table = Table("name", "photos", "rejected faces")
+    for name, of in groupby(_gallery(settings).references(), key=lambda reference: reference.name):
+        table.add_row(name, str(len(list(of))), str(rejections.count(name)))
+    if table.row_count:
+        Console().print(table)
+    else:
+        console.print("nobody is enrolled: raysift people add NAME PHOTO...")
+
+
+@cli.command()
+def remove(name: Name) -> None:
+    """Stop looking for somebody. What was found stays until `people match`; `people purge` takes more out."""
+    settings = load()
+    photos = _gallery(settings).remove(name)
+    rejected = _rejections(settings).remove(name)
+    console.print(f"{name}: {photos} photos and {rejected} rejected faces removed")
+
+
+@cli.command()
+def match(source: Source = None) -> None:
+    """Name the faces in what was scanned already, by who is enrolled now. No file is fetched or decoded for it."""
+    settings, config, out = _stored(source)
+    done = people.match(out, _watch_list(config, settings), Face.version(config), settings.s3_endpoint)
+    for name, files in sorted(done.hits.items()):
+        Console().print(harmless(f"{name}: {files} files"))
+    if done.other:
+        console.print(f"{done.other} files were analysed by another model of faces. Scan them again to compare them.")
+    console.print(f"{done.files} files have other names than before")
+    _bring_in(settings, out)
+
+
+@cli.command()
+def reject(
+    name: Name,
+    face: Annotated[
+        str,
+        typer.Argument(
+            help="The id or address of a file, all whose faces of that name are meant; ID:2 means the second of them."
+        ),
+    ],
+    source: Source = None,
+) -> None:
+    """Say that a face is not this person: it, and faces nearer to it than to the photos, are not named so again."""
+    settings, config, out = _stored(source)
+    which = re.fullmatch(r"([0-9a-f]{32})(?::([1-9]\d*))?", face)
+    id = which[1] if which else asset_id(buckets.normalize(face))
+    found = [
+        one
+        for answer in people.current(out, settings.s3_endpoint, lambda uri: asset_id(uri) == id)
+        if answer.model == Face.version(config)
+        for one in people.of(name, answer.found)
+    ]
+    if which and which[2]:
+        found = found[int(which[2]) - 1 : int(which[2])]
+    if not found:
+        raise SettingsError(
+            f"{face} has no such face named {name!r} in {out}. See the file in the app, or give --from."
+        )
+    for one in found:
+        _rejections(settings).add(name, one.detection.vectors[0].values, Face.version(config))
+    console.print(f"{len(found)} faces are not {name}. `raysift people match` takes the name off what is stored.")
+
+
+@cli.command()
+def clusters(source: Source = None) -> None:
+    """Group the faces that are nobody enrolled: each group is probably one person. Enrol one from a file of theirs."""
+    settings, config, out = _stored(source)
+    found = grouping.group(out, Face.version(config), config.distance, settings.s3_endpoint)
+    for group in found.groups:
+        Console().print(f"{group.faces} faces in {len(group.uris)} files")
+        for uri in group.uris[:3]:
+            Console().print(Text("  ") + harmless(uri), soft_wrap=True)
+    console.print(f"{len(found.groups)} groups; {found.alone} faces are like too few others")
+    if found.left_out:
+        console.print(f"{found.left_out} faces were left out: at most {grouping.MOST} looks are grouped at a time.")
+
+
+@cli.command()
+def purge(name: Name, source: Source = None) -> None:
+    """Take somebody out of everything but the media: photos, rejected faces, hits, vectors; results, search, catalogue.
+
+    Not while a scan runs: it may store another hit. Exits 1 when something is left.
+    """
+    settings, config, out = _stored(source)
+    gallery, endpoint = _gallery(settings), settings.s3_endpoint
+    with door(settings) as api:
+        api.get("/v1/health").raise_for_status()  # without it nothing is begun
+        watch = _watch_list(config, settings)
+        enrolled = {reference.name for reference in gallery.references()}
+        photos = gallery.remove(name) if name in enrolled else 0
+        rejected = _rejections(settings).remove(name)
+        done = purging.purge(name, out, watch, Face.version(config), endpoint)
+        shown = api.delete(f"/v1/people/{quote(name, safe='')}")
+        shown.raise_for_status()
+        searched = _searchable(settings, done, out)
+        listed = api.get("/v1/assets", params={"detector": "face", "label": name})
+        listed.raise_for_status()
+    for what, many in (
+        ("photos", photos),
+        ("rejected faces", rejected),
+        (f"hits in {done.files} result files", done.hits),
+        ("faces' vectors there", done.faces),
+        ("hits in the catalogue", shown.json()["hits"]),
+    ):
+        Console().print(f"{many} {what} removed", markup=False)
+    left = purging.left(name, out, done.vectors, endpoint) + searched + listed.json()["total"]
+    if left:
+        raise SettingsError(f"{left} traces of {name} are left. Purge again when no scan runs.")
+    if not (photos or rejected or done.hits or done.faces):
+        raise SettingsError(f"nothing of {name!r} is enrolled or stored in {out}. Correct the name, or give --from.")
+    console.print(f"looked again: nothing of {name} is left in the gallery, {out}, the vector store or the catalogue")
+    console.print(
+        "The files of these two may keep bytes of it until they are built anew: `raysift down`, delete "
+        f"{settings.state_dir / 'catalog-*.duckdb'} and {settings.state_dir / 'chroma'}, `raysift up`, scan again."
+    )
+
+
+def _searchable(settings: Settings, done: purging.Removed, out: str) -> int:
+    try:
+        return purging.forget(done, out, Vectors(settings.chroma.url), settings.s3_endpoint)
+    except VectorsDown as error:
+        raise SettingsError(f"the results are purged, but {error}. Purge again when it runs.") from None
+
+
+def _stored(source: str | None) -> tuple[Settings, FaceConfig, str]:
+    settings = load()
+    config = configs(settings).get("face")
+    if not isinstance(config, FaceConfig):
+        raise SettingsError("the detector face is not enabled. Set detectors.face.enabled.")
+    return settings, config, buckets.normalize(source or settings.results)
+
+
+def _watch_list(config: FaceConfig, settings: Settings) -> WatchList:
+    """Who is enrolled, by the detector's own networks, loaded here."""
+    if not _gallery(settings).references():
+        return WatchList([], {}, config.distance)
+    if settings.s3_endpoint:  # as a replica is given it
+        os.environ["AWS_ENDPOINT_URL"] = settings.s3_endpoint
+    with console.status("loading the detector face"):
+        watching = Face(config).watching
+        assert watching is not None  # settings give every config its gallery
+        return watching.current()
+
+
+def _bring_in(settings: Settings, out: str) -> None:
+    """Have the catalogue and the vector store take what was written."""
+
+    def into_catalogue(folder: str) -> int:
+        with door(settings) as api:
+            answer = api.post("/v1/results/load", json={"out": folder})
+            answer.raise_for_status()
+            return int(answer.json()["rows"])
+
+    try:
+        waiting = Indexing(out, Vectors(settings.chroma.url), into_catalogue, settings.s3_endpoint).once()
+    except SettingsError as error:
+        console.print(f"the next scan brings it into the catalogue: {error}", markup=False)
+        return
+    if waiting:
+        console.print("search follows with the next scan: the vector store does not answer")
+
+
+def _gallery(settings: Settings) -> Gallery:
+    return Gallery(f"{settings.galleries}/face", settings.s3_endpoint)
+
+
+def _rejections(settings: Settings) -> Rejections:
+    return Rejections(f"{settings.galleries}/face", settings.s3_endpoint)

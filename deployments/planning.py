@@ -1,0 +1,98 @@
+"""Which detectors run, which live together, and which share of a card each of them gets."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from cluster import gpus
+from cluster.errors import SettingsError
+from cluster.settings import Settings, explain
+from deployments.detector import DetectorConfig, detector_class, names
+
+TOGETHER = "+"  # between the names of detectors that share a deployment
+
+
+def configs(settings: Settings) -> dict[str, DetectorConfig]:
+    """The checked config of every enabled detector. SettingsError names the detector or key that is wrong."""
+    for name in settings.detectors:
+        if name not in names():
+            raise SettingsError(
+                f"settings: no detector {name!r}; there are {', '.join(names())}. Correct its spelling."
+            )
+    found = {}
+    for name in names():
+        kind = detector_class(name)
+        given: dict[str, Any] = {"backend": settings.profile} if settings.profile in kind.backends else {}
+        if "gallery" in kind.Config.model_fields:
+            given["gallery"] = f"{settings.galleries}/{name}"
+        try:
+            config = kind.Config(**given | settings.detectors.get(name, {}))
+        except ValidationError as error:
+            raise SettingsError(explain(error, f"settings, detectors.{name}")) from None
+        if config.enabled:
+            found[name] = config
+    return found
+
+
+def grouped(settings: Settings) -> dict[str, dict[str, DetectorConfig]]:
+    """The enabled detectors by the deployment that they live in, whose name lists them."""
+    groups: dict[str, dict[str, DetectorConfig]] = {}
+    for name, config in configs(settings).items():
+        groups.setdefault(config.together or name, {})[name] = config
+    return {TOGETHER.join(group): group for group in groups.values()}
+
+
+def memory_gb(group: Mapping[str, DetectorConfig]) -> float:
+    """What detectors that live together need of a card: the most that one needs, since they share what is loaded."""
+    return max(config.gpu_memory_gb for config in group.values())
+
+
+def replicas(group: Mapping[str, DetectorConfig]) -> int:
+    """How many replicas the deployment of detectors that live together has."""
+    return max(config.replicas for config in group.values())
+
+
+def shares(groups: Mapping[str, Mapping[str, DetectorConfig]], card_gb: float) -> dict[str, float]:
+    """The cards that a replica of each group gets: what the operator says, else what its memory is of such a card.
+
+    0 for those that need none, and for all when there is no card (card_gb 0): they run on the CPU. SettingsError names
+    a group that no such card takes.
+    """
+    stated = {
+        group: max(config.gpus or 0 for config in members.values())
+        for group, members in groups.items()
+        if any(config.gpus is not None for config in members.values())
+    }
+    needed = {group: memory_gb(members) for group, members in groups.items() if group not in stated}
+    if not card_gb:
+        return {**dict.fromkeys(groups, 0.0), **stated}
+    planned = gpus.plan(needed, card_gb)
+    for group in planned.too_large:
+        raise SettingsError(
+            f"{group} needs {needed[group]:.1f} GB of a card, and the card has {card_gb:.1f}. Set a smaller batch or "
+            f"model with its own gpu_memory_gb, or detectors.{group.split(TOGETHER)[0]}.gpus=0 to run it on the CPU."
+        )
+    return {**dict.fromkeys(groups, 0.0), **planned.fractions, **stated}
+
+
+def check_cards(settings: Settings, cards: Sequence[gpus.Card]) -> str:
+    """What an operator should know of how the detectors share this machine's cards; nothing when all is as it should.
+
+    SettingsError says what asks for more than there is.
+    """
+    groups = grouped(settings)
+    given = shares(groups, gpus.smallest_gb(cards))
+    asked = gpus.cards_needed(given[name] for name, group in groups.items() for _ in range(replicas(group)))
+    if asked > len(cards):
+        listed = ", ".join(f"{name} {given[name]:.2f}" for name in groups if given[name])
+        raise SettingsError(
+            f"the detectors need {asked} cards, and this machine has {len(cards)}: {listed} of a card. Leave one out "
+            "(detectors.NAME.enabled=false), run it on the CPU (detectors.NAME.gpus=0), or give it less: a smaller "
+            "model or batch, with its own gpu_memory_gb."
+        )
+    on_cpu = [name for name, group in groups.items() if memory_gb(group) and not given[name]]
+    if not on_cpu:
+        return ""
+    reason = "are given no card" if cards else "find no NVIDIA card on this machine"
+    return f"{', '.join(on_cpu)} {reason} and run on the CPU, slowly"

@@ -1,0 +1,54 @@
+"""What the detectors said of given files, out of the committed results of a folder."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cluster import results
+
+COLUMNS = ["uri", "etag", "kind", "analyzed_at", "analyzers", "detections", "errors", "thumbnail"]
+
+
+@dataclass
+class Answers:
+    """Of one file: each detector's newest answer for its newest content."""
+
+    kind: str | None = None
+    models: dict[str, str] = field(default_factory=dict)  # of the detectors that answered
+    detections: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # by detector, in the order stored
+    errors: list[dict[str, str]] = field(default_factory=list)
+    thumbnail: bytes | None = None  # JPEG
+
+    def unreadable(self) -> str | None:
+        """Why the file was not looked at, or not to its end."""
+        return next((one["reason"] for one in self.errors if one["step"] in ("fetch", "decode")), None)
+
+    def why_silent(self, detector: str) -> str:
+        """Why there is no answer of that detector."""
+        said = (one["reason"] for one in self.errors if one["step"] == detector)
+        return next(said, "it was not asked: it does not run, or the scan left it out")
+
+
+def stored(folder: str, uris: Collection[str], s3_endpoint: str | None = None) -> dict[str, Answers]:
+    """The answers for those of the URIs that a results folder holds."""
+    wanted = pa.array(list(uris), pa.string())
+    rows: list[dict[str, Any]] = []
+    for table in results.scan(folder, COLUMNS, s3_endpoint):
+        rows += table.filter(pc.is_in(table["uri"], wanted)).to_pylist()
+    rows.sort(key=lambda row: row["analyzed_at"])
+    newest = {row["uri"]: row["etag"] for row in rows}
+    found: dict[str, Answers] = {}
+    for row in rows:
+        if row["etag"] != newest[row["uri"]]:
+            continue
+        of = found.setdefault(row["uri"], Answers())
+        of.kind, of.thumbnail = row["kind"] or of.kind, row["thumbnail"] or of.thumbnail
+        of.errors = row["errors"] or []
+        for analyzer in row["analyzers"] or ():
+            name = analyzer["detector"]
+            of.models[name] = analyzer["model"]
+            of.detections[name] = [one for one in row["detections"] or () if one["detector"] == name]
+    return found

@@ -1,0 +1,125 @@
+"""What an evaluation says: every label that was judged, with its measures and its worst mistakes."""
+
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from pipelines.evaluation.comparisons import Counts, Edits, Verification
+from pipelines.evaluation.measures import Figure, Presence
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A mistake, to look at."""
+
+    uri: str
+    score: float | None  # None: nothing was kept
+    said: str  # what was found or labelled, in words
+    thumbnail: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What was read or heard in one file, against what is there."""
+
+    uri: str
+    edits: Edits
+    rate: float | None  # None: there is nothing to read or to hear
+    thumbnail: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One label of one detector."""
+
+    detector: str
+    label: str
+    models: tuple[str, ...]
+    profiles: tuple[str, ...]  # whose models these are; empty: none that is known here
+    floor: float | None  # of the detector, as it is set here; weaker findings were not stored
+    presence: Presence
+    false_positives: tuple[Example, ...]
+    false_negatives: tuple[Example, ...]
+    counts: Counts | None
+    miscounted: tuple[Example, ...]
+    unit: str  # of the error rate: words or characters
+    error_rate: Figure | None
+    invented: Figure | None  # share of the files without text in which some was found
+    texts: tuple[Text, ...]
+    verification: Verification | None
+    faceless: int  # files with people that have no face good enough to be compared
+    note: str
+
+    @property
+    def more(self) -> list[tuple[str, Figure, str]]:
+        """The measures beyond presence: each in a few words, and what it is a share of."""
+        found: list[tuple[str, Figure | None, str]] = []
+        if not self.presence.positives:
+            found.append(("false alarms", self.presence.false_alarms, "files without it"))
+        rate = self.error_rate
+        name = "word error rate" if self.unit == "words" else "character error rate"
+        found.append((name, rate, f"{self.unit}, {len(self.texts)} texts"))
+        found.append(("text where there is none", self.invented, "files"))
+        if self.counts:
+            found.append(("counted right", self.counts.exact, f"files; {self.counts.wrong}"))
+        if told := self.verification:
+            for name, at in (("told apart at", told.in_use), ("at best, told apart at", told.best)):
+                if at:
+                    found.append((f"{name} {at.distance:.2f}", at.accuracy, "pairs of files"))
+            found.append(("equal error rate", told.equal_error, ""))
+        return [(name, figure, of) for name, figure, of in found if figure]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Files that count neither way for a detector, and why."""
+
+    detector: str
+    why: str
+    uris: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """All that was measured."""
+
+    made_at: str
+    labels: str
+    results: str
+    files: int
+    base_rate: float | None
+    thresholds: dict[str, float]
+    judged: tuple[Judged, ...]
+    left_out: tuple[LeftOut, ...]
+
+    @property
+    def models(self) -> dict[str, list[str]]:
+        """Of each detector, those that answered."""
+        return self._by_detector("models")
+
+    @property
+    def profiles(self) -> dict[str, list[str]]:
+        """Of each detector, the profiles to which these models belong."""
+        return self._by_detector("profiles")
+
+    def _by_detector(self, what: str) -> dict[str, list[str]]:
+        found: dict[str, set[str]] = {}
+        for one in self.judged:
+            found.setdefault(one.detector, set()).update(getattr(one, what))
+        return {detector: sorted(of) for detector, of in found.items()}
+
+
+def plain(thing: Any) -> Any:
+    """What json takes: without pictures and without the steps from one text to another."""
+    if is_dataclass(thing):
+        kept = (field.name for field in fields(thing) if field.name not in ("thumbnail", "steps"))
+        return {name: plain(getattr(thing, name)) for name in kept}
+    if isinstance(thing, dict):
+        return {key: plain(value) for key, value in thing.items()}
+    if isinstance(thing, list | tuple):
+        return [plain(one) for one in thing]
+    return round(thing, 6) if isinstance(thing, float) else thing
+
+
+def digits(number: float) -> str:
+    """0.97; of what is small, two digits that say something: 0.0079."""
+    return f"{number:.2f}" if number >= 0.1 or number < 0.00005 else f"{number:.2g}"
