@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
 from typing import ClassVar
 
 import numpy as np
@@ -49,7 +48,7 @@ def described(variants: Iterable[Grey], pad_px: int, most: int = 250, same: int 
 
     A variant has pad_px around what is looked for. Features within `same` bits of 256 are one.
     """
-
+    pad = np.array([pad_px, pad_px, 0, 0], np.float32)
     corners, descriptors = np.empty((0, 4), np.float32), np.empty((0, 32), np.uint8)
     size = (0, 0)
     for variant in variants:
@@ -59,7 +58,7 @@ def described(variants: Iterable[Grey], pad_px: int, most: int = 250, same: int 
             if len(found) and len(descriptors):
                 apart, _ = _nearest(found, descriptors, 1)
                 at, found = at[apart[:, 0] > same], found[apart[:, 0] > same]
-            corners = np.vstack([corners, at - np.float32([pad_px, pad_px, 0, 0])])
+            corners = np.vstack([corners, at - pad])
             descriptors = np.vstack([descriptors, found])
     return Features(corners, descriptors, size)
 
@@ -88,7 +87,8 @@ class Matcher:
         seen = {scale: (corners, found) for scale, (corners, found) in seen.items() if len(found) >= 2}
         wanted: Iterable[int] = range(len(self._references))
         if self._index is not None and seen:
-            wanted = self._index.likeliest(*(np.vstack(parts) for parts in zip(*seen.values(), strict=True)), self._most)
+            corners, descriptors = (np.vstack(parts) for parts in zip(*seen.values(), strict=True))
+            wanted = self._index.likeliest(corners, descriptors, self._most)
         return [place for n in wanted for place in _places(self._of[n], self._references[n], seen)]
 
 
@@ -113,7 +113,7 @@ class _Index:
         self._descriptors = np.vstack([one.descriptors for one in references])  # FLANN points to them, no more
         self._votes = (len(references), self.turns, self.scales)
         cv2.setRNGSeed(0)  # which bits are hashed
-        self._flann = cv2.flann_Index(self._descriptors, dict(self.hashes), self.hamming)
+        self._flann = cv2.flann.Index(self._descriptors, dict(self.hashes), self.hamming)
 
     def likeliest(self, corners: Corners, descriptors: Descriptors, most: int) -> list[int]:
         """The references that the picture's features are nearest to, in their own order."""
@@ -178,17 +178,15 @@ def _nearest(queries: Descriptors, among: Descriptors, most: int) -> tuple[Numbe
     return np.asarray(apart, np.int32), np.asarray(places, np.int32)
 
 
-def _orb(
-    grey: Grey, scale: float, most: int, threshold: int = 7, edge_px: int = 31
-) -> tuple[Corners, Descriptors]:
+def _orb(grey: Grey, scale: float, most: int, threshold: int = 7, edge_px: int = 31) -> tuple[Corners, Descriptors]:
     """The features of the picture at that scale, in pixels of the picture as it is."""
     import cv2
 
-    if scale != 1:
-        how = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
-        grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=how)
-    orb = cv2.ORB_create(most, fastThreshold=threshold, edgeThreshold=edge_px)
-    points, descriptors = orb.detectAndCompute(grey, None)
+    how = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
+    seen = grey if scale == 1 else cv2.resize(grey, None, fx=scale, fy=scale, interpolation=how)
+    points, descriptors = cv2.ORB.create(most, fastThreshold=threshold, edgeThreshold=edge_px).detectAndCompute(
+        seen, None
+    )
     if descriptors is None:
         return np.empty((0, 4), np.float32), np.empty((0, 32), np.uint8)
     found = [(point.pt[0] / scale, point.pt[1] / scale, point.size / scale, point.angle) for point in points]

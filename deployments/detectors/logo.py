@@ -1,41 +1,40 @@
 """Logos that the operator has shown: where a picture shows them, and where their names are read or said."""
 
-import io
+import functools
 import logging
-import math
-import os
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image, ImageDraw, UnidentifiedImageError
+from PIL import Image, ImageDraw
 from pydantic import Field
 
-from cluster.galleries import Gallery, Reference
+from cluster.galleries import Reference
 from cluster.records import Box, Detection, Modality, Sample
-from deployments import backends, open_vocabulary
-from deployments.boxes import area, overlap
+from deployments import backends, open_vocabulary, shown
+from deployments.boxes import area, overlap, within
 from deployments.detector import Detector, DetectorConfig, Infer
-from deployments.matching import LEAST_INLIERS, Features, Matcher, Place, described
-from deployments.open_vocabulary import OpenVocabulary, Pixels
+from deployments.matching import LEAST_INLIERS, Features, Grey, Matcher, Place, described
+from deployments.open_vocabulary import OpenVocabulary, Pixels, Region
+from deployments.shown import Shown
 from deployments.wording import told
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
-LOOK_S = 5.0  # between looks at the gallery
-SELF_TEST = "raysift self-test"
+ALSO = " + "  # in a gallery's name, between a brand and what else it is called: "Facebook + Meta"
+SAME_PLACE = 0.5  # intersection over union
+SELF_TEST = Reference("raysift self-test", "itself", "")
+GROUNDS = (255, 20)  # greys that transparent parts are put on: light and dark
 
 
 class LogoConfig(DetectorConfig):
     """What is looked for is what `raysift logos add` has put into the gallery; an empty gallery finds nothing.
 
-    Drawn, textured logos are found well, flat ones poorly: their names, read as text, are looked for too. The values of
-    `gpu` are not measured.
+    Measured for `embedded`, with 8 logos of 64 to 192 px turned by up to 25 degrees and tilted, on 28 photographs and
+    pages: 79 of 80 were found and no other; nothing in 60 frames without one. Tilted twice as much, the boxes agree
+    less with the truth (0.72 instead of 0.81). Flat logos are found poorly; their names, read as text, are looked for
+    too. The values of `gpu` are not measured.
     """
 
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -44,7 +43,7 @@ class LogoConfig(DetectorConfig):
             "model": open_vocabulary.MODEL,
             "together": "open_vocabulary",
             "gpu_memory_gb": 2.0,
-            "floor": 0.3,
+            "floor": 0.6,  # of both looks; the example in OWLv2's documentation asks for 0.9
         },
     }
 
@@ -65,56 +64,21 @@ class Mark:
     evidence: str
 
 
-class _Shown(Generic[T]):
-    """The gallery as it is now: looked at again at most every LOOK_S, only new pictures prepared."""
-
-    def __init__(
-        self, uri: str, prepare: Callable[[Image.Image], T], now: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._gallery = _gallery(uri) if uri else None
-        self._prepare, self._now = prepare, now
-        self._known: dict[Reference, T] = {}
-        self._looked = -math.inf
-        self.current()
-
-    def current(self) -> dict[Reference, T]:
-        """What was prepared of each picture; the same object for as long as the gallery stays as it is."""
-        if self._gallery is None or self._now() - self._looked < LOOK_S:
-            return self._known
-        self._looked = self._now()
-        try:
-            references = self._gallery.references()
-            if set(references) != set(self._known):
-                old = self._known
-                self._known = {one: old[one] if one in old else self._prepared(one) for one in references}
-        except OSError as error:
-            log.warning("the gallery %s stays as it was: %s", self._gallery.uri, error)
-        return self._known
-
-    def _prepared(self, reference: Reference) -> T:
-        assert self._gallery is not None
-        try:
-            with Image.open(io.BytesIO(self._gallery.read(reference))) as picture:
-                return self._prepare(picture.convert("RGBA"))
-        except (UnidentifiedImageError, Image.DecompressionBombError):
-            log.warning("%s of the gallery %s is no picture", reference.file, self._gallery.uri)
-            return self._prepare(Image.new("RGBA", (1, 1)))  # is found nowhere
-
-
 class _Orb:
     """ORB features that agree on a place (deployments/matching.py): list[Sample] -> list[list[Mark]].
 
-    A score is n / (n + 7) for n features that agree: 0.5 for the fewest that are believed.
+    A score is n / (n + 7) for n features that agree: 0.5 for the fewest that are believed. It orders, it is no
+    probability.
     """
 
     side_px, pad_px = 256, 24
-    grounds = (255, 20)  # what transparent parts are put on: features of its outline are of a light or a dark ground
+    seen = 0.25  # of a logo's outline lies within the picture at least
 
     def __init__(self, config: LogoConfig) -> None:
-        self._shown = _Shown(config.gallery, self._features)
+        self._shown: Shown[Features] = Shown(config.gallery, self._features)
         self._known: dict[Reference, Features] = {}
         self._matcher = Matcher([])
-        self._own = Matcher([self._features(_mark())])
+        self._own = Matcher([described(self._variants(_mark()), self.pad_px)])
 
     def __call__(self, samples: list[Sample]) -> list[list[Mark]]:
         if (known := self._shown.current()) is not self._known:
@@ -127,64 +91,75 @@ class _Orb:
             return []
         grey = np.asarray(Image.fromarray(pixels).convert("L"))
         places = (self._own if own else self._matcher).places(grey)
-        shown = [Reference(SELF_TEST, "itself", "")] if own else list(self._known)
-        return [self._mark(place, shown[place.reference], grey.shape) for place in places]
+        references = [SELF_TEST] if own else list(self._known)
+        found = (self._mark(place, references[place.reference], grey.shape) for place in places)
+        return [mark for mark in found if mark is not None]
 
-    def _mark(self, place: Place, shown: Reference, shape: tuple[int, ...]) -> Mark:
-        corners = (place.corners / (shape[1], shape[0])).clip(0, 1)
-        (left, top), (right, bottom) = corners.min(axis=0), corners.max(axis=0)
+    def _mark(self, place: Place, reference: Reference, shape: tuple[int, ...]) -> Mark | None:
+        corners = place.corners / (shape[1], shape[0])
+        whole, box = _around(corners), _around(corners.clip(0, 1))
+        if within(whole, box) < self.seen:
+            return None
         score = place.inliers / (place.inliers + LEAST_INLIERS)
-        evidence = f"{place.inliers} of {place.matches} features agree with {shown.file}, at {place.scale:g}x"
-        return Mark(shown.name, score, (float(left), float(top), float(right), float(bottom)), evidence)
+        evidence = f"{place.inliers} inliers of {place.matches} with {_file(reference)} at {place.scale:g}x"
+        return Mark(_names(reference)[0], score, box, evidence)
 
-    def _features(self, picture: Image.Image) -> Features:
-        scale = min(1.0, self.side_px / max(picture.size))
-        picture = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
-        return described([_flat(picture, ground, self.pad_px) for ground in self.grounds], self.pad_px)
+    def _features(self, picture: Image.Image) -> Features | None:
+        found = described(self._variants(picture), self.pad_px)
+        return found if len(found.descriptors) >= LEAST_INLIERS else None
+
+    def _variants(self, picture: Image.Image) -> list[Grey]:
+        shown = _trimmed(picture)
+        scale = self.side_px / max(shown.size)
+        shown = shown.resize((max(1, round(shown.width * scale)), max(1, round(shown.height * scale))))
+        if _opaque(shown):  # its edge goes on: a margin of another colour would be a frame that is nowhere
+            return [np.pad(np.asarray(shown.convert("L")), self.pad_px, mode="edge")]
+        return [np.asarray(_on(shown, ground, self.pad_px).convert("L")) for ground in GROUNDS]
 
 
 class _Owlv2:
     """OWLv2, asked by example: list[Sample] -> list[list[Mark]]. What it finds it looks at again from near.
 
-    A region counts when its own crop, enlarged to the network's whole input, is like the same example once more.
+    A region counts when, of all examples, its own crop, enlarged to the network's whole input, is likest to one of the
+    same brand: a second class embedding, of more pixels. The score is the lower of the two.
     """
+
+    nearer = 8  # regions of a picture that are looked at again, the surest
 
     def __init__(self, config: LogoConfig) -> None:
         key = f"open vocabulary {config.model}"
         self._network = backends.shared(key, lambda: OpenVocabulary(config.model, config.batch))
         self._floor = config.floor
-        self._shown = _Shown(config.gallery, self._example)
+        self._shown: Shown[list[Pixels]] = Shown(config.gallery, self._examples)
+        self._own = {SELF_TEST: self._examples(_mark())}
 
     def __call__(self, samples: list[Sample]) -> list[list[Mark]]:
-        known = self._shown.current()
-        return [self._marks(np.asarray(sample.pixels), known) for sample in samples]
+        pictures = [np.asarray(sample.pixels) for sample in samples]
+        own = [_is_example(pixels) for pixels in pictures]
+        answers = iter(self._marks([one for one, is_own in zip(pictures, own, strict=True) if not is_own]))
+        tested = iter(self._marks([one for one, is_own in zip(pictures, own, strict=True) if is_own], self._own))
+        return [next(tested if is_own else answers) for is_own in own]
 
-    def _marks(self, pixels: Pixels, known: Mapping[Reference, Pixels]) -> list[Mark]:
-        if _is_example(pixels):
-            known = {Reference(SELF_TEST, "itself", ""): self._example(_mark())}
-        shown, examples = list(known), list(known.values())
-        if not examples:
-            return []
-        (regions,) = self._network.alike([pixels], examples, self._floor)
-        marks = []
-        for region in regions:
-            again = self._again(pixels, region.box, examples[region.prompt])
-            if again is not None:
-                evidence = f"{region.score:.2f} alike to {shown[region.prompt].file}, {again:.2f} from near"
-                marks.append(Mark(shown[region.prompt].name, min(region.score, again), region.box, evidence))
+    def _marks(self, pictures: list[Pixels], known: Mapping[Reference, list[Pixels]] | None = None) -> list[list[Mark]]:
+        known = self._shown.current() if known is None else known
+        of = [reference for reference, examples in known.items() for _ in examples]
+        examples = [example for some in known.values() for example in some]
+        if not pictures or not examples:
+            return [[] for _ in pictures]
+        found = [surest(regions)[: self.nearer] for regions in self._network.alike(pictures, examples, self._floor)]
+        regions = [(n, region) for n, some in enumerate(found) for region in some]
+        again = self._network.alike([_cut(pictures[n], one.box) for n, one in regions], examples, self._floor)
+        marks: list[list[Mark]] = [[] for _ in pictures]
+        for (n, region), near in zip(regions, again, strict=True):
+            reference, likest = of[region.prompt], near[0] if near else None
+            if likest is not None and _names(of[likest.prompt])[0] == _names(reference)[0]:
+                evidence = f"{region.score:.2f} alike to {_file(reference)}, {likest.score:.2f} from near"
+                marks[n].append(Mark(_names(reference)[0], min(region.score, likest.score), region.box, evidence))
         return marks
 
-    def _again(self, pixels: Pixels, box: Box, example: Pixels) -> float | None:
-        height, width = pixels.shape[:2]
-        left, top = int(box[0] * width), int(box[1] * height)
-        crop = pixels[top : max(top + 1, round(box[3] * height)), left : max(left + 1, round(box[2] * width))]
-        if not crop.size:
-            return None
-        (near,) = self._network.alike([np.ascontiguousarray(crop)], [example], self._floor)
-        return max((one.score for one in near), default=None)
-
-    def _example(self, picture: Image.Image) -> Pixels:
-        return np.asarray(_on(picture, 255))
+    def _examples(self, picture: Image.Image) -> list[Pixels]:
+        picture = _trimmed(picture)
+        return [np.asarray(_on(picture, ground)) for ground in (GROUNDS[:1] if _opaque(picture) else GROUNDS)]
 
 
 class Logo(Detector):
@@ -196,13 +171,13 @@ class Logo(Detector):
 
     def __init__(self, config: LogoConfig, infer: Infer | None = None) -> None:
         super().__init__(config, infer)
-        self._names = _Shown(config.gallery, lambda _: True)
-        if not self._names.current():
+        self._brands: Shown[bool] = Shown(config.gallery, lambda _: True)
+        if not self._brands.current():
             log.warning("the gallery of logos is empty, so none is found: raysift logos add NAME PICTURE...")
 
     @classmethod
     def version(cls, config: LogoConfig) -> str:
-        return f"{config.model} gallery:{_gallery(config.gallery).version()}" if config.gallery else config.model
+        return f"{config.model} gallery:{shown.opened(config.gallery).version()}" if config.gallery else config.model
 
     def detect(self, samples: list[Sample]) -> list[list[Detection]]:
         pictures = [sample for sample in samples if sample.pixels is not None]
@@ -215,20 +190,25 @@ class Logo(Detector):
         """One for each place: several pictures of one brand, or brands that are alike, answer to the same."""
         kept: list[Mark] = []
         for mark in sorted(marks, key=lambda mark: (-mark.score, mark.name, mark.box)):
-            taken = any(overlap(mark.box, other.box) > 0.5 for other in kept)
+            taken = any(overlap(mark.box, other.box) > SAME_PLACE for other in kept)
             if mark.score >= self.config.floor and area(mark.box) > 0 and not taken:
                 kept.append(mark)
         return [Detection(mark.name, min(1.0, mark.score), box=mark.box, evidence=mark.evidence) for mark in kept]
 
     def _worded(self, passage: str) -> list[Detection]:
         score = self.config.word_score
-        names = sorted({reference.name for reference in self._names.current()}) if score >= self.config.floor else []
+        brands = dict.fromkeys(_names(reference) for reference in self._brands.current())
+        words = {names[0]: tuple(map(_spoken, filter(self._telling, names))) for names in brands}
+        every = tuple(dict.fromkeys(name for names in words.values() for name in names))
         return [
-            Detection(name, score, text=words, evidence=f"word mark: {context}")
-            for name in names
-            if sum(map(str.isalnum, name)) >= self.config.word_letters
-            for words, context in told(passage, (name,))
+            Detection(brand, score, text=text, evidence=f"word mark: {context}")
+            for text, context in (told(passage, every) if score >= self.config.floor else [])
+            for brand, names in words.items()
+            if told(text, names)
         ]
+
+    def _telling(self, name: str) -> bool:
+        return sum(map(str.isalnum, name)) >= self.config.word_letters
 
     @classmethod
     def example(cls) -> Sample:
@@ -239,8 +219,9 @@ class Logo(Detector):
         return Sample(pixels=np.asarray(picture))
 
 
+@functools.cache
 def _mark() -> Image.Image:
-    """The self-test's mark: rings, bars and a letter, all of it corners."""
+    """The self-test's mark: a ring and squares, all of it corners."""
     picture = Image.new("RGBA", (160, 160), (0, 0, 0, 0))
     draw = ImageDraw.Draw(picture)
     draw.ellipse((2, 2, 157, 157), fill=(240, 240, 240, 255), outline=(20, 20, 60, 255), width=8)
@@ -252,7 +233,40 @@ def _mark() -> Image.Image:
 
 
 def _is_example(pixels: Pixels) -> bool:
-    return bool(np.array_equal(pixels, np.asarray(Logo.example().pixels))) if pixels.shape == (240, 320, 3) else False
+    own = Logo.example().pixels
+    return own is not None and pixels.shape == own.shape and bool(np.array_equal(pixels, own))
+
+
+def surest(regions: Sequence[Region]) -> list[Region]:
+    """The surest of those that overlap, whichever examples they are like."""
+    kept: list[Region] = []
+    for region in sorted(regions, key=lambda one: -one.score):
+        if all(overlap(region.box, other.box) <= SAME_PLACE for other in kept):
+            kept.append(region)
+    return kept
+
+
+def _names(reference: Reference) -> tuple[str, ...]:
+    """The brand, and what else it is called."""
+    return tuple(name.strip() for name in reference.name.split(ALSO))
+
+
+def _spoken(name: str) -> str:
+    """With blanks for hyphens, for which told() takes either, or neither."""
+    return name.replace("-", " ")
+
+
+def _file(reference: Reference) -> str:
+    return f"{_names(reference)[0]}/{reference.file}"
+
+
+def _trimmed(picture: Image.Image) -> Image.Image:
+    """Without the transparent border."""
+    return picture.crop(picture.getchannel("A").getbbox())
+
+
+def _opaque(picture: Image.Image) -> bool:
+    return picture.getextrema()[3][0] == 255
 
 
 def _on(picture: Image.Image, ground: int, pad_px: int = 0) -> Image.Image:
@@ -263,9 +277,13 @@ def _on(picture: Image.Image, ground: int, pad_px: int = 0) -> Image.Image:
     return flat
 
 
-def _flat(picture: Image.Image, ground: int, pad_px: int) -> npt.NDArray[np.uint8]:
-    return np.asarray(_on(picture, ground, pad_px).convert("L"))
+def _around(corners: Any) -> Box:
+    (left, top), (right, bottom) = corners.min(axis=0), corners.max(axis=0)
+    return float(left), float(top), float(right), float(bottom)
 
 
-def _gallery(uri: str) -> Gallery:
-    return Gallery(uri, os.environ.get("AWS_ENDPOINT_URL"))
+def _cut(pixels: Pixels, box: Box) -> Pixels:
+    """What lies in the box, one pixel at least."""
+    height, width = pixels.shape[:2]
+    left, top = min(width - 1, int(box[0] * width)), min(height - 1, int(box[1] * height))
+    return pixels[top : max(top + 1, round(box[3] * height)), left : max(left + 1, round(box[2] * width))]
