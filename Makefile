@@ -7,7 +7,7 @@ export UV_PYTHON_DOWNLOADS := never
 # uv would take no notice of them otherwise; compiled modules halve Ray's start
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check test-ray fix install install-dev browser lock clean
+.PHONY: demo test check test-ray test-gpu fix install install-dev browser lock clean
 
 demo: install
 	$(VENV)/bin/raysift demo $(ARGS)
@@ -25,6 +25,10 @@ check: install-dev
 # a real cluster, real models, a real S3 server, Chroma and browser
 test-ray: install-dev browser
 	$(VENV)/bin/pytest -m ray --durations=8
+
+# the large models' architectures on this machine's NVIDIA card, with random weights
+test-gpu: install-dev
+	$(VENV)/bin/pytest -m gpu
 
 fix: install-dev
 	$(VENV)/bin/ruff check --fix .

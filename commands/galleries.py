@@ -17,13 +17,15 @@ def commands(detector: str, what: str) -> typer.Typer:
     """`add`, `list` and `remove` for that detector's gallery."""
     cli = typer.Typer(help=f"Pictures of {what} that the detector {detector} looks for.", no_args_is_help=True)
 
+    more = ' A brand\'s other names may follow: "Facebook + Meta".' if detector == "logo" else ""
+
     def gallery() -> Gallery:
         settings = load()
         return Gallery(f"{settings.galleries}/{detector}", settings.s3_endpoint)
 
     @cli.command()
     def add(
-        name: Annotated[str, typer.Argument(help="What the pictures show; detections carry it as their label.")],
+        name: Annotated[str, typer.Argument(help="What the pictures show; the label of what is found." + more)],
         pictures: Annotated[list[Path], typer.Argument(help="One or more pictures of it.", exists=True)],
     ) -> None:
         """Add pictures under a name. The next scan looks for it, in files that were scanned before too."""
@@ -40,7 +42,7 @@ def commands(detector: str, what: str) -> typer.Typer:
         if table.row_count:
             Console().print(table)
         else:
-            console.print(f"the gallery is empty: raysift {what} add NAME PICTURE...")
+            console.print(f"the gallery is empty, so none is looked for: raysift {what} add NAME PICTURE...")
 
     @cli.command()
     def remove(name: Annotated[str, typer.Argument(help="As `list` shows it.")]) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cluster.galleries import Gallery, Reference
@@ -66,6 +67,29 @@ class Shown(Generic[T]):
         if made is None:
             log.warning("%s shows too little to be found again; add a larger or clearer picture", where)
         return made
+
+
+def trimmed(picture: Image.Image) -> Image.Image:
+    """An RGBA picture without its transparent border."""
+    return picture.crop(picture.getchannel("A").getbbox())
+
+
+def flattened(picture: Image.Image, pad_px: int = 0) -> list[Image.Image]:
+    """An RGBA picture as RGB, with a margin: on a light and on a dark ground, where parts of it are transparent.
+
+    The margin of an opaque one is its own edge, drawn out: another colour would be a frame that is seen nowhere.
+    """
+    if picture.getchannel("A").getextrema() == (255, 255):
+        margins = ((pad_px, pad_px), (pad_px, pad_px), (0, 0))
+        return [Image.fromarray(np.pad(np.asarray(picture.convert("RGB")), margins, mode="edge"))]
+    return [_on(picture, ground, pad_px) for ground in (255, 20)]
+
+
+def _on(picture: Image.Image, ground: int, pad_px: int) -> Image.Image:
+    size = (picture.width + 2 * pad_px, picture.height + 2 * pad_px)
+    flat = Image.new("RGB", size, (ground, ground, ground))
+    flat.paste(picture, (pad_px, pad_px), picture)
+    return flat
 
 
 def opened(uri: str) -> Gallery:

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import tiny_detection
@@ -6,9 +8,12 @@ from test_detectors import MEDIA, on_media, picture
 
 from cluster.galleries import Gallery
 from cluster.records import Detection, Sample
+from deployments import backends
 from deployments.boxes import overlap
-from deployments.detectors import logo
-from deployments.detectors.logo import Logo, LogoConfig, Mark
+from deployments.detectors.logo import SELF_TEST, Logo, LogoConfig, Mark, surest
+from deployments.matching import Matcher, described
+from deployments.open_vocabulary import Region
+from deployments.shown import LOOK_S, Shown, flattened
 
 GREY = Sample(pixels=np.full((40, 60, 3), 128, np.uint8))
 BOX = (0.1, 0.1, 0.5, 0.5)
@@ -72,34 +77,63 @@ def test_a_logo_is_found_where_it_is_turned_and_scaled(tmp_path, turned, size):
     (found,) = detector.detect([sample])[0]
     assert (found.label, found.score >= 0.5) == ("brand 2", True)
     assert overlap(found.box, box) > 0.6
-    assert "features agree with" in found.evidence
+    assert re.fullmatch(r"\d+ inliers of \d+ with brand 2/[0-9a-f]{16}\.png at (1|1\.6)x", found.evidence)
 
 
 def test_pictures_without_a_logo_or_with_another_stay_quiet(tmp_path):
     detector = Logo(gallery(tmp_path, 1, 2))
-    quiet = [scene(seed)[0] for seed in range(5)] + [scene(9, drawn(50))[0]]
+    quiet = [scene(seed)[0] for seed in range(2)] + [scene(9, drawn(50))[0]]
     assert detector.detect(quiet) == [[] for _ in quiet]
 
 
-def test_a_large_gallery_finds_what_a_small_one_does(tmp_path):
-    detector = Logo(gallery(tmp_path, *range(20)))
-    (tmp_path / "few").mkdir()
-    small = Logo(gallery(tmp_path / "few", 7, 13))
-    for seed in (7, 13):
-        sample, _ = scene(seed, drawn(seed), 12)
-        assert detector.detect([sample]) == small.detect([sample]) != [[]]
+def test_every_copy_of_a_logo_has_its_place(tmp_path):
+    sample, first = scene(5, drawn(2), 10, at=(20, 40))
+    mark = drawn(2).resize((140, 140), Image.LANCZOS)
+    frame = Image.fromarray(sample.pixels)
+    frame.paste(mark, (300, 180), mark)
+    found = Logo(gallery(tmp_path, 2)).detect([Sample(pixels=np.asarray(frame))])[0]
+    assert [one.label for one in found] == ["brand 2", "brand 2"]
+    boxes = sorted(one.box for one in found)
+    assert overlap(boxes[0], first) > 0.6
+    assert overlap(boxes[1], (300 / 480, 180 / 360, 440 / 480, 320 / 360)) > 0.6
+
+
+def test_a_logo_that_is_cut_by_the_edge_has_a_box_within_the_picture(tmp_path):
+    sample, _ = scene(5, drawn(2), at=(-40, 100), size=160)
+    (found,) = Logo(gallery(tmp_path, 2)).detect([sample])[0]
+    assert found.box == pytest.approx((0, 100 / 360, 120 / 480, 260 / 360), abs=0.03)
+
+
+def test_a_transparent_reference_is_known_on_light_and_on_dark_and_an_opaque_one_keeps_its_own_ground():
+    mark = drawn(1)
+    light, dark = (np.asarray(one) for one in flattened(mark, 4))
+    assert (light.shape, light[0, 0].tolist(), dark[0, 0].tolist()) == ((168, 168, 3), [255] * 3, [20] * 3)
+    (opaque,) = flattened(Image.new("RGBA", (10, 10), (7, 8, 9, 255)), 4)
+    assert (opaque.size, opaque.getpixel((0, 0))) == ((18, 18), (7, 8, 9))
+
+
+@pytest.mark.ray
+def test_a_gallery_of_sixty_finds_by_its_index_what_comparing_each_finds():
+    references = [described([np.asarray(one.convert("L")) for one in flattened(drawn(n), 24)], 24) for n in range(60)]
+    each, by_index = Matcher(references, brute_most=60), Matcher(references)
+    for n in range(0, 60, 20):
+        sample, _ = scene(n, drawn(n), 12, size=90)
+        grey = np.asarray(Image.fromarray(sample.pixels).convert("L"))
+        expected = [(place.reference, place.inliers) for place in each.places(grey)]
+        assert [(place.reference, place.inliers) for place in by_index.places(grey)] == expected
+        assert [reference for reference, _ in expected] == [n]
 
 
 def test_a_logo_that_is_added_later_is_found_without_a_restart(tmp_path):
     now = [0.0]
     config = gallery(tmp_path, 1)
-    shown = logo._Shown(config.gallery, lambda picture: picture.size, lambda: now[0])
-    before = LogoConfig.model_validate(config), Logo.version(config)
+    shown = Shown(config.gallery, lambda picture: picture.size, lambda: now[0])
+    before = Logo.version(config)
     gallery(tmp_path, 2)
     assert len(shown.current()) == 1, "it looks every few seconds, no more"
-    now[0] = logo.LOOK_S + 1
+    now[0] = LOOK_S
     assert [reference.name for reference in shown.current()] == ["brand 1", "brand 2"]
-    assert Logo.version(config) != before[1], "files are asked about again"
+    assert Logo.version(config) != before, "files are asked about again"
 
 
 def test_a_name_is_found_in_what_was_read_as_a_word_of_its_own(tmp_path):
@@ -112,6 +146,22 @@ def test_a_name_is_found_in_what_was_read_as_a_word_of_its_own(tmp_path):
     assert found == [[Detection("PayPal", 0.5, text="PAYPAL", evidence="word mark: Pay with PAYPAL now")], [], [], []]
 
 
+def test_a_brand_is_found_by_its_other_names_too(tmp_path):
+    drawn(1).save(tmp_path / "mark.png")
+    for name in ("Coca-Cola + Coke", "Nestlé", "Visa"):
+        Gallery(str(tmp_path / "logos")).add(name, tmp_path / "mark.png")
+    detector = Logo(LogoConfig(gallery=str(tmp_path / "logos")), infer=stand_in)
+    texts = ["a coke", "COCA COLA and Coke", "nestle's", "visas, advisable", "Visa."]
+    found = detector.detect([Sample(text=text) for text in texts])
+    assert [[(one.label, one.text) for one in answer] for answer in found] == [
+        [("Coca-Cola", "coke")],
+        [("Coca-Cola", "COCA COLA"), ("Coca-Cola", "Coke")],
+        [("Nestlé", "nestle")],
+        [],
+        [("Visa", "Visa")],
+    ]
+
+
 def test_a_place_has_one_logo_the_surest():
     marks = [Mark("a", 0.6, BOX, ""), Mark("b", 0.8, BOX, ""), Mark("a", 0.55, (0.6, 0.6, 0.9, 0.9), "")]
     found = Logo(LogoConfig(floor=0.5), infer=lambda samples: [marks]).detect([GREY])
@@ -122,8 +172,20 @@ def test_the_self_test_is_never_seen_in_other_pictures(tmp_path):
     detector = Logo(gallery(tmp_path, 1))
     pixels = np.array(Logo.example().pixels)
     pixels[0, 0] ^= 1
-    assert [one.label for one in detector.detect([Logo.example()])[0]] == [logo.SELF_TEST]
+    assert [one.label for one in detector.detect([Logo.example()])[0]] == [SELF_TEST.name]
     assert detector.detect([Sample(pixels=pixels)]) == [[]]
+
+
+def test_a_gallery_that_cannot_be_reached_for_a_while_stays_as_it_was(tmp_path, caplog):
+    now = [0.0]
+    config = gallery(tmp_path, 1)
+    shown = Shown(config.gallery, lambda picture: picture.size, lambda: now[0])
+    before = shown.current()
+    (tmp_path / "logos").rename(tmp_path / "elsewhere")
+    (tmp_path / "logos").write_text("in its way")
+    now[0] = LOOK_S
+    assert shown.current() is before
+    assert "stays as it was" in caplog.text
 
 
 def test_a_picture_of_the_gallery_that_breaks_is_left_out(tmp_path, caplog):
@@ -133,6 +195,46 @@ def test_a_picture_of_the_gallery_that_breaks_is_left_out(tmp_path, caplog):
     sample, _ = scene(5, drawn(2))
     assert [one.label for one in Logo(config).detect([sample])[0]] == ["brand 2"]
     assert "is no picture" in caplog.text
+
+
+class Alike:
+    """A network that says what it was told to: of whole pictures, then of what is cut out of them."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.shapes = []
+
+    def alike(self, pictures, examples, floor):
+        self.shapes.append([pixels.shape[:2] for pixels in pictures])
+        return self.answers.pop(0)
+
+
+def by_example(name, tmp_path, *answers):
+    network = backends.shared(f"open vocabulary {name}", lambda: Alike(*answers))
+    config = LogoConfig(backend="gpu", model=name, gallery=gallery(tmp_path, 1, 2).gallery)
+    return network, Logo(config)
+
+
+def test_what_is_alike_from_afar_and_from_near_is_found_with_the_lower_score(tmp_path):
+    # two examples a brand: its mark on light and on dark
+    afar = [Region(2, 0.9, BOX), Region(3, 0.8, BOX), Region(0, 0.7, (0.5, 0.5, 1.0, 1.0))]
+    near = [[Region(3, 0.75, (0, 0, 1, 1)), Region(0, 0.7, (0, 0, 1, 1))], [Region(2, 0.9, (0, 0, 1, 1))]]
+    network, detector = by_example("afar and near", tmp_path, [afar, []], near)
+    (found,), other = detector.detect([GREY, GREY])
+    assert (found.label, found.score, found.box) == ("brand 2", 0.75, BOX)
+    assert re.fullmatch(r"0\.90 alike to brand 2/[0-9a-f]{16}\.png, 0\.75 from near", found.evidence)
+    assert other == []
+    assert network.shapes == [[(40, 60), (40, 60)], [(16, 24), (20, 30)]], "all pictures in one call, all crops in one"
+
+
+def test_what_is_like_nothing_from_near_is_not_found(tmp_path):
+    _, detector = by_example("nothing near", tmp_path, [[Region(0, 0.9, BOX)]], [[]])
+    assert detector.detect([GREY]) == [[]]
+
+
+def test_of_regions_at_one_place_the_surest_is_kept():
+    regions = [Region(0, 0.5, BOX), Region(1, 0.9, BOX), Region(0, 0.4, (0.6, 0.6, 0.9, 0.9))]
+    assert [(one.prompt, one.score) for one in surest(regions)] == [(1, 0.9), (0, 0.4)]
 
 
 class TestOnMedia:

@@ -256,7 +256,9 @@ class TestWithTheHub:
 
     def test_pickles_come_by_their_commit_or_digest_alone(self, models, tmp_path, cache):
         models.repos["acme/net"] = Repo({"craft.pth": PICKLE, "model.bin": PICKLE})
-        assert "has only pickles (craft.pth)" in refused(NET)
+        said = refused(NET)
+        assert "has only pickles (craft.pth)" in said
+        assert f"hf:acme/net@{models.repos['acme/net'].commit} is what the hub has now" in said
         assert "has only pickles (model.bin)" in refused(f"{NET}/model.bin")  # its name alone is CTranslate2's
         assert not [path for path in cache.rglob("*") if path.name in ("craft.pth", "model.bin")]
         (folder,) = backends.weights(f"hf:acme/net@{models.repos['acme/net'].commit}")

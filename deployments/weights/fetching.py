@@ -40,7 +40,7 @@ class Order(BaseModel):
 def fetch_apart(order: Order) -> Manifest:
     """Bring weights into a folder. SettingsError says what the hub refused, or that it does not answer."""
     env = {"HF_HUB_VERBOSITY": "error", "HF_HUB_DISABLE_TELEMETRY": "1", **os.environ}
-    env["PYTHONPATH"] = str(Path(__file__).parents[1])  # in a cluster these modules lie where Ray has put them
+    env["PYTHONPATH"] = str(Path(__file__).parents[2])  # in a cluster these modules lie where Ray has put them
     for told_to_stay in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         env.pop(told_to_stay, None)
     if not sys.stderr.isatty():
@@ -62,7 +62,7 @@ def fetch(order: Order) -> Manifest:
     try:
         info = HfApi().model_info(order.repo, revision=order.revision, files_metadata=True, timeout=30)
         listed = {file.rfilename: file for file in info.siblings or ()}
-        wanted = chosen(listed, order)
+        wanted = chosen(listed, order, info.sha)
         snapshot_download(
             order.repo, revision=info.sha, allow_patterns=[escape(name) for name in wanted], local_dir=order.to
         )
@@ -92,7 +92,7 @@ def fetch(order: Order) -> Manifest:
     return Manifest(source=order.source, commit=info.sha, licence=_licence(info.card_data), files=copies.held(order.to))
 
 
-def chosen(names: Iterable[str], order: Order) -> list[str]:
+def chosen(names: Iterable[str], order: Order, commit: str | None) -> list[str]:
     """Which of a repository's files are taken: weights of the safest kind that it has, and what is read beside them.
 
     SettingsError if there are only pickles and the reference does not pin them.
@@ -108,7 +108,8 @@ def chosen(names: Iterable[str], order: Order) -> list[str]:
         raise SettingsError(f"model {order.source!r}: {what} holds no weights ({' or '.join(SAFE)}). Take another.")
     refused = [name for name in weights if name.endswith(PICKLES) and PurePosixPath(name).name != CTRANSLATE2]
     if refused and not order.pinned:
-        raise SettingsError(unpinned(order.source, refused[0]))
+        pinned = order.source.replace(f"@{order.revision}", f"@{commit}") if commit else None
+        raise SettingsError(unpinned(order.source, refused[0], pinned))
     beside = [name for name in inside if name.endswith(_BESIDE) or PurePosixPath(name).name.startswith(_TERMS)]
     return sorted({*weights, *beside})
 

@@ -12,11 +12,12 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")  # torch.save's, or its users
 CTRANSLATE2 = "model.bin"  # what CTranslate2 calls its models; is_ctranslate2 looks into one that is here
 
 
-def unpinned(reference: str, name: str) -> str:
-    """Why weights on the hub are not fetched, and what to do."""
+def unpinned(reference: str, name: str, pinned: str | None = None) -> str:
+    """Why weights on the hub are not fetched, and what to do. Pinned: the reference to what the hub has now."""
+    as_now = f": {pinned} is what the hub has now" if pinned else ""
     return (
         f"model {reference!r} has only pickles ({name}), which can run code when they are loaded. Take another; or, if "
-        "you trust these, name the full commit instead of a branch, or add #sha256=HEX."
+        f"you trust these, name the full commit instead of a branch, or add #sha256=HEX{as_now}."
     )
 
 
