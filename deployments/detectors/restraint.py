@@ -1,6 +1,5 @@
 """Restraints on people: found with a box where a large model runs, elsewhere only cues for somebody to look."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -8,14 +7,14 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from cluster.galleries import Gallery
 from cluster.records import Box, Detection, Modality, Sample
 from deployments import backends, concepts, open_vocabulary
 from deployments.boxes import overlap, within
 from deployments.concepts import Conse, Pictured
-from deployments.detector import Detector, DetectorConfig, Infer
+from deployments.detector import Detector, DetectorConfig, Infer, by_modality
 from deployments.exemplars import Exemplars, Looks, Match
 from deployments.open_vocabulary import OpenVocabulary, Region
+from deployments.shown import opened
 from deployments.wording import told
 
 NOT = "not "  # what the names of counter-examples begin with
@@ -110,7 +109,7 @@ class _Cues:
         self._conse = backends.shared(f"conse {config.model}", lambda: Conse(config.model))
         self._concepts = self._conse.texts(config.concepts)
         self._ordinary = self._conse.texts(config.ordinary)
-        self._exemplars = Exemplars(_gallery(config), self._looks) if config.gallery else None
+        self._exemplars = Exemplars(opened(config.gallery), self._looks) if config.gallery else None
 
     def __call__(self, samples: list[Sample]) -> list[list[Hint]]:
         pictured = self._conse.pictures([sample.pixels for sample in samples if sample.pixels is not None])
@@ -209,14 +208,14 @@ class Restraint(Detector):
     def version(cls, config: RestraintConfig) -> str:
         if config.backend != "embedded" or not config.gallery:
             return config.model
-        return f"{config.model} gallery:{_gallery(config).version()}"
+        return f"{config.model} gallery:{opened(config.gallery).version()}"
 
     def detect(self, samples: list[Sample]) -> list[list[Detection]]:
-        pictures = [sample for sample in samples if sample.pixels is not None]
-        hints = iter(self.infer(pictures) if pictures else [])
-        return [
-            self._worded(sample.text or "") if sample.pixels is None else self._kept(next(hints)) for sample in samples
-        ]
+        return by_modality(
+            samples,
+            lambda pictures: [self._kept(hints) for hints in self.infer(pictures)],
+            lambda texts: [self._worded(sample.text or "") for sample in texts],
+        )
 
     def _kept(self, hints: list[Hint]) -> list[Detection]:
         return [
@@ -234,7 +233,3 @@ class Restraint(Detector):
     def example(cls) -> Sample:
         """A sentence."""
         return Sample(text="The officer put him in handcuffs.")
-
-
-def _gallery(config: RestraintConfig) -> Gallery:
-    return Gallery(config.gallery, os.environ.get("AWS_ENDPOINT_URL"))
