@@ -7,12 +7,12 @@ export UV_PYTHON_DOWNLOADS := never
 # uv would take no notice of them otherwise; compiled modules halve Ray's start
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check test-ray test-gpu fix install install-dev browser lock clean
+.PHONY: demo test check test-ray test-gpu fix install install-dev debian lock clean
 
 demo: install
 	$(VENV)/bin/raysift demo $(ARGS)
 
-test: install-dev browser check test-ray
+test: install-dev debian check test-ray
 
 # formatting, lints, types, who imports whom, and the tests that need no cluster
 check: install-dev
@@ -23,7 +23,7 @@ check: install-dev
 	$(VENV)/bin/pytest
 
 # a real cluster, real models, a real S3 server, Chroma and browser
-test-ray: install-dev browser
+test-ray: install-dev debian
 	$(VENV)/bin/pytest -m ray --durations=8
 
 # the large models' architectures on this machine's NVIDIA card, with random weights
@@ -51,12 +51,13 @@ $(VENV)/installed-dev: $(VENV)/installed requirements-dev.lock
 	@VIRTUAL_ENV=$(VENV) $(UV) pip install -q --require-hashes -r requirements-dev.lock
 	@touch $@
 
-# the browser that tests look at the app with, from the distribution
-browser:
-	@command -v chromium >/dev/null || { \
+# what the tests look at the app with, and a server that users have, from the distribution
+DEBIAN := chromium fonts-dejavu-core redis-server
+debian:
+	@{ command -v chromium && command -v redis-server; } >/dev/null || { \
 	  root=; test "$$(id -u)" = 0 || root=sudo; \
-	  $$root apt-get update -qq && $$root apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; \
-	} >/dev/null || { echo "the tests need chromium: apt-get install chromium fonts-dejavu-core" >&2; exit 1; }
+	  $$root apt-get update -qq && $$root apt-get install -y -qq --no-install-recommends $(DEBIAN); \
+	} >/dev/null || { echo "the tests need $(DEBIAN): apt-get install $(DEBIAN)" >&2; exit 1; }
 
 # after a change of pyproject.toml's dependencies
 lock: install

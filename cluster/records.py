@@ -1,7 +1,7 @@
 """The records that travel, and the one Arrow schema of a stored result."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -26,6 +26,20 @@ class MediaItem:
     size: int  # bytes
     etag: str  # changes when the content does
     kind: Kind | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of a long video that is analysed by itself. A file's segments meet without gap or overlap."""
+
+    n: int  # from 0
+    of: int  # how many there are
+    length_s: float  # what the file was cut by; cut by another length, it has other segments
+    begin_s: float  # its pictures: from this one, a key frame, ...
+    end_s: float | None  # ... to before this one; None: to the end
+    before_s: float | None  # the last picture before begin_s; None: there is none
+    sound_begin_s: float  # its sound: from a quiet moment near begin_s ...
+    sound_end_s: float | None  # ... to the one near end_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +113,30 @@ class Analyzer:
 
     detector: str
     model: str
+    floor: float | None = None  # weaker findings were not kept; None in rows of before floors were noted
+
+    def covers(self, wanted: "Analyzer") -> bool:
+        """Whether this answer holds all that the wanted one would: the same model, and a floor that is no higher."""
+        same = (self.detector, self.model) == (wanted.detector, wanted.model)
+        return same and (self.floor is None or wanted.floor is None or self.floor <= wanted.floor + 1e-6)
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a detector's answer for a unit cost."""
+
+    detector: str
+    seconds: float  # that a replica worked on it
+    gpu_seconds: float  # of these, by the share of a card that the replica holds
+    reused: bool = False  # this content had been answered for before: it was not asked again
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """All that is known of one file after its analysis: one row, whatever happened."""
+    """All that is known of one unit, a file or a segment of one, after its analysis: one row, whatever happened."""
 
     item: MediaItem
+    segment: Segment | None = None  # None: the whole file
     sha256: str | None = None
     width: int | None = None
     height: int | None = None
@@ -115,6 +146,7 @@ class Result:
     findings: tuple[Finding, ...] = ()
     failures: tuple[Failure, ...] = ()
     analyzers: tuple[Analyzer, ...] = ()
+    spent: tuple[Spent, ...] = ()
     thumbnail: bytes | None = None  # JPEG, at most 320 px; the whole of it, unblurred
 
 
@@ -139,6 +171,10 @@ _DETECTION = pa.struct(
     ]
 )
 
+_SPENT = pa.struct(
+    [("detector", pa.string()), ("seconds", pa.float64()), ("gpu_seconds", pa.float64()), ("reused", pa.bool_())]
+)
+
 SCHEMA = pa.schema(
     [
         ("unit_id", pa.int64()),  # unique in a job; Ray's checkpoint goes by it
@@ -148,6 +184,12 @@ SCHEMA = pa.schema(
         ("etag", pa.string()),
         ("sha256", pa.string()),
         ("kind", pa.string()),
+        # of a long video, one row a segment, numbered from 0; all null where the row is for the whole file
+        ("segment", pa.int32()),
+        ("segments", pa.int32()),
+        ("segment_s", pa.float64()),  # the length it was cut by: rows of another length are another cut's
+        ("begin_s", pa.float64()),
+        ("end_s", pa.float64()),
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("duration_s", pa.float64()),
@@ -155,7 +197,11 @@ SCHEMA = pa.schema(
         ("frames_carried", pa.int32()),
         ("detections", pa.list_(_DETECTION)),
         ("errors", pa.list_(pa.struct([("step", pa.string()), ("reason", pa.string())]))),
-        ("analyzers", pa.list_(pa.struct([("detector", pa.string()), ("model", pa.string())]))),
+        (
+            "analyzers",
+            pa.list_(pa.struct([("detector", pa.string()), ("model", pa.string()), ("floor", pa.float32())])),
+        ),
+        ("spent", pa.list_(_SPENT)),
         ("thumbnail", pa.binary()),
         ("analyzed_at", pa.timestamp("us", tz="UTC")),
     ]
@@ -164,6 +210,7 @@ SCHEMA = pa.schema(
 
 def to_row(result: Result, unit_id: int, job: str) -> dict[str, Any]:
     """The row of SCHEMA that says what the result says."""
+    part = result.segment
     return {
         "unit_id": unit_id,
         "job": job,
@@ -172,6 +219,11 @@ def to_row(result: Result, unit_id: int, job: str) -> dict[str, Any]:
         "etag": result.item.etag,
         "sha256": result.sha256,
         "kind": result.item.kind,
+        "segment": part.n if part else None,
+        "segments": part.of if part else None,
+        "segment_s": part.length_s if part else None,
+        "begin_s": part.begin_s if part else None,
+        "end_s": part.end_s if part else None,
         "width": result.width,
         "height": result.height,
         "duration_s": result.duration_s,
@@ -179,7 +231,8 @@ def to_row(result: Result, unit_id: int, job: str) -> dict[str, Any]:
         "frames_carried": result.frames_carried,
         "detections": [detection_row(finding) for finding in result.findings],
         "errors": [{"step": f.step, "reason": f.reason} for f in result.failures],
-        "analyzers": [{"detector": a.detector, "model": a.model} for a in result.analyzers],
+        "analyzers": [asdict(analyzer) for analyzer in result.analyzers],
+        "spent": [asdict(spent) for spent in result.spent],
         "thumbnail": result.thumbnail,
         "analyzed_at": datetime.now(UTC),
     }

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 
+_LATER = {"segment", "segments", "segment_s", "begin_s", "end_s", "spent"}
+
+
 def committed(folder: str, s3_endpoint: str | None = None) -> list[str]:
     """The URIs of a folder's Parquet files, oldest first; names that begin with `_` or `.` are not results.
 
@@ -37,16 +40,23 @@ def committed(folder: str, s3_endpoint: str | None = None) -> list[str]:
 
 
 def read(file: str, columns: list[str], s3_endpoint: str | None = None) -> pa.Table:
-    """These columns of one committed file, nested ones by dotted path. SettingsError if it is no file of results."""
+    """These columns of one committed file, nested ones by dotted path. SettingsError if it is no file of results.
+
+    A column that came into SCHEMA after the file was written is null.
+    """
     import pyarrow.parquet as pq
 
     files, path = buckets.filesystem(file, s3_endpoint)
     with files.open_input_file(path) as source:
         try:
             parquet = pq.ParquetFile(source)
-            missing = {column.split(".")[0] for column in columns} - set(parquet.schema_arrow.names)
-            if not missing:
-                return parquet.read(columns, use_threads=False)
+            there = set(parquet.schema_arrow.names)
+            missing = {column.split(".")[0] for column in columns} - there
+            if missing <= _LATER:
+                table = parquet.read([name for name in columns if name.split(".")[0] in there], use_threads=False)
+                for name in (field.name for field in SCHEMA if field.name in missing):
+                    table = table.append_column(SCHEMA.field(name), pa.nulls(len(table), SCHEMA.field(name).type))
+                return table
         except pa.ArrowInvalid as error:
             raise SettingsError(f"{file} cannot be read as Parquet ({error}). Move it out of the folder.") from error
     raise SettingsError(f"{file} holds no results of Raysift (no column {min(missing)}). Move it out of the folder.")

@@ -71,6 +71,10 @@ class Decoding(_Part):
     # measured at 720p: compression alone makes 5 at most of a still scene, another line of 14 px text 10 at least
     same_below: float = Field(6.0, description="a frame none of whose cells differs by more grey levels is the same")
     chunk_frames: int = Field(16, ge=1, description="frames in flight to the detectors at a time, for each worker")
+    segment_s: float = Field(60, gt=0, description="longer videos are cut, at key frames, into units of about this")
+    stall_s: float = Field(
+        120, gt=0, description="a decoder that gives nothing for so long is stopped: the file's fault"
+    )
 
 
 class Scanning(_Part):
@@ -79,7 +83,27 @@ class Scanning(_Part):
     workers: int = Field(2, ge=1, description="files analysed at a time, each by its own Ray actor")
     units_per_block: int = Field(4, ge=1, description="files committed together; a kill loses at most this, per worker")
     max_failed_share: float = Field(1.0, ge=0, le=1, description="a job with a larger share of failed files exits 1")
-    attempts: int = Field(4, ge=1, description="tries to fetch a file or to reach a detector before its row says so")
+    attempts: int = Field(4, ge=1, description="tries to fetch a file before its row says that it cannot be had")
+    patience_s: float = Field(3600, ge=0, description="a job waits so long for a detector that is away, then it stops")
+    at_once: int = Field(2, ge=1, description="jobs that run at a time, of each priority; the others wait")
+    resumes: int = Field(3, ge=0, description="times that a job whose driver died is started again by itself")
+
+
+class Cache(_Part):
+    """What was answered for a content before, whatever its name: not computed again."""
+
+    redis_url: str | None = Field(
+        None, description="redis://host:port/0, shared by all nodes; None: a file on each node"
+    )
+    max_mb: int = Field(2000, ge=1, description="of the file; what was not used for longest goes first")
+    days: float = Field(30, gt=0, description="that Redis keeps an answer nobody asks for")
+
+
+class Prices(_Part):
+    """What an hour costs, in your currency, for the estimates and the reports of jobs; 0: costs are not told."""
+
+    cpu_hour: float = Field(0.0, ge=0, description="of one CPU core")
+    gpu_hour: float = Field(0.0, ge=0, description="of one whole card")
 
 
 class Models(_Part):
@@ -117,6 +141,8 @@ class Settings(BaseSettings):
     app: AppListener = AppListener()
     decoding: Decoding = Decoding()
     scanning: Scanning = Scanning()
+    cache: Cache = Cache()
+    prices: Prices = Prices()
     models: Models = Models()
     galleries_uri: str = Field("", description="reference pictures, a folder a detector; empty: state_dir/galleries")
     detectors: dict[str, dict[str, Any]] = Field({}, description="by name; each detector checks its own keys")
