@@ -7,7 +7,7 @@ export UV_PYTHON_DOWNLOADS := never
 # uv would take no notice of them otherwise; compiled modules halve Ray's start
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check test-ray test-gpu fix install install-dev debian lock clean
+.PHONY: demo test check test-ray test-gpu chaos fix install install-dev debian lock clean
 
 demo: install
 	$(VENV)/bin/raysift demo $(ARGS)
@@ -29,6 +29,10 @@ test-ray: install-dev debian
 # the large models' architectures on this machine's NVIDIA card, with random weights
 test-gpu: install-dev
 	$(VENV)/bin/pytest -m gpu
+
+# faults, really injected, and autoscaling, on clusters of their own; docs/reliability.md tells what they showed
+chaos: install-dev debian
+	$(VENV)/bin/pytest -m chaos tests/chaos --durations=0
 
 fix: install-dev
 	$(VENV)/bin/ruff check --fix .

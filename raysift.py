@@ -1,4 +1,4 @@
-"""The front door: `raysift up | down | status | scan | export | demo`."""
+"""The front door: `raysift up | down | status | scan | jobs | export | demo`."""
 
 import json
 import logging
@@ -19,12 +19,12 @@ from rich.table import Table
 from cluster.errors import SettingsError
 from cluster.processes import Processes
 from cluster.settings import PREFIX, Settings, load
-from commands import doctor, evaluate, galleries, models, people
-from commands.scanning import follow, submit
-from commands.terminal import console, door, harmless
+from commands import doctor, evaluate, galleries, jobs, models, people, planning, reports, vectors
+from commands.scanning import end, follow, submit
+from commands.terminal import console, door
 from pipelines.launching import launch
 
-FAILED_FILES, NOT_FINISHED = 3, 1
+NOT_FINISHED = 1
 
 cli = typer.Typer(
     help="Sift a bucket of images, videos and audio: explicit content, text, faces, speech, look-alikes.",
@@ -36,6 +36,8 @@ cli.add_typer(galleries.commands("logo", "logos"), name="logos")
 cli.add_typer(galleries.commands("restraint", "restraints"), name="restraints")
 cli.add_typer(people.cli, name="people")
 cli.add_typer(models.cli, name="models")
+cli.add_typer(jobs.cli, name="jobs")
+cli.add_typer(vectors.cli, name="vectors")
 cli.command()(doctor.doctor)
 cli.command()(evaluate.evaluate)
 
@@ -43,6 +45,12 @@ cli.command()(evaluate.evaluate)
 class Profile(StrEnum):
     embedded = "embedded"
     gpu = "gpu"
+
+
+class Priority(StrEnum):
+    urgent = "urgent"
+    normal = "normal"
+    bulk = "bulk"
 
 
 class Format(StrEnum):
@@ -113,22 +121,32 @@ def scan(
     uris: Annotated[list[str], typer.Argument(help="Folders, buckets or files: /data/media s3://bucket/prefix ...")],
     out: Annotated[str | None, typer.Option(help="Where the results go; default: settings.results_uri.")] = None,
     detectors: Annotated[str | None, typer.Option(help="Only these, comma-separated; default: all.")] = None,
+    priority: Annotated[Priority, typer.Option(help="urgent: it does not wait behind others.")] = Priority.normal,
+    follows: Annotated[bool, typer.Option("--follow/--no-follow", help="Show its progress until it is over.")] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done, why and at what cost.")] = (
+        False
+    ),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
     """Scan media and follow the job. Exits 0 if all went well, 3 with failed files, 1 if it did not finish.
 
-    Ctrl-C stops following; the job goes on.
+    Ctrl-C stops following; the job goes on, and `raysift jobs` tells of it.
     """
     settings = load()
-    job = follow(settings, submit(settings, uris, out, detectors))
-    if job["state"] == "finished":
-        Console(stderr=as_json).print(summary(job))
-    if as_json:
-        keys = ("job", "units", "done", "failed", "skipped", "seconds")
-        typer.echo(json.dumps({key: job[key] for key in keys}))
-    if job["state"] != "finished":
-        raise SettingsError(f"job {job['job']} did not finish: {job['message']}")
-    raise typer.Exit(FAILED_FILES if job["failed"] else 0)
+    if dry_run:
+        plan = planning.dry_run(settings, uris, out, detectors)
+        if as_json:
+            typer.echo(json.dumps(planning.as_json(plan)))
+        else:
+            Console().print(planning.show(plan))
+        return
+    job = submit(settings, uris, out, detectors, priority)
+    if follows:
+        end(follow(settings, job), as_json)
+    elif as_json:
+        typer.echo(json.dumps({"job": job}))
+    else:
+        console.print(f"{job} is queued: `raysift jobs show {job}`")
 
 
 @cli.command()
@@ -166,7 +184,7 @@ def demo(
         job = follow(settings, submit(settings, [str(folder)], None, None))
         if job["state"] != "finished":
             raise SettingsError(f"the demo's scan did not finish: {job['message']}")
-        Console().print(summary(job))
+        Console().print(reports.summary(job))
         tell_where(settings)
         if not exit:
             console.print("Ctrl-C stops everything.")
@@ -183,20 +201,6 @@ def start(settings: Settings) -> None:
     """Bring the cluster up, saying what is waited for."""
     with console.status("starting") as told:
         launch(settings, told.update)
-
-
-def summary(job: dict[str, Any]) -> Table:
-    """What a finished job found, as a table: a line a detector, a line a failed file."""
-    title = f"{job['done']} files in {job['seconds']:.0f} s, {job['failed']} failed, {job['skipped']} unchanged"
-    table = Table("detector", "files", "found", "what", title=title, caption=f"results: {job['out']}")
-    for line in job["summary"]["detectors"]:
-        labels = ", ".join(f"{top['label']} {top['files']}" for top in line["top_labels"])
-        if line["example"]:
-            labels += f", like “{line['example'][:60]}”"
-        table.add_row(line["detector"], str(line["files"]), str(line["detections"]), harmless(labels))
-    for failure in job["summary"]["failed"]:
-        table.add_row("[red]failed", "", "", harmless(f"{failure['uri'].rsplit('/', 1)[-1]}: {failure['reason']}"))
-    return table
 
 
 def tell_where(settings: Settings) -> None:

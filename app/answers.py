@@ -42,6 +42,13 @@ class Failure(TypedDict):
     reason: str
 
 
+class Segments(TypedDict):
+    """Of a long video: how many of its segments are analysed, and how many there are."""
+
+    done: int
+    of: int
+
+
 class Asset(TypedDict):
     """A file as lists show it."""
 
@@ -52,6 +59,7 @@ class Asset(TypedDict):
     width: int | None
     height: int | None
     duration_s: float | None
+    segments: NotRequired[Segments | None]
     analyzed_at: str | None
     has_thumbnail: bool
     score: float | None
@@ -72,6 +80,7 @@ class File(TypedDict):
     width: int | None
     height: int | None
     duration_s: float | None
+    segments: NotRequired[Segments | None]
     analyzed_at: NotRequired[str | None]
     has_thumbnail: NotRequired[bool]
     detections: list[Detection]
@@ -123,6 +132,40 @@ class DetectorInfo(TypedDict):
     modalities: list[str]
 
 
+class DetectorSpent(TypedDict):
+    """What a detector's answers took. Reused: contents that were answered for before."""
+
+    detector: str
+    units: int
+    reused: int
+    seconds: float
+    gpu_seconds: float
+    cost: float | None
+
+
+class Reason(TypedDict):
+    """Failures that are alike, with one of the files."""
+
+    step: str
+    reason: str
+    units: int
+    example: str
+
+
+class Report(TypedDict):
+    """What a job did, what it took and what failed in it."""
+
+    files: float
+    frames: int
+    frames_carried: int
+    files_per_s: float
+    bytes_per_s: float
+    detectors: list[DetectorSpent]
+    failures: list[Reason]
+    cost: float | None
+    cost_per_1000_files: float | None
+
+
 class Job(TypedDict):
     """A scan and how far it is."""
 
@@ -130,6 +173,7 @@ class Job(TypedDict):
     state: str
     uris: list[str]
     out: str | None
+    priority: str
     units: int | None
     done: int
     failed: int
@@ -137,3 +181,4 @@ class Job(TypedDict):
     seconds: float | None
     message: str | None
     submitted_at: str | None
+    report: NotRequired[Report | None]  # of one job that is over; a list leaves it out

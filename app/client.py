@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import IO, Any, Literal
+from urllib.parse import quote
 
 import httpx
 
@@ -10,6 +11,8 @@ from app.answers import DetectorInfo, Facets, File, Hit, Job, Page
 
 Sort = Literal["newest", "oldest", "score", "name"]
 By = Literal["looks", "faces"]
+Priority = Literal["urgent", "normal", "bulk"]
+Change = Literal["cancel", "resume", "retry-failed"]
 
 PAGE_SIZE = 60
 _ANALYZE_TIMEOUT_S = 900.0  # a long recording on a CPU takes minutes
@@ -105,14 +108,22 @@ class Door:
         """The detectors that are served."""
         return self._get("/detectors")
 
-    def jobs(self) -> list[Job]:
-        """Every scan, newest first."""
-        return self._get("/jobs")
+    def jobs(self, limit: int) -> list[Job]:
+        """The scans that were submitted last, newest first."""
+        return self._get("/jobs", [("limit", str(limit))])
 
-    def submit(self, uris: list[str], detectors: list[str] | None) -> str:
-        """Start a scan into the default results folder; the answer is its name."""
-        asked = {"uris": uris, "out": None, "detectors": detectors}
+    def job(self, job: str) -> Job:
+        """One scan, with its report once it is over."""
+        return self._get(f"/jobs/{quote(job, safe='')}")
+
+    def submit(self, uris: list[str], detectors: list[str] | None, priority: Priority) -> str:
+        """Queue a scan into the default results folder; the answer is its name."""
+        asked = {"uris": uris, "out": None, "detectors": detectors, "priority": priority}
         return self._answer(lambda: self._http.post("/jobs", json=asked))["job"]
+
+    def change(self, job: str, change: Change) -> str | None:
+        """Cancel or resume a scan, or do again what failed in it as a new one; the job's name, None: nothing failed."""
+        return self._answer(lambda: self._http.post(f"/jobs/{quote(job, safe='')}/{change}"))["job"]
 
     def analyze(self, name: str, content: IO[bytes]) -> File:
         """What every detector finds in an uploaded file, which is not kept."""

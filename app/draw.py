@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from app import address
 from app.address import Pairs
-from app.answers import Asset, Failure, File, Hit, Job
+from app.answers import Asset, Failure, File, Hit, Job, Report
 
 # told apart by eyes that confuse red and green as well, after Okabe and Ito, "Color Universal Design" (2008)
 _PALETTE = ("#e69f00", "#56b4e9", "#00a87e", "#cc79a7", "#e0cf3a", "#d55e00", "#5b8def", "#b18cff", "#8bc34a")
@@ -155,9 +155,11 @@ def failures(errors: Sequence[Failure]) -> list[str]:
 
 def progress(job: Job) -> str:
     """How far a scan is, how fast and for how long still, in one line."""
-    if job["state"] in ("waiting", "listing"):
-        return "Waiting for a free worker" if job["state"] == "waiting" else "Listing the files"
-    parts = [f"{job['done']:,} of {job['units'] or 0:,} files"]
+    if job["state"] in ("waiting", "listing") and job["units"] is None:
+        return "Waiting for its turn" if job["state"] == "waiting" else "Listing the files"
+    if job["units"] is None:
+        return "Nothing was listed"
+    parts = [f"{job['done']:,} of {job['units']:,} files"]
     if job["skipped"]:
         parts.append(f"{job['skipped']:,} were known already")
     seconds = job["seconds"] or 0.0
@@ -165,9 +167,40 @@ def progress(job: Job) -> str:
         rate = job["done"] / seconds
         parts.append(f"{rate:.1f} a second" if rate >= 1 else f"{rate * 60:.1f} a minute")
         if job["state"] == "running":
-            parts.append(f"about {clock((job['units'] or 0) / rate - seconds)} left")
-    if job["state"] != "running" and seconds:
+            parts.append(f"about {clock(job['units'] / rate - seconds)} left")
+    if job["state"] in ("finished", "failed", "cancelled") and seconds:
         parts.append(f"took {clock(seconds)}")
+    return " · ".join(parts)
+
+
+def spent(report: Report) -> str:
+    """What each detector took, as a table in markdown."""
+    priced = report["cost"] is not None
+    lines = [f"| Detector | Units | Known already | Seconds | GPU seconds |{' Cost |' if priced else ''}"]
+    lines.append("|:--|--:|--:|--:|--:|" + ("--:|" if priced else ""))
+    for of in report["detectors"]:
+        share = f"{of['reused'] / of['units']:.0%}" if of["units"] else ""
+        figures = f"{of['units']:,} | {share} | {of['seconds']:,.1f} | {of['gpu_seconds']:,.1f} |"
+        lines.append(f"| {plain(of['detector'])} | {figures}" + (f" {of['cost']:,.2f} |" if priced else ""))
+    return "\n".join(lines)
+
+
+def reasons(report: Report) -> str:
+    """What failed, by reason, as a table in markdown."""
+    lines = ["| Failed | Step | Reason | For example |", "|--:|:--|:--|:--|"]
+    for one in report["failures"]:
+        told = (plain(shorten(one[key], 160)) for key in ("step", "reason", "example"))
+        lines.append(f"| {one['units']:,} | {' | '.join(told)} |")
+    return "\n".join(lines)
+
+
+def speed(report: Report) -> str:
+    """How fast a job went, what was not looked at again and what it cost, in one line."""
+    parts = [f"{report['files_per_s']:.2f} files a second", f"{volume(int(report['bytes_per_s']))} a second"]
+    if report["frames"]:
+        parts.append(f"{report['frames_carried']:,} of {report['frames']:,} frames were like the one before")
+    if report["cost_per_1000_files"] is not None:
+        parts.append(f"cost {report['cost']:,.2f}, {report['cost_per_1000_files']:,.2f} per 1,000 files")
     return " · ".join(parts)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from pyarrow import fs
 
+from cluster import objects
 from cluster.errors import MediaError, SettingsError
 from cluster.records import Kind, MediaItem
 from cluster.stores import filesystem, local_path, normalize, s3_client, s3_complaint, split
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 
 PIECE_BYTES = 4 << 20
 RETRY_FOR_S = 300.0  # no further try to fetch a file begins later than this
+LIST_ATTEMPTS = 10  # for each page: about a minute of a server that cannot
 _NAMES: dict[Kind, str] = {
     "image": "jpg jpeg png gif bmp tif tiff webp",
     "video": "mp4 m4v mov mkv webm avi mpg mpeg ts flv wmv 3gp",
@@ -62,8 +64,8 @@ def fetch(
             if as_stored or sha256 == suspect:
                 return sha256
             suspect = sha256
-            raise _Interrupted("fetch", f"{item.uri} arrived with other bytes than were stored")
-        except _Interrupted as error:
+            raise Interrupted("fetch", f"{item.uri} arrived with other bytes than were stored")
+        except Interrupted as error:
             log.warning("%s (try %d of %d)", error.reason, attempt, attempts)
             pause_s = min(8.0, 0.5 * 2 ** (attempt - 1)) * random.uniform(0.5, 1.5)
             if attempt == attempts or time.monotonic() + pause_s > give_up_at:
@@ -79,7 +81,7 @@ def fetch(
 def read_range(uri: str, start: int, length: int, s3_endpoint: str | None = None) -> bytes:
     """Up to length bytes from start on. MediaError if the file cannot be read."""
     store, path = filesystem(uri, s3_endpoint)
-    with _reading(uri), store.open_input_file(os.fsencode(path)) as file:
+    with reading(uri), store.open_input_file(os.fsencode(path)) as file:
         file.seek(start)
         return bytes(file.read(length))
 
@@ -87,16 +89,16 @@ def read_range(uri: str, start: int, length: int, s3_endpoint: str | None = None
 def size(uri: str, s3_endpoint: str | None = None) -> int:
     """The bytes a file has. MediaError if it cannot be read."""
     store, path = filesystem(uri, s3_endpoint)
-    with _reading(uri), store.open_input_file(os.fsencode(path)) as file:
+    with reading(uri), store.open_input_file(os.fsencode(path)) as file:
         return int(file.size())
 
 
-class _Interrupted(MediaError):
+class Interrupted(MediaError):
     """Reading failed in a way that may pass."""
 
 
 @contextmanager
-def _reading(uri: str) -> Iterator[None]:
+def reading(uri: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
@@ -107,13 +109,13 @@ def _reading(uri: str) -> Iterator[None]:
             raise MediaError("fetch", f"{uri} may not be read with the rights that Raysift was given") from error
         if "is a directory" in str(error):
             raise MediaError("fetch", f"{uri} is a folder, not a file") from error
-        raise _Interrupted("fetch", f"{uri} could not be read ({str(error)[:200]})") from error
+        raise Interrupted("fetch", f"{uri} could not be read ({str(error)[:200]})") from error
 
 
 def _pieces(item: MediaItem, s3_endpoint: str | None) -> Iterator[bytes]:
     # a generator, so that a full disk of ours, met where the pieces are written, is not taken for the file's fault
     store, path = filesystem(item.uri, s3_endpoint)
-    with _reading(item.uri), store.open_input_stream(os.fsencode(path)) as stream:
+    with reading(item.uri), store.open_input_stream(os.fsencode(path)) as stream:
         etag = (stream.metadata() or {}).get("ETag", b"").decode().strip('"')
         if item.uri.startswith("s3://") and etag != item.etag:
             raise MediaError("fetch", f"{item.uri} has changed since it was listed; scan it again")
@@ -137,7 +139,7 @@ def _download(item: MediaItem, to: Path, s3_endpoint: str | None) -> tuple[str, 
                 md5.update(piece)
     if received != item.size:
         seen = "more" if received > item.size else f"only {received:,}"
-        raise _Interrupted("fetch", f"{item.uri} was listed with {item.size:,} bytes and has {seen}")
+        raise Interrupted("fetch", f"{item.uri} was listed with {item.size:,} bytes and has {seen}")
     return sha256.hexdigest(), not verify or md5.hexdigest() == item.etag
 
 
@@ -217,22 +219,18 @@ def _list_s3(uri: str, s3_endpoint: str | None) -> Iterator[MediaItem]:
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     found = False
     try:
-        client = s3_client(s3_endpoint)
         # an object of this very name sorts before all others that begin with it
-        first = client.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents", [])
-        exact = bool(key) and any(entry["Key"] == key for entry in first)
-        prefix = key if exact or not key else f"{key}/"
-        pages = (
-            [{"Contents": first}]
-            if exact
-            else client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-        )
-        for page in pages:
-            for entry in page.get("Contents", []):
-                found = True
-                if not entry["Key"].endswith("/"):
-                    name, etag = entry["Key"].removeprefix(prefix), entry["ETag"].strip('"')
-                    yield from _item(f"s3://{bucket}/{entry['Key']}", name, entry["Size"], etag)
+        first = s3_client(s3_endpoint).list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents", [])
+        if key and any(entry["Key"] == key for entry in first):
+            yield from _item(uri, "", first[0]["Size"], first[0]["ETag"].strip('"'))
+            return
+        prefix = key and f"{key}/"
+        # it answers, so it is worth some patience: a long listing meets servers that ask to be asked more slowly
+        for page in objects.pages(s3_client(s3_endpoint, LIST_ATTEMPTS), bucket, prefix):
+            found = found or bool(page.objects or page.folders)
+            for name, size, etag in page.objects:
+                if not name.endswith("/"):
+                    yield from _item(f"s3://{bucket}/{name}", name.removeprefix(prefix), size, etag)
     except (BotoCoreError, ClientError) as error:
         raise SettingsError(s3_complaint(error, uri, s3_endpoint)) from error
     if key and not found:

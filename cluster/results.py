@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from hashlib import blake2b
 from io import BufferedWriter, FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
 _LATER = {"segment", "segments", "segment_s", "begin_s", "end_s", "spent"}
 
 
+def content(etag: str | None, segment_s: float | None) -> int:
+    """A signed 64-bit number for what a row is about: a file's rows belong together when this is the same.
+
+    That of the file's newest row is the file's content and cut as they are now; rows of another are history.
+    """
+    return int.from_bytes(blake2b(f"{etag or ''}\0{segment_s}".encode(), digest_size=8).digest(), signed=True)
+
+
 def committed(folder: str, s3_endpoint: str | None = None) -> list[str]:
     """The URIs of a folder's Parquet files, oldest first; names that begin with `_` or `.` are not results.
 
@@ -40,9 +49,9 @@ def committed(folder: str, s3_endpoint: str | None = None) -> list[str]:
 
 
 def read(file: str, columns: list[str], s3_endpoint: str | None = None) -> pa.Table:
-    """These columns of one committed file, nested ones by dotted path. SettingsError if it is no file of results.
+    """These columns of one committed file, nested ones by dotted path, in the order of SCHEMA.
 
-    A column that came into SCHEMA after the file was written is null.
+    SettingsError if it is no file of results. What came into SCHEMA after the file was written is null.
     """
     import pyarrow.parquet as pq
 
@@ -54,9 +63,12 @@ def read(file: str, columns: list[str], s3_endpoint: str | None = None) -> pa.Ta
             missing = {column.split(".")[0] for column in columns} - there
             if missing <= _LATER:
                 table = parquet.read([name for name in columns if name.split(".")[0] in there], use_threads=False)
+                if "analyzers" in columns:  # floors came into it later
+                    at = table.schema.get_field_index("analyzers")
+                    table = table.set_column(at, "analyzers", table["analyzers"].cast(SCHEMA.field("analyzers").type))
                 for name in (field.name for field in SCHEMA if field.name in missing):
                     table = table.append_column(SCHEMA.field(name), pa.nulls(len(table), SCHEMA.field(name).type))
-                return table
+                return table.select([name for name in SCHEMA.names if name in table.column_names])
         except pa.ArrowInvalid as error:
             raise SettingsError(f"{file} cannot be read as Parquet ({error}). Move it out of the folder.") from error
     raise SettingsError(f"{file} holds no results of Raysift (no column {min(missing)}). Move it out of the folder.")
@@ -65,7 +77,7 @@ def read(file: str, columns: list[str], s3_endpoint: str | None = None) -> pa.Ta
 def scan(folder: str, columns: list[str], s3_endpoint: str | None = None, job: str | None = None) -> Iterator[pa.Table]:
     """These columns of all committed rows, or of one job's, some thousands at a time and several files ahead.
 
-    A column that a file lacks is null. SettingsError names a file that is not Parquet.
+    What a file lacks is null. SettingsError names a file that is not Parquet.
     """
     import pyarrow.dataset as ds
 
@@ -75,7 +87,9 @@ def scan(folder: str, columns: list[str], s3_endpoint: str | None = None, job: s
     files, _ = buckets.filesystem(folder, s3_endpoint)
     rows = ds.dataset(paths, schema=SCHEMA, format="parquet", filesystem=files)
     try:
-        for batch in rows.to_batches(columns=columns, filter=None if job is None else ds.field("job") == job):
+        for batch in rows.to_batches(
+            columns=columns, batch_size=10_000, filter=None if job is None else ds.field("job") == job
+        ):
             yield pa.Table.from_batches([batch])
     except pa.ArrowInvalid as error:
         raise SettingsError(f"{folder}: {error}. Move that file out of the folder.") from error

@@ -1,6 +1,7 @@
 """Embeddings, found by nearness: a Chroma server, asked over HTTP. An index; the truth lies in the Parquet files."""
 
 import logging
+import math
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cluster.embeddings import collection_name, embeddings, newest_answers
+from cluster.embeddings import Answer, collection_name, embeddings, newest_answers, newest_contents
 from cluster.records import Space
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,8 @@ BATCH_FLOATS = 2_000_000  # and 40 MiB
 OF_ASSET = 16  # vectors that stand for a file, however many frames it has
 MOST_FETCHED = 5000  # neighbours looked at to fill a page with different files
 
-_INDEXED = "indexed-files"  # which Parquet files are in: lost together with the index that it tells of
+# which Parquet files are in: lost together with the index that it tells of; its number is that of the metadata's layout
+_INDEXED = "indexed-files-2"
 
 T = TypeVar("T")
 
@@ -48,6 +50,15 @@ class Hit:
     time_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What is known of a vector that is there."""
+
+    answer: Answer
+    stamp: float
+    content: int | None  # None: of before it was noted
+
+
 class Vectors:
     """One collection for every space and length of vector, so that a new model's do not collide with the old one's.
 
@@ -61,14 +72,19 @@ class Vectors:
     def upsert(self, rows: pa.Table) -> int:
         """Bring in the vectors of committed rows (columns embeddings.COLUMNS); how many. Again, it changes nothing.
 
-        What a detector said of a file earlier goes; what it said later than these rows stays.
+        What a detector said of a file or segment earlier goes, and all that was said of another content or cut of the
+        file than its newest; what was said later than these rows stays.
         """
-        newest = newest_answers(rows)
-        kept = self._kept(sorted({asset for asset, _ in newest}))
-        for old in kept.values():
-            for asset, detector, stamp in old.values():
-                if newest.get((asset, detector), (stamp, 0))[0] < stamp:
-                    del newest[asset, detector]
+        contents = newest_contents(rows)
+        kept = self._kept(sorted(contents))
+        there = [of for old in kept.values() for of in old.values()]
+        for of in there:
+            if of.content is not None:
+                contents[of.answer[0]] = max(contents[of.answer[0]], (of.stamp, of.content))
+        newest = newest_answers(rows, contents)
+        for of in there:
+            if of.content in (None, contents[of.answer[0]][1]) and newest.get(of.answer, (of.stamp, 0))[0] < of.stamp:
+                del newest[of.answer]
         entries = embeddings(rows, newest)
         for name, new in entries.items():
             step = min(BATCH_ROWS, max(1, BATCH_FLOATS // len(new.values[0])))
@@ -77,8 +93,9 @@ class Vectors:
                 self._upsert(name, new.ids[part], new.values[part], new.metadatas[part])
         for name, old in kept.items():
             fresh = set(entries[name].ids) if name in entries else set()
-            stale = [id for id, (asset, detector, _) in old.items() if (asset, detector) in newest and id not in fresh]
-            for ids in _chunks(stale, BATCH_ROWS):
+            history = {id for id, of in old.items() if of.content not in (None, contents[of.answer[0]][1])}
+            superseded = {id for id, of in old.items() if of.answer in newest}
+            for ids in _chunks(sorted((history | superseded) - fresh), BATCH_ROWS):
                 self._of(name, "delete", ids=ids)
         return sum(len(new.ids) for new in entries.values())
 
@@ -113,11 +130,7 @@ class Vectors:
 
     def indexed(self, files: Sequence[str]) -> set[str]:
         """Those of the Parquet files that were marked."""
-        if _INDEXED not in self._names():
-            return set()
-        return {
-            id for ids in _chunks(files, BATCH_ROWS) for id in self._of(_INDEXED, "get", ids=ids, include=[])["ids"]
-        }
+        return self.there(_INDEXED, files)
 
     def mark(self, files: Sequence[str]) -> None:
         """Note that all vectors of these Parquet files are in."""
@@ -130,6 +143,20 @@ class Vectors:
         """How many vectors there are of a space."""
         names = [name for name in self._names() if name.startswith(f"{space}-")]
         return sum(self._of(name, "count") for name in names)
+
+    def there(self, name: str, ids: Iterable[str]) -> set[str]:
+        """Those of the ids that this collection holds."""
+        if name not in self._names():
+            return set()
+        return {id for some in _chunks(ids, BATCH_ROWS) for id in self._of(name, "get", ids=some, include=[])["ids"]}
+
+    def nearest(self, name: str, vector: Sequence[float]) -> float:
+        """How far the nearest vector of this collection is, as the collection measures; infinite if it holds none."""
+        return min((distance for _, distance in self._near(name, vector, 1)), default=math.inf)
+
+    def drop(self) -> None:
+        """Forget everything: all vectors, and which files were in."""
+        self._ask(lambda client: [client.delete_collection(one.name) for one in client.list_collections()])
 
     def _names(self) -> list[str]:
         return self._ask(lambda client: [collection.name for collection in client.list_collections()])
@@ -146,17 +173,18 @@ class Vectors:
             ).upsert(ids=ids, embeddings=values, metadatas=metadatas)
         )
 
-    def _kept(self, assets: list[str]) -> dict[str, dict[str, tuple[str, str, float]]]:
-        """What there is of these files: collection -> id -> asset, detector, when it was analysed."""
-        kept: dict[str, dict[str, tuple[str, str, float]]] = {}
+    def _kept(self, assets: list[str]) -> dict[str, dict[str, _Kept]]:
+        """What there is of these files, by collection and id."""
+        kept: dict[str, dict[str, _Kept]] = {}
         for name in self._names():
-            if name == _INDEXED:
+            if name.startswith("indexed-"):
                 continue
             kept[name] = {}
             for some in _chunks(assets, 500):
                 found = self._of(name, "get", where={"asset": {"$in": some}}, include=["metadatas"])
                 for id, of in zip(found["ids"], found["metadatas"], strict=True):
-                    kept[name][id] = (of["asset"], of["detector"], of["analyzed_at"])
+                    answer = (of["asset"], of.get("segment"), of["detector"])
+                    kept[name][id] = _Kept(answer, of["analyzed_at"], of.get("content"))
         return kept
 
     def _near(self, name: str, vector: Sequence[float], count: int) -> list[tuple[dict[str, Any], float]]:

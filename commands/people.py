@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cluster import buckets
+from cluster import buckets, cache
 from cluster.errors import SettingsError
 from cluster.galleries import Gallery
 from cluster.records import asset_id
@@ -124,7 +124,10 @@ def reject(
     id = which[1] if which else asset_id(buckets.normalize(face))
     found = [
         one
-        for answer in people.current(out, settings.s3_endpoint, lambda uri: asset_id(uri) == id)
+        for answer in sorted(
+            people.current(out, settings.s3_endpoint, lambda uri: asset_id(uri) == id),
+            key=lambda answer: answer.row["segment"] or 0,
+        )
         if answer.model == Face.version(config)
         for one in people.of(name, answer.found)
     ]
@@ -168,6 +171,7 @@ def purge(name: Name, source: Source = None) -> None:
         photos = gallery.remove(name) if name in enrolled else 0
         rejected = _rejections(settings).remove(name)
         done = purging.purge(name, out, watch, Face.version(config), endpoint)
+        cache.open_cache(settings).clear()  # an answer out of it would bring them back
         shown = api.delete(f"/v1/people/{quote(name, safe='')}")
         shown.raise_for_status()
         searched = _searchable(settings, done, out)

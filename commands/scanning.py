@@ -1,24 +1,41 @@
-"""A scan, submitted and followed: what `raysift scan`, `demo` and `evaluate` share."""
+"""A scan, submitted and followed: what `raysift scan`, `demo`, `jobs` and `evaluate` share."""
 
+import json
 import time
 from typing import Any
 
+import httpx
+import typer
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from cluster import buckets
+from cluster.errors import SettingsError
 from cluster.settings import Settings
+from commands import reports
 from commands.terminal import console, door
 
+FAILED_FILES = 3
+OVER = ("finished", "failed", "cancelled")
+AWAY_S = 60.0  # that the API may be away, as when its node is replaced, before following ends
 
-def submit(settings: Settings, uris: list[str], out: str | None, detectors: str | None) -> str:
+
+def submit(
+    settings: Settings, uris: list[str], out: str | None, detectors: str | None, priority: str = "normal"
+) -> str:
     """Submit a scan through the Door and give the job's name."""
-    wanted = [name.strip() for name in detectors.split(",")] if detectors else None
     with door(settings) as api:
         # a relative path is meant from here, not from where the cluster was started
         what, where = [buckets.normalize(uri) for uri in uris], buckets.normalize(out) if out else None
-        answer = api.post("/v1/jobs", json={"uris": what, "out": where, "detectors": wanted})
+        asked = {"uris": what, "out": where, "detectors": names(detectors), "priority": priority}
+        answer = api.post("/v1/jobs", json=asked)
         answer.raise_for_status()
         return str(answer.json()["job"])
+
+
+def names(detectors: str | None) -> list[str] | None:
+    """Those of `--detectors`, None for all."""
+    return [name.strip() for name in detectors.split(",")] if detectors else None
 
 
 def follow(settings: Settings, job: str) -> dict[str, Any]:
@@ -32,16 +49,43 @@ def follow(settings: Settings, job: str) -> dict[str, Any]:
         TimeRemainingColumn(),
         TextColumn("[red]{task.fields[failed]}"),
     )
+    said = ""
     with door(settings) as api, Progress(*columns, console=console) as progress:
         bar = progress.add_task(job, total=None, rate="", failed="")
         while True:
-            answer = api.get(f"/v1/jobs/{job}")
-            answer.raise_for_status()
-            now = dict(answer.json())
+            now = _state(api, job)
             rate = f"{now['done'] / now['seconds']:.1f} files/s" if now["seconds"] else ""
             failed = f"{now['failed']} failed" if now["failed"] else ""
             text = f"{job} {now['state']}"
             progress.update(bar, description=text, total=now["units"], completed=now["done"], rate=rate, failed=failed)
-            if now["state"] in ("finished", "failed"):
+            if now["state"] in OVER:
                 return now
+            if now["message"] not in ("", said) and now["state"] != "listing":
+                progress.console.print(now["message"], markup=False, highlight=False)
+            said = now["message"]
             time.sleep(0.5)
+
+
+def _state(api: httpx.Client, job: str) -> dict[str, Any]:
+    deadline = time.monotonic() + AWAY_S
+    while True:
+        try:
+            answer = api.get(f"/v1/jobs/{job}")
+            answer.raise_for_status()
+            return dict(answer.json())
+        except httpx.TransportError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+
+
+def end(job: dict[str, Any], as_json: bool) -> None:
+    """Tell how a job ended, and exit as it did: 0, or 3 with failed files. SettingsError if it did not finish."""
+    if job["state"] == "finished":
+        Console(stderr=as_json).print(reports.summary(job))
+    if as_json:
+        keys = ("job", "units", "done", "failed", "skipped", "seconds")
+        typer.echo(json.dumps({key: job[key] for key in keys}))
+    if job["state"] != "finished":
+        raise SettingsError(f"job {job['job']} did not finish: {job['message'] or job['state']}")
+    raise typer.Exit(FAILED_FILES if job["failed"] else 0)

@@ -1,6 +1,5 @@
 """The results, asked: filter, sort, page, count, search and export, over an index built from committed Parquet."""
 
-import json
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +12,7 @@ import pyarrow as pa
 
 from cluster import results
 from cluster.errors import SettingsError
+from deployments import catalog_load
 from deployments import catalog_sql as sql
 from deployments.catalog_json import Json, as_finding, as_item, as_line, as_summary, by_asset
 from deployments.catalog_sql import AssetQuery
@@ -36,7 +36,7 @@ class Catalog:
     def __init__(self, path: Path | Literal[":memory:"], thumbnails: bool = True) -> None:
         import duckdb
 
-        self._columns = [name for name in sql.COLUMNS if thumbnails or name != "thumbnail"]
+        self._columns = [name for name in catalog_load.COLUMNS if thumbnails or name != "thumbnail"]
         self._refused: set[str] = set()  # files that hold no results, and were told of
         self._loading = threading.Lock()
         self._opening = threading.Lock()
@@ -54,7 +54,7 @@ class Catalog:
                 f"the catalogue {path} does not open: {str(error).splitlines()[0]}. If no other process has it open, "
                 "delete it; it is built anew from the results."
             ) from error
-        for statement in sql.SCHEMA:
+        for statement in catalog_load.SCHEMA:
             self._db.execute(statement)
 
     def close(self) -> None:
@@ -117,7 +117,7 @@ class Catalog:
             return rows + self._merge(batch)
 
     def _read(self, file: str, s3_endpoint: str | None) -> pa.Table:
-        return sql.incoming(results.read(file, self._columns, s3_endpoint))
+        return catalog_load.incoming(results.read(file, self._columns, s3_endpoint))
 
     def _merge(self, tables: dict[str, pa.Table]) -> int:
         if not tables:
@@ -126,7 +126,7 @@ class Catalog:
             cursor.register("incoming", pa.concat_tables(tables.values()).combine_chunks())
             cursor.begin()
             try:
-                for statement in sql.LOAD:
+                for statement in catalog_load.LOAD:
                     cursor.execute(statement)
                 loaded = [[file, table.num_rows] for file, table in tables.items()]
                 cursor.executemany("insert into loaded values (?, ?)", loaded)
@@ -144,7 +144,7 @@ class Catalog:
         """
         with self._loading, self._cursor() as cursor:
             cursor.begin()
-            for table in ("best", "tallies"):
+            for table in ("best", "tallies", "met", "history"):
                 cursor.execute(f"delete from {table} where detector = ? and label = ?", [detector, label])
             gone = cursor.execute(
                 "delete from detections where detector = ? and label = ? returning 1", [detector, label]
@@ -199,7 +199,7 @@ class Catalog:
             if not rows:
                 return None
             (item,) = _items(ask, [rows[0]["asset"]], AssetQuery())
-            found = ask("select * from detections where asset = ? order by detector, n", [rows[0]["asset"]])
+            found = ask(sql.DETECTIONS, [rows[0]["asset"]])
         detections = [as_finding(row) for row in found]
         return {**item, "sha256": rows[0]["sha256"], "detections": detections}
 
@@ -210,9 +210,7 @@ class Catalog:
 
     def thumbnail(self, id: str) -> bytes | None:
         """JPEG, at most 320 px."""
-        rows = self._rows(
-            "select jpeg from thumbnails where asset in (select asset from files where id = try_cast(? as uuid))", [id]
-        )
+        rows = self._rows(sql.THUMBNAIL, [id])
         return rows[0]["jpeg"] if rows else None
 
     def text_search(self, words: str, limit: int = 40) -> list[Json]:
@@ -228,38 +226,23 @@ class Catalog:
 
     # ---- jobs and export
 
-    def note(self, job: str, facts: Json) -> None:
-        """Keep what a job says of itself; a later word of the same name replaces the earlier one."""
-        with self._loading, self._cursor() as cursor:
-            cursor.begin()
-            known = cursor.execute("delete from notes where job = ? returning facts", [job]).fetchall()
-            merged = (json.loads(known[0][0]) if known else {}) | facts
-            cursor.execute("insert into notes values (?, ?)", [job, json.dumps(merged)])
-            cursor.commit()
+    def job(self, job: str) -> Json:
+        """How many of a job's units are in ("done"), and how many of these have errors ("failed")."""
+        (counted,) = self._rows(sql.JOB, [job])
+        return {"done": counted["done"], "failed": counted["failed"]}
 
     def jobs(self) -> dict[str, Json]:
-        """Of every job: what it noted, how many of its files are in ("done"), how many of these have errors ("failed").
-
-        Notes are the one thing that a catalogue which is built anew has lost.
-        """
-        with self._snapshot() as ask:
-            noted = {row["job"]: json.loads(row["facts"]) for row in ask("select * from notes")}
-            counted = {row.pop("job"): row for row in ask(sql.JOBS)}
-        none = {"done": 0, "failed": 0}
-        return {job: noted.get(job, {}) | counted.get(job, none) for job in noted.keys() | counted.keys()}
-
-    def job_progress(self, job: str) -> tuple[int, int]:
-        """How many of a job's files are in: all of them, and those with errors."""
-        of = self.jobs().get(job, {"done": 0, "failed": 0})
-        return of["done"], of["failed"]
+        """The same of every job that has units here."""
+        return {row.pop("job"): row for row in self._rows(sql.JOBS)}
 
     def summary(self, job: str) -> Json:
         """What a job found: {"files", "failed": [{"uri", "step", "reason"}], "detectors": [{"detector", "files",
-        "detections", "top_labels": [{"label", "files"}], "example"}]}. Files: those in which there was something;
-        example: a text that was read or heard."""
-        files, _ = self.job_progress(job)
-        examples = {row["detector"]: row["text"] for row in self._rows(sql.EXAMPLES, [job])}
-        return as_summary(files, self._rows(sql.FAILED, [job]), self._rows(sql.TALLIES, [job]), examples)
+        "detections", "top_labels": [{"label", "files"}], "example"}]}. Files of a detector: those in which there was
+        something; example: a text that was read or heard."""
+        with self._snapshot() as ask:
+            examples = {row["detector"]: row["text"] for row in ask(sql.EXAMPLES, [job])}
+            files = ask(sql.JOB, [job])[0]["files"]
+            return as_summary(files, ask(sql.FAILED, [job]), ask(sql.TALLIES, [job]), examples)
 
     def lines(self) -> Iterator[Json]:
         """Every file with its detections and errors, by URI: the lines of an export."""

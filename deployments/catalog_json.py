@@ -42,6 +42,7 @@ def as_item(row: Json, labels: list[Json], boxes: list[Json]) -> Json:
         "id": row["id"].hex,
         **{key: row[key] for key in ("uri", "name", "kind", "width", "height")},
         "duration_s": rounded(row["duration_s"], 3),
+        "segments": None if row["segments"] is None else {"done": row["segments_done"], "of": row["segments"]},
         "analyzed_at": row["analyzed_at"].isoformat(timespec="milliseconds") + "Z",
         "has_thumbnail": row["has_thumbnail"],
         "score": rounded(row["score"], 4),

@@ -4,11 +4,12 @@ import importlib
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from cluster.records import Detection, Modality, Sample
+from cluster.records import Answer, Detection, Modality, Sample
 from deployments import detectors
 
 Infer = Callable[[list[Sample]], Any]
@@ -29,7 +30,14 @@ class DetectorConfig(BaseModel):
     backend: str = "embedded"
     model: str  # which weights, as weights() takes them; stored with every detection
     floor: float = Field(0.0, ge=0, le=1)  # weaker findings are not kept; a threshold above it is applied when asked
-    replicas: int = Field(1, ge=1)
+    replicas: int = Field(1, ge=0)  # at least; 0: none while nobody asks, the first request waits for the models
+    # at most; None: as many as replicas. Serve wants two calls in flight for each, and a worker of a job makes two at a
+    # time: a job alone scales a detector to about scanning.workers replicas, whatever is allowed here.
+    max_replicas: int | None = Field(None, ge=1)
+    upscale_delay_s: float = Field(5.0, gt=0)  # that requests queue before another replica starts
+    downscale_delay_s: float = Field(120.0, gt=0)  # that a replica was too many before it ends
+    downscale_to_zero_delay_s: float = Field(300.0, gt=0)  # the same for the last one, where replicas is 0
+    deadline_s: float = Field(900.0, gt=0)  # a call that takes longer is given up and made again
     cpus: float = Field(0.1, gt=0)  # logical: a share of Ray's scheduling, not of a core
     gpus: float | None = Field(None, ge=0)  # of a card; None: what gpu_memory_gb needs of the card that is there
     gpu_memory_gb: float = Field(0.0, ge=0)  # weights, activations of its batch and 0.5 of context; 0: no card needed
@@ -42,6 +50,40 @@ class DetectorConfig(BaseModel):
     def _of_its_backend(cls, given: Any) -> Any:
         backend = given.get("backend", cls.model_fields["backend"].default)
         return {**cls.defaults.get(backend, {}), **given}
+
+    @model_validator(mode="after")
+    def _some_replica(self) -> Self:
+        if self.max_replicas is not None and self.max_replicas < self.replicas:
+            raise ValueError(f"max_replicas is {self.max_replicas}, and replicas, the least, is {self.replicas}")
+        return self
+
+    @property
+    def most_replicas(self) -> int:
+        """How many there are at most: one, where replicas is 0 and max_replicas is not set."""
+        return self.max_replicas or max(1, self.replicas)
+
+    @property
+    def scales(self) -> bool:
+        """Whether the number of replicas follows the requests."""
+        return self.most_replicas > self.replicas
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was answered for a batch, one answer a sample in order, and what that cost."""
+
+    answers: Sequence[Answer]
+    seconds: float = 0.0  # that a replica worked on it
+    gpu_seconds: float = 0.0  # of these, by the share of a card that the replica holds
+
+
+class DetectorAway(Exception):
+    """A detector did not answer for as long as the caller would wait. The others' answers are in `answered`."""
+
+    def __init__(self, name: str, answered: Mapping[str, Asked] | None = None) -> None:
+        super().__init__(name)
+        self.name = name
+        self.answered = dict(answered or {})
 
 
 class Detector(ABC):
@@ -59,6 +101,11 @@ class Detector(ABC):
     def version(cls, config: Any) -> str:
         """What is stored as the model: files that another one has answered for are asked about again."""
         return str(config.model)
+
+    @classmethod
+    def state(cls, config: Any) -> str:
+        """What else its answers depend on: one that is remembered is given again only where this is the same."""
+        return repr(config.model_dump(exclude=set(DetectorConfig.model_fields)))
 
     @abstractmethod
     def detect(self, samples: list[Sample]) -> list[list[Detection]]:

@@ -4,79 +4,54 @@
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
-from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
-from fastapi import Body, FastAPI, Header, HTTPException, Query, Response, UploadFile
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi import Body, Header, HTTPException, Query, Response, UploadFile
 from ray import serve
 from ray.serve.handle import DeploymentHandle
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from cluster import buckets
-from cluster.errors import SettingsError
 from cluster.records import Result
 from cluster.settings import Settings
-from cluster.vectors import Vectors, VectorsDown
+from cluster.vectors import Vectors
 from deployments import media
+from deployments.api import api
 from deployments.catalog_json import as_upload
 from deployments.catalog_sql import AssetQuery
 from deployments.detector import detector_class
-from deployments.jobs import Jobs, JobsDown
+from deployments.door_jobs import JobRoutes, Verify
 from deployments.planning import configs
 from deployments.searching import MOST_BYTES, By, Search
-from deployments.serving import ServedDetectors, versions
+from deployments.serving import ServedDetectors, asleep, versions
 
 # A file, its name, the detectors that are to answer: what is in it. The pipeline's own function, handed in by whoever
 # builds the application, since deployments may not import pipelines.
 Analyze = Callable[[Path, str, frozenset[str], ServedDetectors, Settings], Awaitable[Result]]
 Limit = Annotated[int, Query(ge=1, le=200)]
-
-api = FastAPI(
-    title="Raysift", version="1", description="What is in your media: ask for files, words, look-alikes, jobs."
-)
-# a page on another site must not reach this API by a name that it lets point to 127.0.0.1
-api.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "testserver"])
-
-
-@api.exception_handler(SettingsError)
-async def _operators_fault(_: Any, error: SettingsError) -> JSONResponse:
-    return JSONResponse({"detail": str(error)}, status_code=422)
-
-
-@api.exception_handler(RequestValidationError)
-async def _callers_fault(_: Any, error: RequestValidationError) -> JSONResponse:
-    first = error.errors()[0]
-    return JSONResponse({"detail": f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"}, status_code=422)
-
-
-@api.exception_handler(JobsDown)
-async def _no_jobs(_: Any, error: JobsDown) -> JSONResponse:
-    return JSONResponse({"detail": str(error)}, status_code=503)
-
-
-@api.exception_handler(VectorsDown)
-async def _no_search(_: Any, error: VectorsDown) -> JSONResponse:
-    return JSONResponse({"detail": f"search is unavailable: {error}; browsing still works"}, status_code=503)
+ASLEEP = "asleep: starts when asked"
 
 
 @serve.deployment(ray_actor_options={"num_cpus": 0.1}, max_ongoing_requests=100, graceful_shutdown_timeout_s=5)
 @serve.ingress(api)
-class Door:
+class Door(JobRoutes):
     """The one way in for people and programs."""
 
     def __init__(
         self,
         detectors: dict[str, DeploymentHandle[Any]],
         catalog: DeploymentHandle[Any],
+        jobs: DeploymentHandle[Any],
         analyze: Analyze,
+        verify: Verify,
         settings: Settings,
     ) -> None:
         self.settings = settings
-        self.detectors = ServedDetectors(detectors, versions(settings), settings.scanning.attempts)
+        self.names = list(detectors)
+        self.jobs = jobs
+        self.verify = verify
+        self.detectors = ServedDetectors(detectors, versions(settings), configs(settings))
         self.catalog = catalog
         self.analyze = analyze
         vectors = Vectors(settings.chroma.url)
@@ -89,18 +64,20 @@ class Door:
 
     @api.get("/v1/ready")
     async def ready(self, response: Response) -> dict[str, Any]:
-        """Ready: every detector finds something on its own example, asked now. 503 until then."""
+        """Ready: every detector finds something on its own example, asked now, or sleeps. 503 until then."""
+        resting = await asyncio.to_thread(asleep, self.names)
 
         async def state(name: str) -> str:
+            if name in resting:
+                return ASLEEP
             try:
                 found = await asyncio.wait_for(self.detectors.handles[name].answers_example.remote(name), 60)
             except Exception as error:  # whatever it is, the answer is that this detector is not ready
                 return f"it does not answer: {type(error).__name__}"
             return "ok" if found else "it finds nothing on its own example"
 
-        names = list(self.detectors.handles)
-        states = dict(zip(names, await asyncio.gather(*map(state, names)), strict=True))
-        ready = all(word == "ok" for word in states.values())
+        states = dict(zip(self.names, await asyncio.gather(*map(state, self.names)), strict=True))
+        ready = all(word in ("ok", ASLEEP) for word in states.values())
         response.status_code = 200 if ready else 503
         return {"ready": ready, "detectors": states}
 
@@ -111,11 +88,12 @@ class Door:
         return [
             {
                 "name": name,
-                "model": model,
+                "model": analyzer.model,
+                "floor": analyzer.floor,
                 "modalities": sorted(detector_class(name).modalities),
                 "events": events.get(name, []),
             }
-            for name, model in self.detectors.models.items()
+            for name, analyzer in self.detectors.analyzers.items()
         ]
 
     @api.post("/v1/detect/{name}")
@@ -127,7 +105,7 @@ class Door:
         found = as_upload(await self._analyze(file, frozenset([name])))
         if found["errors"]:
             raise HTTPException(422, found["errors"][0]["reason"])
-        return {"detector": name, "model": self.detectors.models[name], "detections": found["detections"]}
+        return {"detector": name, "model": self.detectors.analyzers[name].model, "detections": found["detections"]}
 
     @api.post("/v1/analyze")
     async def analyze_upload(self, file: UploadFile) -> dict[str, Any]:
@@ -208,39 +186,3 @@ class Door:
     async def forget(self, name: str) -> dict[str, int]:
         """Take the hits of a person out of the catalogue; `raysift people purge` has taken them out of the results."""
         return {"hits": await self.catalog.forget.remote("face", name)}
-
-    @api.post("/v1/jobs")
-    async def submit(
-        self,
-        uris: Annotated[list[str], Body(min_length=1)],
-        out: Annotated[str | None, Body()] = None,
-        detectors: Annotated[list[str] | None, Body()] = None,
-    ) -> dict[str, str]:
-        """Scan folders or buckets; results go to `out`, or where the settings say."""
-        for name in detectors or []:
-            if name not in self.detectors.handles:
-                raise HTTPException(422, f"no detector {name!r}; there are {', '.join(sorted(self.detectors.handles))}")
-        where = buckets.normalize(out or self.settings.results)
-        what = [buckets.normalize(uri) for uri in uris]
-        for uri in what:  # what cannot be listed is said now, not by a job that fails
-            await asyncio.to_thread(next, buckets.list_media(uri, self.settings.s3_endpoint), None)
-        return {"job": await asyncio.to_thread(self.jobs.submit, what, where, detectors or [])}
-
-    @api.get("/v1/jobs")
-    async def list_jobs(self) -> list[dict[str, Any]]:
-        """Every scan of this cluster, newest first."""
-        return await asyncio.to_thread(self.jobs.all, await self.catalog.jobs.remote())
-
-    @api.get("/v1/jobs/{job}")
-    async def job(self, job: str) -> dict[str, Any]:
-        """One scan and how far it is; what it found, once it is over."""
-        facts = (await self.catalog.jobs.remote()).get(job, {})
-        found = await asyncio.to_thread(self.jobs.one, job, facts)
-        if found is None:
-            raise HTTPException(404, f"no job {job!r}")
-        over = found["state"] in ("finished", "failed")
-        return found | {"summary": await self.catalog.summary.remote(job) if over else None}
-
-    @cached_property
-    def jobs(self) -> Jobs:
-        return Jobs(self.settings)

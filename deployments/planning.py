@@ -1,6 +1,6 @@
 """Which detectors run, which live together, and which share of a card each of them gets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,6 +11,7 @@ from cluster.settings import Settings, explain
 from deployments.detector import DetectorConfig, detector_class, names
 
 TOGETHER = "+"  # between the names of detectors that share a deployment
+LOOK_BACK_S = 10.5  # over which Serve averages the requests; it warns of less, since callers count every 10 s
 
 
 def configs(settings: Settings) -> dict[str, DetectorConfig]:
@@ -49,8 +50,31 @@ def memory_gb(group: Mapping[str, DetectorConfig]) -> float:
 
 
 def replicas(group: Mapping[str, DetectorConfig]) -> int:
-    """How many replicas the deployment of detectors that live together has."""
+    """How many replicas the deployment of detectors that live together has at least."""
     return max(config.replicas for config in group.values())
+
+
+def most_replicas(group: Mapping[str, DetectorConfig]) -> int:
+    """How many it has at most."""
+    return max(config.most_replicas for config in group.values())
+
+
+def scale(group: Mapping[str, DetectorConfig]) -> dict[str, Any]:
+    """Serve's options for how many replicas these detectors, which live together, have: the most that one wants."""
+    least, most = replicas(group), most_replicas(group)
+    if most <= least:
+        return {"num_replicas": least}
+    delays = ("upscale_delay_s", "downscale_delay_s", "downscale_to_zero_delay_s")
+    waits = {delay: max(getattr(config, delay) for config in group.values()) for delay in delays}
+    return {
+        "autoscaling_config": {
+            "min_replicas": least,
+            "max_replicas": most,
+            "target_ongoing_requests": 2,
+            "look_back_period_s": LOOK_BACK_S,
+            **waits,
+        }
+    }
 
 
 def shares(groups: Mapping[str, Mapping[str, DetectorConfig]], card_gb: float) -> dict[str, float]:
@@ -83,16 +107,27 @@ def check_cards(settings: Settings, cards: Sequence[gpus.Card]) -> str:
     """
     groups = grouped(settings)
     given = shares(groups, gpus.smallest_gb(cards))
-    asked = gpus.cards_needed(given[name] for name, group in groups.items() for _ in range(replicas(group)))
-    if asked > len(cards):
+    least, most = (_cards(groups, given, number) for number in (replicas, most_replicas))
+    if least > len(cards):
         listed = ", ".join(f"{name} {given[name]:.2f}" for name in groups if given[name])
         raise SettingsError(
-            f"the detectors need {asked} cards, and this machine has {len(cards)}: {listed} of a card. Leave one out "
+            f"the detectors need {least} cards, and this machine has {len(cards)}: {listed} of a card. Leave one out "
             "(detectors.NAME.enabled=false), run it on the CPU (detectors.NAME.gpus=0), or give it less: a smaller "
             "model or batch, with its own gpu_memory_gb."
         )
+    hints = []
+    if most > max(least, len(cards)):
+        hints.append(f"with all replicas that max_replicas allows, the detectors need {most} cards of the cluster")
     on_cpu = [name for name, group in groups.items() if memory_gb(group) and not given[name]]
-    if not on_cpu:
-        return ""
-    reason = "are given no card" if cards else "find no NVIDIA card on this machine"
-    return f"{', '.join(on_cpu)} {reason} and run on the CPU, slowly"
+    if on_cpu:
+        reason = "are given no card" if cards else "find no NVIDIA card on this machine"
+        hints.append(f"{', '.join(on_cpu)} {reason} and run on the CPU, slowly")
+    return "; ".join(hints)
+
+
+def _cards(
+    groups: Mapping[str, Mapping[str, DetectorConfig]],
+    given: Mapping[str, float],
+    number: Callable[[Mapping[str, DetectorConfig]], int],
+) -> int:
+    return gpus.cards_needed(given[name] for name, group in groups.items() for _ in range(number(group)))

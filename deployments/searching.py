@@ -102,7 +102,7 @@ class Search:
         return self.configs[name]
 
     async def _worded(self, words: str) -> Vector:
-        (answer,) = (await self.detectors.ask(["clip"], [Sample(text=words)]))["clip"]
+        (answer,) = (await self.detectors.ask(["clip"], [Sample(text=words)]))["clip"].answers
         if isinstance(answer, Failure):
             raise HTTPException(503, f"search by words needs the detector clip: {answer.reason}")
         return next(vector for detection in answer for vector in detection.vectors)

@@ -2,26 +2,30 @@
 
 import asyncio
 import logging
+import os
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from itertools import count
 from typing import Any
 
 import ray
 from ray import serve
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
 from ray.serve import metrics
-from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from cluster import gpus
 from cluster.errors import SettingsError
-from cluster.records import Answer, Detection, Failure, Modality, Sample
+from cluster.records import Analyzer, Failure, Modality, Sample
 from cluster.settings import PREFIX, Settings
-from deployments import backends, counting, devices
-from deployments.detector import Detector, DetectorConfig, detector_class
-from deployments.planning import TOGETHER, configs, grouped, replicas, shares
+from deployments import counting
+from deployments.detector import Asked, DetectorConfig, detector_class
+from deployments.detector import DetectorAway as DetectorAway  # told to those who run jobs
+from deployments.planning import TOGETHER, configs, grouped, scale, shares
+from deployments.replica import Replica
 
 log = logging.getLogger(__name__)
 
@@ -33,25 +37,11 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCO
 NO_CARD = {"CUDA_VISIBLE_DEVICES": ""}
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
-CLUSTERS_FAULT = (RayActorError, BackPressureError, DeploymentUnavailableError)
-
-
-Make = Callable[[str, DetectorConfig], Detector]
-
-
-def _made(name: str, config: DetectorConfig) -> Detector:
-    return detector_class(name)(config)
-
-
-def _findings(detector: Detector) -> int:
-    (found,) = detector.detect([detector.example()])
-    return len(found)
-
-
-def _to_metric() -> Callable[[str, int], None]:
-    """What tells events to Ray's metrics as `raysift_events`, by event and replica."""
-    metric = metrics.Counter("raysift_events", "what happened in a replica", tag_keys=("event",))
-    return lambda event, by: metric.inc(by, {"event": event})
+ENDED = (RayActorError, TimeoutError)  # the replica died on the call, or had not answered by its deadline
+CLUSTERS_FAULT = (
+    *ENDED, ObjectLostError, BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError,
+)  # fmt: skip
+ONES_PATIENCE_S = 30.0  # of somebody who waits for one answer; a job's is scanning.patience_s
 
 
 @serve.deployment(
@@ -61,83 +51,14 @@ def _to_metric() -> Callable[[str, int], None]:
     graceful_shutdown_timeout_s=5,
     graceful_shutdown_wait_loop_s=0.1,
 )
-class DetectorDeployment:
-    """A replica of one detector, or of several that live together.
+class DetectorDeployment(Replica):
+    """A replica that tells its events to Ray's metrics as `raysift_events`, by event and replica."""
 
-    It is up when their models are loaded and each has answered for its example. It lets them go when nobody has asked
-    for `idle_s` of all of them, and loads them again for the next request.
-    """
-
-    def __init__(self, configs: dict[str, dict[str, Any]], share: float = 0.0, make: Make = _made) -> None:
-        self.configs = {name: detector_class(name).Config(**config) for name, config in configs.items()}
-        self.make = make
-        devices.hold_to(share)
+    def __init__(self, *arguments: Any, **more: Any) -> None:
         if ray.is_initialized():
-            counting.listen(_to_metric())
-        # one call at a time, off the event loop: health checks and queueing go on meanwhile
-        self.thread = ThreadPoolExecutor(1)
-        self.detectors: dict[str, Detector] = {}
-        self._load()
-        self.loaded_gb = devices.memory_gb()
-
-    async def detect(self, name: str, samples: list[Sample]) -> list[list[Detection]]:
-        """One list of detections a sample, in order."""
-        return await asyncio.get_running_loop().run_in_executor(self.thread, self._detect, name, samples)
-
-    async def answers_example(self, name: str) -> int:
-        """How many things are found on the detector's own example, now; with its models let go: when last loaded."""
-        return await asyncio.get_running_loop().run_in_executor(self.thread, self._answers_example, name)
-
-    async def counts(self) -> dict[str, int]:
-        """What happened in this replica since it began: batches halved, segments dropped, models let go."""
-        return counting.counts()
-
-    async def check_health(self) -> None:
-        """Asked by Serve every 10 s; it replaces a replica that raises three times running.
-
-        MemoryError when memory, this process's own or what torch reserved of the card, has grown out of bounds.
-        """
-        for kind, now_gb in devices.memory_gb().items():
-            grown_gb = now_gb - self.loaded_gb[kind]
-            if grown_gb > max(config.max_growth_gb for config in self.configs.values()):
-                log.error("%s: its %s memory grew by %.2f GB", TOGETHER.join(self.configs), kind, grown_gb)
-                raise MemoryError(f"{kind} memory has grown by {grown_gb:.2f} GB; max_growth_gb allows less")
-        if self._idle():
-            self.thread.submit(self._let_go)
-
-    def _load(self) -> None:
-        self.detectors = {name: self.make(name, config) for name, config in self.configs.items()}
-        self.found = {name: _findings(one) for name, one in self.detectors.items()}
-        self.used = time.monotonic()
-
-    def _detect(self, name: str, samples: list[Sample]) -> list[list[Detection]]:
-        if not self.detectors:
-            self._load()
-            counting.count("models loaded again")
-        try:
-            return self.detectors[name].detect(samples)
-        finally:
-            self.used = time.monotonic()
-
-    def _answers_example(self, name: str) -> int:
-        # to ask whether it is ready is no use of it: that neither keeps its models nor loads them
-        if name in self.detectors:
-            self.found[name] = _findings(self.detectors[name])
-        return self.found[name]
-
-    def _idle(self) -> bool:
-        allowed = [config.idle_s for config in self.configs.values()]
-        since = time.monotonic() - self.used
-        return bool(self.detectors) and all(idle_s is not None and since >= idle_s for idle_s in allowed)
-
-    def _let_go(self) -> None:
-        # in the thread of the requests, so never during one; one may have come in between
-        if not self._idle():
-            return
-        self.detectors = {}
-        backends.forget()
-        devices.free()
-        counting.count("models let go")
+            metric = metrics.Counter("raysift_events", "what happened in a replica", tag_keys=("event",))
+            counting.listen(lambda event, by: metric.inc(by, {"event": event}))
+        super().__init__(*arguments, **more)
 
 
 def deployments(settings: Settings, cards: Sequence[gpus.Card]) -> dict[str, serve.Application]:
@@ -153,7 +74,7 @@ def deployments(settings: Settings, cards: Sequence[gpus.Card]) -> dict[str, ser
         environment = ONE_THREAD | OFFLINE | _sources(settings) | ({} if share[name] else NO_CARD)
         deployed = DetectorDeployment.options(  # type: ignore[attr-defined]
             name=name,
-            num_replicas=replicas(group),
+            **scale(group),
             ray_actor_options={
                 "num_cpus": max(config.cpus for config in group.values()),
                 "num_gpus": share[name],
@@ -172,27 +93,54 @@ def _sources(settings: Settings) -> dict[str, str]:
 
 
 class ServedDetectors:
-    """The running detectors, asked through their Serve handles."""
+    """The running detectors, asked through their Serve handles.
+
+    A call that the cluster's fault ended is made again until `patience_s` is over; `tell` hears who is waited for
+    (name, True) and who is back (name, False), and must not block. Then a job parks: DetectorAway, once all others of
+    the batch have answered. Without `parks` the detector's answers are Failures.
+    """
 
     back_off_s = 1.0  # doubled every time, up to 30
     counts_within_s = 2.0
+    well_within_s = 30.0
+    endings = 3  # so many calls that ended in the middle of a sample may be its own fault
 
-    def __init__(self, handles: Mapping[str, DeploymentHandle[Any]], models: Mapping[str, str], attempts: int) -> None:
+    def __init__(
+        self,
+        handles: Mapping[str, DeploymentHandle[Any]],
+        analyzers: Mapping[str, Analyzer],
+        configs: Mapping[str, DetectorConfig],
+        patience_s: float = ONES_PATIENCE_S,
+        parks: bool = False,
+        tell: Callable[[str, bool], object] = lambda name, away: None,
+    ) -> None:
         self.handles = handles
-        self.models = models
-        self.attempts = attempts
+        self.analyzers = analyzers
+        self.configs = configs
+        self.patience_s = patience_s
+        self.parks = parks
+        self.tell = tell
+        self.away: dict[str, float] = {}  # who is waited for, since when (time.time)
+
+    @cached_property
+    def states(self) -> dict[str, str]:
+        """What else than model and floor each one's answers depend on, now: its own settings, who is enrolled."""
+        return {name: detector_class(name).state(self.configs[name]) for name in self.handles}
 
     def taking(self, modality: Modality) -> set[str]:
         """The detectors that look at such samples."""
         return {name for name in self.handles if modality in detector_class(name).modalities}
 
-    async def ask(self, names: Iterable[str], samples: list[Sample]) -> dict[str, list[Answer]]:
+    async def ask(self, names: Iterable[str], samples: list[Sample]) -> dict[str, Asked]:
         """Hand the samples to all these detectors at once; one answer a sample of each."""
         wanted = sorted(names)
         # into the object store one time, not once for each detector
         batch = ray.put(samples) if len(wanted) > 1 and ray.is_initialized() else samples
-        answers = await asyncio.gather(*(self._ask_one(name, batch, samples) for name in wanted))
-        return dict(zip(wanted, answers, strict=True))
+        asked = await asyncio.gather(*(self._ask_one(name, batch, samples) for name in wanted))
+        answered = {name: one for name, one in zip(wanted, asked, strict=True) if one is not None}
+        if missing := [name for name in wanted if name not in answered]:
+            raise DetectorAway(", ".join(missing), answered)
+        return answered
 
     async def events(self) -> dict[str, list[dict[str, int]]]:
         """What each detector's replicas have counted, a dict a replica; nothing of those that do not answer at once."""
@@ -208,41 +156,106 @@ class ServedDetectors:
         names = list(self.handles)
         return dict(zip(names, await asyncio.gather(*map(of, names)), strict=True))
 
-    async def _ask_one(self, name: str, batch: Any, samples: list[Sample]) -> list[Answer]:
-        for attempt in range(self.attempts):
+    async def _ask_one(self, name: str, batch: Any, samples: list[Sample]) -> Asked | None:
+        """None: it stayed away."""
+        since, ended = 0.0, 0
+        for attempt in count():
             try:
-                return list(await self.handles[name].detect.remote(name, batch))
-            except CLUSTERS_FAULT as error:
-                log.warning("detector %s did not answer (%s), attempt %d", name, type(error).__name__, attempt + 1)
-                await asyncio.sleep(min(30, self.back_off_s * 2**attempt) * random.uniform(0.5, 1))
+                asked = await self._call(name, batch)
             except RayTaskError as error:
-                if len(samples) > 1:  # other files' samples must not suffer for the one that it fails on
-                    alone = [await self._ask_one(name, [sample], [sample]) for sample in samples]
-                    return [answer for (answer,) in alone]
                 log.error("detector %s failed", name, exc_info=error)
-                reason = f"the detector failed on it: {type(error.cause).__name__}: {error.cause}"
-                return [Failure(name, reason)]
-        silent = Failure(name, f"the detector did not answer in {self.attempts} attempts; scan again when it is up")
-        return [silent] * len(samples)
+                return await self._blamed(name, samples, f"{type(error.cause).__name__}: {error.cause}")
+            except CLUSTERS_FAULT as error:
+                since = since or time.monotonic()
+                ended += isinstance(error, ENDED)
+                log.warning("detector %s did not answer (%s), attempt %d", name, type(error).__name__, attempt + 1)
+                if ended >= self.endings and await self._is_well(name):
+                    said = "it took longer than deadline_s" if isinstance(error, TimeoutError) else "its process died"
+                    return await self._blamed(name, samples, f"{said}, {ended} times")
+                if time.monotonic() - since >= self.patience_s:
+                    return self._given_up(name, samples)
+                self._waits(name)
+                await asyncio.sleep(min(30, self.back_off_s * 2 ** min(attempt, 5)) * random.uniform(0.5, 1))
+            else:
+                if self.away.pop(name, None):
+                    self.tell(name, False)
+                return asked
+        raise AssertionError
+
+    async def _call(self, name: str, batch: Any) -> Asked:
+        asked = self.handles[name].detect.remote(name, batch)
+        try:
+            return await asyncio.wait_for(asked, self.configs[name].deadline_s)
+        except TimeoutError:
+            asked.cancel()
+            raise
+
+    async def _is_well(self, name: str) -> bool:
+        """Whether it answers its own example now: then what it does not answer is to blame."""
+        try:
+            found = await asyncio.wait_for(self.handles[name].answers_example.remote(name), self.well_within_s)
+        except (RayTaskError, *CLUSTERS_FAULT):
+            return False
+        return bool(found)
+
+    async def _blamed(self, name: str, samples: list[Sample], reason: str) -> Asked | None:
+        if len(samples) == 1:
+            return Asked([Failure(name, f"the detector failed on it: {reason}")])
+        # other files' samples must not suffer for the one that it fails on
+        alone = [await self._ask_one(name, [sample], [sample]) for sample in samples]
+        asked = [one for one in alone if one is not None]
+        if len(asked) < len(alone):
+            return None
+        answers = [answer for one in asked for answer in one.answers]
+        return Asked(answers, sum(one.seconds for one in asked), sum(one.gpu_seconds for one in asked))
+
+    def _waits(self, name: str) -> None:
+        if name not in self.away:
+            self.away[name] = time.time()
+            self.tell(name, True)
+
+    def _given_up(self, name: str, samples: list[Sample]) -> Asked | None:
+        if self.parks:
+            return None
+        reason = f"the detector has not answered for {self.patience_s:.0f} s; try again when it is up"
+        return Asked([Failure(name, reason)] * len(samples))
 
 
-def running(settings: Settings) -> dict[str, str]:
-    """The model of each detector that runs in this cluster. SettingsError when Raysift is not up."""
+def running(settings: Settings) -> dict[str, Analyzer]:
+    """The detectors that run in this cluster, asleep or not. SettingsError when Raysift is not up."""
     application = serve.status().applications.get(APP)
     if application is None:
         raise SettingsError("Raysift does not run in this Ray cluster. Start it with `raysift up`.")
     up = {name for deployment in application.deployments for name in deployment.split(TOGETHER)}
-    return {name: config for name, config in versions(settings).items() if name in up}
+    return {name: analyzer for name, analyzer in versions(settings).items() if name in up}
 
 
-def versions(settings: Settings) -> dict[str, str]:
+def asleep(names: Iterable[str]) -> set[str]:
+    """Those that have no replica because nobody asks: a request starts one. To ask this wakes none."""
+    if not ray.is_initialized():  # Serve's local testing mode
+        return set()
+    deployed = serve.status().applications[APP].deployments.items()
+    without = {
+        group for group, facts in deployed if facts.status == "HEALTHY" and not sum(facts.replica_states.values())
+    }
+    return {name for group in without for name in group.split(TOGETHER)} & set(names)
+
+
+def versions(settings: Settings) -> dict[str, Analyzer]:
     """What each enabled detector's answers are stored as the work of."""
-    return {name: detector_class(name).version(config) for name, config in configs(settings).items()}
+    return {
+        name: Analyzer(name, detector_class(name).version(config), config.floor)
+        for name, config in configs(settings).items()
+    }
 
 
-def connect(models: Mapping[str, str], settings: Settings) -> ServedDetectors:
-    """Handles to these detectors, from anywhere in the cluster."""
+def connect(
+    analyzers: Mapping[str, Analyzer], settings: Settings, tell: Callable[[str, bool], object] = lambda name, away: None
+) -> ServedDetectors:
+    """Handles to these detectors for a job, from anywhere in the cluster."""
+    if settings.s3_endpoint:  # as a replica is given it: galleries may lie there
+        os.environ["AWS_ENDPOINT_URL"] = settings.s3_endpoint
     deployed = serve.status().applications[APP].deployments
     where = {name: deployment for deployment in deployed for name in deployment.split(TOGETHER)}
-    handles = {name: serve.get_deployment_handle(where[name], APP) for name in models}
-    return ServedDetectors(handles, models, settings.scanning.attempts)
+    handles = {name: serve.get_deployment_handle(where[name], APP) for name in analyzers}
+    return ServedDetectors(handles, analyzers, configs(settings), settings.scanning.patience_s, True, tell)

@@ -1,83 +1,140 @@
-"""The steps joined, as a stream of Ray Data: ledger, fetch, decode, detect, store."""
+"""The steps joined, as streams of Ray Data: cut what is long; then ledger, fetch, decode, detect, store."""
 
 import asyncio
-import math
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
 import ray
-from ray.data import ActorPoolStrategy, DataContext, SaveMode
+from ray import serve
+from ray.data import ActorPoolStrategy, DataContext, Dataset, SaveMode
 from ray.data.checkpoint import CheckpointConfig
+from ray.exceptions import RayTaskError
 
-from cluster import buckets, results
+from cluster import buckets, cache, results
 from cluster.errors import MediaError
-from cluster.records import SCHEMA, Failure, MediaItem, to_row
+from cluster.records import SCHEMA, Analyzer, Failure, MediaItem, Segment, to_row
 from cluster.settings import Settings
-from deployments.serving import connect
-from pipelines import detecting
+from deployments import counting
+from deployments.detector import DetectorAway
+from deployments.serving import APP, connect
+from pipelines import detecting, recalling
+from pipelines.cutting import Cut
+from pipelines.isolating import Decoder
+from pipelines.sources import Remote
+
+FILES_AT_ONCE = 8  # fetched and analysed together: their frames share the detectors' batches
+BATCHES_AT_ONCE = 2  # in an actor: one is fetched and decoded while another one's frames are with the detectors
+VIDEOS_A_BLOCK = 16
+# A large job commits more at a time, or ten million files would become millions of small ones.
+RESULT_FILES = 4096
+MOST_UNITS_A_BLOCK = 1000
 
 
 class Analyze:
     """An actor of the job: rows of the ledger in, rows of results out, one for one."""
 
-    def __init__(self, models: dict[str, str], settings: Settings, job: str) -> None:
+    def __init__(self, analyzers: dict[str, Analyzer], settings: Settings, job: str) -> None:
+        counting.listen(recalling.to_metric())
         self.settings = settings
         self.job = job
-        self.detectors = connect(models, settings)
+        jobs = serve.get_deployment_handle("jobs", APP)
+        self.detectors = connect(analyzers, settings, lambda name, away: jobs.waits.remote(job, name, away))
+        self.decoder = Decoder()
+        self.cache = cache.open_cache(settings)
+        self.turns = asyncio.Semaphore(BATCHES_AT_ONCE)
 
     async def __call__(self, units: pa.Table) -> pa.Table:
         rows = units.to_pylist()
-        with TemporaryDirectory(prefix="raysift-") as folder:
-            fetched = (asyncio.to_thread(self._fetch, row, Path(folder) / str(n)) for n, row in enumerate(rows))
-            files = await asyncio.gather(*fetched)
-            found = await detecting.analyze(files, self.detectors, self.settings.decoding)
+        async with self.turns:
+            with TemporaryDirectory(prefix="raysift-") as folder:
+                fetched = (asyncio.to_thread(self._fetch, row, Path(folder) / str(n)) for n, row in enumerate(rows))
+                files = await asyncio.gather(*fetched)
+                found = await detecting.analyze(files, self.detectors, self.decoder, self.settings.decoding, self.cache)
         told = [to_row(result, row["unit_id"], self.job) for result, row in zip(found, rows, strict=True)]
         return pa.Table.from_pylist(told, schema=SCHEMA)
 
     def _fetch(self, row: dict[str, Any], to: Path) -> detecting.File:
         item = MediaItem(row["uri"], row["size"], row["etag"], row["kind"])
-        file = detecting.File(item, to, sha256=None, wanted=frozenset(row["detectors"]))
         limits = self.settings
+        wanted = frozenset(row["detectors"])
+        if row["segment"] is not None:  # its pictures and sounds are read where they lie, not the whole film
+            source = Remote(item, limits.s3_endpoint, limits.scanning.attempts)
+            return detecting.File(item, source, row["sha256"], wanted, Segment(**row["segment"]))
+        file = detecting.File(item, to, None, wanted)
         try:
             file.sha256 = buckets.fetch(
                 item, to, limits.s3_endpoint, limits.scanning.attempts, limits.decoding.max_bytes
             )
         except MediaError as error:
-            file.path = None
+            file.source = None
             file.failures.append(Failure(error.step, error.reason))
         return file
 
 
-def run(ledger: str, units: int, out: str, job: str, models: dict[str, str], settings: Settings) -> None:
+def cut(uncut: str, ledger: str, videos: int, settings: Settings) -> int:
+    """Look into the videos of a listing, of so many, and add their units to the ledger; how many these are."""
+    DataContext.get_current().checkpoint_config = None
+    files, place = buckets.filesystem(ledger, settings.s3_endpoint)
+    before = set(results.committed(ledger, settings.s3_endpoint))
+    _read(uncut, VIDEOS_A_BLOCK, settings).map_batches(
+        Cut,
+        fn_constructor_args=(settings,),
+        batch_size=FILES_AT_ONCE,
+        batch_format="pyarrow",
+        compute=_actors(videos, VIDEOS_A_BLOCK, settings),
+        num_cpus=0.1,
+    ).write_parquet(place, filesystem=files, mode=SaveMode.APPEND, ray_remote_args={"num_cpus": 0.1})
+    added = [file for file in results.committed(ledger, settings.s3_endpoint) if file not in before]
+    return sum(len(results.read(file, ["unit_id"], settings.s3_endpoint)) for file in added)
+
+
+def run(ledger: str, units: int, out: str, job: str, analyzers: dict[str, Analyzer], settings: Settings) -> None:
     """Analyse every unit of the ledger, of so many, that this job has not committed yet, into Parquet files of `out`.
 
     Ray commits a block's rows and its checkpoint in two phases: a run that is killed and started again with the same
-    job goes on where it was, and no unit is stored twice.
+    job goes on where it was, and no unit is stored twice. DetectorAway when a detector stayed away for too long.
     """
     files, place = results.sink(out, settings.s3_endpoint)
-    _, ledger_place = buckets.filesystem(ledger, settings.s3_endpoint)
-    blocks = math.ceil(units / settings.scanning.units_per_block)
-    context = DataContext.get_current()
-    context.enable_progress_bars = False
-    context.checkpoint_config = CheckpointConfig(
+    block = max(settings.scanning.units_per_block, min(MOST_UNITS_A_BLOCK, units // RESULT_FILES))
+    DataContext.get_current().checkpoint_config = CheckpointConfig(
         id_column="unit_id",
         checkpoint_path=f"{place}/_raysift/jobs/{job}/checkpoint",
         override_filesystem=files,
         delete_checkpoint_on_success=False,
     )
-    (
-        ray.data.read_parquet(ledger_place, filesystem=files)
-        # the reader packs a whole ledger into one block: nothing would be parallel, and a kill would lose everything
-        .repartition(target_num_rows_per_block=settings.scanning.units_per_block)
-        .map_batches(
+    with _told_of_who_is_away():
+        _read(ledger, block, settings).map_batches(
             Analyze,
-            fn_constructor_args=(models, settings, job),
-            batch_size=None,
+            fn_constructor_args=(analyzers, settings, job),
+            batch_size=min(FILES_AT_ONCE, block),  # a larger batch would join blocks
             batch_format="pyarrow",
-            compute=ActorPoolStrategy(size=min(settings.scanning.workers, blocks)),
+            compute=_actors(units, block, settings),
             num_cpus=0.1,
-        )
-        .write_parquet(place, filesystem=files, mode=SaveMode.APPEND, ray_remote_args={"num_cpus": 0.1})
-    )
+        ).write_parquet(place, filesystem=files, mode=SaveMode.APPEND, ray_remote_args={"num_cpus": 0.1})
+
+
+def _read(folder: str, rows_a_block: int, settings: Settings) -> Dataset:
+    DataContext.get_current().enable_progress_bars = False
+    files, place = buckets.filesystem(folder, settings.s3_endpoint)
+    # the reader packs a whole ledger into one block: nothing would be parallel, and a kill would lose everything
+    return ray.data.read_parquet(place, filesystem=files).repartition(target_num_rows_per_block=rows_a_block)
+
+
+def _actors(rows: int, rows_a_block: int, settings: Settings) -> ActorPoolStrategy:
+    return ActorPoolStrategy(size=min(settings.scanning.workers, -(-rows // rows_a_block)))
+
+
+@contextmanager
+def _told_of_who_is_away() -> Iterator[None]:
+    try:
+        yield
+    except RayTaskError as error:
+        # Ray Data brings an actor's exception here as text
+        if away := re.search(rf"{DetectorAway.__name__}: ([\w, ]+)", str(error)):
+            raise DetectorAway(away[1]) from error
+        raise

@@ -4,20 +4,22 @@ import io
 import math
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cluster.errors import MediaError
-from cluster.records import Kind, Sample
+from cluster.records import Kind, Sample, Segment
 from cluster.settings import Decoding
-from pipelines import recordings
-from pipelines.formats import decoder, picture_format, sniff
+from pipelines import recordings, sounds
+from pipelines.containers import ROUNDING_S
+from pipelines.formats import decoder, picture_format, readable, sniff
 from pipelines.recordings import Picture
+from pipelines.sources import Source
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFile
@@ -52,35 +54,36 @@ class Frame:
     same_as_before: bool
 
 
-def probe(path: Path, kind: Kind, decoding: Decoding) -> Media:
+def probe(source: Source, kind: Kind, decoding: Decoding) -> Media:
     """Look into a file of the kind that sniff() found. MediaError says why it cannot be analysed."""
-    if sniff(path) != kind:
-        raise MediaError("decode", f"it is no {kind} but {sniff(path)}, whatever its name says")
+    if (found := sniff(source)) != kind:
+        raise MediaError("decode", f"it is no {kind} but {found}, whatever its name says")
     if kind == "image":
-        with _opened(path, decoding) as picture:
+        with _opened(source, decoding) as picture:
             width, height = picture.size
             # Pillow itself turns TIFF
             if picture.format != "TIFF" and _orientation(picture) >= 5:
                 width, height = height, width
         return Media("image", width, height)
-    return Media(kind, *recordings.facts(path, decoding))
+    return Media(kind, *recordings.facts(source, decoding))
 
 
-def frames(path: Path, kind: Kind, decoding: Decoding) -> Iterator[Frame]:
-    """The frames of a file: one of an image, without a time; none of a sound.
+def frames(source: Source, kind: Kind, decoding: Decoding, segment: Segment | None = None) -> Iterator[Frame]:
+    """The frames of a file, or of a segment of a video: one of an image, without a time; none of a sound.
 
     Of videos and animated pictures one each 1 / frames_per_s and the first of every shot. Frames are upright, on white
     where they were transparent, and no side is longer than max_side_px. When a file is damaged, MediaError comes after
     the frames that could be read."""
     if kind == "image":
-        yield from _images(path, decoding)
+        yield from _images(source, decoding)
     elif kind == "video":
-        yield from _sampled(recordings.pictures(path, decoding), decoding)
+        begin_s = segment.begin_s if segment else 0.0
+        yield from _sampled(recordings.pictures(source, decoding, segment), decoding, begin_s)
 
 
-def sound(path: Path, decoding: Decoding) -> Iterator[Sample]:
+def sound(source: Source, decoding: Decoding, segment: Segment | None = None) -> Iterator[Sample]:
     """Its sound in pieces of half an hour at most; none if there is none. MediaError comes after what could be read."""
-    for begin_s, samples in recordings.sound(path, decoding):
+    for begin_s, samples in sounds.sound(source, decoding, segment):
         yield Sample(sound=samples, time_s=begin_s)
 
 
@@ -95,8 +98,10 @@ def thumbnail(pixels: npt.NDArray[np.uint8]) -> bytes:
     return file.getvalue()
 
 
-def _sampled(pictures: Iterator[Picture], decoding: Decoding) -> Iterator[Frame]:
-    """Those to look at. The shots: by PySceneDetect's content detector (change of hue, saturation, lightness)."""
+def _sampled(pictures: Iterator[Picture], decoding: Decoding, begin_s: float = 0.0) -> Iterator[Frame]:
+    """Those to look at from begin_s on; what comes before it is only to tell which they are.
+
+    The shots: by PySceneDetect's content detector (change of hue, saturation, lightness)."""
     from scenedetect import FrameTimecode
     from scenedetect.detectors import ContentDetector
 
@@ -113,6 +118,8 @@ def _sampled(pictures: Iterator[Picture], decoding: Decoding) -> Iterator[Frame]
             continue
         next_tick = tick + 1
         cut, kept_s = False, picture.time_s
+        if picture.time_s < begin_s - ROUNDING_S:
+            continue
         pixels = picture.pixels(decoding.max_side_px)
         cells = _cells(pixels)
         same = kept is not None and kept.shape == cells.shape and np.abs(kept - cells).max() < decoding.same_below
@@ -132,18 +139,20 @@ def _cells(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
 
 
 @contextmanager
-def _opened(path: Path, decoding: Decoding) -> Iterator["ImageFile.ImageFile"]:
+def _opened(source: Source, decoding: Decoding) -> Iterator["ImageFile.ImageFile"]:
     from PIL import Image
 
-    name = picture_format(path)
+    name = picture_format(source)
     if name is None:
         raise MediaError("decode", "its bytes are those of no picture that is read here")
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what is wrong with files is our answer, not the log's
-    with decoder():
-        Image.init()
-        # not Image.open: it refuses above a limit of its own that is one global for the process
-        picture = Image.OPEN[name][0](str(path), str(path))  # type: ignore[arg-type]
-    with picture:
+    with ExitStack() as stack:
+        file = stack.enter_context(readable(source))
+        with decoder():
+            Image.init()
+            # not Image.open: it refuses above a limit of its own that is one global for the process
+            factory: Any = Image.OPEN[name][0]
+            picture = stack.enter_context(factory(str(file) if isinstance(file, Path) else file, str(file)))
         width, height = picture.size
         if width * height > decoding.max_pixels:
             allowed = f"decoding.max_pixels allows {decoding.max_pixels:,}"
@@ -151,8 +160,8 @@ def _opened(path: Path, decoding: Decoding) -> Iterator["ImageFile.ImageFile"]:
         yield picture
 
 
-def _images(path: Path, decoding: Decoding) -> Iterator[Frame]:
-    with _opened(path, decoding) as picture:
+def _images(source: Source, decoding: Decoding) -> Iterator[Frame]:
+    with _opened(source, decoding) as picture:
         with decoder():
             count = int(getattr(picture, "n_frames", 1))
         if count > 1 and picture.format in ("GIF", "PNG", "WEBP", "AVIF"):

@@ -1,110 +1,116 @@
-"""Files in, one result each: their frames and sounds stream through every detector, many files in one stream."""
+"""Files in, one result each: what was answered before is recalled, the rest streams through every detector."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from itertools import islice
-from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
+from cluster.cache import Cache
 from cluster.errors import MediaError
-from cluster.records import Analyzer, Answer, Detection, Failure, Finding, MediaItem, Modality, Result, Sample
+from cluster.records import Failure, Finding, Result, Sample
 from cluster.settings import Decoding
-from pipelines import decoding
+from deployments.detector import Asked, DetectorAway
+from pipelines import recalling
+from pipelines.asking import Detectors, File, Panel
+from pipelines.decoding import Frame, Media, thumbnail
+from pipelines.isolating import Decoder
+from pipelines.reading import read
+from pipelines.recalling import Asking, Content, Facts, Memory
+
+__all__ = ["DetectorAway", "Detectors", "File", "analyze"]
 
 T = TypeVar("T")
 
 
-class Detectors(Protocol):
-    """Whoever answers for samples: the Serve deployments, or a test's stand-in."""
+async def analyze(
+    files: list[File],
+    detectors: Detectors,
+    decoder: Decoder,
+    limits: Decoding,
+    cache: Cache | None = None,
+    stored: bool = True,
+) -> list[Result]:
+    """One result a file, in order, whatever happens to it: a failure is part of its result.
 
-    @property
-    def models(self) -> Mapping[str, str]:
-        """The model of each detector, by the detector's name."""
-
-    def taking(self, modality: Modality) -> set[str]:
-        """The detectors that look at such samples."""
-
-    async def ask(self, names: Iterable[str], samples: list[Sample]) -> dict[str, list[Answer]]:
-        """Hand the samples to all these detectors at once; one answer a sample of each."""
-
-
-@dataclass
-class File:
-    """A local copy of a file on its way through the detectors, and what is known of it so far."""
-
-    item: MediaItem
-    path: Path | None  # None: it could not be fetched
-    sha256: str | None
-    wanted: frozenset[str]  # detectors that are to answer for it
-    media: decoding.Media | None = None
-    frames: int = 0
-    frames_carried: int = 0
-    thumbnail: bytes | None = None
-    findings: list[Finding] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
-    passages: list[int] = field(default_factory=list)  # findings whose words others take
-
-    def fail(self, step: str, reason: str) -> None:
-        """Note a failure; the same one in every chunk is one failure."""
-        if Failure(step, reason) not in self.failures:
-            self.failures.append(Failure(step, reason))
-
-    def result(self, models: Mapping[str, str]) -> Result:
-        """What the file's row will say. Findings are in a stable order: by detector, then time."""
-        media = self.media
-        return Result(
-            item=self.item,
-            sha256=self.sha256,
-            width=media.width if media else None,
-            height=media.height if media else None,
-            duration_s=media.duration_s if media else None,
-            frames=self.frames,
-            frames_carried=self.frames_carried,
-            findings=tuple(sorted(self.findings, key=lambda f: (f.detector, _begins(f.detection)))),
-            failures=tuple(self.failures),
-            analyzers=tuple(Analyzer(name, models[name]) for name in sorted(self._answered())),
-            thumbnail=self.thumbnail,
-        )
-
-    def _answered(self) -> frozenset[str]:
-        """Who need not be asked again: all that were wanted but those that failed; nobody, if it was never fetched."""
-        failed = {failure.step for failure in self.failures}
-        return frozenset() if "fetch" in failed else self.wanted - failed
+    What the cache has is not computed again. DetectorAway when a detector stays away: what the others answered is in
+    the cache then. `stored`: they will be rows, whose words need vectors.
+    """
+    memory = await asyncio.to_thread(lambda: Memory(cache, limits, detectors.states if cache else {}))
+    for turn in _turns(files) if cache else [files]:
+        panel = Panel(detectors)
+        await asyncio.to_thread(_recall, turn, panel, memory)
+        opened = await asyncio.to_thread(_probe, turn, panel, decoder, limits)
+        await asyncio.gather(_look(opened, panel, decoder, limits), _listen(opened, panel, decoder, limits))
+        await asyncio.to_thread(_remember, opened, panel, memory)
+        panel.complain()
+        await read(turn, panel, memory, stored)
+        panel.complain()
+    return [file.result(detectors.analyzers) for file in files]
 
 
-async def analyze(files: list[File], detectors: Detectors, limits: Decoding) -> list[Result]:
-    """One result a file, in order, whatever happens to it: a failure is part of its result."""
-    await asyncio.to_thread(_probe, files, limits)
-    readable = [file for file in files if file.media is not None]
-    await asyncio.gather(_look(readable, detectors, limits), _listen(readable, detectors, limits))
-    await _read(readable, detectors)
-    return [file.result(detectors.models) for file in files]
+def _turns(files: list[File]) -> list[list[File]]:
+    """Copies of a content after the first one of it, whose answers they are given."""
+    first: dict[Content, File] = {}
+    copies = [file for file in files if file.content and first.setdefault(file.content, file) is not file]
+    others = [file for file in files if not file.content or first[file.content] is file]
+    return [others, copies] if copies else [others]
 
 
-def _probe(files: list[File], limits: Decoding) -> None:
+def _recall(files: list[File], panel: Panel, memory: Memory) -> None:
+    """Bring back what was answered for the same content; for those who take words, what was read and heard in it."""
+    sensing, reading = panel.taking("image") | panel.taking("sound"), panel.taking("text")
+    contents = [(file, file.content) for file in files if file.content]
+    asked: dict[Asking, None] = {}
+    for file, content in contents:
+        names = sensing if file.wanted & reading else sensing & file.wanted
+        asked |= dict.fromkeys((content, panel.analyzers[name]) for name in names)
+    facts = memory.facts({content for _, content in contents})
+    found = memory.findings(asked)
+    for file, content in contents:
+        file.known = facts.get(content)
+        for name in sorted(sensing):
+            findings = found.get((content, panel.analyzers[name]))
+            if name not in file.wanted:
+                file.context += findings or []
+            elif findings is not None:
+                file.findings += findings
+                file.reused.add(name)
+            if name in file.wanted and memory.cache:
+                recalling.counted(name, findings is not None)
+        file.missing = file.wanted - file.reused
+
+
+def _probe(files: list[File], panel: Panel, decoder: Decoder, limits: Decoding) -> list[File]:
+    """Those to be decoded. Of the others all is known."""
+    sensing = panel.taking("image") | panel.taking("sound")
+    opened = []
     for file in files:
-        if file.path is None:
+        if (known := file.known) is not None:
+            file.item = replace(file.item, kind=known.kind)
+            file.media = Media(known.kind, known.width, known.height, known.duration_s)
+            file.frames, file.frames_carried, file.thumbnail = known.frames, known.frames_carried, known.thumbnail
+        if file.source is None or (known is not None and not file.missing & sensing):
             continue
         try:
-            kind = decoding.sniff(file.path)  # the name may say another
-            file.item = replace(file.item, kind=kind)
-            file.media = decoding.probe(file.path, kind, limits)
+            kind, file.media = decoder.probe(file.source, limits)
+            file.item = replace(file.item, kind=kind)  # the name may say another
+            opened.append(file)
         except MediaError as error:
             file.fail(error.step, error.reason)
+    return opened
 
 
-async def _look(files: list[File], detectors: Detectors, limits: Decoding) -> None:
+async def _look(files: list[File], panel: Panel, decoder: Decoder, limits: Decoding) -> None:
     """Stream the frames of all files, in chunks that do not care where one file ends, through the image detectors."""
-    names = detectors.taking("image")
+    names = panel.taking("image")
+    unseen = [file for file in files if file.known is None or file.missing & names]
+    for file in unseen:
+        file.frames = file.frames_carried = 0
     last: dict[int, list[Finding]] = {}  # by file: what was found in the last frame that was looked at
-    async for chunk in _chunks(_frames(files, limits), limits.chunk_frames):
-        fresh = [
-            (file, one.sample) for file, one in chunk if isinstance(one, decoding.Frame) and not one.same_as_before
-        ]
-        asked = names & {name for file, _ in fresh for name in file.wanted}
-        answers = await detectors.ask(asked, [sample for _, sample in fresh]) if asked else {}
-        position = iter(range(len(fresh)))
+    async for chunk in _chunks(_frames(unseen, decoder, limits), limits.chunk_frames):
+        fresh = [(file, one.sample) for file, one in chunk if isinstance(one, Frame) and not one.same_as_before]
+        answers = iter(await panel.ask_each(fresh, names))
         for file, one in chunk:
             if isinstance(one, MediaError):
                 file.fail(one.step, one.reason)
@@ -115,18 +121,18 @@ async def _look(files: list[File], detectors: Detectors, limits: Decoding) -> No
                 file.findings += _carried(last[id(file)], one.sample.time_s)
                 continue
             if file.thumbnail is None and one.sample.pixels is not None:
-                file.thumbnail = decoding.thumbnail(one.sample.pixels)
+                file.thumbnail = thumbnail(one.sample.pixels)
             before = len(file.findings)
-            _note(file, one.sample, next(position), answers, detectors.models)
+            _note(file, one.sample, next(answers), panel)
             last[id(file)] = file.findings[before:]
 
 
-def _frames(files: list[File], limits: Decoding) -> Iterator[tuple[File, decoding.Frame | MediaError]]:
+def _frames(files: list[File], decoder: Decoder, limits: Decoding) -> Iterator[tuple[File, Frame | MediaError]]:
     for file in files:
-        if file.item.kind == "audio" or file.path is None or file.item.kind is None:
+        if file.item.kind == "audio" or file.source is None or file.item.kind is None:
             continue
         try:
-            for frame in decoding.frames(file.path, file.item.kind, limits):
+            for frame in decoder.frames(file.source, file.item.kind, limits, file.segment):
                 yield file, frame
         except MediaError as error:
             yield file, error
@@ -140,81 +146,47 @@ def _carried(findings: list[Finding], time_s: float | None) -> list[Finding]:
     ]
 
 
-def _note(file: File, sample: Sample, n: int, answers: dict[str, list[Answer]], models: Mapping[str, str]) -> None:
-    """Write down what each detector answered for the n-th sample of its batch."""
-    for name in sorted(file.wanted & answers.keys()):
-        answer = answers[name][n]
+def _note(file: File, sample: Sample, told: dict[str, Asked], panel: Panel) -> None:
+    """Write down what each detector answered for the sample."""
+    for name, asked in sorted(told.items()):
+        file.charge(name, asked.seconds, asked.gpu_seconds)
+        (answer,) = asked.answers
         if isinstance(answer, Failure):
             file.fail(answer.step, answer.reason)
-            continue
-        worded = [len(file.findings) + k for k, found in enumerate(answer) if found.text]
-        # what is read in one frame is searched as a whole: its vector lies with its first line
-        file.passages += worded if sample.modality == "sound" else worded[:1]
-        file.findings += [Finding(name, models[name], found.at(sample.time_s)) for found in answer]
+        else:
+            model = panel.analyzers[name].model
+            file.findings += [Finding(name, model, found.at(sample.time_s)) for found in answer]
 
 
-async def _listen(files: list[File], detectors: Detectors, limits: Decoding) -> None:
-    names = detectors.taking("sound")
+async def _listen(files: list[File], panel: Panel, decoder: Decoder, limits: Decoding) -> None:
+    names = panel.taking("sound")
     for file in files:
-        wanted = file.wanted & names
-        if not wanted or file.path is None or file.media is None or not file.media.has_sound:
+        if not file.missing & names or file.source is None or file.media is None or not file.media.has_sound:
             continue
         try:
-            async for (piece,) in _chunks(decoding.sound(file.path, limits), 1):
-                _note(file, piece, 0, await detectors.ask(wanted, [piece]), detectors.models)
+            async for (piece,) in _chunks(decoder.sound(file.source, limits, file.segment), 1):
+                (told,) = await panel.ask_each([(file, piece)], names)
+                _note(file, piece, told, panel)
         except MediaError as error:
             file.fail(error.step, error.reason)
 
 
-async def _read(files: list[File], detectors: Detectors) -> None:
-    """Hand what was read and said to those who take words: it gets their vectors; what they find in it is new."""
-    names = detectors.taking("text")
-    places = [(file, n) for file in files if file.wanted & names for n in file.passages]
-    asked = names & {name for file, _ in places for name in file.wanted}
-    samples = [Sample(text=_passage(file, n)) for file, n in places]
-    for name, answers in (await detectors.ask(asked, samples) if samples else {}).items():
-        for (file, n), answer in zip(places, answers, strict=True):
-            if name not in file.wanted:
-                continue
-            if isinstance(answer, Failure):
-                file.fail(answer.step, answer.reason)
-                continue
-            vectors = tuple(vector for detection in answer for vector in detection.vectors)
-            finding = file.findings[n]
-            if vectors:
-                file.findings[n] = replace(finding, detection=replace(finding.detection, vectors=vectors))
-            own = (found for found in answer if not found.vectors)
-            file.findings += [Finding(name, detectors.models[name], _placed(file, n, found)) for found in own]
-
-
-def _placed(file: File, n: int, found: Detection) -> Detection:
-    """Something found in a passage, where and when the passage was seen or heard."""
-    words = (found.text or "").lower()
-    line = next((one for one in _lines(file, n) if words in (one.text or "").lower()), file.findings[n].detection)
-    return replace(found, time_s=line.time_s, span=line.span, box=line.box)
-
-
-def _passage(file: File, n: int) -> str:
-    """What is embedded for a finding: a sentence that was said, or all that was read in its frame."""
-    return " ".join(line.text for line in _lines(file, n) if line.text)
-
-
-def _lines(file: File, n: int) -> list[Detection]:
-    """A sentence that was said, or all lines that were read in its frame."""
-    first = file.findings[n]
-    if first.detection.span is not None:
-        return [first.detection]
-    return [
-        finding.detection
-        for finding in file.findings[n:]
-        if finding.detector == first.detector and finding.detection.time_s == first.detection.time_s
-    ]
-
-
-def _begins(detection: Detection) -> float:
-    if detection.span is not None:
-        return detection.span[0]
-    return -1.0 if detection.time_s is None else detection.time_s
+def _remember(files: list[File], panel: Panel, memory: Memory) -> None:
+    """Keep the answers that are whole, as the detectors gave them: what is found in words is kept by the words."""
+    sensing = panel.taking("image") | panel.taking("sound")
+    facts: dict[Content, Facts] = {}
+    answers: dict[Asking, list[Finding]] = {}
+    for file in files:
+        failed, media = file.failed(), file.media
+        if file.content is None or media is None or failed & {"fetch", "decode"}:
+            continue
+        facts[file.content] = Facts(
+            media.kind, media.width, media.height, media.duration_s, file.frames, file.frames_carried, file.thumbnail
+        )
+        for name in (file.missing & sensing) - failed - panel.away:
+            own = [finding for finding in file.findings if finding.detector == name]
+            answers[file.content, panel.analyzers[name]] = own
+    memory.keep(facts, answers)
 
 
 async def _chunks(source: Iterator[T], size: int) -> AsyncIterator[list[T]]:

@@ -41,17 +41,19 @@ def group(out: str, model: str, distance: float, s3_endpoint: str | None = None)
     weights: list[int] = []  # faces of a look
     owners: list[str] = []
     left_out, within = 0, STRICTER * distance
+    of_film: dict[str, list[int]] = {}  # looks of files whose segments come one by one
     for answer in current(out, s3_endpoint):
         if answer.model != model:
             continue
-        first = len(looks)
+        own = [] if answer.row["segment"] is None else of_film.setdefault(answer.row["uri"], [])
         for face in nameless(answer.found):
             vector = np.asarray(face.detection.vectors[0].values, np.float32)
-            known = np.asarray(looks[first:])
+            known = np.asarray([looks[n] for n in own])
             apart = np.linalg.norm(known - vector, axis=1) if len(known) else np.array([np.inf])
             if apart.min() < within / 2:
-                weights[first + int(apart.argmin())] += 1
+                weights[own[int(apart.argmin())]] += 1
             elif len(looks) < MOST:
+                own.append(len(looks))
                 looks.append(vector)
                 weights.append(1)
                 owners.append(answer.row["uri"])

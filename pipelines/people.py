@@ -2,21 +2,19 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
-from hashlib import blake2b
 from typing import Any
 from uuid import uuid4
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster import results
 from cluster.records import SCHEMA, Detection, Finding, Vector, detection_row
 from deployments.people import FACE, WatchList
+from pipelines.newest_rows import newest_rows
 
 DETECTOR = "face"
 ROWS_A_FILE = 2000
@@ -31,7 +29,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the detector face said of a file: its row, without what others said, and what it found, in order."""
+    """What the detector face said of a file or segment: its row, without what others said, and what it found."""
 
     row: Row
     model: str
@@ -47,52 +45,13 @@ class Matched:
     other: int = 0  # files that another model has answered for: their vectors cannot be compared
 
 
-def newest(
-    out: str, columns: list[str], s3_endpoint: str | None = None, wanted: Callable[[str], bool] = lambda uri: True
-) -> Iterator[pa.Table]:
-    """Of these columns, uri among them, the rows of the newest answers for each file's newest content.
-
-    Only of the files whose URI is wanted; one Parquet file at a time. 33 bytes are held for each stored row.
-    """
-    files = results.committed(out, s3_endpoint)
-    chosen = _newest(results.read(file, ["uri", "etag", "analyzed_at", "analyzers"], s3_endpoint) for file in files)
-    for file, rows in zip(files, chosen, strict=True):
-        if len(rows):
-            table = results.read(file, columns, s3_endpoint).take(pa.array(rows))
-            yield table.filter(pa.array([wanted(uri) for uri in table["uri"].to_pylist()], pa.bool_()))
-
-
 def current(
     out: str, s3_endpoint: str | None = None, wanted: Callable[[str], bool] = lambda uri: True
 ) -> Iterator[Answer]:
-    """The newest answer for each file's newest content, of the files whose URI is wanted."""
-    for table in newest(out, [*_OF_ROW, *FACES], s3_endpoint, wanted):
+    """The newest answers for each file's newest content, one a segment, of the files whose URI is wanted."""
+    for table in newest_rows(out, [*_OF_ROW, *FACES], s3_endpoint, DETECTOR, wanted=wanted):
         for row, found in zip(table.select(_OF_ROW).to_pylist(), faces_in(table), strict=True):
-            model = next(one["model"] for one in row["analyzers"] if one["detector"] == DETECTOR)
-            yield Answer(row, model, found)
-
-
-def _newest(tables: Iterable[pa.Table]) -> list[npt.NDArray[np.int64]]:
-    """For each table, which of its rows hold the newest answer of the detector for the newest content of a file."""
-    keys, etags, answered = [np.empty(0, "S16")], [np.empty(0, "S8")], [np.empty(0, bool)]
-    when, starts = [np.empty(0, np.int64)], [0]
-    for table in tables:
-        names = list(zip(table["uri"].to_pylist(), table["etag"].to_pylist(), strict=True))
-        keys.append(np.array([blake2b(uri.encode(), digest_size=16).digest() for uri, _ in names], "S16"))
-        etags.append(np.array([blake2b((etag or "").encode(), digest_size=8).digest() for _, etag in names], "S8"))
-        said = table["analyzers"].to_pylist()
-        answered.append(np.array([any(one["detector"] == DETECTOR for one in row or ()) for row in said], bool))
-        when.append(table["analyzed_at"].cast(pa.int64()).to_numpy())
-        starts.append(starts[-1] + len(names))
-    key, etag, of_face = np.concatenate(keys), np.concatenate(etags), np.concatenate(answered)
-    order = np.lexsort((np.arange(len(key)), np.concatenate(when), key))
-    last = np.append(key[order][1:] != key[order][:-1], True)[: len(order)]
-    group = np.concatenate([[0], np.cumsum(last)])[: len(order)]
-    good = np.flatnonzero(of_face[order] & (etag[order] == etag[order][last][group]))
-    newest = order[good[np.append(group[good][1:] != group[good][:-1], True)[: len(good)]]]
-    newest.sort()
-    cuts = np.searchsorted(newest, starts)
-    return [newest[cuts[n] : cuts[n + 1]] - start for n, start in enumerate(starts[:-1])]
+            yield Answer(row, row["analyzers"][0]["model"], found)
 
 
 def faces_in(table: pa.Table) -> list[list[Finding]]:
@@ -118,34 +77,38 @@ def match(out: str, watch: WatchList, model: str, s3_endpoint: str | None = None
     """Tell who every stored face of that model is, by the watch list as it is now: a new row where that changes.
 
     It has the faces that were there and their hits, as a scan would have given them, and the time of the row that it
-    follows and a microsecond: newer than that, older than whatever a scan has stored meanwhile.
+    follows and a microsecond: newer than that, older than whatever a scan has stored meanwhile. The URIs of files that
+    are counted are held.
     """
-    done, rows, job = Matched(), [], f"people-{time.strftime('%Y%m%d-%H%M%S')}-{uuid4().hex[:6]}"
+    changed, hits, other = set[str](), set[tuple[str, str]](), set[str]()
+    rows, units, job = [], 0, f"people-{time.strftime('%Y%m%d-%H%M%S')}-{uuid4().hex[:6]}"
     for answer in current(out, s3_endpoint):
+        uri = answer.row["uri"]
         if answer.model != model:
-            done.other += 1
+            other.add(uri)
             continue
         found = named(answer.found, watch)
-        done.hits.update({one.detection.label for one in found} - {FACE})
+        hits |= {(one.detection.label, uri) for one in found if one.detection.label != FACE}
         if [_told(one) for one in found] == [_told(one) for one in answer.found]:
             continue
+        changed.add(uri)
         rows.append(
             answer.row
             | {
-                "unit_id": done.files,
+                "unit_id": units,
                 "job": job,
                 "detections": [detection_row(one) for one in found],
-                "analyzers": [{"detector": DETECTOR, "model": model}],
+                "spent": [],
                 "analyzed_at": answer.row["analyzed_at"] + timedelta(microseconds=1),
             }
         )
-        done.files += 1
+        units += 1
         if len(rows) == ROWS_A_FILE:
-            _commit(rows, f"{out}/{job}-{done.files}.parquet", s3_endpoint)
+            _commit(rows, f"{out}/{job}-{units}.parquet", s3_endpoint)
             rows = []
     if rows:
-        _commit(rows, f"{out}/{job}-{done.files}.parquet", s3_endpoint)
-    return done
+        _commit(rows, f"{out}/{job}-{units}.parquet", s3_endpoint)
+    return Matched(len(changed), Counter(name for name, _ in hits), len(other))
 
 
 def named(found: list[Finding], watch: WatchList) -> list[Finding]:

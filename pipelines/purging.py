@@ -10,7 +10,8 @@ from cluster import embeddings, results
 from cluster.records import SCHEMA, Finding
 from cluster.vectors import Vectors
 from deployments.people import FACE, WatchList
-from pipelines.people import DETECTOR, FACES, current, faces_in, named, newest, of
+from pipelines.newest_rows import newest_rows
+from pipelines.people import DETECTOR, FACES, current, faces_in, named, of
 
 REMOVED = "no vector: removed on request"
 
@@ -107,12 +108,7 @@ def forget(done: Removed, out: str, vectors: Vectors, s3_endpoint: str | None = 
 
     VectorsDown if it does not answer.
     """
-    for table in newest(out, embeddings.COLUMNS, s3_endpoint, done.uris.__contains__):
-        if len(table):
-            # what other detectors said may be superseded
-            said = [[one for one in row if one["detector"] == DETECTOR] for row in table["analyzers"].to_pylist()]
-            kind = SCHEMA.field("analyzers")
-            at = table.schema.get_field_index("analyzers")
-            vectors.upsert(table.set_column(at, kind, pa.array(said, kind.type)))
+    for table in newest_rows(out, embeddings.COLUMNS, s3_endpoint, DETECTOR, wanted=done.uris.__contains__):
+        vectors.upsert(table)
     nearest = (vectors.search("faces", np.frombuffer(vector, np.float32).tolist(), 1) for vector in done.vectors)
     return sum(bool(hits) and hits[0].score > 0.999 for hits in nearest)

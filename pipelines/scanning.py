@@ -1,34 +1,40 @@
-"""A scan as a job: it lists, analyses, and says at the end whether everything it owed is there."""
+"""A job's driver: it lists, analyses, and says at the end whether everything that it owed is there."""
 
 import logging
+import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import ray
+from pydantic import TypeAdapter
 from ray import serve
+from ray.exceptions import RayError, RayTaskError
 from ray.job_submission import JobSubmissionClient
 
 from cluster import buckets
 from cluster.errors import SettingsError
+from cluster.records import Analyzer
 from cluster.settings import Settings
 from cluster.vectors import Vectors
-from deployments.jobs import FINISHED_WITH_FAILED_FILES
-from deployments.serving import APP, running
-from pipelines import analyze
+from deployments import job_folder
+from deployments.detector import DetectorAway
+from deployments.drivers import DIED_WITH_THE_CLUSTER, FINISHED, FINISHED_WITH_FAILED_FILES, NOT_FINISHED
+from deployments.serving import APP, CLUSTERS_FAULT, running
+from pipelines import analyze, listing, reporting, retrying
 from pipelines.indexing import Indexing
-from pipelines.listing import write_ledger
-from pipelines.storing import reconcile, stored
+from pipelines.storing import reconcile, settle, stored
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a scan ended."""
+    """How a job ended."""
 
     job: str
     units: int
@@ -38,86 +44,233 @@ class Outcome:
     exit_code: int  # 0 all well, 3 finished with failed files
 
 
-def scan(uris: list[str], out: str, wanted: list[str] | None, settings: Settings) -> Outcome:
-    """Bring the results in `out` up to date with the media under the URIs. Raysift must be up in this Ray cluster.
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a job is to do and what its listing found: all that another driver needs to go on with it."""
 
-    SettingsError says which URI, name or setting is wrong, or that units are missing at the end.
+    uris: tuple[str, ...]
+    detectors: tuple[str, ...]  # by name; empty: all that run
+    retry_of: str | None = None  # it does again what failed in that job
+    started_at: float = 0.0  # seconds since 1970
+    listed: bool = False  # until then the ledger is not whole
+    units: int = 0
+    skipped: int = 0
+
+
+def scan(task: Task, out: str, job: str | None, settings: Settings) -> Outcome:
+    """Do a job: from its beginning, or from where an earlier driver of that name stopped. Raysift must be up in this
+    Ray cluster. A job without a name gets the one that Ray knows this driver by.
+
+    SettingsError says which URI, name or setting is wrong, or why the job could not be finished.
     """
     ray.init(address="auto", log_to_driver=False, ignore_reinit_error=True)
-    catalog = serve.get_deployment_handle("catalog", APP)
-    job = _name()
+    served = running(settings)
+    attempt, submission = _own_names()
+    name = job or submission or f"scan-{time.strftime('%Y%m%d-%H%M%S')}"
+    task = replace(task, uris=tuple(map(buckets.normalize, task.uris)))
+    jobs, catalog = (serve.get_deployment_handle(part, APP) for part in ("jobs", "catalog"))
+    driver = Driver(buckets.normalize(out), name, attempt, settings, jobs, catalog, Vectors(settings.chroma.url))
+    driver.tell("begin", attempt, list(task.uris), driver.out, list(task.detectors))
+    with end_told(driver):
+        outcome = driver.run(task, served)
+        driver.tell("over", attempt, outcome.exit_code, driver.message)
+        return outcome
 
-    def note(**facts: Any) -> None:
-        catalog.note.remote(job, facts).result()
 
+def resumed(out: str, job: str, settings: Settings) -> Task:
+    """What a job was to do, as its folder says. SettingsError if there is no such job."""
+    told = job_folder.read(buckets.normalize(out), job, "job", settings.s3_endpoint)
+    if told is None:
+        raise SettingsError(f"there is no job {job} in {out}. Correct its name or --out.")
+    return TypeAdapter(Task).validate_python(told)
+
+
+class Driver:
+    """One attempt at a job. Jobs and catalog are handles of their deployments; `cut` and `run` those of analyze."""
+
+    first_wait_s = 1.0  # before a deployment that was lost is told again; four times as long the next time
+
+    def __init__(
+        self,
+        out: str,
+        job: str,
+        attempt: str,
+        settings: Settings,
+        jobs: Any,
+        catalog: Any,
+        vectors: Vectors,
+        cut: Callable[..., int] = analyze.cut,
+        run: Callable[..., None] = analyze.run,
+    ) -> None:
+        self.out, self.job, self.settings, self.endpoint = out, job, settings, settings.s3_endpoint
+        self.folder = job_folder.place(out, job)
+        self.ledger, self.uncut = f"{self.folder}/ledger", f"{self.folder}/uncut"
+        self.attempt = attempt
+        self.message = ""
+        self.hopeless = False  # more files have failed than the settings allow
+        self.jobs, self.catalog, self.vectors = jobs, catalog, vectors
+        self.cut_videos, self.analyze = cut, run
+
+    def tell(self, what: str, *facts: Any, **more: Any) -> None:
+        """Tell the deployment that keeps the jobs; once more when its replica is lost. SettingsError: it refuses."""
+        for attempt in range(4):
+            try:
+                getattr(self.jobs, what).remote(self.job, *facts, **more).result()
+                return
+            except RayTaskError as error:
+                raise error.cause from None
+            except CLUSTERS_FAULT:
+                if attempt == 3:
+                    raise
+                time.sleep(self.first_wait_s * 4**attempt)
+
+    def run(self, task: Task, served: Mapping[str, Analyzer]) -> Outcome:
+        """List what is owed unless that is done, analyse what is not done, and hold the one against the other."""
+        begun = job_folder.read(self.out, self.job, "job", self.endpoint)
+        if begun is not None:
+            task = resumed(self.out, self.job, self.settings)
+        chosen = _chosen(served, task.detectors)
+        if not task.listed:
+            began = task.started_at or time.time()
+            task = self._list(replace(task, detectors=tuple(chosen), started_at=began), chosen)
+            self.tell("note", message=self.message)
+        self.tell("note", units=task.units, skipped=task.skipped)
+        log.info("%s owes %d units; %d files are unchanged and skipped", self.job, task.units, task.skipped)
+        try:
+            return self._work(task, dict(served))
+        finally:
+            self._report(task)
+
+    def _list(self, task: Task, chosen: Mapping[str, Analyzer]) -> Task:
+        for folder in (self.ledger, self.uncut):  # what an earlier driver did not complete
+            job_folder.clear(folder, self.endpoint)
+        job_folder.write(self.out, self.job, "job", asdict(task), self.endpoint)
+        if task.retry_of:
+            old = f"{job_folder.place(self.out, task.retry_of)}/ledger"
+            again = retrying.write_ledger(self.out, task.retry_of, old, self.ledger, self.uncut, chosen, self.endpoint)
+            units, videos, skipped = again.units, again.videos, 0
+            if again.gone:
+                self.message = f"{len(again.gone)} of the files are gone, {again.gone[0]} for one"
+        else:
+            seen = stored(self.out, self.endpoint)
+            length_s = self.settings.decoding.segment_s
+            listed = listing.write_ledger(
+                list(task.uris), self.ledger, self.uncut, seen, chosen, length_s, self.endpoint, self._listing
+            )
+            units, videos, skipped = listed.units, listed.videos, listed.skipped
+            if not (units or videos or skipped):
+                where = ", ".join(task.uris)
+                raise SettingsError(f"there is no image, video or audio under {where}. Name another folder or bucket.")
+        if videos:
+            self.tell("note", message=f"looking into {videos} videos")
+            units += self.cut_videos(self.uncut, self.ledger, videos, self.settings)
+        task = replace(task, listed=True, units=units, skipped=skipped)
+        job_folder.write(self.out, self.job, "job", asdict(task), self.endpoint)
+        return task
+
+    def _listing(self, files: int) -> None:
+        self.tell("note", message=f"{files:,} files listed so far")
+
+    def _work(self, task: Task, served: dict[str, Analyzer]) -> Outcome:
+        if not task.units:
+            return Outcome(self.job, 0, 0, 0, task.skipped, FINISHED)
+        try:
+            with self._indexed(task):
+                self.analyze(self.ledger, task.units, self.out, self.job, served, self.settings)
+        except DetectorAway as away:
+            patience = _duration(self.settings.scanning.patience_s)
+            raise SettingsError(
+                f"detector {away} was away for {patience}: `raysift jobs resume {self.job}` goes on where it stopped"
+            ) from None
+        except KeyboardInterrupt:
+            if not self.hopeless:
+                raise
+        settle(self.out, self.job, self.endpoint)
+        held = reconcile(self.ledger, self.out, self.job, self.endpoint)
+        if held.failed > self.settings.scanning.max_failed_share * held.units:
+            raise SettingsError(
+                f"{held.failed} of {held.units} files failed, more than scanning.max_failed_share allows. See the "
+                f"reasons with `raysift jobs show {self.job}`."
+            )
+        if held.lost or held.double:
+            raise SettingsError(
+                f"{held.lost} of {held.units} files have no result and {held.double} have two: "
+                f"`raysift jobs resume {self.job}` does what is missing."
+            )
+        code = FINISHED_WITH_FAILED_FILES if held.failed else FINISHED
+        return Outcome(self.job, held.units, held.done, held.failed, task.skipped, code)
+
+    @contextmanager
+    def _indexed(self, task: Task) -> Iterator[None]:
+        """Meanwhile, and once more at the end, committed results are brought into the catalogue and the index."""
+        over = threading.Event()
+
+        def load(folder: str) -> int:
+            rows = int(self.catalog.load_all.remote(folder, self.endpoint).result())
+            failed = self.catalog.job.remote(self.job).result()["failed"] if rows else 0
+            if failed > self.settings.scanning.max_failed_share * task.units and not over.is_set():
+                self.hopeless = True
+                over.set()
+                # the main thread stands in Ray Data, which ends a run for nothing less
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            return rows
+
+        indexing = Indexing(self.out, self.vectors, load, self.endpoint)
+        with ThreadPoolExecutor(1) as thread:
+            following = thread.submit(indexing.follow, over)
+            try:
+                yield
+            finally:
+                over.set()
+        if waiting := following.result():
+            self.message = f"{waiting} files of results are not searchable yet: the next scan tries again"
+
+    def _report(self, task: Task) -> None:
+        seconds = time.time() - task.started_at
+        try:
+            told = reporting.report(
+                self.out, self.job, task.units, task.skipped, seconds, self.settings.prices, self.endpoint
+            )
+            reporting.write(self.out, self.job, told, self.endpoint)
+        except SettingsError as error:  # what ended the job is to be told, not this
+            log.error("there is no report: %s", error)
+
+
+@contextmanager
+def end_told(driver: Driver) -> Iterator[None]:
+    """Whatever ends the job early is told as its message."""
     try:
-        return _scan(uris, buckets.normalize(out), wanted, settings, job, note, catalog.load_all)
+        yield
     except SettingsError as error:
-        note(message=str(error))
+        driver.tell("over", driver.attempt, NOT_FINISHED, str(error))
+        raise
+    except RayError as error:
+        code = NOT_FINISHED if isinstance(error, RayTaskError) else DIED_WITH_THE_CLUSTER
+        driver.tell("over", driver.attempt, code, f"{type(error).__name__}; see `raysift jobs logs {driver.job}`")
+        raise
+    except Exception as error:
+        fault = f"{type(error).__name__}: {error}; see `raysift jobs logs {driver.job}`"
+        driver.tell("over", driver.attempt, NOT_FINISHED, fault)
         raise
 
 
-def _scan(
-    uris: list[str],
-    out: str,
-    wanted: list[str] | None,
-    settings: Settings,
-    job: str,
-    note: Callable[..., None],
-    load: Any,
-) -> Outcome:
-    note(uris=uris, out=out)
-    served = running(settings)
-    models = _chosen(served, wanted)
-    ledger = f"{out}/_raysift/jobs/{job}/ledger"
-    endpoint = settings.s3_endpoint
-    listed = write_ledger(uris, ledger, stored(out, endpoint), models, endpoint)
-    log.info("%s owes %d units; %d files are unchanged and skipped", job, listed.units, listed.skipped)
-    if not listed.units and not listed.skipped:
-        raise SettingsError(
-            f"there is no image, video or audio under {', '.join(uris)}. Name another folder or bucket."
-        )
-    note(units=listed.units, skipped=listed.skipped)
-
-    indexing = Indexing(
-        out, Vectors(settings.chroma.url), lambda folder: load.remote(folder, endpoint).result(), endpoint
-    )
-    over = threading.Event()
-    with ThreadPoolExecutor(1) as thread:
-        following = thread.submit(indexing.follow, over)
-        try:
-            if listed.units:
-                analyze.run(ledger, listed.units, out, job, served, settings)
-        finally:
-            over.set()
-    if waiting := following.result():
-        note(message=f"{waiting} files of results are not searchable yet: the next scan tries again")
-
-    if not listed.units:
-        return Outcome(job, 0, 0, 0, listed.skipped, 0)
-    held = reconcile(ledger, out, job, endpoint)
-    if held.lost or held.double:
-        raise SettingsError(f"{held.lost} of {held.units} files have no result and {held.double} have two. Scan again.")
-    if held.failed / held.units > settings.scanning.max_failed_share:
-        raise SettingsError(
-            f"{held.failed} of {held.units} files failed, more than scanning.max_failed_share allows. See the app, or "
-            "the errors in `raysift export`."
-        )
-    code = FINISHED_WITH_FAILED_FILES if held.failed else 0
-    return Outcome(job, held.units, held.done, held.failed, listed.skipped, code)
+def _chosen(served: Mapping[str, Analyzer], wanted: tuple[str, ...]) -> dict[str, Analyzer]:
+    for name in wanted:
+        if name not in served:
+            raise SettingsError(f"no detector {name!r}; there are {', '.join(served)}. Correct --detectors.")
+    return {name: analyzer for name, analyzer in served.items() if not wanted or name in wanted}
 
 
-def _chosen(models: Any, wanted: list[str] | None) -> dict[str, str]:
-    for name in wanted or []:
-        if name not in models:
-            raise SettingsError(f"no detector {name!r}; there are {', '.join(models)}. Correct --detectors.")
-    return {name: model for name, model in models.items() if wanted is None or name in wanted}
-
-
-def _name() -> str:
-    """What Ray's Jobs API calls this job; a driver that was started without it gets a name of its own."""
+def _own_names() -> tuple[str, str | None]:
+    """What this driver can be asked for by at Ray's Jobs API, and the name it was submitted under, if it was."""
     own = ray.get_runtime_context().get_job_id()
-    for details in JobSubmissionClient().list_jobs():
-        if details.job_id == own and details.submission_id:
-            return str(details.submission_id)
-    return f"scan-{time.strftime('%Y%m%d-%H%M%S')}"
+    submission = JobSubmissionClient().get_job_info(own).submission_id
+    return submission or own, submission
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("hour", 3600), ("minute", 60), ("second", 1)):
+        if seconds >= length:
+            many = round(seconds / length)
+            return f"{'an' if unit == 'hour' else 'a'} {unit}" if many == 1 else f"{many} {unit}s"
+    return "no time"

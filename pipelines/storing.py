@@ -1,18 +1,18 @@
 """What is stored already, and whether a job's results are all there: nothing lost, nothing twice."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster import results
 from cluster.errors import SettingsError
-from cluster.records import Analyzer, MediaItem
+from cluster.records import SCHEMA
+from pipelines.merging import COLUMNS, Known, Merged, Numbers, hashes, merge
 
-_KEY = np.dtype("S16")
+CHANGED = Known(changed=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,74 +27,106 @@ class Reconciliation:
 
 
 class Stored:
-    """Which detectors have answered for which content. 20 bytes a file, so that ten million fit where a job starts."""
+    """What is stored of each file: 20 bytes a file, and 16 a segment of those that were cut."""
 
-    def __init__(self, keys: npt.NDArray[np.bytes_], codes: npt.NDArray[np.uint32], answers: list[frozenset[Analyzer]]):
-        self._keys = keys  # sorted, 128 bits of BLAKE2b each: no two files will ever meet
-        self._codes = codes  # which of the answers each has; there are few different ones
-        self._answers = answers
+    def __init__(self, merged: Merged) -> None:
+        self._merged = merged
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self._merged.uris)
 
-    def answered(self, item: MediaItem) -> frozenset[Analyzer]:
-        """The detectors, with their models, that need not be asked again for this content of this file."""
-        key = np.array(_key(item.uri, item.etag), _KEY)
-        at = int(np.searchsorted(self._keys, key))
-        if at < len(self._keys) and self._keys[at] == key:
-            return self._answers[self._codes[at]]
-        return frozenset()
+    def known(self, files: Sequence[tuple[str, str]]) -> list[Known | None]:
+        """What is stored of each (URI, ETag): None if nothing, CHANGED if of another content."""
+        if not len(self):
+            return [None] * len(files)
+        has = self._merged
+        uris = hashes([uri for uri, _ in files])
+        contents = hashes([f"{uri}\0{etag}" for uri, etag in files])
+        at = np.minimum(np.searchsorted(has.uris, uris), len(self) - 1)
+        there, same = (has.uris[at] == uris).tolist(), (has.contents[at] == contents).tolist()
+        codes = has.codes[at].tolist()
+        return [
+            (has.known[code] if equal else CHANGED) if found else None
+            for code, found, equal in zip(codes, there, same, strict=True)
+        ]
 
-
-def _key(uri: str, etag: str | None) -> bytes:
-    return blake2b(f"{uri}\0{etag or ''}".encode(), digest_size=_KEY.itemsize).digest()
+    def segments(self, uri: str) -> dict[int, Known]:
+        """What is stored of each segment of a file's current cut, by number."""
+        has, key = self._merged, hashes([uri])[0]
+        rows = slice(np.searchsorted(has.cut_uris, key), np.searchsorted(has.cut_uris, key, "right"))
+        numbers, codes = has.cut_numbers[rows].tolist(), has.cut_codes[rows].tolist()
+        return {number: has.known[code] for number, code in zip(numbers, codes, strict=True)}
 
 
 def stored(out: str, s3_endpoint: str | None = None) -> Stored:
-    """What the committed rows of a folder answer; a folder that does not exist answers nothing."""
-    answers: dict[frozenset[Analyzer], int] = {}
-    found_keys, found_codes = [np.empty(0, _KEY)], [np.empty(0, np.uint32)]
-    for rows in results.scan(out, ["uri", "etag", "analyzers"], s3_endpoint):
-        names = zip(rows["uri"].to_pylist(), rows["etag"].to_pylist(), strict=True)
-        found_keys.append(np.array([_key(uri, etag) for uri, etag in names], _KEY))
-        said = (frozenset(Analyzer(**one) for one in row or ()) for row in rows["analyzers"].to_pylist())
-        found_codes.append(np.array([answers.setdefault(one, len(answers)) for one in said], np.uint32))
-    keys, codes = np.concatenate(found_keys), np.concatenate(found_codes)
-    order = np.argsort(keys, kind="stable")
-    keys, codes = keys[order], codes[order]
-    again = np.flatnonzero(keys[1:] == keys[:-1]) + 1  # scanned more than once: what any of its rows answered
-    by_code = list(answers)
-    for at in again:
-        union = by_code[codes[at - 1]] | by_code[codes[at]]
-        codes[at] = answers.setdefault(union, len(answers))
-        if len(answers) > len(by_code):
-            by_code.append(union)
-    last = np.append(keys[1:] != keys[:-1], True)[: len(keys)]
-    return Stored(keys[last], codes[last], by_code)
+    """What the committed rows of a folder say; a folder that does not exist says nothing."""
+    return Stored(merge(results.scan(out, COLUMNS, s3_endpoint)))
 
 
 def reconcile(ledger: str, out: str, job: str, s3_endpoint: str | None = None) -> Reconciliation:
     """Hold a job's ledger against its committed rows, by unit_id. SettingsError if there is no ledger."""
-    import duckdb
-
-    if not results.committed(ledger, s3_endpoint):
+    shards = results.committed(ledger, s3_endpoint)
+    if not shards:
         raise SettingsError(
             f"there is no ledger at {ledger}: no such job has stored here. Check the job and the folder."
         )
-    owed = list(results.scan(ledger, ["unit_id"], s3_endpoint))
-    have = [
-        rows.select(["unit_id"]).append_column("failed", pc.greater(pc.list_value_length(rows["errors"]), 0))
-        for rows in results.scan(out, ["unit_id", "errors"], s3_endpoint, job)
-    ]
-    empty = pa.table({"unit_id": pa.array([], pa.int64()), "failed": pa.array([], pa.bool_())})
-    with duckdb.connect(":memory:", config={"enable_external_access": False, "temp_directory": ""}) as db:
-        db.register("owed", pa.concat_tables(owed))
-        db.register("have", pa.concat_tables(have or [empty]))
-        row = db.execute(
-            """select count(*), count(n), count(*) filter (failed), count(*) filter (n is null), count(*) filter (n > 1)
-                from (select distinct unit_id from owed)
-                left join (select unit_id, count(*) as n, bool_or(failed) as failed from have group by unit_id)
-                using (unit_id)"""
-        ).fetchone()
-    assert row is not None  # an aggregate always gives one
-    return Reconciliation(*row)
+    owed = np.unique(np.concatenate([_ids(results.read(shard, ["unit_id"], s3_endpoint)) for shard in shards]))
+    units, counts, failed = _committed(out, job, s3_endpoint)
+    ours = np.isin(units, owed, assume_unique=True)
+    done = int(np.count_nonzero(ours))
+    return Reconciliation(
+        units=len(owed),
+        done=done,
+        failed=int(np.count_nonzero(failed[ours])),
+        lost=len(owed) - done,
+        double=int(np.count_nonzero(counts[ours] > 1)),
+    )
+
+
+def settle(out: str, job: str, s3_endpoint: str | None = None) -> int:
+    """Take what a job stored twice out of its younger files; how many rows went.
+
+    A driver that was killed leaves writers behind, and one of them may commit what the resumed job has done again.
+    A file is replaced whole or not at all.
+    """
+    units, counts, _ = _committed(out, job, s3_endpoint)
+    double = units[counts > 1]
+    if not len(double):
+        return 0
+    seen: set[int] = set()
+    gone = 0
+    for file in results.committed(out, s3_endpoint):
+        table = results.read(file, ["unit_id", "job"], s3_endpoint)
+        ids = _ids(table)
+        kept = np.ones(len(ids), bool)
+        for row in np.flatnonzero(pc.equal(table["job"], job).to_numpy() & np.isin(ids, double)):
+            kept[row] = ids[row] not in seen
+            seen.add(int(ids[row]))
+        if not kept.all():
+            _rewrite(file, kept, s3_endpoint)
+            gone += int(np.count_nonzero(~kept))
+    return gone
+
+
+def _rewrite(file: str, kept: Numbers, s3_endpoint: str | None) -> None:
+    import pyarrow.parquet as pq
+
+    files, path = results.sink(file, s3_endpoint)
+    pq.write_table(results.read(file, SCHEMA.names, s3_endpoint).filter(kept), path, filesystem=files)
+
+
+def _ids(table: pa.Table) -> Numbers:
+    return table["unit_id"].to_numpy()
+
+
+def _committed(out: str, job: str, s3_endpoint: str | None) -> tuple[Numbers, Numbers, Numbers]:
+    """A job's units in order, how many rows each has, and whether one of them tells of an error."""
+    ids, errors = [np.empty(0, np.int64)], [np.empty(0, bool)]
+    for rows in results.scan(out, ["unit_id", "errors"], s3_endpoint, job):
+        ids.append(_ids(rows))
+        errors.append(pc.greater(pc.coalesce(pc.list_value_length(rows["errors"]), 0), 0).to_numpy())
+    units = np.concatenate(ids)
+    order = np.argsort(units)
+    units, first, counts = np.unique(units[order], return_index=True, return_counts=True)
+    failed = np.concatenate(errors)[order]
+    return units, counts, np.logical_or.reduceat(failed, first) if len(first) else failed

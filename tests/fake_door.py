@@ -23,6 +23,23 @@ HOSTILE_NAME = '<img src=x onerror="window.hacked=1">[click](javascript:alert(1)
 HOSTILE_LINE = '<img src=x onerror="window.hacked=2"> **bold** [link](https://evil.example) :red[x] $y$'
 MODELS = {"clip": "SigLIP", "face": "Dlib", "nsfw": "OpenNSFW", "ocr": "RapidOCR", "whisper": "whisper base"}
 Record = dict[str, Any]
+OVER = ("finished", "failed", "cancelled")
+REPORT = {
+    "files": 120,
+    "frames": 300,
+    "frames_carried": 90,
+    "files_per_s": 6.0,
+    "bytes_per_s": 1_500_000.0,
+    "detectors": [
+        {"detector": "nsfw", "units": 120, "reused": 30, "seconds": 12.5, "gpu_seconds": 3.0, "cost": 0.5},
+        {"detector": "ocr", "units": 120, "reused": 0, "seconds": 1234.5, "gpu_seconds": 0.0, "cost": 1.25},
+    ],
+    "failures": [
+        {"step": "decode", "reason": "it ends early at N", "units": 3, "example": f"s3://evidence/{HOSTILE_NAME}"}
+    ],
+    "cost": 1.75,
+    "cost_per_1000_files": 14.58,
+}
 
 
 def asset_id(uri: str) -> str:
@@ -124,6 +141,8 @@ class FakeDoor:
                 Route("/v1/analyze", self.analyze, methods=["POST"]),
                 Route("/v1/jobs", self.job_list, methods=["GET"]),
                 Route("/v1/jobs", self.submit, methods=["POST"]),
+                Route("/v1/jobs/{job}", self.job, methods=["GET"]),
+                Route("/v1/jobs/{job}/{change}", self.change, methods=["POST"]),
             ]
         )
 
@@ -217,16 +236,36 @@ class FakeDoor:
         file = {"uri": upload.filename, "sha256": sha, "kind": "image", "width": size[0], "height": size[1]}
         return JSONResponse({**file, "duration_s": None, "detections": found, "errors": []})
 
-    async def job_list(self, _: Request) -> Response:
-        return JSONResponse([_job(job) for job in reversed(self.jobs)])
+    async def job_list(self, request: Request) -> Response:
+        newest = self.jobs[::-1][: int(request.query_params["limit"])]
+        return JSONResponse([_job(job) for job in newest])
+
+    async def job(self, request: Request) -> Response:
+        told = _job(self._job(request))
+        return JSONResponse(told | {"summary": None, "report": REPORT if told["state"] in OVER else None})
 
     async def submit(self, request: Request) -> Response:
         asked = await request.json()
         if any("nowhere" in uri for uri in asked["uris"]):
             return _error(422, "s3://nowhere: there is no such bucket. Check its name.")
+        return JSONResponse({"job": self.began(asked["uris"], asked["priority"])})
+
+    async def change(self, request: Request) -> Response:
+        job, change = self._job(request), request.path_params["change"]
+        if change == "cancel" and ("stubborn" in job or _job(job)["state"] in OVER):
+            return _error(422, f"{job['job']} is finished: there is nothing to cancel.")
+        if change == "retry-failed":
+            return JSONResponse({"job": self.began(job["uris"], job["priority"])})
+        job["state"] = {"cancel": "cancelled", "resume": "waiting"}[change]
+        return JSONResponse(_job(job))
+
+    def began(self, uris: list[str], priority: str = "normal", **more: Any) -> str:
         name = f"job-{len(self.jobs) + 1:03}"
-        self.jobs.append({"job": name, "uris": asked["uris"], "began": time.time()})
-        return JSONResponse({"job": name})
+        self.jobs.append({"job": name, "uris": uris, "priority": priority, "began": time.time(), **more})
+        return name
+
+    def _job(self, request: Request) -> Record:
+        return next(job for job in self.jobs if job["job"] == request.path_params["job"])
 
     def _file(self, request: Request) -> Record | None:
         return next((file for file in self.files if file["id"] == request.path_params["id"]), None)
@@ -281,10 +320,10 @@ def _seen_s(file: Record) -> float | None:
 def _job(job: Record) -> Record:
     seconds = time.time() - job["began"]
     done = min(120, int(seconds * 6))
-    state = "waiting" if seconds < 0.5 else "running" if done < 120 else "finished"
+    state = job.get("state") or ("waiting" if seconds < 0.5 else "running" if done < 120 else "finished")
     progress = {"units": 120, "done": done, "failed": done // 30, "skipped": 8, "seconds": min(20.0, seconds)}
-    named = {"job": job["job"], "state": state, "uris": job["uris"], "out": None}
-    return {**named, **progress, "message": None, "submitted_at": "2026-11-22T10:00:00Z"}
+    named = {name: job[name] for name in ("job", "uris", "priority")} | {"state": state, "out": None}
+    return {**named, **progress, "message": job.get("message"), "submitted_at": "2026-11-22T10:00:00Z"}
 
 
 def _error(status: int, sentence: str) -> Response:

@@ -12,6 +12,7 @@ from ray import serve
 
 from cluster.records import Detection, Sample
 from deployments import counting
+from deployments.detectors.nsfw import NsfwConfig
 from deployments.serving import NO_CARD, DetectorDeployment, ServedDetectors
 
 
@@ -33,7 +34,7 @@ class Leaking:
 
 async def life(detectors):
     async def ask(text):
-        ((found,),) = (await detectors.ask(["nsfw"], [Sample(text=text)]))["nsfw"]
+        ((found,),) = (await detectors.ask(["nsfw"], [Sample(text=text)]))["nsfw"].answers
         return found
 
     before = after = await ask("a")
@@ -52,7 +53,7 @@ def main():
     options = {"num_cpus": 0.1, "runtime_env": {"env_vars": NO_CARD}}
     deployed = DetectorDeployment.options(name="nsfw", health_check_period_s=0.2, ray_actor_options=options)
     handle = serve.run(deployed.bind({"nsfw": {"max_growth_gb": 0.1}}, 0.0, Leaking), name="x", route_prefix=None)
-    print(json.dumps(asyncio.run(life(ServedDetectors({"nsfw": handle}, {}, 4)))))
+    print(json.dumps(asyncio.run(life(ServedDetectors({"nsfw": handle}, {}, {"nsfw": NsfwConfig()})))))
     ray.shutdown()
 
 

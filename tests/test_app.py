@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import streamlit as st
 import uvicorn
-from fake_door import HOSTILE_NAME, FakeDoor, asset_id, draw_picture
+from fake_door import HOSTILE_NAME, REPORT, FakeDoor, asset_id, draw_picture
 from streamlit.testing.v1 import AppTest
+
+from app import draw
 
 Visit = Callable[..., AppTest]
 
@@ -221,7 +223,7 @@ def test_an_upload_that_cannot_be_read_is_a_sentence(visit: Visit):
 def test_a_scan_is_started_and_listed(visit: Visit):
     at = visit("jobs")
     at.text_area[0].set_value("s3://evidence/case 7\n\n")
-    at.button[0].click().run()
+    at.button(key="start").click().run()
     assert "was started" in words(at)
     assert any("evidence" in element.value for element in at.markdown)
 
@@ -230,8 +232,67 @@ def test_a_scan_is_started_and_listed(visit: Visit):
 def test_a_scan_of_nothing_is_refused_with_a_sentence(visit: Visit, written: str, told: str):
     at = visit("jobs")
     at.text_area[0].set_value(written)
-    at.button[0].click().run()
+    at.button(key="start").click().run()
     assert told in words(at)
+
+
+def test_an_urgent_scan_says_so(visit: Visit):
+    door = FakeDoor()
+    with served(door) as port:
+        at = visit("jobs", port=port)
+        at.text_area[0].set_value("s3://evidence/now")
+        at.selectbox[0].set_value("urgent")
+        at.button(key="start").click().run()
+        assert (door.jobs[0]["uris"], door.jobs[0]["priority"]) == (["s3://evidence/now"], "urgent")
+
+
+def press(at: AppTest, change: str, job: str) -> AppTest:
+    at.button(key=f"yes {change} {job}").click().run()
+    assert not at.exception
+    return at
+
+
+def test_a_running_job_can_be_cancelled_and_then_resumed(visit: Visit):
+    door = FakeDoor()
+    job = door.began(["s3://evidence"], state="parked", message="waits for ocr")
+    with served(door) as port:
+        at = visit("jobs", port=port)
+        assert "waits for ocr" in words(at)
+        assert not [button for button in at.button if button.key and "resume" in button.key]
+        press(at, "cancel", job)
+        assert door.jobs[0]["state"] == "cancelled" and "job&#45;001" in at.toast[0].value
+        press(visit("jobs", port=port), "resume", job)
+        assert door.jobs[0]["state"] == "waiting"
+
+
+def test_the_failed_files_of_a_job_are_done_again_as_a_new_one(visit: Visit):
+    door = FakeDoor()
+    job = door.began(["s3://evidence"], "bulk")
+    door.jobs[0]["began"] -= 60
+    with served(door) as port:
+        at = press(visit("jobs", port=port), "retry-failed", job)
+    assert [one["priority"] for one in door.jobs] == ["bulk", "bulk"]
+    assert "job&#45;002" in at.toast[0].value
+
+
+def test_a_change_that_comes_too_late_is_a_sentence_and_the_page_stays(visit: Visit):
+    door = FakeDoor()
+    job = door.began(["s3://evidence"], state="running", stubborn=True)
+    with served(door) as port:
+        at = press(visit("jobs", port=port), "cancel", job)
+    assert "nothing to cancel" in at.toast[0].value and "evidence" in words(at)
+
+
+def test_a_report_tells_what_each_detector_took_and_why_files_failed():
+    lines = draw.spent(REPORT).splitlines()
+    assert lines[2] == "| nsfw | 120 | 25% | 12.5 | 3.0 | 0.50 |"
+    assert "Cost" not in draw.spent({**REPORT, "cost": None})
+    assert draw.speed(REPORT) == (
+        "6.00 files a second · 1.5 MB a second · 90 of 300 frames were like the one before · "
+        "cost 1.75, 14.58 per 1,000 files"
+    )
+    (reason,) = draw.reasons(REPORT).splitlines()[2:]
+    assert reason.startswith("| 3 | decode | it ends early at N | ") and "<img" not in reason and "](" not in reason
 
 
 def picture() -> bytes:

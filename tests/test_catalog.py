@@ -1,5 +1,6 @@
 import itertools
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
-from stored import commit, found, row
+from stored import aged, commit, found, row
 
 from cluster.errors import SettingsError
 from cluster.records import asset_id
@@ -131,6 +132,7 @@ def test_an_item_says_what_a_tile_shows(catalog):
         "width": 640,
         "height": 480,
         "duration_s": None,
+        "segments": None,
         "analyzed_at": "2026-11-22T12:00:00.000Z",
         "has_thumbnail": True,
         "score": 0.9,
@@ -242,22 +244,9 @@ def test_whole_words_come_before_parts_of_words(tmp_path):
 
 
 def test_counts_what_is_in_of_a_job(catalog):
-    assert catalog.job_progress("job") == (5, 1)
-    assert catalog.job_progress("another") == (0, 0)
+    assert catalog.job("job") == {"done": 5, "failed": 1}
+    assert catalog.job("another") == {"done": 0, "failed": 0}
     assert catalog.jobs() == {"job": {"done": 5, "failed": 1}}
-
-
-def test_keeps_what_a_job_notes_of_itself(tmp_path):
-    commit(tmp_path, "a.parquet", row("s3://b/a", unit=1), row("s3://b/b", unit=2, failures=[("fetch", "gone")]))
-    catalog = Catalog(":memory:")
-    catalog.load_all(str(tmp_path))
-    catalog.note("job", {"units": 7, "uris": ["s3://b/ü"], "message": "listing"})
-    catalog.note("job", {"message": "it's done", "done": 99})
-    catalog.note("waiting", {"units": 1})
-    assert catalog.jobs() == {
-        "job": {"units": 7, "uris": ["s3://b/ü"], "message": "it's done", "done": 2, "failed": 1},
-        "waiting": {"units": 1, "done": 0, "failed": 0},
-    }
 
 
 def test_sums_up_a_job(catalog):
@@ -310,7 +299,7 @@ def view(catalog):
         [catalog.thumbnail(id) for id in ids],
         catalog.facets(AssetQuery()),
         catalog.jobs(),
-        [catalog.summary(job) for job in catalog.jobs()],
+        {job: catalog.summary(job) for job in catalog.jobs()},
     )
 
 
@@ -350,6 +339,148 @@ def test_the_order_in_which_files_are_loaded_does_not_matter(tmp_path):
     assert lines[1]["sha256"] is None and not assets[1]["has_thumbnail"]
 
 
+def film(segment, *findings, **more):
+    """A row of a segment of a film: (its number, how many there are, the length of a cut)."""
+    return row("s3://b/film", *findings, kind="video", segment=segment, unit=segment[0], **more)
+
+
+def test_a_film_is_one_file_with_what_was_found_in_all_its_segments(tmp_path):
+    catalog = Catalog(":memory:")
+    late = film((2, 3, 60.0), found("nsfw", "nude", 0.7, time_s=125.0), failures=[("ocr", "tired")], thumbnail=b"late")
+    catalog.load(commit(tmp_path, "1", late))
+    (item,) = catalog.assets(AssetQuery())["items"]
+    assert item["segments"] == {"done": 1, "of": 3}
+    assert catalog.thumbnail(item["id"]) == b"late"
+    first = film((0, 3, 60.0), found("nsfw", "nude", 0.9, time_s=1.0), found("nsfw", "nude", 0.8, time_s=2.0),
+                 failures=[("ocr", "tired"), ("whisper", "no")], thumbnail=b"first")  # fmt: skip
+    catalog.load(commit(tmp_path, "2", first, film((1, 3, 60.0), answered=("nsfw",), thumbnail=b"middle")))
+    (item,) = catalog.assets(AssetQuery(label=("nude",)))["items"]
+    assert item["segments"] == catalog.asset(item["id"])["segments"] == {"done": 3, "of": 3}
+    assert item["labels"] == [{"detector": "nsfw", "label": "nude", "score": 0.9, "count": 3}]
+    assert [one["time_s"] for one in catalog.asset(item["id"])["detections"]] == [1.0, 2.0, 125.0]
+    assert item["errors"] == [{"step": "ocr", "reason": "tired"}, {"step": "whisper", "reason": "no"}]
+    assert catalog.thumbnail(item["id"]) == b"first"
+    assert catalog.facets(AssetQuery())["detectors"] == [{"detector": "nsfw", "label": "nude", "count": 1}]
+    (line,) = catalog.lines()
+    assert [one["time_s"] for one in line["detections"]] == [1.0, 2.0, 125.0]
+    assert catalog.job("job") == {"done": 3, "failed": 2}
+    summary = catalog.summary("job")
+    assert (summary["files"], [(one["files"], one["detections"]) for one in summary["detectors"]]) == (1, [(1, 3)])
+    assert summary["detectors"][0]["top_labels"] == [{"label": "nude", "files": 1}]
+    assert [one["step"] for one in summary["failed"]] == ["ocr", "whisper"]
+
+
+def test_another_cut_of_a_film_takes_the_place_of_the_one_before(tmp_path):
+    catalog = Catalog(":memory:")
+    halves = [film((n, 2, 60.0), found("nsfw", f"old {n}", 0.9), found("ocr", "text", 0.5)) for n in (0, 1)]
+    catalog.load(commit(tmp_path, "1", *halves))
+    catalog.load(commit(tmp_path, "2", film((0, 4, 30.0), found("nsfw", "new", 0.9), minutes=1)))
+    (item,) = catalog.assets(AssetQuery())["items"]
+    assert [label["label"] for label in item["labels"]] == ["new"]
+    assert item["segments"] == {"done": 1, "of": 4}
+    # cut as before once more, what was said of that cut counts again
+    catalog.load(commit(tmp_path, "3", film((1, 2, 60.0), found("logo", "ACME", 0.8), minutes=2)))
+    (item,) = catalog.assets(AssetQuery())["items"]
+    assert [label["label"] for label in item["labels"]] == ["old 0", "old 1", "ACME", "text"]
+    assert item["segments"] == {"done": 2, "of": 2}
+    # and none of it when the film was replaced
+    catalog.load(commit(tmp_path, "4", row("s3://b/film", etag="e2", minutes=3)))
+    (item,) = catalog.assets(AssetQuery())["items"]
+    assert (item["labels"], item["segments"]) == ([], None)
+
+
+def test_a_label_that_is_to_be_forgotten_does_not_come_back_with_an_older_cut(tmp_path):
+    catalog = Catalog(":memory:")
+    catalog.load(commit(tmp_path, "1", film((0, 2, 60.0), found("face", "Ann", 0.9), found("face", "face", 0.9))))
+    catalog.load(commit(tmp_path, "2", film((0, 4, 30.0), minutes=1)))
+    assert catalog.forget("face", "Ann") == 0
+    catalog.load(commit(tmp_path, "3", film((1, 2, 60.0), minutes=2)))
+    (item,) = catalog.assets(AssetQuery())["items"]
+    assert [label["label"] for label in item["labels"]] == ["face"]
+
+
+def counting(rows):
+    """By file what counts, told slowly: the newest answer for each segment of the newest row's content."""
+    newest = sorted(rows, key=lambda row: (row["analyzed_at"], row["job"], row["unit_id"]))
+    current = {row["uri"]: (row["etag"], row["segment_s"]) for row in newest}
+    answered = {
+        (row["uri"], one["detector"], row["segment"] or 0): row
+        for row in newest
+        for one in row["analyzers"]
+        if current[row["uri"]] == (row["etag"], row["segment_s"])
+    }
+    told = {uri: [] for uri in sorted(current)}
+    for (uri, detector, _), of in sorted(answered.items()):
+        told[uri] += [(detector, one["label"]) for one in of["detections"] if one["detector"] == detector]
+    return told
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_the_order_of_two_cuts_two_contents_and_three_jobs_the_same_counts(tmp_path, seed):
+    chance = random.Random(seed)
+    rows = []
+    for unit in range(1, 25):
+        of = chance.choice([1, 3, 6])
+        findings = [
+            found(detector, f"{unit} {n}", chance.random(), text="x" * chance.randrange(9))
+            for detector in chance.sample(["clip", "nsfw", "ocr"], chance.randrange(3))
+            for n in range(chance.randrange(1, 3))
+        ]
+        rows.append(
+            row(
+                f"s3://b/{chance.randrange(2)}",
+                *findings,
+                job=chance.choice("123") if of > 1 else f"whole {unit}",  # a job has a whole file once
+                unit=unit,
+                minutes=chance.randrange(12),
+                etag=chance.choice(["e1", "e2"]),
+                segment=None if of == 1 else (chance.randrange(3), of, 180.0 / of),
+                answered=["logo"] * chance.randrange(2),
+                failures=[("decode", str(chance.randrange(3)))] * chance.randrange(2),
+                thumbnail=chance.choice([None, str(unit).encode()]),
+            )
+        )
+    views = []
+    for turn in range(3):
+        chance.shuffle(rows)
+        catalog = Catalog(":memory:")
+        some = iter(rows)
+        for n in itertools.count():
+            if not (part := list(itertools.islice(some, chance.randrange(1, 6)))):
+                break
+            catalog.load(commit(tmp_path, f"{turn} {n}", *part))
+        views.append(view(catalog))
+        catalog.close()
+    assert all(other == views[0] for other in views)
+    told = {line["uri"]: [(one["detector"], one["label"]) for one in line["detections"]] for line in views[0][0]}
+    assert told == counting(rows)
+    for job, counts in views[0][4].items():
+        of = [one for one in rows if one["job"] == job]
+        assert counts == {"done": len(of), "failed": sum(bool(one["errors"]) for one in of)}
+        assert views[0][5][job]["files"] == len({one["uri"] for one in of})
+
+
+def test_results_of_before_there_were_segments_are_read(tmp_path):
+    commit(tmp_path, "1.parquet", row("s3://b/a", found("nsfw", "nude", 0.9), failures=[("ocr", "tired")]))
+    commit(tmp_path, "2.parquet", row("s3://b/a", answered=("nsfw",), minutes=1), film((1, 2, 60.0)))
+    aged(tmp_path, "1.parquet")
+    catalog = Catalog(":memory:")
+    assert catalog.load_all(str(tmp_path)) == 3
+    (a, _) = catalog.assets(AssetQuery(sort="name"))["items"]
+    assert (a["labels"], a["errors"], a["segments"]) == ([], [], None)  # both rows are of one content
+
+
+def test_a_unit_that_was_committed_twice_is_counted_once(tmp_path):
+    catalog = Catalog(":memory:")
+    catalog.load(commit(tmp_path, "1", row("s3://b/a", unit=1), row("s3://b/b", unit=2)))
+    again = row("s3://b/a", unit=1, minutes=1, failures=[("fetch", "gone")])
+    catalog.load(commit(tmp_path, "2", again))
+    assert catalog.job("job") == {"done": 2, "failed": 1}
+    catalog.load(commit(tmp_path, "3", again))
+    assert catalog.job("job") == {"done": 2, "failed": 1}
+    assert catalog.summary("job")["files"] == 2
+
+
 def test_a_detector_that_finds_nothing_any_more_takes_back_what_it_found(tmp_path):
     catalog = Catalog(":memory:")
     catalog.load(commit(tmp_path, "1", row("s3://b/a", found("nsfw", "nude", 0.9), found("ocr", "text", 0.9))))
@@ -373,7 +504,7 @@ def test_loading_again_changes_nothing(tmp_path):
     commit(tmp_path, "copy.parquet", row("s3://b/a", found("nsfw", "nude", 0.9)))
     catalog.load_all(str(tmp_path))
     assert view(catalog)[0] == before[0]
-    assert catalog.job_progress("job") == (1, 0)
+    assert catalog.job("job") == {"done": 1, "failed": 0}
 
 
 def test_bookkeeping_and_files_being_written_are_no_results(tmp_path):
@@ -408,7 +539,7 @@ def test_a_file_whose_merge_fails_leaves_nothing_behind(tmp_path):
     with pytest.raises(Exception, match="wide"):
         catalog.load((tmp_path / "b.parquet").as_uri())
     assert catalog.assets(AssetQuery())["total"] == 0
-    assert catalog.job_progress("job") == (0, 0)
+    assert catalog.job("job") == {"done": 0, "failed": 0}
     assert catalog.load(good) == 1
     assert catalog.facets(AssetQuery())["detectors"] == [{"detector": "nsfw", "label": "nude", "count": 1}]
 
@@ -429,9 +560,9 @@ def test_a_catalogue_that_is_killed_goes_on_where_it_was(tmp_path):
     os.kill(child.pid, signal.SIGKILL)
     child.communicate()
     catalog = Catalog(Path(where[0]))
-    assert 5 <= catalog.job_progress("job")[0] <= 30
+    assert 5 <= catalog.job("job")["done"] <= 30
     catalog.load_all(where[1])
-    assert catalog.job_progress("job") == (30, 0)
+    assert catalog.job("job") == {"done": 30, "failed": 0}
     assert catalog.facets(AssetQuery())["detectors"] == [{"detector": "nsfw", "label": "nude", "count": 30}]
     assert [len(line["detections"]) for line in catalog.lines()] == [1] * 30
     catalog.close()

@@ -68,13 +68,35 @@ def test_an_upload_is_answered_with_what_was_found(door: Door, fake: FakeDoor):
 
 def test_the_doors_own_sentence_is_what_the_viewer_is_told(door: Door):
     with pytest.raises(DoorError, match="there is no such bucket") as refused:
-        door.submit(["s3://nowhere"], None)
+        door.submit(["s3://nowhere"], None, "normal")
     assert refused.value.status == 422
+
+
+def test_a_job_is_followed_cancelled_and_resumed(door: Door):
+    job = door.submit(["s3://evidence"], None, "urgent")
+    assert [one["job"] for one in door.jobs(1)] == [job] and door.job(job)["priority"] == "urgent"
+    assert door.change(job, "cancel") == job
+    told = door.job(job)
+    assert told["state"] == "cancelled" and told["report"]["failures"][0]["step"] == "decode"
+    with pytest.raises(DoorError, match="nothing to cancel"):
+        door.change(job, "cancel")
+    assert door.change(job, "resume") == job and door.job(job)["report"] is None
+
+
+def test_a_jobs_name_with_signs_in_it_stays_one_part_of_the_address():
+    asked = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.raw_path.decode())
+        return httpx.Response(200, json={"job": None})
+
+    assert Door("http://door", httpx.MockTransport(handle)).change("../x y", "cancel") is None
+    assert asked == ["/v1/jobs/..%2Fx%20y/cancel"]
 
 
 def test_the_words_of_a_server_in_between_are_not_passed_on():
     with pytest.raises(DoorError) as refused:
-        answering(httpx.Response(500, text="Traceback: secret host 10.0.0.3")).jobs()
+        answering(httpx.Response(500, text="Traceback: secret host 10.0.0.3")).jobs(25)
     assert "10.0.0.3" not in refused.value.sentence
     assert "500" in refused.value.sentence
 
@@ -83,7 +105,7 @@ def test_the_words_of_a_server_in_between_are_not_passed_on():
 def test_no_answer_is_told_apart_from_a_late_one(fault: Exception, slow: bool):
     door = answering(fault)
     with pytest.raises(DoorDownError) as down:
-        door.jobs()
+        door.jobs(25)
     assert down.value.slow is slow
     assert not door.alive()
 

@@ -42,6 +42,8 @@ def film(path: Path, pictures: Iterable[Image.Image], rate: int = 10, **options:
         video = container.add_stream(options.get("codec", "libx264"), rate=rate)
         video.width, video.height = pictures[0].size
         video.pix_fmt = "yuvj420p" if options.get("codec") == "mjpeg" else "yuv420p"
+        if "gop" in options:
+            video.gop_size = options["gop"]
         if "rotation" in options:
             video.set_display_rotation(options["rotation"])
         tone = container.add_stream("aac", rate=48_000, layout="stereo") if "sound_hz" in options else None
@@ -416,10 +418,12 @@ def test_a_mistake_of_the_caller_is_no_fault_of_the_file(tmp_path):
 
 SWEEP = """
 import json, resource, sys, time
+from contextlib import suppress
 from pathlib import Path
 resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
 from cluster.errors import MediaError
 from cluster.settings import Decoding
+from pipelines.borders import segments
 from pipelines.decoding import frames, probe, sniff, sound
 done, slowest_s = {"ok": 0, "error": 0}, 0.0
 for path in sorted(path for path in Path(sys.argv[1]).rglob("*.*") if path.suffix not in (".md", ".tsv")):
@@ -431,6 +435,12 @@ for path in sorted(path for path in Path(sys.argv[1]).rglob("*.*") if path.suffi
             assert found.sample.pixels.ndim == 3
         for piece in sound(path, Decoding()) if kind != "image" else ():
             assert piece.sound.ndim == 1
+        with suppress(MediaError):
+            for part in segments(path, Decoding(segment_s=0.2)):
+                for found in frames(path, "video", Decoding(), part):
+                    assert found.sample.time_s >= part.begin_s - 1e-6
+                for piece in sound(path, Decoding(), part):
+                    assert piece.sound.ndim == 1
         done["ok"] += 1
     except MediaError as error:
         assert error.step == "decode" and error.reason
@@ -467,7 +477,7 @@ def test_hostile_files_end_in_frames_or_an_error_in_bounded_time_and_memory():
 def test_flipped_bytes_and_cuts_end_in_frames_or_an_error(tmp_path):
     noise = np.random.default_rng(7).integers(0, 255, (12, 96, 128, 3), np.uint8)
     pictures = [Image.fromarray(one) for one in noise]
-    whole = [film(tmp_path / name, pictures, codec=codec) for name, codec in
+    whole = [film(tmp_path / name, pictures, codec=codec, gop=3) for name, codec in
              (("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.webm", "libvpx"), ("a.avi", "mpeg4"), ("a.ts", "libx264"),
               ("a.flv", "flv"))]  # fmt: skip
     whole += [song(tmp_path / name, codec, 48_000) for name, codec in

@@ -74,6 +74,16 @@ def test_writes_a_json_line_a_file(folder):
     assert lines[2]["errors"] == [{"step": "fetch", "reason": "gone"}, {"step": "ocr", "reason": "tired"}]
 
 
+def test_a_film_is_one_line_with_the_detections_of_all_its_segments(tmp_path):
+    for n in (1, 0):
+        said = found("whisper", "speech", 1.0, span=(60.0 * n, 60.0 * n + 1), text=f"part {n}")
+        commit(tmp_path, f"{n}.parquet", row("s3://b/film.mp4", said, kind="video", segment=(n, 2, 60.0), unit=n))
+    to = io.BytesIO()
+    assert export(str(tmp_path), "jsonl", to) == 1
+    (line,) = map(json.loads, to.getvalue().splitlines())
+    assert [one["text"] for one in line["detections"]] == ["part 0", "part 1"]
+
+
 def test_writes_a_csv_row_a_detection_and_one_for_a_file_without(folder):
     rows = list(csv.DictReader(io.StringIO(written(folder, "csv").decode(), newline="")))
     assert [row["detector"] for row in rows] == ["whisper", "nsfw", "ocr", ""]

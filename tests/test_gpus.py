@@ -153,6 +153,13 @@ def test_more_than_the_cards_there_are_is_refused_before_anything_starts():
         check_cards(settings(ocr={"gpus": 0.6, "replicas": 2}), [Card("A10", 24, 24)])
 
 
+def test_what_all_replicas_would_need_is_said_and_the_least_of_them_is_planned_for():
+    growing = settings(ocr={"gpus": 0.6, "replicas": 0, "max_replicas": 3})
+    said = "with all replicas that max_replicas allows, the detectors need 3 cards of the cluster"
+    assert check_cards(growing, [Card("A10", 24, 24)]) == said
+    assert check_cards(growing, [Card("A10", 24, 24)] * 3) == ""
+
+
 def test_large_models_without_a_card_are_said_to_be_slow():
     large = settings(ocr={"gpu_memory_gb": 2.0}, nsfw={"gpu_memory_gb": 1.0})
     assert check_cards(large, []) == "nsfw, ocr find no NVIDIA card on this machine and run on the CPU, slowly"

@@ -3,7 +3,7 @@ import threading
 
 import pytest
 from chroma import chroma, free_port
-from stored import commit, found, row
+from stored import aged, commit, found, row
 
 from cluster.records import Vector, asset_id
 from cluster.vectors import Vectors, VectorsDown
@@ -127,3 +127,16 @@ def test_a_lost_vector_store_is_built_anew_from_the_results(tmp_path):
             assert Indexing(out, vectors, catalog.load_all).once() == 0
             assert vectors.search("looks", (0.1, 1.0), 1)[0].asset == asset_id("s3://b/b")
             assert vectors.count("looks") == 2
+
+
+@pytest.mark.ray
+def test_results_of_before_there_were_segments_are_indexed_with_those_of_now(tmp_path):
+    out = tmp_path / "out"
+    commit(out, "1.parquet", row("s3://b/a", look(1.0, 0.0)))
+    aged(out, "1.parquet")
+    commit(out, "2.parquet", *(row("s3://b/film", look(n, 1.0), segment=(n, 2, 60.0)) for n in (0, 1)))
+    with chroma(tmp_path / "chroma") as server:
+        vectors = Vectors(server.url)
+        assert Indexing(str(out), vectors, Catalog(":memory:").load_all).once() == 0
+        assert vectors.search("looks", (1.0, 0.0), 1)[0].asset == asset_id("s3://b/a")
+        assert len(vectors.of_asset("looks", asset_id("s3://b/film"))) == 2

@@ -177,6 +177,33 @@ def test_a_match_is_newer_than_what_it_follows_and_older_than_a_later_scan(tmp_p
     assert labels(tmp_path) == {"s3://b/a": []}
 
 
+def test_faces_of_a_film_are_told_by_segment_and_it_is_counted_as_one_file(tmp_path):
+    parts = [row("s3://b/film", face(0.1, time_s=60.0 * n), kind="video", segment=(n, 3, 60.0), unit=n) for n in (0, 1)]
+    commit(tmp_path, "1.parquet", *parts, row("s3://b/film", face(0.0), etag="old", minutes=-1))
+    done = people.match(str(tmp_path), both(), MODEL)
+    assert (done.files, dict(done.hits)) == (1, {"Ann": 1})
+    told = {answer.row["segment"]: [one.detection.label for one in answer.found]
+            for answer in people.current(str(tmp_path))}  # fmt: skip
+    assert told == {0: ["face", "Ann"], 1: ["face", "Ann"]}
+    rows = [row for table in results.scan(str(tmp_path), ["job", "segments", "segment_s", "analyzers"])
+            for row in table.to_pylist()]  # fmt: skip
+    (one, _) = [row for row in rows if row["job"].startswith("people-")]
+    assert (one["segments"], one["segment_s"]) == (3, 60.0)
+    assert one["analyzers"] == [{"detector": "face", "model": MODEL, "floor": None}]
+    catalog = Catalog(":memory:")
+    catalog.load_all(str(tmp_path))
+    (item,) = catalog.assets(AssetQuery(label=("Ann",)))["items"]
+    assert item["segments"] == {"done": 2, "of": 3}
+    assert {name[:6]: of["done"] for name, of in catalog.jobs().items()} == {"job": 3, "people": 2}
+
+
+def test_what_was_said_of_another_cut_does_not_count(tmp_path):
+    commit(tmp_path, "1.parquet", row("s3://b/film", face(0.1), segment=(0, 2, 60.0)))
+    commit(tmp_path, "2.parquet", row("s3://b/film", face(0.2), segment=(3, 4, 30.0), minutes=1))
+    (answer,) = people.current(str(tmp_path))
+    assert (answer.row["segment"], answer.row["segments"]) == (3, 4)
+
+
 def test_unknown_faces_are_grouped_by_file_and_known_ones_are_not(tmp_path):
     far = 5.0
     rows = [row(f"s3://b/{n}", face(far + n * 0.3)) for n in range(4)]  # each near the next only
@@ -232,6 +259,13 @@ class TestPurge:
         assert (done.hits, done.faces, done.uris) == (1, 2, {"s3://b/alone"})
         again = purging.purge("Ann", str(out), watching(), MODEL)
         assert (again.hits, again.faces, again.files) == (0, 0, 0)
+
+    def test_a_film_is_purged_in_all_its_segments_and_keeps_its_cut(self, tmp_path):
+        parts = [row("s3://b/film", face(0.1), segment=(n, 2, 60.0), unit=n) for n in (0, 1)]
+        commit(tmp_path, "1.parquet", *parts)
+        done = purging.purge("Ann", str(tmp_path), both(), MODEL)
+        assert (done.faces, done.files, done.uris) == (2, 1, {"s3://b/film"})
+        assert [answer.row["segment"] for answer in people.current(str(tmp_path))] == [0, 1]
 
     @pytest.mark.ray
     def test_neither_search_nor_catalogue_nor_any_file_of_results_remembers(self, out, tmp_path):

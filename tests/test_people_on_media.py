@@ -8,12 +8,14 @@ from stored import commit
 from test_detectors import MEDIA, on_media, real
 
 from cluster.galleries import Gallery
-from cluster.records import MediaItem, to_row
+from cluster.records import Analyzer, MediaItem, to_row
 from cluster.settings import Decoding
+from deployments.detector import Asked
 from deployments.detectors.face import Face, FaceConfig
 from deployments.people import Rejections
 from pipelines import grouping, people, purging
 from pipelines.detecting import File, analyze
+from pipelines.isolating import Decoder
 
 pytestmark = on_media
 
@@ -26,7 +28,7 @@ MODEL = Face.version(FaceConfig())
 class InProcess:
     """The one detector, without Serve."""
 
-    models = {"face": MODEL}  # noqa: RUF012
+    analyzers = {"face": Analyzer("face", MODEL, FaceConfig().floor)}  # noqa: RUF012
 
     def __init__(self, face):
         self.face = face
@@ -35,7 +37,7 @@ class InProcess:
         return {"face"} if modality == "image" else set()
 
     async def ask(self, names, samples):
-        return {"face": self.face.detect(samples)}
+        return {"face": Asked(self.face.detect(samples), 0.0, 0.0)}
 
 
 def face(gallery):
@@ -46,7 +48,8 @@ def scan(gallery, out):
     paths = [next(MEDIA.glob(f"*/{name}")) for name in sorted(WITH_HIM | WITHOUT)]
     items = [MediaItem(path.as_uri(), path.stat().st_size, "e1") for path in paths]
     files = [File(item, path, None, frozenset(["face"])) for item, path in zip(items, paths, strict=True)]
-    told = asyncio.run(analyze(files, InProcess(face(gallery)), Decoding()))
+    with Decoder() as decoder:
+        told = asyncio.run(analyze(files, InProcess(face(gallery)), decoder, Decoding()))
     commit(out, "1.parquet", *(to_row(result, n, "job") for n, result in enumerate(told)))
     return str(out)
 
@@ -116,7 +119,8 @@ def test_unknown_faces_of_one_person_are_a_group(tmp_path):
 def scanned(name):
     path = MEDIA / "faces" / name
     file = File(MediaItem(path.as_uri(), 1, "e1"), path, None, frozenset(["face"]))
-    (told,) = asyncio.run(analyze([file], InProcess(real("face")), Decoding()))
+    with Decoder() as decoder:
+        (told,) = asyncio.run(analyze([file], InProcess(real("face")), decoder, Decoding()))
     return to_row(told, 0, "job")
 
 

@@ -2,7 +2,7 @@
 
 import pyarrow.parquet as pq
 import pytest
-from stored import commit, row
+from stored import aged, commit, found, row
 
 from cluster import results
 from cluster.records import SCHEMA
@@ -34,3 +34,27 @@ def test_what_a_full_disk_cut_short_never_becomes_a_result(tmp_path):
     with pytest.raises(OSError, match="No space left"), files.open_output_stream(f"{place}/a.parquet") as stream:
         stream.write(b"x" * 100_000)
     assert not (tmp_path / "a.parquet").exists()
+
+
+def test_a_file_of_before_there_were_segments_is_read_with_nulls(tmp_path):
+    commit(tmp_path, "1.parquet", row("s3://b/old", found("nsfw", "nude", 0.9)))
+    aged(tmp_path, "1.parquet")
+    commit(tmp_path, "2.parquet", row("s3://b/new", segment=(1, 2, 60.0)) | {"analyzers": [
+        {"detector": "nsfw", "model": "m1", "floor": 0.5}]})  # fmt: skip
+    files = results.committed(str(tmp_path))
+    old, new = (results.read(file, SCHEMA.names) for file in files)
+    assert old.schema.names == new.schema.names == SCHEMA.names
+    (row_of_old,) = old.to_pylist()
+    assert [row_of_old[name] for name in ("segment", "segments", "segment_s", "begin_s", "end_s", "spent")] == [
+        None
+    ] * 6
+    assert row_of_old["analyzers"] == [{"detector": "nsfw", "model": "m1", "floor": None}]
+    assert row_of_old["detections"][0]["label"] == "nude"
+    scanned = [row for table in results.scan(str(tmp_path), SCHEMA.names) for row in table.to_pylist()]
+    assert sorted(scanned, key=lambda row: row["uri"]) == [*new.to_pylist(), row_of_old]
+
+
+def test_a_content_is_an_etag_and_a_cut():
+    assert results.content("e1", None) == results.content("e1", None)
+    of = [results.content(etag, cut) for etag in ("e1", "e2", None) for cut in (None, 30.0, 60.0)]
+    assert len(set(of)) == 9 and all(-(2**63) <= one < 2**63 for one in of)

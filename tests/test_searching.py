@@ -7,6 +7,7 @@ from fastapi import HTTPException
 
 from cluster.records import Detection, Failure, Finding, MediaItem, Result, Vector, asset_id
 from cluster.vectors import Hit
+from deployments.detector import Asked
 from deployments.detectors.clip import ClipConfig
 from deployments.detectors.face import FaceConfig
 from deployments.searching import Search
@@ -25,7 +26,7 @@ class Detectors:
     async def ask(self, names, samples):
         (sample,) = samples
         found = Detection("text", 1.0, text=sample.text, vectors=(Vector("words", (1.0, 0.0)),))
-        return {name: [self.failure or [found]] for name in names}
+        return {name: Asked([self.failure or [found]]) for name in names}
 
 
 class Catalog:

@@ -8,13 +8,17 @@ from chroma import chroma, free_port
 from stored import commit, found, row
 
 from cluster import results
-from cluster.embeddings import COLUMNS, embeddings, newest_answers
+from cluster.embeddings import COLUMNS, embeddings, newest_answers, newest_contents
 from cluster.records import SCHEMA, Vector, asset_id
 from cluster.vectors import Hit, Vectors, VectorsDown
 
 
 def rows(*some):
     return pa.Table.from_pylist(list(some), schema=SCHEMA).select(COLUMNS)
+
+
+def answers(table):
+    return newest_answers(table, newest_contents(table))
 
 
 def unit(seed, length=8):
@@ -49,7 +53,7 @@ def test_takes_every_vector_with_what_to_show_of_it():
         found("face", "face", 1.0, time_s=7.0, vectors=(Vector("faces", (1.0, 2.0)), Vector("looks", (3.0, 4.0)))),
     )
     table = rows(row("s3://b/none"), one)
-    by_name = embeddings(table, newest_answers(table))
+    by_name = embeddings(table, answers(table))
     asset = asset_id("s3://b/a")
     assert {name: entries.ids for name, entries in by_name.items()} == {
         "words-3": [f"{asset}:ocr:0", f"{asset}:whisper:2"],
@@ -57,34 +61,49 @@ def test_takes_every_vector_with_what_to_show_of_it():
         "looks-2": [f"{asset}:face:3"],
     }
     assert [list(v) for v in by_name["words-3"].values] == [[1, 0, 0], [0, 1, 0]]
-    stamp = one["analyzed_at"].timestamp()
+    of = {"asset": asset, "content": results.content("e1", None), "analyzed_at": one["analyzed_at"].timestamp()}
     assert by_name["words-3"].metadatas == [
-        {"asset": asset, "detector": "ocr", "label": "text", "analyzed_at": stamp, "text": "x" * 500},
-        {"asset": asset, "detector": "whisper", "label": "speech", "analyzed_at": stamp, "time_s": 2.5, "text": "hi"},
+        of | {"detector": "ocr", "label": "text", "text": "x" * 500},
+        of | {"detector": "whisper", "label": "speech", "time_s": 2.5, "text": "hi"},
     ]
     assert by_name["faces-2"].metadatas[0]["time_s"] == 7.0
 
 
 def test_rows_that_are_a_slice_of_a_table_give_their_own_vectors():
     table = rows(*(row(f"s3://b/{n}", look(n), look(100 + n)) for n in range(6)))
-    whole = embeddings(table, newest_answers(table))["looks-8"]
+    whole = embeddings(table, answers(table))["looks-8"]
     part = table.slice(2, 2)
-    entries = embeddings(part, newest_answers(part))["looks-8"]
+    entries = embeddings(part, answers(part))["looks-8"]
     assert entries.ids == whole.ids[4:8]
     assert np.array_equal(entries.values, whole.values[4:8])
 
 
 def test_two_vectors_of_one_space_in_one_detection_both_stay():
     table = rows(row("s3://b/a", found("clip", "l", 1.0, vectors=(Vector("looks", unit(1)), Vector("looks", unit(2))))))
-    ids = embeddings(table, newest_answers(table))["looks-8"].ids
-    assert len(set(ids)) == 2
+    ids = embeddings(table, answers(table))["looks-8"].ids
+    assert ids == [f"{asset_id('s3://b/a')}:clip:0", f"{asset_id('s3://b/a')}:clip:0:1"]
+    later = rows(row("s3://b/0", look(3)), *table.to_pylist())
+    assert embeddings(later, answers(later))["looks-8"].ids[1:] == ids  # whatever stands before them
+
+
+def film(segment, *findings, **more):
+    return row("s3://b/film", *findings, kind="video", segment=segment, **more)
+
+
+def test_vectors_of_a_films_segments_have_names_of_their_own():
+    table = rows(*(film((n, 12, 60.0), look(n), look(100 + n)) for n in (0, 11)), row("s3://b/film", look(7), etag="0"))
+    entries = embeddings(table, answers(table))["looks-8"]
+    asset = asset_id("s3://b/film")
+    assert entries.ids == [f"{asset}:clip:{n}" for n in ("0:0", "0:1", "11:0", "11:1")]
+    assert [of["segment"] for of in entries.metadatas] == [0, 0, 11, 11]
+    assert {of["content"] for of in entries.metadatas} == {results.content("e1", 60.0)}
 
 
 def test_no_vectors_are_no_entries():
     table = rows(row("s3://b/a", found("nsfw", "nude", 0.5)), row("s3://b/b"))
-    assert embeddings(table, newest_answers(table)) == {}
+    assert embeddings(table, answers(table)) == {}
     table = rows()
-    assert embeddings(table, newest_answers(table)) == {}
+    assert embeddings(table, answers(table)) == {}
 
 
 def test_a_server_that_is_not_there_is_a_plain_error():
@@ -178,6 +197,60 @@ def test_a_long_video_is_stood_for_by_a_few_of_its_frames(vectors):
     assert len(frames) == 16
     assert frames[0] == pytest.approx(unit(0))
     assert frames[8] == pytest.approx(unit(50))
+
+
+@pytest.mark.ray
+def test_a_films_segments_come_one_by_one_and_stand_for_it_in_their_order(vectors):
+    asset = asset_id("s3://b/film")
+    for n in (10, 2, 0):
+        vectors.upsert(rows(film((n, 11, 60.0), look(n), look(100 + n))))
+    assert vectors.of_asset("looks", asset) == [pytest.approx(unit(n)) for n in (0, 100, 2, 102, 10, 110)]
+    vectors.upsert(rows(film((2, 11, 60.0), look(5), minutes=1)))  # of one segment anew
+    vectors.upsert(rows(film((2, 11, 60.0), look(2), look(102))))
+    assert vectors.of_asset("looks", asset) == [pytest.approx(unit(n)) for n in (0, 100, 5, 10, 110)]
+
+
+@pytest.mark.ray
+def test_vectors_of_a_superseded_cut_or_content_go_and_do_not_come_again(vectors):
+    asset = asset_id("s3://b/film")
+    old = rows(*(film((n, 2, 60.0), look(n), found("ocr", "text", 1.0)) for n in (0, 1)), row("s3://b/a", look(9)))
+    vectors.upsert(old)
+    vectors.upsert(rows(film((0, 4, 30.0), look(20), minutes=1)))
+    assert vectors.of_asset("looks", asset) == [pytest.approx(unit(20))]
+    vectors.upsert(old)
+    assert vectors.of_asset("looks", asset) == [pytest.approx(unit(20))]
+    vectors.upsert(rows(film((1, 4, 30.0), look(21), minutes=0)))  # of the same cut, if earlier
+    assert vectors.of_asset("looks", asset) == [pytest.approx(unit(20)), pytest.approx(unit(21))]
+    vectors.upsert(rows(row("s3://b/film", etag="e2", minutes=2, answered=("ocr",))))
+    assert vectors.of_asset("looks", asset) == []
+    assert vectors.count("looks") == 1
+
+
+@pytest.mark.ray
+def test_vectors_of_before_contents_were_noted_are_kept_until_they_are_superseded(vectors):
+    vectors.upsert(rows(row("s3://b/a", look(1)), row("s3://b/a", found("face", "face", 1.0, vectors=(
+        Vector("faces", (1.0, 2.0)),)))))  # fmt: skip
+    for name in vectors._names():
+        (id,), (of,) = (vectors._of(name, "get", include=["metadatas"])[key] for key in ("ids", "metadatas"))
+        vectors._of(name, "update", ids=[id], metadatas=[{**of, "content": None}])
+    vectors.upsert(rows(row("s3://b/a", look(2), minutes=1)))
+    assert vectors.of_asset("looks", asset_id("s3://b/a")) == [pytest.approx(unit(2))]
+    assert vectors.count("faces") == 1
+
+
+@pytest.mark.ray
+def test_tells_what_is_there_and_how_far_the_nearest_is_and_forgets_all(vectors):
+    vectors.upsert(rows(row("s3://b/a", look(1)), row("s3://b/b", look(2))))
+    vectors.mark(["file:///out/1.parquet"])
+    ids = [f"{asset_id('s3://b/a')}:clip:0", "missing"]
+    assert vectors.there("looks-8", ids) == {ids[0]}
+    assert vectors.there("looks-9", ids) == set()
+    assert vectors.nearest("looks-8", unit(1)) == pytest.approx(0, abs=1e-6)
+    assert vectors.nearest("looks-8", unit(3)) > 0.1
+    assert vectors.nearest("looks-9", unit(1, 9)) == math.inf
+    vectors.drop()
+    assert vectors.count("looks") == 0
+    assert vectors.indexed(["file:///out/1.parquet"]) == set()
 
 
 @pytest.mark.ray

@@ -14,7 +14,8 @@ from cluster.records import Box, Detection, Modality, Sample, Vector
 from deployments import backends, faces
 from deployments.detector import Detector, DetectorConfig, Infer
 from deployments.faces import Pixels, Represent, Seen
-from deployments.people import FACE, Watching
+from deployments.people import FACE, Rejections, Watching
+from deployments.shown import opened
 
 # Euclidean. Dlib: 0.6 is dlib's own; the portraits measured were 0.45 apart at most for one person, 0.66 at least for
 # two. Facenet512: of vectors of length 1; DeepFace's threshold for the cosine, 0.30, its stricter one. Never measured.
@@ -203,6 +204,14 @@ class Face(Detector):
     def _embed(self, pixels: Pixels) -> list[tuple[float, ...]]:
         (found,) = self.infer([Sample(pixels=pixels)])
         return [face.vector for face in found if face.vector is not None]
+
+    @classmethod
+    def state(cls, config: FaceConfig) -> str:
+        """Who is enrolled, and which faces are not theirs: the hits depend on it."""
+        if not config.gallery:
+            return super().state(config)
+        rejected = Rejections(config.gallery, os.environ.get("AWS_ENDPOINT_URL")).paths()
+        return f"{super().state(config)} {opened(config.gallery).version()} {rejected}"
 
     def detect(self, samples: list[Sample]) -> list[list[Detection]]:
         watch = self.watching.current() if self.watching else None

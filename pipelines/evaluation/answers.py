@@ -9,7 +9,18 @@ import pyarrow.compute as pc
 
 from cluster import results
 
-COLUMNS = ["uri", "etag", "kind", "analyzed_at", "analyzers", "detections", "errors", "thumbnail"]
+COLUMNS = [
+    "uri",
+    "etag",
+    "segment",
+    "segment_s",
+    "kind",
+    "analyzed_at",
+    "analyzers",
+    "detections",
+    "errors",
+    "thumbnail",
+]
 
 
 @dataclass
@@ -39,16 +50,27 @@ def stored(folder: str, uris: Collection[str], s3_endpoint: str | None = None) -
     for table in results.scan(folder, COLUMNS, s3_endpoint):
         rows += table.filter(pc.is_in(table["uri"], wanted)).to_pylist()
     rows.sort(key=lambda row: row["analyzed_at"])
-    newest = {row["uri"]: row["etag"] for row in rows}
-    found: dict[str, Answers] = {}
+    newest = {row["uri"]: results.content(row["etag"], row["segment_s"]) for row in rows}
+    units: dict[tuple[str, int], Answers] = {}  # by file and segment
     for row in rows:
-        if row["etag"] != newest[row["uri"]]:
+        if results.content(row["etag"], row["segment_s"]) != newest[row["uri"]]:
             continue
-        of = found.setdefault(row["uri"], Answers())
+        of = units.setdefault((row["uri"], row["segment"] or 0), Answers())
         of.kind, of.thumbnail = row["kind"] or of.kind, row["thumbnail"] or of.thumbnail
         of.errors = row["errors"] or []
         for analyzer in row["analyzers"] or ():
             name = analyzer["detector"]
             of.models[name] = analyzer["model"]
             of.detections[name] = [one for one in row["detections"] or () if one["detector"] == name]
+    found: dict[str, Answers] = {}
+    for uri, segment in sorted(units):
+        _add(units[uri, segment], found.setdefault(uri, Answers()))
     return found
+
+
+def _add(segment: Answers, to: Answers) -> None:
+    to.kind, to.thumbnail = to.kind or segment.kind, to.thumbnail or segment.thumbnail
+    to.errors += [error for error in segment.errors if error not in to.errors]
+    to.models |= segment.models
+    for name, found in segment.detections.items():
+        to.detections.setdefault(name, []).extend(found)

@@ -1,0 +1,68 @@
+"""`raysift vectors`: the index that search asks, checked against the results and built anew from them."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.progress import Progress
+
+from cluster import buckets
+from cluster.errors import SettingsError
+from cluster.settings import load
+from cluster.vectors import Vectors, VectorsDown
+from commands.terminal import console
+from pipelines import auditing
+
+cli = typer.Typer(help="The vectors that search goes by, an index of the results.", no_args_is_help=True)
+
+Source = Annotated[str | None, typer.Option("--from", help="A folder of results; default: settings.results_uri.")]
+
+
+@cli.command()
+def rebuild(source: Source = None) -> None:
+    """Throw the index away and build it anew from the results. Search finds less until it is done."""
+    settings = load()
+    out = buckets.normalize(source or settings.results)
+    with _asking(), Progress(console=console) as progress:
+        task = progress.add_task("bringing in vectors", total=1.0)
+        vectors = Vectors(settings.chroma.url)
+        count = auditing.rebuild(
+            out, vectors, settings.s3_endpoint, lambda share: progress.update(task, completed=share)
+        )
+        progress.update(task, completed=1.0)
+    console.print(f"{count} vectors are in")
+
+
+@cli.command()
+def audit(
+    source: Source = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Compare the index with the results: what it lacks, and whether a sample finds itself. Exits 1 if not all is well.
+
+    What a running scan has just written may be on its way.
+    """
+    settings = load()
+    out = buckets.normalize(source or settings.results)
+    with _asking(), console.status("comparing the vector store with the results"):
+        found = auditing.audit(out, Vectors(settings.chroma.url), settings.s3_endpoint)
+    if as_json:
+        typer.echo(json.dumps(asdict(found)))
+    else:
+        console.print(
+            f"{found.expected} vectors expected, {found.missing} missing; {found.lost_to_themselves} of "
+            f"{found.sampled} sampled ones do not find themselves"
+        )
+    if not found.whole:
+        raise SettingsError("the vector store is not what the results say. Build it anew: raysift vectors rebuild")
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    try:
+        yield
+    except VectorsDown as error:
+        raise SettingsError(f"{error}. Start it: raysift up") from None

@@ -1,0 +1,51 @@
+"""The API itself, before it has any route: who may ask it, and how it says no."""
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from ray.exceptions import RayTaskError
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from cluster.errors import SettingsError
+from cluster.vectors import VectorsDown
+from deployments.drivers import JobsDown
+
+api = FastAPI(
+    title="Raysift", version="1", description="What is in your media: ask for files, words, look-alikes, jobs."
+)
+# a page on another site must not reach this API by a name that it lets point to 127.0.0.1
+api.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "testserver"])
+
+
+@api.exception_handler(RequestValidationError)
+async def _callers_fault(_: Any, error: RequestValidationError) -> JSONResponse:
+    first = error.errors()[0]
+    return JSONResponse({"detail": f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"}, status_code=422)
+
+
+@api.exception_handler(SettingsError)
+async def _operators_fault(_: Any, error: SettingsError) -> JSONResponse:
+    return JSONResponse({"detail": str(error)}, status_code=422)
+
+
+@api.exception_handler(JobsDown)
+async def _no_jobs(_: Any, error: JobsDown) -> JSONResponse:
+    return JSONResponse({"detail": str(error)}, status_code=503)
+
+
+@api.exception_handler(VectorsDown)
+async def _no_search(_: Any, error: VectorsDown) -> JSONResponse:
+    return JSONResponse({"detail": f"search is unavailable: {error}; browsing still works"}, status_code=503)
+
+
+@api.exception_handler(RayTaskError)
+async def _another_deployments_error(request: Request, error: RayTaskError) -> JSONResponse:
+    """What the jobs or the catalogue raised comes wrapped, with a traceback for its words."""
+    cause = error.cause
+    if isinstance(cause, SettingsError):
+        return await _operators_fault(request, cause)
+    if isinstance(cause, JobsDown):
+        return await _no_jobs(request, cause)
+    raise error

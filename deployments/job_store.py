@@ -1,0 +1,111 @@
+"""Every job that this cluster was given: what it is to do, where it stands. One SQLite file, which outlives Ray."""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import TypeAdapter
+
+from cluster.errors import SettingsError
+
+State = Literal["waiting", "listing", "running", "parked", "finished", "failed", "cancelled"]
+Priority = Literal["urgent", "normal", "bulk"]
+PRIORITIES: tuple[Priority, ...] = get_args(Priority)  # whose turn it is first
+ACTIVE: tuple[State, ...] = ("listing", "running", "parked")
+OVER: tuple[State, ...] = ("finished", "failed", "cancelled")
+
+_SCHEMA = """create table if not exists jobs(job text primary key, state text, submitted_at real, facts text);
+    create index if not exists by_time on jobs(submitted_at); create index if not exists by_state on jobs(state)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job. Times are seconds since 1970."""
+
+    job: str
+    uris: tuple[str, ...]
+    out: str
+    submitted_at: float
+    detectors: tuple[str, ...] = ()  # empty: all
+    priority: Priority = "normal"
+    retry_of: str | None = None  # it does again what failed in that job
+    state: State = "waiting"
+    message: str = ""
+    waits_for: tuple[str, ...] = ()  # detectors that are away
+    units: int | None = None  # None: they are not listed yet
+    skipped: int = 0
+    attempts: tuple[str, ...] = ()  # what Ray calls each driver it has had
+    resumes: int = 0  # times that it was started again by itself
+    started_at: float | None = None
+    ended_at: float | None = None
+
+
+_JOB = TypeAdapter(Job)
+
+
+class JobStore:
+    """Owns the file: one process may have it open. Methods may be called from several threads."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._changing, self._asking = threading.RLock(), threading.Lock()
+        try:
+            self._db = sqlite3.connect(path, check_same_thread=False)
+            self._db.execute("pragma journal_mode=wal")
+            self._db.executescript(_SCHEMA)
+        except sqlite3.Error as error:
+            raise SettingsError(
+                f"the list of jobs {path} does not open: {error}. Move it away to begin a new one: results stay, and "
+                "the jobs in it can be scanned again."
+            ) from error
+
+    def close(self) -> None:
+        self._db.close()
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Keep other threads from changing anything between a look and the change that depends on it."""
+        with self._changing:
+            yield
+
+    def put(self, job: Job) -> None:
+        """Keep a job, in the place of what was kept of it."""
+        facts = json.dumps(asdict(job))
+        with self._changing, self._asking, self._db:
+            self._db.execute(
+                "insert or replace into jobs values (?, ?, ?, ?)", [job.job, job.state, job.submitted_at, facts]
+            )
+
+    def change(self, job: str, **facts: Any) -> Job | None:
+        """Keep these facts of a job and give it as it is now; None if there is none of that name."""
+        with self._changing:
+            known = self.get(job)
+            if known is None:
+                return None
+            changed = replace(known, **facts)
+            if changed != known:
+                self.put(changed)
+            return changed
+
+    def get(self, job: str) -> Job | None:
+        """The job of that name."""
+        return next(iter(self._jobs("where job = ?", [job])), None)
+
+    def newest(self, limit: int) -> list[Job]:
+        """The jobs that were submitted last, newest first."""
+        return self._jobs("order by submitted_at desc, rowid desc limit ?", [limit])
+
+    def of(self, *states: State) -> list[Job]:
+        """All jobs in one of these states, oldest first."""
+        marks = ",".join("?" * len(states))
+        return self._jobs(f"where state in ({marks}) order by submitted_at, rowid", list(states))
+
+    def _jobs(self, which: str, values: list[Any]) -> list[Job]:
+        with self._asking:
+            rows = self._db.execute(f"select facts from jobs {which}", values).fetchall()
+        return [_JOB.validate_json(facts) for (facts,) in rows]

@@ -1,0 +1,111 @@
+"""What answers in a Serve replica: one detector, or several that live together, with their models loaded."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from cluster.records import Sample
+from deployments import backends, counting, devices
+from deployments.detector import Asked, Detector, DetectorConfig, detector_class
+from deployments.planning import TOGETHER
+
+log = logging.getLogger(__name__)
+
+Make = Callable[[str, DetectorConfig], Detector]
+
+
+def _made(name: str, config: DetectorConfig) -> Detector:
+    return detector_class(name)(config)
+
+
+def _findings(detector: Detector) -> int:
+    (found,) = detector.detect([detector.example()])
+    return len(found)
+
+
+class Replica:
+    """It is up when their models are loaded and each has answered for its example. It lets them go when nobody has
+    asked for `idle_s` of all of them, and loads them again for the next request.
+    """
+
+    def __init__(self, configs: dict[str, dict[str, Any]], share: float = 0.0, make: Make = _made) -> None:
+        self.configs = {name: detector_class(name).Config(**config) for name, config in configs.items()}
+        self.share = share
+        self.make = make
+        devices.hold_to(share)
+        # one call at a time, off the event loop: health checks and queueing go on meanwhile
+        self.thread = ThreadPoolExecutor(1)
+        self.began: float | None = None  # the call that is being answered
+        self.detectors: dict[str, Detector] = {}
+        self._load()
+        self.loaded_gb = devices.memory_gb()
+
+    async def detect(self, name: str, samples: list[Sample]) -> Asked:
+        """A list of detections for each sample, in order."""
+        return await asyncio.get_running_loop().run_in_executor(self.thread, self._detect, name, samples)
+
+    async def answers_example(self, name: str) -> int:
+        """How many things are found on the detector's own example, now; with its models let go: when last loaded."""
+        return await asyncio.get_running_loop().run_in_executor(self.thread, self._answers_example, name)
+
+    async def counts(self) -> dict[str, int]:
+        """What happened in this replica since it began: batches halved, segments dropped, models let go."""
+        return counting.counts()
+
+    async def check_health(self) -> None:
+        """Asked by Serve every 10 s; it replaces a replica that raises three times running.
+
+        MemoryError when memory, this process's own or what torch reserved of the card, has grown out of bounds.
+        TimeoutError when a call has not come to an end in the time that callers wait: the thread is lost.
+        """
+        for kind, now_gb in devices.memory_gb().items():
+            grown_gb = now_gb - self.loaded_gb[kind]
+            if grown_gb > max(config.max_growth_gb for config in self.configs.values()):
+                log.error("%s: its %s memory grew by %.2f GB", TOGETHER.join(self.configs), kind, grown_gb)
+                raise MemoryError(f"{kind} memory has grown by {grown_gb:.2f} GB; max_growth_gb allows less")
+        took_s = time.monotonic() - (self.began or time.monotonic())
+        if took_s > max(config.deadline_s for config in self.configs.values()):
+            log.error("%s: a call has not ended in %.0f s", TOGETHER.join(self.configs), took_s)
+            raise TimeoutError(f"a call has not ended in {took_s:.0f} s; deadline_s allows less")
+        if self._idle():
+            self.thread.submit(self._let_go)
+
+    def _load(self) -> None:
+        self.detectors = {name: self.make(name, config) for name, config in self.configs.items()}
+        self.found = {name: _findings(one) for name, one in self.detectors.items()}
+        self.used = time.monotonic()
+
+    def _detect(self, name: str, samples: list[Sample]) -> Asked:
+        if not self.detectors:
+            self._load()
+            counting.count("models loaded again")
+        self.began = began = time.monotonic()
+        try:
+            found = self.detectors[name].detect(samples)
+        finally:
+            self.began, self.used = None, time.monotonic()
+        seconds = self.used - began
+        return Asked(found, seconds, seconds * self.share)
+
+    def _answers_example(self, name: str) -> int:
+        # to ask whether it is ready is no use of it: that neither keeps its models nor loads them
+        if name in self.detectors:
+            self.found[name] = _findings(self.detectors[name])
+        return self.found[name]
+
+    def _idle(self) -> bool:
+        allowed = [config.idle_s for config in self.configs.values()]
+        since = time.monotonic() - self.used
+        return bool(self.detectors) and all(idle_s is not None and since >= idle_s for idle_s in allowed)
+
+    def _let_go(self) -> None:
+        # in the thread of the requests, so never during one; one may have come in between
+        if not self._idle():
+            return
+        self.detectors = {}
+        backends.forget()
+        devices.free()
+        counting.count("models let go")
