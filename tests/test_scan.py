@@ -3,15 +3,12 @@
 import json
 import shutil
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from conftest import BAD, ROOT, SHARED
-from PIL import Image, ImageDraw, ImageFont
 from seaweed import Seaweed
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(500)]
@@ -86,37 +83,6 @@ def test_a_scan_with_more_detectors_asks_only_those_that_have_not_answered(clust
     both = cluster.export(out)["notice.png"]
     assert {found["detector"] for found in both["detections"]} == {"ocr", "clip"}
     assert found_by(both, "ocr") == first
-
-
-FILES = 60  # several times the work that is done while `ray job stop` starts
-
-
-def test_a_scan_that_is_stopped_in_the_middle_loses_nothing_of_what_it_stored(cluster, tmp_path):
-    folder, out = tmp_path / "media", str(tmp_path / "out")
-    folder.mkdir()
-    for n in range(FILES):
-        page = Image.new("RGB", (640, 360), "white")
-        ImageDraw.Draw(page).text((60, 120), f"PAGE {n}", fill="black", font=ImageFont.load_default(size=80))
-        page.save(folder / f"{n:02}.png")
-    with cluster.door() as door:
-        job = door.post("/v1/jobs", json={"uris": [str(folder)], "out": out, "detectors": ["ocr"]}).json()["job"]
-        stop = f"{cluster.raysift('env').stdout}\nray job stop --no-wait {job}"
-        until(lambda: door.get(f"/v1/jobs/{job}").json()["done"] > 0)
-        subprocess.run(["bash", "-c", stop], env=cluster.environment, cwd=ROOT, check=True, capture_output=True)
-        until(lambda: door.get(f"/v1/jobs/{job}").json()["state"] == "failed")
-    again = cluster.raysift("scan", str(folder), "--out", out, "--detectors", "ocr", "--json")
-    told = json.loads(again.stdout.splitlines()[-1])
-    assert again.returncode == 0
-    assert 0 < told["skipped"] < FILES and told["units"] == told["done"] == FILES - told["skipped"]
-    lines = cluster.export(out)
-    assert len(lines) == FILES and all("PAGE" in words(line, "ocr") for line in lines.values())
-
-
-def until(true: Callable[[], bool], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
 
 
 def test_ray_job_submit_from_and_to_s3_gives_the_same_rows(cluster, scanned, media, s3: Seaweed):

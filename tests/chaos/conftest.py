@@ -1,0 +1,178 @@
+"""What the tests of faults share: one cluster behind a faulty network, scans that are hit while they run, a report."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import pyarrow.parquet as pq
+import pytest
+from conftest import Cluster, environment
+from PIL import Image, ImageDraw, ImageFont
+from redis_server import RedisServer
+from seaweed import Seaweed, seaweed
+
+from chaos.faulty_s3 import Faults, faulty
+from cluster.processes import Processes
+from cluster.settings import Settings
+from deployments.detector import names
+
+DETECTORS = ["clip", "nsfw", "ocr"]
+PATIENCE_S = 240.0
+
+
+@dataclass
+class Broken:
+    """The cluster, and what it can be hit with."""
+
+    cluster: Cluster
+    processes: Processes
+    redis: RedisServer
+    seaweed: Seaweed
+    faults: Faults
+
+    @property
+    def state(self) -> Path:
+        return self.processes.state
+
+
+@dataclass
+class Scan:
+    """A job, and the time between a fault and what comes after it."""
+
+    cluster: Cluster
+    out: str
+    job: str
+
+    def now(self) -> dict[str, Any]:
+        with self.cluster.door() as door:
+            return dict(door.get(f"/v1/jobs/{self.job}").raise_for_status().json())
+
+    def files(self) -> set[str]:
+        """The names of the result files that are committed; of a local folder."""
+        return {entry.name for entry in Path(self.out).glob("*.parquet")}
+
+    def until_committed(self, files: int = 2) -> None:
+        """Until it is in the middle: so many result files are there."""
+        until(lambda: len(self.files()) >= files, "no result was committed")
+
+    def until_over(self) -> dict[str, Any]:
+        until(lambda: self.now()["state"] in ("finished", "failed", "cancelled"), "the job did not end")
+        return self.now()
+
+    def seconds_until(self, whole: Callable[[], Any] = lambda: True) -> float:
+        """How long it takes, from now, until what was lost is whole again and a result is committed after that."""
+        hit_at = time.monotonic()
+        until(whole, "what was lost did not come back")
+        before = self.files()
+        until(lambda: self.files() - before or self.now()["state"] == "finished", "no further result was committed")
+        return time.monotonic() - hit_at
+
+    def check(self) -> dict[str, int]:
+        """What `jobs verify` says, after the test's own count of the two places has said the same."""
+        folder = Path(self.out)
+        owed = units(folder / "_raysift" / "jobs" / self.job / "ledger")
+        assert owed and sorted(units(folder)) == sorted(set(owed)) == sorted(owed)
+        verified = self.cluster.raysift("jobs", "verify", self.job, "--json")
+        told = dict(json.loads(verified.stdout.splitlines()[-1]))
+        assert (told["lost"], told["double"], told["vectors_missing"]) == (0, 0, 0), told
+        return told
+
+
+def units(folder: Path) -> list[int]:
+    """The unit_id of every row of a folder's Parquet files."""
+    tables = [pq.read_table(file, columns=["unit_id"]) for file in folder.glob("*.parquet")]
+    return [unit for table in tables for unit in table["unit_id"].to_pylist()]
+
+
+def until(true: Callable[[], Any], otherwise: str, seconds: float = PATIENCE_S) -> None:
+    """Wait until it is true. AssertionError with the sentence when it takes too long."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
+    """Writes down what was measured, a line a fault, where RAYSIFT_CHAOS_REPORT says."""
+    to = Path(os.environ.get("RAYSIFT_CHAOS_REPORT") or tmp_path_factory.mktemp("report") / "report.json")
+    told: dict[str, dict[str, float]] = {}
+
+    def note(fault: str, **seconds: float) -> None:
+        told[fault] = {name: round(value, 1) for name, value in seconds.items()}
+        print(f"{fault}: {told[fault]}")
+        to.write_text(json.dumps(told, indent=1) + "\n")
+
+    return note
+
+
+@pytest.fixture(scope="session")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broken]:
+    folder = tmp_path_factory.mktemp("chaos")
+    faults = Faults()
+    with (
+        RedisServer() as redis,
+        seaweed(folder / "seaweed") as server,
+        faulty(server.endpoint, faults) as endpoint,
+    ):
+        own = environment(
+            folder / "state",
+            AWS_ENDPOINT_URL=endpoint,
+            RAYSIFT_CACHE__REDIS_URL=redis.url,
+            **server.environment(),
+            **{f"RAYSIFT_DETECTORS__{name}__ENABLED": "false" for name in names() if name not in DETECTORS},
+        )
+        cluster = Cluster(own)
+        processes = Processes(settings(own))
+        try:
+            started = cluster.raysift("up")
+            assert started.returncode == 0, started.stderr
+            yield Broken(cluster, processes, redis, server, faults)
+        finally:
+            cluster.raysift("down")
+
+
+def settings(own: dict[str, str]) -> Settings:
+    """What the cluster's own processes read out of this environment, as far as this one needs it."""
+    port = {
+        part: int(own[f"RAYSIFT_{part}_PORT"]) for part in ("RAY__GCS", "RAY__DASHBOARD", "CHROMA_", "DOOR_", "APP_")
+    }
+    return Settings(
+        state_dir=Path(own["RAYSIFT_STATE_DIR"]),
+        ray={"gcs_port": port["RAY__GCS"], "dashboard_port": port["RAY__DASHBOARD"]},
+        chroma={"port": port["CHROMA_"]},
+        door={"port": port["DOOR_"]},
+        app={"port": port["APP_"]},
+    )
+
+
+@pytest.fixture
+def scan(broken: Broken, tmp_path: Path, request: pytest.FixtureRequest) -> Scan:
+    """A job of many pages, of this test's own, in the middle of its work."""
+    return started(broken, pages(tmp_path / "media", request.node.name, 48), str(tmp_path / "out"))
+
+
+def started(broken: Broken, folder: Path | str, out: str, in_the_middle: bool = True) -> Scan:
+    with broken.cluster.door() as door:
+        asked = {"uris": [str(folder)], "out": out, "detectors": DETECTORS}
+        scan = Scan(broken.cluster, out, door.post("/v1/jobs", json=asked).raise_for_status().json()["job"])
+    if in_the_middle:
+        scan.until_committed()
+        assert scan.now()["state"] == "running"
+    return scan
+
+
+def pages(folder: Path, word: str, count: int) -> Path:
+    """Pictures with a line of text each; of no two tests the same, or the cache would know them."""
+    folder.mkdir()
+    font = ImageFont.load_default(size=40)
+    for n in range(count):
+        page = Image.new("RGB", (640, 360), "white")
+        ImageDraw.Draw(page).text((30, 120), f"{crc32(word.encode()):x} {n}", fill="black", font=font)
+        page.save(folder / f"{n:03}.png")
+    return folder

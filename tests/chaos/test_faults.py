@@ -1,0 +1,182 @@
+"""Whatever dies, hangs or fills up in the middle of a scan: afterwards no unit is lost and none is there twice."""
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from chaos import nodes
+from chaos.conftest import Broken, Scan, pages, started, until
+from cluster.processes import answers
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400)]
+
+ANALYZE, OCR, DECODER = "MapWorker(MapBatches(Analyze))", "ServeReplica:raysift:ocr", "pipelines.isolated"
+
+
+def another(broken: Broken, title: str, gone: set[int]) -> Callable[[], bool]:
+    """Whether a process with the title runs that is none of those."""
+    return lambda: bool(nodes.titled(broken.state, title).keys() - gone)
+
+
+def test_a_killed_replica_is_replaced(broken, scan, report):
+    killed = nodes.titled(broken.state, OCR)
+    nodes.kill(list(killed.values()))
+    hit_at = time.monotonic()
+    until(another(broken, OCR, set(killed)), "there is no other replica")
+    replaced_s = time.monotonic() - hit_at
+    with broken.cluster.door() as door:
+        until(lambda: door.get("/v1/ready").json()["ready"], "the detector does not answer")
+    answers_s = time.monotonic() - hit_at
+    result_s = answers_s + scan.seconds_until()
+    assert scan.until_over()["state"] == "finished"
+    assert scan.check()["failed"] == 0
+    report("a detector's replica is killed", replaced_s=replaced_s, answers_again_s=answers_s, next_result_s=result_s)
+
+
+def test_a_killed_analyze_actor_is_replaced(broken, scan, report):
+    running = nodes.titled(broken.state, ANALYZE)
+    one = min(running)
+    nodes.kill([running[one]])
+    recovered_s = scan.seconds_until(another(broken, ANALYZE, set(running)))
+    assert scan.until_over()["state"] == "finished"
+    assert scan.check()["failed"] == 0
+    report("an Analyze actor is killed", next_result_s=recovered_s)
+
+
+def test_a_killed_node_takes_nothing_with_it(broken, tmp_path, report):
+    node = nodes.join(broken.processes, cpus=4)
+    until(lambda: nodes.on(node, "DashboardAgent"), "the node did not join")
+    scan = started(broken, pages(tmp_path / "media", "a lost node", 60), str(tmp_path / "out"))
+    assert nodes.on(node, ANALYZE)
+    running = nodes.titled(broken.state, ANALYZE)
+    nodes.kill([*node.children(recursive=True), node])
+    recovered_s = scan.seconds_until(another(broken, ANALYZE, set(running)))
+    assert scan.until_over()["state"] == "finished"
+    assert scan.check()["failed"] == 0
+    report("a node is killed", next_result_s=recovered_s)
+
+
+def test_a_job_whose_driver_is_killed_goes_on_by_itself(broken, scan, report):
+    before = len(scan.files())
+    nodes.kill([driver(broken, scan)])
+    recovered_s = scan.seconds_until(lambda: scan.now()["state"] == "running" and driver(broken, scan))
+    assert scan.until_over()["state"] == "finished"
+    assert scan.check()["failed"] == 0
+    assert before > 0
+    report("a job's driver is killed", next_result_s=recovered_s)
+
+
+def driver(broken: Broken, scan: Scan) -> psutil.Process | None:
+    found = nodes.titled(broken.state, f"-m pipelines file://{Path(scan.out).parent}")
+    return next((process for process in found.values() if "python" in process.name()), None)
+
+
+def test_a_job_waits_for_no_vector_store_and_its_vectors_come_when_it_is_back(broken, scan, report):
+    chroma = broken.processes.alive()["chroma"]
+    nodes.kill([psutil.Process(chroma)])
+    without_s = scan.seconds_until()
+    broken.processes.start_chroma()
+    hit_at = time.monotonic()
+    until(lambda: answers(broken.processes.settings.chroma), "Chroma did not start")
+    back_s = time.monotonic() - hit_at
+    assert scan.until_over()["state"] == "finished"
+    assert scan.check()["failed"] == 0
+    report("Chroma is killed and started again", next_result_s=without_s, chroma_back_s=back_s)
+
+
+def test_a_job_waits_for_no_vector_store_that_hangs(broken, scan, report):
+    chroma = psutil.Process(broken.processes.alive()["chroma"])
+    chroma.suspend()
+    try:
+        without_s = scan.seconds_until()
+    finally:
+        chroma.resume()
+    assert scan.until_over()["state"] == "finished"
+    assert scan.check()["failed"] == 0
+    report("Chroma hangs", next_result_s=without_s)
+
+
+@pytest.mark.parametrize("how", ["stop", "hang"])
+def test_a_job_goes_on_without_the_cache(broken, scan, report, how):
+    getattr(broken.redis, how)()
+    try:
+        without_s = scan.seconds_until()
+        assert scan.until_over()["state"] == "finished"
+    finally:
+        {"stop": broken.redis.start, "hang": broken.redis.go_on}[how]()
+    assert scan.check()["failed"] == 0
+    report(f"Redis: {how}", next_result_s=without_s)
+
+
+def test_a_decoder_that_is_killed_in_mid_film_costs_that_film(broken, tmp_path, report):
+    folder = pages(tmp_path / "media", "a film", 24)
+    film(folder / "film.mp4")
+    scan = started(broken, folder, str(tmp_path / "out"), in_the_middle=False)
+
+    def at_the_film() -> list[psutil.Process]:
+        found = nodes.titled(broken.state, DECODER).values()
+        return [one for one in found if any(Path(file.path).stat().st_size == size for file in one.open_files())]
+
+    size = (folder / "film.mp4").stat().st_size
+    until(at_the_film, "no decoder opened the film")
+    nodes.kill(at_the_film())
+    recovered_s = scan.seconds_until()
+    assert scan.until_over()["failed"] == 1
+    assert scan.check()["failed"] == 1
+    (error,) = broken.cluster.export(scan.out)["film.mp4"]["errors"]
+    assert error["step"] == "decode" and "crashed" in error["reason"]
+    report("a decoder is killed", next_result_s=recovered_s)
+
+
+def film(to: Path) -> None:
+    """Of 50 seconds, with a picture in each that is like none before: long enough to be hit in the middle."""
+    import av
+    import numpy as np
+
+    with av.open(str(to), "w") as container:
+        stream = container.add_stream("mpeg4", rate=5)
+        stream.width, stream.height = 640, 360
+        noise = np.random.default_rng(7)
+        for _ in range(50):
+            blocks = noise.integers(0, 255, (9, 16, 3), np.uint8).repeat(40, 0).repeat(40, 1)
+            for _ in range(5):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(blocks, "rgb24")))
+        container.mux(stream.encode())
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of 8 MB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"only root may mount a small disk: {mounted.stderr}")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_full_disk_stops_a_job_that_then_goes_on(broken, small_disk, tmp_path, report):
+    scan = started(broken, pages(tmp_path / "media", "a full disk", 48), str(small_disk / "out"))
+    ballast = small_disk / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        written = 1
+        while written:
+            try:
+                written = file.write(bytes(4096))
+            except OSError:
+                written = 0
+    told = scan.until_over()
+    stored = len(scan.files())
+    ballast.unlink()
+    assert told["state"] == "failed" and "space" in told["message"].lower(), told
+    with broken.cluster.door() as door:
+        door.post(f"/v1/jobs/{scan.job}/resume").raise_for_status()
+    recovered_s = scan.seconds_until()
+    assert scan.until_over()["state"] == "finished"
+    assert scan.check()["failed"] == 0
+    report("the disk of the results is full", next_result_s=recovered_s, files_kept=stored)

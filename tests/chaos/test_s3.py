@@ -1,0 +1,53 @@
+"""A bucket behind a bad network: every file is fetched whole and right, and every result gets there."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from chaos.conftest import Broken, pages, started
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400)]
+
+PLANNED = {"500": 2, "503": 3, "hang": 1, "truncated": 1, "reset": 1, "flipped": 1}
+EACH = 2
+
+
+def test_files_that_arrive_badly_are_fetched_again(broken: Broken, tmp_path, report):
+    folder = pages(tmp_path / "media", "a bad network", len(PLANNED) * EACH + 2)
+    kinds = [kind for kind in PLANNED for _ in range(EACH)]
+    store = broken.seaweed.client()
+    store.create_bucket(Bucket="faulty")
+    for n, file in enumerate(sorted(folder.iterdir())):
+        store.upload_file(str(file), "faulty", f"media/{file.name}")
+        if n < len(kinds):
+            broken.faults.planned["GET", f"/media/{file.name}"] = kinds[n], PLANNED[kinds[n]]
+    broken.faults.planned["GET", "/faulty"] = "503", 1  # the listing too
+    scan = started(broken, "s3://faulty/media", str(tmp_path / "out"), in_the_middle=False)
+    told = scan.until_over()
+    assert told["state"] == "finished" and told["failed"] == 0, told
+    assert scan.check()["failed"] == 0
+    assert {kind: broken.faults.times(kind) for kind in PLANNED} == {
+        kind: EACH * times + (kind == "503") for kind, times in PLANNED.items()
+    }
+    lines = broken.cluster.export(scan.out)
+    assert {name: line["sha256"] for name, line in lines.items()} == {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()
+    }
+    report("S3 answers badly", whole_job_s=told["seconds"])
+
+
+def test_results_reach_a_bucket_that_is_busy(broken: Broken, tmp_path: Path):
+    folder = pages(tmp_path / "media", "a busy bucket", 12)
+    broken.seaweed.client().create_bucket(Bucket="busy")
+    done = broken.faults.times("503")
+    broken.faults.planned["PUT", ".parquet"] = "503", 2
+    try:
+        out = "s3://busy/found"
+        scan = started(broken, folder, out, in_the_middle=False)
+        told = scan.until_over()
+    finally:
+        del broken.faults.planned["PUT", ".parquet"]
+    assert told["state"] == "finished" and told["failed"] == 0, told
+    assert broken.faults.times("503") > done
+    assert len(broken.cluster.export(out)) == 12
