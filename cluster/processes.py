@@ -50,6 +50,7 @@ class Processes:
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # so Ray calls it: everything on the loopback address
             "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # `uv run` would give every worker an environment of its own
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_DATA_PARQUET_FOOTER_NUM_ACTORS": "1",  # ten processes otherwise, for the few footers of a ledger
             "PYTHONPATH": str(ROOT),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         }

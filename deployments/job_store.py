@@ -40,7 +40,8 @@ class Job:
     units: int | None = None  # None: they are not listed yet
     skipped: int = 0
     attempts: tuple[str, ...] = ()  # what Ray calls each driver it has had
-    resumes: int = 0  # times that it was started again by itself
+    resumes: int = 0  # times running that its driver died young and it was started again by itself
+    attempt_at: float | None = None  # when the last driver was started
     started_at: float | None = None
     ended_at: float | None = None
 

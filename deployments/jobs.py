@@ -19,6 +19,8 @@ from deployments.job_store import ACTIVE, OVER, PRIORITIES, Job, JobStore, Prior
 
 log = logging.getLogger(__name__)
 
+STEADY_S = 600  # a driver that lived so long did not die of what it found at its start
+
 
 class Jobs:
     """Owns the list of jobs and their queue: one process may have it. SettingsError says what may not be done.
@@ -174,7 +176,8 @@ class Jobs:
             self.drivers.start(attempt, _command(known), metadata)
             began = known.started_at or time.time()
             attempts = (*known.attempts, attempt)
-            self.store.put(replace(known, state=_at_work(known), attempts=attempts, started_at=began))
+            at_work = replace(known, state=_at_work(known), attempts=attempts, started_at=began)
+            self.store.put(replace(at_work, attempt_at=time.time()))
 
     def _judge(self, job: Job, details: JobDetails | None) -> None:
         if details is None:
@@ -199,15 +202,15 @@ class Jobs:
 
     def _died(self, job: Job, how: str) -> None:
         most = self.settings.scanning.resumes
-        if job.resumes >= most:
-            message = (
-                f"its driver died {job.resumes + 1} times, at last: {how}. `raysift jobs resume {job.job}` goes on."
-            )
+        # a job of days on machines that come and go is not given up for what each of them took
+        resumes = 0 if job.attempt_at and time.time() - job.attempt_at > STEADY_S else job.resumes
+        if resumes >= most:
+            message = f"its driver died {resumes + 1} times, at last: {how}. `raysift jobs resume {job.job}` goes on."
             self.store.change(job.job, state="failed", message=message, waits_for=(), ended_at=time.time())
             return
-        message = f"its driver died ({how}); started again, {job.resumes + 1} of {most} times"
+        message = f"its driver died ({how}); started again, {resumes + 1} of {most} times"
         log.warning("%s: %s", job.job, message)
-        self.store.change(job.job, state="waiting", message=message, waits_for=(), resumes=job.resumes + 1)
+        self.store.change(job.job, state="waiting", message=message, waits_for=(), resumes=resumes + 1)
 
     def _check_that_none_runs(self, job: Job) -> None:
         if job.state in ACTIVE or (job.attempts and self.drivers.runs(job.attempts[-1])):

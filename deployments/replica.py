@@ -56,7 +56,7 @@ class Replica:
         return counting.counts()
 
     async def check_health(self) -> None:
-        """Asked by Serve every 10 s; it replaces a replica that raises three times running.
+        """Asked by Serve every 2 s; it replaces a replica that raises three times running.
 
         MemoryError when memory, this process's own or what torch reserved of the card, has grown out of bounds.
         TimeoutError when a call has not come to an end in the time that callers wait: the thread is lost.

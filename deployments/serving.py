@@ -50,6 +50,7 @@ ONES_PATIENCE_S = 30.0  # of somebody who waits for one answer; a job's is scann
     request_router_config={"initial_backoff_s": 0.005, "max_backoff_s": 0.05},
     graceful_shutdown_timeout_s=5,
     graceful_shutdown_wait_loop_s=0.1,
+    health_check_period_s=2,  # that a replica has died is noticed no sooner
 )
 class DetectorDeployment(Replica):
     """A replica that tells its events to Ray's metrics as `raysift_events`, by event and replica."""

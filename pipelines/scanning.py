@@ -1,5 +1,6 @@
 """A job's driver: it lists, analyses, and says at the end whether everything that it owed is there."""
 
+import errno
 import logging
 import signal
 import threading
@@ -246,7 +247,10 @@ def end_told(driver: Driver) -> Iterator[None]:
         raise
     except RayError as error:
         code = NOT_FINISHED if isinstance(error, RayTaskError) else DIED_WITH_THE_CLUSTER
-        driver.tell("over", driver.attempt, code, f"{type(error).__name__}; see `raysift jobs logs {driver.job}`")
+        said = f"{type(error).__name__}; see `raysift jobs logs {driver.job}`"
+        if f"[Errno {errno.ENOSPC}]" in str(error):  # an actor's exception comes as text
+            said = f"no space is left in {driver.out}: free some, then `raysift jobs resume {driver.job}` goes on"
+        driver.tell("over", driver.attempt, code, said)
         raise
     except Exception as error:
         fault = f"{type(error).__name__}: {error}; see `raysift jobs logs {driver.job}`"

@@ -9,7 +9,7 @@ from ray.job_submission import JobDetails, JobStatus, JobType
 from cluster.errors import SettingsError
 from cluster.settings import Scanning, Settings
 from deployments.drivers import JobsDown
-from deployments.jobs import Jobs
+from deployments.jobs import STEADY_S, Jobs
 
 
 class Ray:
@@ -142,6 +142,17 @@ def test_a_driver_that_dies_every_time_is_given_up(tmp_path, ray):
     told = jobs.one(job)
     assert told.state == "failed" and len(told.attempts) == 2
     assert "died 2 times, at last: node lost" in told.message and f"raysift jobs resume {job}" in told.message
+
+
+def test_drivers_that_die_after_days_of_work_are_not_counted(tmp_path, ray):
+    jobs = made(tmp_path, ray, resumes=1)
+    job = submit(jobs)
+    for _ in range(3):
+        jobs.tick()
+        jobs.store.change(job, attempt_at=time.time() - 2 * STEADY_S)
+        ray.ends(ray.running[0], JobStatus.FAILED)
+    jobs.tick()
+    assert (jobs.one(job).state, len(jobs.one(job).attempts)) == ("listing", 4)
 
 
 def test_jobs_go_on_when_ray_has_been_started_anew_and_knows_nothing_of_them(tmp_path, ray):
