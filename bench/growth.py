@@ -87,24 +87,26 @@ class Watch:
             with suppress(httpx.HTTPError):
                 self.ask()
 
-    def ask(self) -> None:
-        """What Ray tells of this node, in bytes and processes: the most that it has told is kept."""
+    def ask(self) -> bool:
+        """What Ray tells of this node, in bytes and processes: the most is kept. Whether it told of the store."""
         (port,) = (self.processes.ray_temp / "session_latest").glob("metrics_export_port_*")
         told = httpx.get(f"http://127.0.0.1:{port.read_text()}/metrics", timeout=30, trust_env=False).text
+        heard = set()
         for name, pattern in METRICS.items():
             if values := re.findall(pattern, told, re.MULTILINE):
                 self.most[name] = max(self.most.get(name, 0.0), sum(map(float, values)))
+                heard.add(name)
+        return {"used", "spilled"} <= heard
 
     def until_told(self, seconds: float) -> None:
         """Wait for Ray's figures. SystemExit if they do not come: nothing could be said of what is spilled."""
         deadline = time.monotonic() + seconds
-        self.most = {}
-        while not {"used", "spilled"} <= self.most.keys():
-            if time.monotonic() > deadline:
-                sys.exit(f"Ray's metrics told nothing of the object store in {seconds:.0f} s")
-            time.sleep(1)
+        while time.monotonic() < deadline:
             with suppress(httpx.HTTPError):
-                self.ask()
+                if self.ask():
+                    return
+            time.sleep(1)
+        sys.exit(f"Ray's metrics told nothing of the object store in {seconds:.0f} s")
 
     def killed_by_the_kernel(self) -> int:
         """Processes of this machine, since this began, for want of memory."""

@@ -86,7 +86,7 @@ class Scanning(_Part):
     attempts: int = Field(4, ge=1, description="tries to fetch a file before its row says that it cannot be had")
     patience_s: float = Field(3600, ge=0, description="a job waits so long for a detector that is away, then it stops")
     at_once: int = Field(2, ge=1, description="jobs that run at a time, of each priority; the others wait")
-    resumes: int = Field(3, ge=0, description="times running that a job whose driver died in its first ten minutes is started again")
+    resumes: int = Field(3, ge=0, description="times running that a job is started again whose driver died young")
 
 
 class Cache(_Part):

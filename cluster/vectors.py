@@ -150,6 +150,14 @@ class Vectors:
             return set()
         return {id for some in _chunks(ids, BATCH_ROWS) for id in self._of(name, "get", ids=some, include=[])["ids"]}
 
+    def stamps(self, assets: Iterable[str]) -> dict[tuple[str, int | None, str], float]:
+        """When what there is of these files was said, by file, segment and detector: seconds since 1970."""
+        found: dict[tuple[str, int | None, str], float] = {}
+        for kept in self._kept(sorted(set(assets))).values():
+            for of in kept.values():
+                found[of.answer] = max(of.stamp, found.get(of.answer, 0.0))
+        return found
+
     def nearest(self, name: str, vector: Sequence[float]) -> float:
         """How far the nearest vector of this collection is, as the collection measures; infinite if it holds none."""
         return min((distance for _, distance in self._near(name, vector, 1)), default=math.inf)

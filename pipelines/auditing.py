@@ -44,13 +44,27 @@ def audit(
         contents = embeddings.newest_contents(rows)
         for name, entries in embeddings.embeddings(rows, embeddings.newest_answers(rows, contents)).items():
             there = vectors.there(name, entries.ids)
-            expected += len(entries.ids)
-            missing += len(entries.ids) - len(there)
+            absent = [of for id, of in zip(entries.ids, entries.metadatas, strict=True) if id not in there]
+            superseded = _superseded(absent, vectors)
+            expected += len(entries.ids) - superseded
+            missing += len(absent) - superseded
             for id, values in zip(entries.ids, entries.values, strict=True):
                 if id in there:
                     kept.offer((name, values))
     lost = sum(vectors.nearest(name, values.tolist()) > ITSELF for name, values in kept.held)
     return Audit(expected, missing, len(kept.held), lost)
+
+
+def _superseded(absent: list[dict[str, str | float]], vectors: Vectors) -> int:
+    """How many of these are not there because a later scan, into another folder, has answered for their files."""
+    if not absent:
+        return 0
+    stamps = vectors.stamps(str(of["asset"]) for of in absent)
+    answers = ((str(of["asset"]), of.get("segment"), str(of["detector"]), of["analyzed_at"]) for of in absent)
+    return sum(
+        stamps.get((asset, None if segment is None else int(segment), detector), 0.0) > float(stamp)
+        for asset, segment, detector, stamp in answers
+    )
 
 
 def rebuild(

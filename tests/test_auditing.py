@@ -184,3 +184,13 @@ def test_a_store_that_does_not_answer_is_the_operators_to_start(tmp_path, monkey
     for asked in ("audit", "rebuild"):
         failed = CliRunner().invoke(cli, [asked])
         assert isinstance(failed.exception, SettingsError) and "raysift up" in str(failed.exception)
+
+
+@pytest.mark.ray
+def test_what_a_later_scan_into_another_folder_has_superseded_is_not_missing(out, vectors, tmp_path):
+    Indexing(out, vectors, lambda folder: 0).once()
+    expected = audit(out, vectors).expected
+    later = row("s3://b/a", found("clip", "concept", 0.5), look(7), minutes=99)  # its vector has another place
+    commit(tmp_path / "other", "1.parquet", later)
+    Indexing((tmp_path / "other").as_uri(), vectors, lambda folder: 0).once()
+    assert (audit(out, vectors).missing, audit(out, vectors).expected) == (0, expected - 1)

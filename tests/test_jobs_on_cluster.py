@@ -18,15 +18,17 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(500)]
 FILES = 40
 
 
-@pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Pictures of text: enough work for a job to be met in the middle of it."""
-    folder = tmp_path_factory.mktemp("pages")
+@pytest.fixture
+def pages(tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """Pictures of text that no other test has had read: enough work for a job to be met in the middle of it."""
+    folder = tmp_path / "pages"
+    folder.mkdir()
     for n in range(FILES):
         page = Image.new("RGB", (640, 360), "white")
         for line in range(5):
             font = ImageFont.load_default(36)
             ImageDraw.Draw(page).text((20, 20 + 65 * line), f"PAGE {n} LINE {line}", "black", font)
+        ImageDraw.Draw(page).text((20, 335), request.node.name, "black")
         page.save(folder / f"{n}.png")
     return str(folder)
 
@@ -63,7 +65,7 @@ def driver(job: str) -> psutil.Process:
 
 
 def test_a_job_whose_driver_is_killed_goes_on_by_itself_and_loses_nothing(cluster, pages, tmp_path):
-    job = begun(cluster, pages, tmp_path)
+    job = begun(cluster, pages, tmp_path / "out")
     os.kill(driver(job).pid, signal.SIGKILL)
     told = until(cluster, job, lambda told: told["state"] in ("finished", "failed"))
     assert (told["state"], told["done"], len(told["attempts"])) == ("finished", FILES, 2)
@@ -72,7 +74,7 @@ def test_a_job_whose_driver_is_killed_goes_on_by_itself_and_loses_nothing(cluste
 
 
 def test_a_job_is_cancelled_and_resumed_and_does_no_finished_file_again(cluster, pages, tmp_path):
-    job = begun(cluster, pages, tmp_path)
+    job = begun(cluster, pages, tmp_path / "out")
     cancelled = json.loads(cluster.raysift("jobs", "cancel", job, "--json").stdout)
     assert cancelled["state"] == "cancelled" and cancelled["done"] < FILES
     with cluster.door() as door:  # until its driver has stopped, it may not be resumed
