@@ -127,7 +127,8 @@ def handles_media(kind: str) -> bool:
 
 def family(state: str) -> dict[int, str]:
     """The command lines of a cluster's processes, by their ids."""
-    ours, others = {}, {}
+    ours: dict[int, tuple[int, str]] = {}
+    others: dict[int, tuple[int, str]] = {}
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             is_ours = process.environ().get(FAMILY) == state

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from pyarrow import fs
 
 from cluster import objects
-from cluster.errors import MediaError, SettingsError
+from cluster.errors import MediaError, NothingThere, SettingsError
 from cluster.records import Kind, MediaItem
 from cluster.stores import filesystem, local_path, normalize, s3_client, s3_complaint, split
 
@@ -103,6 +103,8 @@ def reading(uri: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise MediaError("fetch", f"{uri} is not there") from None
+    except ValueError as error:  # pyarrow's word on "a//b", a name that S3 allows
+        raise MediaError("fetch", f"{uri} has a name that cannot be read here ({error})") from error
     except OSError as error:
         # pyarrow has no type of its own for S3's refusals
         if isinstance(error, PermissionError) or "ACCESS_DENIED" in str(error):
@@ -156,7 +158,7 @@ def _list_local(uri: str) -> Iterator[MediaItem]:
     try:
         found = os.stat(root)
     except (FileNotFoundError, NotADirectoryError):
-        raise SettingsError(f"{uri} does not exist. Check its spelling.") from None
+        raise NothingThere(f"{uri} does not exist. Check its spelling.") from None
     except PermissionError:
         raise SettingsError(f"{uri} may not be read by this user. Allow it, or run Raysift as its owner.") from None
     if not os.path.isdir(root):
@@ -195,7 +197,7 @@ def list_store(uri: str, store: fs.FileSystem, root: str) -> Iterator[MediaItem]
     try:
         found = store.get_file_info(root)
         if found.type is fs.FileType.NotFound:
-            raise SettingsError(f"nothing lies under {uri}. Check its spelling.")
+            raise NothingThere(f"nothing lies under {uri}. Check its spelling.")
         pending = [] if found.is_file else [root]
         if found.is_file:
             yield from _item(uri, "", found.size, f"{found.size}-{found.mtime_ns}")
@@ -234,4 +236,4 @@ def _list_s3(uri: str, s3_endpoint: str | None) -> Iterator[MediaItem]:
     except (BotoCoreError, ClientError) as error:
         raise SettingsError(s3_complaint(error, uri, s3_endpoint)) from error
     if key and not found:
-        raise SettingsError(f"nothing lies under {uri}. Check its spelling.")
+        raise NothingThere(f"nothing lies under {uri}. Check its spelling.")

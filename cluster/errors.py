@@ -15,3 +15,7 @@ class MediaError(Exception):
 
 class SettingsError(Exception):
     """The operator's fault: a plain sentence that names the key, URI or name and says what to do."""
+
+
+class NothingThere(SettingsError):
+    """A place that an operator named holds nothing; it was looked at, so trying again does not help."""

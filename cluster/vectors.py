@@ -225,8 +225,10 @@ class Vectors:
     def _connected(self) -> Any:
         if self._client is None:
             import chromadb
+            import httpx
             from chromadb.config import Settings
 
+            httpx.get(f"{self.url}/api/v2/heartbeat", timeout=TIMEOUT_S, trust_env=False)  # the client's own is endless
             try:
                 client = chromadb.HttpClient(host=self.url, settings=Settings(anonymized_telemetry=False))
             except ValueError as error:  # what Chroma makes of a refused connection

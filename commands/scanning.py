@@ -73,8 +73,9 @@ def _state(api: httpx.Client, job: str) -> dict[str, Any]:
             answer = api.get(f"/v1/jobs/{job}")
             answer.raise_for_status()
             return dict(answer.json())
-        except httpx.TransportError:
-            if time.monotonic() > deadline:
+        except (httpx.TransportError, httpx.HTTPStatusError) as error:
+            refused = isinstance(error, httpx.HTTPStatusError) and error.response.status_code < 500
+            if refused or time.monotonic() > deadline:
                 raise
             time.sleep(1)
 

@@ -81,7 +81,8 @@ class JobRoutes:
     @api.post("/v1/jobs/{job}/retry-failed")
     async def retry_failed(self, job: str) -> dict[str, str | None]:
         """Queue a new job over exactly the files that failed in this one; null when none did."""
-        await self._job(job)
+        known = await self._job(job)
+        await self.catalog.load_all.remote(known.out, self.settings.s3_endpoint)  # a catalogue may be new
         failed = (await self.catalog.job.remote(job))["failed"]
         return {"job": await self.jobs.retry.remote(job) if failed else None}
 

@@ -68,5 +68,5 @@ class Drivers:
             if self._client is None:
                 self._client = self._make_client(self.url)
             return question(self._client)
-        except (RuntimeError, ConnectionError) as error:
+        except (RuntimeError, OSError) as error:  # those of requests are OSErrors
             raise JobsDown(f"Ray's Jobs API says: {error}. Try again; if it stays so, see `raysift status`.") from error

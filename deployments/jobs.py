@@ -203,7 +203,8 @@ class Jobs:
     def _died(self, job: Job, how: str) -> None:
         most = self.settings.scanning.resumes
         # a job of days on machines that come and go is not given up for what each of them took
-        resumes = 0 if job.attempt_at and time.time() - job.attempt_at > STEADY_S else job.resumes
+        steady = job.units is not None and job.attempt_at and time.time() - job.attempt_at > STEADY_S
+        resumes = 0 if steady else job.resumes
         if resumes >= most:
             message = f"its driver died {resumes + 1} times, at last: {how}. `raysift jobs resume {job.job}` goes on."
             self.store.change(job.job, state="failed", message=message, waits_for=(), ended_at=time.time())

@@ -121,6 +121,7 @@ class ServedDetectors:
         self.patience_s = patience_s
         self.parks = parks
         self.tell = tell
+        self.heard: set[str] = set()
         self.away: dict[str, float] = {}  # who is waited for, since when (time.time)
 
     @cached_property
@@ -178,7 +179,9 @@ class ServedDetectors:
                 self._waits(name)
                 await asyncio.sleep(min(30, self.back_off_s * 2 ** min(attempt, 5)) * random.uniform(0.5, 1))
             else:
-                if self.away.pop(name, None):
+                # the first time too: a worker that died may have said that it waits
+                if self.away.pop(name, None) or name not in self.heard:
+                    self.heard.add(name)
                     self.tell(name, False)
                 return asked
         raise AssertionError

@@ -1,13 +1,16 @@
 """The steps joined, as streams of Ray Data: cut what is long; then ledger, fetch, decode, detect, store."""
 
 import asyncio
+import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import ray
 from ray import serve
@@ -27,6 +30,7 @@ from pipelines.cutting import Cut
 from pipelines.isolating import Decoder
 from pipelines.sources import Remote
 
+FETCHED = "raysift-media-"  # how folders of fetched files begin; whose they are follows
 FILES_AT_ONCE = 8  # fetched and analysed together: their frames share the detectors' batches
 BATCHES_AT_ONCE = 2  # in an actor: one is fetched and decoded while another one's frames are with the detectors
 VIDEOS_A_BLOCK = 16
@@ -39,6 +43,7 @@ class Analyze:
     """An actor of the job: rows of the ledger in, rows of results out, one for one."""
 
     def __init__(self, analyzers: dict[str, Analyzer], settings: Settings, job: str) -> None:
+        forget_the_dead()
         counting.listen(recalling.to_metric())
         self.settings = settings
         self.job = job
@@ -51,7 +56,7 @@ class Analyze:
     async def __call__(self, units: pa.Table) -> pa.Table:
         rows = units.to_pylist()
         async with self.turns:
-            with TemporaryDirectory(prefix="raysift-") as folder:
+            with TemporaryDirectory(prefix=f"{FETCHED}{os.getpid()}-") as folder:
                 fetched = (asyncio.to_thread(self._fetch, row, Path(folder) / str(n)) for n, row in enumerate(rows))
                 files = await asyncio.gather(*fetched)
                 found = await detecting.analyze(files, self.detectors, self.decoder, self.settings.decoding, self.cache)
@@ -74,6 +79,14 @@ class Analyze:
             file.source = None
             file.failures.append(Failure(error.step, error.reason))
         return file
+
+
+def forget_the_dead() -> None:
+    """Delete the media that workers which were killed have left on this machine."""
+    for folder in Path(gettempdir()).glob(f"{FETCHED}*-*"):
+        pid = folder.name.removeprefix(FETCHED).partition("-")[0]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def cut(uncut: str, ledger: str, videos: int, settings: Settings) -> int:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cluster import buckets, results
-from cluster.errors import SettingsError
+from cluster.errors import NothingThere
 from cluster.records import Analyzer, MediaItem
 from pipelines.listing import LEDGER, UNCUT, unit_id
 from pipelines.shards import Shards
@@ -88,7 +88,7 @@ def _as_they_are(rows: list[Row], s3_endpoint: str | None) -> Iterator[tuple[Row
     def look(uri: str) -> MediaItem | None:
         try:
             return next(buckets.list_media(uri, s3_endpoint), None)
-        except SettingsError:
+        except NothingThere:
             return None
 
     uris = list(dict.fromkeys(row["uri"] for row in rows))  # a film stands there once for each segment

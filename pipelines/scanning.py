@@ -28,7 +28,7 @@ from deployments.drivers import DIED_WITH_THE_CLUSTER, FINISHED, FINISHED_WITH_F
 from deployments.serving import APP, CLUSTERS_FAULT, running
 from pipelines import analyze, listing, reporting, retrying
 from pipelines.indexing import Indexing
-from pipelines.storing import reconcile, settle, stored
+from pipelines.storing import reconcile, renew, settle, stored
 
 log = logging.getLogger(__name__)
 
@@ -176,6 +176,7 @@ class Driver:
         if not task.units:
             return Outcome(self.job, 0, 0, 0, task.skipped, FINISHED)
         try:
+            renew(f"{self.folder}/checkpoint", self.out, self.job, self.endpoint)
             with self._indexed(task):
                 self.analyze(self.ledger, task.units, self.out, self.job, served, self.settings)
         except DetectorAway as away:
@@ -223,8 +224,12 @@ class Driver:
                 yield
             finally:
                 over.set()
-        if waiting := following.result():
-            self.message = f"{waiting} files of results are not searchable yet: the next scan tries again"
+        try:
+            if waiting := following.result():
+                self.message = f"{waiting} files of results are not searchable yet: the next scan tries again"
+        except Exception:  # the results are there: an index that lacks them is no reason to fail the job
+            log.exception("the last results are not indexed")
+            self.message = "the last results are not searchable yet: the next scan tries again"
 
     def _report(self, task: Task) -> None:
         seconds = time.time() - task.started_at
@@ -233,8 +238,8 @@ class Driver:
                 self.out, self.job, task.units, task.skipped, seconds, self.settings.prices, self.endpoint
             )
             reporting.write(self.out, self.job, told, self.endpoint)
-        except SettingsError as error:  # what ended the job is to be told, not this
-            log.error("there is no report: %s", error)
+        except Exception:  # what ended the job is to be told, not this
+            log.exception("there is no report")
 
 
 @contextmanager

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyarrow import fs
 
-from cluster import results
+from cluster import buckets, results
 from cluster.errors import SettingsError
 from cluster.records import SCHEMA
 from pipelines.merging import COLUMNS, Known, Merged, Numbers, hashes, merge
+from pipelines.shards import Shards
 
 CHANGED = Known(changed=True)
 
@@ -81,6 +83,21 @@ def reconcile(ledger: str, out: str, job: str, s3_endpoint: str | None = None) -
         lost=len(owed) - done,
         double=int(np.count_nonzero(counts[ours] > 1)),
     )
+
+
+def renew(checkpoint: str, out: str, job: str, s3_endpoint: str | None = None) -> None:
+    """Make a job's checkpoint anew from its rows: what has one is done, and nothing else is.
+
+    Ray's own may say otherwise where a writer was killed between the two halves of its commit, or a file of results
+    was lost; and what it takes for half committed it would delete, though it may be indexed already.
+    """
+    units, _, _ = _committed(out, job, s3_endpoint)
+    files, path = buckets.filesystem(checkpoint, s3_endpoint)
+    if files.get_file_info(path).type is not fs.FileType.NotFound:
+        files.delete_dir(path)
+    if len(units):
+        with Shards(checkpoint, pa.schema([("unit_id", pa.int64())]), s3_endpoint) as shards:
+            shards.add(pa.table({"unit_id": units}))
 
 
 def settle(out: str, job: str, s3_endpoint: str | None = None) -> int:

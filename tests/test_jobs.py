@@ -149,10 +149,10 @@ def test_drivers_that_die_after_days_of_work_are_not_counted(tmp_path, ray):
     job = submit(jobs)
     for _ in range(3):
         jobs.tick()
-        jobs.store.change(job, attempt_at=time.time() - 2 * STEADY_S)
+        jobs.store.change(job, units=9, attempt_at=time.time() - 2 * STEADY_S)
         ray.ends(ray.running[0], JobStatus.FAILED)
     jobs.tick()
-    assert (jobs.one(job).state, len(jobs.one(job).attempts)) == ("listing", 4)
+    assert (jobs.one(job).state, len(jobs.one(job).attempts)) == ("running", 4)
 
 
 def test_jobs_go_on_when_ray_has_been_started_anew_and_knows_nothing_of_them(tmp_path, ray):

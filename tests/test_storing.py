@@ -9,7 +9,7 @@ from cluster import results
 from cluster.errors import SettingsError
 from cluster.records import SCHEMA, Analyzer
 from pipelines.merging import Known
-from pipelines.storing import CHANGED, Reconciliation, Stored, reconcile, settle, stored
+from pipelines.storing import CHANGED, Reconciliation, Stored, reconcile, renew, settle, stored
 
 BOTH = frozenset({Analyzer("nsfw", "m1"), Analyzer("ocr", "m1")})
 
@@ -186,3 +186,15 @@ def test_names_the_file_that_is_no_parquet(tmp_path):
     (tmp_path / "b.parquet").write_bytes(b"PAR1 no more PAR1")
     with pytest.raises(SettingsError, match=r"b\.parquet"):
         stored(str(tmp_path))
+
+
+def test_a_checkpoint_is_made_of_the_rows_that_are_there_and_of_nothing_else(tmp_path):
+    out, checkpoint = tmp_path / "out", tmp_path / "out" / "_raysift" / "checkpoint"
+    commit(out, "a.parquet", row("s3://b/1", unit=1), row("s3://b/2", unit=2), row("s3://b/3", unit=3, job="another"))
+    checkpoint.mkdir(parents=True)
+    pq.write_table(pa.table({"unit_id": pa.array([1, 9], pa.int64())}), checkpoint / "x.pending.parquet")
+    renew(str(checkpoint), str(out), "job")
+    assert pq.read_table(checkpoint)["unit_id"].to_pylist() == [1, 2]
+    (out / "a.parquet").unlink()
+    renew(str(checkpoint), str(out), "job")
+    assert not checkpoint.exists()
