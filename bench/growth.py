@@ -23,7 +23,7 @@ KINDS = {
     r"MapWorker\(MapBatches\(Analyze\)\)": "Analyze actors",
     r"^\S*python\S* -m pipelines\.isolated ": "decoders",
     r"^\S*python\S* -m pipelines ": "driver",
-    r"ServeReplica:raysift:(\S+)": r"replica \1",
+    r"ServeReplica:raysift:([\w+]+)": r"replica \1",
     r"^\S*/raylet ": "raylet",
     r"^\S*/gcs_server ": "GCS",
     r"/dashboard/dashboard\.py |^ray-dashboard-|multiprocessing\.|DashboardAgent": "dashboard",
