@@ -26,11 +26,10 @@ from deployments import counting
 from deployments.detector import DetectorAway
 from deployments.serving import APP, connect
 from pipelines import detecting, recalling
-from pipelines.cutting import Cut
+from pipelines.cutting import FETCHED, Cut
 from pipelines.isolating import Decoder
 from pipelines.sources import Remote
 
-FETCHED = "raysift-media-"  # how folders of fetched files begin; whose they are follows
 FILES_AT_ONCE = 8  # fetched and analysed together: their frames share the detectors' batches
 BATCHES_AT_ONCE = 2  # in an actor: one is fetched and decoded while another one's frames are with the detectors
 VIDEOS_A_BLOCK = 16

@@ -1,6 +1,7 @@
 """Long videos, cut: one unit of the listing in, one a segment out."""
 
 import logging
+import os
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +19,8 @@ from pipelines.listing import LEDGER, unit_id
 from pipelines.sources import Remote
 
 log = logging.getLogger(__name__)
+
+FETCHED = "raysift-media-"  # how folders of fetched files begin; the process whose they are follows
 
 Row = dict[str, Any]  # of UNCUT or LEDGER
 
@@ -49,7 +52,7 @@ class Cut:
             kind, media = self.decoder.probe(Remote(item, endpoint, attempts), limits)
             if kind != "video" or (media.duration_s or 0) <= LONG * limits.segment_s:
                 return None, ()
-            with TemporaryDirectory(prefix="raysift-") as folder:
+            with TemporaryDirectory(prefix=f"{FETCHED}{os.getpid()}-") as folder:
                 path = Path(folder) / "video"
                 sha256 = buckets.fetch(item, path, endpoint, attempts, limits.max_bytes)
                 return sha256, self.decoder.cut(path, limits)

@@ -175,7 +175,8 @@ def test_a_full_disk_stops_a_job_that_then_goes_on(broken, small_disk, tmp_path,
     ballast.unlink()
     assert told["state"] == "failed" and "space" in told["message"].lower(), told
     with broken.cluster.door() as door:
-        door.post(f"/v1/jobs/{scan.job}/resume").raise_for_status()
+        # until its driver has ended, it may not be resumed
+        until(lambda: door.post(f"/v1/jobs/{scan.job}/resume").is_success, "it may not be resumed")
     recovered_s = scan.seconds_until()
     assert scan.until_over()["state"] == "finished"
     assert scan.check()["failed"] == 0
