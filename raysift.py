@@ -20,7 +20,7 @@ from cluster.errors import SettingsError
 from cluster.processes import Processes
 from cluster.settings import PREFIX, Settings, load
 from commands import doctor, evaluate, galleries, jobs, models, people, planning, reports, vectors
-from commands.scanning import end, follow, submit
+from commands.scanning import follow, submit, tell
 from commands.terminal import console, door
 from pipelines.launching import launch
 
@@ -140,13 +140,7 @@ def scan(
         else:
             Console().print(planning.show(plan))
         return
-    job = submit(settings, uris, out, detectors, priority)
-    if follows:
-        end(follow(settings, job), as_json)
-    elif as_json:
-        typer.echo(json.dumps({"job": job}))
-    else:
-        console.print(f"{job} is queued: `raysift jobs show {job}`")
+    tell(settings, submit(settings, uris, out, detectors, priority), follows, as_json)
 
 
 @cli.command()

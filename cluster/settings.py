@@ -105,6 +105,15 @@ class Prices(_Part):
     cpu_hour: float = Field(0.0, ge=0, description="of one CPU core")
     gpu_hour: float = Field(0.0, ge=0, description="of one whole card")
 
+    @property
+    def known(self) -> bool:
+        """Whether there is any."""
+        return bool(self.cpu_hour or self.gpu_hour)
+
+    def of(self, cpu_seconds: float, gpu_seconds: float) -> float:
+        """What that much work costs: of cores, and of whole cards."""
+        return (cpu_seconds * self.cpu_hour + gpu_seconds * self.gpu_hour) / 3600
+
 
 class Models(_Part):
     """Where weights come from that no installed package carries."""

@@ -86,7 +86,7 @@ def cancel(job: Name, as_json: AsJson = False) -> None:
 @cli.command()
 def resume(job: Name, follow: Follow = True, as_json: AsJson = False) -> None:
     """Go on with a job that failed or was cancelled; no finished file is done again. Exits as `raysift scan` does."""
-    _tell(_asked("POST", f"/{job}/resume")["job"], follow, as_json)
+    scanning.tell(load(), _asked("POST", f"/{job}/resume")["job"], follow, as_json)
 
 
 @cli.command("retry-failed")
@@ -98,7 +98,7 @@ def retry_failed(job: Name, follow: Follow = True, as_json: AsJson = False) -> N
         if as_json:
             typer.echo(json.dumps({"job": None}))
         return
-    _tell(again, follow, as_json)
+    scanning.tell(load(), again, follow, as_json)
 
 
 @cli.command()
@@ -116,15 +116,6 @@ def verify(job: Name, as_json: AsJson = False) -> None:
         if told["vectors_missing"]:
             console.print("The next scan into this folder brings in what waits; `raysift vectors rebuild` does it all.")
     raise typer.Exit(1 if told["lost"] or told["double"] or told["vectors_missing"] else 0)
-
-
-def _tell(job: str, follow: bool, as_json: bool) -> None:
-    if follow:
-        scanning.end(scanning.follow(load(), job), as_json)
-    elif as_json:
-        typer.echo(json.dumps({"job": job}))
-    else:
-        console.print(f"{job} is queued: `raysift jobs show {job}`")
 
 
 def _asked(method: str, path: str, **params: Any) -> Any:

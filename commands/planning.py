@@ -9,6 +9,7 @@ from cluster import buckets
 from cluster.errors import SettingsError
 from cluster.records import Analyzer, Kind
 from cluster.settings import Settings
+from commands.scanning import names
 from commands.terminal import console, door
 from deployments.planning import grouped, most_replicas
 from pipelines.listing import Reason
@@ -24,8 +25,8 @@ def dry_run(settings: Settings, uris: list[str], out: str | None, detectors: str
         answer = api.get("/v1/detectors")
         answer.raise_for_status()
         running = {one["name"]: Analyzer(one["name"], one["model"], one["floor"]) for one in answer.json()}
-    names = [name.strip() for name in detectors.split(",")] if detectors else list(running)
-    for name in names:
+    asked = names(detectors) or list(running)
+    for name in asked:
         if name not in running:
             raise SettingsError(f"no detector {name!r}; there are {', '.join(running)}. Correct --detectors.")
     folder, endpoint = buckets.normalize(out or settings.results), settings.s3_endpoint
@@ -33,7 +34,7 @@ def dry_run(settings: Settings, uris: list[str], out: str | None, detectors: str
         return plan(
             uris,
             stored(folder, endpoint),
-            {name: running[name] for name in names},
+            {name: running[name] for name in asked},
             settings.decoding.segment_s,
             history(folder, endpoint),
             {name: most_replicas(group) for name, group in grouped(settings).items()},

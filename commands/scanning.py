@@ -80,6 +80,16 @@ def _state(api: httpx.Client, job: str) -> dict[str, Any]:
             time.sleep(1)
 
 
+def tell(settings: Settings, job: str, follows: bool, as_json: bool) -> None:
+    """Follow a job that was queued, and exit as it does; or say that it was, and how to see it."""
+    if follows:
+        end(follow(settings, job), as_json)
+    elif as_json:
+        typer.echo(json.dumps({"job": job}))
+    else:
+        console.print(f"{job} is queued: `raysift jobs show {job}`")
+
+
 def end(job: dict[str, Any], as_json: bool) -> None:
     """Tell how a job ended, and exit as it did: 0, or 3 with failed files. SettingsError if it did not finish."""
     if job["state"] == "finished":

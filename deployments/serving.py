@@ -22,8 +22,7 @@ from cluster.errors import SettingsError
 from cluster.records import Analyzer, Failure, Modality, Sample
 from cluster.settings import PREFIX, Settings
 from deployments import counting
-from deployments.detector import Asked, DetectorConfig, detector_class
-from deployments.detector import DetectorAway as DetectorAway  # told to those who run jobs
+from deployments.detector import Asked, DetectorAway, DetectorConfig, detector_class
 from deployments.planning import TOGETHER, configs, grouped, scale, shares
 from deployments.replica import Replica
 

@@ -54,18 +54,19 @@ class Frame:
     same_as_before: bool
 
 
-def probe(source: Source, kind: Kind, decoding: Decoding) -> Media:
-    """Look into a file of the kind that sniff() found. MediaError says why it cannot be analysed."""
-    if (found := sniff(source)) != kind:
+def probe(source: Source, kind: Kind | None, decoding: Decoding) -> Media:
+    """Look into a file of that kind, or of any (None). MediaError says why it cannot be analysed."""
+    found = sniff(source)
+    if kind is not None and found != kind:
         raise MediaError("decode", f"it is no {kind} but {found}, whatever its name says")
-    if kind == "image":
+    if found == "image":
         with _opened(source, decoding) as picture:
             width, height = picture.size
             # Pillow itself turns TIFF
             if picture.format != "TIFF" and _orientation(picture) >= 5:
                 width, height = height, width
         return Media("image", width, height)
-    return Media(kind, *recordings.facts(source, decoding))
+    return Media(found, *recordings.facts(source, decoding))
 
 
 def frames(source: Source, kind: Kind, decoding: Decoding, segment: Segment | None = None) -> Iterator[Frame]:

@@ -68,8 +68,8 @@ def _exactly(end: socket.socket, size: int) -> memoryview:
 
 
 def _probe(source: Source, limits: Decoding) -> Iterator[tuple[Kind, Media]]:
-    kind = formats.sniff(source)
-    yield kind, decoding.probe(source, kind, limits)
+    media = decoding.probe(source, None, limits)
+    yield media.kind, media
 
 
 def _cut(path: Path, limits: Decoding) -> Iterator[tuple[Segment, ...]]:

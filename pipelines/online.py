@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from ray import serve
 
@@ -42,26 +43,23 @@ def _sha256(path: Path) -> str:
 
 def build(settings: Settings) -> serve.Application:
     """The whole application. SettingsError names a detector or key that is wrong."""
-    catalog = serve.deployment(Catalog).options(  # type: ignore[attr-defined]
-        name="catalog",
-        num_replicas=1,  # it owns its file
-        max_ongoing_requests=16,
-        ray_actor_options={"num_cpus": 0.1},
-        graceful_shutdown_timeout_s=5,
-    )
-    jobs = serve.deployment(Jobs).options(  # type: ignore[attr-defined]
-        name="jobs",
-        num_replicas=1,  # it owns its file
-        max_ongoing_requests=100,
-        ray_actor_options={"num_cpus": 0.1},
-        graceful_shutdown_timeout_s=5,
-    )
     state = settings.state_dir.absolute()
     return Door.options(name="door").bind(  # type: ignore[attr-defined]
         deployments(settings, gpus.cards()),
-        catalog.bind(state / "catalog-3.duckdb"),  # the number of its tables' layout
-        jobs.bind(state / "jobs.sqlite", settings),
+        _owner(Catalog, "catalog", 16).bind(state / "catalog-3.duckdb"),  # the number of its tables' layout
+        _owner(Jobs, "jobs", 100).bind(state / "jobs.sqlite", settings),
         analyze_upload,
         verify,
         settings,
+    )
+
+
+def _owner(kind: type, name: str, requests: int) -> Any:
+    """A deployment of one replica, which owns its file, and so many requests at a time."""
+    return serve.deployment(kind).options(  # type: ignore[attr-defined]
+        name=name,
+        num_replicas=1,
+        max_ongoing_requests=requests,
+        ray_actor_options={"num_cpus": 0.1},
+        graceful_shutdown_timeout_s=5,
     )

@@ -172,7 +172,5 @@ def _estimate(
         for deployment, count in replicas.items()
     }
     busiest = max(worked, key=lambda deployment: worked[deployment])
-    price = None
-    if prices.cpu_hour or prices.gpu_hour:
-        price = sum(c.cpu_seconds * prices.cpu_hour + c.gpu_seconds * prices.gpu_hour for c in costs.values()) / 3600
+    price = sum(prices.of(cost.cpu_seconds, cost.gpu_seconds) for cost in costs.values()) if prices.known else None
     return busiest, worked[busiest], price

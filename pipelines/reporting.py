@@ -128,10 +128,10 @@ def _add_spent(spent: dict[str, DetectorSpent], column: pa.ChunkedArray) -> None
 
 def _price(told: Report, prices: Prices) -> None:
     """What the detectors' work cost: of cards, or else of CPU cores."""
-    if not (prices.cpu_hour or prices.gpu_hour):
+    if not prices.known:
         return
     for of in told.detectors:
         on_cpu = 0.0 if of.gpu_seconds else of.seconds
-        of.cost = round((of.gpu_seconds * prices.gpu_hour + on_cpu * prices.cpu_hour) / 3600, 4)
+        of.cost = round(prices.of(on_cpu, of.gpu_seconds), 4)
     told.cost = round(sum(of.cost or 0.0 for of in told.detectors), 4)
     told.cost_per_1000_files = round(told.cost / told.files * 1000, 4) if told.files else None

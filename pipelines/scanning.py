@@ -130,6 +130,7 @@ class Driver:
         begun = job_folder.read(self.out, self.job, "job", self.endpoint)
         if begun is not None:
             task = resumed(self.out, self.job, self.settings)
+            renew(f"{self.folder}/checkpoint", self.out, self.job, self.endpoint)
         chosen = _chosen(served, task.detectors)
         if not task.listed:
             began = task.started_at or time.time()
@@ -176,7 +177,6 @@ class Driver:
         if not task.units:
             return Outcome(self.job, 0, 0, 0, task.skipped, FINISHED)
         try:
-            renew(f"{self.folder}/checkpoint", self.out, self.job, self.endpoint)
             with self._indexed(task):
                 self.analyze(self.ledger, task.units, self.out, self.job, served, self.settings)
         except DetectorAway as away:
@@ -187,8 +187,10 @@ class Driver:
         except KeyboardInterrupt:
             if not self.hopeless:
                 raise
-        settle(self.out, self.job, self.endpoint)
         held = reconcile(self.ledger, self.out, self.job, self.endpoint)
+        if held.double:
+            settle(self.out, self.job, self.endpoint)
+            held = reconcile(self.ledger, self.out, self.job, self.endpoint)
         if held.failed > self.settings.scanning.max_failed_share * held.units:
             raise SettingsError(
                 f"{held.failed} of {held.units} files failed, more than scanning.max_failed_share allows. See the "

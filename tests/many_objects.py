@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import threading
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import overload
 from urllib.parse import parse_qs, quote, urlsplit
 from xml.sax.saxutils import escape
+
+from http_servers import running
 
 PAGE = 1000
 CREDENTIALS = {  # any will do
@@ -116,19 +117,6 @@ def _listing(keys: Sequence[str], asked: dict[str, str]) -> str:
 
 def _etag(key: str) -> str:
     return md5(key.encode(), usedforsecurity=False).hexdigest()
-
-
-@contextmanager
-def running(server: Lister) -> Iterator[Lister]:
-    """Runs in this process from here to the end of the block."""
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def lister(keys: Sequence[str], refusals: int = 0) -> AbstractContextManager[Lister]:

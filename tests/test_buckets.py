@@ -9,7 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from many_objects import Counted, Lister, lister, running
+from http_servers import running
+from many_objects import Counted, Lister, lister
 from pyarrow import fs
 from seaweed import Seaweed
 
@@ -207,15 +208,8 @@ class FaultyS3(BaseHTTPRequestHandler):
 @contextmanager
 def faulty_s3(flips: int) -> Iterator[str]:
     FaultyS3.flips, FaultyS3.gets = flips, 0
-    server = ThreadingHTTPServer(("127.0.0.1", 0), FaultyS3)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), FaultyS3)) as server:
         yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.fixture

@@ -1,13 +1,12 @@
 import os
 import re
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
+from http_servers import running
 from PIL import Image
 from seaweed import Seaweed
 from test_decoding import BLUE, GREEN, RED, film, save, solid
@@ -66,17 +65,8 @@ class _Ranges(BaseHTTPRequestHandler):
         pass
 
 
-@contextmanager
-def bucket(content: bytes, faults: int = 0) -> Iterator[Ranges]:
-    server = Ranges(content, faults)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+def bucket(content: bytes, faults: int = 0) -> AbstractContextManager[Ranges]:
+    return running(Ranges(content, faults))
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,22 @@
+"""A server of the standard library's, run by a test."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import HTTPServer
+from typing import TypeVar
+
+Server = TypeVar("Server", bound=HTTPServer)
+
+
+@contextmanager
+def running(server: Server) -> Iterator[Server]:
+    """Runs in this process from here to the end of the block."""
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
