@@ -2,17 +2,18 @@
 PYTHON ?= python3.11
 VENV := .venv
 UV := $(VENV)/uv/bin/uv
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 export UV_COMPILE_BYTECODE := 1
 export UV_PYTHON_DOWNLOADS := never
 # uv would take no notice of them otherwise; compiled modules halve Ray's start
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check test-ray test-gpu chaos fix install install-dev debian lock clean
+.PHONY: demo test check test-ray test-launch test-gpu chaos fix install install-dev debian lock clean
 
 demo: install
 	$(VENV)/bin/raysift demo $(ARGS)
 
-test: install-dev debian check test-ray
+test: install-dev debian check test-ray test-launch
 
 # formatting, lints, types, who imports whom, and the tests that need no cluster
 check: install-dev
@@ -25,6 +26,12 @@ check: install-dev
 # a real cluster, real models, a real S3 server, Chroma and browser
 test-ray: install-dev debian
 	$(VENV)/bin/pytest -m ray --durations=8
+
+# `ray up`, compose.yaml's services and nginx on machines of their own: namespaces, which take root
+test-launch: install-dev debian
+	@test "$$(id -u)" = 0 || echo "namespaces take root: sudo asks for your password" >&2
+	$(AS_ROOT) unshare --net --pid --mount --fork --kill-child --mount-proc \
+	  $(VENV)/bin/pytest -m launch tests/launch --durations=8
 
 # the large models' architectures on this machine's NVIDIA card, with random weights
 test-gpu: install-dev
@@ -55,12 +62,11 @@ $(VENV)/installed-dev: $(VENV)/installed requirements-dev.lock
 	@VIRTUAL_ENV=$(VENV) $(UV) pip install -q --require-hashes -r requirements-dev.lock
 	@touch $@
 
-# what the tests look at the app with, and a server that users have, from the distribution
-DEBIAN := chromium fonts-dejavu-core redis-server
+# what the tests look at the app with, and servers and programs that users have, from the distribution
+DEBIAN := chromium fonts-dejavu-core redis-server nginx-light docker-compose rsync openssh-client iproute2 curl
 debian:
-	@{ command -v chromium && command -v redis-server; } >/dev/null || { \
-	  root=; test "$$(id -u)" = 0 || root=sudo; \
-	  $$root apt-get update -qq && $$root apt-get install -y -qq --no-install-recommends $(DEBIAN); \
+	@dpkg -s $(DEBIAN) >/dev/null 2>&1 || { \
+	  $(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq --no-install-recommends $(DEBIAN); \
 	} >/dev/null || { echo "the tests need $(DEBIAN): apt-get install $(DEBIAN)" >&2; exit 1; }
 
 # after a change of pyproject.toml's dependencies

@@ -6,13 +6,15 @@ page of somebody else could read our routes by DNS rebinding; HostGuard looks at
 
 import ipaddress
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 
 import httpx
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cluster.settings import AppListener
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _PASSED_BACK = ("content-length", "content-range", "accept-ranges", "etag", "last-modified")
@@ -82,8 +84,8 @@ async def _body(answer: httpx.Response) -> AsyncIterator[bytes]:
 class HostGuard:
     """Refuses requests addressed to a host name that is not ours, and adds the headers every answer carries."""
 
-    def __init__(self, app: ASGIApp, listens_on: Callable[[], str]) -> None:
-        """`listens_on` gives the host that the operator configured."""
+    def __init__(self, app: ASGIApp, listens_on: Callable[[], AppListener]) -> None:
+        """`listens_on` gives what the operator configured: the address, and names beside it."""
         self.app = app
         self._listens_on = listens_on
 
@@ -91,7 +93,8 @@ class HostGuard:
         if scope["type"] not in ("http", "websocket"):
             return await self.app(scope, receive, send)
         host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
-        if not allowed(host, self._listens_on()):
+        ours = self._listens_on()
+        if not allowed(host, ours.host, ours.names):
             if scope["type"] == "websocket":
                 return await send({"type": "websocket.close", "code": 1008})
             refusal = PlainTextResponse("This server does not answer to that host name.", 403)
@@ -107,13 +110,13 @@ class HostGuard:
         await self.app(scope, receive, send_with_headers)
 
 
-def allowed(host_header: str, listens_on: str) -> bool:
-    """Whether a Host header names this machine or the configured host.
+def allowed(host_header: str, listens_on: str, names: Iterable[str] = ()) -> bool:
+    """Whether a Host header names this machine, the configured host or one of its other names.
 
     A server that listens on all addresses also answers to any address as such: rebinding needs a name.
     """
     host = re.sub(r":\d+$", "", host_header.strip()).strip("[]").lower()
-    if host in {"localhost", "127.0.0.1", "::1", listens_on.lower()}:
+    if host in {"localhost", "127.0.0.1", "::1", listens_on.lower(), *(name.lower() for name in names)}:
         return True
     return listens_on in ("0.0.0.0", "::") and _is_address(host)
 

@@ -11,14 +11,14 @@ import streamlit as st
 from starlette.middleware import Middleware
 
 from app.relay import HostGuard, Relay
-from cluster.settings import Settings, load
+from cluster.settings import AppListener, Settings, load
 
 _settings = cache(load)  # read when the server starts, not when this file is looked at
 
 
-def _host() -> str:
+def _listener() -> AppListener:
     settings: Settings = _settings()
-    return settings.app.host
+    return settings.app
 
 
 @cache
@@ -38,6 +38,6 @@ async def _lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
 app = st.App(
     Path(__file__).with_name("main.py"),
     routes=Relay(_door).routes,
-    middleware=[Middleware(HostGuard, listens_on=_host)],
+    middleware=[Middleware(HostGuard, listens_on=_listener)],
     lifespan=_lifespan,
 )

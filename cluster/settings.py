@@ -26,13 +26,24 @@ class Listener(_Part):
 
     @property
     def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
+        """Where its clients ask: a server that listens on all addresses is asked on this machine."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
+        return f"http://{host}:{self.port}"
 
 
-class DoorListener(Listener):
+class WebListener(Listener):
+    """A server that people or programs may reach through a proxy, under the proxy's names."""
+
+    names: tuple[str, ...] = Field(
+        (), description="the host names that it is asked under, beside its own: raysift.example.com"
+    )
+
+
+class DoorListener(WebListener):
     """The HTTP API."""
 
     port: int = 8000
+    replicas: int = Field(1, ge=1, description="processes that answer; on several nodes one may die unnoticed")
 
 
 class ChromaListener(Listener):
@@ -41,19 +52,22 @@ class ChromaListener(Listener):
     port: int = 8001
 
 
-class AppListener(Listener):
+class AppListener(WebListener):
     """The web app."""
 
     port: int = 8501
 
 
 class RayCluster(_Part):
-    """The local Ray that `raysift up` starts."""
+    """The local Ray that `raysift up` starts, or the larger one that another launcher did."""
 
     gcs_port: int = Field(6380, description="its address is this port on 127.0.0.1")
     dashboard_port: int = Field(8265, description="dashboard and Jobs API; needs the token of state_dir/ray_token")
     cpus: int | None = Field(None, description="logical CPUs; None: as many as the machine has, at least 4")
     object_store_mb: int = Field(500, description="shared memory for frames on their way to the detectors")
+    card_gb: float | None = Field(
+        None, gt=0, description="the smallest card of the cluster's nodes; None: the cards of this machine"
+    )
 
     @property
     def dashboard_url(self) -> str:
@@ -81,6 +95,9 @@ class Scanning(_Part):
     """How a job is cut and when it has failed."""
 
     workers: int = Field(2, ge=1, description="files analysed at a time, each by its own Ray actor")
+    worker_cpus: float = Field(
+        0.1, gt=0, description="what each asks of Ray's CPUs: where nodes come with the load, what it takes, about 1"
+    )
     units_per_block: int = Field(4, ge=1, description="files committed together; a kill loses at most this, per worker")
     max_failed_share: float = Field(1.0, ge=0, le=1, description="a job with a larger share of failed files exits 1")
     attempts: int = Field(4, ge=1, description="tries to fetch a file before its row says that it cannot be had")

@@ -7,6 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from ray.exceptions import RayTaskError
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import Receive, Scope, Send
 
 from cluster.errors import SettingsError
 from cluster.vectors import VectorsDown
@@ -15,8 +16,19 @@ from deployments.drivers import JobsDown
 api = FastAPI(
     title="Raysift", version="1", description="What is in your media: ask for files, words, look-alikes, jobs."
 )
+HOSTS = ["127.0.0.1", "localhost", "testserver"]  # a Door adds the names that its settings give it
+
+
+class _TrustedHosts(TrustedHostMiddleware):
+    """Looks at HOSTS with every request: Serve pickles the API before a Door has added to them."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.allowed_hosts = HOSTS
+        await super().__call__(scope, receive, send)
+
+
 # a page on another site must not reach this API by a name that it lets point to 127.0.0.1
-api.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "testserver"])
+api.add_middleware(_TrustedHosts)
 
 
 @api.exception_handler(RequestValidationError)

@@ -17,7 +17,7 @@ from cluster.records import Result
 from cluster.settings import Settings
 from cluster.vectors import Vectors
 from deployments import media
-from deployments.api import api
+from deployments.api import HOSTS, api
 from deployments.catalog_json import as_upload
 from deployments.catalog_sql import AssetQuery
 from deployments.detector import detector_class
@@ -48,6 +48,7 @@ class Door(JobRoutes):
         settings: Settings,
     ) -> None:
         self.settings = settings
+        HOSTS.extend([settings.door.host, *settings.door.names])
         self.names = list(detectors)
         self.jobs = jobs
         self.verify = verify

@@ -99,7 +99,7 @@ def cut(uncut: str, ledger: str, videos: int, settings: Settings) -> int:
         batch_size=FILES_AT_ONCE,
         batch_format="pyarrow",
         compute=_actors(videos, VIDEOS_A_BLOCK, settings),
-        num_cpus=0.1,
+        num_cpus=settings.scanning.worker_cpus,
     ).write_parquet(place, filesystem=files, mode=SaveMode.APPEND, ray_remote_args={"num_cpus": 0.1})
     added = [file for file in results.committed(ledger, settings.s3_endpoint) if file not in before]
     return sum(len(results.read(file, ["unit_id"], settings.s3_endpoint)) for file in added)
@@ -126,7 +126,7 @@ def run(ledger: str, units: int, out: str, job: str, analyzers: dict[str, Analyz
             batch_size=min(FILES_AT_ONCE, block),  # a larger batch would join blocks
             batch_format="pyarrow",
             compute=_actors(units, block, settings),
-            num_cpus=0.1,
+            num_cpus=settings.scanning.worker_cpus,
         ).write_parquet(place, filesystem=files, mode=SaveMode.APPEND, ray_remote_args={"num_cpus": 0.1})
 
 

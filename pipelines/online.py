@@ -19,6 +19,8 @@ from pipelines.detecting import File, analyze
 from pipelines.isolating import Decoder
 from pipelines.verifying import verify
 
+HEAD = "node:__internal_head__"  # a resource that Ray gives the head of every cluster
+
 
 async def analyze_upload(
     path: Path, name: str, wanted: frozenset[str], detectors: ServedDetectors, settings: Settings
@@ -42,10 +44,14 @@ def _sha256(path: Path) -> str:
 
 
 def build(settings: Settings) -> serve.Application:
-    """The whole application. SettingsError names a detector or key that is wrong."""
+    """The whole application. SettingsError names a detector or key that is wrong.
+
+    Serve's own launchers call it by name, as cluster/serve.yaml does, with what it says under `args`; what is not said
+    there comes from settings.yaml and the environment.
+    """
     state = settings.state_dir.absolute()
-    return Door.options(name="door").bind(  # type: ignore[attr-defined]
-        deployments(settings, gpus.cards()),
+    return Door.options(name="door", num_replicas=settings.door.replicas).bind(  # type: ignore[attr-defined]
+        deployments(settings, _cards(settings)),
         _owner(Catalog, "catalog", 16).bind(state / "catalog-3.duckdb"),  # the number of its tables' layout
         _owner(Jobs, "jobs", 100).bind(state / "jobs.sqlite", settings),
         analyze_upload,
@@ -54,12 +60,20 @@ def build(settings: Settings) -> serve.Application:
     )
 
 
+def _cards(settings: Settings) -> list[gpus.Card]:
+    """Those that shares are planned for. This process may run on a node that has none."""
+    declared = settings.ray.card_gb
+    return gpus.cards() if declared is None else [gpus.Card("declared", declared, declared)]
+
+
 def _owner(kind: type, name: str, requests: int) -> Any:
-    """A deployment of one replica, which owns its file, and so many requests at a time."""
+    """A deployment of one replica, which owns its file, and so many requests at a time: on the head, whose disk it is
+    and whose Jobs API it asks.
+    """
     return serve.deployment(kind).options(  # type: ignore[attr-defined]
         name=name,
         num_replicas=1,
         max_ongoing_requests=requests,
-        ray_actor_options={"num_cpus": 0.1},
+        ray_actor_options={"num_cpus": 0, "resources": {HEAD: 0.001}},
         graceful_shutdown_timeout_s=5,
     )

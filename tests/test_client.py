@@ -9,6 +9,7 @@ from starlette.testclient import TestClient
 
 from app.client import Door, DoorDownError, DoorError, Filters
 from app.relay import HostGuard, Relay, allowed
+from cluster.settings import AppListener
 
 
 def answering(answer: httpx.Response | Exception) -> Door:
@@ -39,7 +40,7 @@ def answer_of(inside: TestClient, asked: httpx.Request) -> httpx.Response:
 def relay(fake: FakeDoor) -> TestClient:
     client = partial(httpx.AsyncClient, transport=httpx.ASGITransport(fake.app), base_url="http://door")
     app = Starlette(routes=Relay(client).routes)
-    return TestClient(HostGuard(app, listens_on=lambda: "127.0.0.1"), base_url="http://127.0.0.1:8501")
+    return TestClient(HostGuard(app, listens_on=AppListener), base_url="http://127.0.0.1:8501")
 
 
 def test_filters_reach_the_door_and_narrow_what_it_answers(door: Door, fake: FakeDoor):
@@ -169,7 +170,9 @@ def test_a_request_to_a_host_name_that_is_not_ours_is_refused(fake: FakeDoor):
         ("10.0.0.5:8501", "127.0.0.1", False),
         ("10.0.0.5:8501", "0.0.0.0", True),
         ("evil.example", "0.0.0.0", False),
+        ("Raysift.example:443", "0.0.0.0", True),
+        ("raysift.example.evil.example", "127.0.0.1", False),
     ],
 )
 def test_only_our_own_host_names_are_answered(host: str, listens_on: str, answered: bool):
-    assert allowed(host, listens_on) is answered
+    assert allowed(host, listens_on, ["raysift.example"]) is answered

@@ -1,0 +1,33 @@
+"""The machines that the tests of launching use."""
+
+import httpx
+import pytest
+
+from launch.machines import Network
+
+pytestmark = pytest.mark.launch
+
+
+def test_machines_know_each_other_by_name_and_die_whole(network: Network):
+    one, other = network.machine("one"), network.machine("other")
+    one.spawn(["python3", "-m", "http.server", "80", "--bind", one.address])
+    fetch = [
+        "curl",
+        "-s",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code}",
+        "--retry",
+        "50",
+        "--retry-connrefused",
+        "http://one/",
+    ]
+    assert other.run([*fetch, "--retry-delay", "1"]).stdout == "200"
+    assert httpx.get("http://one/", trust_env=False).status_code == 200
+    assert other.run(["hostname"]).stdout == "other\n"
+    (server,) = one.processes("http.server")
+    one.kill()
+    assert not server.is_running()
+    one.start()
+    assert one.processes("http.server") == []
