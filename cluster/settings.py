@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+from pydantic_settings import SettingsError as UnreadableSettings
+from yaml import YAMLError
 
 from cluster.errors import SettingsError
 from cluster.stores import normalize
@@ -61,6 +63,9 @@ class AppListener(WebListener):
 class RayCluster(_Part):
     """The local Ray that `raysift up` starts, or the larger one that another launcher did."""
 
+    cluster: str = Field(
+        "raysift", min_length=1, description="its name: clusters that share results must not have the same"
+    )
     gcs_port: int = Field(6380, description="its address is this port on 127.0.0.1")
     dashboard_port: int = Field(8265, description="dashboard and Jobs API; needs the token of state_dir/ray_token")
     cpus: int | None = Field(None, description="logical CPUs; None: as many as the machine has, at least 4")
@@ -213,6 +218,8 @@ def load() -> Settings:
         return Settings()
     except ValidationError as error:
         raise SettingsError(explain(error, f"{FILE} or the environment")) from None
+    except (YAMLError, UnreadableSettings) as error:
+        raise SettingsError(f"{FILE} or the environment cannot be read: {error}. Correct it.") from None
 
 
 def explain(error: ValidationError, where: str) -> str:

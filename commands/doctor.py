@@ -1,37 +1,27 @@
-"""`raysift doctor`: what this machine has, what a profile needs of it, and what to do about what is missing."""
+"""`raysift doctor`: this machine and every part of Raysift, looked at, and what to do about what is wrong."""
 
 import json
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import psutil
+import httpx
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from cluster import gpus
 from cluster.errors import SettingsError
-from cluster.settings import Settings, load
-from commands.terminal import harmless
+from cluster.processes import Processes, answers
+from cluster.settings import FILE, PREFIX, Listener, Settings, load
+from commands.checks import bucket, machine, ray_cluster, shares, stores, web
+from commands.checks.check import ANSWER_S, Check, Question, together
+from commands.terminal import console, harmless
 
 SLOWLY = "Without a card the gpu profile runs on the CPU, slowly."
-SIZES_GB = (10.0, 24.0, 80.0)
-
-_PULL = "Run `raysift models pull` where the hub can be reached, and set models.mirror to what it filled."
-
-State = Literal["ok", "note", "fails"]
-_GRADES: tuple[State, ...] = ("ok", "note", "fails")
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """Something that was looked at. "fails": the profile cannot run; "note": it can, but read it."""
-
-    what: str
-    state: State
-    said: str
+HERE = ("127.0.0.1", "localhost", "0.0.0.0", "::", "::1")
 
 
 def doctor(
@@ -40,152 +30,91 @@ def doctor(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Look at this machine and say what a profile lacks. Starts and fetches nothing. Exits 1 if it cannot run here.
+    """Look at this machine and at every part of Raysift, and say what to do about what is wrong. Starts nothing.
 
-    The table tells which share of a card each deployment of the gpu profile is given, on cards of several sizes.
+    Exits 1 if the profile cannot run here, or a part that is set up does not work; a Raysift that is not started is
+    none. The second table tells which share of a card each deployment of the gpu profile is given.
     """
-    settings = load()
-    if profile:
-        settings = settings.model_copy(update={"profile": profile})
+    try:
+        settings = load()
+        if profile:
+            settings = settings.model_copy(update={"profile": profile})
+        enabled = _enabled(settings)
+    except SettingsError as error:
+        _tell([Check("settings", "fails", str(error))], profile, as_json, {})
+        return
     cards = gpus.cards()
-    checks = examine(settings, cards)
-    memory = plans(settings.model_copy(update={"profile": "gpu"}), cards)
+    parts = {"this machine": lambda: machine.examine(settings, cards)} | _parts(settings, enabled, os.environ)
+    with console.status("looking") as told:
+        checks = [_where(os.environ), *together(parts, told.update)]
+    memory = shares.plans(settings.model_copy(update={"profile": "gpu"}), cards)
+    _tell(checks, settings.profile, as_json, memory)
+
+
+def _enabled(settings: Settings) -> list[str]:
+    """The detectors that are to run. SettingsError names a key of theirs that is wrong."""
+    from deployments.planning import configs
+
+    return list(configs(settings))
+
+
+def _where(environment: Mapping[str, str]) -> Check:
+    file = Path(FILE).absolute()
+    set_there = sorted(name for name in environment if name.startswith(PREFIX))
+    said = str(file) if file.exists() else f"no {FILE} in {file.parent}"
+    return Check("settings", "ok", f"{said}; {', '.join(set_there) or f'no {PREFIX}...'} in the environment")
+
+
+def _parts(settings: Settings, enabled: Sequence[str], environment: Mapping[str, str]) -> dict[str, Question]:
+    """What is to be looked at beside the machine, in the order of a byte's way."""
+    client = httpx.Client(timeout=ANSWER_S, trust_env=False)
+    processes = Processes(settings)
+    found: dict[str, Question] = {}
+    ours = processes.alive()
+    started = bool(ours or environment.get("RAY_ADDRESS")) or any(map(answers, _listeners(settings)))
+    if started:
+        token = ray_cluster.token(processes, environment)
+        elsewhere = settings.door.host not in HERE
+        found["Ray"] = lambda: ray_cluster.ray_cluster(settings, token, client, elsewhere)
+        found["Door"] = lambda: web.door(settings, enabled, client)
+    else:
+        found["Raysift"] = lambda: [Check("Raysift", "note", "not started: `raysift up`")]
+    found["results_uri"] = lambda: bucket.results(settings)
+    found["Redis"] = lambda: _redis(settings, environment)
+    if started:
+        found["Chroma"] = lambda: stores.chroma(settings, client)
+        found["app"] = lambda: web.app(settings, bool(ours), client)
+    return found
+
+
+def _listeners(settings: Settings) -> Iterator[Listener]:
+    yield from (settings.door, settings.chroma, settings.app)
+    yield Listener(port=settings.ray.dashboard_port)
+
+
+def _redis(settings: Settings, environment: Mapping[str, str]) -> Iterator[Check]:
+    for url, keeps in stores.servers(settings, environment.get("RAY_REDIS_ADDRESS")):
+        yield from stores.redis(url, keeps)
+
+
+def _tell(checks: Sequence[Check], profile: str | None, as_json: bool, memory: dict[str, Any]) -> None:
     well = all(check.state != "fails" for check in checks)
     if as_json:
-        typer.echo(json.dumps({"profile": settings.profile, "ok": well, "checks": list(map(asdict, checks))} | memory))
+        typer.echo(json.dumps({"profile": profile, "ok": well, "checks": list(map(asdict, checks))} | memory))
     else:
-        console = Console()
-        console.print(_checked(settings.profile, checks))
-        console.print(_planned(memory))
-        for sentence in memory["advice"]:
-            console.print(sentence, highlight=False)
-        console.print(f"{SLOWLY} What a card is thought to need is an estimate: docs/performance.md.", highlight=False)
+        out = Console()
+        out.print(_checked(profile, checks))
+        if memory:
+            out.print(shares.table(memory))
+            for sentence in memory["advice"]:
+                out.print(sentence, highlight=False)
+            out.print(f"{SLOWLY} What a card is thought to need is an estimate: docs/performance.md.", highlight=False)
     raise typer.Exit(0 if well else 1)
 
 
-def examine(settings: Settings, cards: Sequence[gpus.Card]) -> list[Check]:
-    """Every check of that profile on this machine."""
-    from deployments.planning import check_cards
-
-    found = [_processor(), _memory(), *_cards(cards)]
-    if cards and settings.profile == "gpu":
-        found.append(_torch())
-    try:
-        hint = check_cards(settings, cards)
-        found.append(Check("placement", "note" if hint else "ok", hint or "every detector has its place"))
-    except SettingsError as error:
-        found.append(Check("placement", "fails", str(error)))
-    return [*found, *_weights(settings)]
-
-
-def _processor() -> Check:
-    return Check("CPU", "ok", f"{os.cpu_count()} logical processors")
-
-
-def _memory() -> Check:
-    memory = psutil.virtual_memory()
-    return Check("memory", "ok", f"{memory.total / gpus.GB:.1f} GB, {memory.available / gpus.GB:.1f} available")
-
-
-def _cards(cards: Sequence[gpus.Card]) -> Iterator[Check]:
-    if not cards:
-        yield Check("card", "note", "no NVIDIA card, or no driver, that this process may use")
-    for card in cards:
-        used = card.memory_gb - card.free_gb
-        said = f"{card.name}, {card.memory_gb:.1f} GB, {card.free_gb:.1f} free, driver {gpus.driver_version()}"
-        # a driver keeps some for itself; Raysift, if it is up, is among the users
-        yield Check("card", "note" if used > 1 else "ok", said + (", in use" if used > 1 else ""))
-
-
-def _torch() -> Check:
-    """Whether torch computes on the card: a driver too old or a card no longer supported shows only then."""
-    import torch
-
-    try:
-        torch.ones(8, device="cuda").sum().item()
-    except (RuntimeError, AssertionError) as error:  # the latter: torch was built without CUDA
-        reason = str(error).splitlines()[0]
-        advice = f"Torch {torch.__version__} needs CUDA {torch.version.cuda or 'support'}: update the driver."
-        return Check("torch", "fails", f"torch cannot compute on the card: {reason}. {advice}")
-    return Check("torch", "ok", f"computes on the card with CUDA {torch.version.cuda}")
-
-
-def _weights(settings: Settings) -> Iterator[Check]:
-    """A check for each detector: whether its weights are here, without fetching them."""
-    from deployments import backends
-    from deployments.planning import configs
-
-    for name, config in configs(settings).items():
-        # a detector may have no weights at all
-        found = [_one(reference, settings) for reference in config.model.split(backends.JOINT) if ":" in reference]
-        worst: State = max((state for state, _ in found), key=_GRADES.index, default="ok")
-        yield Check(f"weights of {name}", worst, "; ".join(dict.fromkeys(said for _, said in found)) or "needs none")
-
-
-def _one(reference: str, settings: Settings) -> tuple[State, str]:
-    from deployments.weights import references
-
-    try:
-        found = references.source(reference, settings).state()
-    except SettingsError as error:
-        return "fails", str(error)
-    if found.there:
-        return "ok", found.origin
-    missing = found.missing if reference in found.missing else f"{reference}: {found.missing}"
-    if found.origin == "nowhere" and settings.models.offline:
-        missing += f" {_PULL}"
-    return ("note" if found.origin == "hub" else "fails"), missing
-
-
-def plans(settings: Settings, cards: Sequence[gpus.Card]) -> dict[str, Any]:
-    """What each deployment's replicas declare to need of a card, and their share of cards of several sizes."""
-    from deployments.planning import grouped, memory_gb, replicas
-
-    groups = grouped(settings)
-    needed = {name: memory_gb(group) for name, group in groups.items() if memory_gb(group)}
-    sizes = {f"{size:.0f} GB": size for size in SIZES_GB}
-    if cards:
-        sizes[f"this {cards[0].name}"] = gpus.smallest_gb(cards)
-    planned = {label: gpus.plan(needed, size) for label, size in sizes.items()}
-    return {
-        "memory_gb": needed,
-        "replicas": {name: replicas(groups[name]) for name in needed},
-        "shares": {label: dict(plan.fractions) for label, plan in planned.items()},
-        "cards_needed": {
-            label: gpus.cards_needed(
-                share for name, share in plan.fractions.items() for _ in range(replicas(groups[name]))
-            )
-            for label, plan in planned.items()
-        },
-        "advice": [sentence for label, plan in planned.items() for sentence in _advice(label, plan)],
-    }
-
-
-def _advice(label: str, plan: gpus.Plan) -> Iterator[str]:
-    if plan.beyond:
-        yield (
-            f"{label}: {', '.join(plan.beyond)} does not fit beside the others. Add a card, take a smaller model or "
-            "batch with its own gpu_memory_gb, or set detectors.NAME.gpus=0 to run it on the CPU."
-        )
-    if plan.too_large:
-        yield f"{label}: {', '.join(plan.too_large)} fits no such card. Set detectors.NAME.gpus=0 or a smaller model."
-
-
-def _checked(profile: str, checks: Sequence[Check]) -> Table:
-    table = Table("", "", "what was found", title=f"this machine, profile {profile}")
+def _checked(profile: str | None, checks: Sequence[Check]) -> Table:
+    table = Table("", "", "what was found", title=f"profile {profile}" if profile else None)
     colors = {"ok": "green", "note": "yellow", "fails": "red"}
     for check in checks:
         table.add_row(check.what, f"[{colors[check.state]}]{check.state}", harmless(check.said))
-    return table
-
-
-def _planned(memory: dict[str, Any]) -> Table:
-    labels = list(memory["shares"])
-    title = "the gpu profile, of a card"
-    table = Table("deployment", "GB", *labels, title=title)
-    for name, gb in memory["memory_gb"].items():
-        shares = (memory["shares"][label].get(name) for label in labels)
-        table.add_row(name, f"{gb:.1f}", *("too large" if share is None else f"{share:.2f}" for share in shares))
-    table.add_section()
-    table.add_row("cards needed", "", *(str(memory["cards_needed"][label]) for label in labels))
     return table

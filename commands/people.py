@@ -209,7 +209,8 @@ def _stored(source: str | None) -> tuple[Settings, FaceConfig, str]:
     config = configs(settings).get("face")
     if not isinstance(config, FaceConfig):
         raise SettingsError("the detector face is not enabled. Set detectors.face.enabled.")
-    return settings, config, buckets.normalize(source or settings.results)
+    # whoever answers for samples elsewhere, photos are looked at here
+    return settings, config.there, buckets.normalize(source or settings.results)
 
 
 def _watch_list(config: FaceConfig, settings: Settings) -> WatchList:

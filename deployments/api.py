@@ -7,7 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from ray.exceptions import RayTaskError
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cluster.errors import SettingsError
 from cluster.vectors import VectorsDown
@@ -16,6 +16,8 @@ from deployments.drivers import JobsDown
 api = FastAPI(
     title="Raysift", version="1", description="What is in your media: ask for files, words, look-alikes, jobs."
 )
+MOST_REQUESTS = 100  # of a Door at a time, beside those of probes
+PROBES = ("/v1/health", "/v1/ready")
 HOSTS = ["127.0.0.1", "localhost", "testserver"]  # a Door adds the names that its settings give it
 
 
@@ -27,8 +29,33 @@ class _TrustedHosts(TrustedHostMiddleware):
         await super().__call__(scope, receive, send)
 
 
+class RoomForProbes:
+    """Refuses what is too much at once. When all detectors hang, so does whoever asks them, and the Door would be full:
+    a probe would wait behind them, and a Door that is alive be taken for dead.
+    """
+
+    def __init__(self, app: ASGIApp, most: int = MOST_REQUESTS) -> None:
+        self.app = app
+        self.most = most
+        self.ongoing = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in PROBES:
+            await self.app(scope, receive, send)
+        elif self.ongoing >= self.most:
+            said = {"detail": f"{self.most} requests are being answered here: try again in a few seconds"}
+            await JSONResponse(said, 503, headers={"Retry-After": "5"})(scope, receive, send)
+        else:
+            self.ongoing += 1
+            try:
+                await self.app(scope, receive, send)
+            finally:
+                self.ongoing -= 1
+
+
+api.add_middleware(RoomForProbes)
 # a page on another site must not reach this API by a name that it lets point to 127.0.0.1
-api.add_middleware(_TrustedHosts)
+api.add_middleware(_TrustedHosts, allowed_hosts=HOSTS)  # without any given it would take all for good
 
 
 @api.exception_handler(RequestValidationError)

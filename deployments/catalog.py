@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 MEMORY = "1GB"  # of DuckDB; what does not fit is done on disk, beside the catalogue
 THREADS = 2
 BATCH_BYTES = 64_000_000  # of rows merged in one transaction
+AGAIN_S = 60.0  # after results that could not be read
 STREAMED = 2000  # rows of an export in memory at a time
 
 Ask = Callable[..., list[Json]]  # a statement and its values -> its rows
@@ -30,10 +32,17 @@ Ask = Callable[..., list[Json]]  # a statement and its values -> its rows
 class Catalog:
     """Owns a DuckDB file: one process may have it open. It is an index; deleted, it is built anew from the results.
 
-    Methods may be called from several threads. SettingsError if the file does not open.
+    Methods may be called from several threads. SettingsError if the file does not open. What lies in a folder `of`
+    results already is loaded meanwhile, by a thread.
     """
 
-    def __init__(self, path: Path | Literal[":memory:"], thumbnails: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path | Literal[":memory:"],
+        thumbnails: bool = True,
+        of: str | None = None,
+        s3_endpoint: str | None = None,
+    ) -> None:
         import duckdb
 
         self._columns = [name for name in catalog_load.COLUMNS if thumbnails or name != "thumbnail"]
@@ -56,6 +65,8 @@ class Catalog:
             ) from error
         for statement in catalog_load.SCHEMA:
             self._db.execute(statement)
+        if of is not None:
+            threading.Thread(target=self._catch_up, args=(of, s3_endpoint), daemon=True, name="catalogue").start()
 
     def close(self) -> None:
         self._db.close()
@@ -114,7 +125,20 @@ class Catalog:
                 if size > BATCH_BYTES:
                     rows += self._merge(batch)
                     size, batch = 0, {}
+                    log.info("%d rows of %s are in the catalogue so far", rows, out)
             return rows + self._merge(batch)
+
+    def _catch_up(self, out: str, s3_endpoint: str | None) -> None:
+        """Load what is there, however long the results are away."""
+        while True:
+            began = time.monotonic()
+            try:
+                if rows := self.load_all(out, s3_endpoint):
+                    log.info("%d rows of %s are in the catalogue, after %.1f s", rows, out, time.monotonic() - began)
+                return
+            except Exception as error:  # whatever keeps them away, it may pass; people can browse what is there
+                log.warning("%s is not in the catalogue yet: %s", out, error)
+                time.sleep(AGAIN_S)
 
     def _read(self, file: str, s3_endpoint: str | None) -> pa.Table:
         return catalog_load.incoming(results.read(file, self._columns, s3_endpoint))

@@ -1,19 +1,62 @@
 """What a detector is, and which there are: one file in deployments/detectors/ each."""
 
 import importlib
+import math
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, TypeVar
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, TypeVar, get_args
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from cluster.records import Answer, Detection, Modality, Sample
 from deployments import detectors
 
 Infer = Callable[[list[Sample]], Any]
 T = TypeVar("T")
+
+# what says where models are and how long they stay: not for a detector whose models are elsewhere
+OF_LOADED_MODELS = ("gpus", "gpu_memory_gb", "idle_s", "together")
+Profile = Literal["embedded", "gpu"]
+REMOTE = "remote"  # the backend that every detector has: another Raysift cluster answers
+
+
+class Remote(BaseModel):
+    """The cluster that answers for a detector whose backend is `remote`: its Door, and what it is asked like."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: str  # https://gpus.example.com
+    profile: Profile = "gpu"  # what that cluster runs the detector as
+    user: str = ""  # of HTTP basic authentication
+    password_file: Path | None = None  # on every node that a replica may run on
+    ca_file: Path | None = None  # who signed its certificate; None: one of the public authorities
+    at_once: int = Field(4, ge=1)  # batches on their way, for each replica here: they hide the latency
+    timeout_s: float = Field(300.0, gt=0)  # to wait for an answer to one batch
+
+    @field_validator("url")
+    @classmethod
+    def _of_a_door(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("it is no address of a Door, like https://gpus.example.com")
+        if "@" in parts.netloc:
+            raise ValueError("it names a user; set user and password_file instead")
+        return url.rstrip("/")
+
+    @field_validator("password_file", "ca_file")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        return path.expanduser().absolute() if path else None
+
+    @model_validator(mode="after")
+    def _user_with_password(self) -> Self:
+        if bool(self.user) != bool(self.password_file):
+            raise ValueError("user and password_file are set together")
+        return self
 
 
 class DetectorConfig(BaseModel):
@@ -44,18 +87,54 @@ class DetectorConfig(BaseModel):
     max_growth_gb: float = Field(4.0, gt=0)  # a replica whose memory, or card, grew by more since it loaded is replaced
     idle_s: float | None = Field(None, gt=0)  # after so long without a request its models are let go; None: never
     together: str = ""  # detectors that name the same thing here share a process, and what it has loaded
+    remote: Remote | None = None  # with the backend `remote`: the cluster that answers, with its models and cards
 
     @model_validator(mode="before")
     @classmethod
     def _of_its_backend(cls, given: Any) -> Any:
         backend = given.get("backend", cls.model_fields["backend"].default)
-        return {**cls.defaults.get(backend, {}), **given}
+        if backend != REMOTE:
+            return {**cls.defaults.get(backend, {}), **given}
+        remote = given.get("remote") or {}  # without one, its url is missing
+        profile: Any = remote.get("profile") if isinstance(remote, dict) else None
+        if profile not in get_args(Profile):  # not said; or wrong, which its own check says
+            profile = Remote.model_fields["profile"].default
+        there = cls.defaults.get(profile, {})
+        elsewhere = {key: value for key, value in there.items() if key not in OF_LOADED_MODELS}
+        return {**elsewhere, **given, "remote": remote}
+
+    @field_validator("remote")
+    @classmethod
+    def _only_of_its_backend(cls, remote: Remote | None, info: ValidationInfo) -> Remote | None:
+        if remote and info.data.get("backend") != REMOTE:
+            raise ValueError(f"it is for the backend {REMOTE}; set backend: {REMOTE} beside it")
+        # a batch may take that long to be sent, and again to be answered
+        if remote and 2 * remote.timeout_s > info.data.get("deadline_s", math.inf):
+            raise ValueError("its timeout_s is more than half of deadline_s")
+        return remote
+
+    @field_validator(*OF_LOADED_MODELS)
+    @classmethod
+    def _not_of_a_remote(cls, value: Any, info: ValidationInfo) -> Any:
+        if value and info.data.get("backend") == REMOTE:
+            raise ValueError(f"it is for models that are loaded here, and the backend {REMOTE} loads none; remove it")
+        return value
 
     @model_validator(mode="after")
     def _some_replica(self) -> Self:
         if self.max_replicas is not None and self.max_replicas < self.replicas:
             raise ValueError(f"max_replicas is {self.max_replicas}, and replicas, the least, is {self.replicas}")
         return self
+
+    @property
+    def there(self) -> Self:
+        """As it is where the models are, which may be another cluster: versions and states go by it."""
+        return self.model_copy(update={"backend": self.remote.profile, "remote": None}) if self.remote else self
+
+    @property
+    def at_once(self) -> int:
+        """How many calls a replica works on at a time."""
+        return self.remote.at_once if self.remote else 1
 
     @property
     def most_replicas(self) -> int:

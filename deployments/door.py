@@ -17,25 +17,30 @@ from cluster.records import Result
 from cluster.settings import Settings
 from cluster.vectors import Vectors
 from deployments import media
-from deployments.api import HOSTS, api
+from deployments.api import HOSTS, MOST_REQUESTS, api
 from deployments.catalog_json import as_upload
 from deployments.catalog_sql import AssetQuery
 from deployments.detector import detector_class
 from deployments.door_jobs import JobRoutes, Verify
+from deployments.door_samples import SampleRoutes
 from deployments.planning import configs
+from deployments.readiness import Readiness, well
 from deployments.searching import MOST_BYTES, By, Search
-from deployments.serving import ServedDetectors, asleep, versions
+from deployments.serving import ServedDetectors, versions
 
 # A file, its name, the detectors that are to answer: what is in it. The pipeline's own function, handed in by whoever
 # builds the application, since deployments may not import pipelines.
 Analyze = Callable[[Path, str, frozenset[str], ServedDetectors, Settings], Awaitable[Result]]
 Limit = Annotated[int, Query(ge=1, le=200)]
-ASLEEP = "asleep: starts when asked"
 
 
-@serve.deployment(ray_actor_options={"num_cpus": 0.1}, max_ongoing_requests=100, graceful_shutdown_timeout_s=5)
+@serve.deployment(
+    ray_actor_options={"num_cpus": 0.1},
+    max_ongoing_requests=MOST_REQUESTS + 20,  # these are for probes
+    graceful_shutdown_timeout_s=5,
+)
 @serve.ingress(api)
-class Door(JobRoutes):
+class Door(JobRoutes, SampleRoutes):
     """The one way in for people and programs."""
 
     def __init__(
@@ -50,6 +55,7 @@ class Door(JobRoutes):
         self.settings = settings
         HOSTS.extend([settings.door.host, *settings.door.names])
         self.names = list(detectors)
+        self.readiness = Readiness(detectors)
         self.jobs = jobs
         self.verify = verify
         self.detectors = ServedDetectors(detectors, versions(settings), configs(settings))
@@ -57,6 +63,8 @@ class Door(JobRoutes):
         self.analyze = analyze
         vectors = Vectors(settings.chroma.url)
         self.searching = Search(self.detectors, catalog, vectors, configs(settings))
+        for handle in {*detectors.values(), catalog, jobs}:
+            handle.options()  # makes its connections now: later the head, which has to be asked for them, may be away
 
     @api.get("/v1/health")
     async def health(self) -> dict[str, str]:
@@ -65,20 +73,12 @@ class Door(JobRoutes):
 
     @api.get("/v1/ready")
     async def ready(self, response: Response) -> dict[str, Any]:
-        """Ready: every detector finds something on its own example, asked now, or sleeps. 503 until then."""
-        resting = await asyncio.to_thread(asleep, self.names)
+        """Ready: every detector finds something on its own example, has lately, or sleeps. 503 until then, within 8 s.
 
-        async def state(name: str) -> str:
-            if name in resting:
-                return ASLEEP
-            try:
-                found = await asyncio.wait_for(self.detectors.handles[name].answers_example.remote(name), 60)
-            except Exception as error:  # whatever it is, the answer is that this detector is not ready
-                return f"it does not answer: {type(error).__name__}"
-            return "ok" if found else "it finds nothing on its own example"
-
-        states = dict(zip(self.names, await asyncio.gather(*map(state, self.names)), strict=True))
-        ready = all(word in ("ok", ASLEEP) for word in states.values())
+        An answer stands for 5 s, however many ask.
+        """
+        states = await self.readiness.states()
+        ready = all(map(well, states.values()))
         response.status_code = 200 if ready else 503
         return {"ready": ready, "detectors": states}
 

@@ -1,12 +1,15 @@
 """The drivers of jobs, as Ray's Jobs API starts, stops and knows them."""
 
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import ray
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 FINISHED, NOT_FINISHED, FINISHED_WITH_FAILED_FILES, DIED_WITH_THE_CLUSTER = 0, 1, 3, 4  # exit codes of a driver
 FINAL = (FINISHED, NOT_FINISHED, FINISHED_WITH_FAILED_FILES)  # with any other it died
+START_S = 300.0  # a driver that Ray has not started by then went with the head that should have
 
 
 class JobsDown(Exception):
@@ -22,12 +25,23 @@ class Client(Protocol):
     def stop_job(self, job_id: str) -> bool: ...
 
 
+def alive() -> set[str]:
+    """The ids of the cluster's nodes that live."""
+    return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+
+
 class Drivers:
     """By the name of each attempt at a job. Every method raises JobsDown."""
 
-    def __init__(self, url: str, client: Callable[[str], Client] = JobSubmissionClient) -> None:
+    def __init__(
+        self,
+        url: str,
+        client: Callable[[str], Client] = JobSubmissionClient,
+        nodes: Callable[[], set[str]] = alive,
+    ) -> None:
         self.url = url
         self._make_client = client
+        self._nodes = nodes
         self._client: Client | None = None  # made when it is first needed: it asks the dashboard for its version
 
     def start(self, attempt: str, command: str, metadata: dict[str, str]) -> None:
@@ -43,13 +57,22 @@ class Drivers:
         self._ask(lambda client: client.stop_job(attempt))
 
     def details(self, attempt: str) -> JobDetails | None:
-        """What Ray knows of it, None if nothing."""
+        """What Ray knows of it, None if nothing. One that went with its node has failed."""
         try:
-            return self._ask(lambda client: client.get_job_info(attempt))
+            details: JobDetails = self._ask(lambda client: client.get_job_info(attempt))
         except JobsDown as error:
             if "status code 404" in str(error):
                 return None
             raise
+        # a head that was started again, on Redis, says for ever that its drivers run
+        return details.model_copy(update={"status": JobStatus.FAILED}) if self._is_lost(details) else details
+
+    def _is_lost(self, details: JobDetails) -> bool:
+        if details.status not in (JobStatus.PENDING, JobStatus.RUNNING):
+            return False
+        if details.driver_node_id is not None:
+            return details.driver_node_id not in self._nodes()
+        return details.start_time is not None and time.time() - details.start_time / 1000 > START_S
 
     def runs(self, attempt: str) -> bool:
         """Whether it has not ended yet."""

@@ -1,4 +1,4 @@
-"""What a job keeps beside its results: what it owes, how far it is and, in the end, its report."""
+"""What a job keeps beside its results: what it owes, how far it is, where it stands and, in the end, its report."""
 
 import json
 from typing import Any, Literal
@@ -8,7 +8,7 @@ from pyarrow import fs
 from cluster import buckets, results
 from cluster.errors import SettingsError
 
-Page = Literal["job", "report"]
+Page = Literal["job", "queue", "report"]
 
 
 def place(out: str, job: str) -> str:
@@ -16,10 +16,20 @@ def place(out: str, job: str) -> str:
     return f"{out}/_raysift/jobs/{job}"
 
 
+def names(out: str, s3_endpoint: str | None = None) -> list[str]:
+    """The jobs that have such a folder."""
+    try:
+        files, path = buckets.filesystem(f"{out}/_raysift/jobs", s3_endpoint)
+        found = files.get_file_info(fs.FileSelector(path, allow_not_found=True))
+    except OSError as error:
+        raise SettingsError(f"{out}/_raysift/jobs cannot be listed: {error}. Check its rights.") from None
+    return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
+
+
 def read(out: str, job: str, page: Page, s3_endpoint: str | None = None) -> dict[str, Any] | None:
     """One of its JSON files, None if it has not been written."""
-    files, path = buckets.filesystem(f"{place(out, job)}/{page}.json", s3_endpoint)
     try:
+        files, path = buckets.filesystem(f"{place(out, job)}/{page}.json", s3_endpoint)
         if files.get_file_info(path).type == fs.FileType.NotFound:
             return None
         with files.open_input_file(path) as source:
@@ -30,8 +40,8 @@ def read(out: str, job: str, page: Page, s3_endpoint: str | None = None) -> dict
 
 def write(out: str, job: str, page: Page, told: dict[str, Any], s3_endpoint: str | None = None) -> None:
     """Write one of its JSON files: a reader sees it whole or as it was before."""
-    files, folder = results.sink(place(out, job), s3_endpoint)
     try:
+        files, folder = results.sink(place(out, job), s3_endpoint)
         files.create_dir(folder, recursive=True)
         with files.open_output_stream(f"{folder}/{page}.json") as sink:
             sink.write(json.dumps(told, indent=1).encode())

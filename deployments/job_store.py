@@ -19,8 +19,11 @@ PRIORITIES: tuple[Priority, ...] = get_args(Priority)  # whose turn it is first
 ACTIVE: tuple[State, ...] = ("listing", "running", "parked")
 OVER: tuple[State, ...] = ("finished", "failed", "cancelled")
 
+# changed: the jobs whose page among the results does not say yet what is kept here
 _SCHEMA = """create table if not exists jobs(job text primary key, state text, submitted_at real, facts text);
-    create index if not exists by_time on jobs(submitted_at); create index if not exists by_state on jobs(state)"""
+    create index if not exists by_time on jobs(submitted_at); create index if not exists by_state on jobs(state);
+    create table if not exists changed as select job from jobs;
+    create unique index if not exists changed_once on changed(job)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +79,33 @@ class JobStore:
 
     def put(self, job: Job) -> None:
         """Keep a job, in the place of what was kept of it."""
-        facts = json.dumps(asdict(job))
         with self._changing, self._asking, self._db:
-            self._db.execute(
-                "insert or replace into jobs values (?, ?, ?, ?)", [job.job, job.state, job.submitted_at, facts]
-            )
+            self._db.execute("insert or replace into jobs values (?, ?, ?, ?)", _row(job))
+            self._db.execute("insert or ignore into changed values (?)", [job.job])
+
+    def changed(self) -> list[Job]:
+        """The jobs whose page is older than what is kept here, oldest first."""
+        return self._jobs("where job in (select job from changed) order by submitted_at, rowid", [])
+
+    def paged(self, job: Job) -> None:
+        """Its page says this of it."""
+        with self._changing:
+            if self.get(job.job) == job:
+                with self._asking, self._db:
+                    self._db.execute("delete from changed where job = ?", [job.job])
+
+    @property
+    def searched(self) -> bool:
+        """Whether the jobs that an earlier list has left among the results are in."""
+        with self._asking:
+            return bool(self._db.execute("pragma user_version").fetchone()[0])
+
+    def found(self, jobs: list[Job]) -> int:
+        """Bring these in, all that there are, as their pages say, but for those that are here; how many."""
+        with self._changing, self._asking, self._db:
+            kept = self._db.executemany("insert or ignore into jobs values (?, ?, ?, ?)", map(_row, jobs)).rowcount
+            self._db.execute("pragma user_version = 1")
+            return kept
 
     def change(self, job: str, **facts: Any) -> Job | None:
         """Keep these facts of a job and give it as it is now; None if there is none of that name."""
@@ -110,3 +135,7 @@ class JobStore:
         with self._asking:
             rows = self._db.execute(f"select facts from jobs {which}", values).fetchall()
         return [_JOB.validate_json(facts) for (facts,) in rows]
+
+
+def _row(job: Job) -> tuple[str, str, float, str]:
+    return job.job, job.state, job.submitted_at, json.dumps(asdict(job))

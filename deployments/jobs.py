@@ -14,12 +14,14 @@ from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from cluster.errors import SettingsError
 from cluster.settings import Settings
-from deployments.drivers import FINAL, FINISHED, NOT_FINISHED, Client, Drivers, JobsDown
+from deployments.drivers import FINAL, FINISHED, NOT_FINISHED, Client, Drivers, JobsDown, alive
+from deployments.job_pages import JobPages
 from deployments.job_store import ACTIVE, OVER, PRIORITIES, Job, JobStore, Priority, State
 
 log = logging.getLogger(__name__)
 
 STEADY_S = 600  # a driver that lived so long did not die of what it found at its start
+FIND_S = 10.0  # nobody is answered before the jobs of an earlier head are found, unless it takes longer
 
 
 class Jobs:
@@ -33,12 +35,15 @@ class Jobs:
         path: Path,
         settings: Settings,
         client: Callable[[str], Client] = JobSubmissionClient,
+        nodes: Callable[[], set[str]] = alive,
         every_s: float | None = 1.0,
     ) -> None:
         self.settings = settings
         self.store = JobStore(path)
-        self.drivers = Drivers(settings.ray.dashboard_url, client)
+        self.pages = JobPages(self.store, settings)
+        self.drivers = Drivers(settings.ray.dashboard_url, client, nodes)
         if every_s is not None:
+            self.pages.follow(every_s, FIND_S)
             threading.Thread(target=self._look_after, args=(every_s,), daemon=True, name="jobs").start()
 
     # ---- asked by people, through the Door
@@ -105,8 +110,8 @@ class Jobs:
             if attempt not in known.attempts:  # it was not started from here
                 self._check_that_none_runs(known)
                 known = replace(known, attempts=(*known.attempts, attempt), message="")
-            elif known.state not in ACTIVE:
-                raise SettingsError(f"{job} is {known.state}: its driver does nothing.")
+            elif known.state not in ACTIVE or known.attempts[-1] != attempt:
+                raise SettingsError(f"{job} is {known.state} without this driver, which does nothing.")
             began = known.started_at or time.time()
             self.store.put(replace(known, state=_at_work(known), waits_for=(), started_at=began, ended_at=None))
 

@@ -7,23 +7,20 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from cluster.records import Sample
+from cluster.records import Failure, Sample
 from deployments import backends, counting, devices
 from deployments.detector import Asked, Detector, DetectorConfig, detector_class
 from deployments.planning import TOGETHER
+from deployments.remote import RemoteAway, RemoteDetector
 
 log = logging.getLogger(__name__)
 
-Make = Callable[[str, DetectorConfig], Detector]
+Loaded = Detector | RemoteDetector
+Make = Callable[[str, DetectorConfig], Loaded]
 
 
-def _made(name: str, config: DetectorConfig) -> Detector:
-    return detector_class(name)(config)
-
-
-def _findings(detector: Detector) -> int:
-    (found,) = detector.detect([detector.example()])
-    return len(found)
+def _made(name: str, config: DetectorConfig) -> Loaded:
+    return RemoteDetector(name, config) if config.remote else detector_class(name)(config)
 
 
 class Replica:
@@ -36,10 +33,10 @@ class Replica:
         self.share = share
         self.make = make
         devices.hold_to(share)
-        # one call at a time, off the event loop: health checks and queueing go on meanwhile
-        self.thread = ThreadPoolExecutor(1)
-        self.began: float | None = None  # the call that is being answered
-        self.detectors: dict[str, Detector] = {}
+        # one call at a time, several to another cluster; off the event loop: health checks and queueing go on meanwhile
+        self.thread = ThreadPoolExecutor(max(config.at_once for config in self.configs.values()))
+        self.began: list[float] = []  # the calls that are being answered
+        self.detectors: dict[str, Loaded] = {}
         self._load()
         self.loaded_gb = devices.memory_gb()
 
@@ -66,7 +63,8 @@ class Replica:
             if grown_gb > max(config.max_growth_gb for config in self.configs.values()):
                 log.error("%s: its %s memory grew by %.2f GB", TOGETHER.join(self.configs), kind, grown_gb)
                 raise MemoryError(f"{kind} memory has grown by {grown_gb:.2f} GB; max_growth_gb allows less")
-        took_s = time.monotonic() - (self.began or time.monotonic())
+        now = time.monotonic()
+        took_s = now - min(self.began, default=now)
         if took_s > max(config.deadline_s for config in self.configs.values()):
             log.error("%s: a call has not ended in %.0f s", TOGETHER.join(self.configs), took_s)
             raise TimeoutError(f"a call has not ended in {took_s:.0f} s; deadline_s allows less")
@@ -75,25 +73,46 @@ class Replica:
 
     def _load(self) -> None:
         self.detectors = {name: self.make(name, config) for name, config in self.configs.items()}
-        self.found = {name: _findings(one) for name, one in self.detectors.items()}
+        self.found = {name: self._first_findings(name) for name in self.detectors}
         self.used = time.monotonic()
 
     def _detect(self, name: str, samples: list[Sample]) -> Asked:
         if not self.detectors:
             self._load()
             counting.count("models loaded again")
-        self.began = began = time.monotonic()
+        began = time.monotonic()
+        self.began.append(began)
         try:
-            found = self.detectors[name].detect(samples)
+            return self._ask(name, samples)
         finally:
-            self.began, self.used = None, time.monotonic()
-        seconds = self.used - began
+            self.began.remove(began)
+            self.used = time.monotonic()
+
+    def _ask(self, name: str, samples: list[Sample]) -> Asked:
+        one = self.detectors[name]
+        if isinstance(one, RemoteDetector):
+            return one.ask(samples)  # what it costs there is known there
+        began = time.monotonic()
+        found = one.detect(samples)
+        seconds = time.monotonic() - began
         return Asked(found, seconds, seconds * self.share)
+
+    def _first_findings(self, name: str) -> int:
+        try:
+            return self._findings(name)
+        except RemoteAway as error:
+            # an outage elsewhere must not keep this process from starting: Serve would give it up for good
+            log.warning("%s starts all the same: %s", name, error)
+            return 0
+
+    def _findings(self, name: str) -> int:
+        (answer,) = self._ask(name, [self.detectors[name].example()]).answers
+        return 0 if isinstance(answer, Failure) else len(answer)
 
     def _answers_example(self, name: str) -> int:
         # to ask whether it is ready is no use of it: that neither keeps its models nor loads them
         if name in self.detectors:
-            self.found[name] = _findings(self.detectors[name])
+            self.found[name] = self._findings(name)
         return self.found[name]
 
     def _idle(self) -> bool:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import count
-from typing import Any
+from typing import Any, Literal
 
 import ray
 from ray import serve
@@ -16,6 +16,7 @@ from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
 from ray.serve import metrics
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
 from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import DeploymentStatusOverview
 
 from cluster import gpus
 from cluster.errors import SettingsError
@@ -24,6 +25,7 @@ from cluster.settings import PREFIX, Settings
 from deployments import counting
 from deployments.detector import Asked, DetectorAway, DetectorConfig, detector_class
 from deployments.planning import TOGETHER, configs, grouped, scale, shares
+from deployments.remote import RemoteAway, RemoteRefuses
 from deployments.replica import Replica
 
 log = logging.getLogger(__name__)
@@ -36,15 +38,19 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCO
 NO_CARD = {"CUDA_VISIBLE_DEVICES": ""}
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
+Condition = Literal["up", "asleep", "down"]
+
 ENDED = (RayActorError, TimeoutError)  # the replica died on the call, or had not answered by its deadline
+REMOTES_FAULT = (RemoteAway, RemoteRefuses)  # another cluster's, or of who set it up: no file is to blame
 CLUSTERS_FAULT = (
-    *ENDED, ObjectLostError, BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError,
+    *ENDED, *REMOTES_FAULT, ObjectLostError, BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError,
 )  # fmt: skip
 ONES_PATIENCE_S = 30.0  # of somebody who waits for one answer; a job's is scanning.patience_s
+QUEUED = 3  # calls that wait in a replica, so that it need not
 
 
 @serve.deployment(
-    max_ongoing_requests=4,
+    max_ongoing_requests=1 + QUEUED,
     # the default back-off of 25 to 500 ms costs a quarter and more of the throughput when all replicas are busy
     request_router_config={"initial_backoff_s": 0.005, "max_backoff_s": 0.05},
     graceful_shutdown_timeout_s=5,
@@ -75,6 +81,7 @@ def deployments(settings: Settings, cards: Sequence[gpus.Card]) -> dict[str, ser
         deployed = DetectorDeployment.options(  # type: ignore[attr-defined]
             name=name,
             **scale(group),
+            max_ongoing_requests=max(config.at_once for config in group.values()) + QUEUED,
             ray_actor_options={
                 "num_cpus": max(config.cpus for config in group.values()),
                 "num_gpus": share[name],
@@ -126,7 +133,7 @@ class ServedDetectors:
     @cached_property
     def states(self) -> dict[str, str]:
         """What else than model and floor each one's answers depend on, now: its own settings, who is enrolled."""
-        return {name: detector_class(name).state(self.configs[name]) for name in self.handles}
+        return {name: detector_class(name).state(self.configs[name].there) for name in self.handles}
 
     def taking(self, modality: Modality) -> set[str]:
         """The detectors that look at such samples."""
@@ -163,15 +170,18 @@ class ServedDetectors:
         for attempt in count():
             try:
                 asked = await self._call(name, batch)
-            except RayTaskError as error:
-                log.error("detector %s failed", name, exc_info=error)
-                return await self._blamed(name, samples, f"{type(error.cause).__name__}: {error.cause}")
-            except CLUSTERS_FAULT as error:
+            except (RayTaskError, *CLUSTERS_FAULT) as error:
+                why = error.cause if isinstance(error, RayTaskError) else error
+                if why is not error and not isinstance(why, REMOTES_FAULT):
+                    log.error("detector %s failed", name, exc_info=error)
+                    return await self._blamed(name, samples, f"{type(why).__name__}: {why}")
                 since = since or time.monotonic()
-                ended += isinstance(error, ENDED)
-                log.warning("detector %s did not answer (%s), attempt %d", name, type(error).__name__, attempt + 1)
+                ended += isinstance(why, ENDED)
+                # Ray's own errors have a page of text
+                said = why if isinstance(why, REMOTES_FAULT) else type(why).__name__
+                log.warning("detector %s did not answer (%s), attempt %d", name, said, attempt + 1)
                 if ended >= self.endings and await self._is_well(name):
-                    said = "it took longer than deadline_s" if isinstance(error, TimeoutError) else "its process died"
+                    said = "it took longer than deadline_s" if isinstance(why, TimeoutError) else "its process died"
                     return await self._blamed(name, samples, f"{said}, {ended} times")
                 if time.monotonic() - since >= self.patience_s:
                     return self._given_up(name, samples)
@@ -233,21 +243,26 @@ def running(settings: Settings) -> dict[str, Analyzer]:
     return {name: analyzer for name, analyzer in versions(settings).items() if name in up}
 
 
-def asleep(names: Iterable[str]) -> set[str]:
-    """Those that have no replica because nobody asks: a request starts one. To ask this wakes none."""
+def conditions(names: Iterable[str]) -> dict[str, Condition]:
+    """Whether each has a replica that runs, or none because nobody asks: a request starts one. This wakes none."""
     if not ray.is_initialized():  # Serve's local testing mode
-        return set()
+        return dict.fromkeys(names, "up")
     deployed = serve.status().applications[APP].deployments.items()
-    without = {
-        group for group, facts in deployed if facts.status == "HEALTHY" and not sum(facts.replica_states.values())
-    }
-    return {name for group in without for name in group.split(TOGETHER)} & set(names)
+    found = {name: _condition(facts) for group, facts in deployed for name in group.split(TOGETHER)}
+    return {name: found.get(name, "down") for name in names}
+
+
+def _condition(facts: DeploymentStatusOverview) -> Condition:
+    if any(running for state, running in facts.replica_states.items() if state == "RUNNING"):
+        return "up"
+    # upscaling: somebody has just asked; a deployment that lacks a replica for any other reason has another status
+    return "asleep" if facts.status in ("HEALTHY", "UPSCALING") else "down"
 
 
 def versions(settings: Settings) -> dict[str, Analyzer]:
     """What each enabled detector's answers are stored as the work of."""
     return {
-        name: Analyzer(name, detector_class(name).version(config), config.floor)
+        name: Analyzer(name, detector_class(name).version(config.there), config.floor)
         for name, config in configs(settings).items()
     }
 

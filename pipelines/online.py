@@ -50,9 +50,18 @@ def build(settings: Settings) -> serve.Application:
     there comes from settings.yaml and the environment.
     """
     state = settings.state_dir.absolute()
-    return Door.options(name="door", num_replicas=settings.door.replicas).bind(  # type: ignore[attr-defined]
+    door = Door.options(  # type: ignore[attr-defined]
+        name="door",
+        num_replicas=settings.door.replicas,
+        max_replicas_per_node=1,  # the loss of a node never takes two; one that is missing waits for the node's return
+    )
+    return door.bind(
         deployments(settings, _cards(settings)),
-        _owner(Catalog, "catalog", 16).bind(state / "catalog-3.duckdb"),  # the number of its tables' layout
+        _owner(Catalog, "catalog", 16).bind(
+            state / "catalog-3.duckdb",  # the number of its tables' layout
+            of=settings.results,
+            s3_endpoint=settings.s3_endpoint,
+        ),
         _owner(Jobs, "jobs", 100).bind(state / "jobs.sqlite", settings),
         analyze_upload,
         verify,

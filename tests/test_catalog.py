@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -616,3 +617,14 @@ def test_no_statement_reaches_the_disk():
     catalog = Catalog(":memory:")
     with pytest.raises(Exception, match="file system operations are disabled"):
         catalog._rows("select * from read_text('/etc/hostname')")
+
+
+def test_the_catalogue_of_a_new_head_catches_up_with_the_results(tmp_path):
+    commit(tmp_path / "out", "a.parquet", row("s3://b/1", unit=1), row("s3://b/2", unit=2))
+    catalog = Catalog(tmp_path / "catalog.duckdb", of=(tmp_path / "out").as_uri())
+    deadline = time.monotonic() + 20
+    while catalog.job("job")["done"] < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert catalog.load_all(str(tmp_path / "out")) == 0
+    catalog.close()

@@ -1,22 +1,40 @@
-import json
+"""What `raysift doctor` says of a machine, and of parts whose servers are stand-ins."""
 
+import json
+import threading
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from io import BytesIO
+
+import httpx
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
+from redis import exceptions
 from typer.testing import CliRunner
 
 import raysift
 from cluster.gpus import Card
-from cluster.settings import Models, Settings
-from commands.doctor import SLOWLY, examine, plans
+from cluster.processes import Processes
+from cluster.settings import Cache, Models, Settings
+from commands.checks import bucket, machine, ray_cluster, stores, web
+from commands.checks.check import Check, together
+from commands.checks.machine import examine
+from commands.checks.ray_cluster import Token
+from commands.checks.shares import plans
+from commands.doctor import SLOWLY
 
 A10 = Card("NVIDIA A10", 22.5, 22.0)
 
 
 @pytest.fixture(autouse=True)
 def alone(tmp_path, monkeypatch):
-    """A machine without settings, cards or copies of weights, whatever this one has."""
+    """A machine without settings, cards, copies of weights or a Raysift, whatever this one has."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setenv("RAYSIFT_MODELS__CACHE", str(tmp_path / "models"))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    for port in ("RAY__DASHBOARD_PORT", "DOOR__PORT", "CHROMA__PORT", "APP__PORT"):
+        monkeypatch.setenv(f"RAYSIFT_{port}", "9")  # nobody listens there
 
 
 def run(*arguments):
@@ -103,3 +121,399 @@ def test_every_large_model_declares_what_it_needs_of_a_card():
     for name, kind in large.items():
         assert kind.Config(backend="gpu").gpu_memory_gb > 0, name
         assert kind.Config().gpu_memory_gb == 0, "embedded needs none"
+
+
+# ---- the parts
+
+
+def words(checks, state):
+    return " ".join(f"{check.what}: {check.said}" for check in checks if check.state == state)
+
+
+def client(answers):
+    """A server: answers by path, or by method and path. An exception is raised, a function asked."""
+
+    def handle(request):
+        answer = answers.get(f"{request.method} {request.url.path}", answers.get(request.url.path, (404, "?")))
+        if callable(answer):
+            answer = answer(request)
+        if isinstance(answer, Exception):
+            raise answer
+        status, body = answer if isinstance(answer, tuple) else (200, answer)
+        return httpx.Response(status, **({"text": body} if isinstance(body, str) else {"json": body}))
+
+    return httpx.Client(transport=httpx.MockTransport(handle))
+
+
+GONE = httpx.ConnectError("refused")
+
+
+def test_what_is_not_started_is_a_note_and_what_was_started_and_is_silent_fails(monkeypatch):
+    done = run("--json")
+    told = {check["what"]: check for check in json.loads(done.output)["checks"]}
+    assert told["Raysift"] == {"what": "Raysift", "state": "note", "said": "not started: `raysift up`"}
+    assert done.exit_code == 0 and not {"Ray", "Door", "Chroma", "app"} & set(told)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")  # another launcher's word
+    done = run("--json")
+    told = {check["what"]: check for check in json.loads(done.output)["checks"]}
+    assert done.exit_code == 1 and {told[part]["state"] for part in ("Ray", "Door", "Chroma")} == {"fails"}
+    assert "Start it: `raysift up`, or what launches it on several machines." in told["Ray"]["said"]
+
+
+@pytest.mark.parametrize(
+    ("file", "advice"),
+    [
+        ("rayy: {}", "there is no setting 'rayy'. Correct its spelling or remove it."),
+        ("detectors: {ocr: {flor: 1}}", "settings, detectors.ocr: there is no setting 'flor'."),
+    ],
+)
+def test_a_key_that_is_wrong_is_named_and_nothing_else_is_looked_at(tmp_path, file, advice):
+    (tmp_path / "settings.yaml").write_text(file)
+    done = run("--json")
+    (check,) = json.loads(done.output)["checks"]
+    assert done.exit_code == 1 and (check["what"], check["state"]) == ("settings", "fails") and advice in check["said"]
+
+
+def test_which_settings_are_read_is_said_and_not_their_values(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAYSIFT_CACHE__DAYS", "77")
+    (tmp_path / "settings.yaml").write_text("profile: embedded")
+    (told,) = (check for check in json.loads(run("--json").output)["checks"] if check["what"] == "settings")
+    assert str(tmp_path / "settings.yaml") in told["said"] and "RAYSIFT_CACHE__DAYS" in told["said"]
+    assert "77" not in told["said"]
+
+
+def test_a_part_that_hangs_or_breaks_down_is_told_of_beside_the_others(monkeypatch):
+    monkeypatch.setattr("commands.checks.check.PART_S", 0.2)
+    hangs, told = threading.Event(), []
+
+    def breaks():
+        raise RuntimeError("odd")
+
+    parts = {"a": lambda: hangs.wait(5), "b": breaks, "c": lambda: [Check("c", "ok", "fine")]}
+    checks = together(parts, told.append)
+    hangs.set()
+    assert [(check.what, check.state) for check in checks] == [("a", "fails"), ("b", "fails"), ("c", "ok")]
+    assert "it hangs" in checks[0].said and "RuntimeError: odd" in checks[1].said
+    assert told[0] == "looking at a, b, c" and told[-1] == "looking at a"
+
+
+def test_a_machine_with_little_to_give_is_told_so(tmp_path, monkeypatch):
+    few = words(machine._files(1024), "note")
+    assert "may have 1024 open here" in few and "ulimit -n 65536" in few
+    assert not list(machine._files(65536))
+    little = words(machine._shared_memory(tmp_path, Settings(ray={"object_store_mb": 10**9})), "note")
+    assert "ray.object_store_mb asks for 1000000000" in little and "--shm-size" in little
+    monkeypatch.setattr(machine, "FREE_GB", 1e9)
+    assert "Free some, or set another state_dir" in machine.disk("state_dir", tmp_path / "not" / "yet").said
+
+
+def node(ip, free=50, **raylet):
+    raylet = {"state": "ALIVE", "tempDir": "/tmp/ray", "resourcesTotal": {"CPU": 4.0, "memory": 2**33}} | raylet
+    return {"ip": ip, "disk": {"/tmp/ray": {"total": 100 * 2**30, "free": free * 2**30}}, "raylet": raylet}
+
+
+HERE = version("ray")
+
+
+def rays(*nodes, ray_version=HERE, mode="token", token="t0ken"):
+    def guarded(body):
+        def answer(request):
+            given, right = request.headers.get("Authorization"), None if mode == "disabled" else f"Bearer {token}"
+            return body if given == right else (403, "Forbidden")
+
+        return answer
+
+    return client(
+        {
+            "/api/authentication_mode": {"authentication_mode": mode},
+            "/api/version": guarded({"ray_version": ray_version}),
+            "/nodes": guarded({"data": {"summary": list(nodes)}}),
+        }
+    )
+
+
+GIVEN = Token(None, "t0ken")
+
+
+def ray(server, token=GIVEN, elsewhere=False, **settings):
+    return list(ray_cluster.ray_cluster(Settings(**settings), token, server, elsewhere))
+
+
+def test_ray_and_each_of_its_nodes():
+    checks = ray(rays(node("10.0.0.2", isHeadNode=True), node("10.0.0.3"), node("10.0.0.4", state="DEAD")))
+    told = {check.what: check for check in checks}
+    assert told["Ray"].said == f"{HERE} at http://127.0.0.1:9" and told["Ray's token"].state == "ok"
+    assert told["node 10.0.0.2, the head"].said == ("4 CPUs, 0 GPUs, 8.0 GB of memory; 50.0 GB free at /tmp/ray")
+    assert told["nodes"].said == "2 alive; 1 that were there have gone"
+
+
+def test_what_several_nodes_must_share_is_noted_and_one_need_not():
+    two = [node("10.0.0.2"), node("10.0.0.3")]
+    told = words(ray(rays(*two)), "note")
+    for key in ("results_uri", "galleries_uri", "cache.redis_url"):
+        assert f"{key}: " in told
+    assert "is a folder, and there are 2 nodes: each node would write its own. Set a bucket" in told
+    shared = {"results_uri": "s3://b/r", "galleries_uri": "s3://b/g", "cache": Cache(redis_url="redis://r")}
+    assert not words(ray(rays(*two), **shared), "note") and not words(ray(rays(two[0])), "note")
+
+
+def test_a_node_whose_disk_is_nearly_full_is_noted():
+    assert "Ray puts nothing on a disk that is 95 % full" in words(ray(rays(node("10.0.0.2", free=4))), "note")
+
+
+@pytest.mark.parametrize(
+    ("server", "token", "advice"),
+    [
+        (rays(token="another"), Token(None, "t0ken"), "refuses the token of RAY_AUTH_TOKEN: its head was started with"),
+        (rays(), Token(None, ""), "Set RAY_AUTH_TOKEN_PATH to the file that the head was started with."),
+        (rays(ray_version="2.1.0"), Token(None, "t0ken"), "2.1.0 runs at http://127.0.0.1:9, and"),
+        (client({}), Token(None, "t0ken"), "is no Ray. Stop it, or set ray.dashboard_port."),
+        (client({"/api/authentication_mode": GONE}), Token(None, ""), "nobody answers at http://127.0.0.1:9"),
+    ],
+)
+def test_a_ray_that_cannot_be_used_is_told_why(server, token, advice):
+    assert advice in words(ray(server, token), "fails")
+
+
+def test_a_machine_that_need_not_be_the_head_may_have_no_dashboard():
+    (told,) = ray(client({"/api/authentication_mode": GONE}), elsewhere=True)
+    assert told.state == "note" and "say `raysift doctor` there" in told.said
+
+
+def test_a_ray_without_a_token_is_open_to_all_and_so_is_a_token_that_others_may_read(tmp_path):
+    assert "Start it with RAY_AUTH_MODE=token." in words(ray(rays(node("10.0.0.2"), mode="disabled")), "note")
+    file = tmp_path / "token"
+    assert f"{file}: No such file or directory" in words(ray(rays(), Token(file)), "fails")
+    file.write_text("t0ken\n")
+    file.chmod(0o644)
+    tmp_path.chmod(0o755)
+    assert f"`chmod 600 {file}`" in words(ray(rays(node("10.0.0.2")), Token(file)), "note")
+    file.chmod(0o600)
+    assert not words(ray(rays(node("10.0.0.2")), Token(file)), "note")
+
+
+def test_the_token_is_looked_for_where_ray_looks(tmp_path):
+    none = Processes(Settings(state_dir=tmp_path))
+    assert ray_cluster.token(none, {"RAY_AUTH_TOKEN": "x", "RAY_AUTH_TOKEN_PATH": "/y"}).read() == "x"
+    assert str(ray_cluster.token(none, {"RAY_AUTH_TOKEN_PATH": "/run/secrets/t"}).file) == "/run/secrets/t"
+    assert ray_cluster.token(none, {}).place.endswith("/.ray/auth_token")
+
+
+def doors(ready=None, health=None):
+    return client({"/v1/health": health or {"status": "ok"}, "/v1/ready": ready or (503, "")})
+
+
+def door(server, enabled=("ocr",), **settings):
+    return list(web.door(Settings(**settings), enabled, server))
+
+
+def test_each_detector_is_told_of_as_the_door_finds_it():
+    states = {"ocr": "ok", "nsfw": "asleep: starts when asked", "clip": "none of its replicas runs"}
+    checks = door(doors((503, {"ready": False, "detectors": states})), tuple(states))
+    assert [(check.what, check.state) for check in checks] == [
+        ("Door", "ok"), ("detector ocr", "ok"), ("detector nsfw", "ok"), ("detector clip", "fails"),
+    ]  # fmt: skip
+    assert "none of its replicas runs; `serve status` and the log of its replica" in words(checks, "fails")
+
+
+def test_a_door_of_other_settings_is_noted():
+    told = words(door(doors({"ready": True, "detectors": {"ocr": "ok", "nsfw": "ok"}}), ("ocr", "clip")), "note")
+    assert "they differ in clip, nsfw. Start it again" in told
+
+
+@pytest.mark.parametrize(
+    ("server", "advice"),
+    [
+        (doors(health=GONE), "`serve status` says why; `serve deploy cluster/serve.yaml` deploys it"),
+        (doors(health=(200, "<html>")), "is not the Door. Stop it, or correct door.host and door.port."),
+        (doors(health=(400, "Invalid host header")), "Add it to door.names where the Door runs."),
+        (doors(), "/v1/ready tells nothing (JSONDecodeError)"),
+    ],
+)
+def test_a_door_that_does_not_answer_as_one_is_told_why(server, advice):
+    assert advice in words(door(server), "fails")
+
+
+def test_an_app_that_is_silent_fails_where_it_was_started_and_may_be_elsewhere_otherwise():
+    silent = client({"/_stcore/health": GONE})
+    (here,), (elsewhere,) = (web.app(Settings(), ours, silent) for ours in (True, False))
+    assert here.state == "fails" and "Start it: `raysift down`, `raysift up`." in here.said
+    assert elsewhere.state == "note" and "app.host says where" in elsewhere.said
+    assert [check.state for check in web.app(Settings(), True, client({"/_stcore/health": "ok"}))] == ["ok"]
+    assert "is not the app" in words(web.app(Settings(), True, client({})), "fails")
+
+
+HEARTBEAT = {"/api/v2/heartbeat": {"nanosecond heartbeat": 1}}
+
+
+def test_chroma_is_written_to_and_what_was_written_is_deleted():
+    seen = []
+
+    def kept(request):
+        seen.append(f"{request.method} {request.url.path}")
+        return httpx.Response(200, json={"nanosecond heartbeat": 1})
+
+    (told,) = stores.chroma(Settings(), httpx.Client(transport=httpx.MockTransport(kept)))
+    _, written, deleted = seen
+    assert told.state == "ok" and written == f"POST {stores.DATABASES}"
+    assert deleted.startswith(f"DELETE {stores.DATABASES}/doctor-")
+
+
+@pytest.mark.parametrize(
+    ("answers", "advice"),
+    [
+        ({"/api/v2/heartbeat": GONE}, "or correct chroma.host and chroma.port."),
+        ({"/api/v2/heartbeat": (410, "v1")}, "is no Chroma of version 1: stop it, or update Chroma."),
+        (HEARTBEAT | {f"POST {stores.DATABASES}": (500, "attempt to write a readonly database")}, "does not write"),
+    ],
+)
+def test_a_chroma_that_cannot_be_used_is_told_why(answers, advice):
+    assert advice in words(stores.chroma(Settings(), client(answers)), "fails")
+
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+
+class S3:
+    """A bucket in memory. What is said of a method is raised by it; its clock may be off."""
+
+    def __init__(self, off_s=0, **faults):
+        self.faults, self.kept, self.keys = faults, {}, []
+        self.date = (NOW - timedelta(seconds=off_s)).strftime("%a, %d %b %Y %H:%M:%S GMT")
+
+    def __getattr__(self, method):
+        def call(Bucket, Key=None, Body=b"", **more):
+            if fault := self.faults.get(method):
+                raise fault
+            if method == "put_object":
+                self.kept[Key] = Body
+                self.keys.append(Key)
+            elif method == "delete_object":
+                del self.kept[Key]
+            elif method == "get_object":
+                return {"Body": BytesIO(self.kept[Key])}
+            return {"ResponseMetadata": {"HTTPHeaders": {"date": self.date}}}
+
+        return call
+
+
+def refusal(code, **headers):
+    return ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPHeaders": headers}}, "PutObject")
+
+
+def stored(s3, uri="s3://b/results"):
+    settings = Settings(results_uri=uri, s3_endpoint_url="http://s3:1")
+    return list(bucket.results(settings, lambda endpoint, attempts: s3, lambda: NOW))
+
+
+def test_a_bucket_is_written_to_below_the_results_own_folder_and_left_as_it_was():
+    s3 = S3()
+    (told,) = stored(s3)
+    assert told == Check("results_uri", "ok", "s3://b/results at http://s3:1: an object was written, read and deleted")
+    (key,) = s3.keys
+    assert key.startswith("results/_raysift/doctor-") and not s3.kept
+
+
+@pytest.mark.parametrize(
+    ("s3", "advice"),
+    [
+        (S3(list_objects_v2=NoCredentialsError()), "there are no S3 credentials. Set AWS_ACCESS_KEY_ID and"),
+        (S3(list_objects_v2=refusal("NoSuchBucket")), "there is no bucket 'b' at http://s3:1. Check its name and"),
+        (S3(list_objects_v2=refusal("SignatureDoesNotMatch")), "refuses the credentials (SignatureDoesNotMatch)."),
+        (
+            S3(put_object=refusal("AccessDenied")),
+            "no object may be written there. Allow these credentials s3:",
+        ),
+        (S3(delete_object=refusal("AccessDenied")), "no object may be deleted there. Allow these credentials"),
+        (S3(list_objects_v2=EndpointConnectionError(endpoint_url="x")), "Check s3_endpoint_url and the network."),
+    ],
+)
+def test_a_bucket_that_cannot_be_used_is_told_why(s3, advice):
+    assert advice in words(stored(s3), "fails")
+
+
+def test_a_clock_that_is_wrong_is_told_before_s3_refuses_it():
+    assert "this machine's is 300 s after the bucket's" in words(stored(S3(off_s=300)), "note")
+    assert "S3 refuses more than 15 minutes. Have it set by NTP." in words(stored(S3(off_s=-1000)), "fails")
+    skewed = refusal("RequestTimeTooSkewed", date=S3(off_s=2000).date)
+    told = words(stored(S3(put_object=skewed, list_objects_v2=skewed)), "fails")
+    assert "the clock of this machine is wrong" in told and "2000 s after" in told
+
+
+def test_a_folder_of_results_is_looked_at_and_not_made(tmp_path):
+    (told,) = stored(None, str(tmp_path / "results"))
+    assert told.state == "ok" and not (tmp_path / "results").exists()
+    assert "ftp:// is not read here" in words(stored(None, "ftp://x"), "fails")
+
+
+class Redis:
+    """A Redis: what it tells of itself, and what every command ends in."""
+
+    def __init__(self, policy="noeviction", maxmemory=0, appendonly=1, fault=None):
+        self.told = {"maxmemory_policy": policy, "maxmemory": maxmemory, "aof_enabled": appendonly}
+        self.fault = fault
+        self.connection_pool = self
+        self.connection_kwargs = {"host": "redis", "port": 6379, "password": "s3cr3t"}
+
+    def ping(self):
+        if self.fault:
+            raise self.fault
+
+    def set(self, key, value, ex):
+        assert ex == 10
+
+    def info(self, section):
+        return self.told
+
+
+BOTH = ("the cache", "what Ray knows")
+
+
+def remembered(server, keeps=BOTH):
+    return list(stores.redis("redis://:s3cr3t@redis", keeps, lambda url: server))
+
+
+def test_a_redis_is_told_of_by_what_it_keeps_and_never_by_its_password():
+    (told,) = remembered(Redis("volatile-lru", 2**30))
+    assert told == Check("Redis", "ok", "Redis at redis:6379 keeps the cache and what Ray knows")
+
+
+@pytest.mark.parametrize(
+    ("server", "state", "advice"),
+    [
+        (
+            Redis("allkeys-lru", 2**30),
+            "fails",
+            "it throws away what Ray knows, and the cluster is lost.",
+        ),
+        (Redis("noeviction", 2**30), "note", "Set volatile-lru: what the cache remembers makes room."),
+        (Redis(appendonly=0), "note", "Set appendonly yes."),
+        (
+            Redis(fault=exceptions.AuthenticationError("no")),
+            "fails",
+            "Correct it in cache.redis_url: redis://:PASSWORD",
+        ),
+        (Redis(fault=exceptions.ConnectionError("no")), "fails", "nothing is remembered. Start it, or correct cache."),
+        (Redis(fault=exceptions.OutOfMemoryError("OOM")), "fails", "does not do what it is asked: OOM. Give it room"),
+    ],
+)
+def test_a_redis_that_would_lose_the_cluster_or_cannot_be_used_is_told_why(server, state, advice):
+    told = words(remembered(server), state)
+    assert advice in told and "s3cr3t" not in told
+
+
+def test_a_redis_whose_password_only_rays_head_knows_is_not_looked_at():
+    (told,) = remembered(Redis(fault=exceptions.AuthenticationError("no")), ("what Ray knows",))
+    assert told.state == "note" and "Ray's head alone was given" in told.said
+
+
+def test_a_redis_of_the_cache_alone_may_lose_what_it_likes():
+    (told,) = remembered(Redis("allkeys-lru", 2**30, appendonly=0), ("the cache",))
+    assert told.state == "ok"
+
+
+def test_each_redis_is_asked_once():
+    ours = Settings(cache=Cache(redis_url="redis://:x@redis:6379/0"))
+    assert list(stores.servers(ours, "redis:6379")) == [("redis://:x@redis:6379/0", ["the cache", "what Ray knows"])]
+    assert [keeps for _, keeps in stores.servers(ours, "rediss://other")] == [["the cache"], ["what Ray knows"]]
+    assert list(stores.servers(Settings(), None)) == []

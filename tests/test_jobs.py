@@ -8,7 +8,7 @@ from ray.job_submission import JobDetails, JobStatus, JobType
 
 from cluster.errors import SettingsError
 from cluster.settings import Scanning, Settings
-from deployments.drivers import JobsDown
+from deployments.drivers import START_S, JobsDown
 from deployments.jobs import STEADY_S, Jobs
 
 
@@ -19,6 +19,7 @@ class Ray:
         self.drivers: dict[str, JobDetails] = {}
         self.stopped: list[str] = []
         self.down = False
+        self.nodes = {"head"}
 
     def submit_job(self, *, entrypoint, submission_id, metadata):
         if self.down:
@@ -31,6 +32,7 @@ class Ray:
             status=JobStatus.RUNNING,
             entrypoint=entrypoint,
             metadata=metadata,
+            driver_node_id="head",
         )
 
     def get_job_info(self, job_id):
@@ -69,7 +71,7 @@ def jobs(tmp_path, ray):
 
 def made(tmp_path, ray, **scanning):
     settings = Settings(state_dir=tmp_path, scanning=Scanning(**scanning))
-    return Jobs(tmp_path / "jobs.sqlite", settings, lambda url: ray, every_s=None)
+    return Jobs(tmp_path / "jobs.sqlite", settings, lambda url: ray, lambda: ray.nodes, every_s=None)
 
 
 def submit(jobs, **more):
@@ -165,6 +167,25 @@ def test_jobs_go_on_when_ray_has_been_started_anew_and_knows_nothing_of_them(tmp
     jobs.tick()
     assert another.running == [f"{job}-2"]
     assert "Ray knows nothing of it any more" in jobs.one(job).message
+
+
+def test_jobs_go_on_when_a_new_head_says_that_drivers_run_which_went_with_the_old_one(jobs, ray):
+    job, unborn = submit(jobs), submit(jobs)
+    jobs.tick()
+    ray.drivers[unborn].status, ray.drivers[unborn].driver_node_id = JobStatus.PENDING, None
+    ray.drivers[unborn].start_time = int(time.time() * 1000)
+    ray.nodes = {"another head"}
+    jobs.tick()
+    assert (jobs.one(job).attempts, jobs.one(unborn).attempts) == ((job, f"{job}-2"), (unborn,))
+    assert "its driver died (node lost)" in jobs.one(job).message
+    ray.drivers[unborn].start_time -= int(START_S * 1000) + 1
+    jobs.tick()
+    assert jobs.one(unborn).attempts == (unborn, f"{unborn}-2")
+    with pytest.raises(SettingsError, match="without this driver"):
+        jobs.begin(unborn, unborn, ["s3://evidence/case 7"], "s3://found", [])
+    jobs.cancel(unborn)
+    ray.drivers[f"{unborn}-2"].status = JobStatus.RUNNING
+    assert jobs.resume(unborn).state == "waiting", "nobody stops what is lost"
 
 
 @pytest.mark.parametrize(("code", "ended"), [(0, "finished"), (3, "finished"), (1, "failed")])
@@ -358,8 +379,8 @@ def test_a_file_that_is_no_list_of_jobs_is_a_sentence(tmp_path, ray):
 
 def test_a_thread_looks_after_the_jobs_by_itself(tmp_path, ray):
     settings = Settings(state_dir=tmp_path)
-    jobs = Jobs(tmp_path / "jobs.sqlite", settings, lambda url: ray, every_s=0.01)
-    job = submit(jobs)
+    jobs = Jobs(tmp_path / "jobs.sqlite", settings, lambda url: ray, lambda: ray.nodes, every_s=0.01)
+    job = jobs.submit(["s3://evidence/case 7"], (tmp_path / "found").as_uri(), [])
     deadline = time.monotonic() + 10
     while state(jobs, job) == "waiting":
         assert time.monotonic() < deadline

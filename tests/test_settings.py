@@ -46,6 +46,16 @@ def test_a_misspelt_key_in_the_file_is_named(tmp_path):
         load()
 
 
+def test_what_is_no_yaml_or_no_list_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAYSIFT_DOOR__NAMES", "raysift.example.com")
+    with pytest.raises(SettingsError, match=r"cannot be read.*door"):
+        load()
+    monkeypatch.delenv("RAYSIFT_DOOR__NAMES")
+    (tmp_path / "settings.yaml").write_text("door: {port: 9000\n")
+    with pytest.raises(SettingsError, match=r"settings\.yaml or the environment cannot be read"):
+        load()
+
+
 def test_a_misspelt_detector_is_told_which_there_are(tmp_path):
     (tmp_path / "settings.yaml").write_text("detectors: {nsfww: {floor: 0.5}}\n")
     with pytest.raises(SettingsError, match=f"no detector 'nsfww'; there are {', '.join(names())}"):

@@ -8,10 +8,9 @@ whatever code they hold when they are loaded, so weights that are nothing else a
 import re
 from pathlib import PurePosixPath
 
-from pydantic import BaseModel
-
 from cluster.errors import SettingsError
 from cluster.settings import Settings
+from deployments.detector import DetectorConfig
 from deployments.weights.hub import Hub
 from deployments.weights.sources import FORMS, Bucket, Local, Package, Source
 
@@ -20,8 +19,13 @@ _PINNED = re.compile(r"(?P<place>[^#]*)#sha256=(?P<sha256>[0-9a-f]{64})")
 _SCHEMES = ("package:", "file:", "hf:", "s3:", "gs:", "az:", "abfs:")
 
 
-def named(config: BaseModel) -> list[str]:
-    """Every reference in a detector's config, once: of its `model`, and wherever else one stands; not its gallery."""
+def named(config: DetectorConfig) -> list[str]:
+    """Every reference in a detector's config, once: of its `model`, and wherever else one stands; not its gallery.
+
+    None, where the detector's models are in another cluster.
+    """
+    if config.remote:
+        return []
     found = []
     for key, value in config.model_dump(exclude={"gallery"}).items():
         for text in value.values() if isinstance(value, dict) else [value]:

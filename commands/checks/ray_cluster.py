@@ -1,0 +1,169 @@
+"""Ray, as its dashboard tells of it: who may ask, which version, which nodes, and what several of them need."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from cluster import gpus
+from cluster.processes import Processes
+from cluster.settings import Settings
+from commands.checks.check import Check
+
+_OPEN = Check(
+    "Ray's token",
+    "note",
+    "Ray asks for none: who reaches a port of its nodes may run programs on them. Start it with RAY_AUTH_MODE=token.",
+)
+FULL = 0.9  # of a node's disk; Ray puts nothing more on one that is 95 % full
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What Ray is asked with: out of a file, or out of the environment itself."""
+
+    file: Path | None
+    value: str = ""
+
+    def read(self) -> str:
+        """OSError where there is no file, or none for this user."""
+        return self.value or (self.file.read_text().strip() if self.file else "")
+
+    @property
+    def place(self) -> str:
+        return "RAY_AUTH_TOKEN" if self.file is None else str(self.file)
+
+
+def token(processes: Processes, environment: Mapping[str, str]) -> Token:
+    """That of `raysift up`, if it has started the Ray of this machine; otherwise where Ray itself looks for it."""
+    if "ray" in processes.alive():
+        return Token(processes.token_file)
+    if value := environment.get("RAY_AUTH_TOKEN"):
+        return Token(None, value)
+    return Token(Path(environment.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token"))
+
+
+def ray_cluster(settings: Settings, token: Token, client: httpx.Client, elsewhere: bool = False) -> Iterator[Check]:
+    """`elsewhere`: this machine need not be the head, which alone has a dashboard."""
+    url = settings.ray.dashboard_url
+    try:
+        mode = client.get(f"{url}/api/authentication_mode").json()["authentication_mode"]
+    except httpx.TransportError as error:
+        yield _silent(url, error, elsewhere)
+        return
+    except (json.JSONDecodeError, KeyError, TypeError):
+        yield Check("Ray", "fails", f"what answers at {url} is no Ray. Stop it, or set ray.dashboard_port.")
+        return
+    given, found = _token(token) if mode == "token" else ("", _OPEN)
+    if found.state == "fails":
+        yield found
+        return
+    headers = {"Authorization": f"Bearer {given}"} if given else {}
+    asked = client.get(f"{url}/api/version", headers=headers)
+    if asked.status_code in (401, 403):
+        yield Check(
+            "Ray's token",
+            "fails",
+            f"Ray at {url} refuses the token of {token.place}: its head was started with another. Set "
+            "RAY_AUTH_TOKEN_PATH to the head's file, or copy that file here.",
+        )
+        return
+    yield found
+    yield _version(asked.json()["ray_version"], url)
+    nodes = client.get(f"{url}/nodes?view=summary", headers=headers).json()
+    yield from _nodes(nodes["data"]["summary"], settings)
+
+
+def _silent(url: str, error: httpx.TransportError, elsewhere: bool) -> Check:
+    if elsewhere:
+        return Check(
+            "Ray", "note", f"its dashboard answers on its head alone: say `raysift doctor` there to look at {url}"
+        )
+    return Check(
+        "Ray",
+        "fails",
+        f"nobody answers at {url} ({type(error).__name__}). Start it: `raysift up`, or what launches it on several "
+        "machines. Or correct ray.dashboard_port.",
+    )
+
+
+def _token(token: Token) -> tuple[str, Check]:
+    """What there is to ask with, and what to say of it."""
+    try:
+        given = token.read()
+    except OSError as error:
+        given, reason = "", f"{token.place}: {error.strerror}"
+    else:
+        reason = f"{token.place} is empty"
+    if not given:
+        advice = "Set RAY_AUTH_TOKEN_PATH to the file that the head was started with."
+        return "", Check("Ray's token", "fails", f"Ray asks for a token, and there is none here ({reason}). {advice}")
+    if token.file and _loose(token.file):
+        others = (
+            f"others on this machine may read {token.file}, and run programs as Ray's user: `chmod 600 {token.file}`"
+        )
+        return given, Check("Ray's token", "note", others)
+    return given, Check("Ray's token", "ok", token.place)
+
+
+def _loose(file: Path) -> bool:
+    """Whether its owner, who is asked to mend it, lets others read it. In a folder of the owner's alone they cannot."""
+    facts = file.stat()
+    others = facts.st_mode & 0o044 and file.parent.stat().st_mode & 0o011
+    return bool(others) and facts.st_uid == os.getuid()
+
+
+def _version(there: str, url: str) -> Check:
+    here = version("ray")
+    if there == here:
+        return Check("Ray", "ok", f"{there} at {url}")
+    return Check(
+        "Ray",
+        "fails",
+        f"{there} runs at {url}, and {here} is installed here. Install requirements.lock on every machine.",
+    )
+
+
+def _nodes(summary: list[dict[str, Any]], settings: Settings) -> Iterator[Check]:
+    alive = [node for node in summary if node["raylet"].get("state") == "ALIVE"]
+    for node in alive:
+        yield _node(node)
+    if gone := len(summary) - len(alive):
+        yield Check("nodes", "ok", f"{len(alive)} alive; {gone} that were there have gone")
+    if len(alive) > 1:
+        yield from _shared(settings, len(alive))
+
+
+def _node(node: dict[str, Any]) -> Check:
+    raylet, disks = node["raylet"], node["disk"]
+    has = raylet["resourcesTotal"]
+    where = raylet.get("tempDir", "/")
+    disk = disks.get(where) or disks["/"]
+    said = (
+        f"{has.get('CPU', 0):g} CPUs, {has.get('GPU', 0):g} GPUs, {has.get('memory', 0) / gpus.GB:.1f} GB of memory; "
+        f"{disk['free'] / gpus.GB:.1f} GB free at {where}"
+    )
+    full = 1 - disk["free"] / disk["total"] > FULL
+    if full:
+        said += ": little, and Ray puts nothing on a disk that is 95 % full. Free some, or start Ray with --temp-dir."
+    head = ", the head" if raylet.get("isHeadNode") else ""
+    return Check(f"node {node['ip']}{head}", "note" if full else "ok", said)
+
+
+def _shared(settings: Settings, nodes: int) -> Iterator[Check]:
+    """What one machine may keep for itself, and several must share."""
+    for key, uri, who in (
+        ("results_uri", settings.results, "each node would write its own"),
+        ("galleries_uri", settings.galleries, "a detector sees those of its node alone"),
+    ):
+        if uri.startswith("file://"):
+            local = f"{uri} is a folder, and there are {nodes} nodes: {who}. Set a bucket, or mount it on every node."
+            yield Check(key, "note", local)
+    if settings.cache.redis_url is None:
+        own = f"each of the {nodes} nodes remembers in a file of its own. Set it to a Redis that all reach."
+        yield Check("cache.redis_url", "note", own)

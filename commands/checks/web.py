@@ -1,0 +1,90 @@
+"""What people and programs ask: the Door, the detectors behind it, the app."""
+
+import json
+from collections.abc import Collection, Iterator
+
+import httpx
+
+from cluster.settings import Settings
+from commands.checks.check import Check
+
+READY_S = 12.0  # the Door itself answers within 8
+
+
+def door(settings: Settings, enabled: Collection[str], client: httpx.Client) -> Iterator[Check]:
+    """The Door, and each detector, as the Door finds it. `enabled`: those that these settings name."""
+    url = settings.door.url
+    try:
+        health = client.get(f"{url}/v1/health")
+    except httpx.TransportError as error:
+        yield Check(
+            "Door",
+            "fails",
+            f"nobody answers at {url} ({type(error).__name__}). Where Ray runs, `serve status` says why; `serve deploy "
+            "cluster/serve.yaml` deploys it, `raysift up` on one machine. Or correct door.host and door.port.",
+        )
+        return
+    if health.status_code == 400 and "host" in health.text.lower():
+        name = settings.door.host
+        yield Check(
+            "Door", "fails", f"it does not answer to the name {name}. Add it to door.names where the Door runs."
+        )
+        return
+    if health.status_code != 200 or _json(health) != {"status": "ok"}:
+        said = f"what answers at {url} ({health.status_code}) is not the Door."
+        yield Check("Door", "fails", f"{said} Stop it, or correct door.host and door.port.")
+        return
+    yield Check("Door", "ok", url)
+    yield from _detectors(url, enabled, client)
+
+
+def _detectors(url: str, enabled: Collection[str], client: httpx.Client) -> Iterator[Check]:
+    from deployments.readiness import well
+
+    try:
+        states: dict[str, str] = client.get(f"{url}/v1/ready", timeout=READY_S).json()["detectors"]
+    except (httpx.TransportError, json.JSONDecodeError, KeyError) as error:
+        said = f"{url}/v1/ready tells nothing ({type(error).__name__}). `serve status` says what runs."
+        yield Check("detectors", "fails", said)
+        return
+    for name, word in states.items():
+        if well(word):
+            yield Check(f"detector {name}", "ok", word)
+        else:
+            advice = f"`serve status` and the log of its replica, replica_raysift_{name}_*.log among Ray's, say why"
+            yield Check(f"detector {name}", "fails", f"{word}; {advice}.")
+    if set(states) != set(enabled):
+        others = ", ".join(sorted(set(states) ^ set(enabled)))
+        said = (
+            f"the Door runs with other settings than these: they differ in {others}. Start it again, or look at both."
+        )
+        yield Check("detectors", "note", said)
+
+
+def app(settings: Settings, ours: bool, client: httpx.Client) -> Iterator[Check]:
+    """The web app. `ours`: it was started on this machine, with what else runs there."""
+    url = settings.app.url
+    try:
+        answer = client.get(f"{url}/_stcore/health")
+    except httpx.TransportError as error:
+        silent = f"nobody answers at {url} ({type(error).__name__})."
+        if ours:
+            log = settings.state_dir.absolute() / "app.log"
+            yield Check("app", "fails", f"{silent} Start it: `raysift down`, `raysift up`. {log} may say why it ended.")
+        else:
+            yield Check("app", "note", f"{silent} If it runs on another machine, app.host says where.")
+        return
+    if answer.status_code == 200 and answer.text == "ok":
+        yield Check("app", "ok", url)
+    else:
+        said = (
+            f"what answers at {url} ({answer.status_code}) is not the app. Stop it, or correct app.host and app.port."
+        )
+        yield Check("app", "fails", said)
+
+
+def _json(answer: httpx.Response) -> object:
+    try:
+        return answer.json()
+    except json.JSONDecodeError:
+        return None

@@ -1,0 +1,69 @@
+"""Samples and answers on the way from one cluster to another."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from test_detectors import samples_for
+
+from cluster.records import Detection, Failure, Sample, Vector
+from deployments import wire
+from deployments.detector import Asked, names
+
+EVERYTHING = Detection(
+    "nsfw high",
+    1 / 3,
+    (0.1, 0.2, 1 / 3, 1.0),
+    2.5,
+    (0.1, 7.7),
+    "日本 🎈",
+    "as near as 0.2",
+    (Vector("looks", (1 / 3, -1.0)), Vector("words", ())),
+)
+
+
+def same(one: Sample, other: Sample) -> bool:
+    arrays = [(one.pixels, other.pixels), (one.sound, other.sound)]
+    equal = all(a is b or (a.dtype == b.dtype and np.array_equal(a, b)) for a, b in arrays)
+    return equal and (one.text, one.time_s) == (other.text, other.time_s)
+
+
+@pytest.mark.parametrize("name", names())
+def test_samples_arrive_as_they_were_sent(name):
+    sent = samples_for(name)
+    come = wire.unpack_samples(wire.pack_samples(sent))
+    assert len(come) == len(sent) and all(map(same, sent, come))
+
+
+def test_answers_arrive_as_they_were_given_in_order_with_what_they_cost():
+    asked = Asked([[EVERYTHING, Detection("x", 0.1)], Failure("nsfw", "too odd"), []], 1 / 3, 0.1)
+    assert wire.unpack_asked(wire.pack_asked(asked)) == asked
+    assert wire.unpack_asked(wire.pack_asked(Asked([]))) == Asked([])
+
+
+def rows(**columns):
+    table = pa.Table.from_pylist([columns], wire._SAMPLES)
+    return wire._stream(table.to_pylist(), wire._SAMPLES)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"no stream",
+        wire.pack_samples([Sample(text="cut short")])[:-100],
+        wire.pack_asked(Asked([])),
+        rows(),
+        rows(text="a", sound=[0.5]),
+        rows(height=2, width=2, pixels=b"short"),
+        rows(height=-1, width=-1, pixels=b"x"),
+        rows(pixels=b"x"),
+    ],
+)
+def test_what_are_no_samples_is_malformed(body):
+    with pytest.raises(wire.Malformed):
+        wire.unpack_samples(body)
+
+
+def test_samples_that_would_not_fit_are_not_unpacked():
+    with pytest.raises(wire.TooLarge, match=r"its samples take 2,700,000,... bytes"):
+        wire.unpack_samples(rows(height=30_000, width=30_000, pixels=b"tiny"))
