@@ -17,7 +17,7 @@ from cluster.records import Result
 from cluster.settings import Settings
 from cluster.vectors import Vectors
 from deployments import media
-from deployments.api import HOSTS, MOST_REQUESTS, api
+from deployments.api import MOST_REQUESTS, answer_to, api
 from deployments.catalog_json import as_upload
 from deployments.catalog_sql import AssetQuery
 from deployments.detector import detector_class
@@ -53,7 +53,7 @@ class Door(JobRoutes, SampleRoutes):
         settings: Settings,
     ) -> None:
         self.settings = settings
-        HOSTS.extend([settings.door.host, *settings.door.names])
+        answer_to([settings.door.host, *settings.door.names])
         self.names = list(detectors)
         self.readiness = Readiness(detectors)
         self.jobs = jobs

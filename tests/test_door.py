@@ -258,6 +258,6 @@ def test_the_door_answers_under_its_own_names_alone(monkeypatch):
 
     assert asyncio.run(answers("127.0.0.1:8000")) == 200
     assert asyncio.run(answers("raysift.example.com")) == 400
-    monkeypatch.setattr("deployments.api.HOSTS", ["127.0.0.1", "raysift.example.com"])  # as a Door adds it
+    monkeypatch.setattr("deployments.api.HOSTS", ["127.0.0.1", "raysift.example.com"])  # as a Door says it
     assert asyncio.run(answers("raysift.example.com")) == 200
     assert asyncio.run(answers("evil.example")) == 400
