@@ -63,7 +63,7 @@ $(VENV)/installed-dev: $(VENV)/installed requirements-dev.lock
 	@touch $@
 
 # what the tests look at the app with, and servers and programs that users have, from the distribution
-DEBIAN := chromium fonts-dejavu-core redis-server nginx-light docker-compose rsync openssh-client iproute2 curl
+DEBIAN := chromium fonts-dejavu-core redis-server nginx-light docker-compose rsync openssh-client dropbear-bin iproute2 curl
 debian:
 	@dpkg -s $(DEBIAN) >/dev/null 2>&1 || { \
 	  $(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq --no-install-recommends $(DEBIAN); \

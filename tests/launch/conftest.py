@@ -4,11 +4,22 @@ from collections.abc import Iterator
 
 import pytest
 
+from launch.compose import Compose
 from launch.machines import Network
 from launch.machines import network as made
+
+LIGHT = {f"RAYSIFT_DETECTORS__{name}__ENABLED": "false" for name in ("CLIP", "FACE", "LOGO", "RESTRAINT", "WHISPER")}
 
 
 @pytest.fixture(scope="session")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     with made(tmp_path_factory.mktemp("network")) as network:
         yield network
+
+
+@pytest.fixture(scope="session")
+def compose(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
+    """compose.yaml's services, up, with the two lightest detectors."""
+    made = Compose(network, tmp_path_factory.mktemp("compose"), {"RAYSIFT_NAME": "raysift.test"}, LIGHT)
+    made.up()
+    yield made

@@ -111,6 +111,12 @@ class Machine:
             timeout=timeout,
         )  # fmt: skip
 
+    def written(self) -> list[str]:
+        """The files that were made or changed on its disk since it was turned on."""
+        assert self._init is not None
+        disk = Path(f"/proc/{self._init.ppid()}/root{self.network.folder}/{self.name}.disk/upper")
+        return [f"/{path.relative_to(disk)}" for path in disk.rglob("*") if path.is_file()]
+
     def processes(self, title: str = "") -> list[psutil.Process]:
         """Those on it whose command line holds the title."""
         assert self._init is not None

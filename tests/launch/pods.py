@@ -1,0 +1,180 @@
+"""The pods of k8s/ without Kubernetes: a machine for each, its commands, mounts, rights and probes as written.
+
+What KubeRay adds is taken from its source (ray-operator/controllers/ray/common/pod.go): the command that starts Ray,
+the token, Redis for the head. No kubelet, operator, network policy or autoscaler is here.
+"""
+
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from manifests import Pod, build, cluster, number, of, pods_of
+
+from launch.compose import ROOT, Image
+from launch.machines import Machine, Network
+
+SERVICES = {"head": "raysift-head-svc", "decode": "raysift-serve-svc"}  # KubeRay makes them
+_RUN = """set -e
+mkdir -p /home/raysift {mounts}
+{mount}
+mount -o remount,bind,ro /
+cd {workdir}
+exec setpriv --reuid={user} --regid={user} --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all {command}
+"""
+
+
+@dataclass
+class Pods:
+    """Those of one overlay, each on a machine. Secrets are by name and key, as `kubectl create secret` gave them."""
+
+    network: Network
+    folder: Path
+    where: str
+    secrets: Mapping[str, Mapping[str, str]]
+    more: Mapping[str, str] = field(default_factory=dict)  # set in every process, beside what is said
+    machines: dict[str, Machine] = field(default_factory=dict)
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.documents = build(self.where)
+        self.ray = cluster(self.documents)
+        self.pods = {pod.name: pod for pod in pods_of(self.documents)}
+        (self.settings,) = of(self.documents, "ConfigMap")
+        self.image = Image.read()
+        self.hosts = self.folder / "hosts"  # of a namespace of theirs
+        self.hosts.write_text("127.0.0.1 localhost\n")
+
+    def start(self, name: str) -> None:
+        """Start a pod, without waiting for it."""
+        binds = self._files(self.pods[name]) | {"/etc/hosts": self.hosts}
+        if Path(sys.base_prefix).is_relative_to("/root"):  # a machine has a /root of its own
+            binds[sys.base_prefix] = Path(sys.base_prefix)
+        binds |= {f"{self.image.workdir}/{each}": ROOT / each for each in self.image.code}
+        machine = self.machines[name] = self.network.machine(f"pod-{name}", binds)
+        machine.run(["chmod", "711", "/root"])
+        with self.hosts.open("a") as hosts:
+            hosts.write(f"{machine.address} {SERVICES.get(name, name)}\n")
+        container = self.pods[name].spec["containers"][0]
+        self.running[name] = machine.spawn(
+            ["unshare", "--mount", "sh", "-c", self._script(self.pods[name], container)],
+            env=self.environment(container, head=name == "head"),
+        )
+
+    def _script(self, pod: Pod, container: dict[str, Any]) -> str:
+        mounts = [mount for mount in container["volumeMounts"] if not mount.get("readOnly")]
+        paths = [mount["mountPath"] for mount in mounts]
+        assert container["securityContext"]["readOnlyRootFilesystem"]
+        return _RUN.format(
+            mounts=" ".join(paths),
+            mount="\n".join(f"mount -t tmpfs -o mode=777 tmpfs {path}" for path in paths),
+            workdir=self.image.workdir,
+            user=pod.spec["securityContext"]["runAsUser"],
+            command=shlex.join(self.command(pod.name)),
+        )
+
+    def command(self, name: str) -> list[str]:
+        """A pod's own, or that by which KubeRay starts Ray."""
+        container = self.pods[name].spec["containers"][0]
+        if said := [*container.get("command", []), *container.get("args", [])]:
+            return said
+        groups = {group["groupName"]: group for group in self.ray["workerGroupSpecs"]}
+        group = self.ray["headGroupSpec"] if name == "head" else groups[name]
+        limits = container["resources"]["limits"]
+        options = {
+            "num-cpus": f"{number(limits['cpu']):.0f}",
+            "memory": f"{number(limits['memory']):.0f}",
+            "metrics-export-port": "8080",
+            "dashboard-agent-listen-port": "52365",
+            **group["rayStartParams"],
+        }
+        first = "--head --no-monitor --redis-password=$REDIS_PASSWORD"
+        where = first if name == "head" else f"--address={SERVICES['head']}:6379"
+        words = " ".join(f"--{key}={value}" for key, value in sorted(options.items()))
+        return ["/bin/bash", "-c", "--", f"ulimit -n 65536; ray start {where} --block {words}"]
+
+    def environment(self, container: Mapping[str, Any], head: bool = False) -> dict[str, str]:
+        """What its processes are given."""
+        said: dict[str, str] = {}
+        if container["image"].startswith("raysift:"):
+            said |= {**self.image.env, "HOME": "/home/raysift"}
+        if "envFrom" in container:
+            said |= self.settings["data"]
+        for one in container.get("env", []):
+            said[one["name"]] = self._value(one, said)
+        if container["name"].startswith("ray-"):
+            said |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token}
+        if head:
+            options = self.ray["gcsFaultToleranceOptions"]
+            said |= {"RAY_REDIS_ADDRESS": options["redisAddress"], "RAY_external_storage_namespace": "an-id"}
+            said |= {"REDIS_PASSWORD": self._value(options["redisPassword"], said), "RAY_ADDRESS": "127.0.0.1:6379"}
+        return {
+            **said,
+            **self.more,
+            "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+        }
+
+    @property
+    def token(self) -> str:
+        return self.secrets[self.ray["authOptions"]["secretName"]]["auth_token"]
+
+    def _value(self, one: Mapping[str, Any], said: Mapping[str, str]) -> str:
+        if "value" in one:
+            return re.sub(r"\$\((\w+)\)", lambda found: said[found[1]], one["value"])
+        source = one["valueFrom"]
+        if "fieldRef" in source:
+            return "raysift-abcde"
+        return self.secrets[source["secretKeyRef"]["name"]][source["secretKeyRef"]["key"]]
+
+    def _files(self, pod: Pod) -> dict[str, Path]:
+        """Files of Secrets, by where they are mounted."""
+        found = {}
+        volumes = {volume["name"]: volume for volume in pod.spec.get("volumes", [])}
+        for mount in pod.spec["containers"][0]["volumeMounts"]:
+            secret = volumes.get(mount["name"], {}).get("secret")
+            for key, value in self.secrets.get(secret["secretName"], {}).items() if secret else ():
+                file = self.folder / f"{secret['secretName']}-{key}"
+                file.write_text(value)
+                found[mount["mountPath"] if "subPath" in mount else f"{mount['mountPath']}/{key}"] = file
+        return found
+
+    # ---- what the kubelet does
+
+    def probe(self, name: str, which: str) -> bool:
+        """What a probe says now."""
+        container = self.pods[name].spec["containers"][0]
+        probe, machine = container[which], self.machines[name]
+        if "exec" in probe:
+            return machine.run(probe["exec"]["command"], env=self.environment(container)).returncode == 0
+        asked = probe["httpGet"]
+        headers = {one["name"]: one["value"] for one in asked.get("httpHeaders", [])}
+        url = f"http://{machine.address}:{self.pods[name].ports[asked['port']]}{asked['path']}"
+        try:
+            answer = httpx.get(url, headers=headers, timeout=probe.get("timeoutSeconds", 1), trust_env=False)
+        except httpx.HTTPError:
+            return False
+        return 200 <= answer.status_code < 400
+
+    def wait_ready(self, name: str, allowed: float = 120) -> float:
+        """Until it is sent requests; the seconds that took."""
+        return self.wait(lambda: self.probe(name, "readinessProbe"), allowed, f"{name} is not ready")
+
+    def wait(self, true: Callable[[], bool], allowed: float, complaint: str) -> float:
+        since = time.monotonic()
+        while not true():
+            for name, process in self.running.items():
+                assert process.poll() is None, f"{name} ended with {process.returncode}\n{self.logs()}"
+            assert time.monotonic() - since < allowed, f"{complaint} after {allowed:.0f} s\n{self.logs()}"
+            time.sleep(0.25)
+        return time.monotonic() - since
+
+    def logs(self, lines: int = 25) -> str:
+        """The end of what each has said."""
+        said = {name: machine.log.read_text(errors="replace").splitlines() for name, machine in self.machines.items()}
+        return "\n".join(f"==> {name}\n" + "\n".join(words[-lines:]) for name, words in said.items())

@@ -1,0 +1,209 @@
+"""nginx before two and more proxies of Serve's, one of which dies while people ask: the distribution's own nginx, with
+the configuration of cluster/nginx/.
+"""
+
+import collections
+import re
+import socket
+import threading
+import time
+import tomllib
+
+import httpx
+import pytest
+import websocket
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+
+from cluster.settings import AppListener, Decoding, DoorListener
+from deployments.searching import MOST_BYTES
+from launch.compose import Compose
+from launch.compose_file import ROOT
+from launch.machines import Machine
+from launch.traffic import NAME, Traffic, authorization, client, picture
+
+pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
+
+
+def test_ports_and_sizes_are_those_of_the_settings():
+    """A little more than each, for the form that a file comes in: who refuses it says why."""
+    said = {file.name: file.read_text() for file in (ROOT / "cluster/nginx").iterdir()}
+    assert set(re.findall(r"^server \w+:(\d+) ", said["machines.conf"], re.M)) == {str(DoorListener().port)}
+    assert f"listen {DoorListener().port};" in said["nginx.conf"]
+    assert f"server app:{AppListener().port} " in said["nginx.conf"]
+    (films, pictures) = re.findall(r"client_max_body_size (\d+)[gm];", said["door.conf"])
+    assert int(films) << 30 > Decoding().max_bytes > int(films) * 10**9 - 1
+    assert int(pictures) == (MOST_BYTES >> 20) + 1
+    page = tomllib.loads((ROOT / "app/.streamlit/config.toml").read_text())["server"]["maxUploadSize"]
+    assert f"client_max_body_size {page + 1}m;" in said["nginx.conf"]
+
+
+def test_http_is_sent_to_https(compose: Compose):
+    answer = httpx.get(f"http://{NAME}/v1/health?a=b", trust_env=False)
+    assert (answer.status_code, answer.headers["location"]) == (308, f"https://{NAME}/v1/health?a=b")
+
+
+def test_without_the_password_nobody_sees_more_than_that_it_lives(compose: Compose):
+    with client(compose, password="wrong") as stranger:
+        assert stranger.get("/v1/health", auth=None).json() == {"status": "ok"}
+        for path in ("/", "/v1/ready", "/v1/assets", "/docs", "/openapi.json", "/_stcore/health", "/api/thumb/x"):
+            assert (path, stranger.get(path).status_code) == (path, 401)
+            assert (path, stranger.get(path, auth=None).status_code) == (path, 401)
+
+
+def test_with_it_they_are_answered(compose: Compose):
+    with client(compose) as people:
+        # each Door gives what it last found for 5 s, and one was asked before all was up
+        compose.wait(lambda: people.get("/v1/ready").status_code == 200, 30, "the detectors are not ready")
+        assert people.get("/v1/ready").json()["detectors"] == {"nsfw": "ok", "ocr": "ok"}
+        assert people.get("/docs").status_code == 200
+        assert people.get("/openapi.json").json()["info"]["title"] == "Raysift"
+        found = people.post("/v1/analyze", files={"file": ("a.jpg", picture())})
+        assert found.status_code == 200 and found.json()["errors"] == [], found.text
+        assert "Streamlit" in people.get("/").text or people.get("/").status_code == 200
+
+
+def test_the_apps_websocket_carries_a_run_of_its_page(compose: Compose):
+    page = websocket.create_connection(
+        f"wss://{NAME}/_stcore/stream",
+        timeout=30,
+        origin=f"https://{NAME}",
+        subprotocols=["streamlit"],
+        header={"Authorization": authorization(compose)},
+        sslopt={"context": compose.tls()},
+    )
+    wanted = BackMsg()
+    wanted.rerun_script.query_string = ""
+    page.send_binary(wanted.SerializeToString())
+    kinds = []
+    while "script_finished" not in kinds:
+        message = ForwardMsg()
+        message.ParseFromString(page.recv())
+        kinds.append(message.WhichOneof("type"))
+    page.close()
+    assert "new_session" in kinds and "delta" in kinds, f"{kinds}\n{compose.logs()}"
+
+
+def test_a_strangers_host_name_is_refused(compose: Compose):
+    with client(compose) as people:
+        assert people.get("/v1/jobs", headers={"Host": "evil.example"}).status_code == 400
+        assert people.get("/", headers={"Host": "evil.example"}).status_code == 403
+
+
+def test_what_is_too_large_is_refused_before_it_is_sent(compose: Compose):
+    with client(compose) as people:
+        assert people.post("/v1/jobs", content=b" " * (2 << 20)).status_code == 413
+    for path, size, status in (
+        ("/v1/analyze", 21 << 30, "413"),
+        ("/v1/search", 66 << 20, "413"),
+        ("/v1/jobs", 2 << 20, "413"),
+    ):
+        assert _status_of_a_length(compose, path, size) == status, path
+
+
+def _status_of_a_length(compose: Compose, path: str, size: int) -> str:
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: {NAME}\r\nAuthorization: {authorization(compose)}\r\n"
+        f"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: {size}\r\n\r\n"
+    )
+    with socket.create_connection((NAME, 443), 10) as raw, compose.tls().wrap_socket(raw, server_hostname=NAME) as wire:
+        wire.sendall(head.encode())
+        return wire.recv(100).split()[1].decode()
+
+
+def test_serves_and_streamlits_own_routes_are_hidden(compose: Compose):
+    with client(compose) as people:
+        for path in ("/-/routes", "/-/healthz", "/_stcore/metrics"):
+            assert (path, people.get(path).status_code) == (path, 404)
+            assert "raysift" not in people.get(path).text
+
+
+def test_each_answer_carries_the_headers_of_a_careful_server_once(compose: Compose):
+    with client(compose) as people:
+        for path in ("/v1/health", "/v1/assets", "/", "/-/routes"):
+            headers = people.get(path).headers
+            assert headers.get_list("x-content-type-options") == ["nosniff"], path
+            assert headers.get_list("x-frame-options") == ["SAMEORIGIN"], path
+            assert headers.get_list("referrer-policy") == ["no-referrer"], path
+            assert headers["strict-transport-security"].startswith("max-age="), path
+            assert "/" not in headers.get("server", ""), path
+
+
+def test_who_asks_too_much_is_told_429(compose: Compose):
+    outcomes: collections.Counter[int] = collections.Counter()
+
+    def guess() -> None:
+        with client(compose, password="guessed") as greedy:
+            outcomes.update(greedy.get("/v1/jobs").status_code for _ in range(80))
+
+    threads = [threading.Thread(target=guess) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes.keys() == {401, 429}, outcomes
+
+
+def test_a_proxy_that_dies_under_load_costs_no_get_and_no_upload_but_those_it_had(compose: Compose):
+    one = compose.machines["worker"][0]
+    traffic = Traffic(compose)
+    with traffic.flowing():
+        _until_asked(compose, one, traffic)
+        killed = time.time()
+        (proxy,) = one.processes("ProxyActor")
+        proxy.kill()
+        dead = time.time()
+        back = compose.wait(lambda: _answers(one), 90, "the proxy is not started again")
+        balanced = _until_asked(compose, one, traffic)
+    print(f"\na proxy's process killed: {traffic.told(killed)}; another one answers after {back:.1f} s, "
+          f"nginx uses it after {back + balanced:.1f} s")  # fmt: skip
+    _nothing_lost(traffic, killed, dead)
+
+
+def test_a_machine_that_loses_its_power_under_load_costs_no_more(compose: Compose):
+    (one,) = (machine for machine in compose.machines["worker"] if machine.processes("ServeReplica:raysift:nsfw"))
+    traffic = Traffic(compose)
+    with traffic.flowing():
+        _until_asked(compose, one, traffic)
+        killed = time.time()
+        del compose.running[one.name]
+        one.kill()
+        dead = time.time()
+        compose.wait(lambda: traffic.answered_since(dead, "upload"), 90, "its detector is not started elsewhere")
+        elsewhere = time.time() - killed
+        compose.restart("worker", one)
+        compose.wait_healthy("worker")
+        _until_asked(compose, one, traffic)
+    print(f"\na worker's machine killed, and its detector's only replica with it: {traffic.told(killed)}; the detector "
+          f"answers elsewhere after {elsewhere:.1f} s; the machine is started again then, and nginx uses its proxy "
+          f"{time.time() - killed:.1f} s after the loss")  # fmt: skip
+    _nothing_lost(traffic, killed, dead)
+
+
+def _nothing_lost(traffic: Traffic, killed: float, dead: float) -> None:
+    assert [one for one in traffic.asked if one.failed and one.what != "upload"] == []
+    lost = [one for one in traffic.asked if one.failed and not (one.began <= dead and killed <= one.ended)]
+    assert lost == [], "uploads that were not on their way to it when it died"
+    assert len(traffic.answered_since(dead, "GET")) > 20 and len(traffic.answered_since(dead, "upload")) > 1
+
+
+def _answers(machine: Machine) -> bool:
+    try:
+        url = f"http://{machine.name}:8000/v1/health"
+        return httpx.get(url, headers={"Host": "localhost"}, timeout=2, trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def _until_asked(compose: Compose, machine: Machine, traffic: Traffic) -> float:
+    """Until nginx has had an answer of that machine's proxy: the seconds that took."""
+    (nginx,) = compose.machines["nginx"]
+    offset = nginx.log.stat().st_size
+    answered = re.compile(rf" by \S*{re.escape(machine.address)}:8000 200$", re.M)
+
+    def asked() -> bool:
+        with nginx.log.open() as log:
+            log.seek(offset)
+            return answered.search(log.read()) is not None
+
+    return compose.wait(asked, 90, f"nginx does not ask {machine.name} any more: {len(traffic.asked)} requests")
