@@ -7,6 +7,7 @@ import shlex
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
@@ -17,12 +18,12 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.errors import SettingsError
-from cluster.processes import Processes
+from cluster.processes import Processes, answers
 from cluster.settings import PREFIX, Settings, load
 from commands import doctor, evaluate, galleries, jobs, models, people, planning, reports, vectors
 from commands.scanning import follow, submit, tell
 from commands.terminal import console, door
-from pipelines.launching import launch
+from pipelines.launching import dashboard_answers, launch, launch_beside_ray
 
 NOT_FINISHED = 1
 
@@ -63,6 +64,9 @@ class Format(StrEnum):
 def up(
     profile: Annotated[Profile | None, typer.Option(help="Which models; default: settings.profile.")] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Ask no model hub.")] = False,
+    beside_ray: Annotated[
+        bool, typer.Option("--beside-ray", help="Only Chroma and the app: on the head of a cluster of `ray up`.")
+    ] = False,
 ) -> None:
     """Start Ray, the detectors, Chroma and the app on this machine; they run until `raysift down`.
 
@@ -74,7 +78,7 @@ def up(
     if offline:
         os.environ[f"{PREFIX}MODELS__OFFLINE"] = "true"
     settings = load()
-    start(settings)
+    start(settings, launch_beside_ray if beside_ray else launch)
     tell_where(settings)
 
 
@@ -91,22 +95,23 @@ def down() -> None:
 def status() -> None:
     """What runs, and whether each detector answers. Exits 1 when something does not."""
     settings = load()
-    alive = Processes(settings).alive()
     table = Table("part", "state", "where")
-    for name, where in (
-        ("ray", settings.ray.dashboard_url),
-        ("chroma", settings.chroma.url),
-        ("app", settings.app.url),
-    ):
-        table.add_row(name, "runs" if name in alive else "does not run: `raysift up`", where)
+    ray_runs = dashboard_answers(settings)
+    parts = (
+        ("ray", settings.ray.dashboard_url, ray_runs),
+        ("chroma", settings.chroma.url, answers(settings.chroma)),
+        ("app", settings.app.url, answers(settings.app)),
+    )
+    for name, where, runs in parts:
+        table.add_row(name, "runs" if runs else "does not run: `raysift up`", where)
     ready: dict[str, Any] = {"ready": False, "detectors": {}}
-    if "ray" in alive:
+    if ray_runs:
         with door(settings) as api:
             ready = api.get("/v1/ready").json()
     for name, state in ready["detectors"].items():
         table.add_row(f"detector {name}", state, f"{settings.door.url}/v1/detect/{name}")
     Console().print(table)
-    raise typer.Exit(0 if ready["ready"] and len(alive) == 3 else NOT_FINISHED)
+    raise typer.Exit(0 if ready["ready"] and all(runs for _, _, runs in parts) else NOT_FINISHED)
 
 
 @cli.command()
@@ -191,10 +196,10 @@ def demo(
             processes.stop()
 
 
-def start(settings: Settings) -> None:
+def start(settings: Settings, bring_up: Callable[[Settings, Callable[[str], None]], None] = launch) -> None:
     """Bring the cluster up, saying what is waited for."""
     with console.status("starting") as told:
-        launch(settings, told.update)
+        bring_up(settings, told.update)
 
 
 def tell_where(settings: Settings) -> None:

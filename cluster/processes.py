@@ -56,21 +56,24 @@ class Processes:
         }
 
     def prepare(self) -> None:
-        """Make the state folder and the token. SettingsError if a port is taken or the cluster is up already."""
+        """Make room, and the token. SettingsError if a port is taken or the cluster is up already."""
         if self.alive():
             raise SettingsError(f"Raysift runs already (state in {self.state}). Stop it with `raysift down`.")
-        self.stop()
-        settings = self.settings
-        for key in ("door", "chroma", "app"):
-            listener: Listener = getattr(settings, key)
-            _check_free(listener.port, f"{key}.port", listener.host)
-        _check_free(settings.ray.gcs_port, "ray.gcs_port")
-        _check_free(settings.ray.dashboard_port, "ray.dashboard_port")
-        self.state.mkdir(parents=True, exist_ok=True)
+        self.make_room("door", "chroma", "app")
+        _check_free(self.settings.ray.gcs_port, "ray.gcs_port")
+        _check_free(self.settings.ray.dashboard_port, "ray.dashboard_port")
         if not self.token_file.exists():
             self.token_file.touch(mode=0o600)
             self.token_file.write_text(secrets.token_hex(32))
         os.environ.update(self.environment())
+
+    def make_room(self, *parts: str) -> None:
+        """Stop what is left of this cluster, make its state folder. SettingsError if the port of a part is taken."""
+        self.stop()
+        for key in parts:
+            listener: Listener = getattr(self.settings, key)
+            _check_free(listener.port, f"{key}.port", listener.host)
+        self.state.mkdir(parents=True, exist_ok=True)
 
     def start_ray(self) -> None:
         """Ray's head, and the only node of a cluster on one machine."""

@@ -1,4 +1,4 @@
-"""Brings Raysift up on this machine: Chroma, Ray, the detectors behind the Door, the app."""
+"""Brings Raysift up: Chroma, Ray, the detectors behind the Door, the app; beside a Ray that runs, what it lacks."""
 
 import logging
 import time
@@ -39,7 +39,7 @@ def launch(settings: Settings, tell: Callable[[str], None]) -> None:
         tell("starting Chroma and Ray")
         processes.start_chroma()
         processes.start_ray()
-        processes.wait("ray", lambda: _dashboard_answers(settings))
+        processes.wait("ray", lambda: dashboard_answers(settings))
         ray.init(address=processes.environment()["RAY_ADDRESS"], log_to_driver=False, logging_level=logging.ERROR)
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
         serve.start(proxy_location="HeadOnly", http_options={"host": settings.door.host, "port": settings.door.port})
@@ -48,13 +48,35 @@ def launch(settings: Settings, tell: Callable[[str], None]) -> None:
         _wait_until_healthy(tell)
         tell("starting the app")
         processes.start_app()
-        processes.wait("chroma", lambda: answers(settings.chroma))
-        processes.wait("app", lambda: answers(settings.app))
+        _wait_for_servers(processes)
     except BaseException:
         processes.stop()
         raise
     finally:
         ray.shutdown()
+
+
+def launch_beside_ray(settings: Settings, tell: Callable[[str], None]) -> None:
+    """Start Chroma and the app, anew if they run, on the head of a cluster that one of Ray's launchers has started.
+
+    SettingsError if a port is taken or one of them does not come up; neither is left running then.
+    """
+    processes = Processes(settings)
+    processes.make_room("chroma", "app")
+    tell("starting Chroma and the app")
+    try:
+        processes.start_chroma()
+        processes.start_app()
+        _wait_for_servers(processes)
+    except BaseException:
+        processes.stop()
+        raise
+
+
+def _wait_for_servers(processes: Processes) -> None:
+    settings = processes.settings
+    processes.wait("chroma", lambda: answers(settings.chroma))
+    processes.wait("app", lambda: answers(settings.app))
 
 
 def _check_weights(settings: Settings, tell: Callable[[str], None]) -> None:
@@ -75,7 +97,8 @@ def _check_weights(settings: Settings, tell: Callable[[str], None]) -> None:
         raise SettingsError("\n".join([*missing, "Or leave a detector out: RAYSIFT_DETECTORS__NAME__ENABLED=false"]))
 
 
-def _dashboard_answers(settings: Settings) -> bool:
+def dashboard_answers(settings: Settings) -> bool:
+    """Whether the head of a Ray cluster runs on this machine."""
     try:
         return httpx.get(f"{settings.ray.dashboard_url}/api/gcs_healthz", timeout=2, trust_env=False).is_success
     except httpx.HTTPError:
