@@ -3,6 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 UV := $(VENV)/uv/bin/uv
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
+IN_NAMESPACES := $(AS_ROOT) unshare --net --pid --mount --fork --kill-child --mount-proc
 export UV_COMPILE_BYTECODE := 1
 export UV_PYTHON_DOWNLOADS := never
 # uv would take no notice of them otherwise; compiled modules halve Ray's start
@@ -30,8 +31,7 @@ test-ray: install-dev debian
 # `ray up`, compose.yaml's services and nginx on machines of their own: namespaces, which take root
 test-launch: install-dev debian
 	@test "$$(id -u)" = 0 || echo "namespaces take root: sudo asks for your password" >&2
-	$(AS_ROOT) unshare --net --pid --mount --fork --kill-child --mount-proc \
-	  $(VENV)/bin/pytest -m launch tests/launch --durations=8
+	$(IN_NAMESPACES) $(VENV)/bin/pytest -m "launch and not chaos" tests/launch --durations=8
 
 # the large models' architectures on this machine's NVIDIA card, with random weights
 test-gpu: install-dev
@@ -40,6 +40,7 @@ test-gpu: install-dev
 # faults, really injected, and autoscaling, on clusters of their own; docs/reliability.md tells what they showed
 chaos: install-dev debian
 	$(VENV)/bin/pytest -m chaos tests/chaos --durations=0
+	$(IN_NAMESPACES) $(VENV)/bin/pytest -m chaos tests/launch --durations=0
 
 fix: install-dev
 	$(VENV)/bin/ruff check --fix .

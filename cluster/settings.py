@@ -45,7 +45,7 @@ class DoorListener(WebListener):
     """The HTTP API."""
 
     port: int = 8000
-    replicas: int = Field(1, ge=1, description="processes that answer; on several nodes one may die unnoticed")
+    replicas: int = Field(1, ge=1, description="processes that answer, each on a node of its own: one may die unnoticed")
 
 
 class ChromaListener(Listener):

@@ -180,6 +180,7 @@ def test_while_the_head_is_away_detectors_answer_and_when_it_is_back_the_scan_go
     compose.wait_healthy("head")
 
 
+@pytest.mark.chaos  # beyond what `make test` has the time for
 def test_a_new_cluster_of_the_same_name_finds_the_jobs_of_the_old_one_and_goes_on(compose: Compose):
     scan = Scan(compose, "cluster-lost")
     before = said(scan.worker, "/v1/jobs")

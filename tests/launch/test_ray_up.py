@@ -86,6 +86,7 @@ def test_a_scan_by_ray_job_submit_finds_what_is_there_on_nodes_that_ray_up_has_s
     )
 
 
+@pytest.mark.chaos  # beyond what `make test` has the time for
 def test_another_ray_up_starts_anew_what_runs_on_the_head(cluster: Cluster):
     (before,) = cluster.head.processes("chroma run")
     begun = time.monotonic()
