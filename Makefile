@@ -37,7 +37,7 @@ test-launch: install-dev debian
 test-gpu: install-dev
 	$(VENV)/bin/pytest -m gpu
 
-# faults, really injected, and autoscaling, on clusters of their own; docs/reliability.md tells what they showed
+# faults, really injected, on clusters of their own; docs/reliability.md tells what they showed
 chaos: install-dev debian
 	$(VENV)/bin/pytest -m chaos tests/chaos --durations=0
 	$(IN_NAMESPACES) $(VENV)/bin/pytest -m chaos tests/launch --durations=0

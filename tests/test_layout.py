@@ -67,3 +67,21 @@ def test_every_weight_is_pinned_to_what_the_lock_file_installs():
 
 def test_ci_runs_the_readmes_test_command_and_nothing_else():
     assert (ROOT / ".ci" / "run").read_text().strip().endswith("exec make test")
+
+
+def test_what_launching_names_is_there():
+    from typer.main import get_command
+
+    import raysift
+
+    told = (ROOT / "docs" / "launching.md").read_text()
+    known = set(get_command(raysift.cli).commands)
+    assert set(re.findall(r"(?:^|['`]|exec [\w/-]+ )raysift ([a-z]+)", told, re.MULTILINE)) <= known
+    files = re.findall(r"\b(?:cluster|k8s|tests|docs|commands|deployments)/[\w./-]*\w", told)
+    assert files and all((ROOT / file).exists() for file in files), [f for f in files if not (ROOT / f).exists()]
+    anchors = {
+        re.sub(r"[^\w -]", "", line.strip("# ").lower()).replace(" ", "-") for line in told.splitlines() if "#" in line
+    }
+    for link in re.findall(r"\]\(([^)]+)\)", told):
+        page, _, anchor = link.partition("#")
+        assert (ROOT / "docs" / page).exists() if page else anchor in anchors, link

@@ -36,7 +36,7 @@ FILES = {
 CARDS_GB = {"g6.2xlarge": 22.4, "g6e.2xlarge": 44.9, "g2-standard-8": 22.4}  # as NVIDIA's driver tells them
 # of a machine, a node's host or the image, before anything of ours is on it
 THERE = {"ulimit", "grep", "echo", "make", "sudo", "aws", "docker", "gcloud", "/usr/local/bin/pip"}
-# of https://cloud.google.com/compute/docs/reference/rest/v1/instances/insert, read by hand: its client is not installed
+# of https://cloud.google.com/compute/docs/reference/rest/v1/instances/insert, by hand: its client is not installed
 GOOGLES = {
     "machineType": str,
     "disks": {"boot", "autoDelete", "type", "initializeParams"},
@@ -83,7 +83,7 @@ def test_every_machine_of_aws_is_one_that_ec2_would_start():
         assert asked.get("InstanceMarketOptions", {"MarketType": "spot"}) == {"MarketType": "spot"}
 
 
-def test_every_machine_of_googles_says_what_googles_reference_lists():
+def test_every_machine_of_googles_says_only_what_is_known_of_googles_api():
     for kind in loaded("gcp")["available_node_types"].values():
         for key, value in kind["node_config"].items():
             for part in value if isinstance(value, list) else [value]:

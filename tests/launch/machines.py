@@ -34,7 +34,7 @@ hostname {name}
 {binds}
 ip link set lo up
 touch {ready}
-exec chroot . sleep infinity
+exec chroot . bash -c 'while :; do sleep 86400 & wait; done' # it takes in the orphans of what ended
 """
 _ENTER = ("nsenter", "--net", "--pid", "--mount", "--uts", "--root", "--wdns=/root", "--target")
 
