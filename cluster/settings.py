@@ -1,6 +1,7 @@
 """The one tree of settings: defaults < settings.yaml < RAYSIFT_... in the environment. Unknown keys are refused."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,12 +41,22 @@ class WebListener(Listener):
         (), description="the host names that it is asked under, beside its own: raysift.example.com"
     )
 
+    @field_validator("names", mode="after")
+    @classmethod
+    def _plain(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if not re.fullmatch(r"[\w.-]+", name):
+                raise ValueError(f"{name!r} is no host name alone: write it without port, path or *")
+        return tuple(name.lower() for name in names)
+
 
 class DoorListener(WebListener):
     """The HTTP API."""
 
     port: int = 8000
-    replicas: int = Field(1, ge=1, description="processes that answer, each on a node of its own: one may die unnoticed")
+    replicas: int = Field(
+        1, ge=1, description="processes that answer, each on a node of its own: one may die unnoticed"
+    )
 
 
 class ChromaListener(Listener):

@@ -24,7 +24,7 @@ HOSTS = ["127.0.0.1", "localhost", "testserver"]  # a Door adds the names that i
 
 def answer_to(names: Iterable[str]) -> None:
     """Under these host names too. A Door calls this, since Serve gives it a copy of the list that is looked at."""
-    HOSTS.extend(names)
+    HOSTS.extend(name.lower() for name in names)
 
 
 class _TrustedHosts(TrustedHostMiddleware):

@@ -108,12 +108,24 @@ class Catalog:
 
         A file that holds no results is logged, once, and left out.
         """
+        known = {row["file"] for row in self._rows("select file from loaded")}
+        coming = iter([file for file in results.committed(out, s3_endpoint) if file not in known])
+        rows = 0
+        while (merged := self._load_some(coming, s3_endpoint)) is not None:
+            rows += merged
+            log.info("%d rows of %s are in the catalogue so far", rows, out)
+        return rows
+
+    def _load_some(self, coming: Iterator[str], s3_endpoint: str | None) -> int | None:
+        """Merge the next files, as many as one transaction takes; the number of rows, None if there are no more.
+
+        Others get their turn in between: a whole folder may take hours.
+        """
         with self._loading:
-            known = {row["file"] for row in self._rows("select file from loaded")}
-            rows, size, batch = 0, 0, {}
-            for file in results.committed(out, s3_endpoint):
-                if file in known:
-                    continue
+            batch: dict[str, pa.Table] = {}
+            for file in coming:
+                if self._rows("select 1 from loaded where file = ?", [file]):
+                    continue  # by somebody else, meanwhile
                 try:
                     batch[file] = self._read(file, s3_endpoint)
                 except SettingsError as error:  # it is looked at again the next time: it may be on its way here
@@ -121,12 +133,9 @@ class Catalog:
                         log.error("not in the catalogue: %s", error)
                         self._refused.add(file)
                     continue
-                size += batch[file].nbytes
-                if size > BATCH_BYTES:
-                    rows += self._merge(batch)
-                    size, batch = 0, {}
-                    log.info("%d rows of %s are in the catalogue so far", rows, out)
-            return rows + self._merge(batch)
+                if sum(table.nbytes for table in batch.values()) > BATCH_BYTES:
+                    break
+            return self._merge(batch) if batch else None
 
     def _catch_up(self, out: str, s3_endpoint: str | None) -> None:
         """Load what is there, however long the results are away."""

@@ -35,7 +35,7 @@ class Remote(BaseModel):
     password_file: Path | None = None  # on every node that a replica may run on
     ca_file: Path | None = None  # who signed its certificate; None: one of the public authorities
     at_once: int = Field(4, ge=1)  # batches on their way, for each replica here: they hide the latency
-    timeout_s: float = Field(300.0, gt=0)  # to wait for an answer to one batch
+    timeout_s: float = Field(300.0, gt=0)  # that nothing is heard of a batch; not for the whole of it
 
     @field_validator("url")
     @classmethod
@@ -108,7 +108,8 @@ class DetectorConfig(BaseModel):
     def _only_of_its_backend(cls, remote: Remote | None, info: ValidationInfo) -> Remote | None:
         if remote and info.data.get("backend") != REMOTE:
             raise ValueError(f"it is for the backend {REMOTE}; set backend: {REMOTE} beside it")
-        # a batch may take that long to be sent, and again to be answered
+        # nothing may be heard for so long while a batch is sent, and again until it is answered; one that comes and
+        # goes in small pieces may take longer still, and only deadline_s ends it
         if remote and 2 * remote.timeout_s > info.data.get("deadline_s", math.inf):
             raise ValueError("its timeout_s is more than half of deadline_s")
         return remote

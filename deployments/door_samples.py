@@ -14,11 +14,15 @@ from deployments.serving import ServedDetectors
 # done so three times, and is named; a job that waits has more patience than that.
 PATIENCE_S = 180.0
 
+# Requests in a Door: of its places the others are for people and jobs of its own, and each may be MOST_BYTES large.
+AT_ONCE = 16
+
 
 class SampleRoutes:
     """What the Door answers to other clusters, whose detector's backend is `remote`."""
 
     detectors: ServedDetectors
+    sampling = 0  # requests that are here
 
     @api.post(
         "/v1/detect/{name}/samples",
@@ -27,10 +31,19 @@ class SampleRoutes:
     )
     async def detect_samples(self, name: str, model: str, floor: float, request: Request) -> Response:
         """What one detector finds in samples that another cluster has decoded. 409 if it is another model's answers
-        that are wanted; 503 while the detector is away.
+        that are wanted; 503 while the detector is away, or others ask.
         """
         self._check(name, model, floor)
-        body = await _body(request)
+        if self.sampling >= AT_ONCE:  # said before a byte of it is read; a remote detector asks again
+            said = f"{AT_ONCE} requests with samples are here already; try again later"
+            raise HTTPException(503, said, {"Retry-After": "1"})
+        self.sampling += 1
+        try:
+            return await self._answer(name, await _body(request))
+        finally:
+            self.sampling -= 1
+
+    async def _answer(self, name: str, body: bytes) -> Response:
         try:
             samples = await asyncio.to_thread(wire.unpack_samples, body)
         except wire.Malformed as error:

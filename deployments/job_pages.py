@@ -75,6 +75,13 @@ class JobPages:
         if found := self.store.found([job for job in jobs if job is not None]):
             log.info("%d jobs were found again in %s", found, out)
 
+    def fetch(self, name: str) -> Job | None:
+        """Bring in one job that another cluster has left since then, as the one before an upgrade does."""
+        job = self._read(buckets.normalize(self.settings.results), name) if self.store.searched else None
+        if job is not None:
+            self.store.found([job])
+        return job
+
     def _read(self, out: str, name: str) -> Job | None:
         try:
             told = job_folder.read(out, name, "queue", self.settings.s3_endpoint)

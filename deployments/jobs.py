@@ -62,8 +62,8 @@ class Jobs:
         return name
 
     def one(self, job: str) -> Job | None:
-        """The job of that name."""
-        return self.store.get(job)
+        """The job of that name, also one that another cluster has left among the results."""
+        return self.store.get(job) or self.pages.fetch(job)
 
     def newest(self, limit: int) -> list[Job]:
         """The jobs that were submitted last, newest first."""

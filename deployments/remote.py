@@ -16,6 +16,7 @@ from deployments.detector import Asked, DetectorConfig, detector_class
 log = logging.getLogger(__name__)
 
 CONNECT_S = 5.0
+READY_S = 10.0  # a Door says within 8 whether it is ready
 IDLE_S = 60.0  # that an unused connection is kept: to open one costs two or three times the latency
 
 
@@ -52,7 +53,6 @@ class RemoteDetector:
             verify=_authorities(name, remote.ca_file),
             params={"model": kind.version(config.there), "floor": config.floor},
             headers={"Content-Type": wire.MEDIA_TYPE},
-            timeout=httpx.Timeout(remote.timeout_s, connect=CONNECT_S),
             limits=httpx.Limits(max_connections=remote.at_once, keepalive_expiry=IDLE_S),
             trust_env=False,
         )
@@ -78,16 +78,42 @@ class RemoteDetector:
                 time.sleep(wait_s)
         raise AssertionError
 
+    def well(self) -> bool | None:
+        """Whether that cluster calls this detector ready. None: it calls it busy, so that only a sample can tell.
+
+        That cluster gets no sample for it: one every few seconds would keep its cards, and wake detectors that sleep.
+        """
+        from deployments import readiness  # which imports this file
+
+        answer = self._sent("GET", "/v1/ready", READY_S)
+        try:
+            word = str(answer.json()["detectors"].get(self.name, "it does not run there"))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self._check(answer)
+            raise self._no_door(error) from None
+        return None if word.startswith(readiness.BUSY) else readiness.well(word)
+
     def _post(self, body: bytes) -> Asked:
+        answer = self._sent("POST", self.path, self.remote.timeout_s, body)
+        self._check(answer)
+        try:
+            return wire.unpack_asked(answer.content)
+        except wire.Malformed as error:
+            raise self._no_door(error) from None
+
+    def _sent(self, method: str, path: str, timeout_s: float, body: bytes | None = None) -> Any:
         import httpx
 
-        who = f"detector {self.name} of {self.remote.url}"
+        timeout = httpx.Timeout(timeout_s, connect=CONNECT_S)
         try:
-            answer = self.client.post(self.path, content=body)
+            return self.client.request(method, path, content=body, timeout=timeout)
         except (httpx.ReadTimeout, httpx.WriteTimeout):
-            raise RemoteSlow(f"{who} has not answered in {self.remote.timeout_s:.0f} s") from None
-        except httpx.TransportError as error:
-            raise RemoteAway(f"{who} cannot be reached: {type(error).__name__}: {error}") from None
+            raise RemoteSlow(f"{self._who} has not answered in {timeout_s:.0f} s") from None
+        except httpx.RequestError as error:  # an answer that a proxy garbled, DecodingError, is one too
+            raise RemoteAway(f"{self._who} cannot be reached: {type(error).__name__}: {error}") from None
+
+    def _check(self, answer: Any) -> None:
+        who = self._who
         # Serve's proxies know no route while they start
         starts = answer.status_code == 404 and "/-/routes" in answer.text
         if starts or answer.status_code == 429 or answer.status_code >= 500:
@@ -96,13 +122,16 @@ class RemoteDetector:
             raise ValueError(f"{who} does not take it: {_said(answer)}")
         if not answer.is_success:
             raise RemoteRefuses(self._refused(answer.status_code, _said(answer)))
-        try:
-            return wire.unpack_asked(answer.content)
-        except wire.Malformed as error:
-            raise RemoteRefuses(
-                f"detectors.{self.name}.remote.url: what answers at {self.remote.url} is no Door of this version "
-                f"({error}). Correct the URL, or run the same version in both clusters."
-            ) from None
+
+    @property
+    def _who(self) -> str:
+        return f"detector {self.name} of {self.remote.url}"
+
+    def _no_door(self, error: Exception) -> RemoteRefuses:
+        return RemoteRefuses(
+            f"detectors.{self.name}.remote.url: what answers at {self.remote.url} is no Door of this version "
+            f"({error}). Correct the URL, or run the same version in both clusters."
+        )
 
     def _refused(self, status: int, said: str) -> str:
         where, key = self.remote.url, f"detectors.{self.name}.remote"

@@ -45,7 +45,10 @@ class Replica:
         return await asyncio.get_running_loop().run_in_executor(self.thread, self._detect, name, samples)
 
     async def answers_example(self, name: str) -> int:
-        """How many things are found on the detector's own example, now; with its models let go: when last loaded."""
+        """How many things are found on the detector's own example, now; with its models let go: when last loaded.
+
+        Of a detector in another cluster: 1 or 0, by what that cluster says of it.
+        """
         return await asyncio.get_running_loop().run_in_executor(self.thread, self._answers_example, name)
 
     async def counts(self) -> dict[str, int]:
@@ -111,7 +114,13 @@ class Replica:
 
     def _answers_example(self, name: str) -> int:
         # to ask whether it is ready is no use of it: that neither keeps its models nor loads them
-        if name in self.detectors:
+        one = self.detectors.get(name)
+        well = one.well() if isinstance(one, RemoteDetector) else None
+        if well is not None:
+            return int(well)
+        # also of a remote that is busy there: an example keeps nothing awake that works anyway, and whoever asks in
+        # order to blame a file learns whether the detector is only slow for everybody
+        if one is not None:
             self.found[name] = self._findings(name)
         return self.found[name]
 

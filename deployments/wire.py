@@ -1,6 +1,7 @@
 """Samples and answers as bytes, for the way from one cluster to another: Arrow's IPC streams."""
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from deployments.detector import Asked
 
 MEDIA_TYPE = "application/vnd.apache.arrow.stream"
 MOST_BYTES = 256 << 20  # of a request, and again of what it unpacks to: 16 frames of 1600 x 1600 have 117 MB
+MOST_SAMPLES = 1024  # of a request; a row of next to no bytes is still an object or ten
 
 # Pixels are the differences to the pixel on the left, compressed: without loss, as small as PNG, and 7 times cheaper
 # to make (149 million pixels a second and core against 22). Whoever unpacks them opens no image format either.
@@ -73,8 +75,10 @@ def pack_samples(samples: Sequence[Sample]) -> bytes:
 
 
 def unpack_samples(body: bytes) -> list[Sample]:
-    """The samples of a request. Malformed; TooLarge before much is unpacked."""
+    """The samples of a request. Malformed; TooLarge while all there is are views of the body."""
     table = _table(body, _SAMPLES)
+    if table.nbytes > MOST_BYTES:  # more than the body has: columns may share its bytes
+        raise TooLarge(f"its columns take {table.nbytes:,} bytes, and {MOST_BYTES >> 20} MB are allowed")
     facts = table.select(["height", "width", "pixels", "text", "time_s"]).to_pylist()
     shapes = [(one["height"], one["width"], 3) for one in facts if one["pixels"] is not None]
     if not all(height and width and height > 0 and width > 0 for height, width, _ in shapes):
@@ -98,7 +102,7 @@ def pack_asked(asked: Asked) -> bytes:
 
 
 def unpack_asked(body: bytes) -> Asked:
-    """The answers of a response. Malformed."""
+    """The answers of a response. Malformed; TooLarge."""
     table = _table(body, _ANSWERS)
     costs = table.schema.metadata or {}
     try:
@@ -160,11 +164,51 @@ def _stream(rows: list[dict[str, Any]], schema: Any) -> bytes:
 
 def _table(body: bytes, schema: Any) -> Any:
     try:
-        with pa.ipc.open_stream(body) as stream:
-            table = stream.read_all()
+        messages = pa.ipc.MessageReader.open_stream(body)
+        found = pa.ipc.read_schema(messages.read_next_message())
+        if not found.equals(schema):
+            raise Malformed(f"its columns are not {', '.join(schema.names)} with their types")
+        table = pa.Table.from_batches(_batches(messages, found), found)
         table.validate(full=True)  # what a stranger's offsets point at is not looked at before
-    except (pa.ArrowException, OSError) as error:
+    except StopIteration:
+        raise Malformed("no Arrow stream: it is empty") from None
+    except (pa.ArrowException, OSError, struct.error) as error:
         raise Malformed(f"no Arrow stream: {str(error).splitlines()[0] if str(error) else 'broken'}") from None
-    if not table.schema.equals(schema):
-        raise Malformed(f"its columns are not {', '.join(schema.names)} with their types")
     return table
+
+
+def _batches(messages: Any, schema: Any) -> Iterator[Any]:
+    """Views of the body, and no more of them than there may be rows."""
+    rows = 0
+    for message in messages:
+        if message.type != "record batch":
+            raise Malformed(f"a {message.type} where rows should be")
+        if _compressed(message.metadata):
+            raise Malformed("its buffers are compressed, or have metadata: write the stream without")
+        batch = pa.ipc.read_record_batch(message, schema)
+        rows += batch.num_rows
+        if rows > MOST_SAMPLES:
+            raise TooLarge(f"it has more than {MOST_SAMPLES} rows")
+        if batch.num_rows:
+            yield batch
+
+
+def _compressed(metadata: Any) -> bool:
+    """Whether a record batch has buffers that Arrow would inflate as it reads them, 6 kB to 200 MB.
+
+    pyarrow does not tell: it is the field `compression` in the flatbuffer of Arrow's Message.fbs, and was a word in
+    `custom_metadata` in an older format that Arrow still reads.
+    """
+
+    def field(table: int, number: int) -> int:  # where it lies; 0: it is not there
+        fields = table - struct.unpack_from("<i", metadata, table)[0]
+        at = 4 + 2 * number
+        if at >= struct.unpack_from("<H", metadata, fields)[0]:
+            return 0
+        offset = struct.unpack_from("<H", metadata, fields + at)[0]
+        return table + offset if offset else 0
+
+    message = struct.unpack_from("<I", metadata, 0)[0]
+    header = field(message, 2)
+    batch = header + struct.unpack_from("<I", metadata, header)[0]
+    return field(batch, 3) != 0 or field(message, 4) != 0

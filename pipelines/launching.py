@@ -59,9 +59,12 @@ def launch(settings: Settings, tell: Callable[[str], None]) -> None:
 def launch_beside_ray(settings: Settings, tell: Callable[[str], None]) -> None:
     """Start Chroma and the app, anew if they run, on the head of a cluster that one of Ray's launchers has started.
 
-    SettingsError if a port is taken or one of them does not come up; neither is left running then.
+    SettingsError if `raysift up` has started that Ray, a port is taken or one of them does not come up; neither is left
+    running in the latter cases.
     """
     processes = Processes(settings)
+    if "ray" in processes.alive():
+        raise SettingsError("this machine's Ray is that of `raysift up`, which has started Chroma and the app too.")
     processes.make_room("chroma", "app")
     tell("starting Chroma and the app")
     try:

@@ -10,12 +10,13 @@ from contextlib import contextmanager
 import uvicorn
 from browser import free_port
 from fastapi import FastAPI, Request
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 
 from cluster.records import Analyzer
 from deployments.detector import Asked
 from deployments.detectors.nsfw import NsfwConfig
 from deployments.door_samples import SampleRoutes
+from deployments.readiness import well
 from deployments.serving import ServedDetectors
 
 
@@ -28,6 +29,8 @@ class Far:
         self.faults: list[int] = []  # statuses of the next answers
         self.said = '{"detail": "not now"}'
         self.ports: list[int] = []  # of who asked
+        self.words = {"nsfw": "ok"}  # what /v1/ready says of its detectors
+        self.samples = 0  # that came
         self.most = self.now = 0  # calls at a time
         self.free: threading.Event | None = None  # calls wait for it
         self.detect = self
@@ -37,6 +40,7 @@ class Far:
 
     async def remote(self, name, samples) -> Asked:
         self.now += 1
+        self.samples += len(samples)
         self.most = max(self.most, self.now)
         while self.free and not self.free.is_set():
             await asyncio.sleep(0.005)
@@ -47,6 +51,11 @@ class Far:
     def app(self) -> FastAPI:
         app = FastAPI()
         app.post("/v1/detect/{name}/samples")(self.routes.detect_samples)
+
+        @app.get("/v1/ready")
+        async def ready():
+            is_ready = all(map(well, self.words.values()))
+            return JSONResponse({"ready": is_ready, "detectors": self.words}, 200 if is_ready else 503)
 
         @app.middleware("http")
         async def proxy(request: Request, go_on):

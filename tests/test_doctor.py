@@ -197,6 +197,20 @@ def test_a_part_that_hangs_or_breaks_down_is_told_of_beside_the_others(monkeypat
     assert told[0] == "looking at a, b, c" and told[-1] == "looking at a"
 
 
+def test_what_a_part_has_said_before_it_hangs_or_breaks_down_is_kept(monkeypatch):
+    monkeypatch.setattr("commands.checks.check.PART_S", 0.2)
+    hangs = threading.Event()
+
+    def part(end):
+        yield Check("first", "ok", "fine")
+        end()
+
+    checks = together({"a": lambda: part(lambda: hangs.wait(5)), "b": lambda: part(lambda: {}["disk"])}, str)
+    hangs.set()
+    assert [check.what for check in checks] == ["first", "a", "first", "b"]
+    assert [check.state for check in checks] == ["ok", "fails"] * 2
+
+
 def test_a_machine_with_little_to_give_is_told_so(tmp_path, monkeypatch):
     few = words(machine._files(1024), "note")
     assert "may have 1024 open here" in few and "ulimit -n 65536" in few
@@ -255,6 +269,13 @@ def test_what_several_nodes_must_share_is_noted_and_one_need_not():
     assert "is a folder, and there are 2 nodes: each node would write its own. Set a bucket" in told
     shared = {"results_uri": "s3://b/r", "galleries_uri": "s3://b/g", "cache": Cache(redis_url="redis://r")}
     assert not words(ray(rays(*two), **shared), "note") and not words(ray(rays(two[0])), "note")
+
+
+def test_a_node_that_has_just_joined_is_noted_beside_the_others():
+    raylet = {"state": "ALIVE", "nodeManagerAddress": "10.0.0.3"}
+    told = {check.what: check for check in ray(rays({"raylet": raylet}, node("10.0.0.2")))}
+    assert told["node 10.0.0.3"].state == "note" and "has just joined" in told["node 10.0.0.3"].said
+    assert told["node 10.0.0.2"].state == "ok"
 
 
 def test_a_node_whose_disk_is_nearly_full_is_noted():
@@ -500,6 +521,13 @@ def test_a_redis_is_told_of_by_what_it_keeps_and_never_by_its_password():
 def test_a_redis_that_would_lose_the_cluster_or_cannot_be_used_is_told_why(server, state, advice):
     told = words(remembered(server), state)
     assert advice in told and "s3cr3t" not in told
+
+
+def test_a_redis_url_that_is_none_is_told_of_without_its_password():
+    for url in ("redis://:s3cr3t/more@redis:6379/0", "redis://:s3cr3t#more@redis", "s3cr3t@redis"):
+        (told,) = stores.redis(url, ("the cache",))
+        assert told.state == "fails" and "s3cr3t" not in told.said
+        assert "cache.redis_url is no Redis URL. Write redis://:PASSWORD@host:port/0, with / # ? @" in told.said
 
 
 def test_a_redis_whose_password_only_rays_head_knows_is_not_looked_at():

@@ -93,6 +93,16 @@ def test_a_job_of_another_cluster_is_left_to_it_until_somebody_resumes_it_here(t
     assert ray.running == [f"{job}-2"] and json.loads(page(tmp_path, job).read_text())["cluster"] == "green"
 
 
+def test_a_job_that_the_old_cluster_took_while_the_new_one_came_up_can_be_resumed_by_its_name(tmp_path):
+    old, new = head(tmp_path, "old", Ray(), "blue"), head(tmp_path, "new", Ray(), "green")
+    new.pages.find()
+    job = submit(old)
+    old.pages.write()
+    assert new.newest(9) == [] and new.one("scan-that-never-was") is None
+    assert new.one(job).state == "failed" and "queued in cluster blue" in new.one(job).message
+    assert new.resume(job).state == "waiting"
+
+
 def test_pages_that_cannot_be_read_are_told_of_and_left_out(tmp_path, caplog):
     old = head(tmp_path, "old", Ray())
     job, torn, moved, odd, idle = (submit(old) for _ in range(5))

@@ -222,6 +222,21 @@ def test_what_ec2_refuses_for_another_reason_is_refused():
         asked_of_ec2(["InvalidParameterValue"] * 5)
 
 
+def test_a_worker_is_ended_however_it_started_and_the_head_is_kept():
+    config = loaded("aws")
+    provider = SpotElseOnDemand(config["provider"], config["cluster_name"])
+    kinds = {"i-head": "head", "i-paid": "worker", "i-spot": "worker"}
+    provider.tag_cache = {id: {"ray-node-type": kind} for id, kind in kinds.items()}
+    head = provider.ec2.Instance("i-head")
+    head.meta.data = {"InstanceId": "i-head"}  # what EC2 says of it: nothing of spot
+    provider.cached_nodes = {"i-head": head}
+    with Stubber(provider.ec2.meta.client) as ec2:
+        ec2.add_response("stop_instances", {}, {"InstanceIds": ["i-head"]})
+        ec2.add_response("terminate_instances", {}, {"InstanceIds": ["i-paid", "i-spot"]})
+        provider.terminate_nodes(list(kinds))
+        ec2.assert_no_pending_responses()
+
+
 def asked_of_ec2(answers: list[str | None]) -> list[dict[str, Any]]:
     """What the provider asks EC2 for, in turn, when the answers are these: a refusal's code, or a machine for None."""
     config, asked = loaded("aws"), []

@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 
@@ -212,6 +214,25 @@ def test_what_is_too_much_or_not_for_it_is_of_that_batch_alone(monkeypatch):
             detector.ask([Sample(text="x" * 3000)])
     assert junk.status_code == 422 and "no samples" in junk.json()["detail"]
     assert much.status_code == 413 and len(far.ports) == asked
+
+
+def test_a_door_takes_only_so_many_at_a_time_and_says_so_before_it_reads_them(monkeypatch):
+    monkeypatch.setattr(door_samples, "AT_ONCE", 2)
+    far = Far(answer=counted)
+    far.free = threading.Event()
+    with far_door.running(far) as url, ThreadPoolExecutor(2) as pool:
+        detector = RemoteDetector("nsfw", config(url, at_once=3))
+        calls = [pool.submit(detector.ask, PICTURES) for _ in range(2)]
+        while far.now < 2:
+            time.sleep(0.005)
+        refused = detector.client.post(detector.path, content=b"junk")
+        far.free.set()
+        assert [len(call.result().answers) for call in calls] == [3, 3]
+        assert detector.client.post(detector.path, content=b"junk").status_code == 422
+        assert len(detector.ask(PICTURES).answers) == 3
+    assert refused.status_code == 503 and refused.headers["Retry-After"] == "1"
+    assert "2 requests with samples are here already" in refused.json()["detail"]
+    assert far.routes.sampling == 0
 
 
 def test_a_failure_passes_through_and_a_detector_that_is_away_there_is_away_here(monkeypatch, impatient):

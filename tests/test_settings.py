@@ -56,6 +56,15 @@ def test_what_is_no_yaml_or_no_list_is_said(tmp_path, monkeypatch):
         load()
 
 
+def test_names_are_host_names_alone(monkeypatch):
+    monkeypatch.setenv("RAYSIFT_DOOR__NAMES", '["Raysift.Example.com"]')
+    assert load().door.names == ("raysift.example.com",)
+    for wrong in ("*", "*.example.com", "raysift.example.com:443", "https://raysift.example.com"):
+        monkeypatch.setenv("RAYSIFT_DOOR__NAMES", f'["{wrong}"]')
+        with pytest.raises(SettingsError, match=r"door\.names.*no host name alone"):
+            load()
+
+
 def test_a_misspelt_detector_is_told_which_there_are(tmp_path):
     (tmp_path / "settings.yaml").write_text("detectors: {nsfww: {floor: 0.5}}\n")
     with pytest.raises(SettingsError, match=f"no detector 'nsfww'; there are {', '.join(names())}"):

@@ -67,3 +67,43 @@ def test_what_are_no_samples_is_malformed(body):
 def test_samples_that_would_not_fit_are_not_unpacked():
     with pytest.raises(wire.TooLarge, match=r"its samples take 2,700,000,... bytes"):
         wire.unpack_samples(rows(height=30_000, width=30_000, pixels=b"tiny"))
+
+
+def stream(table, metadata=None, **options):
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(**options)) as written:
+        for batch in table.to_batches(max_chunksize=1):
+            written.write_batch(batch, metadata)
+    return sink.getvalue().to_pybytes()
+
+
+def texts(*given):
+    return pa.Table.from_pylist([{"text": text} for text in given], wire._SAMPLES)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"compression": "zstd"},
+        {"compression": "lz4"},
+        {"metadata": {"ARROW:experimental_compression": "zstd"}, "metadata_version": pa.ipc.MetadataVersion.V4},
+    ],
+)
+def test_buffers_that_inflate_are_refused_before_they_do(options):
+    body = stream(texts("a" * 50_000_000), **options)
+    with pytest.raises(wire.Malformed, match="its buffers are compressed"):
+        wire.unpack_samples(body)
+
+
+def test_rows_are_counted_over_all_batches_before_they_are_samples():
+    most = wire.unpack_samples(stream(texts(*"a" * wire.MOST_SAMPLES)))
+    assert len(most) == wire.MOST_SAMPLES
+    with pytest.raises(wire.TooLarge, match="more than 1024 rows"):
+        wire.unpack_samples(stream(texts(*"a" * (wire.MOST_SAMPLES + 1))))
+    with pytest.raises(wire.TooLarge, match="more than 1024 rows"):
+        wire.unpack_samples(wire.pack_samples([Sample(text="a")] * (wire.MOST_SAMPLES + 1)))
+
+
+def test_columns_are_those_agreed_on_and_no_dictionaries():
+    with pytest.raises(wire.Malformed, match="its columns are not height"):
+        wire.unpack_samples(stream(pa.table({"text": pa.array(["a"]).dictionary_encode()})))

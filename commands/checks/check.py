@@ -28,26 +28,28 @@ Question = Callable[[], Iterable[Check]]
 
 def together(parts: Mapping[str, Question], tell: Callable[[str], object]) -> list[Check]:
     """The checks of all parts, in their order, asked at once; `tell` hears who is waited for."""
-    answers: dict[str, list[Check]] = {}
-    come: queue.SimpleQueue[tuple[str, list[Check]]] = queue.SimpleQueue()
+    answers: dict[str, list[Check]] = {name: [] for name in parts}
+    waiting = list(parts)
+    done: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def answer(name: str, question: Question) -> None:
         try:
-            checks = list(question())
+            for check in question():
+                answers[name].append(check)  # as they come: what is known stays known, whatever the next one ends in
         except Exception as error:  # whatever is wrong with one part, the others are still to be told of
-            checks = [Check(name, "fails", f"it could not be checked: {type(error).__name__}: {error}")]
-        come.put((name, checks))
+            said = f"it could not be checked: {type(error).__name__}: {error}"
+            answers[name].append(Check(name, "fails", said))
+        done.put(name)
 
     for part in parts.items():
         threading.Thread(target=answer, args=part, daemon=True).start()  # one that hangs does not keep us from leaving
     deadline = time.monotonic() + PART_S
-    while waiting := [name for name in parts if name not in answers]:
+    while waiting:
         tell(f"looking at {', '.join(waiting)}")
         try:
-            name, checks = come.get(timeout=max(0.0, deadline - time.monotonic()))
+            waiting.remove(done.get(timeout=max(0.0, deadline - time.monotonic())))
         except queue.Empty:
             late = f"it was not done with its checks within {PART_S:.0f} s: it hangs, or the network does"
-            answers |= {name: [Check(name, "fails", late)] for name in waiting}
-        else:
-            answers[name] = checks
+            answers |= {name: [*answers[name], Check(name, "fails", late)] for name in waiting}
+            break
     return [check for name in parts for check in answers[name]]

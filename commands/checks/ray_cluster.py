@@ -140,8 +140,12 @@ def _nodes(summary: list[dict[str, Any]], settings: Settings) -> Iterator[Check]
 
 
 def _node(node: dict[str, Any]) -> Check:
-    raylet, disks = node["raylet"], node["disk"]
-    has = raylet["resourcesTotal"]
+    raylet, disks = node["raylet"], node.get("disk")
+    head = ", the head" if raylet.get("isHeadNode") else ""
+    name = f"node {node.get('ip') or raylet.get('nodeManagerAddress', 'of no address yet')}{head}"
+    if not disks:  # its agent reports a few seconds after its raylet
+        return Check(name, "note", "has just joined: nothing is known of its disk yet")
+    has = raylet.get("resourcesTotal", {})
     where = raylet.get("tempDir", "/")
     disk = disks.get(where) or disks["/"]
     said = (
@@ -151,8 +155,7 @@ def _node(node: dict[str, Any]) -> Check:
     full = 1 - disk["free"] / disk["total"] > FULL
     if full:
         said += ": little, and Ray puts nothing on a disk that is 95 % full. Free some, or start Ray with --temp-dir."
-    head = ", the head" if raylet.get("isHeadNode") else ""
-    return Check(f"node {node['ip']}{head}", "note" if full else "ok", said)
+    return Check(name, "note" if full else "ok", said)
 
 
 def _shared(settings: Settings, nodes: int) -> Iterator[Check]:

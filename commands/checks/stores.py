@@ -62,8 +62,9 @@ def redis(url: str, keeps: Collection[Keeps], connect: Callable[[str], Any] = _c
     key = "cache.redis_url" if "the cache" in keeps else "RAY_REDIS_ADDRESS"
     try:
         server = connect(url)
-    except ValueError as error:
-        yield Check("Redis", "fails", f"{key} is wrong: {error}. Write redis://host:port/0.")
+    except ValueError:  # its words quote the URL, and so a part of the password
+        said = f"{key} is no Redis URL. Write redis://:PASSWORD@host:port/0, with / # ? @ of the password "
+        yield Check("Redis", "fails", f"{said}percent-encoded.")
         return
     where = server.connection_pool.connection_kwargs  # the URL itself may hold a password
     place = f"Redis at {where.get('path') or where.get('host', 'localhost')}:{where.get('port', 6379)}"

@@ -21,6 +21,7 @@ from launch.machines import Machine
 pytestmark = [pytest.mark.launch, pytest.mark.timeout(580)]
 
 BUCKET, PAGES = "raysift", 80
+RESULTS = f"s3://{BUCKET}/results"  # results_uri of compose.yaml
 OUTAGE_S = 10.0  # before it is started again
 PATIENCE_S = 240.0
 
@@ -157,10 +158,15 @@ def wipe(folder: Path) -> None:
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
+def found_again(machine: Machine) -> list[dict[str, Any]]:
+    """The jobs whose results lie where a new list looks for them."""
+    return [job for job in said(machine, "/v1/jobs") if job["out"] == RESULTS]
+
+
 @pytest.mark.parametrize("disk", ["kept", "lost"])
 def test_while_the_head_is_away_detectors_answer_and_when_it_is_back_the_scan_goes_on(compose: Compose, disk: str):
     workers = compose.machines["worker"]
-    before = said(workers[0], "/v1/jobs")
+    before = found_again(workers[0])
     scan, caller, replicas = Scan(compose, f"disk-{disk}"), Caller(workers[0]), detectors(workers)
     with caller.calling():
         kill(compose, "head")
@@ -174,16 +180,16 @@ def test_while_the_head_is_away_detectors_answer_and_when_it_is_back_the_scan_go
     assert caller.failed == []
     assert replicas <= detectors(workers), "not one of them was started again"
     scan.check()
-    jobs = said(scan.worker, "/v1/jobs")
+    jobs = found_again(scan.worker)
     assert [job["job"] for job in jobs] == [scan.job, *(job["job"] for job in before)]
-    assert said(scan.worker, "/v1/assets")["total"] == sum(job["units"] for job in jobs)
+    assert said(scan.worker, "/v1/assets")["total"] >= sum(job["units"] for job in jobs)
     compose.wait_healthy("head")
 
 
 @pytest.mark.chaos  # beyond what `make test` has the time for
 def test_a_new_cluster_of_the_same_name_finds_the_jobs_of_the_old_one_and_goes_on(compose: Compose):
     scan = Scan(compose, "cluster-lost")
-    before = said(scan.worker, "/v1/jobs")
+    before = found_again(scan.worker)
     kill(compose, "head", "worker", "redis")
     wipe(compose.volume("state"))
     wipe(compose.volume("redis"))
@@ -195,5 +201,5 @@ def test_a_new_cluster_of_the_same_name_finds_the_jobs_of_the_old_one_and_goes_o
     compose.run("deploy")
     print(f"a new cluster: {scan.seconds_until(since, stored)}")
     scan.check()
-    assert [job["job"] for job in said(scan.worker, "/v1/jobs")] == [job["job"] for job in before]
-    assert said(scan.worker, "/v1/assets")["total"] == sum(job["units"] for job in before)
+    assert [job["job"] for job in found_again(scan.worker)] == [job["job"] for job in before]
+    assert said(scan.worker, "/v1/assets")["total"] >= sum(job["units"] for job in before)

@@ -16,6 +16,7 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from cluster.settings import AppListener, Decoding, DoorListener
+from deployments import wire
 from deployments.searching import MOST_BYTES
 from launch.compose import Compose
 from launch.compose_file import ROOT
@@ -31,8 +32,9 @@ def test_ports_and_sizes_are_those_of_the_settings():
     assert set(re.findall(r"^server \w+:(\d+) ", said["machines.conf"], re.M)) == {str(DoorListener().port)}
     assert f"listen {DoorListener().port};" in said["nginx.conf"]
     assert f"server app:{AppListener().port} " in said["nginx.conf"]
-    (films, pictures) = re.findall(r"client_max_body_size (\d+)[gm];", said["door.conf"])
+    (samples, films, pictures) = re.findall(r"client_max_body_size (\d+)[gm];", said["door.conf"])
     assert int(films) << 30 > Decoding().max_bytes > int(films) * 10**9 - 1
+    assert int(samples) << 20 == wire.MOST_BYTES
     assert int(pictures) == (MOST_BYTES >> 20) + 1
     page = tomllib.loads((ROOT / "app/.streamlit/config.toml").read_text())["server"]["maxUploadSize"]
     assert f"client_max_body_size {page + 1}m;" in said["nginx.conf"]
