@@ -17,6 +17,8 @@ from pathlib import Path
 
 import psutil
 
+from cluster.processes import ROOT
+
 NET = "10.88.0"
 _SETUP = """set -e
 mount -t tmpfs tmpfs {folder}
@@ -27,6 +29,7 @@ mount -t proc proc proc
 mount --rbind /dev dev
 mount -t tmpfs -o size=2g tmpfs dev/shm
 mount -t tmpfs tmpfs tmp
+{checkout}
 mount --bind {hosts} etc/hosts
 rm -f etc/resolv.conf && touch etc/resolv.conf
 mount -t tmpfs -o mode=700 tmpfs root
@@ -58,7 +61,14 @@ class Machine:
             else f"mkdir -p .{Path(inside).parent} && touch .{inside} && mount --bind {outside} .{inside}"
             for inside, outside in self.binds.items()
         )
-        setup = _SETUP.format(folder=folder, hosts=self.network.hosts, name=self.name, binds=binds, ready=ready)
+        setup = _SETUP.format(
+            folder=folder,
+            hosts=self.network.hosts,
+            name=self.name,
+            binds=binds,
+            ready=ready,
+            checkout=_checkout(folder),
+        )
         namespaces = ["unshare", "--net", "--pid", "--mount", "--uts", "--fork", "--kill-child"]
         with self.log.open("ab") as log:
             outer = subprocess.Popen([*namespaces, "sh", "-c", setup], stdout=log, stderr=log, start_new_session=True)
@@ -168,6 +178,15 @@ def network(folder: Path) -> Iterator[Network]:
             machine.kill()
         subprocess.run(["umount", "/etc/hosts"], check=True)
         _ip("link delete bridge")
+
+
+def _checkout(folder: Path) -> str:
+    """What brings this checkout back, to write on as well, where the empty /tmp of a machine would hide it."""
+    if not ROOT.is_relative_to("/tmp"):
+        return ""
+    layers = f"lowerdir={ROOT},upperdir={folder}/upper-checkout,workdir={folder}/work-checkout"
+    made = f"mkdir -p .{ROOT} {folder}/upper-checkout {folder}/work-checkout"
+    return f"{made} && mount -t overlay overlay -o {layers} .{ROOT}"
 
 
 def _ip(command: str) -> None:
