@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 MEMORY = "1GB"  # of DuckDB; what does not fit is done on disk, beside the catalogue
 THREADS = 2
 BATCH_BYTES = 64_000_000  # of rows merged in one transaction
+FILES_A_TURN = 1000  # loaded before others who load get theirs
 AGAIN_S = 60.0  # after results that could not be read
 STREAMED = 2000  # rows of an export in memory at a time
 
@@ -109,23 +110,24 @@ class Catalog:
         A file that holds no results is logged, once, and left out.
         """
         known = {row["file"] for row in self._rows("select file from loaded")}
-        coming = iter([file for file in results.committed(out, s3_endpoint) if file not in known])
+        coming = [file for file in results.committed(out, s3_endpoint) if file not in known]
         rows = 0
-        while (merged := self._load_some(coming, s3_endpoint)) is not None:
-            rows += merged
-            log.info("%d rows of %s are in the catalogue so far", rows, out)
+        for begin in range(0, len(coming), FILES_A_TURN):
+            rows += self._load_some(coming[begin : begin + FILES_A_TURN], s3_endpoint)
+            if begin + FILES_A_TURN < len(coming):
+                log.info("%d rows of %s are in the catalogue so far", rows, out)
         return rows
 
-    def _load_some(self, coming: Iterator[str], s3_endpoint: str | None) -> int | None:
-        """Merge the next files, as many as one transaction takes; the number of rows, None if there are no more.
-
-        Others get their turn in between: a whole folder may take hours.
-        """
+    def _load_some(self, files: list[str], s3_endpoint: str | None) -> int:
+        """Merge those that nobody else has meanwhile. Others get their turn after them: a folder may take hours."""
         with self._loading:
-            batch: dict[str, pa.Table] = {}
-            for file in coming:
-                if self._rows("select 1 from loaded where file = ?", [file]):
-                    continue  # by somebody else, meanwhile
+            known = {
+                row["file"] for row in self._rows("select file from loaded where file in (select unnest(?))", [files])
+            }
+            rows, size, batch = 0, 0, {}
+            for file in files:
+                if file in known:
+                    continue
                 try:
                     batch[file] = self._read(file, s3_endpoint)
                 except SettingsError as error:  # it is looked at again the next time: it may be on its way here
@@ -133,9 +135,11 @@ class Catalog:
                         log.error("not in the catalogue: %s", error)
                         self._refused.add(file)
                     continue
-                if sum(table.nbytes for table in batch.values()) > BATCH_BYTES:
-                    break
-            return self._merge(batch) if batch else None
+                size += batch[file].nbytes
+                if size > BATCH_BYTES:
+                    rows += self._merge(batch)
+                    size, batch = 0, {}
+            return rows + self._merge(batch)
 
     def _catch_up(self, out: str, s3_endpoint: str | None) -> None:
         """Load what is there, however long the results are away."""

@@ -101,7 +101,7 @@ class JobStore:
             return bool(self._db.execute("pragma user_version").fetchone()[0])
 
     def found(self, jobs: list[Job]) -> int:
-        """Bring these in, all that there are, as their pages say, but for those that are here; how many."""
+        """Bring in those that are not here, as their pages say; how many. From now on the search is over."""
         with self._changing, self._asking, self._db:
             kept = self._db.executemany("insert or ignore into jobs values (?, ?, ?, ?)", map(_row, jobs)).rowcount
             self._db.execute("pragma user_version = 1")

@@ -8,12 +8,12 @@ import re
 import ssl
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from launch import machines
 from launch.compose_file import ROOT, Image, read, seconds, words
 from launch.machines import Machine, Network
 
@@ -129,13 +129,7 @@ class Compose:
 
     def wait(self, true: Callable[[], bool], allowed: float, complaint: str) -> float:
         """Until it is true; the seconds that took."""
-        since = time.monotonic()
-        while not true():
-            for machine, process in self.running.items():
-                assert process.poll() is None, f"{machine} ended with {process.returncode}\n{self.logs()}"
-            assert time.monotonic() - since < allowed, f"{complaint} after {allowed:.0f} s\n{self.logs()}"
-            time.sleep(0.25)
-        return time.monotonic() - since
+        return machines.wait(true, allowed, complaint, self.running, self.logs)
 
     def written(self, name: str) -> list[str]:
         """What a service has written on its machine's disk since it was started, less what it is given memory for."""
@@ -147,13 +141,9 @@ class Compose:
             if path not in self.blank[machine.name] and not path.startswith(memory)
         ]
 
-    def logs(self, lines: int = 25) -> str:
+    def logs(self) -> str:
         """The end of what each machine's services have said."""
-        every = {machine.name: machine.log for machines in self.machines.values() for machine in machines}
-        return "\n".join(
-            f"==> {name}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
-            for name, log in every.items()
-        )
+        return machines.ends({one.name: one for of_service in self.machines.values() for one in of_service})
 
     # ---- what the file says
 

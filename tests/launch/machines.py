@@ -11,7 +11,7 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -158,6 +158,31 @@ class Network:
         made = self.machines[name] = Machine(self, name, address, binds or {})
         made.start()
         return made
+
+
+def wait(
+    true: Callable[[], bool],
+    allowed: float,
+    complaint: str,
+    running: Mapping[str, subprocess.Popen[bytes]],
+    logs: Callable[[], str],
+) -> float:
+    """Until it is true; the seconds that took. AssertionError with the logs when that is more than `allowed`, or
+    when one of those ends that should run.
+    """
+    since = time.monotonic()
+    while not true():
+        for name, process in running.items():
+            assert process.poll() is None, f"{name} ended with {process.returncode}\n{logs()}"
+        assert time.monotonic() - since < allowed, f"{complaint} after {allowed:.0f} s\n{logs()}"
+        time.sleep(0.25)
+    return time.monotonic() - since
+
+
+def ends(machines: Mapping[str, Machine], lines: int = 25) -> str:
+    """The end of what was said on each."""
+    said = {name: machine.log.read_text(errors="replace").splitlines() for name, machine in machines.items()}
+    return "\n".join(f"==> {name}\n" + "\n".join(words[-lines:]) for name, words in said.items())
 
 
 @contextmanager

@@ -8,7 +8,6 @@ import re
 import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import httpx
 from manifests import Pod, build, cluster, number, of, pods_of
 
+from launch import machines
 from launch.compose import ROOT, Image
 from launch.machines import Machine, Network
 
@@ -166,15 +166,8 @@ class Pods:
         return self.wait(lambda: self.probe(name, "readinessProbe"), allowed, f"{name} is not ready")
 
     def wait(self, true: Callable[[], bool], allowed: float, complaint: str) -> float:
-        since = time.monotonic()
-        while not true():
-            for name, process in self.running.items():
-                assert process.poll() is None, f"{name} ended with {process.returncode}\n{self.logs()}"
-            assert time.monotonic() - since < allowed, f"{complaint} after {allowed:.0f} s\n{self.logs()}"
-            time.sleep(0.25)
-        return time.monotonic() - since
+        return machines.wait(true, allowed, complaint, self.running, self.logs)
 
-    def logs(self, lines: int = 25) -> str:
+    def logs(self) -> str:
         """The end of what each has said."""
-        said = {name: machine.log.read_text(errors="replace").splitlines() for name, machine in self.machines.items()}
-        return "\n".join(f"==> {name}\n" + "\n".join(words[-lines:]) for name, words in said.items())
+        return machines.ends(self.machines)
