@@ -20,10 +20,11 @@ from rich.table import Table
 from cluster.errors import SettingsError
 from cluster.processes import Processes, answers
 from cluster.settings import PREFIX, Settings, load
-from commands import doctor, evaluate, galleries, jobs, models, people, planning, reports, vectors
-from commands.scanning import follow, submit, tell
+from commands import doctor, evaluate, galleries, jobs, models, people, tables, vectors
+from commands import dry_run as dry_run_command
+from commands.scans import follow, submit, tell
 from commands.terminal import console, door
-from pipelines.launching import dashboard_answers, launch, launch_beside_ray
+from commands.up import dashboard_answers, launch, launch_beside_ray
 
 NOT_FINISHED = 1
 
@@ -139,11 +140,11 @@ def scan(
     """
     settings = load()
     if dry_run:
-        plan = planning.dry_run(settings, uris, out, detectors)
+        plan = dry_run_command.dry_run(settings, uris, out, detectors)
         if as_json:
-            typer.echo(json.dumps(planning.as_json(plan)))
+            typer.echo(json.dumps(dry_run_command.as_json(plan)))
         else:
-            Console().print(planning.show(plan))
+            Console().print(dry_run_command.show(plan))
         return
     tell(settings, submit(settings, uris, out, detectors, priority), follows, as_json)
 
@@ -155,7 +156,7 @@ def export(
     to: Annotated[Path | None, typer.Option(help="The file to write; default: standard output.")] = None,
 ) -> None:
     """Write what was found, for other programs. Needs no running cluster."""
-    from pipelines.exporting import export as write
+    from pipelines.results.exporting import export as write
 
     with to.open("wb") if to else nullcontext(sys.stdout.buffer) as sink:
         files = write(source, format.value, sink, load().s3_endpoint)
@@ -167,7 +168,7 @@ def demo(
     exit: Annotated[bool, typer.Option("--exit", help="Stop everything after the scan.")] = False,
 ) -> None:
     """Start everything, sift a few sample files and show what was found; stays up until Ctrl-C."""
-    from pipelines import demo as media
+    from commands import demo as media
 
     settings = load()
     settings = settings.model_copy(update={"state_dir": settings.state_dir / "demo"})
@@ -183,7 +184,7 @@ def demo(
         job = follow(settings, submit(settings, [str(folder)], None, None))
         if job["state"] != "finished":
             raise SettingsError(f"the demo's scan did not finish: {job['message']}")
-        Console().print(reports.summary(job))
+        Console().print(tables.summary(job))
         tell_where(settings)
         if not exit:
             console.print("Ctrl-C stops everything.")

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import httpx
 
-from app.answers import DetectorInfo, Facets, File, Hit, Job, Page
+from cluster.api_types import DetectorInfo, Facets, File, Hit, Job, Page
 
 Sort = Literal["newest", "oldest", "score", "name"]
 By = Literal["looks", "faces"]

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from app import address
 from app.address import Pairs
-from app.answers import Asset, Failure, File, Hit, Job, Report
+from cluster.api_types import Asset, Failure, File, Hit, Job, Report
 
 # told apart by eyes that confuse red and green as well, after Okabe and Ito, "Color Universal Design" (2008)
 _PALETTE = ("#e69f00", "#56b4e9", "#00a87e", "#cc79a7", "#e0cf3a", "#d55e00", "#5b8def", "#b18cff", "#8bc34a")

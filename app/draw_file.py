@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TypedDict
 
-from app.answers import Detection, File
 from app.draw import CUE, CUES, DrawnBox, clock, color, drawn, failures, picture, ratio, shorten, volume
+from cluster.api_types import Detection, File
 
 _JOIN_S = 1.6  # detections of a label no further apart are one stretch of a timeline
 _MOST_MARKS = 400  # a lane is a few hundred pixels wide

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import streamlit as st
 
 from app import draw
-from app.answers import DetectorInfo
 from app.client import Door, DoorDownError, DoorError
+from cluster.api_types import DetectorInfo
 from cluster.errors import SettingsError
 from cluster.settings import load
 

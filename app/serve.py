@@ -10,7 +10,7 @@ import httpx
 import streamlit as st
 from starlette.middleware import Middleware
 
-from app.relay import HostGuard, Relay
+from app.proxy import HostGuard, Relay
 from cluster.settings import AppListener, Settings, load
 
 _settings = cache(load)  # read when the server starts, not when this file is looked at

@@ -114,7 +114,7 @@ def _frame(seed: int) -> Any:
 def measure(name: str, folder: Path, full: bool, batches: Sequence[int], rounds: int) -> dict[str, Any]:
     """Milliseconds a sample for each number of them asked for at a time (a pass of the network takes at most the batch
     of its config), gigabytes of the card, and the answers for four samples; in this process."""
-    from deployments import backends, devices
+    from deployments.models import devices, runtime
 
     case = CASES[name]
     before = _free_gb()
@@ -139,7 +139,7 @@ def measure(name: str, folder: Path, full: bool, batches: Sequence[int], rounds:
     # detectors of one model share what is loaded, if they are among those that live together
     teller = kind(kind.Config(backend="gpu", **own, **case.told)) if case.told else detector
     answers = teller.detect(samples(name, 4, 0)) if case.compared else []
-    torch = backends.torch_on_one_thread()
+    torch = runtime.torch_on_one_thread()
     return {
         "device": torch.cuda.get_device_name(0) if devices.device() == "cuda" else _processor(),
         "precision": str(devices.dtype()).removeprefix("torch."),

@@ -14,7 +14,7 @@ import psutil
 
 from cluster.processes import FAMILY, Processes
 from deployments.detector import names
-from deployments.planning import TOGETHER
+from deployments.serving.placement import TOGETHER
 
 REPORT_S = 5  # Ray's figures may be as old as this; what is spilled it adds up, so nothing of that is missed
 

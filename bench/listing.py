@@ -1,11 +1,11 @@
 """How fast a bucket is listed into a ledger, and in how much memory: `python -m bench.listing 1000000`.
 
-The bucket is a server of tests/many_objects.py in a process of its own: what is told is of the listing alone.
+The bucket is a server of tests/support/servers/many_objects.py in a process of its own: the figures are of the
+listing alone.
 """
 
 import argparse
 import os
-import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,11 +13,9 @@ from tempfile import TemporaryDirectory
 import psutil
 
 from cluster.records import Analyzer
-from pipelines.listing import write_ledger
-from pipelines.storing import stored
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from many_objects import CREDENTIALS, lister_apart
+from pipelines.ledger.listing import write_ledger
+from pipelines.results.reconcile import stored
+from tests.support.servers.many_objects import CREDENTIALS, lister_apart
 
 TELL_EVERY = 100_000
 WANTED = {

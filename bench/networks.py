@@ -10,7 +10,7 @@ import string
 from pathlib import Path
 from typing import Any
 
-from deployments import backends
+from deployments.models import runtime
 
 SMALL: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 LABELS = ("neutral", "low", "medium", "high")
@@ -131,7 +131,7 @@ def whisper(folder: Path, full: bool, base: str) -> str:
     from ctranslate2.converters.transformers import WhisperLoader
     from transformers import WhisperConfig, WhisperForConditionalGeneration
 
-    (words,) = backends.weights(base)
+    (words,) = runtime.weights(base)
     tokens = (words / "vocabulary.txt").read_text().splitlines()
     large = {"d_model": 1280, "encoder_layers": 32, "decoder_layers": 4, "num_mel_bins": 128, "vocab_size": 51866}
     large |= {f"{part}_attention_heads": 20 for part in ("encoder", "decoder")}

@@ -28,7 +28,7 @@ from rich.table import Table
 from bench.growth import METRICS, REPORT_S, Watch, handles_media
 from cluster.processes import Processes
 from cluster.settings import load
-from commands.scanning import OVER
+from commands.scans import OVER
 from deployments.detector import names
 
 STORE_MB = 200

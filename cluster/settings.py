@@ -11,7 +11,7 @@ from pydantic_settings import SettingsError as UnreadableSettings
 from yaml import YAMLError
 
 from cluster.errors import SettingsError
-from cluster.stores import normalize
+from cluster.storage.filesystems import normalize
 
 PREFIX = "RAYSIFT_"
 FILE = "settings.yaml"

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cluster.embeddings import Answer, collection_name, embeddings, newest_answers, newest_contents
 from cluster.records import Space
+from cluster.results.embeddings import Answer, collection_name, embeddings, newest_answers, newest_contents
 
 log = logging.getLogger(__name__)
 

@@ -53,7 +53,7 @@ def doctor(
 
 def _enabled(settings: Settings) -> list[str]:
     """The detectors that are to run. SettingsError names a key of theirs that is wrong."""
-    from deployments.planning import configs
+    from deployments.serving.placement import configs
 
     return list(configs(settings))
 

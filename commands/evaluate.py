@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cluster import buckets
 from cluster.errors import SettingsError
 from cluster.settings import Settings, load
-from cluster.stores import local_path
-from commands.scanning import follow, submit
+from cluster.storage import buckets
+from cluster.storage.filesystems import local_path
+from commands.scans import follow, submit
 from commands.terminal import console, harmless
 from deployments.detector import detector_class, names
 from pipelines.evaluation import labelling

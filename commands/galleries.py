@@ -8,9 +8,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cluster.galleries import Gallery
 from cluster.settings import load
 from commands.terminal import console
+from deployments.galleries.store import Gallery
 
 
 def commands(detector: str, what: str) -> typer.Typer:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from cluster.settings import load
-from commands import reports, scanning
+from commands import scans, tables
 from commands.terminal import console, door, harmless
 
 cli = typer.Typer(help="Scans as jobs: how far they are, cancel, resume, do failed files again.", no_args_is_help=True)
@@ -45,11 +45,11 @@ def show(job: Name, as_json: AsJson = False) -> None:
         typer.echo(json.dumps(told))
         return
     out = Console()
-    out.print(reports.facts(told))
+    out.print(tables.facts(told))
     if told["report"]:
-        out.print(reports.costs(told["report"]))
+        out.print(tables.costs(told["report"]))
         if told["report"]["failures"]:
-            out.print(reports.failures(told["report"]))
+            out.print(tables.failures(told["report"]))
 
 
 @cli.command()
@@ -64,7 +64,7 @@ def logs(
         return
     seen = 0
     while True:
-        over = not follow or _asked("GET", f"/{job}")["state"] in scanning.OVER  # before its last lines are read
+        over = not follow or _asked("GET", f"/{job}")["state"] in scans.OVER  # before its last lines are read
         text = _log(job, seen)
         seen += len(text)
         typer.echo(text, nl=False)
@@ -86,7 +86,7 @@ def cancel(job: Name, as_json: AsJson = False) -> None:
 @cli.command()
 def resume(job: Name, follow: Follow = True, as_json: AsJson = False) -> None:
     """Go on with a job that failed or was cancelled; no finished file is done again. Exits as `raysift scan` does."""
-    scanning.tell(load(), _asked("POST", f"/{job}/resume")["job"], follow, as_json)
+    scans.tell(load(), _asked("POST", f"/{job}/resume")["job"], follow, as_json)
 
 
 @cli.command("retry-failed")
@@ -98,7 +98,7 @@ def retry_failed(job: Name, follow: Follow = True, as_json: AsJson = False) -> N
         if as_json:
             typer.echo(json.dumps({"job": None}))
         return
-    scanning.tell(load(), again, follow, as_json)
+    scans.tell(load(), again, follow, as_json)
 
 
 @cli.command()

@@ -122,7 +122,7 @@ def _settings(profile: str | None) -> Settings:
 
 
 def _sources(settings: Settings, detectors: str | None = None) -> Iterator[tuple[str, Source]]:
-    from deployments.planning import configs
+    from deployments.serving.placement import configs
 
     there = configs(settings)
     for name in wanted(detectors, list(there)):

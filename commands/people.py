@@ -12,18 +12,21 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cluster import buckets, cache
+from cluster import cache
 from cluster.errors import SettingsError
-from cluster.galleries import Gallery
 from cluster.records import asset_id
 from cluster.settings import Settings, load
+from cluster.storage import buckets
 from cluster.vectors import Vectors, VectorsDown
 from commands.terminal import console, door, harmless
 from deployments.detectors.face import Face, FaceConfig
-from deployments.people import FACE, Rejections, WatchList
-from deployments.planning import configs
-from pipelines import grouping, people, purging
-from pipelines.indexing import Indexing
+from deployments.galleries.store import Gallery
+from deployments.galleries.watchlist import FACE, Rejections, WatchList
+from deployments.serving.placement import configs
+from pipelines.people import clustering
+from pipelines.people import match as people_match
+from pipelines.people import purge as people_purge
+from pipelines.results.indexing import Indexing
 
 cli = typer.Typer(help="People that the detector face looks for, by enrolled photos.", no_args_is_help=True)
 
@@ -98,7 +101,7 @@ def remove(name: Name) -> None:
 def match(source: Source = None) -> None:
     """Name the faces in what was scanned already, by who is enrolled now. No file is fetched or decoded for it."""
     settings, config, out = _stored(source)
-    done = people.match(out, _watch_list(config, settings), Face.version(config), settings.s3_endpoint)
+    done = people_match.match(out, _watch_list(config, settings), Face.version(config), settings.s3_endpoint)
     for name, files in sorted(done.hits.items()):
         Console().print(harmless(f"{name}: {files} files"))
     if done.other:
@@ -125,11 +128,11 @@ def reject(
     found = [
         one
         for answer in sorted(
-            people.current(out, settings.s3_endpoint, lambda uri: asset_id(uri) == id),
+            people_match.current(out, settings.s3_endpoint, lambda uri: asset_id(uri) == id),
             key=lambda answer: answer.row["segment"] or 0,
         )
         if answer.model == Face.version(config)
-        for one in people.of(name, answer.found)
+        for one in people_match.of(name, answer.found)
     ]
     if which and which[2]:
         found = found[int(which[2]) - 1 : int(which[2])]
@@ -146,14 +149,14 @@ def reject(
 def clusters(source: Source = None) -> None:
     """Group the faces that are nobody enrolled: each group is probably one person. Enrol one from a file of theirs."""
     settings, config, out = _stored(source)
-    found = grouping.group(out, Face.version(config), config.distance, settings.s3_endpoint)
+    found = clustering.group(out, Face.version(config), config.distance, settings.s3_endpoint)
     for group in found.groups:
         Console().print(f"{group.faces} faces in {len(group.uris)} files")
         for uri in group.uris[:3]:
             Console().print(Text("  ") + harmless(uri), soft_wrap=True)
     console.print(f"{len(found.groups)} groups; {found.alone} faces are like too few others")
     if found.left_out:
-        console.print(f"{found.left_out} faces were left out: at most {grouping.MOST} looks are grouped at a time.")
+        console.print(f"{found.left_out} faces were left out: at most {clustering.MOST} looks are grouped at a time.")
 
 
 @cli.command()
@@ -170,7 +173,7 @@ def purge(name: Name, source: Source = None) -> None:
         enrolled = {reference.name for reference in gallery.references()}
         photos = gallery.remove(name) if name in enrolled else 0
         rejected = _rejections(settings).remove(name)
-        done = purging.purge(name, out, watch, Face.version(config), endpoint)
+        done = people_purge.purge(name, out, watch, Face.version(config), endpoint)
         cache.open_cache(settings).clear()  # an answer out of it would bring them back
         shown = api.delete(f"/v1/people/{quote(name, safe='')}")
         shown.raise_for_status()
@@ -185,7 +188,7 @@ def purge(name: Name, source: Source = None) -> None:
         ("hits in the catalogue", shown.json()["hits"]),
     ):
         Console().print(f"{many} {what} removed", markup=False)
-    left = purging.left(name, out, done.vectors, endpoint) + searched + listed.json()["total"]
+    left = people_purge.left(name, out, done.vectors, endpoint) + searched + listed.json()["total"]
     if left:
         raise SettingsError(f"{left} traces of {name} are left. Purge again when no scan runs.")
     if not (photos or rejected or done.hits or done.faces):
@@ -197,9 +200,9 @@ def purge(name: Name, source: Source = None) -> None:
     )
 
 
-def _searchable(settings: Settings, done: purging.Removed, out: str) -> int:
+def _searchable(settings: Settings, done: people_purge.Removed, out: str) -> int:
     try:
-        return purging.forget(done, out, Vectors(settings.chroma.url), settings.s3_endpoint)
+        return people_purge.forget(done, out, Vectors(settings.chroma.url), settings.s3_endpoint)
     except VectorsDown as error:
         raise SettingsError(f"the results are purged, but {error}. Purge again when it runs.") from None
 

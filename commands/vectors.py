@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from cluster import buckets
 from cluster.errors import SettingsError
 from cluster.settings import load
+from cluster.storage import buckets
 from cluster.vectors import Vectors, VectorsDown
 from commands.terminal import console
-from pipelines import auditing
+from pipelines.results import auditing
 
 cli = typer.Typer(help="The vectors that search goes by, an index of the results.", no_args_is_help=True)
 

@@ -36,8 +36,8 @@ def main() -> int:
 def _run(asked: argparse.Namespace, settings: Settings) -> int:
     from ray.exceptions import RayError, RayTaskError
 
-    from deployments.drivers import DIED_WITH_THE_CLUSTER
-    from pipelines.scanning import Task, resumed, scan
+    from deployments.jobs.drivers import DIED_WITH_THE_CLUSTER
+    from pipelines.driver import Task, resumed, scan
 
     started = time.monotonic()
     out = asked.out or settings.results

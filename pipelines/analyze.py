@@ -18,17 +18,19 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset, SaveMode
 from ray.data.checkpoint import CheckpointConfig
 from ray.exceptions import RayTaskError
 
-from cluster import buckets, cache, results
+from cluster import cache
 from cluster.errors import MediaError
 from cluster.records import SCHEMA, Analyzer, Failure, MediaItem, Segment, to_row
+from cluster.results import files as results_files
 from cluster.settings import Settings
-from deployments import counting
+from cluster.storage import buckets
+from deployments import events
 from deployments.detector import DetectorAway
-from deployments.serving import APP, connect
-from pipelines import detecting, recalling
-from pipelines.cutting import FETCHED, Cut
-from pipelines.isolating import Decoder
-from pipelines.sources import Remote
+from deployments.serving.deployment import APP, connect
+from pipelines.detect import detecting, memo
+from pipelines.ledger.cutting import FETCHED, Cut
+from pipelines.media.pool import Decoder
+from pipelines.media.sources import Remote
 
 FILES_AT_ONCE = 8  # fetched and analysed together: their frames share the detectors' batches
 BATCHES_AT_ONCE = 2  # in an actor: one is fetched and decoded while another one's frames are with the detectors
@@ -43,7 +45,7 @@ class Analyze:
 
     def __init__(self, analyzers: dict[str, Analyzer], settings: Settings, job: str) -> None:
         forget_the_dead()
-        counting.listen(recalling.to_metric())
+        events.listen(memo.to_metric())
         self.settings = settings
         self.job = job
         jobs = serve.get_deployment_handle("jobs", APP)
@@ -92,7 +94,7 @@ def cut(uncut: str, ledger: str, videos: int, settings: Settings) -> int:
     """Look into the videos of a listing, of so many, and add their units to the ledger; how many these are."""
     DataContext.get_current().checkpoint_config = None
     files, place = buckets.filesystem(ledger, settings.s3_endpoint)
-    before = set(results.committed(ledger, settings.s3_endpoint))
+    before = set(results_files.committed(ledger, settings.s3_endpoint))
     _read(uncut, VIDEOS_A_BLOCK, settings).map_batches(
         Cut,
         fn_constructor_args=(settings,),
@@ -101,8 +103,8 @@ def cut(uncut: str, ledger: str, videos: int, settings: Settings) -> int:
         compute=_actors(videos, VIDEOS_A_BLOCK, settings),
         num_cpus=settings.scanning.worker_cpus,
     ).write_parquet(place, filesystem=files, mode=SaveMode.APPEND, ray_remote_args={"num_cpus": 0.1})
-    added = [file for file in results.committed(ledger, settings.s3_endpoint) if file not in before]
-    return sum(len(results.read(file, ["unit_id"], settings.s3_endpoint)) for file in added)
+    added = [file for file in results_files.committed(ledger, settings.s3_endpoint) if file not in before]
+    return sum(len(results_files.read(file, ["unit_id"], settings.s3_endpoint)) for file in added)
 
 
 def run(ledger: str, units: int, out: str, job: str, analyzers: dict[str, Analyzer], settings: Settings) -> None:
@@ -111,7 +113,7 @@ def run(ledger: str, units: int, out: str, job: str, analyzers: dict[str, Analyz
     Ray commits a block's rows and its checkpoint in two phases: a run that is killed and started again with the same
     job goes on where it was, and no unit is stored twice. DetectorAway when a detector stayed away for too long.
     """
-    files, place = results.sink(out, settings.s3_endpoint)
+    files, place = results_files.sink(out, settings.s3_endpoint)
     block = max(settings.scanning.units_per_block, min(MOST_UNITS_A_BLOCK, units // RESULT_FILES))
     DataContext.get_current().checkpoint_config = CheckpointConfig(
         id_column="unit_id",

@@ -9,8 +9,8 @@ from streamlit import runtime
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from app import components, draw, draw_file, page
-from app.answers import File
 from app.client import DoorError
+from cluster.api_types import File
 
 _SHOWN = re.compile(r"(image|video|audio)/(?!svg)[\w.+-]+")
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import streamlit as st
 
 from app import address, components, draw, page
-from app.answers import Facets, Page
 from app.client import PAGE_SIZE, Filters, Sort
+from cluster.api_types import Facets, Page
 
 _CHOICES = ("kind", "detector", "label", "state")
 

@@ -7,8 +7,8 @@ import streamlit as st
 
 from app import address, components, draw, draw_file, page
 from app.address import Pairs
-from app.answers import File, Hit
 from app.client import By, DoorError
+from cluster.api_types import File, Hit
 
 _ID = re.compile(r"[0-9a-f]{32}")
 

@@ -5,8 +5,8 @@ from typing import Literal, get_args
 import streamlit as st
 
 from app import draw, page
-from app.answers import Job, Report
 from app.client import Change, DoorError, Priority
+from cluster.api_types import Job, Report
 
 _MOST = 25
 _OVER = ("finished", "failed", "cancelled")

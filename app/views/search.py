@@ -10,8 +10,8 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from app import components, draw, page
 from app.address import Pairs
-from app.answers import Hit
 from app.client import By
+from cluster.api_types import Hit
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _FIND: dict[By, str] = {"looks": "What looks like it", "faces": "The same face"}

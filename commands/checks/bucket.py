@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from cluster.errors import SettingsError
 from cluster.settings import Settings
-from cluster.stores import filesystem, local_path, s3_client, s3_complaint, split
+from cluster.storage.filesystems import filesystem, local_path, s3_client, s3_complaint, split
 from commands.checks.check import Check, State
 from commands.checks.machine import disk
 

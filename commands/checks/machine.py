@@ -21,7 +21,7 @@ _PULL = "Run `raysift models pull` where the hub can be reached, and set models.
 
 def examine(settings: Settings, cards: Sequence[gpus.Card]) -> list[Check]:
     """Every check of that profile on this machine."""
-    from deployments.planning import check_cards
+    from deployments.serving.placement import check_cards
 
     found = [_processor(), _memory(), disk("state_dir", settings.state_dir)]
     found += [*_files(resource.getrlimit(resource.RLIMIT_NOFILE)[1]), *_shared_memory(SHARED, settings)]
@@ -109,15 +109,15 @@ def _torch() -> Check:
 
 def _weights(settings: Settings) -> Iterator[Check]:
     """A check for each detector: whether its weights are here, without fetching them."""
-    from deployments import backends
-    from deployments.planning import configs
+    from deployments.models import runtime
+    from deployments.serving.placement import configs
 
     for name, config in configs(settings).items():
         if config.remote:
             yield Check(f"weights of {name}", "ok", f"none here: {config.remote.url} answers")
             continue
         # a detector may have no weights at all
-        found = [_one(reference, settings) for reference in config.model.split(backends.JOINT) if ":" in reference]
+        found = [_one(reference, settings) for reference in config.model.split(runtime.JOINT) if ":" in reference]
         worst: State = max((state for state, _ in found), key=GRADES.index, default="ok")
         yield Check(f"weights of {name}", worst, "; ".join(dict.fromkeys(said for _, said in found)) or "needs none")
 

@@ -13,7 +13,7 @@ SIZES_GB = (10.0, 24.0, 80.0)
 
 def plans(settings: Settings, cards: Sequence[gpus.Card]) -> dict[str, Any]:
     """What each deployment's replicas declare to need of a card, and their share of cards of several sizes."""
-    from deployments.planning import grouped, memory_gb, replicas
+    from deployments.serving.placement import grouped, memory_gb, replicas
 
     groups = grouped(settings)
     needed = {name: memory_gb(group) for name, group in groups.items() if memory_gb(group)}

@@ -39,7 +39,7 @@ def door(settings: Settings, enabled: Collection[str], client: httpx.Client) -> 
 
 
 def _detectors(url: str, enabled: Collection[str], client: httpx.Client) -> Iterator[Check]:
-    from deployments.readiness import well
+    from deployments.serving.health import well
 
     try:
         states: dict[str, str] = client.get(f"{url}/v1/ready", timeout=READY_S).json()["detectors"]

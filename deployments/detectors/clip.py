@@ -13,9 +13,9 @@ from pydantic import Field
 
 from cluster.errors import SettingsError
 from cluster.records import Detection, Modality, Sample, Space, Vector
-from deployments import backends, devices
-from deployments.concepts import MODEL, Conse, Pictured
 from deployments.detector import Detector, DetectorConfig, Infer
+from deployments.models import devices, runtime
+from deployments.models.conse import MODEL, Conse, Pictured
 
 Array = npt.NDArray[np.float32]
 
@@ -69,7 +69,7 @@ class _Concepts:
     """Conse, shared with the detectors that live here too: list[Sample] -> list[Seen]."""
 
     def __init__(self, config: ClipConfig) -> None:
-        self._conse = backends.shared(f"conse {config.model}", lambda: Conse(config.model))
+        self._conse = runtime.shared(f"conse {config.model}", lambda: Conse(config.model))
 
     def __call__(self, samples: list[Sample]) -> list[Seen]:
         pictured = iter(self._conse.pictures([sample.pixels for sample in samples if sample.pixels is not None]))
@@ -97,10 +97,10 @@ class _Siglip:
     prompt = "this is a photo of {}."
 
     def __init__(self, config: ClipConfig) -> None:
-        (folder,) = backends.weights(config.model)
+        (folder,) = runtime.weights(config.model)
         os.environ["HF_HUB_OFFLINE"] = "1"
-        self._torch = backends.torch_on_one_thread()
-        with backends.quiet():
+        self._torch = runtime.torch_on_one_thread()
+        with runtime.quiet():
             from transformers import AutoConfig, AutoImageProcessor, PreTrainedTokenizerFast, SiglipModel
             from transformers.utils.logging import disable_progress_bar
 
@@ -125,7 +125,7 @@ class _Siglip:
 
     def __call__(self, samples: list[Sample]) -> list[Seen]:
         shown = [sample.pixels for sample in samples if sample.pixels is not None]
-        pictures = iter(backends.in_batches(shown, self._batch, self._pictured))
+        pictures = iter(runtime.in_batches(shown, self._batch, self._pictured))
         words = iter(self._texts([sample.text or "" for sample in samples if sample.pixels is None]))
         return [
             self._seen(next(pictures)) if sample.pixels is not None else Seen((), (_vector("words", next(words)),))
@@ -150,7 +150,7 @@ class _Siglip:
         return self._processor([Image.fromarray(pixels) for pixels in pictures], return_tensors="pt")["pixel_values"]
 
     def _texts(self, texts: Sequence[str]) -> list[Array]:
-        return backends.in_batches(texts, self._batch, self._worded)
+        return runtime.in_batches(texts, self._batch, self._worded)
 
     def _worded(self, texts: Sequence[str]) -> Array:
         tokens = self._tokenizer(
@@ -171,7 +171,7 @@ class _Siglip:
         with self._torch.inference_mode():
             padded = self._torch.nn.functional.pad(inputs, padding).to(devices.device())
             vectors = network(padded).pooler_output[: len(inputs)].float().cpu().numpy()
-        return backends.unit(vectors)
+        return runtime.unit(vectors)
 
 
 class Clip(Detector):

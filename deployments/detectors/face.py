@@ -11,11 +11,11 @@ from PIL import Image
 from pydantic import Field, model_validator
 
 from cluster.records import Box, Detection, Modality, Sample, Vector
-from deployments import backends, faces
 from deployments.detector import Detector, DetectorConfig, Infer
-from deployments.faces import Pixels, Represent, Seen
-from deployments.people import FACE, Rejections, Watching
-from deployments.shown import opened
+from deployments.galleries.references import opened
+from deployments.galleries.watchlist import FACE, Rejections, Watching
+from deployments.models import faces, runtime
+from deployments.models.faces import Pixels, Represent, Seen
 
 # Euclidean. Dlib: 0.6 is dlib's own; the portraits measured were 0.45 apart at most for one person, 0.66 at least for
 # two. Facenet512: of vectors of length 1; DeepFace's threshold for the cosine, 0.30, its stricter one. Never measured.
@@ -92,9 +92,9 @@ class _MtcnnDlib:
     chip_px = 150  # what the network was trained on
 
     def __init__(self, config: FaceConfig) -> None:
-        _mtcnn, models = backends.weights(config.model, parts=2)
+        _mtcnn, models = runtime.weights(config.model, parts=2)
         self._represent = faces.deepface("Dlib", faces.file(models, "Dlib"))
-        with backends.quiet():
+        with runtime.quiet():
             import dlib
         self._dlib, self._config = dlib, config
         self._find = faces.mtcnn(config.face_px, config.floor)
@@ -113,7 +113,7 @@ class _DeepFace:
     """A finder and DeepFace on torch, both by name; the same call. Aligned and cut out as DeepFace does it itself."""
 
     def __init__(self, config: FaceConfig) -> None:
-        finder, recognizer = backends.weights(config.model, parts=2)
+        finder, recognizer = runtime.weights(config.model, parts=2)
         network = faces.file(recognizer, config.recognizer)
         if config.finder == "mtcnn":  # its package loads its own
             self._find = faces.mtcnn(config.face_px, config.floor)
@@ -146,7 +146,7 @@ def _answers(
         for face, flaw in zip(found, of, strict=True)
         if flaw is None
     ]
-    vectors = iter(backends.in_batches(chips, 16, represent))
+    vectors = iter(runtime.in_batches(chips, 16, represent))
     return [
         [
             Found(_fractions(face, pixels), face.score, next(vectors) if flaw is None else None, flaw)

@@ -10,16 +10,17 @@ import numpy as np
 from PIL import Image, ImageDraw
 from pydantic import Field
 
-from cluster.galleries import Reference
 from cluster.records import Box, Detection, Modality, Sample
-from deployments import backends, open_vocabulary, shown
-from deployments.boxes import area, overlap, within
 from deployments.detector import Detector, DetectorConfig, Infer, by_modality
-from deployments.matching import LEAST_INLIERS, Features, Grey, Matcher, Place, described
-from deployments.open_vocabulary import OpenVocabulary, Region
-from deployments.remembering import Pixels
-from deployments.shown import Shown, flattened, trimmed
-from deployments.wording import told
+from deployments.galleries import references as references_of
+from deployments.galleries.references import Shown, flattened, trimmed
+from deployments.galleries.store import Reference
+from deployments.models import open_vocabulary, runtime
+from deployments.models.boxes import area, overlap, within
+from deployments.models.frame_cache import Pixels
+from deployments.models.keywords import told
+from deployments.models.open_vocabulary import OpenVocabulary, Region
+from deployments.models.orb_matching import LEAST_INLIERS, Features, Grey, Matcher, Place, described
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class Mark:
 
 
 class _Orb:
-    """ORB features that agree on a place (deployments/matching.py): list[Sample] -> list[list[Mark]].
+    """ORB features that agree on a place (deployments/models/orb_matching.py): list[Sample] -> list[list[Mark]].
 
     A score is n / (n + 7) for n features that agree: 0.5 for the fewest that are believed. It orders, it is no
     probability.
@@ -126,7 +127,7 @@ class _Owlv2:
 
     def __init__(self, config: LogoConfig) -> None:
         key = f"open vocabulary {config.model}"
-        self._network = backends.shared(key, lambda: OpenVocabulary(config.model, config.batch))
+        self._network = runtime.shared(key, lambda: OpenVocabulary(config.model, config.batch))
         self._floor = config.floor
         self._shown: Shown[list[Pixels]] = Shown(config.gallery, self._examples)
         self._own = {SELF_TEST: self._examples(_mark())}
@@ -174,7 +175,11 @@ class Logo(Detector):
 
     @classmethod
     def version(cls, config: LogoConfig) -> str:
-        return f"{config.model} gallery:{shown.opened(config.gallery).version()}" if config.gallery else config.model
+        return (
+            f"{config.model} gallery:{references_of.opened(config.gallery).version()}"
+            if config.gallery
+            else config.model
+        )
 
     def detect(self, samples: list[Sample]) -> list[list[Detection]]:
         return by_modality(

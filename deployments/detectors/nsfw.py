@@ -11,8 +11,8 @@ from pydantic import Field
 
 from cluster.errors import SettingsError
 from cluster.records import Detection, Modality, Sample
-from deployments import backends, devices
 from deployments.detector import Detector, DetectorConfig, Infer
+from deployments.models import devices, runtime
 
 
 class NsfwConfig(DetectorConfig):
@@ -46,14 +46,14 @@ class _OpenNsfw:
     mean_bgr = np.array([104, 117, 123], np.float32)
 
     def __init__(self, config: NsfwConfig) -> None:
-        (graph,) = backends.weights(config.model)
-        self._session = backends.onnx_session(graph)
+        (graph,) = runtime.weights(config.model)
+        self._session = runtime.onnx_session(graph)
         self._input = self._session.get_inputs()[0].name
         self._batch = config.batch
         self._labels = _known(("sfw", "nsfw"), config)
 
     def __call__(self, samples: list[Sample]) -> list[dict[str, float]]:
-        return backends.in_batches(samples, self._batch, self._scores)
+        return runtime.in_batches(samples, self._batch, self._scores)
 
     def _scores(self, samples: Sequence[Sample]) -> list[dict[str, float]]:
         (scores,) = self._session.run(None, {self._input: np.stack([self._prepared(s.pixels) for s in samples])})
@@ -73,10 +73,10 @@ class _Classifier:
     """
 
     def __init__(self, config: NsfwConfig) -> None:
-        (folder,) = backends.weights(config.model)
+        (folder,) = runtime.weights(config.model)
         os.environ["HF_HUB_OFFLINE"] = "1"
-        self._torch = backends.torch_on_one_thread()
-        with backends.quiet():
+        self._torch = runtime.torch_on_one_thread()
+        with runtime.quiet():
             from transformers import AutoImageProcessor, AutoModelForImageClassification
             from transformers.utils.logging import disable_progress_bar
 
@@ -91,7 +91,7 @@ class _Classifier:
         self._batch = config.batch
 
     def __call__(self, samples: list[Sample]) -> list[dict[str, float]]:
-        return backends.in_batches(samples, self._batch, self._scores)
+        return runtime.in_batches(samples, self._batch, self._scores)
 
     def _scores(self, samples: Sequence[Sample]) -> list[dict[str, float]]:
         with self._torch.inference_mode():

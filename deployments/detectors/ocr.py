@@ -15,9 +15,9 @@ from pydantic import Field
 
 from cluster.errors import SettingsError
 from cluster.records import Box, Detection, Modality, Sample
-from deployments import backends, devices
 from deployments.detector import Detector, DetectorConfig, Infer
-from deployments.lines import Line, in_lines
+from deployments.models import devices, runtime
+from deployments.models.reading_order import Line, in_lines
 
 Pixels = npt.NDArray[np.uint8]  # (height, width, 3) RGB
 Size = tuple[int, int]  # width, height in pixels
@@ -67,8 +67,8 @@ class _RapidOcr:
     }
 
     def __init__(self, config: OcrConfig) -> None:
-        (folder,) = backends.weights(config.model)
-        with backends.quiet():
+        (folder,) = runtime.weights(config.model)
+        with runtime.quiet():
             import cv2
             from rapidocr import RapidOCR
 
@@ -109,9 +109,9 @@ class _EasyOcr:
     """
 
     def __init__(self, config: OcrConfig) -> None:
-        detector, recognizer = backends.weights(config.model, parts=2)
-        backends.torch_on_one_thread()
-        with backends.quiet(), weights_only_unpickling(), tempfile.TemporaryDirectory() as folder:
+        detector, recognizer = runtime.weights(config.model, parts=2)
+        runtime.torch_on_one_thread()
+        with runtime.quiet(), weights_only_unpickling(), tempfile.TemporaryDirectory() as folder:
             import cv2
             import easyocr
 
@@ -144,10 +144,10 @@ class _EasyOcr:
     def __call__(self, samples: list[Sample]) -> list[list[Line]]:
         pictures = [_prepared(sample.pixels, self._config.side_px) for sample in samples]
         found: list[list[Line]] = [[] for _ in pictures]
-        with backends.quiet():  # it tells torch to pin memory where there is no card, and torch warns of it
+        with runtime.quiet():  # it tells torch to pin memory where there is no card, and torch warns of it
             for shape in dict.fromkeys(picture.shape for picture, _ in pictures):
                 alike = [n for n, (picture, _) in enumerate(pictures) if picture.shape == shape]
-                lines = backends.in_batches([pictures[n] for n in alike], self._config.frames, self._read)
+                lines = runtime.in_batches([pictures[n] for n in alike], self._config.frames, self._read)
                 for n, read in zip(alike, lines, strict=True):
                     found[n] = read
         return found

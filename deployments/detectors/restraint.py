@@ -8,14 +8,14 @@ import numpy as np
 from pydantic import Field
 
 from cluster.records import Box, Detection, Modality, Sample
-from deployments import backends, concepts, open_vocabulary
-from deployments.boxes import overlap, within
-from deployments.concepts import Conse, Pictured
 from deployments.detector import Detector, DetectorConfig, Infer, by_modality
-from deployments.exemplars import Exemplars, Looks, Match
-from deployments.open_vocabulary import OpenVocabulary, Region
-from deployments.shown import opened
-from deployments.wording import told
+from deployments.galleries.exemplars import Exemplars, Looks, Match
+from deployments.galleries.references import opened
+from deployments.models import conse, open_vocabulary, runtime
+from deployments.models.boxes import overlap, within
+from deployments.models.conse import Conse, Pictured
+from deployments.models.keywords import told
+from deployments.models.open_vocabulary import OpenVocabulary, Region
 
 NOT = "not "  # what the names of counter-examples begin with
 WORDS = (
@@ -49,7 +49,7 @@ class RestraintConfig(DetectorConfig):
     """
 
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "embedded": {"model": concepts.MODEL, "together": "concepts"},
+        "embedded": {"model": conse.MODEL, "together": "concepts"},
         "gpu": {
             "model": open_vocabulary.MODEL,
             "together": "open_vocabulary",
@@ -106,7 +106,7 @@ class _Cues:
 
     def __init__(self, config: RestraintConfig) -> None:
         self._config = config
-        self._conse = backends.shared(f"conse {config.model}", lambda: Conse(config.model))
+        self._conse = runtime.shared(f"conse {config.model}", lambda: Conse(config.model))
         self._concepts = self._conse.texts(config.concepts)
         self._ordinary = self._conse.texts(config.ordinary)
         self._exemplars = Exemplars(opened(config.gallery), self._looks) if config.gallery else None
@@ -152,7 +152,7 @@ class _Boxes:
     def __init__(self, config: RestraintConfig) -> None:
         self._config = config
         key = f"open vocabulary {config.model}"
-        self._network = backends.shared(key, lambda: OpenVocabulary(config.model, config.batch))
+        self._network = runtime.shared(key, lambda: OpenVocabulary(config.model, config.batch))
         self([Sample(pixels=np.zeros((64, 64, 3), np.uint8))])  # the example has no picture to warm up with
 
     def __call__(self, samples: list[Sample]) -> list[list[Hint]]:

@@ -10,9 +10,10 @@ import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
 from cluster.records import SOUND_RATE_HZ, Detection, Modality, Sample, Span
-from deployments import backends, counting, speech
+from deployments import events
 from deployments.detector import Detector, DetectorConfig, Infer
-from deployments.speech import Passage, Word
+from deployments.models import runtime, speech
+from deployments.models.speech import Passage, Word
 
 # . ! ? and their like in Chinese, Japanese, Hindi, Arabic and Urdu
 _ENDS = (".", "!", "?", "\u2026", "\u3002", "\uff01", "\uff1f", "\u0964", "\u061f", "\u06d4")
@@ -75,8 +76,8 @@ class _Small:
     sha256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
 
     def __init__(self, config: WhisperConfig) -> None:
-        first, second, _voice_activity = backends.weights(config.model, parts=3)
-        folder = speech.joined(first, second, backends.cache_folder("whisper-base"), self.sha256)
+        first, second, _voice_activity = runtime.weights(config.model, parts=3)
+        folder = speech.joined(first, second, runtime.cache_folder("whisper-base"), self.sha256)
         pipeline = speech.pipeline(folder)
         self._voice, self._model = pipeline.vad_model, pipeline.model
 
@@ -108,7 +109,7 @@ class _Large:
     """
 
     def __init__(self, config: WhisperConfig) -> None:
-        folder, _voice_activity = backends.weights(config.model, parts=2)
+        folder, _voice_activity = runtime.weights(config.model, parts=2)
         pipeline = speech.pipeline(folder)
         from faster_whisper import BatchedInferencePipeline
 
@@ -123,7 +124,7 @@ class _Large:
 
     def _heard(self, sound: speech.Sound) -> list[Passage]:
         pieces = speech.spoken(self._voice, sound)
-        passages = backends.in_batches(pieces, self._batch, lambda some: self._decoded(sound, some))
+        passages = runtime.in_batches(pieces, self._batch, lambda some: self._decoded(sound, some))
         if self._diarize is None or not passages:
             return passages
         turns = self._diarize(sound)
@@ -200,13 +201,13 @@ class Whisper(Detector):
         kept: list[Word] = []
         for passage in passages:
             if reason := self._why_dropped(passage):
-                counting.count(f"whisper: dropped as {reason}")
+                events.count(f"whisper: dropped as {reason}")
             else:
                 kept += passage.words
         said = [_detection(sentence) for sentence in sentences(kept, self.config.pause_s, self.config.sentence_s)]
         found = [one for one in said if one.text and one.score >= self.config.floor]
         if len(found) < len(said):
-            counting.count("whisper: dropped as unsure", len(said) - len(found))
+            events.count("whisper: dropped as unsure", len(said) - len(found))
         return found
 
     def _why_dropped(self, passage: Passage) -> str:

@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 from pyarrow import fs
 from pydantic import BaseModel, ValidationError, field_validator
 
-from cluster import buckets
 from cluster.errors import MediaError, SettingsError
+from cluster.storage import buckets
 
 MANIFEST, FILES = "manifest.json", "files"
 PIECE_BYTES = 8 << 20

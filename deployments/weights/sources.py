@@ -9,7 +9,7 @@ from typing import Literal
 
 from cluster.errors import SettingsError
 from cluster.settings import Settings
-from cluster.stores import local_path
+from cluster.storage.filesystems import local_path
 from deployments.weights import copies, licences, pickles
 from deployments.weights.copies import Manifest, Store
 

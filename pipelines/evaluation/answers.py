@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cluster import results
+from cluster.results import files
 
 COLUMNS = [
     "uri",
@@ -47,13 +47,13 @@ def stored(folder: str, uris: Collection[str], s3_endpoint: str | None = None) -
     """The answers for those of the URIs that a results folder holds."""
     wanted = pa.array(list(uris), pa.string())
     rows: list[dict[str, Any]] = []
-    for table in results.scan(folder, COLUMNS, s3_endpoint):
+    for table in files.scan(folder, COLUMNS, s3_endpoint):
         rows += table.filter(pc.is_in(table["uri"], wanted)).to_pylist()
     rows.sort(key=lambda row: row["analyzed_at"])
-    newest = {row["uri"]: results.content(row["etag"], row["segment_s"]) for row in rows}
+    newest = {row["uri"]: files.content(row["etag"], row["segment_s"]) for row in rows}
     units: dict[tuple[str, int], Answers] = {}  # by file and segment
     for row in rows:
-        if results.content(row["etag"], row["segment_s"]) != newest[row["uri"]]:
+        if files.content(row["etag"], row["segment_s"]) != newest[row["uri"]]:
             continue
         of = units.setdefault((row["uri"], row["segment"] or 0), Answers())
         of.kind, of.thumbnail = row["kind"] or of.kind, row["thumbnail"] or of.thumbnail

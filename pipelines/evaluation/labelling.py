@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster import buckets
 from cluster.errors import SettingsError
+from cluster.storage import buckets
 from deployments.detector import names
 
 ANY = "*"  # in place of a label: whatever the detector calls it

@@ -11,15 +11,15 @@ from zlib import crc32
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import Cluster, environment
 from PIL import Image, ImageDraw, ImageFont
-from redis_server import RedisServer
-from seaweed import Seaweed, seaweed
 
-from chaos.faulty_s3 import Faults, faulty
 from cluster.processes import Processes
 from cluster.settings import Settings
 from deployments.detector import names
+from tests.chaos.faulty_s3 import Faults, faulty
+from tests.support.cluster import Cluster, environment
+from tests.support.servers.redis import RedisServer
+from tests.support.servers.seaweed import Seaweed, seaweed
 
 DETECTORS = ["clip", "nsfw", "ocr"]
 PATIENCE_S = 240.0

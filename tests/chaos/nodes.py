@@ -1,4 +1,7 @@
-"""The processes of a cluster, by the names Ray gives them, and a second node: `python -m chaos.nodes ADDRESS CPUS`."""
+"""The processes of a cluster, by the names Ray gives them, and a second node.
+
+`python -m tests.chaos.nodes ADDRESS CPUS` starts that node.
+"""
 
 import os
 import signal
@@ -14,16 +17,15 @@ from cluster.processes import FAMILY, ROOT, Processes
 
 def join(processes: Processes, cpus: int) -> psutil.Process:
     """A node with so many logical CPUs on this machine; `raysift down` of its cluster finds it."""
-    tests = str(Path(__file__).parents[1])
     environment = {**os.environ, **processes.environment(), FAMILY: str(processes.state)}
     with (processes.state / "node.log").open("ab") as log:
         child = subprocess.Popen(
-            [sys.executable, "-m", "chaos.nodes", environment["RAY_ADDRESS"], str(cpus)],
+            [sys.executable, "-m", "tests.chaos.nodes", environment["RAY_ADDRESS"], str(cpus)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             cwd=ROOT,
-            env={**environment, "PYTHONPATH": f"{environment['PYTHONPATH']}{os.pathsep}{tests}"},
+            env=environment,
             start_new_session=True,
         )
     return psutil.Process(child.pid)

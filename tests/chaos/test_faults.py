@@ -8,13 +8,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from chaos import nodes
-from chaos.conftest import Broken, Scan, pages, started, until
 from cluster.processes import answers
+from tests.chaos import nodes
+from tests.chaos.conftest import Broken, Scan, pages, started, until
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400)]
 
-ANALYZE, OCR, DECODER = "MapWorker(MapBatches(Analyze))", "ServeReplica:raysift:ocr", "pipelines.isolated"
+ANALYZE, OCR, DECODER = "MapWorker(MapBatches(Analyze))", "ServeReplica:raysift:ocr", "pipelines.media.worker"
 
 
 def another(broken: Broken, title: str, gone: set[int]) -> Callable[[], bool]:

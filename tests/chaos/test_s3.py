@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chaos.conftest import Broken, pages, started
+from tests.chaos.conftest import Broken, pages, started
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400)]
 

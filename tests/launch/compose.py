@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from launch import machines
-from launch.compose_file import ROOT, Image, read, seconds, words
-from launch.machines import Machine, Network
+from tests.launch import machines
+from tests.launch.compose_file import Image, read, seconds, words
+from tests.launch.machines import Machine, Network
+from tests.support.paths import ROOT
 
 IN_IMAGE = "raysift:"  # our own; the others bring a program of the same name as is on PATH here
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
 
 
 def read(path: Path = ROOT / "compose.yaml", env: Mapping[str, str] | None = None) -> dict[str, Any]:

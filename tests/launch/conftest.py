@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from launch.compose import Compose
-from launch.machines import Network
-from launch.machines import network as made
+from tests.launch.compose import Compose
+from tests.launch.machines import Network
+from tests.launch.machines import network as made
 
 LIGHT = {f"RAYSIFT_DETECTORS__{name}__ENABLED": "false" for name in ("CLIP", "FACE", "LOGO", "RESTRAINT", "WHISPER")}
 

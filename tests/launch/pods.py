@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from manifests import Pod, build, cluster, number, of, pods_of
 
-from launch import machines
-from launch.compose import ROOT, Image
-from launch.machines import Machine, Network
+from tests.launch import machines
+from tests.launch.compose import Image
+from tests.launch.machines import Machine, Network
+from tests.support.manifests import Pod, build, cluster, number, of, pods_of
+from tests.support.paths import ROOT
 
 SERVICES = {"head": "raysift-head-svc", "decode": "raysift-serve-svc"}  # KubeRay makes them
 _RUN = """set -e

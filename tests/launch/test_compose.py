@@ -7,9 +7,10 @@ import pytest
 import yaml
 
 from cluster.settings import AppListener, ChromaListener, DoorListener, Settings
-from launch.compose import Compose
-from launch.compose_file import ROOT, config, read
-from pipelines import demo
+from commands import demo
+from tests.launch.compose import Compose
+from tests.launch.compose_file import config, read
+from tests.support.paths import ROOT
 
 pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
 

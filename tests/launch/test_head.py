@@ -15,8 +15,8 @@ import httpx
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from launch.compose import Compose
-from launch.machines import Machine
+from tests.launch.compose import Compose
+from tests.launch.machines import Machine
 
 pytestmark = [pytest.mark.launch, pytest.mark.timeout(580)]
 

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from launch.machines import Network
+from tests.launch.machines import Network
 
 pytestmark = pytest.mark.launch
 

@@ -16,12 +16,12 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from cluster.settings import AppListener, Decoding, DoorListener
-from deployments import wire
-from deployments.searching import MOST_BYTES
-from launch.compose import Compose
-from launch.compose_file import ROOT
-from launch.machines import Machine
-from launch.traffic import NAME, Traffic, authorization, client, picture
+from deployments.api.search import MOST_BYTES
+from deployments.serving import wire
+from tests.launch.compose import Compose
+from tests.launch.machines import Machine
+from tests.launch.traffic import NAME, Traffic, authorization, client, picture
+from tests.support.paths import ROOT
 
 pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
 

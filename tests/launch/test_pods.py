@@ -8,12 +8,12 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
-from manifests import build, of
 from PIL import Image
-from seaweed import Seaweed
 
-from launch.machines import Network
-from launch.pods import Pods
+from tests.launch.machines import Network
+from tests.launch.pods import Pods
+from tests.support.manifests import build, of
+from tests.support.servers.seaweed import Seaweed
 
 pytestmark = [pytest.mark.launch, pytest.mark.timeout(500)]
 

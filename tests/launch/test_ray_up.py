@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from cluster.processes import ROOT
 from deployments.detector import names
-from launch.machines import Machine, Network
+from tests.launch.machines import Machine, Network
 
 pytestmark = [pytest.mark.launch, pytest.mark.timeout(400)]
 

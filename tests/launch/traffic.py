@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import httpx
 from PIL import Image
 
-from launch.compose import Compose
+from tests.launch.compose import Compose
 
 NAME = "raysift.test"
 

@@ -1,0 +1,95 @@
+"""What `raysift scan --dry-run` tells: what a scan would do and why, and what it would take."""
+
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+
+from cluster.errors import SettingsError
+from cluster.records import Analyzer, Kind
+from cluster.settings import Settings
+from cluster.storage import buckets
+from commands.scans import names
+from commands.terminal import console, door
+from deployments.serving.placement import grouped, most_replicas
+from pipelines.ledger.estimate import Amount, Plan, history, plan
+from pipelines.ledger.listing import Reason
+from pipelines.results.reconcile import stored
+
+NOT_MEASURED = "no estimate: nothing was measured here yet"
+
+
+def dry_run(settings: Settings, uris: list[str], out: str | None, detectors: str | None) -> Plan:
+    """List what a scan would analyse, and do nothing. SettingsError as a scan would have it."""
+    with door(settings) as api:
+        answer = api.get("/v1/detectors")
+        answer.raise_for_status()
+        running = {one["name"]: Analyzer(one["name"], one["model"], one["floor"]) for one in answer.json()}
+    asked = names(detectors) or list(running)
+    for name in asked:
+        if name not in running:
+            raise SettingsError(f"no detector {name!r}; there are {', '.join(running)}. Correct --detectors.")
+    folder, endpoint = buckets.normalize(out or settings.results), settings.s3_endpoint
+    with console.status("reading what is stored") as told:
+        return plan(
+            uris,
+            stored(folder, endpoint),
+            {name: running[name] for name in asked},
+            settings.decoding.segment_s,
+            history(folder, endpoint),
+            {name: most_replicas(group) for name, group in grouped(settings).items()},
+            settings.prices,
+            endpoint,
+            lambda files: told.update(f"{files:,} files listed"),
+        )
+
+
+def show(plan: Plan) -> Group:
+    """The plan for people: what would be analysed and why, what each detector would be asked, and how long it takes."""
+    units = Table("why", "kind", "files", "GB", title="to be analysed")
+    for (reason, kind), amount in _sorted(plan):
+        units.add_row(reason, kind or "unknown", f"{amount.files:,.0f}", f"{amount.bytes / 1e9:,.2f}")
+    units.add_section()
+    units.add_row("unchanged, skipped", "", f"{plan.skipped:,}", "")
+    asks = Table("detector", "files", "seconds", "GPU seconds", title="to be asked")
+    for ask in plan.asks:
+        seconds, gpu_seconds = (ask.cost.seconds, ask.cost.gpu_seconds) if ask.cost else (None, None)
+        asks.add_row(ask.detector, f"{ask.files:,}", _number(seconds), _number(gpu_seconds))
+    return Group(units, asks, _estimate(plan)) if plan.asks else Group(units)
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    """The plan for other programs; null where there is no estimate."""
+    units: list[dict[str, Any]] = [
+        {"reason": reason, "kind": kind, "files": int(amount.files), "bytes": int(amount.bytes)}
+        for (reason, kind), amount in _sorted(plan)
+    ]
+    asks = [
+        {
+            "detector": ask.detector,
+            "files": ask.files,
+            "seconds": ask.cost and round(ask.cost.seconds, 3),
+            "gpu_seconds": ask.cost and round(ask.cost.gpu_seconds, 3),
+        }
+        for ask in plan.asks
+    ]
+    estimate = {"busiest": plan.busiest, "seconds": plan.seconds, "cost": plan.price}
+    files = sum(unit["files"] for unit in units)
+    return {"files": files, "skipped": plan.skipped, "units": units, "detectors": asks, "estimate": estimate}
+
+
+def _sorted(plan: Plan) -> list[tuple[tuple[Reason, Kind | None], Amount]]:
+    return sorted(plan.units.items(), key=lambda unit: f"{unit[0][0]} {unit[0][1]}")
+
+
+def _estimate(plan: Plan) -> str:
+    if plan.seconds is None:
+        unknown = ", ".join(ask.detector for ask in plan.asks if not ask.cost)
+        return f"{NOT_MEASURED} of {unknown}" if unknown else NOT_MEASURED
+    minutes = f"{plan.seconds / 3600:,.1f} hours" if plan.seconds >= 3600 else f"{plan.seconds / 60:,.1f} minutes"
+    cost = f"; at settings.prices it costs {plan.price:,.2f}" if plan.price is not None else ""
+    return f"about {minutes}: that is how long {plan.busiest}, the busiest, works with all its replicas{cost}"
+
+
+def _number(value: float | None) -> str:
+    return "?" if value is None else f"{value:,.1f}"

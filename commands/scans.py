@@ -1,0 +1,102 @@
+"""A scan, submitted and followed: what `raysift scan`, `demo`, `jobs` and `evaluate` share."""
+
+import json
+import time
+from typing import Any
+
+import httpx
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from cluster.errors import SettingsError
+from cluster.settings import Settings
+from cluster.storage import buckets
+from commands import tables
+from commands.terminal import console, door
+
+FAILED_FILES = 3
+OVER = ("finished", "failed", "cancelled")
+AWAY_S = 60.0  # that the API may be away, as when its node is replaced, before following ends
+
+
+def submit(
+    settings: Settings, uris: list[str], out: str | None, detectors: str | None, priority: str = "normal"
+) -> str:
+    """Submit a scan through the Door and give the job's name."""
+    with door(settings) as api:
+        # a relative path is meant from here, not from where the cluster was started
+        what, where = [buckets.normalize(uri) for uri in uris], buckets.normalize(out) if out else None
+        asked = {"uris": what, "out": where, "detectors": names(detectors), "priority": priority}
+        answer = api.post("/v1/jobs", json=asked)
+        answer.raise_for_status()
+        return str(answer.json()["job"])
+
+
+def names(detectors: str | None) -> list[str] | None:
+    """Those of `--detectors`, None for all."""
+    return [name.strip() for name in detectors.split(",")] if detectors else None
+
+
+def follow(settings: Settings, job: str) -> dict[str, Any]:
+    """Show a job's progress until it is over; what the Door says of it then."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("[red]{task.fields[failed]}"),
+    )
+    said = ""
+    with door(settings) as api, Progress(*columns, console=console) as progress:
+        bar = progress.add_task(job, total=None, rate="", failed="")
+        while True:
+            now = _state(api, job)
+            rate = f"{now['done'] / now['seconds']:.1f} files/s" if now["seconds"] else ""
+            failed = f"{now['failed']} failed" if now["failed"] else ""
+            text = f"{job} {now['state']}"
+            progress.update(bar, description=text, total=now["units"], completed=now["done"], rate=rate, failed=failed)
+            if now["state"] in OVER:
+                return now
+            if now["message"] not in ("", said) and now["state"] != "listing":
+                progress.console.print(now["message"], markup=False, highlight=False)
+            said = now["message"]
+            time.sleep(0.5)
+
+
+def _state(api: httpx.Client, job: str) -> dict[str, Any]:
+    deadline = time.monotonic() + AWAY_S
+    while True:
+        try:
+            answer = api.get(f"/v1/jobs/{job}")
+            answer.raise_for_status()
+            return dict(answer.json())
+        except (httpx.TransportError, httpx.HTTPStatusError) as error:
+            refused = isinstance(error, httpx.HTTPStatusError) and error.response.status_code < 500
+            if refused or time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+
+
+def tell(settings: Settings, job: str, follows: bool, as_json: bool) -> None:
+    """Follow a job that was queued, and exit as it does; or say that it was, and how to see it."""
+    if follows:
+        end(follow(settings, job), as_json)
+    elif as_json:
+        typer.echo(json.dumps({"job": job}))
+    else:
+        console.print(f"{job} is queued: `raysift jobs show {job}`")
+
+
+def end(job: dict[str, Any], as_json: bool) -> None:
+    """Tell how a job ended, and exit as it did: 0, or 3 with failed files. SettingsError if it did not finish."""
+    if job["state"] == "finished":
+        Console(stderr=as_json).print(tables.summary(job))
+    if as_json:
+        keys = ("job", "units", "done", "failed", "skipped", "seconds")
+        typer.echo(json.dumps({key: job[key] for key in keys}))
+    if job["state"] != "finished":
+        raise SettingsError(f"job {job['job']} did not finish: {job['message'] or job['state']}")
+    raise typer.Exit(FAILED_FILES if job["failed"] else 0)

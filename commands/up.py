@@ -1,0 +1,126 @@
+"""Brings Raysift up: Chroma, Ray, the detectors behind the Door, the app; beside a Ray that runs, what it lacks."""
+
+import logging
+import time
+from collections.abc import Callable
+
+import httpx
+
+from cluster import gpus
+from cluster.errors import SettingsError
+from cluster.processes import Processes, answers
+from cluster.settings import Settings
+
+log = logging.getLogger(__name__)
+
+SECONDS_TO_LOAD = 300.0
+
+
+def launch(settings: Settings, tell: Callable[[str], None]) -> None:
+    """Start every part and wait until all answer; `tell` hears what is waited for.
+
+    SettingsError if a setting is wrong, a port is taken or a part does not come up; nothing is left running then.
+    """
+    processes = Processes(settings)
+    processes.prepare()
+    # only now: Ray reads where its token lies when it is imported
+    import ray
+    from ray import serve
+
+    from deployments.serving.deployment import APP
+    from deployments.serving.placement import check_cards
+    from pipelines.application import build
+
+    application = build(settings)  # a wrong key ends here, before anything is started
+    if hint := check_cards(settings, gpus.cards()):
+        log.warning(hint)
+    _check_weights(settings, tell)
+    try:
+        tell("starting Chroma and Ray")
+        processes.start_chroma()
+        processes.start_ray()
+        processes.wait("ray", lambda: dashboard_answers(settings))
+        ray.init(address=processes.environment()["RAY_ADDRESS"], log_to_driver=False, logging_level=logging.ERROR)
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)
+        serve.start(proxy_location="HeadOnly", http_options={"host": settings.door.host, "port": settings.door.port})
+        target = serve.RunTarget(target=application, name=APP, route_prefix="/")
+        serve.run_many([target], wait_for_applications_running=False)
+        _wait_until_healthy(tell)
+        tell("starting the app")
+        processes.start_app()
+        _wait_for_servers(processes)
+    except BaseException:
+        processes.stop()
+        raise
+    finally:
+        ray.shutdown()
+
+
+def launch_beside_ray(settings: Settings, tell: Callable[[str], None]) -> None:
+    """Start Chroma and the app, anew if they run, on the head of a cluster that one of Ray's launchers has started.
+
+    SettingsError if `raysift up` has started that Ray, a port is taken or one of them does not come up; neither is left
+    running in the latter cases.
+    """
+    processes = Processes(settings)
+    if "ray" in processes.alive():
+        raise SettingsError("this machine's Ray is that of `raysift up`, which has started Chroma and the app too.")
+    processes.make_room("chroma", "app")
+    tell("starting Chroma and the app")
+    try:
+        processes.start_chroma()
+        processes.start_app()
+        _wait_for_servers(processes)
+    except BaseException:
+        processes.stop()
+        raise
+
+
+def _wait_for_servers(processes: Processes) -> None:
+    settings = processes.settings
+    processes.wait("chroma", lambda: answers(settings.chroma))
+    processes.wait("app", lambda: answers(settings.app))
+
+
+def _check_weights(settings: Settings, tell: Callable[[str], None]) -> None:
+    """Have every detector's weights on this machine; SettingsError tells of all that are missing at once."""
+    from deployments.models import runtime
+    from deployments.serving.placement import configs
+    from deployments.weights import references
+
+    missing = []
+    for name, config in configs(settings).items():
+        tell(f"the weights of {name}")
+        for reference in references.named(config):
+            try:
+                runtime.weights(reference)
+            except SettingsError as error:
+                missing.append(f"{name}: {error}")
+    if missing:
+        raise SettingsError("\n".join([*missing, "Or leave a detector out: RAYSIFT_DETECTORS__NAME__ENABLED=false"]))
+
+
+def dashboard_answers(settings: Settings) -> bool:
+    """Whether the head of a Ray cluster runs on this machine."""
+    try:
+        return httpx.get(f"{settings.ray.dashboard_url}/api/gcs_healthz", timeout=2, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _wait_until_healthy(tell: Callable[[str], None]) -> None:
+    from ray import serve
+
+    from deployments.serving.deployment import APP
+
+    deadline = time.monotonic() + SECONDS_TO_LOAD
+    while True:
+        app = serve.status().applications[APP]
+        waiting = [name for name, deployment in app.deployments.items() if deployment.status != "HEALTHY"]
+        if app.status == "RUNNING" and not waiting:
+            return
+        if app.status == "DEPLOY_FAILED" or time.monotonic() > deadline:
+            reasons = "; ".join(f"{name}: {app.deployments[name].message}" for name in waiting) or app.message
+            raise SettingsError(f"not every part came up. {reasons}")
+        tell(f"loading the detectors: waiting for {', '.join(waiting)}")
+        time.sleep(0.5)

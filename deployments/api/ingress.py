@@ -1,0 +1,189 @@
+"""The HTTP API: FastAPI on Serve. Everything that the app, curl and the command line ask goes through here."""
+
+# No `from __future__ import annotations` here: FastAPI could not resolve the types of a pickled class.
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+from fastapi import Body, Header, HTTPException, Query, Response, UploadFile
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from cluster.records import Result
+from cluster.settings import Settings
+from cluster.storage import buckets
+from cluster.vectors import Vectors
+from deployments.api import media
+from deployments.api.app import MOST_REQUESTS, answer_to, api
+from deployments.api.job_routes import JobRoutes, Verify
+from deployments.api.sample_routes import SampleRoutes
+from deployments.api.search import MOST_BYTES, By, Search
+from deployments.catalog.queries import AssetQuery
+from deployments.catalog.shapes import as_upload
+from deployments.detector import detector_class
+from deployments.serving.deployment import ServedDetectors, versions
+from deployments.serving.health import Readiness, well
+from deployments.serving.placement import configs
+
+# A file, its name, the detectors that are to answer: what is in it. The pipeline's own function, handed in by whoever
+# builds the application, since deployments may not import pipelines.
+Analyze = Callable[[Path, str, frozenset[str], ServedDetectors, Settings], Awaitable[Result]]
+Limit = Annotated[int, Query(ge=1, le=200)]
+
+
+@serve.deployment(
+    ray_actor_options={"num_cpus": 0.1},
+    max_ongoing_requests=MOST_REQUESTS + 20,  # these are for probes
+    graceful_shutdown_timeout_s=5,
+)
+@serve.ingress(api)
+class Door(JobRoutes, SampleRoutes):
+    """The one way in for people and programs."""
+
+    def __init__(
+        self,
+        detectors: dict[str, DeploymentHandle[Any]],
+        catalog: DeploymentHandle[Any],
+        jobs: DeploymentHandle[Any],
+        analyze: Analyze,
+        verify: Verify,
+        settings: Settings,
+    ) -> None:
+        self.settings = settings
+        answer_to([settings.door.host, *settings.door.names])
+        self.names = list(detectors)
+        self.readiness = Readiness(detectors)
+        self.jobs = jobs
+        self.verify = verify
+        self.detectors = ServedDetectors(detectors, versions(settings), configs(settings))
+        self.catalog = catalog
+        self.analyze = analyze
+        vectors = Vectors(settings.chroma.url)
+        self.searching = Search(self.detectors, catalog, vectors, configs(settings))
+        for handle in {*detectors.values(), catalog, jobs}:
+            handle.options()  # makes its connections now: later the head, which has to be asked for them, may be away
+
+    @api.get("/v1/health")
+    async def health(self) -> dict[str, str]:
+        """Alive: the API answers."""
+        return {"status": "ok"}
+
+    @api.get("/v1/ready")
+    async def ready(self, response: Response) -> dict[str, Any]:
+        """Ready: every detector finds something on its own example, has lately, or sleeps. 503 until then, within 8 s.
+
+        An answer stands for 5 s, however many ask.
+        """
+        states = await self.readiness.states()
+        ready = all(map(well, states.values()))
+        response.status_code = 200 if ready else 503
+        return {"ready": ready, "detectors": states}
+
+    @api.get("/v1/detectors")
+    async def list_detectors(self) -> list[dict[str, Any]]:
+        """The detectors that run here, and what each of their replicas has counted: out of memory, dropped, let go."""
+        events = await self.detectors.events()
+        return [
+            {
+                "name": name,
+                "model": analyzer.model,
+                "floor": analyzer.floor,
+                "modalities": sorted(detector_class(name).modalities),
+                "events": events.get(name, []),
+            }
+            for name, analyzer in self.detectors.analyzers.items()
+        ]
+
+    @api.post("/v1/detect/{name}")
+    async def detect(self, name: str, file: UploadFile) -> dict[str, Any]:
+        """What one detector finds in an uploaded file."""
+        if name not in self.detectors.handles:
+            there = ", ".join(sorted(self.detectors.handles))
+            raise HTTPException(404, f"no detector {name!r}; there are {there}")
+        found = as_upload(await self._analyze(file, frozenset([name])))
+        if found["errors"]:
+            raise HTTPException(422, found["errors"][0]["reason"])
+        return {"detector": name, "model": self.detectors.analyzers[name].model, "detections": found["detections"]}
+
+    @api.post("/v1/analyze")
+    async def analyze_upload(self, file: UploadFile) -> dict[str, Any]:
+        """What every detector finds in an uploaded file: the same steps as a scan's, nothing is stored."""
+        return as_upload(await self._analyze(file, frozenset(self.detectors.handles)))
+
+    async def _analyze(self, upload: UploadFile, wanted: frozenset[str]) -> Result:
+        if (upload.size or 0) > self.settings.decoding.max_bytes:
+            raise HTTPException(413, f"it has {upload.size:,} bytes; decoding.max_bytes allows less")
+        with TemporaryDirectory(prefix="raysift-upload-") as folder:
+            path = Path(folder) / "upload"  # an upload's own name never reaches a disk
+            with path.open("wb") as copy:
+                await asyncio.to_thread(shutil.copyfileobj, upload.file, copy, media.PIECE_BYTES)
+            return await self.analyze(path, upload.filename or "upload", wanted, self.detectors, self.settings)
+
+    @api.get("/v1/assets")
+    async def assets(self, query: Annotated[AssetQuery, Query()]) -> dict[str, Any]:
+        """The files that were scanned: filtered, sorted, one page of them."""
+        return await self.catalog.assets.remote(query)
+
+    @api.get("/v1/facets")
+    async def facets(self, query: Annotated[AssetQuery, Query()]) -> dict[str, Any]:
+        """How many files each kind, detector and label would leave under the same filters."""
+        return await self.catalog.facets.remote(query)
+
+    @api.get("/v1/assets/{asset}")
+    async def asset(self, asset: str) -> dict[str, Any]:
+        """All that is known of one file."""
+        found = await self.catalog.asset.remote(asset)
+        if found is None:
+            raise HTTPException(404, f"no file {asset!r} has been scanned")
+        return found
+
+    @api.get("/v1/assets/{asset}/thumbnail")
+    async def thumbnail(self, asset: str) -> Response:
+        """A JPEG of at most 320 px, as the file is: blurring is up to the viewer."""
+        found = await self.catalog.thumbnail.remote(asset)
+        if found is None:
+            raise HTTPException(404, "it has no thumbnail")
+        return Response(found, media_type="image/jpeg", headers=media.PRIVATE)
+
+    @api.get("/v1/assets/{asset}/media")
+    async def file(self, asset: str, range: Annotated[str | None, Header()] = None) -> Response:
+        """The file itself, or the part of it that a Range header asks for."""
+        uri = await self.catalog.uri.remote(asset)
+        if uri is None:
+            raise HTTPException(404, f"no file {asset!r} has been scanned")
+        return await asyncio.to_thread(media.answer, uri, range, self.settings.s3_endpoint)
+
+    @api.get("/v1/search")
+    async def search(
+        self, q: str | None = None, like: str | None = None, by: By = "looks", limit: Limit = 40
+    ) -> dict[str, Any]:
+        """Files by words (in the picture, read, said), or those like one of them by its looks or by its faces."""
+        if (q is None) == (like is None):
+            raise HTTPException(422, "search takes either q=words or like=a file's id")
+        found = self.searching.like(like, by, limit) if like else self.searching.words(str(q), limit)
+        return await self._shown(await found)
+
+    @api.post("/v1/search")
+    async def search_by_picture(self, file: UploadFile, by: By = "looks", limit: Limit = 40) -> dict[str, Any]:
+        """Files that look like an uploaded picture, or that show a person of its. The upload is not kept."""
+        if (file.size or 0) > MOST_BYTES:
+            raise HTTPException(413, f"a picture to search by may have {MOST_BYTES >> 20} MB; this has more")
+        result = await self._analyze(file, frozenset([self.searching.maker(by)]))
+        return await self._shown(await self.searching.picture(result, by, limit))
+
+    async def _shown(self, hits: list[dict[str, Any]]) -> dict[str, Any]:
+        items = {item["id"]: item for item in await self.catalog.items.remote([hit["asset"] for hit in hits])}
+        return {"hits": [hit | {"asset": items[hit["asset"]]} for hit in hits if hit["asset"] in items]}
+
+    @api.post("/v1/results/load")
+    async def load(self, out: Annotated[str, Body(embed=True)]) -> dict[str, int]:
+        """Bring what others than a scan have stored in a folder of results into the catalogue; the number of rows."""
+        return {"rows": await self.catalog.load_all.remote(buckets.normalize(out), self.settings.s3_endpoint)}
+
+    @api.delete("/v1/people/{name}")
+    async def forget(self, name: str) -> dict[str, int]:
+        """Take the hits of a person out of the catalogue; `raysift people purge` has taken them out of the results."""
+        return {"hits": await self.catalog.forget.remote("face", name)}

@@ -1,0 +1,136 @@
+"""The API's part on jobs: submit, list, follow, cancel, resume, retry, verify."""
+
+# No `from __future__ import annotations` here: FastAPI could not resolve the types of a pickled class.
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import Body, HTTPException, Query
+from fastapi.responses import PlainTextResponse
+from ray.serve.handle import DeploymentHandle
+
+from cluster.settings import Settings
+from cluster.storage import buckets
+from deployments.api.app import api
+from deployments.jobs import folder
+from deployments.jobs.store import OVER, Job, Priority
+
+# A folder of results, a job: whether all that it owed is there. Handed in, since deployments may not import pipelines.
+# It gives a dataclass of counts.
+Verify = Callable[[str, str, Settings], Any]
+Most = Annotated[int, Query(ge=1, le=1000)]
+
+
+class JobRoutes:
+    """What the Door answers about jobs; the Door has the detectors, the jobs and the catalogue."""
+
+    settings: Settings
+    names: list[str]  # of the detectors
+    jobs: DeploymentHandle[Any]
+    catalog: DeploymentHandle[Any]
+    verify: Verify
+
+    @api.post("/v1/jobs")
+    async def submit(
+        self,
+        uris: Annotated[list[str], Body(min_length=1)],
+        out: Annotated[str | None, Body()] = None,
+        detectors: Annotated[list[str] | None, Body()] = None,
+        priority: Annotated[Priority, Body()] = "normal",
+    ) -> dict[str, str]:
+        """Queue a scan of folders or buckets; results go to `out`, or where the settings say."""
+        for name in detectors or []:
+            if name not in self.names:
+                raise HTTPException(422, f"no detector {name!r}; there are {', '.join(sorted(self.names))}")
+        where = buckets.normalize(out or self.settings.results)
+        what = [buckets.normalize(uri) for uri in uris]
+        for uri in what:  # what cannot be listed is said now, not by a job that fails
+            await asyncio.to_thread(next, buckets.list_media(uri, self.settings.s3_endpoint), None)
+        return {"job": await self.jobs.submit.remote(what, where, detectors or [], priority)}
+
+    @api.get("/v1/jobs")
+    async def list_jobs(self, limit: Most = 100) -> list[dict[str, Any]]:
+        """The jobs that were submitted last, newest first."""
+        newest, counts = await asyncio.gather(self.jobs.newest.remote(limit), self.catalog.jobs.remote())
+        return [described(job, counts.get(job.job, {})) for job in newest]
+
+    @api.get("/v1/jobs/{job}")
+    async def job(self, job: str) -> dict[str, Any]:
+        """One job and how far it is; what it found and its report, once it is over."""
+        known, counts = await asyncio.gather(self._job(job), self.catalog.job.remote(job))
+        over = known.state in OVER
+        summary = await self.catalog.summary.remote(job) if over else None
+        report = await asyncio.to_thread(self._report, known) if over else None
+        return described(known, counts) | {"summary": summary, "report": report}
+
+    @api.post("/v1/jobs/{job}/cancel")
+    async def cancel(self, job: str) -> dict[str, Any]:
+        """Take a job out of the queue or stop it. What it has stored stays."""
+        await self._job(job)
+        return described(await self.jobs.cancel.remote(job), await self.catalog.job.remote(job))
+
+    @api.post("/v1/jobs/{job}/resume")
+    async def resume(self, job: str) -> dict[str, Any]:
+        """Queue a job again that failed or was cancelled; no finished file is done again."""
+        await self._job(job)
+        return described(await self.jobs.resume.remote(job), await self.catalog.job.remote(job))
+
+    @api.post("/v1/jobs/{job}/retry-failed")
+    async def retry_failed(self, job: str) -> dict[str, str | None]:
+        """Queue a new job over exactly the files that failed in this one; null when none did."""
+        known = await self._job(job)
+        await self.catalog.load_all.remote(known.out, self.settings.s3_endpoint)  # a catalogue may be new
+        failed = (await self.catalog.job.remote(job))["failed"]
+        return {"job": await self.jobs.retry.remote(job) if failed else None}
+
+    @api.get("/v1/jobs/{job}/verify")
+    async def verified(self, job: str) -> dict[str, int]:
+        """Whether all that a job owed is there, once: results held against its ledger, vectors against the results."""
+        known = await self._job(job)
+        return asdict(await asyncio.to_thread(self.verify, known.out, job, self.settings))
+
+    @api.get("/v1/jobs/{job}/logs")
+    async def logs(self, job: str, after: Annotated[int, Query(ge=0)] = 0) -> PlainTextResponse:
+        """What the drivers of a job have written, from the character `after` on."""
+        await self._job(job)
+        return PlainTextResponse((await self.jobs.logs.remote(job))[after:])
+
+    async def _job(self, job: str) -> Job:
+        known: Job | None = await self.jobs.one.remote(job)
+        if known is None:
+            raise HTTPException(404, f"there is no job {job!r}; `raysift jobs list` names them")
+        return known
+
+    def _report(self, job: Job) -> dict[str, Any] | None:
+        return folder.read(job.out, job.job, "report", self.settings.s3_endpoint)
+
+
+def described(job: Job, counts: dict[str, int]) -> dict[str, Any]:
+    """What the API says of a job: its own facts, and what is in the catalogue of its results."""
+    waits = f"waits for {', '.join(job.waits_for)}" if job.waits_for else ""
+    return {
+        "job": job.job,
+        "state": job.state,
+        "units": job.units,
+        "done": counts.get("done", 0),
+        "failed": counts.get("failed", 0),
+        "skipped": job.skipped,
+        "uris": list(job.uris),
+        "out": job.out,
+        "detectors": list(job.detectors),
+        "priority": job.priority,
+        "retry_of": job.retry_of,
+        "seconds": round((job.ended_at or time.time()) - job.started_at, 1) if job.started_at else 0.0,
+        "message": "; ".join(filter(None, [waits, job.message])),
+        "attempts": list(job.attempts),
+        **{key: _at(getattr(job, key)) for key in ("submitted_at", "started_at", "ended_at")},
+    }
+
+
+def _at(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,88 @@
+"""Routes for other clusters: samples in, one detector's answers out, in the format of deployments/serving/wire.py."""
+
+# No `from __future__ import annotations` here: FastAPI could not resolve the types of a pickled class.
+import asyncio
+
+from fastapi import HTTPException, Request, Response
+
+from deployments.api.app import api
+from deployments.detector import DetectorAway, detector_class
+from deployments.serving import wire
+from deployments.serving.deployment import ServedDetectors
+
+# So long it is tried here before the other cluster is told to wait. In that time a sample that kills every replica has
+# done so three times, and is named; a job that waits has more patience than that.
+PATIENCE_S = 180.0
+
+# Requests in a Door: of its places the others are for people and jobs of its own, and each may be MOST_BYTES large.
+AT_ONCE = 16
+
+
+class SampleRoutes:
+    """What the Door answers to other clusters, whose detector's backend is `remote`."""
+
+    detectors: ServedDetectors
+    sampling = 0  # requests that are here
+
+    @api.post(
+        "/v1/detect/{name}/samples",
+        response_class=Response,
+        openapi_extra={"requestBody": {"required": True, "content": {wire.MEDIA_TYPE: {}}}},
+    )
+    async def detect_samples(self, name: str, model: str, floor: float, request: Request) -> Response:
+        """What one detector finds in samples that another cluster has decoded. 409 if it is another model's answers
+        that are wanted; 503 while the detector is away, or others ask.
+        """
+        self._check(name, model, floor)
+        if self.sampling >= AT_ONCE:  # said before a byte of it is read; a remote detector asks again
+            said = f"{AT_ONCE} requests with samples are here already; try again later"
+            raise HTTPException(503, said, {"Retry-After": "1"})
+        self.sampling += 1
+        try:
+            return await self._answer(name, await _body(request))
+        finally:
+            self.sampling -= 1
+
+    async def _answer(self, name: str, body: bytes) -> Response:
+        try:
+            samples = await asyncio.to_thread(wire.unpack_samples, body)
+        except wire.Malformed as error:
+            raise HTTPException(422, f"these are no samples: {error}") from None
+        except wire.TooLarge as error:
+            raise HTTPException(413, f"{error}: send fewer at a time") from None
+        taken = detector_class(name).modalities
+        if others := {sample.modality for sample in samples} - taken:
+            raise HTTPException(422, f"{name} takes {', '.join(sorted(taken))}, not {', '.join(sorted(others))}")
+        try:
+            asked = (await self._patient().ask([name], samples))[name]
+        except DetectorAway:
+            raise HTTPException(503, f"{name} has not answered for {PATIENCE_S:.0f} s; try again later") from None
+        return Response(await asyncio.to_thread(wire.pack_asked, asked), media_type=wire.MEDIA_TYPE)
+
+    def _check(self, name: str, model: str, floor: float) -> None:
+        here = self.detectors.analyzers.get(name)
+        if here is None:
+            there = ", ".join(sorted(self.detectors.analyzers))
+            raise HTTPException(404, f"no detector {name!r} runs here; there are {there}")
+        if here.model != model or abs((here.floor or 0) - floor) > 1e-6:
+            raise HTTPException(
+                409,
+                f"{name} is {here.model} with floor {here.floor} here, and {model} with floor {floor} was asked for. "
+                "Give it the same model, floor, settings and gallery in both clusters; in the asking one, "
+                f"detectors.{name}.remote.profile says which profile this one runs.",
+            )
+
+    def _patient(self) -> ServedDetectors:
+        """One that says that a detector is away, where the Door's own gives failures to whoever waits."""
+        own = self.detectors
+        return ServedDetectors(own.handles, own.analyzers, own.configs, PATIENCE_S, parks=True)
+
+
+async def _body(request: Request) -> bytes:
+    pieces, size = [], 0
+    async for piece in request.stream():
+        pieces.append(piece)
+        size += len(piece)
+        if size > wire.MOST_BYTES:
+            raise HTTPException(413, f"it has more than {wire.MOST_BYTES >> 20} MB: send fewer samples at a time")
+    return b"".join(pieces)

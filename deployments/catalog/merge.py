@@ -1,0 +1,192 @@
+"""The catalogue's tables, and the statements that merge newly committed rows into them.
+
+A file of the bucket is `asset`, a number by order of arrival, so that what belongs together lies together on disk
+and a look-up skips the rest. `scans` keeps every row that was ever loaded, without its detections: the view of a file
+is derived from all of its rows, so it does not matter in which order they came. What rows say of another content than
+that of the file's newest row is counted for their job, and waits in `history`: the content may come back. `segment` is
+0 for a whole file; no content has both.
+"""
+
+from urllib.parse import unquote
+
+import pyarrow as pa
+
+from cluster import records
+from cluster.results import files
+
+_DETECTION = ("detector", "model", "label", "score", "box", "time_s", "span", "text", "evidence", "carried")
+COLUMNS = [name for name in records.SCHEMA.names if name not in ("detections", "begin_s", "end_s", "spent")]
+COLUMNS += [f"detections.list.element.{name}" for name in _DETECTION]  # all but the vectors
+
+_FOUND = """asset integer, content bigint, segment integer, detector varchar, n integer, model varchar, label varchar,
+    score float, box float[], time_s double, span double[], text varchar, evidence varchar, carried boolean"""
+
+SCHEMA = (
+    "create table if not exists loaded(file varchar, rows integer)",
+    """create table if not exists scans(
+        asset integer, content bigint, segment integer, segments integer, job varchar, unit_id bigint,
+        analyzed_at timestamp, size bigint, sha256 varchar, kind varchar, width integer, height integer,
+        duration_s double, errors struct(step varchar, reason varchar)[])""",
+    """create table if not exists files(
+        asset integer, id uuid, uri varchar, name varchar, content bigint, analyzed_at timestamp, sha256 varchar,
+        kind varchar, width integer, height integer, duration_s double, segments integer, segments_done integer,
+        has_thumbnail boolean, errors struct(step varchar, reason varchar)[], failed boolean)""",
+    """create table if not exists answers(
+        asset integer, content bigint, segment integer, detector varchar, analyzed_at timestamp, job varchar,
+        unit_id bigint)""",
+    f"create table if not exists detections({_FOUND})",
+    f"create table if not exists history({_FOUND})",
+    "create table if not exists best(asset integer, detector varchar, label varchar, score float, count integer)",
+    """create table if not exists thumbnails(
+        asset integer, content bigint, segment integer, analyzed_at timestamp, job varchar, unit_id bigint,
+        jpeg blob)""",
+    # added up when they are asked for
+    "create table if not exists job_counts(job varchar, done integer, failed integer, files integer)",
+    "create table if not exists tallies(job varchar, detector varchar, label varchar, files integer, count integer)",
+    # in which segmented files a job has met what, so that they are counted once; without a detector: the file
+    "create table if not exists met(job varchar, asset integer, detector varchar, label varchar)",
+)
+
+
+def incoming(rows: pa.Table) -> pa.Table:
+    """COLUMNS of committed rows as LOAD takes them: with id, name and content, the time without its zone, UTC."""
+    uris = rows["uri"].to_pylist()
+    if "thumbnail" not in rows.column_names:
+        rows = rows.append_column("thumbnail", pa.nulls(len(uris), pa.binary()))
+    when = rows["analyzed_at"].cast(pa.timestamp("us"))  # DuckDB needs another package for times with a zone
+    rows = rows.set_column(rows.schema.get_field_index("analyzed_at"), "analyzed_at", when)
+    cuts = zip(rows["etag"].to_pylist(), rows["segment_s"].to_pylist(), strict=True)
+    rows = rows.append_column("content", pa.array([files.content(*cut) for cut in cuts], pa.int64()))
+    rows = rows.append_column("id", pa.array([records.asset_id(uri) for uri in uris], pa.string()))
+    return rows.append_column("name", pa.array([_name(uri) for uri in uris], pa.string()))
+
+
+def _name(uri: str) -> str:
+    last = uri.rsplit("/", 1)[-1]
+    return unquote(last) if uri.startswith("file:") else last
+
+
+# They take `incoming` as a table, merge it, and leave nothing behind but in the tables above.
+# Temporary tables live as long as the cursor that loads.
+_NEWEST_FIRST = "analyzed_at desc, job desc, unit_id desc"
+
+_ARRIVE = (
+    # a number for each file, new ones after the last there is
+    """create temp table batch as
+        with arrived as (select * replace (id::uuid as id, coalesce(segment, 0) as segment) from incoming),
+        ids as (select i.id, any_value(f.asset) as asset from arrived i left join files f using (id) group by id),
+        numbered as (select id, coalesce(asset, (select coalesce(max(asset), 0) from files)
+                            + row_number() over (order by id))::integer as asset from ids)
+        select row_number() over () as r, i.*, n.asset from arrived i join numbered n using (id)""",
+    """create temp table found as select r, job, asset, content, segment, segments is not null as part,
+        unnest(detections) as d, generate_subscripts(detections, 1) - 1 as n from batch""",
+)
+
+_COUNT = (
+    """create temp table units as select job, asset, unit_id, segments is not null as part,
+        bool_or(len(errors) > 0) as failed from batch group by all""",
+    # a unit that was committed twice is one
+    """create temp table known as select job, asset, unit_id, bool_or(len(errors) > 0) as failed from scans
+        where asset in (select asset from batch) group by all""",
+    """create temp table new_met as
+        select job, asset, null::varchar as detector, null::varchar as label from units where part
+        union select job, asset, d.detector, null from found where part
+        union select job, asset, d.detector, d.label from found where part
+        except select * from met where asset in (select asset from batch)""",
+    "insert into met from new_met",
+    """insert into job_counts select job, sum(done), sum(failed), sum(files) from (
+            select job, count(*) filter (k.asset is null) as done,
+                count(*) filter (u.failed and k.failed is distinct from true) as failed,
+                count(*) filter (k.asset is null and not part) as files
+            from units u left join known k using (job, asset, unit_id) group by job
+            union all select job, 0, 0, count(*) from new_met where detector is null group by job)
+        group by job""",
+    # of a detector: without a label; one that answered and found nothing is listed too
+    """insert into tallies select job, detector, label, sum(files), sum(count) from (
+            select job, d.detector as detector, d.label as label,
+                count(distinct asset) filter (not part) as files, count(*) as count from found group by 1, 2, 3
+            union all select job, d.detector, null,
+                count(distinct asset) filter (not part), count(*) from found group by 1, 2
+            union all select job, detector, label, count(*), 0 from new_met where detector is not null group by 1, 2, 3
+            union all select distinct job, unnest(analyzers).detector, null, 0, 0 from batch)
+        group by all""",
+)
+
+_DESCRIBE = (
+    """insert into scans select asset, content, segment, segments, job, unit_id, analyzed_at, size, sha256, kind, width,
+        height, duration_s, errors from batch""",
+    f"""create temp table newest as select asset, first(content order by {_NEWEST_FIRST}) as content,
+            first(segments order by {_NEWEST_FIRST}) as segments
+        from scans where asset in (select asset from batch) group by asset""",
+    # whose content is another one than it was
+    """create temp table turned as select n.asset, n.content from newest n join files f using (asset)
+        where n.content <> f.content""",
+    "create temp table told as select s.* from scans s semi join newest n using (asset, content)",
+    # the newest value there is of each column
+    f"""create temp table merged as select asset, max(analyzed_at) as analyzed_at,
+            first(sha256 order by {_NEWEST_FIRST}) filter (sha256 is not null) as sha256,
+            first(kind order by {_NEWEST_FIRST}) filter (kind is not null) as kind,
+            first(width order by {_NEWEST_FIRST}) filter (width is not null) as width,
+            first(height order by {_NEWEST_FIRST}) filter (height is not null) as height,
+            first(duration_s order by {_NEWEST_FIRST}) filter (duration_s is not null) as duration_s,
+            count(distinct segment) as segments_done
+        from told group by asset""",
+    # what the newest row of each segment says, each once
+    f"""create temp table wrong as
+        with latest as (select asset, segment, errors from told
+                        qualify row_number() over (partition by asset, segment order by {_NEWEST_FIRST}) = 1),
+        each as (select asset, segment, unnest(errors) as error, generate_subscripts(errors, 1) as n from latest),
+        once as (select * from each qualify row_number() over (partition by asset, error order by segment, n) = 1)
+        select asset, list(error order by segment, n) as errors from once group by asset""",
+    # the first segment's thumbnail, of several the newest
+    f"""create temp table shown as select asset, content, segment, analyzed_at, job, unit_id, thumbnail as jpeg
+        from batch b where thumbnail is not null and not exists (
+            select 1 from thumbnails t where t.asset = b.asset and t.content = b.content and (t.segment < b.segment
+                or t.segment = b.segment
+                and row(t.analyzed_at, t.job, t.unit_id) > row(b.analyzed_at, b.job, b.unit_id)))
+        qualify row_number() over (partition by asset, content order by segment, {_NEWEST_FIRST}) = 1""",
+    "delete from thumbnails t using shown s where t.asset = s.asset and t.content = s.content",
+    "insert into thumbnails from shown",
+    "delete from files where asset in (select asset from newest)",
+    """insert into files select n.asset, b.id, b.uri, b.name, n.content, m.analyzed_at, m.sha256, m.kind, m.width,
+            m.height, m.duration_s, n.segments, m.segments_done,
+            exists (select 1 from thumbnails t where t.asset = n.asset and t.content = n.content),
+            coalesce(w.errors, []), w.errors is not null
+        from newest n join merged m using (asset) left join wrong w using (asset)
+            join (select asset, any_value(id) as id, any_value(uri) as uri, any_value(name) as name
+                  from batch group by asset) b using (asset)""",
+)
+
+_ANSWER = (
+    # for each detector and segment the newest row in which it answered, and what that supersedes
+    f"""create temp table won as
+        with said as (select r, asset, content, segment, analyzed_at, job, unit_id,
+                             unnest(analyzers).detector as detector from batch)
+        select * from said s where not exists (select 1 from answers a where a.asset = s.asset
+            and a.content = s.content and a.segment = s.segment and a.detector = s.detector
+            and row(a.analyzed_at, a.job, a.unit_id) > row(s.analyzed_at, s.job, s.unit_id))
+        qualify row_number() over (partition by asset, content, segment, detector order by {_NEWEST_FIRST}, r) = 1""",
+    *(
+        f"""delete from {table} x using won w where x.asset = w.asset and x.content = w.content
+            and x.segment = w.segment and x.detector = w.detector"""
+        for table in ("answers", "detections", "history")
+    ),
+    "insert into answers select asset, content, segment, detector, analyzed_at, job, unit_id from won",
+    # the content that was goes, the one that came back is here again
+    "insert into history select d.* from detections d semi join turned t using (asset)",
+    "delete from detections where asset in (select asset from turned)",
+    """insert into detections select h.* from history h semi join turned t using (asset, content)
+        order by asset, segment, n""",
+    "delete from history h using turned t where h.asset = t.asset and h.content = t.content",
+    """create temp table kept as select f.asset, f.content, f.segment, d.detector, n, d.model, d.label, d.score, d.box,
+            d.time_s, d.span, d.text, d.evidence, d.carried
+        from found f semi join won w on f.r = w.r and f.d.detector = w.detector""",
+    """insert into detections select k.* from kept k semi join newest n using (asset, content)
+        order by asset, segment, n""",
+    "insert into history select k.* from kept k anti join newest n using (asset, content)",
+    "delete from best where asset in (select asset from newest)",
+    """insert into best select asset, detector, label, max(score), count(*) from detections
+        where asset in (select asset from newest) group by asset, detector, label order by asset""",
+)
+
+LOAD = (*_ARRIVE, *_COUNT, *_DESCRIBE, *_ANSWER)

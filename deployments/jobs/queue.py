@@ -1,0 +1,245 @@
+"""Jobs: who waits, who runs, who is started again. Drivers run through Ray's Jobs API and tell how far they are."""
+
+import logging
+import shlex
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
+
+from cluster.errors import SettingsError
+from cluster.settings import Settings
+from deployments.jobs.drivers import FINAL, FINISHED, NOT_FINISHED, Client, Drivers, JobsDown, alive
+from deployments.jobs.mirror import JobPages
+from deployments.jobs.store import ACTIVE, OVER, PRIORITIES, Job, JobStore, Priority, State
+
+log = logging.getLogger(__name__)
+
+STEADY_S = 600  # a driver that lived so long did not die of what it found at its start
+FIND_S = 10.0  # nobody is answered before the jobs of an earlier head are found, unless it takes longer
+
+
+class Jobs:
+    """Owns the list of jobs and their queue: one process may have it. SettingsError says what may not be done.
+
+    `tick` looks after them; every_s: how often a thread of it does, None: the caller does.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        settings: Settings,
+        client: Callable[[str], Client] = JobSubmissionClient,
+        nodes: Callable[[], set[str]] = alive,
+        every_s: float | None = 1.0,
+    ) -> None:
+        self.settings = settings
+        self.store = JobStore(path)
+        self.pages = JobPages(self.store, settings)
+        self.drivers = Drivers(settings.ray.dashboard_url, client, nodes)
+        if every_s is not None:
+            self.pages.follow(every_s, FIND_S)
+            threading.Thread(target=self._look_after, args=(every_s,), daemon=True, name="jobs").start()
+
+    # ---- asked by people, through the Door
+
+    def submit(
+        self,
+        uris: list[str],
+        out: str,
+        detectors: list[str],
+        priority: Priority = "normal",
+        retry_of: str | None = None,
+    ) -> str:
+        """Queue a scan and give its name; it runs whether or not anyone follows it."""
+        name = f"scan-{time.strftime('%Y%m%d-%H%M%S')}-{uuid4().hex[:6]}"
+        self.store.put(Job(name, tuple(uris), out, time.time(), tuple(detectors), priority, retry_of))
+        return name
+
+    def one(self, job: str) -> Job | None:
+        """The job of that name, also one that another cluster has left among the results."""
+        return self.store.get(job) or self.pages.fetch(job)
+
+    def newest(self, limit: int) -> list[Job]:
+        """The jobs that were submitted last, newest first."""
+        return self.store.newest(limit)
+
+    def cancel(self, job: str) -> Job:
+        """Take it out of the queue or stop its driver. What it has stored stays; `resume` goes on from there."""
+        with self.store.changing():
+            known = self._known(job)
+            if known.state in OVER:
+                raise SettingsError(f"{job} is {known.state}: there is nothing to cancel.")
+            if known.state in ACTIVE and known.attempts:
+                self.drivers.stop(known.attempts[-1])
+            return self._changed(job, state="cancelled", message="it was cancelled", waits_for=(), ended_at=time.time())
+
+    def resume(self, job: str) -> Job:
+        """Queue a job again that failed or was cancelled: it goes on with what is not done."""
+        with self.store.changing():
+            known = self._known(job)
+            if known.state == "finished":
+                raise SettingsError(f"{job} is finished: `raysift jobs retry-failed {job}` does failed files again.")
+            if known.state == "waiting":
+                raise SettingsError(f"{job} waits for its turn already.")
+            self._check_that_none_runs(known)
+            return self._changed(job, state="waiting", message="", waits_for=(), resumes=0, ended_at=None)
+
+    def retry(self, job: str) -> str:
+        """Queue a new job that does again what failed in this one, and give its name."""
+        known = self._known(job)
+        if known.state not in OVER:
+            raise SettingsError(f"{job} is not over yet. Wait for its end, or cancel it first.")
+        return self.submit(list(known.uris), known.out, list(known.detectors), known.priority, retry_of=job)
+
+    def logs(self, job: str) -> str:
+        """What the drivers of a job have written, one after the other."""
+        return "".join(f"==> {attempt}\n{self.drivers.log(attempt)}" for attempt in self._known(job).attempts)
+
+    # ---- told by drivers
+
+    def begin(self, job: str, attempt: str, uris: list[str], out: str, detectors: list[str]) -> None:
+        """A driver makes itself known. SettingsError when another one works on that job."""
+        with self.store.changing():
+            known = self.store.get(job) or Job(job, tuple(uris), out, time.time(), tuple(detectors))
+            if attempt not in known.attempts:  # it was not started from here
+                self._check_that_none_runs(known)
+                known = replace(known, attempts=(*known.attempts, attempt), message="")
+            elif known.state not in ACTIVE or known.attempts[-1] != attempt:
+                raise SettingsError(f"{job} is {known.state} without this driver, which does nothing.")
+            began = known.started_at or time.time()
+            self.store.put(replace(known, state=_at_work(known), waits_for=(), started_at=began, ended_at=None))
+
+    def note(self, job: str, **facts: Any) -> None:
+        """Keep what a driver says of its job: units, skipped, message. With its units known it runs."""
+        with self.store.changing():
+            known = self.store.get(job)
+            if known is not None and known.state == "listing" and facts.get("units") is not None:
+                facts["state"] = "running"
+            self.store.change(job, **facts)
+
+    def waits(self, job: str, detector: str, away: bool) -> None:
+        """A detector is away, so that the job is parked; or it is there again."""
+        with self.store.changing():
+            known = self.store.get(job)
+            if known is None or known.state not in ("running", "parked"):
+                return
+            waits_for = tuple(sorted({*known.waits_for, detector} if away else {*known.waits_for} - {detector}))
+            self.store.change(job, waits_for=waits_for, state="parked" if waits_for else "running")
+
+    def over(self, job: str, attempt: str, exit_code: int, message: str = "") -> None:
+        """A driver is about to end, with this exit code. One that was given up for dead has no say."""
+        with self.store.changing():
+            known = self.store.get(job)
+            if known is None or known.state not in ACTIVE or known.attempts[-1] != attempt:
+                return
+            if exit_code in FINAL:
+                self._ended(known, exit_code, message)
+
+    # ---- by itself
+
+    def _look_after(self, every_s: float) -> None:
+        while True:
+            time.sleep(every_s)
+            try:
+                self.tick()
+            except JobsDown as error:
+                log.warning("%s", error)
+            except Exception:  # a fault in one look must not leave all jobs alone for good
+                log.exception("the jobs could not be looked after; it is tried again")
+
+    def tick(self) -> None:
+        """See which drivers have ended without a word, and start the jobs whose turn it is."""
+        for job in self.store.of(*ACTIVE):
+            details = self.drivers.details(job.attempts[-1])
+            with self.store.changing():
+                if self.store.get(job.job) == job:  # nobody told anything meanwhile
+                    self._judge(job, details)
+        waiting = sorted(self.store.of("waiting"), key=lambda job: PRIORITIES.index(job.priority))
+        for job in waiting:
+            if self._has_room(job):
+                self._start(job)
+
+    def _has_room(self, job: Job) -> bool:
+        before = PRIORITIES[: PRIORITIES.index(job.priority) + 1]
+        running = sum(other.priority in before for other in self.store.of(*ACTIVE))
+        return running < self.settings.scanning.at_once
+
+    def _start(self, job: Job) -> None:
+        with self.store.changing():
+            known = self.store.get(job.job)
+            if known is None or known.state != "waiting":
+                return
+            number = len(known.attempts) + 1
+            attempt = known.job if number == 1 else f"{known.job}-{number}"
+            metadata = {"job": known.job, "out": known.out}
+            self.drivers.start(attempt, _command(known), metadata)
+            began = known.started_at or time.time()
+            attempts = (*known.attempts, attempt)
+            at_work = replace(known, state=_at_work(known), attempts=attempts, started_at=began)
+            self.store.put(replace(at_work, attempt_at=time.time()))
+
+    def _judge(self, job: Job, details: JobDetails | None) -> None:
+        if details is None:
+            self._died(job, "Ray knows nothing of it any more")
+        elif details.status == JobStatus.SUCCEEDED:
+            self._ended(job, FINISHED, job.message)
+        elif details.status == JobStatus.STOPPED:
+            message = "it was stopped through Ray"
+            self.store.change(job.job, state="cancelled", message=message, waits_for=(), ended_at=time.time())
+        elif details.status == JobStatus.FAILED:
+            if details.driver_exit_code in FINAL:
+                self._ended(job, details.driver_exit_code, job.message)
+            else:
+                self._died(job, f"exit code {details.driver_exit_code}" if details.driver_exit_code else "node lost")
+
+    def _ended(self, job: Job, exit_code: int, message: str) -> None:
+        if exit_code == NOT_FINISHED:
+            state, message = "failed", message or f"its driver failed; see `raysift jobs logs {job.job}`"
+        else:
+            state = "finished"
+        self.store.change(job.job, state=state, message=message, waits_for=(), ended_at=time.time())
+
+    def _died(self, job: Job, how: str) -> None:
+        most = self.settings.scanning.resumes
+        # a job of days on machines that come and go is not given up for what each of them took
+        steady = job.units is not None and job.attempt_at and time.time() - job.attempt_at > STEADY_S
+        resumes = 0 if steady else job.resumes
+        if resumes >= most:
+            message = f"its driver died {resumes + 1} times, at last: {how}. `raysift jobs resume {job.job}` goes on."
+            self.store.change(job.job, state="failed", message=message, waits_for=(), ended_at=time.time())
+            return
+        message = f"its driver died ({how}); started again, {resumes + 1} of {most} times"
+        log.warning("%s: %s", job.job, message)
+        self.store.change(job.job, state="waiting", message=message, waits_for=(), resumes=resumes + 1)
+
+    def _check_that_none_runs(self, job: Job) -> None:
+        if job.state in ACTIVE or (job.attempts and self.drivers.runs(job.attempts[-1])):
+            stopping = "is still stopping; try again" if job.state in OVER else "still runs; cancel it first"
+            raise SettingsError(f"{job.job} {stopping}: `raysift jobs show {job.job}`.")
+
+    def _known(self, job: str) -> Job:
+        known = self.store.get(job)
+        if known is None:
+            raise SettingsError(f"there is no job {job!r}. See `raysift jobs list`.")
+        return known
+
+    def _changed(self, job: str, **facts: Any) -> Job:
+        self.store.change(job, **facts)
+        return self._known(job)
+
+
+def _at_work(job: Job) -> State:
+    return "listing" if job.units is None else "running"
+
+
+def _command(job: Job) -> str:
+    """The driver's command line: the first time and every other. It sees in the job's folder what is done already."""
+    what = ["--retry-failed", job.retry_of] if job.retry_of else [*job.uris]
+    command = ["python", "-m", "pipelines", *what, "--out", job.out, "--job", job.job]
+    return shlex.join(command + (["--detectors", ",".join(job.detectors)] if job.detectors else []))

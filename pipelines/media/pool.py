@@ -1,0 +1,187 @@
+"""Decoding in processes of its own: a file that crashes a decoder, stalls it or takes all memory costs only itself."""
+
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import Any
+
+from cluster.errors import MediaError
+from cluster.records import Kind, Sample, Segment
+from cluster.settings import Decoding
+from pipelines.media.decoding import Frame, Media
+from pipelines.media.sources import Source
+from pipelines.media.worker import receive, send
+
+MEMORY_GB = 6.0  # of addresses, for each child; of what decoding.max_pixels allows none was seen to take more than 3.5
+IDLE = 4  # children kept for the next file
+START_S = 120  # on a busy machine
+_BUFFER = 1 << 20  # of the socket: a frame of 7.7 MB passes in 2 ms
+
+
+class Decoder:
+    """Decodes in child processes, as many at a time as there are streams; threads may share one.
+
+    Whatever a file does to its child ends in a MediaError. RuntimeError, with the child's traceback, is our fault."""
+
+    def __init__(self, memory_gb: float = MEMORY_GB) -> None:
+        self._memory = int(memory_gb * (1 << 30))
+        self._lock = Lock()
+        self._children: list[_Child] = []
+        self._idle: list[_Child] = []
+        self._closed = False
+
+    def probe(self, source: Source, limits: Decoding) -> tuple[Kind, Media]:
+        """What the file is by its bytes, and what is in it. MediaError says why it cannot be analysed."""
+        (answer,) = self._answers(limits, "probe", source, limits)
+        return answer
+
+    def frames(self, source: Source, kind: Kind, limits: Decoding, segment: Segment | None = None) -> Iterator[Frame]:
+        """As decoding.frames."""
+        return self._answers(limits, "frames", source, kind, limits, segment)
+
+    def sound(self, source: Source, limits: Decoding, segment: Segment | None = None) -> Iterator[Sample]:
+        """As decoding.sound."""
+        return self._answers(limits, "sound", source, limits, segment)
+
+    def cut(self, path: Path, limits: Decoding) -> tuple[Segment, ...]:
+        """As borders.segments."""
+        (answer,) = self._answers(limits, "cut", path, limits)
+        return answer
+
+    def close(self) -> None:
+        """End the children. Whoever is reading from one gets a RuntimeError."""
+        with self._lock:
+            self._closed = True
+            children, self._children, self._idle = self._children, [], []
+        for child in children:
+            if child.free:
+                child.end()
+            else:  # its reader does the rest
+                child.process.kill()
+
+    def __enter__(self) -> "Decoder":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _answers(self, limits: Decoding, call: str, *arguments: Any) -> Iterator[Any]:
+        child, begun = self._take(), False
+        try:
+            while True:
+                try:
+                    for answer in child.answers(limits.stall_s, call, *arguments):
+                        begun = True
+                        yield answer
+                    return
+                except _Died:
+                    how = child.end(patience_s=1)  # it is about to be gone
+                    if self._closed:
+                        raise RuntimeError("the decoder was closed while it was read from") from None
+                    if begun or child.calls == 1:
+                        raise MediaError("decode", f"it crashed the decoder ({how})") from None
+                    self._leave(child)
+                    child = self._started()  # the file before it may have done the harm
+        finally:
+            self._leave(child)
+
+    def _take(self) -> "_Child":
+        with self._lock:
+            while self._idle:
+                child = self._idle.pop()
+                if child.process.poll() is None:
+                    return child
+                self._children.remove(child)
+                child.end()
+        return self._started()
+
+    def _started(self) -> "_Child":
+        child = _Child(self._memory)
+        with self._lock:
+            if self._closed:
+                child.end()
+                raise RuntimeError("the decoder is closed")
+            self._children.append(child)
+        return child
+
+    def _leave(self, child: "_Child") -> None:
+        """Keep it for the next file, unless it is in the middle of one, or gone."""
+        with self._lock:
+            if child.free and not self._closed and len(self._idle) < IDLE:
+                self._idle.append(child)
+                return
+            self._children = [one for one in self._children if one is not child]
+        child.end()
+
+
+class _Died(Exception):
+    """A child ended before its answer did."""
+
+
+class _Child:
+    def __init__(self, memory: int) -> None:
+        self.calls = 0
+        self.free = True  # for another call
+        self._end, its = socket.socketpair()
+        for end in (self._end, its):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
+        root = str(Path(__file__).parents[1])
+        paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+        own = {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+        with its:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "pipelines.media.worker", str(its.fileno()), str(memory)],
+                stdin=subprocess.PIPE,  # nothing is written to it: its end is ours
+                stdout=subprocess.DEVNULL,
+                pass_fds=[its.fileno()],
+                env={**os.environ, **own},
+                start_new_session=True,  # a Ctrl-C is for us
+            )
+        try:
+            self._end.settimeout(START_S)
+            receive(self._end)
+        except (OSError, EOFError):
+            raise RuntimeError(f"a process to decode in did not start ({self.end(patience_s=1)})") from None
+
+    def answers(self, stall_s: float, call: str, *arguments: Any) -> Iterator[Any]:
+        """What a call yields. MediaError and SettingsError as in the child, RuntimeError for all else, or _Died."""
+        self.calls, self.free = self.calls + 1, False
+        self._end.settimeout(stall_s)
+        try:
+            send(self._end, (call, arguments))
+            while True:
+                what, content = receive(self._end)
+                if what == "item":
+                    yield content
+                elif what != "alive":
+                    break
+        except TimeoutError:
+            self.end()
+            reason = f"it held a decoder up for {stall_s:g} seconds, all that decoding.stall_s allows"
+            raise MediaError("decode", reason) from None
+        except (OSError, EOFError, pickle.UnpicklingError):
+            raise _Died from None
+        error, self.free = content
+        if error is None:
+            return
+        raise RuntimeError(error) if what == "bug" else error
+
+    def end(self, patience_s: float = 0) -> str:
+        """Kill it, if it still runs then. How it ended, in words."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(patience_s)
+        self.process.kill()
+        code = self.process.wait()
+        self.free = False
+        self._end.close()
+        if self.process.stdin:
+            self.process.stdin.close()
+        return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

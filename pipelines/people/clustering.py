@@ -1,0 +1,90 @@
+"""Unknown faces of stored results in groups, each probably one person."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from deployments.galleries.watchlist import Faces
+from pipelines.people.match import current, nameless
+
+STRICTER = 0.8  # than the distance of a hit: groups grow from face to face, and must not run into each other
+LEAST = 3  # looks that make a group
+NEIGHBOURS = 64  # of a face that are followed: it bounds the memory, whatever the results hold
+MOST = 100_000  # looks that are grouped at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Faces that are alike: how many, in which files, those with the most of them first."""
+
+    faces: int
+    uris: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """What was grouped: the groups, the largest first, and the faces that are like too few others."""
+
+    groups: list[Group]
+    alone: int
+    left_out: int = 0  # faces beyond MOST looks
+
+
+def group(out: str, model: str, distance: float, s3_endpoint: str | None = None) -> Groups:
+    """Group the faces of that model that are nobody enrolled: DBSCAN (Ester et al. 1996) over their vectors.
+
+    The faces of one file that are nearer than half of it are one look. Memory: 64 neighbours a look; time grows with
+    the square of their number.
+    """
+    looks: list[npt.NDArray[np.float32]] = []
+    weights: list[int] = []  # faces of a look
+    owners: list[str] = []
+    left_out, within = 0, STRICTER * distance
+    of_film: dict[str, list[int]] = {}  # looks of files whose segments come one by one
+    for answer in current(out, s3_endpoint):
+        if answer.model != model:
+            continue
+        own = [] if answer.row["segment"] is None else of_film.setdefault(answer.row["uri"], [])
+        for face in nameless(answer.found):
+            vector = np.asarray(face.detection.vectors[0].values, np.float32)
+            known = np.asarray([looks[n] for n in own])
+            apart = np.linalg.norm(known - vector, axis=1) if len(known) else np.array([np.inf])
+            if apart.min() < within / 2:
+                weights[own[int(apart.argmin())]] += 1
+            elif len(looks) < MOST:
+                own.append(len(looks))
+                looks.append(vector)
+                weights.append(1)
+                owners.append(answer.row["uri"])
+            else:
+                left_out += 1
+    if not looks:
+        return Groups([], 0, left_out)
+    labels = clustered(np.asarray(looks), within)
+    groups = [_group(np.flatnonzero(labels == n), weights, owners) for n in range(labels.max() + 1)]
+    alone = sum(weights[n] for n in np.flatnonzero(labels < 0))
+    return Groups(sorted(groups, key=lambda one: -one.faces), alone, left_out)
+
+
+def clustered(vectors: Faces, within: float) -> npt.NDArray[np.int64]:
+    """The group of each vector, -1 for none: scikit-learn's DBSCAN over a graph of each one's nearest neighbours."""
+    from scipy.sparse import csr_array
+    from sklearn.cluster import DBSCAN
+    from sklearn.neighbors import NearestNeighbors
+
+    n, most = len(vectors), min(NEIGHBOURS, len(vectors))
+    apart, near = NearestNeighbors(n_neighbors=most, algorithm="brute").fit(vectors).kneighbors(vectors)
+    close = apart <= within
+    rows = np.repeat(np.arange(n), close.sum(axis=1))
+    # a sparse matrix takes 0 for no neighbour
+    graph = csr_array((np.maximum(apart[close], 1e-6), (rows, near[close])), shape=(n, n))
+    labels = DBSCAN(eps=within, min_samples=LEAST, metric="precomputed").fit_predict(graph.maximum(graph.T))
+    return np.asarray(labels, np.int64)
+
+
+def _group(members: npt.NDArray[np.int64], weights: list[int], owners: list[str]) -> Group:
+    files: dict[str, int] = {}
+    for n in members:
+        files[owners[n]] = files.get(owners[n], 0) + weights[n]
+    return Group(sum(files.values()), sorted(files, key=lambda uri: (-files[uri], uri)))

@@ -1,0 +1,115 @@
+"""One person, taken out of everything that was stored of them: hits, vectors, and what is built from these."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from cluster.records import SCHEMA, Finding
+from cluster.results import embeddings
+from cluster.results import files as results_files
+from cluster.results.newest import newest_rows
+from cluster.vectors import Vectors
+from deployments.galleries.watchlist import FACE, WatchList
+from pipelines.people.match import DETECTOR, FACES, current, faces_in, named, of
+
+REMOVED = "no vector: removed on request"
+
+
+@dataclass(slots=True)
+class Removed:
+    """What was taken out of the results."""
+
+    hits: int = 0
+    faces: int = 0  # that have no vector any more
+    files: int = 0  # Parquet files, written anew
+    uris: set[str] = field(default_factory=set)  # the media in which the person was
+    vectors: set[bytes] = field(default_factory=set)  # theirs, float32
+
+
+def purge(name: str, out: str, watch: WatchList, model: str, s3_endpoint: str | None = None) -> Removed:
+    """Rewrite every Parquet file that has hits of that name, or vectors of their faces.
+
+    Theirs are the vectors of faces with a hit, of those that the watch list, which is that model's, says are theirs,
+    and all that equal them, in rows that were superseded too. A file is replaced whole or not at all; started again,
+    it goes on.
+    """
+    done = Removed(vectors=_vectors(name, out, watch, model, s3_endpoint))
+    for file in results_files.committed(out, s3_endpoint):
+        table = results_files.read(file, ["uri", *FACES], s3_endpoint)
+        uris = [
+            uri
+            for uri, found in zip(table["uri"].to_pylist(), faces_in(table), strict=True)
+            if any(_is_hit(one, name) or _is_theirs(one, done.vectors) for one in found)
+        ]
+        if uris:
+            _rewrite(file, name, done, s3_endpoint)
+            done.files += 1
+            done.uris.update(uris)
+    return done
+
+
+def left(name: str, out: str, vectors: set[bytes], s3_endpoint: str | None = None) -> int:
+    """How many hits of that name, and faces with one of these vectors, the results hold now."""
+    tables = (results_files.read(file, FACES, s3_endpoint) for file in results_files.committed(out, s3_endpoint))
+    faces = (one for table in tables for found in faces_in(table) for one in found)
+    return sum(_is_hit(one, name) or _is_theirs(one, vectors) for one in faces)
+
+
+def _vectors(name: str, out: str, watch: WatchList, model: str, s3_endpoint: str | None) -> set[bytes]:
+    theirs: set[bytes] = set()
+    for answer in current(out, s3_endpoint):
+        if answer.model == model:
+            theirs |= {_vector(one) for one in of(name, named(answer.found, watch))}
+    for file in results_files.committed(out, s3_endpoint):
+        for found in faces_in(results_files.read(file, FACES, s3_endpoint)):
+            theirs |= {_vector(one) for one in of(name, found)}
+    return theirs
+
+
+def _is_hit(one: Finding, name: str) -> bool:
+    return one.detection.label == name
+
+
+def _is_theirs(one: Finding, vectors: set[bytes]) -> bool:
+    return one.detection.label == FACE and bool(one.detection.vectors) and _vector(one) in vectors
+
+
+def _vector(one: Finding) -> bytes:
+    return _bytes(one.detection.vectors[0].values)
+
+
+def _bytes(vector: Iterable[float]) -> bytes:
+    return np.asarray(vector, np.float32).tobytes()
+
+
+def _rewrite(file: str, name: str, done: Removed, s3_endpoint: str | None) -> None:
+    import pyarrow.parquet as pq
+
+    table = results_files.read(file, SCHEMA.names, s3_endpoint)
+    rows = table["detections"].to_pylist()
+    for n, row in enumerate(rows):
+        kept = [one for one in row if (one["detector"], one["label"]) != (DETECTOR, name)]
+        done.hits += len(row) - len(kept)
+        for one in kept:
+            of_face = (one["detector"], one["label"]) == (DETECTOR, FACE)
+            if of_face and one["vectors"] and _bytes(one["vectors"][0]["values"]) in done.vectors:
+                one.update(vectors=[], evidence=REMOVED)
+                done.faces += 1
+        rows[n] = kept
+    detections = SCHEMA.field("detections")
+    table = table.set_column(table.schema.get_field_index("detections"), detections, pa.array(rows, detections.type))
+    files, path = results_files.sink(file, s3_endpoint)
+    pq.write_table(table, path, filesystem=files)
+
+
+def forget(done: Removed, out: str, vectors: Vectors, s3_endpoint: str | None = None) -> int:
+    """Have the vector store hold of these media's faces what the results hold; how many of the vectors are left there.
+
+    VectorsDown if it does not answer.
+    """
+    for table in newest_rows(out, embeddings.COLUMNS, s3_endpoint, DETECTOR, wanted=done.uris.__contains__):
+        vectors.upsert(table)
+    nearest = (vectors.search("faces", np.frombuffer(vector, np.float32).tolist(), 1) for vector in done.vectors)
+    return sum(bool(hits) and hits[0].score > 0.999 for hits in nearest)

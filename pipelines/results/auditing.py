@@ -1,0 +1,101 @@
+"""The vector store against the results: what it should hold, what it lacks, and all of it brought in anew."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster.results import embeddings
+from cluster.results import files as results_files
+from cluster.results.newest import newest_rows
+from cluster.vectors import Vectors
+
+SAMPLE = 200
+ITSELF = 1e-5  # as far as a stored vector is from itself, in either measure, when the store computes it in float32
+
+Sampled = tuple[str, npt.NDArray[np.float32]]  # the collection and the vector
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What is in the vector store, by what the results say: numbers of vectors."""
+
+    expected: int
+    missing: int  # of these, whose id is not there
+    sampled: int  # of those that are there, searched by themselves
+    lost_to_themselves: int  # of these, with nothing found where they are
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything that was looked for was found."""
+        return not self.missing and not self.lost_to_themselves
+
+
+def audit(
+    out: str, vectors: Vectors, s3_endpoint: str | None = None, job: str | None = None, sample: int = SAMPLE
+) -> Audit:
+    """Compare the vector store with the answers that count, of all rows or of one job's; a file of results at a time.
+
+    VectorsDown if the store does not answer; SettingsError names a file that holds no results.
+    """
+    expected, missing, kept = 0, 0, _Reservoir(sample)
+    for rows in newest_rows(out, embeddings.COLUMNS, s3_endpoint, job=job):
+        contents = embeddings.newest_contents(rows)
+        for name, entries in embeddings.embeddings(rows, embeddings.newest_answers(rows, contents)).items():
+            there = vectors.there(name, entries.ids)
+            absent = [of for id, of in zip(entries.ids, entries.metadatas, strict=True) if id not in there]
+            superseded = _superseded(absent, vectors)
+            expected += len(entries.ids) - superseded
+            missing += len(absent) - superseded
+            for id, values in zip(entries.ids, entries.values, strict=True):
+                if id in there:
+                    kept.offer((name, values))
+    lost = sum(vectors.nearest(name, values.tolist()) > ITSELF for name, values in kept.held)
+    return Audit(expected, missing, len(kept.held), lost)
+
+
+def _superseded(absent: list[dict[str, str | float]], vectors: Vectors) -> int:
+    """How many of these are not there because a later scan, into another folder, has answered for their files."""
+    if not absent:
+        return 0
+    stamps = vectors.stamps(str(of["asset"]) for of in absent)
+    answers = ((str(of["asset"]), of.get("segment"), str(of["detector"]), of["analyzed_at"]) for of in absent)
+    return sum(
+        stamps.get((asset, None if segment is None else int(segment), detector), 0.0) > float(stamp)
+        for asset, segment, detector, stamp in answers
+    )
+
+
+def rebuild(
+    out: str, vectors: Vectors, s3_endpoint: str | None = None, tell: Callable[[float], None] = lambda share: None
+) -> int:
+    """Empty the vector store and bring in the vectors that count; how many. Tells what share of the files is done.
+
+    Stopped in the middle, it leaves a store that the next scan fills. VectorsDown if the store does not answer;
+    SettingsError names a file that holds no results.
+    """
+    files = results_files.committed(out, s3_endpoint)
+    vectors.drop()
+    count = 0
+    for done, table in enumerate(newest_rows(out, embeddings.COLUMNS, s3_endpoint), 1):
+        count += vectors.upsert(table)
+        tell(done / max(done, len(files)))
+    vectors.mark(files)
+    return count
+
+
+class _Reservoir:
+    """A uniform sample of a stream of unknown length (Vitter 1985), the same for the same stream."""
+
+    def __init__(self, most: int) -> None:
+        self.held: list[Sampled] = []
+        self._most, self._seen, self._random = most, 0, random.Random(0)
+
+    def offer(self, one: Sampled) -> None:
+        self._seen += 1
+        if len(self.held) < self._most:
+            self.held.append(one)
+        elif (at := self._random.randrange(self._seen)) < self._most:
+            self.held[at] = one

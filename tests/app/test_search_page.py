@@ -1,0 +1,106 @@
+"""Search by a picture in the app: one that was scanned, or an upload, by its looks or by a face."""
+
+import io
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+from starlette.testclient import TestClient
+
+from app.client import Door, DoorError
+from tests.app.test_browser import standing_in
+from tests.app.test_client import answer_of
+from tests.app.test_pages import drawn, port, visit, words
+from tests.support.browser import Visit, chromium, free_port, streamlit
+from tests.support.fake_api import FakeDoor, asset_id, draw_picture
+from tests.support.paths import ROOT
+
+__all__ = ["port", "visit"]  # fixtures
+FILM = asset_id("s3://evidence/case 7/clip_1.mp4")
+MINE = draw_picture({"id": asset_id("x"), "width": 640, "height": 480, "name": "x"}, 640)
+
+
+def door() -> Door:
+    inside = TestClient(FakeDoor().app)
+    return Door("http://door", httpx.MockTransport(lambda asked: answer_of(inside, asked)))
+
+
+def test_the_door_is_asked_for_looks_or_for_faces_of_a_file_or_of_an_upload():
+    assert {hit["matched"] for hit in door().alike(FILM)} == {"looks"}
+    assert {hit["matched"] for hit in door().alike(FILM, by="faces")} == {"face"}
+    assert {hit["matched"] for hit in door().alike_upload("a.jpg", io.BytesIO(MINE), "looks")} == {"looks"}
+    assert len(door().alike_upload("a.jpg", io.BytesIO(MINE), "faces", limit=3)) == 3
+    with pytest.raises(DoorError, match="no face in that picture"):
+        door().alike_upload("noface.jpg", io.BytesIO(MINE), "faces")
+
+
+def test_an_address_can_ask_for_a_face_and_its_hits_lead_back_to_it(visit):
+    at = visit("search", like=FILM, by="faces")
+    assert "38 with a face of clip" in words(at)
+    first = drawn(at, "gallery")["items"][0]
+    assert first["note"] == "Same face at 0:00 · 0.80"
+    assert "by%3Dfaces" in first["href"]
+
+
+def test_neighbours_of_a_hit_are_those_of_the_faces_that_were_found(visit):
+    ways = drawn(visit("file", asset=FILM, **{"in": f"like={FILM}&by=faces"}), "viewer")["ways"]
+    assert (ways["where"], ways["back"]) == ("Search", f"/search?like={FILM}&by=faces")
+    assert asset_id("s3://evidence/case 7/clip_0.mp4") in ways["previous"]
+
+
+def test_a_file_with_a_face_leads_to_its_other_files_and_one_without_does_not(visit):
+    links = {link.proto.label for link in visit("file", asset=FILM).get("page_link")}
+    assert {"Show all", "Same face"} <= links
+    faceless = asset_id("s3://evidence/case 7/IMG_0002.jpg")
+    assert "Same face" not in {link.proto.label for link in visit("file", asset=faceless).get("page_link")}
+
+
+def test_an_upload_that_is_no_longer_here_is_asked_for_again(visit):
+    assert "Choose it again" in words(visit("search", picture="1"))
+
+
+@pytest.fixture(scope="module")
+def visitor() -> Iterator[Visit]:
+    door = free_port()
+    with standing_in(door), streamlit(ROOT / "app" / "serve.py", RAYSIFT_DOOR__PORT=str(door)) as url, chromium() as it:
+        visitor = Visit(it, url)
+        yield visitor
+        assert visitor.strangers == []
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(180)
+def test_an_upload_finds_looks_then_faces_and_a_hit_leads_back_to_what_it_found(visitor: Visit):
+    page = visitor.open("/search")
+    page.get_by_role("button", name="By a picture").click()
+    page.locator("input[type=file]").set_input_files([{"name": "me.jpg", "mimeType": "image/jpeg", "buffer": MINE}])
+    expect(page.get_by_role("heading", name="40 like me")).to_be_visible()
+    page.get_by_text("The same face").click()
+    expect(page.get_by_role("heading", name="38 with a face of me")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("input[type=file]")).to_be_hidden()
+    expect(page.locator(".tile").first).to_contain_text("Same face")
+    names = page.locator(".tile .name").all_inner_texts()
+    page.locator(".tile .open").nth(1).click()
+    expect(page.locator(".viewer h1")).to_have_text(names[1])
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".viewer h1")).to_have_text(names[2])
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("heading", name="38 with a face of me")).to_be_visible()
+    page.get_by_role("textbox", name="Search").fill("harbour")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="files, best first")).to_be_visible()
+    assert page.url.endswith("/search?q=harbour")
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(180)
+def test_an_upload_without_a_face_is_a_sentence_and_its_looks_may_be_asked_for(visitor: Visit):
+    page = visitor.open("/search")
+    page.get_by_role("button", name="By a picture").click()
+    page.get_by_text("The same face").click()
+    page.locator("input[type=file]").set_input_files([{"name": "noface.jpg", "mimeType": "image/jpeg", "buffer": MINE}])
+    expect(page.get_by_text("there is no face in that picture")).to_be_visible()
+    page.get_by_text("What looks like it").click()
+    expect(page.get_by_role("heading", name="40 like noface")).to_be_visible()

@@ -1,0 +1,82 @@
+"""The settings, and how wrong ones are told of."""
+
+import pytest
+
+from cluster.errors import SettingsError
+from cluster.settings import load
+from deployments.detector import names
+from deployments.serving.placement import configs
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_environment_overrides_the_file_and_the_file_the_defaults(tmp_path, monkeypatch):
+    (tmp_path / "settings.yaml").write_text("door: {port: 9000}\nchroma: {port: 9001}\n")
+    monkeypatch.setenv("RAYSIFT_DOOR__PORT", "9999")
+    settings = load()
+    assert (settings.door.port, settings.chroma.port, settings.app.port) == (9999, 9001, 8501)
+
+
+def test_everything_listens_on_this_machine_alone_unless_told_otherwise():
+    settings = load()
+    assert {settings.door.host, settings.chroma.host, settings.app.host} == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("RAYSIFT_DOR__PORT", "1", "'dor'"),
+        ("RAYSIFT_DOOR__PROT", "1", "'door.prot'"),
+        ("RAYSIFT_DOOR__PORT", "a lot", "'door.port'"),
+        ("RAYSIFT_SCANNING__WORKERS", "0", "'scanning.workers'"),
+    ],
+)
+def test_a_wrong_key_in_the_environment_is_named(monkeypatch, variable, value, said):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError, match=said):
+        load()
+
+
+def test_a_misspelt_key_in_the_file_is_named(tmp_path):
+    (tmp_path / "settings.yaml").write_text("decoding: {frames_per_second: 2}\n")
+    with pytest.raises(SettingsError, match=r"'decoding\.frames_per_second'.*spelling"):
+        load()
+
+
+def test_what_is_no_yaml_or_no_list_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAYSIFT_DOOR__NAMES", "raysift.example.com")
+    with pytest.raises(SettingsError, match=r"cannot be read.*door"):
+        load()
+    monkeypatch.delenv("RAYSIFT_DOOR__NAMES")
+    (tmp_path / "settings.yaml").write_text("door: {port: 9000\n")
+    with pytest.raises(SettingsError, match=r"settings\.yaml or the environment cannot be read"):
+        load()
+
+
+def test_names_are_host_names_alone(monkeypatch):
+    monkeypatch.setenv("RAYSIFT_DOOR__NAMES", '["Raysift.Example.com"]')
+    assert load().door.names == ("raysift.example.com",)
+    for wrong in ("*", "*.example.com", "raysift.example.com:443", "https://raysift.example.com"):
+        monkeypatch.setenv("RAYSIFT_DOOR__NAMES", f'["{wrong}"]')
+        with pytest.raises(SettingsError, match=r"door\.names.*no host name alone"):
+            load()
+
+
+def test_a_misspelt_detector_is_told_which_there_are(tmp_path):
+    (tmp_path / "settings.yaml").write_text("detectors: {nsfww: {floor: 0.5}}\n")
+    with pytest.raises(SettingsError, match=f"no detector 'nsfww'; there are {', '.join(names())}"):
+        configs(load())
+
+
+def test_a_detectors_unknown_key_is_named_with_the_detector(tmp_path):
+    (tmp_path / "settings.yaml").write_text("detectors: {nsfw: {treshold: 0.5}}\n")
+    with pytest.raises(SettingsError, match=r"detectors\.nsfw.*'treshold'"):
+        configs(load())
+
+
+def test_a_detector_that_is_switched_off_is_not_served(tmp_path):
+    (tmp_path / "settings.yaml").write_text("detectors: {whisper: {enabled: false}}\n")
+    assert set(configs(load())) == set(names()) - {"whisper"}

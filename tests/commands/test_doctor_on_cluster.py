@@ -1,0 +1,234 @@
+"""`raysift doctor` on a running cluster with real servers, well and broken; and what the Door tells probes there."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from redis import Redis
+
+from cluster.processes import FAMILY
+from tests.support.browser import free_port
+from tests.support.cluster import Cluster
+from tests.support.servers.redis import RedisServer
+from tests.support.servers.seaweed import Seaweed
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+
+BUCKET = "doctor"
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[RedisServer]:
+    with RedisServer("s3cr3t") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def whole(cluster: Cluster, s3: Seaweed, redis: RedisServer) -> Cluster:
+    """The cluster, as one whose results lie in a bucket and whose cache is a Redis."""
+    s3.client().create_bucket(Bucket=BUCKET)
+    return with_settings(cluster, RAYSIFT_RESULTS_URI=f"s3://{BUCKET}/results", RAYSIFT_CACHE__REDIS_URL=redis.url)
+
+
+def with_settings(cluster: Cluster, **more: str) -> Cluster:
+    return Cluster(cluster.environment | more)
+
+
+def told(cluster: Cluster) -> tuple[int, dict[str, tuple[str, str]]]:
+    """The exit code, and what was said of each part."""
+    done = cluster.raysift("doctor", "--json")
+    assert done.stdout, done.stderr
+    checks: list[dict[str, Any]] = json.loads(done.stdout)["checks"]
+    return done.returncode, {check["what"]: (check["state"], check["said"]) for check in checks}
+
+
+def failing(cluster: Cluster) -> dict[str, str]:
+    code, checks = told(cluster)
+    assert code == 1
+    return {what: said for what, (state, said) in checks.items() if state == "fails"}
+
+
+def test_every_part_of_a_good_cluster_is_well(whole, s3):
+    code, checks = told(whole)
+    assert code == 0, checks
+    parts = (
+        "settings",
+        "Ray's token",
+        "Ray",
+        "node 127.0.0.1, the head",
+        "Door",
+        "results_uri",
+        "Redis",
+        "Chroma",
+        "app",
+    )
+    assert {part: checks[part][0] for part in parts} == dict.fromkeys(parts, "ok")
+    detectors = {what: said for what, said in checks.items() if what.startswith("detector ")}
+    assert len(detectors) == 7 and {state for state, _ in detectors.values()} == {"ok"}
+    assert not s3.client().list_objects_v2(Bucket=BUCKET).get("Contents"), "what it wrote it has deleted"
+    assert "clock" not in checks
+
+
+def test_people_read_it_as_a_table(whole):
+    done = with_settings(whole, COLUMNS="200").raysift("doctor")
+    assert done.returncode == 0 and "an object was written, read and deleted" in done.stdout
+
+
+def test_a_chroma_where_nobody_listens(whole):
+    port = str(free_port())
+    (said,) = failing(with_settings(whole, RAYSIFT_CHROMA__PORT=port)).values()
+    assert said.startswith(f"nobody answers at http://127.0.0.1:{port} (ConnectError): no search, all else works.")
+    assert "Start it (`raysift up`, or its service), or correct chroma.host and chroma.port." in said
+
+
+def test_a_bucket_that_is_not_there(whole, s3):
+    (said,) = failing(with_settings(whole, RAYSIFT_RESULTS_URI="s3://no-such-bucket/results")).values()
+    assert (
+        f"there is no bucket 'no-such-bucket' at {s3.endpoint}. Check its name and s3_endpoint_url. Or make it" in said
+    )
+    assert "no-such-bucket" not in {found["Name"] for found in s3.client().list_buckets()["Buckets"]}
+
+
+@pytest.mark.parametrize(
+    ("key", "secret", "advice"),
+    [
+        ("raysift-test", "wrong", "refuses the credentials (SignatureDoesNotMatch). Correct AWS_ACCESS_KEY_ID and its"),
+        ("nobody", "wrong", "refuses the credentials (InvalidAccessKeyId). Correct AWS_ACCESS_KEY_ID and its secret."),
+        (
+            "raysift-stranger",
+            "raysift-stranger-secret",
+            "Allow these credentials s3:ListBucket, s3:GetObject, s3:PutOb",
+        ),
+    ],
+)
+def test_a_bucket_that_takes_no_such_key(whole, key, secret, advice):
+    (said,) = failing(with_settings(whole, AWS_ACCESS_KEY_ID=key, AWS_SECRET_ACCESS_KEY=secret)).values()
+    assert advice in said and "stranger-secret" not in said
+
+
+def test_a_bucket_whose_server_is_away(whole):
+    away = f"http://127.0.0.1:{free_port()}"
+    (said,) = failing(with_settings(whole, AWS_ENDPOINT_URL=away)).values()
+    assert f"{away} does not answer" in said and "Check s3_endpoint_url and the network." in said
+
+
+def test_a_redis_that_refuses_the_password(whole, redis):
+    url = f"redis://:wrong@127.0.0.1:{redis.port}/0"
+    (said,) = failing(with_settings(whole, RAYSIFT_CACHE__REDIS_URL=url)).values()
+    assert said.startswith(f"Redis at 127.0.0.1:{redis.port} refuses the password")
+    assert "Correct it in cache.redis_url: redis://:PASSWORD@host:port/0." in said and "wrong" not in said
+
+
+def test_a_redis_that_is_away_or_hangs(whole, redis):
+    away = free_port()
+    (said,) = failing(with_settings(whole, RAYSIFT_CACHE__REDIS_URL=f"redis://127.0.0.1:{away}")).values()
+    assert said == (
+        f"Redis at 127.0.0.1:{away} does not answer (ConnectionError): nothing is remembered. Start it, or correct "
+        "cache.redis_url."
+    )
+    redis.hang()
+    try:
+        assert "does not answer (TimeoutError)" in failing(whole)["Redis"]
+    finally:
+        redis.go_on()
+
+
+def test_a_redis_that_would_throw_away_what_ray_knows(whole):
+    with RedisServer() as server, Redis.from_url(server.url) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        both = with_settings(whole, RAYSIFT_CACHE__REDIS_URL=server.url, RAY_REDIS_ADDRESS=f"127.0.0.1:{server.port}")
+        assert "Set maxmemory-policy volatile-lru" in failing(both)["Redis's memory"]
+        client.config_set("maxmemory-policy", "volatile-lru")
+        code, checks = told(both)
+        assert code == 0 and checks["Redis"][1].endswith("keeps the cache and what Ray knows")
+        assert checks["Redis's disk"][0] == "note" and "Set appendonly yes." in checks["Redis's disk"][1]
+
+
+def test_a_token_that_is_not_the_heads(whole, tmp_path):
+    """As on a machine whose Ray another launcher has started: its state folder knows of no token."""
+    token = tmp_path / "token"
+    there = with_settings(whole, RAYSIFT_STATE_DIR=str(tmp_path), RAY_AUTH_TOKEN_PATH=str(token))
+    assert failing(there)["Ray's token"].startswith(
+        f"Ray asks for a token, and there is none here ({token}: No such file"
+    )
+    token.write_text("0" * 64)
+    token.chmod(0o600)
+    said = failing(there)["Ray's token"]
+    assert (
+        f"refuses the token of {token}: its head was started with another. Set RAY_AUTH_TOKEN_PATH to the head's"
+        in said
+    )
+    token.write_text((Path(whole.environment["RAYSIFT_STATE_DIR"]) / "ray_token").read_text())
+    code, checks = told(there)
+    assert code == 0, checks
+
+
+def replicas(cluster: Cluster, name: str = "") -> list[psutil.Process]:
+    """The processes of the cluster's detectors, or of one."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            ours = process.environ().get(FAMILY) == cluster.environment["RAYSIFT_STATE_DIR"]
+            title = " ".join(process.cmdline())
+        except psutil.Error:
+            continue
+        _, is_replica, deployment = title.partition("ray::ServeReplica:raysift:")
+        if (
+            ours
+            and is_replica
+            and deployment.startswith(name)
+            and not deployment.startswith(("door", "catalog", "jobs"))
+        ):
+            found.append(process)
+    return found
+
+
+def timed(door: httpx.Client, route: str) -> tuple[float, httpx.Response]:
+    began = time.monotonic()
+    answer = door.get(route)
+    return time.monotonic() - began, answer
+
+
+def test_while_every_detector_hangs_the_door_says_that_it_lives_and_in_time_who_does_not_answer(whole):
+    with whole.door() as door:
+        assert door.get("/v1/ready").status_code == 200
+        hung = replicas(whole)
+        assert hung
+        for process in hung:
+            os.kill(process.pid, signal.SIGSTOP)
+        try:
+            time.sleep(5.1)  # that an answer stands
+            seconds, ready = timed(door, "/v1/ready")
+            assert seconds < 9 and all(
+                word.startswith("busy: last answered") for word in ready.json()["detectors"].values()
+            )
+            seconds, health = timed(door, "/v1/health")
+            assert health.json() == {"status": "ok"} and seconds < 2
+        finally:
+            for process in hung:
+                os.kill(process.pid, signal.SIGCONT)
+        deadline = time.monotonic() + 60
+        while set(door.get("/v1/ready").json()["detectors"].values()) != {"ok"}:
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+
+
+def test_a_detector_that_has_died_is_named_until_serve_has_replaced_it(whole):
+    (whisper,) = replicas(whole, "whisper")  # to load its models takes longer than an answer stands
+    seen: list[tuple[int, str]] = []
+    with whole.door() as door:
+        whisper.kill()
+        deadline = time.monotonic() + 120
+        while not (seen and seen[-1] == (200, "ok") and 503 in dict(seen)):
+            assert time.monotonic() < deadline, seen
+            ready = door.get("/v1/ready")
+            seen.append((ready.status_code, ready.json()["detectors"]["whisper"]))
+            time.sleep(0.2)
+    assert dict(seen)[503].startswith(("none of its replicas runs", "it does not answer")), seen

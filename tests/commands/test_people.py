@@ -1,0 +1,116 @@
+"""`raysift people`, without a running Raysift: what it asks of a photo, and what it does to stored results."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from cluster.errors import SettingsError
+from cluster.records import Vector, asset_id
+from commands.people import _check, cli
+from deployments.detectors.face import Face, FaceConfig
+from deployments.galleries.watchlist import Rejections
+from pipelines.people import match
+from tests.support.browser import free_port
+from tests.support.stored import commit, found, row
+
+MODEL = Face.version(FaceConfig())
+
+
+def api(*detections, status=200):
+    answer = {"detections": list(detections)} if status == 200 else {"detail": "it is no picture"}
+    transport = httpx.MockTransport(lambda request: httpx.Response(status, json=answer))
+    return httpx.Client(transport=transport, base_url="http://door")
+
+
+def seen(label="face", evidence=None):
+    return {"label": label, "score": 0.9, "evidence": evidence}
+
+
+@pytest.mark.parametrize(
+    ("client", "complaint"),
+    [
+        (api(), "no face was found"),
+        (api(seen(), seen()), "2 faces were found"),
+        (api(seen(evidence="no vector: blurred (sharpness 9, 25 needed)")), "has no vector: blurred"),
+        (api(status=422), "it is no picture"),
+    ],
+)
+def test_a_photo_that_cannot_enrol_is_refused_with_the_reason(client, complaint):
+    with pytest.raises(SettingsError, match=complaint):
+        _check(Path(__file__), "Ann", client)
+
+
+def test_a_photo_with_somebody_blurred_in_the_background_enrols():
+    _check(Path(__file__), "Ann", api(seen(), seen(evidence="no vector: blurred (sharpness 9, 25 needed)")))
+
+
+def test_a_photo_of_somebody_who_is_enrolled_already_is_told(capsys):
+    _check(Path(__file__), "Ann", api(seen(), seen("Bob", "distance 0.1 to photo b.png")))
+    assert "this may be Bob" in capsys.readouterr().err
+    _check(Path(__file__), "Bob", api(seen(), seen("Bob", "distance 0.1 to photo b.png")))
+    assert capsys.readouterr().err == ""
+
+
+@pytest.fixture
+def raysift(tmp_path, monkeypatch):
+    """The command line; its state under tmp_path, two files in its results: two faces named Ann, one that is nobody."""
+    monkeypatch.setenv("RAYSIFT_STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("RAYSIFT_DOOR__PORT", str(free_port()))
+
+    def face(x, left, *hit):
+        box = (left, 0.1, left + 0.1, 0.2)
+        vectors = (Vector("faces", (x, *[0.0] * 127)),)
+        yield found("face", "face", 0.99, MODEL, box=box, vectors=vectors)
+        yield from (found("face", name, 0.9, MODEL, box=box) for name in hit)
+
+    named = row("s3://b/two", *face(0.1, 0.1, "Ann"), *face(0.2, 0.5, "Ann"))
+    commit(tmp_path / "results", "1.parquet", named, row("s3://b/nobody", *face(9.0, 0.1)))
+    return lambda *arguments: CliRunner().invoke(cli, arguments)
+
+
+def hits(folder):
+    return {
+        answer.row["uri"]: [one.detection.label for one in answer.found if one.detection.label != "face"]
+        for answer in match.current(str(folder))
+    }
+
+
+def test_match_takes_off_the_names_of_who_is_not_enrolled_and_says_when_it_shows(raysift, tmp_path):
+    done = raysift("match")
+    assert done.exit_code == 0
+    told = " ".join(done.output.split())
+    assert "1 files have other names than before" in told and "the next scan brings it into the catalogue" in told
+    assert hits(tmp_path / "results") == {"s3://b/two": [], "s3://b/nobody": []}
+
+
+@pytest.mark.parametrize(
+    ("which", "many"), [("s3://b/two", 2), (asset_id("s3://b/two"), 2), (f"{asset_id('s3://b/two')}:2", 1)]
+)
+def test_a_file_is_rejected_by_its_address_or_id_or_one_face_of_it(raysift, tmp_path, which, many):
+    assert f"{many} faces are not Ann" in raysift("reject", "Ann", which).output
+    kept = Rejections(f"{tmp_path}/galleries/face").read(MODEL)["Ann"]
+    assert kept.shape == (many, 128) and 0.2 in kept[:, 0].round(2)
+
+
+def test_a_face_that_is_not_there_cannot_be_rejected(raysift):
+    for which in (f"{asset_id('s3://b/two')}:3", "s3://b/nobody", "s3://b/missing"):
+        failed = raysift("reject", "Ann", which)
+        assert isinstance(failed.exception, SettingsError) and "has no such face named 'Ann'" in str(failed.exception)
+
+
+def test_faces_that_are_like_no_others_are_counted(raysift):
+    assert "0 groups; 1 faces are like too few others" in raysift("clusters").output
+
+
+def test_what_needs_a_running_raysift_changes_nothing_without_one(raysift, tmp_path):
+    before = (tmp_path / "results" / "1.parquet").read_bytes()
+    for arguments in (("purge", "Ann"), ("add", "Ann", __file__)):
+        failed = raysift(*arguments)
+        assert isinstance(failed.exception, SettingsError) and "raysift up" in str(failed.exception)
+    assert (tmp_path / "results" / "1.parquet").read_bytes() == before
+
+
+def test_an_empty_list_says_how_to_fill_it(raysift):
+    assert "raysift people add" in raysift("list").output

@@ -1,0 +1,140 @@
+"""People, with the embedded networks: enrolled, named in what was scanned before, rejected, taken out again."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from cluster.records import Analyzer, MediaItem, to_row
+from cluster.settings import Decoding
+from deployments.detector import Asked
+from deployments.detectors.face import Face, FaceConfig
+from deployments.galleries.store import Gallery
+from deployments.galleries.watchlist import Rejections
+from pipelines.detect.detecting import File, analyze
+from pipelines.media.pool import Decoder
+from pipelines.people import clustering, match, purge
+from tests.deployments.detectors.test_contract import MEDIA, on_media, real
+from tests.support.stored import commit
+
+pytestmark = on_media
+
+OBAMA = "Barack Obama"
+WITH_HIM = {"obama_2.jpg", "pair_obama_biden.jpg", "composite_news_en.mp4"}
+WITHOUT = {"biden_1.jpg", "hopper_1.jpg", "collins_astronaut.png"}
+MODEL = Face.version(FaceConfig())
+
+
+class InProcess:
+    """The one detector, without Serve."""
+
+    analyzers = {"face": Analyzer("face", MODEL, FaceConfig().floor)}  # noqa: RUF012
+
+    def __init__(self, face):
+        self.face = face
+
+    def taking(self, modality):
+        return {"face"} if modality == "image" else set()
+
+    async def ask(self, names, samples):
+        return {"face": Asked(self.face.detect(samples), 0.0, 0.0)}
+
+
+def face(gallery):
+    return Face(FaceConfig(gallery=gallery.uri), infer=real("face").infer)
+
+
+def scan(gallery, out):
+    paths = [next(MEDIA.glob(f"*/{name}")) for name in sorted(WITH_HIM | WITHOUT)]
+    items = [MediaItem(path.as_uri(), path.stat().st_size, "e1") for path in paths]
+    files = [File(item, path, None, frozenset(["face"])) for item, path in zip(items, paths, strict=True)]
+    with Decoder() as decoder:
+        told = asyncio.run(analyze(files, InProcess(face(gallery)), decoder, Decoding()))
+    commit(out, "1.parquet", *(to_row(result, n, "job") for n, result in enumerate(told)))
+    return str(out)
+
+
+def found(out):
+    """By the name of the file: every hit of the newest answers."""
+    return {
+        answer.row["uri"].rsplit("/", 1)[-1]: [one for one in answer.found if one.detection.label != "face"]
+        for answer in match.current(out)
+    }
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory):
+    return Gallery(str(tmp_path_factory.mktemp("galleries") / "face"))
+
+
+@pytest.fixture(scope="module")
+def before(gallery, tmp_path_factory):
+    """The results of a scan when nobody was enrolled."""
+    return scan(gallery, tmp_path_factory.mktemp("before"))
+
+
+@pytest.fixture(scope="module")
+def named(gallery, before):
+    """The same, matched with him enrolled from another photo."""
+    assert not any(found(before).values())
+    gallery.add(OBAMA, MEDIA / "faces" / "obama_1.jpg")
+    match.match(before, face(gallery).watching.current(), MODEL)
+    return before
+
+
+def test_who_is_enrolled_is_named_once_where_he_is_and_nowhere_else(named):
+    hits = found(named)
+    assert {name for name, of in hits.items() if of} == WITH_HIM
+    for name in ("obama_2.jpg", "pair_obama_biden.jpg"):
+        (hit,) = hits[name]
+        assert hit.detection.label == OBAMA and hit.detection.score > 0.5
+        assert hit.detection.evidence.startswith("distance 0.3")
+    times = [hit.detection.time_s for hit in hits["composite_news_en.mp4"]]
+    assert len(times) == len(set(times)) >= 4 and max(times) < 4.5  # he is in its first 4 s
+
+
+def test_a_match_gives_the_hits_of_a_fresh_scan(named, gallery, tmp_path):
+    def told(out):
+        return {
+            name: [(one.detection.label, one.detection.box, one.detection.time_s, one.detection.evidence, one.carried)
+                   for one in of]
+            for name, of in found(out).items()
+        }  # fmt: skip
+
+    assert told(scan(gallery, tmp_path)) == told(named)
+
+
+def test_unknown_faces_of_one_person_are_a_group(tmp_path):
+    rows = [
+        {**row, "uri": f"s3://b/{n}", "unit_id": n}
+        for n, name in enumerate(("obama_1.jpg", "obama_2.jpg", "pair_obama_biden.jpg", "hopper_1.jpg"))
+        for row in [scanned(name)]
+    ]
+    commit(tmp_path, "1.parquet", *rows)
+    groups = clustering.group(str(tmp_path), MODEL, FaceConfig().distance)
+    assert [one.uris for one in groups.groups] == [["s3://b/0", "s3://b/1", "s3://b/2"]]
+    assert groups.alone == 2  # Biden beside him, and Hopper
+
+
+def scanned(name):
+    path = MEDIA / "faces" / name
+    file = File(MediaItem(path.as_uri(), 1, "e1"), path, None, frozenset(["face"]))
+    with Decoder() as decoder:
+        (told,) = asyncio.run(analyze([file], InProcess(real("face")), decoder, Decoding()))
+    return to_row(told, 0, "job")
+
+
+def test_a_rejected_face_loses_the_name_and_then_the_person_leaves_no_trace(named, gallery):
+    (pair,) = (answer for answer in match.current(named, None, lambda uri: "pair_" in uri))
+    (wrong,) = match.of(OBAMA, pair.found)
+    Rejections(gallery.uri).add(OBAMA, wrong.detection.vectors[0].values, MODEL)
+    match.match(named, face(gallery).watching.current(), MODEL)
+    assert {name for name, of in found(named).items() if of} == WITH_HIM - {"pair_obama_biden.jpg"}
+
+    done = purge.purge(OBAMA, named, face(gallery).watching.current(), MODEL)
+    assert done.hits and done.faces and purge.left(OBAMA, named, done.vectors) == 0
+    assert not any(found(named).values())
+    for answer in match.current(named):
+        for one in answer.found:
+            assert not one.detection.vectors or "obama_2" not in answer.row["uri"]
+    assert not [file.name for file in Path(named).iterdir() if OBAMA.encode() in file.read_bytes()]

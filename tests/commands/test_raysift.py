@@ -1,0 +1,200 @@
+"""The command line, as far as it goes without a cluster."""
+
+import json
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+import raysift
+from cluster.errors import SettingsError
+from commands import tables
+
+JOB = {
+    "job": "scan-1",
+    "done": 3,
+    "seconds": 12.3,
+    "failed": 1,
+    "skipped": 2,
+    "out": "s3://found/x",
+    "summary": {
+        "detectors": [
+            {
+                "detector": "ocr",
+                "files": 1,
+                "detections": 4,
+                "top_labels": [{"label": "text", "files": 1}],
+                "example": "[red]stop[/red] \x1b[2J here",
+            }
+        ],
+        "failed": [{"uri": "s3://b/[bold].jpg", "step": "decode", "reason": "it is empty"}],
+    },
+}
+
+RUNNING = {
+    "job": "scan-1",
+    "state": "running",
+    "units": 4,
+    "done": 2,
+    "failed": 0,
+    "skipped": 1,
+    "uris": ["s3://b/x"],
+    "out": "s3://found/x",
+    "detectors": [],
+    "priority": "normal",
+    "retry_of": None,
+    "seconds": 2.5,
+    "message": "",
+    "attempts": ["scan-1"],
+    "submitted_at": "2026-11-22T10:00:00.000Z",
+    "started_at": None,
+    "ended_at": None,
+}
+
+
+@pytest.fixture(autouse=True)
+def own_ports(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAYSIFT_DOOR__PORT", "9")  # nobody listens there
+
+
+def run(*arguments):
+    return CliRunner().invoke(raysift.cli, arguments)
+
+
+def test_every_command_says_what_it_does():
+    told = run("--help").output
+    for command in ("up", "down", "status", "scan", "jobs", "export", "demo", "env"):
+        assert command in told
+        assert run(command, "--help").exit_code == 0
+
+
+def test_a_scan_without_a_cluster_says_how_to_start_one(tmp_path):
+    with pytest.raises(SettingsError, match="raysift up"):
+        raise run("scan", str(tmp_path)).exception
+
+
+def test_stopping_nothing_is_no_error():
+    assert run("down").exit_code == 0
+
+
+def test_an_export_of_nothing_is_a_sentence(tmp_path):
+    with pytest.raises(SettingsError, match="results"):
+        raise run("export", "--from", str(tmp_path)).exception
+
+
+def test_the_summary_shows_hostile_names_and_texts_as_they_are():
+    console = Console(record=True, width=100, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(tables.summary(JOB))
+    told = console.export_text()
+    assert "[red]stop[/red]" in told and "[bold].jpg: it is empty" in told
+    assert "\x1b" not in told
+    assert "3 files in 12 s, 1 failed, 2 unchanged" in told
+
+
+@pytest.fixture
+def api(monkeypatch):
+    """The Door: answers by method and path, the last one of a list for ever; what it was asked."""
+    answers, asked = {}, []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        place = f"{request.method} {request.url.path}"
+        asked.append((place, json.loads(request.content) if request.content else dict(request.url.params)))
+        answer = answers[place]
+        if isinstance(answer, list):
+            answer = answer.pop(0) if len(answer) > 1 else answer[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer if isinstance(answer, httpx.Response) else httpx.Response(200, json=answer)
+
+    plain = httpx.Client
+    monkeypatch.setattr(httpx, "Client", lambda **more: plain(**more, transport=httpx.MockTransport(handle)))
+    return SimpleNamespace(answers=answers, asked=asked)
+
+
+def test_a_relative_path_is_meant_from_where_the_user_stands(tmp_path, api):
+    api.answers["POST /v1/jobs"] = {"job": "scan-1"}
+    assert raysift.submit(raysift.load(), ["media"], "found", None) == "scan-1"
+    sent = api.asked[0][1]
+    assert sent["uris"] == [(tmp_path / "media").as_uri()] and sent["out"] == (tmp_path / "found").as_uri()
+
+
+def test_a_scan_that_is_not_followed_only_queues(api):
+    api.answers["POST /v1/jobs"] = {"job": "scan-1"}
+    done = run("scan", "s3://b", "--priority", "urgent", "--no-follow", "--json")
+    assert (done.exit_code, json.loads(done.stdout)) == (0, {"job": "scan-1"})
+    assert api.asked[0][1]["priority"] == "urgent"
+
+
+@pytest.mark.parametrize(("failed", "code"), [(0, 0), (1, 3)])
+def test_a_job_that_is_resumed_is_followed_over_pauses_of_the_api_and_exits_as_a_scan_does(api, failed, code):
+    now = RUNNING | {"state": "finished", "done": 4, "failed": failed, "summary": JOB["summary"]}
+    api.answers["POST /v1/jobs/scan-1/resume"] = RUNNING
+    api.answers["GET /v1/jobs/scan-1"] = [RUNNING, httpx.ConnectError("away"), now]
+    done = run("jobs", "resume", "scan-1", "--json")
+    assert done.exit_code == code
+    assert json.loads(done.stdout.splitlines()[-1])["done"] == 4
+
+
+def test_following_a_job_that_was_cancelled_says_so(api):
+    api.answers["POST /v1/jobs"] = {"job": "scan-1"}
+    api.answers["GET /v1/jobs/scan-1"] = RUNNING | {"state": "cancelled", "message": "it was cancelled"}
+    with pytest.raises(SettingsError, match="scan-1 did not finish: it was cancelled"):
+        raise run("scan", "s3://b").exception
+
+
+def test_jobs_are_listed_newest_first_as_the_api_gives_them(api):
+    api.answers["GET /v1/jobs"] = [[RUNNING, RUNNING | {"job": "scan-0", "units": None}]]
+    told = json.loads(run("jobs", "list", "--json").stdout)
+    assert [job["job"] for job in told] == ["scan-1", "scan-0"]
+    assert {"job", "state", "units", "done", "failed"} <= told[0].keys()
+    assert "2 of 4" in run("jobs", "list").stdout
+    assert api.asked[0][1] == {"limit": "50"}
+
+
+def test_a_job_is_shown_with_its_report(api):
+    failures = [{"step": "decode", "reason": "it ends at N", "units": 2, "example": "s3://b/[red]x.jpg"}]
+    report = {name: 1.5 for name in ("files_per_s", "bytes_per_s", "cost", "cost_per_1000_files")}
+    spent = {"detector": "ocr", "units": 4, "reused": 1, "seconds": 8.0, "gpu_seconds": 0.0, "cost": 1.5}
+    report |= {"frames": 9, "frames_carried": 3, "detectors": [spent], "failures": failures}
+    api.answers["GET /v1/jobs/scan-1"] = RUNNING | {"state": "finished", "report": report}
+    told = run("jobs", "show", "scan-1").stdout
+    for part in ("s3://b/x", "25%", "it ends at N", "[red]x.jpg", "1.5 per 1,000 files"):
+        assert part in told, part
+    assert json.loads(run("jobs", "show", "scan-1", "--json").stdout)["report"] == report
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code", "said"),
+    [({}, 0, ""), ({"lost": 2}, 1, "jobs resume scan-1"), ({"vectors_missing": 1}, 1, "vectors rebuild")],
+)
+def test_verify_exits_0_only_when_nothing_is_missing(api, wrong, code, said):
+    told = {"units": 9, "done": 9, "failed": 3, "lost": 0, "double": 0, "vectors_missing": 0} | wrong
+    api.answers["GET /v1/jobs/scan-1/verify"] = told
+    done = run("jobs", "verify", "scan-1")
+    assert done.exit_code == code and said in done.output
+    assert "failed 3, vectors missing" in done.stdout
+    as_json = run("jobs", "verify", "scan-1", "--json")
+    assert as_json.exit_code == code and json.loads(as_json.stdout) == told
+
+
+def test_a_job_in_which_nothing_failed_has_nothing_to_do_again(api):
+    api.answers["POST /v1/jobs/scan-1/retry-failed"] = {"job": None}
+    done = run("jobs", "retry-failed", "scan-1")
+    assert done.exit_code == 0 and "nothing failed in scan-1" in done.output
+
+
+def test_the_log_of_a_job_is_followed_to_its_last_line(api):
+    api.answers["GET /v1/jobs/scan-1"] = RUNNING | {"state": "finished"}
+    api.answers["GET /v1/jobs/scan-1/logs"] = httpx.Response(200, text="one\ntwo\n")
+    assert run("jobs", "logs", "scan-1", "-f").stdout == "one\ntwo\n"
+    assert json.loads(run("jobs", "logs", "scan-1", "--json").stdout) == {"job": "scan-1", "log": "one\ntwo\n"}
+
+
+def test_what_the_api_refuses_is_its_own_sentence(api):
+    refusal = httpx.Response(422, json={"detail": "scan-1 is finished: there is nothing to cancel."})
+    api.answers["POST /v1/jobs/scan-1/cancel"] = refusal
+    with pytest.raises(SettingsError, match="nothing to cancel"):
+        raise run("jobs", "cancel", "scan-1").exception

@@ -1,0 +1,162 @@
+"""Search behind the Door: which vectors are compared, and the sentences for what cannot be searched. All stand-ins."""
+
+import asyncio
+
+import pytest
+from fastapi import HTTPException
+
+from cluster.records import Detection, Failure, Finding, MediaItem, Result, Vector, asset_id
+from cluster.vectors import Hit
+from deployments.api.search import Search
+from deployments.detector import Asked
+from deployments.detectors.clip import ClipConfig
+from deployments.detectors.face import FaceConfig
+
+ONE_SPACE = {"clip": ClipConfig(backend="gpu"), "face": FaceConfig()}
+WORDS_APART = {"clip": ClipConfig(), "face": FaceConfig()}
+SHOWN, READ, SAID = (asset_id(name) for name in ("shown", "read", "said"))
+
+
+class Detectors:
+    """Tells the place of any words, or fails."""
+
+    def __init__(self, failure: Failure | None = None):
+        self.failure = failure
+
+    async def ask(self, names, samples):
+        (sample,) = samples
+        found = Detection("text", 1.0, text=sample.text, vectors=(Vector("words", (1.0, 0.0)),))
+        return {name: Asked([self.failure or [found]]) for name in names}
+
+
+class Catalog:
+    """The handle: `.text_search.remote(...)`."""
+
+    def __init__(self, *literal):
+        self.literal = list(literal)
+        self.text_search = self
+
+    async def remote(self, words, limit):
+        return [
+            {"asset": asset, "detector": "ocr", "text": words, "time_s": None, "score": 0.9} for asset in self.literal
+        ]
+
+
+class Vectors:
+    """Neighbours by space, the same for every vector unless they are given for its first value."""
+
+    def __init__(self, near=None, own=()):
+        self.near, self.own, self.asked = near or {}, list(own), []
+
+    def search(self, space, vector, limit):
+        self.asked.append((space, tuple(vector), limit))
+        return self.near.get((space, vector[0]), self.near.get(space, []))[:limit]
+
+    def of_asset(self, space, asset):
+        return self.own
+
+
+def hit(asset, score, detector="clip"):
+    return Hit(asset, score, detector, "x", time_s=2.0)
+
+
+def words(vectors, configs=WORDS_APART, catalog=None, failure=None, limit=10):
+    return asyncio.run(Search(Detectors(failure), catalog or Catalog(), vectors, configs).words("a dog", limit))
+
+
+def like(vectors, by="looks", limit=10, configs=WORDS_APART):
+    return asyncio.run(Search(Detectors(), Catalog(), vectors, configs).like(asset_id("own"), by, limit))
+
+
+def upload(vectors, by, *found, kind="image", failures=()):
+    item = MediaItem("mine", 1, "", kind)
+    result = Result(item, findings=tuple(Finding("face", "m", one) for one in found), failures=failures)
+    return asyncio.run(Search(Detectors(), Catalog(), vectors, WORDS_APART).picture(result, by, 10))
+
+
+def refusal(ask):
+    with pytest.raises(HTTPException) as refused:
+        ask()
+    return refused.value.status_code, refused.value.detail
+
+
+def test_exact_words_come_first_then_what_is_about_them_and_nothing_that_is_not():
+    near = {"words": [hit(READ, 0.6, "ocr"), hit(SAID, 0.5, "whisper"), hit(SHOWN, 0.16), hit(asset_id("far"), 0.14)]}
+    found = words(Vectors(near), catalog=Catalog(READ))
+    assert [(one["asset"], one["matched"]) for one in found] == [
+        (READ, "exact text"),
+        (SAID, "speech"),
+        (SHOWN, "picture"),
+    ]
+    assert (found[1]["score"], found[1]["time_s"]) == (0.5, 2.0)
+
+
+def test_where_texts_lie_nearer_to_words_than_any_picture_the_pictures_are_asked_for_apart():
+    near = {
+        "words": [hit(READ, 0.9, "ocr"), hit(SAID, 0.8, "whisper"), hit(SHOWN, 0.1), hit(asset_id("far"), 0.6, "ocr")],
+        "looks": [hit(SHOWN, 0.1), hit(READ, 0.08), hit(asset_id("dark"), 0.01)],
+    }
+    found = words(Vectors(near), ONE_SPACE)
+    assert [(one["asset"], one["matched"]) for one in found] == [
+        (SHOWN, "picture"),
+        (READ, "text"),
+        (SAID, "speech"),
+    ]
+
+
+def test_looks_of_a_video_are_a_few_of_its_frames_and_it_is_not_like_itself():
+    vectors = Vectors({"looks": [hit(asset_id("own"), 1.0), hit(SHOWN, 0.7)]}, own=[(float(n),) for n in range(16)])
+    found = like(vectors)
+    assert [(one["asset"], one["matched"]) for one in found] == [(SHOWN, "looks")]
+    assert [vector for _, vector, _ in vectors.asked] == [(0.0,), (4.0,), (8.0,), (12.0,)]
+
+
+def test_every_face_of_a_file_is_searched_and_strangers_are_left_out():
+    near = {
+        ("faces", 1.0): [hit(SHOWN, 0.55, "face"), hit(READ, 0.4, "face")],
+        ("faces", 2.0): [hit(SAID, 0.8, "face")],
+    }
+    found = like(Vectors(near, own=[(1.0,), (2.0,)]), "faces")
+    assert [(one["asset"], one["score"], one["matched"]) for one in found] == [
+        (SAID, 0.8, "face"),
+        (SHOWN, 0.55, "face"),
+    ]
+
+
+def test_a_file_that_two_faces_find_is_one_hit_by_the_nearer():
+    near = {("faces", 1.0): [hit(SHOWN, 0.6, "face")], ("faces", 2.0): [hit(SHOWN, 0.9, "face")]}
+    assert [one["score"] for one in like(Vectors(near, own=[(1.0,), (2.0,)]), "faces")] == [0.9]
+
+
+def test_an_upload_is_searched_by_its_looks_or_by_its_faces():
+    look, face = Detection("x", 1.0, vectors=(Vector("looks", (1.0,)),)), Vector("faces", (2.0,))
+    vectors = Vectors({"looks": [hit(SHOWN, 0.7)], "faces": [hit(SAID, 0.9, "face")]})
+    assert [one["asset"] for one in upload(vectors, "looks", look)] == [SHOWN]
+    assert [one["asset"] for one in upload(vectors, "faces", Detection("face", 1.0, vectors=(face,)))] == [SAID]
+
+
+def test_what_cannot_be_searched_says_so_in_a_sentence():
+    full = Vectors({"looks": [hit(SHOWN, 0.7)], "faces": [hit(SAID, 0.9)], "words": [hit(READ, 0.9)]})
+    blurred = Detection("face", 0.9)
+    failed = (Failure("decode", "the file ends early"),)
+    for status, said, ask in (
+        (422, "there is no face in that picture", lambda: upload(full, "faces")),
+        (422, "large and clear enough", lambda: upload(full, "faces", blurred)),
+        (422, "gives no vectors of looks", lambda: upload(full, "looks", blurred)),
+        (422, "that is a file of video", lambda: upload(full, "looks", kind="video")),
+        (422, "the file ends early", lambda: upload(full, "looks", failures=failed)),
+        (404, "that file has no look", lambda: like(full)),
+        (404, "that file has no face", lambda: like(full, "faces")),
+        (404, "nothing is indexed yet", lambda: like(Vectors(own=[(1.0,)]))),
+        (404, "nothing is indexed yet", lambda: words(Vectors())),
+        (422, "detectors.face.enabled", lambda: like(full, "faces", configs={"clip": ClipConfig()})),
+        (422, "detectors.clip.enabled", lambda: words(full, configs={"face": FaceConfig()})),
+        (422, "detectors.face.enabled", lambda: Search(Detectors(), Catalog(), full, {}).maker("faces")),
+        (503, "not answer in 4 attempts", lambda: words(full, failure=Failure("clip", "not answer in 4 attempts"))),
+    ):
+        code, detail = refusal(ask)
+        assert (code, said in detail) == (status, True), detail
+
+
+def test_words_that_stand_somewhere_are_found_before_anything_is_indexed():
+    assert [one["matched"] for one in words(Vectors(), catalog=Catalog(READ))] == ["exact text"]

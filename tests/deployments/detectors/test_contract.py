@@ -1,0 +1,204 @@
+"""What holds for every detector and each of its backends.
+
+Its own test file brings its stand-in, stand_in(samples): what a backend would say. For a backend whose own weights no
+package carries it brings TRIED too, {backend: a function of a folder that gives a Config}: the smallest honest weights.
+"""
+
+import functools
+import importlib
+import importlib.util
+import pickle
+import socket
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import ValidationError
+
+from cluster.records import SOUND_RATE_HZ, Sample
+from deployments.detector import DetectorConfig, detector_class, names
+from tests.support.paths import SHARED
+
+MEDIA = SHARED / "media"  # labelled, not part of the repository
+on_media = [
+    pytest.mark.ray,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(not MEDIA.is_dir(), reason="the labelled media are not here"),
+]
+
+each = pytest.mark.parametrize("name", names())
+# by class, so that a test that needs a backend need not load the others
+every = [(name, backend) for name in names() for backend in sorted(detector_class(name).backends)]
+LENGTHS = {"looks": 1280, "words": 384, "faces": 128}
+
+
+def standing_in(name):
+    found = detector_class(name)
+    return found(found.Config(), infer=importlib.import_module(f"test_{name}").stand_in)
+
+
+@functools.cache
+def tried(name, backend):
+    """The config with which that backend runs here: its own, or that with the smallest honest weights."""
+    own = importlib.util.find_spec(f"test_{name}") and importlib.import_module(f"test_{name}")
+    made = getattr(own, "TRIED", {}).get(backend)
+    if made is None:
+        return detector_class(name).Config(backend=backend)
+    return made(Path(tempfile.mkdtemp(prefix="raysift-weights-")))
+
+
+@functools.cache
+def real(name, backend="embedded"):
+    """The detector with weights, loaded once for all tests."""
+    return detector_class(name)(tried(name, backend))
+
+
+slow = [pytest.mark.ray, pytest.mark.timeout(300)]
+makers = pytest.mark.parametrize(
+    ("name", "make"),
+    [pytest.param(name, standing_in, id=f"{name}-stand-in") for name in names()]
+    + [
+        pytest.param(name, functools.partial(real, backend=backend), id=f"{name}-{backend}", marks=slow)
+        for name, backend in every
+    ],
+)
+
+
+def picture(path):
+    """A file of the labelled media as the pipeline would hand it over: at most 1600 px."""
+    with Image.open(MEDIA / path) as image:
+        image.thumbnail((1600, 1600))
+        return Sample(pixels=read_only(np.array(image.convert("RGB"))))
+
+
+def read_only(array):
+    """As Ray hands arrays over."""
+    array.flags.writeable = False
+    return array
+
+
+def samples_for(name):
+    """Of every modality it takes, the odd ones too; its example first."""
+    rng = np.random.default_rng(0)
+    found = detector_class(name)
+    samples = [found.example()]
+    if "image" in found.modalities:
+        sizes = [(1, 1), (20, 3000), (3000, 20), (720, 1280), (1, 400), (23, 24)]
+        pictures = [rng.integers(0, 256, (height, width, 3), dtype=np.uint8) for height, width in sizes]
+        pictures += [np.zeros((64, 64, 3), np.uint8), np.full((300, 200, 3), 255, np.uint8)]
+        samples += [Sample(pixels=read_only(pixels), time_s=2.5) for pixels in pictures]
+    if "sound" in found.modalities:
+        sounds = [rng.normal(0, 0.1, n).clip(-1, 1) for n in (0, 1, 100, SOUND_RATE_HZ)] + [np.zeros(SOUND_RATE_HZ)]
+        samples += [Sample(sound=read_only(sound.astype(np.float32)), time_s=2.5) for sound in sounds]
+    if "text" in found.modalities:
+        samples += [Sample(text=text) for text in ("a dog", "", "日本 🎈", "word " * 2000)]
+    return samples
+
+
+@each
+def test_config_has_a_model_refuses_unknown_keys_and_travels(name):
+    found = detector_class(name)
+    config = found.Config()
+    assert isinstance(config, DetectorConfig) and config.model
+    assert config.backend in found.backends
+    assert set(found.Config.defaults) <= set(found.backends)
+    assert 0 < config.cpus <= 0.3, "fractions, or small machines starve"
+    assert pickle.loads(pickle.dumps(config)) == config
+    with pytest.raises(ValidationError, match="treshold"):
+        found.Config(treshold=0.5)
+    for floor in (-0.1, 1.1):
+        with pytest.raises(ValidationError, match="floor"):
+            found.Config(floor=floor)
+
+
+@each
+def test_example_is_a_sample_it_takes(name):
+    found = detector_class(name)
+    assert found.example().modality in found.modalities
+
+
+@makers
+def test_finds_something_on_its_example(name, make):
+    detector = make(name)
+    (found,) = detector.detect([detector.example()])
+    assert found
+
+
+@makers
+def test_an_empty_batch_gives_an_empty_list(name, make):
+    assert make(name).detect([]) == []
+
+
+@makers
+def test_answers_every_odd_sample_in_number_within_its_bounds_and_the_same_twice(name, make):
+    detector = make(name)
+    samples = samples_for(name)
+    answers = detector.detect(samples)
+    assert len(answers) == len(samples)
+    for sample, found in zip(samples, answers, strict=True):
+        for detection in found:
+            check(detection, sample)
+    assert detector.detect(samples) == answers
+
+
+def check(detection, sample):
+    assert detection.label and 0 <= detection.score <= 1
+    assert type(detection.score) is float
+    assert detection.time_s is None, "the pipeline sets it, by Detection.at"
+    if detection.box is not None:
+        left, top, right, bottom = detection.box
+        assert 0 <= left <= right <= 1 and 0 <= top <= bottom <= 1
+    if detection.span is not None:
+        start_s, end_s = detection.span
+        assert 0 <= start_s <= end_s <= len(sample.sound) / SOUND_RATE_HZ + 0.1
+    for vector in detection.vectors:
+        assert np.isfinite(vector.values).all()
+        assert all(type(value) is float for value in vector.values)
+
+
+@makers
+def test_answers_in_the_order_it_was_asked(name, make):
+    detector = make(name)
+    samples = samples_for(name)
+    forth = [[seen(detection) for detection in found] for found in detector.detect(samples)]
+    back = [[seen(detection) for detection in found] for found in detector.detect(samples[::-1])]
+    assert back[::-1] == forth
+
+
+def seen(detection):
+    """Without what another company in the batch may change in the last digits."""
+    return detection.label, round(detection.score, 3), detection.text
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("name", "backend"), every)
+def test_loads_and_answers_without_a_network(name, backend, monkeypatch):
+    wanted = []
+    for door in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, door, lambda self, address: wanted.append(address))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *address, **_: wanted.append(address) or [])
+    found = detector_class(name)
+    detector = found(tried(name, backend))
+    assert detector.detect([found.example()])[0]
+    assert wanted == []
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+@each
+def test_every_backend_gives_vectors_of_one_length_in_each_space(name):
+    for backend in detector_class(name).backends:
+        detector = real(name, backend)
+        samples = [sample for sample in samples_for(name) if sample.sound is None]
+        lengths = {
+            (vector.space, len(vector.values))
+            for found in detector.detect(samples)
+            for detection in found
+            for vector in detection.vectors
+        }
+        assert len(lengths) == len({space for space, _ in lengths})
+        if backend == "embedded":
+            assert lengths <= set(LENGTHS.items())

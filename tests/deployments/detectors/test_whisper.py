@@ -1,0 +1,243 @@
+import itertools
+from dataclasses import replace
+
+import av
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from cluster.records import SOUND_RATE_HZ, Detection, Sample
+from deployments import events
+from deployments.detectors.whisper import Whisper, WhisperConfig, sentences
+from deployments.models import runtime, speech
+from deployments.models.speech import Passage, Word
+from deployments.weights import copies
+from tests.deployments.detectors.test_contract import MEDIA, on_media, read_only, real
+from tests.support import tiny_speech
+
+HALVES = WhisperConfig().model.split(runtime.JOINT)[:2]
+VOICE = WhisperConfig().model.split(runtime.JOINT)[2]
+BASE = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
+
+
+def on_base(folder, **settings):
+    """The gpu backend on the packaged multilingual base, its halves joined."""
+    whole = speech.joined(*runtime.weights(runtime.JOINT.join(HALVES), 2), folder, BASE)
+    return WhisperConfig(backend="gpu", model=f"file:{whole}{runtime.JOINT}{VOICE}", **settings)
+
+
+TRIED = {"gpu": on_base}
+SECOND = Sample(sound=np.zeros(SOUND_RATE_HZ, np.float32))
+
+
+def stand_in(samples):
+    said = Passage((Word(" Hello", 0.0, 0.0, 0.9), Word(" there.", 0.0, 0.0, 0.4)), 0.1, -0.3, 1.0)
+    return [[said] for _ in samples]
+
+
+def words(text, step_s=0.5):
+    return [Word(f" {word}", i * step_s, (i + 1) * step_s, 0.8) for i, word in enumerate(text.split())]
+
+
+def heard(passages, **settings):
+    return Whisper(WhisperConfig(**settings), infer=lambda samples: [passages]).detect([SECOND])[0]
+
+
+def test_gives_a_sentence_its_text_its_span_and_its_certainty():
+    said = (Word(" Hello", 1.0, 1.5, 0.9), Word(" there.", 1.5, 2.0, 0.4))
+    assert heard([Passage(said, 0.1, -0.3, 1.0)]) == [
+        Detection("speech", pytest.approx(0.6), span=(1.0, 2.0), text="Hello there.")
+    ]
+
+
+def test_joins_a_sentence_that_runs_over_two_passages():
+    first, second = words("ask what you can do for you.")[:4], words("ask what you can do for you.")[4:]
+    found = heard([Passage(tuple(first), 0.1, -0.3, 1.0), Passage(tuple(second), 0.1, -0.3, 1.0)])
+    assert [detection.text for detection in found] == ["ask what you can do for you."]
+
+
+def test_drops_what_the_model_takes_for_silence_and_is_unsure_of():
+    said = tuple(words("Thanks for watching."))
+    assert heard([Passage(said, 0.7, -1.1, 1.0)]) == []
+    assert len(heard([Passage(said, 0.7, -0.9, 1.0)])) == 1, "sure of its words"
+    assert len(heard([Passage(said, 0.5, -1.1, 1.0)])) == 1, "sure of speech"
+
+
+def test_drops_a_text_that_repeats_itself():
+    said = tuple(words("so so so so so so."))
+    assert heard([Passage(said, 0.1, -0.3, 2.5)]) == []
+    assert len(heard([Passage(said, 0.1, -0.3, 2.4)])) == 1
+
+
+def test_counts_what_it_drops_by_the_reason():
+    before = events.counts()
+    said = tuple(words("so it goes."))
+    silence, loop, unsure = Passage(said, 0.7, -1.1, 1.0), Passage(said, 0.1, -0.3, 9.9), Passage(said, 0.1, -0.3, 1.0)
+    assert heard([silence, loop, loop, unsure], floor=0.9) == []
+    dropped = {event: n - before.get(event, 0) for event, n in events.counts().items()}
+    reasons = {"no speech": 1, "a loop": 2, "unsure": 1}
+    assert {reason: dropped[f"whisper: dropped as {reason}"] for reason in reasons} == reasons
+
+
+def test_a_sentence_ends_where_another_speaks_and_its_evidence_says_who():
+    said = [replace(word, speaker=who) for word, who in zip(words("well no I think"), "AABB", strict=True)]
+    assert [(one.text, one.evidence) for one in heard([Passage(tuple(said), 0.1, -0.3, 1.0)])] == [
+        ("well no", "speaker A"),
+        ("I think", "speaker B"),
+    ]
+
+
+def test_speakers_that_nobody_told_apart_are_no_evidence():
+    assert heard([Passage(tuple(words("well no.")), 0.1, -0.3, 1.0)])[0].evidence is None
+
+
+def test_models_that_time_words_and_tell_speakers_apart_are_part_of_the_version():
+    plain = WhisperConfig(backend="gpu")
+    more = WhisperConfig(backend="gpu", align={"fr": "file:/fr", "en": "file:/en"}, diarize="file:/who")
+    assert Whisper.version(plain) == plain.model
+    assert Whisper.version(more) == f"{plain.model}; align en file:/en; align fr file:/fr; speakers file:/who"
+
+
+@pytest.mark.parametrize("given", [{"align": {"en": "file:/en"}}, {"diarize": "file:/who"}])
+def test_what_only_the_gpu_backend_does_is_refused_of_the_other(given):
+    with pytest.raises(ValidationError, match="set backend to gpu"):
+        WhisperConfig(**given)
+
+
+def test_leaves_out_a_sentence_below_the_floor():
+    assert heard([Passage((Word(" mumble", 0, 1, 0.05),), 0.1, -0.3, 1.0)]) == []
+
+
+def test_a_sentence_ends_at_its_full_stop_in_any_script():
+    said = [*words('He said "no." Then he left!'), Word("你好。", 9.0, 9.5, 1), Word("再见", 9.5, 9.9, 1)]
+    texts = ["".join(word.text for word in one).strip() for one in sentences(said, pause_s=1000, sentence_s=1000)]
+    assert texts == ['He said "no."', "Then he left!", "你好。", "再见"]
+
+
+def test_a_sentence_ends_at_a_pause():
+    said = [Word(" one", 0, 1, 1), Word(" two", 1.9, 2, 1), Word(" three", 3.0, 4, 1)]
+    assert [len(one) for one in sentences(said, pause_s=1.0, sentence_s=100)] == [2, 1]
+
+
+def test_a_sentence_without_end_is_cut():
+    lengths = [len(one) for one in sentences(words("and " * 100), pause_s=1.0, sentence_s=20)]
+    assert lengths == [40, 40, 20]
+
+
+def test_no_words_are_no_sentence():
+    assert list(sentences([], 1, 1)) == []
+
+
+def sound(path):
+    with av.open(str(MEDIA / path)) as container:
+        resampler = av.AudioResampler(format="flt", layout="mono", rate=SOUND_RATE_HZ)
+        frames = [*container.decode(audio=0), None]
+        pieces = [piece.to_ndarray()[0] for frame in frames for piece in resampler.resample(frame)]
+    return Sample(sound=read_only(np.concatenate(pieces)))
+
+
+def plain(found):
+    said = " ".join(detection.text for detection in found).lower()
+    return "".join(letter for letter in said if letter.isalnum() or letter == " ")
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+class TestBothBackends:
+    def test_write_down_the_sample_alike_field_by_field(self):
+        (small,), (large,) = (real("whisper", backend).detect([Whisper.example()]) for backend in ("embedded", "gpu"))
+        assert [one.text for one in small] == ["The police officer put the suspect in handcuffs near the main gate."]
+        for one, other in zip(small, large, strict=True):
+            assert replace(one, score=0, span=None) == replace(other, score=0, span=None)
+            assert one.score == pytest.approx(other.score, abs=0.1)
+            assert one.span == pytest.approx(other.span, abs=0.3)
+
+    def test_pieces_decoded_together_are_said_where_they_were(self):
+        said = Whisper.example().sound
+        apart = np.zeros(30 * SOUND_RATE_HZ, np.float32)
+        (once,), (found,) = (
+            real("whisper", "gpu").detect([Sample(sound=one)]) for one in (said, np.r_[said, apart, said])
+        )
+        shift = (len(said) + len(apart)) / SOUND_RATE_HZ
+        assert [one.text for one in found] == [once[0].text] * 2
+        assert found[0].span == pytest.approx(once[0].span, abs=0.1)
+        assert found[1].span == pytest.approx([at + shift for at in once[0].span], abs=0.3)
+
+    def test_words_are_timed_by_a_model_of_their_language_and_told_apart(self, tmp_path):
+        who = tiny_speech.diarizer(tmp_path, runtime.weights(VOICE)[0])
+        config = on_base(
+            tmp_path,
+            align={"en": f"file:{tiny_speech.wav2vec2(tmp_path)}"},
+            diarize=f"file:{who}#sha256={copies.digest(who)}",  # pickles
+        )
+        (before,), (found,) = (one.detect([Whisper.example()]) for one in (real("whisper", "gpu"), Whisper(config)))
+        length_s = len(Whisper.example().sound) / SOUND_RATE_HZ
+        assert " ".join(one.text for one in found) == before[0].text
+        assert [one.span for one in found] != [one.span for one in before]
+        assert all(0 <= one.span[0] <= one.span[1] <= length_s + 0.1 for one in found)
+        assert {one.evidence for one in found} <= {"speaker SPEAKER_00", "speaker SPEAKER_01", "speaker SPEAKER_02"}
+
+
+class TestWithWeights:
+    pytestmark = on_media
+
+    def test_writes_down_a_famous_sentence_where_it_was_said(self):
+        sample = sound("speech/jfk.flac")
+        (found,) = real("whisper").detect([sample])
+        assert plain(found) == (
+            "and so my fellow americans ask not what your country can do for you ask what you can do for your country"
+        )
+        assert len(found) == 2, "parted at the pause after 'Americans'"
+        assert found[0].span == pytest.approx((0.3, 2.2), abs=0.4) and found[1].span == pytest.approx(
+            (3.3, 10.4), abs=0.4
+        )
+
+    def test_reports_nothing_to_the_makers_of_the_voice_detector(self):
+        real("whisper")
+        from pyannote.audio.telemetry.metrics import is_metrics_enabled
+
+        assert not is_metrics_enabled()
+
+    @pytest.mark.parametrize("backend", ["embedded", "gpu"])
+    def test_recognises_french_and_writes_it(self, backend):
+        (found,) = real("whisper", backend).detect([sound("speech/french.aiff")])
+        assert "dictée numéro" in plain(found)
+
+    @pytest.mark.parametrize(
+        ("file", "said"),
+        [
+            ("new-home-in-the-stars-16k.wav", "we must find a new home in the stars"),
+            ("sb_spk1_snt1.wav", "the child almost hurt the small dog"),
+            ("sb_spk1_snt3.wav", "at that high level the air is pure"),
+        ],
+    )
+    def test_writes_down_what_was_said(self, file, said):
+        (found,) = real("whisper").detect([sound(f"speech/{file}")])
+        assert plain(found) == said
+
+    def test_a_conversation_comes_in_sentences(self):
+        (found,) = real("whisper").detect([sound("speech/pyannote_two_speakers.wav")])
+        assert len(found) >= 8 and "diane in new jersey" in plain(found)
+        assert found[0].span[0] > 6, "nobody speaks before"
+        assert all(earlier.span[1] <= later.span[0] + 0.01 for earlier, later in itertools.pairwise(found))
+
+    def test_each_piece_has_its_own_language(self):
+        english, french = sound("speech/jfk.flac").sound, sound("speech/french.aiff").sound
+        mixed = np.r_[english, np.zeros(20 * SOUND_RATE_HZ, np.float32), french]
+        (found,) = real("whisper", "gpu").detect([Sample(sound=mixed)])
+        assert "ask what you can do for your country" in plain(found) and "dictée numéro" in plain(found)
+        assert found[-1].score > 0.6, "rated as French"
+
+    @pytest.mark.parametrize("backend", ["embedded", "gpu"])
+    @pytest.mark.parametrize("kind", ["silence", "noise", "loud noise", "sine", "chord"])
+    def test_hears_no_speech_where_there_is_none(self, kind, backend):
+        t = np.arange(20 * SOUND_RATE_HZ) / SOUND_RATE_HZ
+        rng = np.random.default_rng(0)
+        made = {
+            "silence": np.zeros_like(t),
+            "noise": rng.normal(0, 0.05, len(t)),
+            "loud noise": rng.normal(0, 0.5, len(t)),
+            "sine": 0.3 * np.sin(2 * np.pi * 440 * t),
+            "chord": sum(0.1 * np.sin(2 * np.pi * hz * t) * (1 + np.sin(3 * t)) for hz in (220, 277, 330, 440)),
+        }[kind]
+        assert real("whisper", backend).detect([Sample(sound=made.clip(-1, 1).astype(np.float32))]) == [[]]

@@ -1,0 +1,66 @@
+"""Galleries of reference pictures, in a folder and in a bucket."""
+
+import pytest
+from PIL import Image
+
+from cluster.errors import SettingsError
+from deployments.galleries.store import Gallery
+
+
+@pytest.fixture
+def picture(tmp_path):
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "red.PNG".lower())
+    return tmp_path / "red.png"
+
+
+def check(gallery, picture):
+    empty = gallery.version()
+    assert gallery.references() == []
+    added = gallery.add("Grace Hopper", picture)
+    assert gallery.add("Grace Hopper", picture) == added  # the same bytes again change nothing
+    assert gallery.references() == [added]
+    assert gallery.read(added) == picture.read_bytes()
+    assert (added.name, added.file.endswith(".png")) == ("Grace Hopper", True)
+    assert gallery.version() != empty
+    assert gallery.remove("Grace Hopper") == 1
+    assert gallery.references() == [] and gallery.version() == empty
+
+
+def test_keeps_pictures_by_name_in_a_folder(tmp_path, picture):
+    check(Gallery(str(tmp_path / "a gallery")), picture)
+
+
+@pytest.mark.ray
+def test_keeps_pictures_by_name_in_a_bucket(s3, picture, monkeypatch):
+    for key, value in s3.environment().items():
+        monkeypatch.setenv(key, value)
+    s3.client().create_bucket(Bucket="galleries")
+    check(Gallery("s3://galleries/face", s3.endpoint), picture)
+
+
+def test_two_galleries_of_the_same_pictures_are_the_same_version(tmp_path, picture):
+    one, two = Gallery(str(tmp_path / "1")), Gallery(str(tmp_path / "2"))
+    one.add("x", picture)
+    two.add("x", picture)
+    assert one.version() == two.version()
+
+
+@pytest.mark.parametrize("name", ["", "../up", "_own", ".hidden", "a/b", "x" * 200])
+def test_a_name_that_could_leave_its_folder_is_refused(tmp_path, picture, name):
+    with pytest.raises(SettingsError, match="cannot be a name"):
+        Gallery(str(tmp_path / "g")).add(name, picture)
+
+
+def test_what_is_no_picture_is_refused_with_a_sentence(tmp_path):
+    (tmp_path / "letter.png").write_text("Dear reader")
+    with pytest.raises(SettingsError, match="cannot be read as a picture"):
+        Gallery(str(tmp_path / "g")).add("x", tmp_path / "letter.png")
+    with pytest.raises(SettingsError, match="no picture by its name"):
+        Gallery(str(tmp_path / "g")).add("x", tmp_path / "letter.txt")
+
+
+def test_removing_what_is_not_there_says_what_is(tmp_path, picture):
+    gallery = Gallery(str(tmp_path / "g"))
+    gallery.add("acme", picture)
+    with pytest.raises(SettingsError, match="there are acme"):
+        gallery.remove("acne")

@@ -1,0 +1,121 @@
+"""Jobs on a real cluster: killed, cancelled, resumed, done again, verified."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from tests.support.cluster import BAD, Cluster
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(500)]
+
+FILES = 40
+
+
+@pytest.fixture
+def pages(tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """Pictures of text that no other test has had read: enough work for a job to be met in the middle of it."""
+    folder = tmp_path / "pages"
+    folder.mkdir()
+    for n in range(FILES):
+        page = Image.new("RGB", (640, 360), "white")
+        for line in range(5):
+            font = ImageFont.load_default(36)
+            ImageDraw.Draw(page).text((20, 20 + 65 * line), f"PAGE {n} LINE {line}", "black", font)
+        ImageDraw.Draw(page).text((20, 335), request.node.name, "black")
+        page.save(folder / f"{n}.png")
+    return str(folder)
+
+
+def begun(cluster: Cluster, pages: str, out: Path) -> str:
+    """A job that has committed something, and not all."""
+    queued = cluster.raysift("scan", pages, "--out", str(out), "--detectors", "ocr", "--no-follow", "--json")
+    job = str(json.loads(queued.stdout)["job"])
+    until(cluster, job, lambda told: told["done"] > 0)
+    return job
+
+
+def until(cluster: Cluster, job: str, true: Any, seconds: float = 240) -> dict[str, Any]:
+    deadline = time.monotonic() + seconds
+    with cluster.door() as door:
+        while True:
+            told = dict(door.get(f"/v1/jobs/{job}").json())
+            if true(told):
+                return told
+            assert time.monotonic() < deadline, told
+            time.sleep(0.2)
+
+
+def verified(cluster: Cluster, job: str) -> dict[str, int]:
+    done = cluster.raysift("jobs", "verify", job, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def driver(job: str) -> psutil.Process:
+    named = [process for process in psutil.process_iter(["cmdline"]) if job in (process.info["cmdline"] or [])]
+    (found,) = (process for process in named if "pipelines" in process.info["cmdline"])
+    return found
+
+
+def test_a_job_whose_driver_is_killed_goes_on_by_itself_and_loses_nothing(cluster, pages, tmp_path):
+    job = begun(cluster, pages, tmp_path / "out")
+    os.kill(driver(job).pid, signal.SIGKILL)
+    told = until(cluster, job, lambda told: told["state"] in ("finished", "failed"))
+    assert (told["state"], told["done"], len(told["attempts"])) == ("finished", FILES, 2)
+    counts = verified(cluster, job)
+    assert counts == {"units": FILES, "done": FILES, "failed": 0, "lost": 0, "double": 0, "vectors_missing": 0}
+
+
+def test_a_job_is_cancelled_and_resumed_and_does_no_finished_file_again(cluster, pages, tmp_path):
+    job = begun(cluster, pages, tmp_path / "out")
+    cancelled = json.loads(cluster.raysift("jobs", "cancel", job, "--json").stdout)
+    assert cancelled["state"] == "cancelled" and cancelled["done"] < FILES
+    with cluster.door() as door:  # until its driver has stopped, it may not be resumed
+        deadline = time.monotonic() + 60
+        while (answer := door.post(f"/v1/jobs/{job}/resume")).status_code == 422:
+            assert "still stopping" in answer.json()["detail"] and time.monotonic() < deadline
+            time.sleep(0.2)
+    assert until(cluster, job, lambda told: told["state"] == "finished")["done"] == FILES
+    assert verified(cluster, job)["double"] == 0
+    assert f"==> {job}-2" in cluster.raysift("jobs", "logs", job).stdout
+
+
+def test_a_finished_job_has_a_report_and_its_failed_files_are_done_again(cluster, scanned, media):
+    job = scanned[1]["job"]
+    report = json.loads(cluster.raysift("jobs", "show", job, "--json").stdout)["report"]
+    assert sum(one["units"] for one in report["failures"]) == len(BAD)
+    assert {one["detector"] for one in report["detectors"]} >= {"nsfw", "ocr", "whisper"}
+    again = cluster.raysift("jobs", "retry-failed", job, "--json")
+    told = json.loads(again.stdout.splitlines()[-1])
+    assert (again.returncode, told["units"], told["failed"]) == (3, len(BAD), len(BAD))
+    assert verified(cluster, job)["failed"] == verified(cluster, told["job"])["failed"] == len(BAD)
+
+
+def test_jobs_are_listed_newest_first_and_in_no_time(cluster, scanned):
+    jobs = json.loads(cluster.raysift("jobs", "list", "--json").stdout)
+    assert {"job", "state", "units", "done", "failed"} <= jobs[0].keys()
+    assert [job["submitted_at"] for job in jobs] == sorted((job["submitted_at"] for job in jobs), reverse=True)
+    assert cluster.raysift("jobs", "show", "nothing").returncode == 1
+
+
+def test_the_api_says_no_in_sentences(cluster, scanned):
+    job = scanned[1]["job"]
+    with cluster.door() as door:
+
+        def refused(method: str, path: str, **more: Any) -> tuple[int, str]:
+            answer: httpx.Response = door.request(method, f"/v1/jobs{path}", **more)
+            return answer.status_code, answer.json()["detail"]
+
+        assert refused("POST", f"/{job}/cancel") == (422, f"{job} is finished: there is nothing to cancel.")
+        assert "retry-failed" in refused("POST", f"/{job}/resume")[1]
+        assert refused("GET", "/nothing")[0] == refused("GET", "/nothing/verify")[0] == 404
+        asked = {"uris": ["/tmp"], "priority": "soon"}
+        assert refused("POST", "", json=asked)[0] == 422

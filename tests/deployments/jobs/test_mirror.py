@@ -1,0 +1,199 @@
+"""The list of jobs, found again among the results; without Ray."""
+
+import json
+import logging
+import time
+from pathlib import Path
+
+import pytest
+from ray.job_submission import JobStatus
+
+from cluster.errors import SettingsError
+from cluster.settings import RayCluster, Settings
+from deployments.jobs import folder
+from deployments.jobs.mirror import AGAIN_S, JobPages
+from deployments.jobs.queue import Jobs
+from deployments.jobs.store import JobStore
+from tests.deployments.jobs.test_queue import Ray
+
+
+def head(tmp_path: Path, disk: str, ray: Ray, cluster: str = "raysift") -> Jobs:
+    """What keeps the jobs on a head with that disk; the results are shared. Nothing is done by itself."""
+    results = (tmp_path / "results").as_uri() + "/"
+    settings = Settings(state_dir=tmp_path / disk, results_uri=results, ray=RayCluster(cluster=cluster))
+    return Jobs(tmp_path / disk / "jobs.sqlite", settings, lambda url: ray, lambda: ray.nodes, every_s=None)
+
+
+def submit(jobs: Jobs, out: str | None = None) -> str:
+    return jobs.submit(["s3://evidence/case 7"], out or jobs.settings.results.rstrip("/"), ["ocr"], "bulk")
+
+
+def page(tmp_path: Path, job: str) -> Path:
+    return tmp_path / "results" / "_raysift" / "jobs" / job / "queue.json"
+
+
+def test_a_new_head_finds_the_jobs_again_and_goes_on_with_them(tmp_path):
+    ray = Ray()
+    old = head(tmp_path, "old", ray)
+    finished, begun = submit(old), submit(old)
+    old.tick()
+    old.over(finished, finished, 3, "two files failed")
+    old.note(begun, units=9)
+    waiting, next_one = submit(old), submit(old)
+    old.pages.write()
+
+    another = Ray()
+    new = head(tmp_path, "new", another)
+    new.pages.find()
+    assert new.newest(9) == old.newest(9)
+    new.tick()
+    assert (new.one(begun).state, new.one(begun).attempts) == ("running", (begun, f"{begun}-2"))
+    assert another.running == [f"{begun}-2", waiting]
+    assert another.drivers[waiting].entrypoint.endswith(f"--job {waiting} --detectors ocr")
+    assert new.one(next_one).state == "waiting" and new.one(finished).message == "two files failed"
+
+
+def test_a_job_of_which_ray_still_knows_more_than_its_page_is_not_started_twice(tmp_path):
+    ray = Ray()
+    old = head(tmp_path, "old", ray)
+    job, done = submit(old), submit(old)
+    old.pages.write()
+    old.tick()  # it is started, and the head lost before its page says so
+    ray.ends(done, JobStatus.SUCCEEDED, 0)
+    new = head(tmp_path, "new", ray)
+    new.pages.find()
+    assert new.one(job).attempts == ()
+    new.tick()
+    assert new.one(job).attempts == (job,) and list(ray.drivers) == [job, done]
+    ray.ends(job, JobStatus.FAILED)
+    new.tick()
+    assert (new.one(job).attempts, new.one(done).state) == ((job, f"{job}-2"), "finished")
+
+
+def test_a_job_of_another_cluster_is_left_to_it_until_somebody_resumes_it_here(tmp_path):
+    blue = head(tmp_path, "blue", Ray(), "blue")
+    job, over = submit(blue), submit(blue)
+    blue.tick()
+    blue.over(over, over, 0)
+    blue.pages.write()
+    written = page(tmp_path, job).read_text()
+
+    ray = Ray()
+    green = head(tmp_path, "green", ray, "green")
+    green.pages.find()
+    green.tick()
+    told = green.one(job)
+    assert (told.state, green.one(over).state, ray.running) == ("failed", "finished", [])
+    assert "cluster blue" in told.message and f"`raysift jobs resume {job}`" in told.message
+    green.pages.write()
+    assert page(tmp_path, job).read_text() == written, "it is that cluster's page still"
+    green.resume(job)
+    green.tick()
+    green.pages.write()
+    assert ray.running == [f"{job}-2"] and json.loads(page(tmp_path, job).read_text())["cluster"] == "green"
+
+
+def test_a_job_that_the_old_cluster_took_while_the_new_one_came_up_can_be_resumed_by_its_name(tmp_path):
+    old, new = head(tmp_path, "old", Ray(), "blue"), head(tmp_path, "new", Ray(), "green")
+    new.pages.find()
+    job = submit(old)
+    old.pages.write()
+    assert new.newest(9) == [] and new.one("scan-that-never-was") is None
+    assert new.one(job).state == "failed" and "queued in cluster blue" in new.one(job).message
+    assert new.resume(job).state == "waiting"
+
+
+def test_pages_that_cannot_be_read_are_told_of_and_left_out(tmp_path, caplog):
+    old = head(tmp_path, "old", Ray())
+    job, torn, moved, odd, idle = (submit(old) for _ in range(5))
+    old.pages.write()
+    page(tmp_path, torn).write_text("{")
+    page(tmp_path, moved).write_text(page(tmp_path, job).read_text())
+    page(tmp_path, odd).write_text(json.dumps({"cluster": "raysift", "job": odd, "uris": 7}))
+    page(tmp_path, idle).write_text(page(tmp_path, idle).read_text().replace('"waiting"', '"running"'))
+    page(tmp_path, "of-another-kind").parent.mkdir()
+    new = head(tmp_path, "new", Ray())
+    new.pages.find()
+    assert [one.job for one in new.newest(9)] == [job]
+    assert [record.levelno for record in caplog.records] == [logging.ERROR] * 4
+
+
+def test_what_is_in_the_list_is_not_overwritten_by_its_page(tmp_path):
+    jobs = head(tmp_path, "disk", Ray())
+    job = submit(jobs)
+    jobs.pages.write()
+    jobs.cancel(job)
+    jobs.pages.find()
+    assert jobs.one(job).state == "cancelled"
+
+
+def test_results_are_searched_once_for_jobs_and_never_before_they_could_be_listed(tmp_path):
+    jobs = head(tmp_path, "disk", Ray())
+    page(tmp_path, "x").parents[2].mkdir(parents=True)
+    page(tmp_path, "x").parents[1].write_text("no folder")
+    with pytest.raises(SettingsError, match="cannot be listed"):
+        jobs.pages.find()
+    assert not jobs.store.searched
+    page(tmp_path, "x").parents[1].unlink()
+    jobs.pages.find()
+    jobs.store.close()
+    assert JobStore(tmp_path / "disk" / "jobs.sqlite").searched
+
+
+def test_a_place_that_is_away_costs_the_pages_of_no_other_and_is_tried_again(tmp_path, caplog):
+    now = [1000.0]
+    jobs = head(tmp_path, "disk", Ray())
+    pages = JobPages(jobs.store, jobs.settings, lambda: now[0])
+    (tmp_path / "away").write_text("no folder")
+    away = (tmp_path / "away").as_uri()
+    one, other, here = submit(jobs, away), submit(jobs, away), submit(jobs)
+    pages.write()
+    pages.write()
+    assert page(tmp_path, here).exists() and [job.job for job in jobs.store.changed()] == [one, other]
+    assert len(caplog.records) == 1
+    (tmp_path / "away").unlink()
+    pages.write()
+    assert len(jobs.store.changed()) == 2
+    now[0] += AGAIN_S + 1
+    pages.write()
+    assert not jobs.store.changed()
+    assert folder.read(away, other, "queue")["job"] == other
+
+
+def test_jobs_that_were_kept_before_there_were_pages_get_theirs(tmp_path):
+    jobs = head(tmp_path, "disk", Ray())
+    job = submit(jobs)
+    jobs.store._db.executescript("drop table changed")
+    jobs.store.close()
+    head(tmp_path, "disk", Ray()).pages.write()
+    assert page(tmp_path, job).exists()
+
+
+def test_a_head_finds_jobs_and_writes_pages_by_itself_before_it_answers(tmp_path):
+    old = head(tmp_path, "old", Ray())
+    job = submit(old)
+    old.pages.write()
+    settings = old.settings.model_copy(update={"state_dir": tmp_path / "new"})
+    ray = Ray()
+    new = Jobs(tmp_path / "new" / "jobs.sqlite", settings, lambda url: ray, lambda: ray.nodes, every_s=0.01)
+    assert new.one(job) is not None
+    again = submit(new)
+    deadline = time.monotonic() + 10
+    while not page(tmp_path, again).exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_pages_lie_in_a_bucket_as_well(tmp_path, s3, monkeypatch):
+    for name, value in s3.environment().items():
+        monkeypatch.setenv(name, value)
+    s3.client().create_bucket(Bucket="pages")
+    settings = Settings(state_dir=tmp_path, results_uri="s3://pages/found", s3_endpoint_url=s3.endpoint)
+    ray = Ray()
+    old = Jobs(tmp_path / "old.sqlite", settings, lambda url: ray, lambda: ray.nodes, every_s=None)
+    new = Jobs(tmp_path / "new.sqlite", settings, lambda url: ray, lambda: ray.nodes, every_s=None)
+    new.pages.find()
+    job = submit(old)
+    old.pages.write()
+    new.pages.find()
+    assert new.one(job) == old.one(job)

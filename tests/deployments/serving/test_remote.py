@@ -1,0 +1,318 @@
+"""A detector in another cluster: what crosses the wire, what its Door is asked, and what happens when that fails."""
+
+import asyncio
+import logging
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+
+import numpy as np
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from ray.exceptions import RayTaskError
+
+from cluster.errors import SettingsError
+from cluster.records import Analyzer, Detection, Failure, Sample
+from cluster.settings import Settings
+from deployments.api import sample_routes
+from deployments.detector import OF_LOADED_MODELS, Asked, detector_class, names
+from deployments.detectors.nsfw import NsfwConfig
+from deployments.serving import wire
+from deployments.serving.deployment import deployments
+from deployments.serving.placement import configs, grouped
+from deployments.serving.remote import RemoteAway, RemoteDetector, RemoteRefuses, RemoteSlow
+from deployments.serving.replica import Replica
+from deployments.weights import references
+from tests.deployments.serving.test_serving import FOUND, Handle, ask
+from tests.support.servers import far_api
+from tests.support.servers.far_api import Far
+
+SERVES_OWN = "Path '/v1/detect/nsfw/samples' not found. Ping http://.../-/routes for available routes."
+PICTURES = [Sample(pixels=np.full((3, 2, 3), n, np.uint8)) for n in (7, 8, 9)]
+
+
+@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("profile", ["embedded", "gpu"])
+def test_every_detector_may_be_remote_and_is_there_what_it_would_be_here(name, profile):
+    kind = detector_class(name)
+    remote = kind.Config(backend="remote", remote={"url": "https://gpus.example.com", "profile": profile})
+    local = kind.Config(backend=profile)
+    assert kind.version(remote.there) == kind.version(local) and kind.state(remote.there) == kind.state(local)
+    assert remote.floor == local.floor
+    assert not any(getattr(remote, key) for key in OF_LOADED_MODELS)
+    assert kind.Config(**remote.model_dump()) == remote
+    assert references.named(remote) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"backend": "remote"}, r"'remote\.url' is wrong: field required"),
+        ({"remote": {"url": "https://a"}}, "'remote' is wrong: .*set backend: remote"),
+        ({"backend": "remote", "remote": {"url": "gpus:8000"}}, r"'remote\.url' is wrong: .*no address"),
+        ({"backend": "remote", "remote": {"url": "https://me:secret@a"}}, "it names a user"),
+        ({"backend": "remote", "remote": {"url": "https://a", "user": "me"}}, "set together"),
+        ({"backend": "remote", "remote": {"url": "https://a", "profile": "tpu"}}, r"'remote\.profile' is wrong"),
+        ({"backend": "remote", "remote": {"url": "https://a"}, "gpus": 0.5}, "'gpus' is wrong: .*remove it"),
+        ({"backend": "remote", "remote": {"url": "https://a"}, "deadline_s": 300}, "more than half of deadline_s"),
+    ],
+)
+def test_what_does_not_go_together_is_a_settings_error(given, said):
+    with pytest.raises(SettingsError, match=said) as raised:
+        configs(Settings(detectors={"nsfw": given}))
+    assert "secret" not in str(raised.value)
+
+
+def test_a_remote_detector_has_a_process_of_its_own_no_card_and_room_for_its_calls():
+    remote = {"backend": "remote", "remote": {"url": "https://a", "at_once": 6}}
+    settings = Settings(profile="gpu", detectors={"logo": remote}, galleries_uri="file:///none")
+    assert {"logo", "restraint"} <= grouped(settings).keys()
+    deployed = {name: one._bound_deployment for name, one in deployments(settings, []).items()}
+    assert deployed["logo"].ray_actor_options["num_gpus"] == 0
+    assert deployed["logo"].max_ongoing_requests == 6 + 3 and deployed["restraint"].max_ongoing_requests == 1 + 3
+
+
+def config(url="https://gpus.example.com", **remote):
+    return NsfwConfig(backend="remote", remote={"url": url, "timeout_s": 5} | remote, model="m")
+
+
+@pytest.fixture
+def password_file(tmp_path):
+    file = tmp_path / "password"
+    file.write_text("open sesame\n")
+    return file
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(RemoteDetector, "back_off_s", 0.01)
+    monkeypatch.setattr(RemoteDetector, "retries_for_s", 0.05)
+
+
+def counted(samples):
+    return [[Detection("nsfw", float(sample.pixels[0, 0, 0]) / 10)] for sample in samples]
+
+
+def test_a_batch_is_answered_in_order_and_costs_what_it_cost_there():
+    with far_api.running(Far(answer=counted)) as url:
+        asked = RemoteDetector("nsfw", config(url)).ask(PICTURES)
+    assert asked == Asked([[Detection("nsfw", score)] for score in (0.7, 0.8, 0.9)], 0.5, 0.25)
+
+
+def test_calls_share_a_connection():
+    far = Far()
+    with far_api.running(far) as url:
+        detector = RemoteDetector("nsfw", config(url))
+        for _ in range(5):
+            detector.ask(PICTURES)
+    assert len(far.ports) == 5 and len(set(far.ports)) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [(429, "too many"), (500, ""), (502, "<h1>Bad Gateway</h1>"), (503, '{"detail": "not now"}'), (404, SERVES_OWN)],
+)
+def test_a_call_is_made_again_while_the_other_cluster_cannot_answer(fault, said, impatient):
+    far = Far(answer=counted)
+    far.faults, far.said = [fault, fault], said
+    with far_api.running(far) as url:
+        detector = RemoteDetector("nsfw", config(url))
+        detector.retries_for_s = 10
+        assert len(detector.ask(PICTURES).answers) == 3
+        far.faults = [fault] * 100
+        detector.retries_for_s = 0.05
+        with pytest.raises(RemoteAway, match=f"answers {fault}: "):
+            detector.ask(PICTURES)
+    with pytest.raises(RemoteAway, match="cannot be reached: ConnectError"):
+        detector.ask(PICTURES)
+
+
+def test_no_answer_in_time_is_not_waited_for_again():
+    far = Far()
+    far.free = threading.Event()
+    with far_api.running(far) as url:
+        with pytest.raises(RemoteSlow, match="has not answered in 0 s"):
+            RemoteDetector("nsfw", config(url, timeout_s=0.2)).ask(PICTURES)
+        far.free.set()
+    assert len(far.ports) == 1
+
+
+def refused(far, **remote):
+    with far_api.running(far) as url, pytest.raises(RemoteRefuses) as raised:
+        RemoteDetector("nsfw", config(url, **remote)).ask(PICTURES)
+    return str(raised.value)
+
+
+def test_with_the_password_of_its_file_it_is_let_in_and_nobody_else_reads_it(password_file, caplog):
+    remote = {"user": "ours", "password_file": password_file}
+    with caplog.at_level(logging.DEBUG), far_api.running(Far(password="open sesame")) as url:
+        told = config(url, **remote)
+        detector = RemoteDetector("nsfw", told)
+        assert len(detector.ask(PICTURES).answers) == 3
+    assert "sesame" not in f"{caplog.text} {told!r} {vars(detector)!r}"
+    said = refused(Far(password="another"), **remote)
+    assert "does not let ours in (401). Correct detectors.nsfw.remote.user" in said and "sesame" not in said
+    with pytest.raises(SettingsError, match=r"password_file: .*none cannot be read \(FileNotFoundError\)"):
+        RemoteDetector("nsfw", config(user="ours", password_file=password_file.with_name("none")))
+
+
+def test_a_certificate_is_checked_against_the_authority_that_was_named(tmp_path, impatient):
+    key, certificate = own_certificate(tmp_path)
+    with far_api.running(Far(), ssl_keyfile=key, ssl_certfile=certificate) as url:
+        trusting = RemoteDetector("nsfw", config(url, ca_file=certificate))
+        assert len(trusting.ask(PICTURES).answers) == 3
+        trusting.client.close()  # or the server, when it stops, waits half a minute for the end of it
+        with pytest.raises(RemoteAway, match="CERTIFICATE_VERIFY_FAILED"):
+            RemoteDetector("nsfw", config(url)).ask(PICTURES)
+    for file in (key, key.with_name("none")):
+        with pytest.raises(SettingsError, match=rf"detectors\.nsfw\.remote\.ca_file: {file} cannot be read"):
+            RemoteDetector("nsfw", config(ca_file=file))
+
+
+def own_certificate(folder):
+    """Of 127.0.0.1, signed by itself: the files of its key and of itself."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(1))
+    made = made.add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=True)
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    (folder / "key").write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+    (folder / "certificate").write_bytes(made.sign(key, hashes.SHA256()).public_bytes(pem))
+    return folder / "key", folder / "certificate"
+
+
+@pytest.mark.parametrize("other", [{"model": "m2"}, {"floor": 0.2}])
+def test_another_model_or_floor_is_refused_in_a_sentence_that_names_both(other):
+    said = refused(Far(**other))
+    assert f"nsfw is {other.get('model', 'm')} with floor {other.get('floor', 0.1)} here, and m with floor 0.1" in said
+    assert "detectors.nsfw.remote.profile" in said
+
+
+def test_a_detector_that_does_not_run_there_and_what_is_no_door_are_the_operators_to_correct():
+    far = Far()
+    far.routes.detectors.analyzers = {"ocr": Analyzer("ocr", "m")}
+    assert "answers 404: no detector 'nsfw' runs here; there are ocr" in refused(far)
+    far.faults, far.said = [200], "<h1>Welcome</h1>"
+    assert "is no Door of this version" in refused(far)
+
+
+def test_what_is_too_much_or_not_for_it_is_of_that_batch_alone(monkeypatch):
+    monkeypatch.setattr(wire, "MOST_BYTES", 2000)
+    far = Far()
+    with far_api.running(far) as url:
+        detector = RemoteDetector("nsfw", config(url))
+        with pytest.raises(ValueError, match="send fewer at a time"):
+            detector.ask([Sample(pixels=np.zeros((30, 30, 3), np.uint8))])
+        with pytest.raises(ValueError, match="nsfw takes image, not text"):
+            detector.ask([Sample(text="a")])
+        junk, much = (detector.client.post(detector.path, content=body) for body in (b"junk", b"x" * 3000))
+        asked = len(far.ports)
+        with pytest.raises(ValueError, match="more than a Door takes"):
+            detector.ask([Sample(text="x" * 3000)])
+    assert junk.status_code == 422 and "no samples" in junk.json()["detail"]
+    assert much.status_code == 413 and len(far.ports) == asked
+
+
+def test_a_door_takes_only_so_many_at_a_time_and_says_so_before_it_reads_them(monkeypatch):
+    monkeypatch.setattr(sample_routes, "AT_ONCE", 2)
+    far = Far(answer=counted)
+    far.free = threading.Event()
+    with far_api.running(far) as url, ThreadPoolExecutor(2) as pool:
+        detector = RemoteDetector("nsfw", config(url, at_once=3))
+        calls = [pool.submit(detector.ask, PICTURES) for _ in range(2)]
+        while far.now < 2:
+            time.sleep(0.005)
+        refused = detector.client.post(detector.path, content=b"junk")
+        far.free.set()
+        assert [len(call.result().answers) for call in calls] == [3, 3]
+        assert detector.client.post(detector.path, content=b"junk").status_code == 422
+        assert len(detector.ask(PICTURES).answers) == 3
+    assert refused.status_code == 503 and refused.headers["Retry-After"] == "1"
+    assert "2 requests with samples are here already" in refused.json()["detail"]
+    assert far.routes.sampling == 0
+
+
+def test_a_failure_passes_through_and_a_detector_that_is_away_there_is_away_here(monkeypatch, impatient):
+    far = Far(answer=lambda samples: [Failure("nsfw", "too odd") for _ in samples])
+    with far_api.running(far) as url:
+        detector = RemoteDetector("nsfw", config(url))
+        assert detector.ask(PICTURES).answers == [Failure("nsfw", "too odd")] * 3
+        monkeypatch.setattr(sample_routes, "PATIENCE_S", 0)
+        far.answer = lambda samples: raised(RemoteAway("it is another's"))
+        with pytest.raises(RemoteAway, match="answers 503: nsfw has not answered for 0 s"):
+            detector.ask(PICTURES)
+
+
+def raised(error):
+    raise error
+
+
+def replica(url, **remote):
+    return Replica({"nsfw": config(url, **remote).model_dump()})
+
+
+def test_a_replica_asks_with_several_batches_at_a_time_and_its_health_follows_the_oldest():
+    far = Far(answer=counted)
+    with far_api.running(far) as url:
+        one = replica(url, at_once=3)
+        assert one.found == {"nsfw": 1}
+        far.free = threading.Event()
+
+        async def life():
+            calls = [asyncio.create_task(one.detect("nsfw", PICTURES[n % 3 :])) for n in range(7)]
+            while far.now < 3:
+                await asyncio.sleep(0.005)
+            assert len(one.began) == 3
+            await one.check_health()
+            far.free.set()
+            return await asyncio.gather(*calls)
+
+        asked = asyncio.run(life())
+        assert asyncio.run(one.answers_example("nsfw")) == 1
+    assert far.most == 3 and one.began == []
+    assert [len(each.answers) for each in asked] == [3, 2, 1] * 2 + [3]
+    assert asked[0].gpu_seconds == 0.25
+
+
+def test_a_replica_comes_up_while_the_other_cluster_is_away_and_answers_when_it_is_back(impatient):
+    port = far_api.free_port()
+    one = replica(f"http://127.0.0.1:{port}")
+    assert one.found == {"nsfw": 0}
+    with pytest.raises(RemoteAway):
+        asyncio.run(one.detect("nsfw", PICTURES))
+    asyncio.run(one.check_health())
+    with far_api.running(Far(answer=counted), port):
+        assert len(asyncio.run(one.detect("nsfw", PICTURES)).answers) == 3
+        assert asyncio.run(one.answers_example("nsfw")) == 1
+
+
+def test_a_replica_does_not_start_with_another_model_than_is_there():
+    with far_api.running(Far(model="m2")) as url, pytest.raises(SettingsError, match="nsfw is m2 with floor"):
+        replica(url)
+
+
+def wrapped(error):
+    return RayTaskError("detect", "a traceback", error).as_instanceof_cause()
+
+
+AWAY = [wrapped(RemoteAway("503")), RayTaskError("detect", "", RemoteRefuses("409")), RemoteAway("503")]
+
+
+@pytest.mark.parametrize("fault", AWAY)
+def test_for_another_clusters_fault_a_job_waits_and_no_file_is_blamed(fault, caplog):
+    handle = Handle(*[fault] * 9)
+    told = []
+    assert ask(handle, "a", "b", tell=lambda *what: told.append(what)).answers == [FOUND, FOUND]
+    assert handle.calls == [2] * 10 and told == [("clip", True), ("clip", False)]
+    assert f"clip did not answer ({getattr(fault, 'cause', fault)})" in caplog.text
+
+
+def test_a_sample_that_never_ends_there_is_the_files_fault_if_the_detector_is_well():
+    slow = wrapped(RemoteSlow("300 s"))
+    (answer,) = ask(Handle(slow, slow, slow), "a").answers
+    assert answer.step == "clip" and "3 times" in answer.reason
+    assert ask(Handle(*[slow] * 9, well=False), "a").answers == [FOUND]

@@ -1,0 +1,91 @@
+"""A running Raysift as the other cluster: answers are the same from afar, and distance costs no throughput."""
+
+import asyncio
+import statistics
+import time
+from itertools import chain
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from cluster.records import Sample
+from deployments.detector import detector_class
+from deployments.serving.remote import RemoteDetector
+from deployments.serving.replica import Replica
+from tests.deployments.detectors.test_contract import real, samples_for
+from tests.deployments.serving.test_serving import in_a_ray_of_its_own
+from tests.support.servers.latency import delayed
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+
+ONE_WAY_S = 0.05
+BATCHES, FRAMES, ROUNDS = 40, 8, 3
+
+
+def remote(url, **more):
+    return {"backend": "remote", "remote": {"url": url, "profile": "embedded"} | more}
+
+
+@pytest.mark.parametrize("name", ["clip", "nsfw", "whisper"])
+def test_answers_from_afar_are_those_from_here(cluster, name):
+    samples = samples_for(name)
+    here = real(name).detect(samples)
+    there = RemoteDetector(name, detector_class(name).Config(**remote(cluster.url("DOOR__")))).ask(samples)
+    assert [words(answer) for answer in there.answers] == [words(answer) for answer in here]
+    # replicas compute on one thread, this process on several: sums differ in their last digits
+    for one, other in zip(chain(*there.answers), chain(*here), strict=True):
+        assert numbers(one) == pytest.approx(numbers(other), abs=1e-4)
+    assert there.seconds > 0 and there.gpu_seconds == 0
+
+
+def words(answer):
+    return [(found.label, found.text, found.evidence) for found in answer]
+
+
+def numbers(found):
+    vectors = [value for vector in found.vectors for value in vector.values]
+    return [found.score, *(found.box or ()), *(found.span or ()), *vectors]
+
+
+def frames():
+    """Photographs of 1280 x 720, no two of them the same."""
+    picture = Image.fromarray(data.astronaut()).resize((1280, 720))
+    return [np.roll(np.asarray(picture), n, axis=1) for n in range(FRAMES)]
+
+
+def test_a_latency_of_100_ms_costs_less_than_a_fifth_of_the_throughput(cluster):
+    samples = [Sample(pixels=pixels) for pixels in frames()]
+    port = int(cluster.url("DOOR__").rsplit(":", 1)[1])
+
+    def seconds(replica):
+        async def life():
+            began = time.monotonic()
+            asked = await asyncio.gather(*(replica.detect("nsfw", samples) for _ in range(BATCHES)))
+            took_s = time.monotonic() - began
+            return took_s, sum(one.seconds for one in asked)
+
+        return asyncio.run(life())
+
+    with delayed(port, ONE_WAY_S) as far_port:
+        near, far = (Replica({"nsfw": remote(f"http://127.0.0.1:{one}")}) for one in (port, far_port))
+        alone = Replica({"nsfw": remote(f"http://127.0.0.1:{far_port}", at_once=1)})
+        began = time.monotonic()
+        for _ in range(5):
+            asyncio.run(alone.detect("nsfw", samples))
+        one_by_one = 5 / (time.monotonic() - began)
+        rounds = [(seconds(near), seconds(far)) for _ in range(ROUNDS)]
+        far_s, near_s = (statistics.median(one[n][0] for one in rounds) for n in (1, 0))
+    print(f"\none at a time, from afar: {one_by_one:.2f} batches a second")
+    for (near_one, work_near), (far_one, work_far) in rounds:
+        print(f"near {near_one:.2f} s (detector {work_near:.2f}), far {far_one:.2f} s (detector {work_far:.2f})")
+    print(f"batches of {FRAMES} a second: near {BATCHES / near_s:.2f}, 100 ms away {BATCHES / far_s:.2f}")
+    assert far_s <= near_s / 0.8
+
+
+def test_while_the_other_cluster_is_away_callers_wait_and_the_replica_lives_on():
+    seen = in_a_ray_of_its_own("faraway")
+    assert seen["before"] == seen["another model"] == "nsfw is away", "it came up nevertheless, and blamed no sample"
+    assert seen["up"] == seen["after an outage"] == ["nsfw"]
+    assert seen["told"] == [True, False] and not seen["restarted"]

@@ -1,0 +1,116 @@
+"""Whether a detector in another cluster is ready: that cluster's own word, which costs its cards nothing."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from cluster.records import Detection
+from deployments.detectors.nsfw import NsfwConfig
+from deployments.serving import health
+from deployments.serving.remote import RemoteAway, RemoteDetector, RemoteRefuses, RemoteSlow
+from deployments.serving.replica import Replica
+from tests.support.servers import far_api
+from tests.support.servers.far_api import Far
+
+
+def config(url, **remote):
+    return NsfwConfig(backend="remote", remote={"url": url, "timeout_s": 5} | remote, model="m")
+
+
+def found(samples):
+    return [[Detection("nsfw", 0.9)] for _ in samples]
+
+
+def is_ready(replica):
+    return asyncio.run(replica.answers_example("nsfw"))
+
+
+@pytest.mark.parametrize(
+    ("word", "ready"),
+    [
+        (health.OK, 1),
+        (health.ASLEEP, 1),
+        ("none of its replicas runs", 0),
+        ("it has not answered for 301 s", 0),
+    ],
+)
+def test_a_remote_detector_is_as_ready_as_its_cluster_says_and_gets_no_sample_for_it(word, ready):
+    far = Far(answer=found)
+    with far_api.running(far) as url:
+        replica = Replica({"nsfw": config(url).model_dump()})
+        assert far.samples == 1, "the example, when it starts: model and password are right"
+        far.words = {"nsfw": word, "ocr": "none of its replicas runs"}
+        assert [is_ready(replica) for _ in range(3)] == [ready] * 3
+    assert far.samples == 1
+
+
+def test_a_detector_that_is_busy_there_answers_an_example_for_only_that_tells_if_it_is_well():
+    far = Far(answer=found)
+    far.words = {"nsfw": f"{health.BUSY} 20 s ago"}
+    with far_api.running(far) as url:
+        replica = Replica({"nsfw": config(url).model_dump()})
+        assert is_ready(replica) == 1 and far.samples == 2
+        far.answer = lambda samples: [[] for _ in samples]
+        assert is_ready(replica) == 0
+
+
+def test_a_detector_that_does_not_run_there_is_not_ready():
+    far = Far()
+    far.words = {"ocr": "ok"}
+    with far_api.running(far) as url:
+        assert RemoteDetector("nsfw", config(url)).well() is False
+
+
+def test_a_cluster_that_says_nothing_is_away_and_one_that_says_no_is_the_operators_to_correct(tmp_path):
+    password_file = tmp_path / "password"
+    password_file.write_text("open sesame")
+    far = Far(password="open sesame")
+    with far_api.running(far) as url:
+        detector = RemoteDetector("nsfw", config(url, user="ours", password_file=password_file))
+        assert detector.well() is True
+        far.faults, far.said = [502, 503, 200], "<h1>a proxy's page</h1>"
+        for status in (502, 503):
+            with pytest.raises(RemoteAway, match=f"answers {status}: <h1>a proxy's page"):
+                detector.well()
+        with pytest.raises(RemoteRefuses, match="is no Door of this version"):
+            detector.well()
+        with pytest.raises(RemoteRefuses, match="does not let nobody in"):
+            RemoteDetector("nsfw", config(url)).well()
+    with pytest.raises(RemoteAway, match="cannot be reached: ConnectError"):
+        detector.well()
+
+
+def through(answer):
+    """A remote detector whose Door stands behind a proxy that does this."""
+    detector = RemoteDetector("nsfw", config("http://gpus"))
+    detector.retries_for_s = 0.0
+    detector.client = httpx.Client(base_url="http://gpus", transport=httpx.MockTransport(answer))
+    return detector
+
+
+def test_an_answer_that_a_proxy_garbled_is_no_samples_fault():
+    garbled = through(lambda request: httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=Junk()))
+    for ask in (lambda: garbled.ask([garbled.example()]), garbled.well):
+        with pytest.raises(RemoteAway, match="cannot be reached: DecodingError"):
+            ask()
+
+
+class Junk(httpx.SyncByteStream):
+    def __iter__(self):
+        yield b"this is no gzip"
+
+
+def test_whether_it_is_ready_is_asked_with_less_patience_than_a_batch():
+    waits = []
+
+    def hangs(request):
+        waits.append(request.extensions["timeout"]["read"])
+        raise httpx.ReadTimeout("")
+
+    detector = through(hangs)
+    with pytest.raises(RemoteSlow, match="has not answered in 10 s"):
+        detector.well()
+    with pytest.raises(RemoteSlow, match="has not answered in 5 s"):
+        detector.ask([detector.example()])
+    assert waits == [10, 5]

@@ -1,0 +1,241 @@
+"""Who may do what in k8s/: over the network, in a pod, with which Secret; and that all that is named is there."""
+
+import re
+
+import pytest
+
+from tests.support.manifests import BUILDS, K8S, build, containers, matches, may_reach, of, pods_of, references
+from tests.support.paths import ROOT
+
+README = (K8S / "README.md").read_text()
+OVERLAYS = BUILDS[:3]  # those with all parts
+INGRESS = "nginx.ingress.kubernetes.io/"
+OF_KUBERAY = {
+    "raysift-serve-svc": "serve",
+    "raysift-head-svc": "dashboard",
+}  # the services that it makes, a port of each
+
+each = pytest.mark.parametrize("where", OVERLAYS)
+
+
+# ---- over the network
+
+
+@each
+def test_parts_reach_each_other_as_they_must_and_nobody_else_does(where):
+    documents = build(where)
+    policies = of(documents, "NetworkPolicy")
+    pods = {pod.name: pod.labels for pod in pods_of(documents)}
+    outside = ["traefik", "ingress-nginx", "kuberay", "monitoring"]
+    others = {pod.name: port for pod in pods_of(documents) for port in pod.ports.values()} | {"head": 8265}
+    others |= {name: 8000 for name, labels in pods.items() if labels.get("ray.io/node-type") == "worker"}
+    ray = {name for name, labels in pods.items() if "ray.io/is-ray-node" in labels}
+    workers = ray - {"head"}
+    wanted = {(one, other) for one in ray for other in ray | (set(others) & {"redis", "chroma", "seaweedfs"})}
+    wanted |= {("app", worker) for worker in workers} | {("kuberay", "head")}
+    wanted |= {(proxy, other) for proxy in ("traefik", "ingress-nginx") for other in {*workers, "app"}}
+    found = {
+        (source, target)
+        for source in [*pods, *outside]
+        for target, port in others.items()
+        if may_reach(policies, pods.get(source, source), pods[target], port)
+    }
+    assert found == wanted
+    assert may_reach(policies, pods["decode"], pods["head"], 12345)  # Ray's workers listen anywhere
+    assert not may_reach(policies, "traefik", pods["decode"], 12345)
+
+
+@each
+def test_ports_of_policies_are_ports_of_the_pods_that_they_lead_to(where):
+    documents = build(where)
+    pods = pods_of(documents)
+    for policy in of(documents, "NetworkPolicy"):
+        spec = policy["spec"]
+        assert any(matches(spec["podSelector"], pod.labels) for pod in pods)
+        ways = [(spec["podSelector"], rule) for rule in spec.get("ingress", [])]
+        ways += [
+            (peer["podSelector"], rule)
+            for rule in spec.get("egress", [])
+            for peer in rule["to"]
+            if "podSelector" in peer
+        ]
+        for selector, rule in ways:
+            there = {port for pod in pods if matches(selector, pod.labels) for port in pod.ports.values()}
+            assert {one["port"] for one in rule.get("ports", [])} <= there, policy["metadata"]["name"]
+
+
+@each
+def test_services_and_ingresses_lead_somewhere(where):
+    documents = build(where)
+    services = {}
+    for service in of(documents, "Service"):
+        (pod,) = [
+            pod for pod in pods_of(documents) if matches({"matchLabels": service["spec"]["selector"]}, pod.labels)
+        ]
+        services[service["metadata"]["name"]] = {port["name"] for port in service["spec"]["ports"]}
+        for port in service["spec"]["ports"]:
+            assert pod.ports[port["targetPort"]] == port["port"]
+    (head,) = [pod for pod in pods_of(documents) if pod.name == "head"]
+    assert set(OF_KUBERAY.values()) <= set(head.ports)
+    services |= {name: {port} for name, port in OF_KUBERAY.items()}
+    for ingress in of(documents, "Ingress"):
+        for path in ingress["spec"]["rules"][0]["http"]["paths"]:
+            backend = path["backend"]["service"]
+            assert backend["port"]["name"] in services[backend["name"]]
+
+
+def test_nobody_comes_in_without_tls_and_a_password():
+    ingresses = of(build("base"), "Ingress")
+    assert len(ingresses) == 2
+    for ingress in ingresses:
+        annotations = ingress["metadata"]["annotations"]
+        assert annotations[f"{INGRESS}auth-type"] == "basic"
+        assert annotations[f"{INGRESS}auth-secret"] in _secrets_of_the_readme()
+        assert annotations[f"{INGRESS}force-ssl-redirect"] == "true"
+        (tls,) = ingress["spec"]["tls"]
+        assert tls["secretName"] in _secrets_of_the_readme()
+        assert tls["hosts"] == [rule["host"] for rule in ingress["spec"]["rules"]]
+
+
+# ---- in a pod
+
+
+@pytest.mark.parametrize("where", BUILDS)
+def test_no_pod_may_do_more_than_it_must(where):
+    documents = build(where)
+    for pod in pods_of(documents):
+        assert pod.spec["securityContext"]["runAsNonRoot"] is True
+        assert pod.spec["securityContext"]["runAsUser"] > 0
+        assert pod.spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        # variables of services would be taken for settings: RAYSIFT_SERVE_SVC_PORT, CHROMA_PORT
+        assert pod.spec["enableServiceLinks"] is False, pod.name
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod.spec)
+    for pod, container in containers(documents):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }, pod.name
+        mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+        assert pod.name == "redis" or "/tmp" in mounts
+        assert set(mounts.values()) <= _volumes(pod, documents), pod.name
+
+
+@pytest.mark.parametrize("where", BUILDS)
+def test_every_container_has_sizes_and_probes(where):
+    for pod, container in containers(build(where)):
+        resources = container["resources"]
+        assert {"cpu", "memory"} <= set(resources["requests"]) & set(resources["limits"]), pod.name
+        if container["name"] != "autoscaler":  # KubeRay's own, which has none
+            assert {"livenessProbe", "readinessProbe"} <= set(container), pod.name
+
+
+@each
+def test_probes_ask_under_a_name_that_is_answered(where):
+    for pod, container in containers(build(where)):
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            asked = container.get(probe, {}).get("httpGet", {})
+            if asked.get("path", "").startswith(("/v1/", "/_stcore/")):
+                assert asked["httpHeaders"] == [{"name": "Host", "value": "localhost"}], pod.name
+            if asked:
+                assert asked["port"] in {port["name"] for port in container["ports"]}
+
+
+@each
+def test_only_the_autoscaler_may_ask_kubernetes(where):
+    documents = build(where)
+    accounts = {account["metadata"]["name"]: account for account in of(documents, "ServiceAccount")}
+    assert {pod.spec["serviceAccountName"] for pod in pods_of(documents)} == set(accounts)
+    silent = {name for name, account in accounts.items() if account.get("automountServiceAccountToken") is False}
+    assert set(accounts) - silent == {"ray-head"}
+    (namespace,) = of(documents, "Namespace")
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert {document["metadata"]["namespace"] for document in documents if document is not namespace} == {
+        namespace["metadata"]["name"]
+    }
+
+
+@each
+def test_drains_take_a_pod_at_a_time_and_ask_first_for_what_there_is_one_of(where):
+    documents = build(where)
+    pods = {pod.name: pod.labels for pod in pods_of(documents)}
+    guarded = {}
+    for budget in of(documents, "PodDisruptionBudget"):
+        names = [name for name, labels in pods.items() if matches(budget["spec"]["selector"], labels)]
+        assert names, budget["metadata"]["name"]
+        guarded |= dict.fromkeys(names, budget["spec"])
+    assert set(pods) - set(guarded) <= {"seaweedfs"}
+    for name, labels in pods.items():
+        if "ray.io/is-ray-node" in labels:  # a RayCluster has no scale that Kubernetes could ask for
+            assert isinstance(guarded[name]["minAvailable"], int)
+
+
+# ---- what is named
+
+
+@each
+def test_what_is_named_is_made_or_told_how_to_make(where):
+    documents = build(where)
+    made = {document["metadata"]["name"] for document in of(documents, "ConfigMap")}
+    assert {name for name, _ in references(documents, "ConfigMap")} == made
+    told = _secrets_of_the_readme()
+    for name, key in references(documents, "Secret"):
+        assert name in told and (not key or key in told[name]), (name, key)
+    assert "auth_token" in told[_ray(documents)["authOptions"]["secretName"]]  # the key that KubeRay looks for
+    ours = {"raysift-settings"}
+    assert {re.sub(r"-[a-z0-9]{10}$", "", name) for name in made} == ours
+
+
+def _ray(documents):
+    (service,) = of(documents, "RayService")
+    return service["spec"]["rayClusterConfig"]
+
+
+@pytest.mark.parametrize("where", BUILDS)
+def test_no_secret_is_written_down(where):
+    documents = build(where)
+    assert of(documents, "Secret") == []
+    for _, container in containers(documents):
+        for variable in container.get("env", []):
+            if re.search("PASSWORD|SECRET|TOKEN|AUTH|KEY", variable["name"]):
+                assert "secretKeyRef" in variable["valueFrom"]
+    for settings in of(documents, "ConfigMap"):
+        assert not re.search("password|secret|token", " ".join(settings["data"]), re.IGNORECASE)
+
+
+@pytest.mark.parametrize("where", BUILDS)
+def test_every_image_has_a_version(where):
+    for _, container in containers(build(where)):
+        name, _, tag = container["image"].partition(":")
+        assert tag and tag != "latest", name
+    compose = (ROOT / "compose.yaml").read_text()
+    foreign = {one["image"] for _, one in containers(build(where)) if not one["image"].startswith("raysift:")}
+    assert all(f"image: {image}\n" in compose for image in foreign)
+
+
+def test_the_readmes_commands_name_what_is_there():
+    for folder in re.findall(r"kubectl \w+ -k (\S+)", README):
+        assert (ROOT / folder / "kustomization.yaml").exists(), folder
+    for file in re.findall(r"sh (\S+\.sh)", README):
+        assert (ROOT / file).exists()
+    assert {f"k8s/{where}" for where in BUILDS[1:]} <= set(re.findall(r"kubectl \w+ -k (\S+)", README))
+
+
+def _secrets_of_the_readme():
+    """Their names, and the keys that the commands there give them."""
+    commands = README.replace("\\\n", " ")
+    found = {}
+    for kind, name, rest in re.findall(r"kubectl create secret (\w+) ([\w-]+)(.*)", commands):
+        keys = re.findall(r"--from-(?:literal|file)=([\w.]+)=", rest)
+        found[name] = {*keys} if kind == "generic" else {"tls.crt", "tls.key"}
+    return found
+
+
+def _volumes(pod, documents):
+    claims = [
+        claim["metadata"]["name"]
+        for document in of(documents, "StatefulSet")
+        if document["metadata"]["name"] == pod.name
+        for claim in document["spec"]["volumeClaimTemplates"]
+    ]
+    return {volume["name"] for volume in pod.spec.get("volumes", [])} | set(claims)

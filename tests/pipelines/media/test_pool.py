@@ -1,0 +1,190 @@
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from cluster.errors import MediaError
+from cluster.settings import Decoding
+from pipelines.media import decoding, formats
+from pipelines.media.pool import Decoder
+from pipelines.media.worker import receive, send
+from tests.pipelines.media.test_decoding import RED, film, png, save, solid, song
+from tests.support.paths import ROOT
+
+LIMITS = Decoding()
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Iterator[Decoder]:
+    with Decoder() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Too many frames for a socket to hold."""
+    noise = np.random.default_rng(0).integers(0, 255, (40, 240, 320, 3), np.uint8)
+    return film(tmp_path_factory.mktemp("isolating") / "a.mp4", map(Image.fromarray, noise), rate=1, sound_hz=440)
+
+
+def children() -> set[int]:
+    return {child.pid for child in psutil.Process().children() if "pipelines.media.worker" in child.cmdline()}
+
+
+def begun(decoder: Decoder, video: Path, limits: Decoding = LIMITS) -> tuple[Iterator[decoding.Frame], int]:
+    """A stream of which one frame was read, and the process behind it."""
+    before = children()
+    idle = [decoder.frames(video, "video", LIMITS) for _ in before]  # so that it gets a process of its own
+    for one in idle:
+        next(one)
+    stream = decoder.frames(video, "video", limits)
+    next(stream)
+    (pid,) = children() - before
+    for one in idle:
+        list(one)
+    return stream, pid
+
+
+def complaint(stream: Iterator[object]) -> str:
+    with pytest.raises(MediaError) as caught:
+        list(stream)
+    assert caught.value.step == "decode"
+    return caught.value.reason
+
+
+def test_a_child_answers_as_this_process_would(decoder, video):
+    assert decoder.probe(video, LIMITS) == ("video", decoding.probe(video, "video", LIMITS))
+    theirs, ours = (list(each.frames(video, "video", LIMITS)) for each in (decoder, decoding))
+    assert len(theirs) == len(ours) == 40
+    for one, other in zip(theirs, ours, strict=True):
+        assert (one.sample.time_s, one.same_as_before) == (other.sample.time_s, other.same_as_before)
+        assert (one.sample.pixels == other.sample.pixels).all() and one.sample.pixels.flags.writeable
+    (theirs,), (ours,) = (list(each.sound(video, LIMITS)) for each in (decoder, decoding))
+    assert (theirs.sound == ours.sound).all() and theirs.time_s == ours.time_s
+
+
+def test_what_is_wrong_with_a_file_is_said_in_the_same_words(decoder, tmp_path):
+    (tmp_path / "a.jpg").write_text("Dear reader")
+    with pytest.raises(MediaError, match="no image, video or audio format that is read here"):
+        decoder.probe(tmp_path / "a.jpg", LIMITS)
+
+
+def test_a_killed_decoder_is_the_files_fault_and_the_next_file_is_read(decoder, video):
+    stream, pid = begun(decoder, video)
+    os.kill(pid, signal.SIGSEGV)
+    assert complaint(stream) == "it crashed the decoder (signal SIGSEGV)"
+    assert decoder.probe(video, LIMITS)[0] == "video"
+
+
+def test_a_decoder_that_died_before_the_file_is_not_the_files_fault(video):
+    with Decoder() as own:
+        before = children()
+        own.probe(video, LIMITS)
+        (pid,) = children() - before
+        os.kill(pid, signal.SIGKILL)
+        assert len(list(own.frames(video, "video", LIMITS))) == 40
+
+
+def test_a_decoder_that_stalls_is_stopped(decoder, video):
+    stream, pid = begun(decoder, video, Decoding(stall_s=1))
+    os.kill(pid, signal.SIGSTOP)
+    assert complaint(stream) == "it held a decoder up for 1 seconds, all that decoding.stall_s allows"
+    assert not psutil.pid_exists(pid)
+
+
+@pytest.mark.ray  # for its seconds
+def test_a_decoder_that_works_long_for_one_frame_does_not_stall(decoder, tmp_path):
+    video = film(tmp_path / "a.mp4", [solid(RED, 1280, 720)] * 1000, rate=25, codec="mjpeg")
+    assert len(list(decoder.frames(video, "video", Decoding(frames_per_s=0.01, stall_s=2)))) == 1
+
+
+def test_many_files_are_decoded_at_a_time_and_few_processes_are_kept(video):
+    with Decoder() as own:
+        before = children()
+        streams = [own.frames(video, "video", LIMITS) for _ in range(6)]
+        together = zip(*streams, strict=True)
+        assert len(list(islice(together, 5))) == 5 and len(children() - before) == 6
+        assert len(list(together)) == 35
+        assert len(children() - before) == 4
+
+
+def test_a_stream_that_nobody_reads_on_leaves_no_process_behind(decoder, video):
+    stream, pid = begun(decoder, video)
+    del stream
+    assert not psutil.pid_exists(pid)
+
+
+def test_a_file_that_takes_too_much_memory_costs_only_itself(tmp_path):
+    (tmp_path / "bomb.png").write_bytes(png(14_000, 14_000, zlib.compress(bytes(14_001 * 14_000), 1)))
+    small = save(tmp_path / "a.png", solid(RED))
+    with Decoder(memory_gb=0.4) as own:
+        assert complaint(own.frames(tmp_path / "bomb.png", "image", LIMITS)) == formats.TOO_LARGE
+        assert len(list(own.frames(small, "image", LIMITS))) == 1
+
+
+def test_a_mistake_of_ours_is_no_fault_of_the_file(decoder, video):
+    with pytest.raises(RuntimeError, match=r"(?s)Traceback.*AttributeError"):
+        list(decoder.sound(video, LIMITS, "the first half"))
+    assert decoder.probe(video, LIMITS)[0] == "video"
+
+
+def test_a_child_can_send_nothing_that_runs_here():
+    ours, its = socket.socketpair()
+    with ours, its:
+        for harm in (print, subprocess.Popen, decoding.frames):
+            send(its, ("item", harm))
+            with pytest.raises(pickle.UnpicklingError, match="is no answer of a decoder"):
+                receive(ours)
+
+
+def test_who_reads_from_a_closed_decoder_is_told(video):
+    own = Decoder()
+    stream = own.frames(video, "video", LIMITS)
+    next(stream)
+    own.close()
+    for reading in (stream, own.frames(video, "video", LIMITS)):
+        with pytest.raises(RuntimeError, match="closed"):
+            list(reading)
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from cluster.settings import Decoding
+from pipelines.media.pool import Decoder
+decoder = Decoder()
+idle, busy = (decoder.frames(Path(sys.argv[1]), "video", Decoding()) for _ in range(2))
+next(busy), next(idle), list(idle)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def test_no_child_outlives_a_parent_that_was_killed(video):
+    parent = subprocess.Popen([sys.executable, "-c", HOLDER, video], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None and parent.stdout.readline() == "ready\n"
+    orphans = psutil.Process(parent.pid).children()
+    assert len(orphans) == 2
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    assert psutil.wait_procs(orphans, timeout=10)[1] == []
+
+
+def test_the_sound_of_a_song_comes_through(decoder, tmp_path):
+    path = song(tmp_path / "a.mp3", "libmp3lame")
+    assert decoder.probe(path, LIMITS)[0] == "audio"
+    assert list(decoder.frames(path, "audio", LIMITS)) == []
+    (piece,) = decoder.sound(path, LIMITS)
+    assert piece.sound.dtype == np.float32 and piece.time_s == 0.0

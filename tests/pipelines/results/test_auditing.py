@@ -1,0 +1,196 @@
+"""The vector store against the results: what counts, what is missing, what does not find itself, all of it anew."""
+
+import json
+import random
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner
+
+from cluster.errors import SettingsError
+from cluster.records import Vector, asset_id
+from cluster.results import embeddings
+from cluster.results.newest import newest_rows
+from cluster.vectors import Vectors, VectorsDown
+from commands.vectors import cli
+from pipelines.results.auditing import Audit, audit, rebuild
+from pipelines.results.indexing import Indexing
+from tests.deployments.catalog.test_catalog import counting
+from tests.support.servers.chroma import chroma, free_port
+from tests.support.stored import commit, found, row
+
+
+def look(seed, **more):
+    values = np.random.default_rng(seed).normal(size=8)
+    return found("clip", "looks", 1.0, vectors=(Vector("looks", tuple(map(float, values))),), **more)
+
+
+def film(segment, *findings, **more):
+    return row("s3://b/film", *findings, kind="video", segment=segment, unit=segment[0], **more)
+
+
+def rows_of_all_sorts(chance):
+    for unit in range(60):
+        of = chance.choice([1, 3, 6])
+        yield row(
+            f"s3://b/{chance.randrange(5)}",
+            *(look(unit, text=str(unit)) for _ in range(chance.randrange(2))),
+            *(found(detector, "it", 0.5) for detector in chance.sample(["nsfw", "ocr"], chance.randrange(3))),
+            job=chance.choice("ab"),
+            unit=unit,
+            minutes=unit,
+            etag=chance.choice(["e1", "e2"]),
+            segment=None if of == 1 else (chance.randrange(3), of, 180.0 / of),
+            answered=["logo"] * chance.randrange(2),
+        )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_newest_rows_for_the_newest_content_count_and_each_once(tmp_path, seed):
+    rows = list(rows_of_all_sorts(random.Random(seed)))
+    random.Random(seed).shuffle(rows)
+    for n in range(0, 60, 12):
+        commit(tmp_path, f"{n}.parquet", *rows[n : n + 12])
+    columns = ["uri", "job", "segment", "detections", "analyzers"]
+
+    def told(some):
+        said = {row["uri"]: [] for row in rows}
+        for one in sorted(some, key=lambda row: row["segment"] or 0):
+            names = {analyzer["detector"] for analyzer in one["analyzers"]}
+            said[one["uri"]] += [(of["detector"], of["label"]) for of in one["detections"] if of["detector"] in names]
+        return {uri: sorted(of) for uri, of in said.items()}
+
+    newest = pa.concat_tables(newest_rows(str(tmp_path), columns)).to_pylist()
+    assert told(newest) == {uri: sorted(of) for uri, of in counting(rows).items()}
+    of_job = pa.concat_tables(newest_rows(str(tmp_path), columns, job="a")).to_pylist()
+    assert of_job == [row for row in newest if row["job"] == "a"]
+    of_clip = pa.concat_tables(newest_rows(str(tmp_path), columns, detector="clip")).to_pylist()
+    assert {one["detector"] for row in of_clip for one in row["analyzers"]} == {"clip"}
+    assert len(of_clip) == sum("clip" in {one["detector"] for one in row["analyzers"]} for row in newest)
+
+
+def test_a_folder_without_results_holds_no_answers(tmp_path):
+    assert list(newest_rows(str(tmp_path), embeddings.COLUMNS)) == []
+    commit(tmp_path, "1.parquet")
+    assert list(newest_rows(str(tmp_path), embeddings.COLUMNS)) == []
+
+
+def test_a_store_that_is_away_is_told(tmp_path):
+    commit(tmp_path, "1.parquet", row("s3://b/a", look(1)))
+    vectors = Vectors(f"http://127.0.0.1:{free_port()}")
+    for asked in (audit, rebuild):
+        with pytest.raises(VectorsDown):
+            asked(str(tmp_path), vectors)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with chroma(tmp_path_factory.mktemp("chroma") / "store") as running:
+        yield running
+
+
+@pytest.fixture
+def vectors(server):
+    made = Vectors(server.url)
+    made.drop()
+    return made
+
+
+@pytest.fixture
+def out(tmp_path):
+    """Two images, a film whose first cut was superseded, and one that went back to a cut it had."""
+    folder = tmp_path / "results"
+    commit(folder, "1.parquet", row("s3://b/a", look(1), job="1"), row("s3://b/b", look(2), unit=1, job="1"))
+    commit(folder, "2.parquet", *(film((n, 2, 60.0), look(10 + n), job="1") for n in (0, 1)))
+    commit(folder, "3.parquet", *(film((n, 4, 30.0), look(20 + n), look(30), job="2", minutes=1) for n in range(4)))
+    back = found("face", "face", 1.0, vectors=(Vector("faces", (1.0, 2.0)),))
+    for n, (cut, findings) in enumerate((((0, 2, 60.0), look(40)), ((0, 4, 30.0), look(41)), ((1, 2, 60.0), back))):
+        commit(folder, f"back {n}.parquet", row("s3://b/back", findings, segment=cut, unit=50 + n, job="3", minutes=n))
+    return str(folder)
+
+
+@pytest.mark.ray
+def test_what_was_never_brought_in_is_missing_and_after_a_rebuild_nothing_is(out, vectors):
+    assert audit(out, vectors) == Audit(expected=12, missing=12, sampled=0, lost_to_themselves=0)
+    told = []
+    assert rebuild(out, vectors, tell=told.append) == 12
+    assert told == sorted(told) and 0 < told[-1] <= 1
+    assert audit(out, vectors) == Audit(expected=12, missing=0, sampled=12, lost_to_themselves=0)
+    assert audit(out, vectors, sample=5).sampled == 5
+    assert vectors.count("looks") + vectors.count("faces") == 12  # and nothing that does not count
+
+
+@pytest.mark.ray
+def test_a_rebuilt_store_needs_no_indexing_and_what_comes_later_does(out, vectors, tmp_path):
+    rebuild(out, vectors)
+    upserts = []
+
+    class Watched(Vectors):
+        def upsert(self, rows):
+            upserts.append(len(rows))
+            return super().upsert(rows)
+
+    Indexing(out, Watched(vectors.url), lambda folder: 0).once()
+    assert upserts == []
+    commit(tmp_path / "results", "4.parquet", row("s3://b/later", look(99)))
+    assert audit(out, vectors).missing == 1
+    Indexing(out, Watched(vectors.url), lambda folder: 0).once()
+    assert (upserts, audit(out, vectors).missing) == ([1], 0)
+
+
+@pytest.mark.ray
+def test_only_a_jobs_own_rows_are_looked_for_when_it_is_named(out, vectors):
+    Indexing(out, vectors, lambda folder: 0).once()
+    assert [audit(out, vectors, job=job).expected for job in ("1", "2", "none")] == [2, 8, 0]
+    ids = [f"{asset_id('s3://b/film')}:clip:{n}:0" for n in (1, 3)]
+    vectors._of("looks-8", "delete", ids=ids)
+    assert [audit(out, vectors, job=job).missing for job in ("1", "2")] == [0, 2]
+
+
+@pytest.mark.ray
+def test_a_vector_that_is_not_what_the_results_say_is_lost_to_itself(out, vectors):
+    rebuild(out, vectors)
+    wrong = [float(n) for n in range(8)]
+    vectors._of("looks-8", "update", ids=[f"{asset_id('s3://b/a')}:clip:0"], embeddings=[wrong])
+    found_by = audit(out, vectors)
+    assert (found_by.missing, found_by.lost_to_themselves, found_by.whole) == (0, 1, False)
+
+
+@pytest.mark.ray
+def test_the_command_exits_1_and_says_what_to_do_until_all_is_there(out, server, vectors, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAYSIFT_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("RAYSIFT_CHROMA__PORT", server.url.rsplit(":", 1)[1])
+
+    def raysift(*arguments):
+        return CliRunner().invoke(cli, [*arguments, "--from", out])
+
+    before = raysift("audit", "--json")
+    assert isinstance(before.exception, SettingsError) and "raysift vectors rebuild" in str(before.exception)
+    assert json.loads(before.stdout) == {"expected": 12, "missing": 12, "sampled": 0, "lost_to_themselves": 0}
+    rebuilt = raysift("rebuild")
+    assert rebuilt.exit_code == 0 and "12 vectors are in" in rebuilt.output
+    after = raysift("audit")
+    assert after.exit_code == 0
+    assert "12 vectors expected, 0 missing; 0 of 12 sampled ones do not find themselves" in " ".join(
+        after.output.split()
+    )
+
+
+def test_a_store_that_does_not_answer_is_the_operators_to_start(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAYSIFT_STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("RAYSIFT_CHROMA__PORT", str(free_port()))
+    commit(tmp_path / "results", "1.parquet", row("s3://b/a", look(1)))
+    for asked in ("audit", "rebuild"):
+        failed = CliRunner().invoke(cli, [asked])
+        assert isinstance(failed.exception, SettingsError) and "raysift up" in str(failed.exception)
+
+
+@pytest.mark.ray
+def test_what_a_later_scan_into_another_folder_has_superseded_is_not_missing(out, vectors, tmp_path):
+    Indexing(out, vectors, lambda folder: 0).once()
+    expected = audit(out, vectors).expected
+    later = row("s3://b/a", found("clip", "concept", 0.5), look(7), minutes=99)  # its vector has another place
+    commit(tmp_path / "other", "1.parquet", later)
+    Indexing((tmp_path / "other").as_uri(), vectors, lambda folder: 0).once()
+    assert (audit(out, vectors).missing, audit(out, vectors).expected) == (0, expected - 1)

@@ -1,0 +1,281 @@
+"""A job's driver by itself: real folders, ledgers and catalogue; what answers for Ray is a stand-in."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from ray.exceptions import ActorDiedError, RayTaskError
+
+from cluster.errors import SettingsError
+from cluster.records import Analyzer
+from cluster.settings import Scanning, Settings
+from cluster.vectors import VectorsDown
+from deployments.catalog.catalog import Catalog
+from deployments.detector import DetectorAway
+from deployments.jobs import folder as job_folder
+from deployments.jobs.queue import Jobs
+from pipelines.driver import Driver, Task, end_told, resumed
+from tests.deployments.jobs.test_queue import Ray
+from tests.support.stored import commit, row
+
+SERVED = {name: Analyzer(name, "m1") for name in ("nsfw", "ocr")}
+
+
+class Handle:
+    """A deployment handle to an object of this process: `.method.remote(...).result()`, as Serve has it."""
+
+    def __init__(self, it, dies: int = 0):
+        self.it, self.dies = it, dies
+
+    def __getattr__(self, method):
+        handle = self
+
+        class Call:
+            def remote(self, *arguments, **more):
+                self.asked = lambda: getattr(handle.it, method)(*arguments, **more)
+                return self
+
+            def result(self):
+                if handle.dies:
+                    handle.dies -= 1
+                    raise ActorDiedError()
+                try:
+                    return self.asked()
+                except SettingsError as error:
+                    raise RayTaskError(method, "a traceback", error).as_instanceof_cause() from None
+
+        return Call()
+
+
+class NoVectors:
+    """A vector store that is away."""
+
+    def indexed(self, files):
+        raise VectorsDown("it is away")
+
+
+class Place:
+    """Media, results, the deployments, and what an analysis does."""
+
+    def __init__(self, folder: Path, **scanning):
+        self.media, self.out = folder / "media", (folder / "out").as_uri()
+        self.media.mkdir()
+        for n in range(6):
+            (self.media / f"{n}.jpg").write_bytes(b"x")
+        self.settings = Settings(state_dir=folder, scanning=Scanning(**scanning))
+        self.jobs = Jobs(folder / "jobs.sqlite", self.settings, lambda url: Ray(), every_s=None)
+        self.catalog = Catalog(":memory:")
+        self.fails: set[str] = set()  # names of files
+        self.commits = 6  # units, before ...
+        self.then = lambda: None  # ... this happens
+        self.runs = 0
+
+    def analyze(self, ledger, units, out, job, served, settings):
+        self.runs += 1
+        files = sorted(Path(ledger.removeprefix("file://")).glob("*.parquet"))
+        owed = [one for file in files for one in pq.read_table(file).to_pylist()]
+        assert len(owed) == units
+        have = {one["unit_id"] for one in self.rows() if one["job"] == job}
+        rows = []
+        for one in sorted(owed, key=lambda one: one["uri"]):
+            if one["unit_id"] in have or len(have) + len(rows) == self.commits:
+                continue
+            bad = one["uri"].rsplit("/", 1)[-1] in self.fails
+            failures, answered = ([("ocr", "it failed")], ["nsfw"]) if bad else ([], one["detectors"])
+            told = {"job": job, "unit": one["unit_id"], "etag": one["etag"]}
+            rows.append(row(one["uri"], failures=failures, answered=answered, **told))
+        if rows:
+            commit(Path(self.out.removeprefix("file://")), f"{self.runs}.parquet", *rows)
+        self.then()
+
+    def rows(self):
+        files = Path(self.out.removeprefix("file://")).glob("*.parquet")
+        return [one for file in files for one in pq.read_table(file).to_pylist()]
+
+    def drive(self, job="scan-1", attempt=None, dies=0, **task):
+        jobs, catalog = Handle(self.jobs, dies), Handle(self.catalog)
+        attempt = attempt or job
+        driver = Driver(self.out, job, attempt, self.settings, jobs, catalog, NoVectors(), run=self.analyze)
+        driver.first_wait_s = 0.0
+        task = Task(**{"uris": (str(self.media),), "detectors": ()} | task)
+        driver.tell("begin", attempt, list(task.uris), self.out, list(task.detectors))
+        with end_told(driver):
+            outcome = driver.run(task, SERVED)
+            driver.tell("over", attempt, outcome.exit_code, driver.message)
+            return outcome
+
+
+@pytest.fixture
+def place(tmp_path):
+    made = Place(tmp_path)
+    yield made
+    made.catalog.close()
+
+
+def test_a_job_does_what_it_owes_and_leaves_a_report(place):
+    place.fails = {"3.jpg"}
+    outcome = place.drive()
+    assert (outcome.units, outcome.done, outcome.failed, outcome.skipped, outcome.exit_code) == (6, 6, 1, 0, 3)
+    told = place.jobs.one("scan-1")
+    assert (told.state, told.units) == ("finished", 6)
+    assert "not searchable yet" in told.message, "there is no vector store"
+    report = job_folder.read(place.out, "scan-1", "report")
+    assert (report["done"], [one["units"] for one in report["failures"]]) == (6, [1])
+    assert place.catalog.job("scan-1") == {"done": 6, "failed": 1}
+
+
+def test_a_job_that_was_stopped_in_the_middle_does_only_the_rest(place):
+    place.commits = 4
+
+    def die():
+        raise SystemExit(15)
+
+    place.then = die
+    with pytest.raises(SystemExit):
+        place.drive()
+    place.commits, place.then = 6, lambda: None
+    (place.media / "late.jpg").write_bytes(b"x")
+    outcome = place.drive(uris=("/whatever the command line says",))
+    assert (outcome.units, outcome.done, outcome.exit_code) == (6, 6, 0), "it lists nothing anew"
+    assert len(place.rows()) == 6
+    assert job_folder.read(place.out, "scan-1", "report")["done"] == 6
+
+
+def test_a_job_that_was_not_listed_to_its_end_is_listed_anew(place):
+    place.drive()
+    begun = job_folder.read(place.out, "scan-1", "job")
+    job_folder.write(place.out, "scan-1", "job", begun | {"listed": False})
+    (place.media / "late.jpg").write_bytes(b"x")
+    place.commits = 7
+    assert (place.drive(attempt="raysubmit_2").units, len(place.rows())) == (1, 7)
+
+
+def test_what_is_unchanged_is_nothing_to_do(place):
+    place.drive()
+    outcome = place.drive("scan-2")
+    assert (outcome.units, outcome.skipped, outcome.exit_code, place.runs) == (0, 6, 0, 1)
+    assert job_folder.read(place.out, "scan-2", "report")["skipped"] == 6
+
+
+def test_what_failed_is_done_again_by_another_job(place):
+    place.fails = {"3.jpg", "4.jpg"}
+    place.drive()
+    (place.media / "4.jpg").unlink()
+    place.fails = set()
+    outcome = place.drive("scan-2", retry_of="scan-1")
+    (done,) = (one for one in place.rows() if one["job"] == "scan-2")
+    assert done["uri"].endswith("3.jpg") and [one["detector"] for one in done["analyzers"]] == ["ocr"]
+    assert (outcome.units, outcome.exit_code) == (1, 0)
+
+
+def test_of_files_that_are_gone_one_is_named(place):
+    place.fails = {"4.jpg"}
+    place.drive()
+    (place.media / "4.jpg").unlink()
+    assert place.drive("scan-2", retry_of="scan-1").units == 0
+    assert place.jobs.one("scan-2").message.startswith("1 of the files are gone")
+
+
+def test_missing_units_are_no_success(place):
+    place.commits = 5
+    with pytest.raises(SettingsError, match=r"1 of 6 files have no result.*raysift jobs resume scan-1"):
+        place.drive()
+    assert place.jobs.one("scan-1").state == "failed"
+
+
+def test_a_detector_that_stays_away_ends_the_job_and_says_how_to_go_on(place):
+    place.commits = 2
+
+    def away():
+        raise DetectorAway("ocr")
+
+    place.then = away
+    with pytest.raises(SettingsError, match="detector ocr was away for an hour: `raysift jobs resume scan-1`"):
+        place.drive()
+    assert place.jobs.one("scan-1").state == "failed"
+    assert job_folder.read(place.out, "scan-1", "report")["done"] == 2
+    place.commits, place.then = 6, lambda: None
+    place.jobs.resume("scan-1")
+    place.jobs.tick()
+    assert place.drive(attempt="scan-1-2").done == 6
+
+
+def test_a_job_of_which_too_much_has_failed_ends_early(tmp_path):
+    place = Place(tmp_path, max_failed_share=0.3)
+    place.commits, place.fails = 3, {"0.jpg", "1.jpg"}
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def work_on():
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    place.then = work_on
+    try:
+        with pytest.raises(SettingsError, match=r"2 of 6 files failed, more than scanning\.max_failed_share allows"):
+            place.drive()
+    finally:
+        signal.signal(signal.SIGINT, before)
+        place.catalog.close()
+    assert place.jobs.one("scan-1").state == "failed"
+
+
+def test_an_interrupt_from_elsewhere_is_not_taken_for_that(place):
+    place.then = lambda: os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        place.drive()
+
+
+def test_a_second_driver_of_a_job_is_refused(place):
+    place.jobs.submit([str(place.media)], place.out, [])
+    (job,) = place.jobs.newest(1)
+    place.jobs.tick()
+    with pytest.raises(SettingsError, match="still runs; cancel it first"):
+        place.drive(job.job, attempt="raysubmit_9")
+    assert place.runs == 0
+
+
+def test_the_jobs_deployment_may_be_lost_for_a_moment(place):
+    assert place.drive(dies=3).done == 6
+    with pytest.raises(ActorDiedError):
+        place.drive("scan-2", dies=4)
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "said"),
+    [
+        (ValueError("a bug"), "failed", "ValueError: a bug; see `raysift jobs logs scan-1`"),
+        (ActorDiedError(), "listing", ""),
+    ],
+)
+def test_a_bug_is_final_and_a_fault_of_the_cluster_is_not(place, error, state, said):
+    def fail():
+        raise error
+
+    place.then = fail
+    with pytest.raises(type(error)):
+        place.drive()
+    told = place.jobs.one("scan-1")
+    assert (told.state if state == "failed" else "listing", told.message) == (state, said)
+    assert (told.ended_at is None) == (state == "listing")
+
+
+def test_a_folder_without_media_and_a_job_without_a_folder_are_sentences(place, tmp_path):
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(SettingsError, match="no image, video or audio under"):
+        place.drive(uris=(str(tmp_path / "nothing"),))
+    with pytest.raises(SettingsError, match="no detector 'nsfww'; there are nsfw, ocr"):
+        place.drive("scan-2", detectors=("nsfww",))
+    with pytest.raises(SettingsError, match="there is no job scan-9 in"):
+        resumed(place.out, "scan-9", place.settings)
+
+
+def test_what_a_job_is_to_do_can_be_read_by_anybody(place):
+    place.drive()
+    text = Path(f"{job_folder.place(place.out, 'scan-1')}/job.json".removeprefix("file://")).read_text()
+    assert json.loads(text)["detectors"] == ["nsfw", "ocr"]
+    assert resumed(place.out, "scan-1", place.settings).units == 6

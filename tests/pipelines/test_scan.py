@@ -1,0 +1,231 @@
+"""The main job on a real cluster with real models: folders and buckets in, results out, seen by every door."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.cluster import BAD
+from tests.support.paths import ROOT, SHARED
+from tests.support.servers.seaweed import Seaweed
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(500)]
+
+
+def words(line: dict[str, Any], detector: str) -> str:
+    return " ".join(found["text"] for found in line["detections"] if found["detector"] == detector)
+
+
+def found_by(line: dict[str, Any], detector: str) -> list[dict[str, Any]]:
+    return [found for found in line["detections"] if found["detector"] == detector]
+
+
+def test_a_scan_with_bad_files_goes_on_and_exits_3(scanned, media):
+    _, told, code = scanned
+    assert code == 3
+    assert told["units"] == told["done"] == len(list(media.iterdir())) - 1  # all but notes.txt
+    assert told["failed"] == len(BAD)
+    assert told["skipped"] == 0
+    assert told["job"].startswith("scan-") and told["seconds"] > 0
+
+
+def test_every_bad_file_is_a_row_with_its_reason(cluster, scanned):
+    lines = cluster.export(scanned[0])
+    assert {name for name, line in lines.items() if line["errors"]} == BAD
+    for name in BAD:
+        (error,) = lines[name]["errors"]
+        assert error["step"] == "decode" and len(error["reason"]) > 15
+        assert lines[name]["detections"] == []
+    assert "empty" in lines["empty.png"]["errors"][0]["reason"]
+    assert "30,000 x 30,000" in lines["huge.png"]["errors"][0]["reason"]
+
+
+def test_text_faces_and_speech_are_found_where_they_are(cluster, scanned):
+    lines = cluster.export(scanned[0])
+    assert "gate closed at all times" in words(lines["notice.png"], "ocr")
+    assert [len(found_by(lines[name], "face")) for name in ("astronaut.png", "admiral.jpg", "coffee.png")] == [1, 1, 0]
+    assert "suspect in handcuffs near the main gate" in words(lines["recording.ogg"], "whisper")
+    assert lines["recording.ogg"]["kind"] == "audio" and lines["recording.ogg"]["duration_s"] == pytest.approx(
+        4.6, abs=0.2
+    )
+    assert not any(found_by(line, "nsfw") for line in lines.values())
+
+
+def test_a_video_is_seen_read_and_heard_at_its_times(cluster, scanned):
+    news = cluster.export(scanned[0])["news.mp4"]
+    assert (news["kind"], news["width"], news["height"]) == ("video", 1280, 720)
+    first = [found for found in found_by(news, "ocr") if found["time_s"] < 2]
+    last = [found for found in found_by(news, "ocr") if found["time_s"] > 3]
+    assert {"BREAKING NEWS", "Suspect held at the main gate"} <= {found["text"] for found in first}
+    assert {"MISSION REPORT", "Launch day"} <= {found["text"] for found in last}
+    assert all(found["time_s"] < 3 for found in found_by(news, "face"))
+    assert "handcuffs" in words(news, "whisper")
+    (start, end) = found_by(news, "whisper")[0]["span"]
+    assert 0 <= start < end <= news["duration_s"] + 0.5
+
+
+def test_a_second_scan_of_unchanged_files_computes_nothing(cluster, scanned, media):
+    again = cluster.raysift("scan", str(media), "--out", scanned[0], "--json")
+    told = json.loads(again.stdout.splitlines()[-1])
+    assert (again.returncode, told["units"], told["skipped"]) == (0, 0, scanned[1]["units"])
+
+
+def test_a_scan_with_more_detectors_asks_only_those_that_have_not_answered(cluster, media, tmp_path):
+    folder, out = tmp_path / "media", str(tmp_path / "out")
+    folder.mkdir()
+    shutil.copy(media / "notice.png", folder)
+    assert cluster.raysift("scan", str(folder), "--out", out, "--detectors", "ocr").returncode == 0
+    first = cluster.export(out)["notice.png"]["detections"]
+    assert {found["detector"] for found in first} == {"ocr"}
+    assert cluster.raysift("scan", str(folder), "--out", out, "--detectors", "ocr,clip").returncode == 0
+    both = cluster.export(out)["notice.png"]
+    assert {found["detector"] for found in both["detections"]} == {"ocr", "clip"}
+    assert found_by(both, "ocr") == first
+
+
+def test_ray_job_submit_from_and_to_s3_gives_the_same_rows(cluster, scanned, media, s3: Seaweed):
+    s3.client().create_bucket(Bucket="evidence")
+    s3.client().create_bucket(Bucket="found")
+    for file in media.iterdir():
+        s3.client().upload_file(str(file), "evidence", f"case-7/{file.name}")
+    exports = cluster.raysift("env").stdout
+    command = (
+        f"{exports}\nray job submit --working-dir . -- python -m pipelines s3://evidence/case-7 --out s3://found/case-7"
+    )
+    done = subprocess.run(
+        ["bash", "-c", command], env=cluster.environment, cwd=ROOT, capture_output=True, text=True, timeout=400
+    )
+    assert '"failed": 5' in done.stdout, done.stdout + done.stderr
+    here, there = cluster.export(scanned[0]), cluster.export("s3://found/case-7")
+    assert there.keys() == here.keys()
+    for name, line in there.items():
+        assert line["uri"] == f"s3://evidence/case-7/{name}"
+        assert {**line, "uri": ""} == {**here[name], "uri": ""}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["/no/such/folder"], "/no/such/folder"),
+        (["s3://no-such-bucket/x"], "no-such-bucket"),
+        (["s3://evidence-of-nothing"], "evidence-of-nothing"),
+        (
+            [str(ROOT / "samples"), "--detectors", "nsfww"],
+            "no detector 'nsfww'; there are clip, face, logo, nsfw",
+        ),
+        (["ftp://somewhere/x"], "ftp"),
+    ],
+)
+def test_what_the_operator_got_wrong_is_one_sentence_and_exit_1(cluster, arguments, said):
+    done = cluster.raysift("scan", *arguments)
+    assert done.returncode == 1
+    told = " ".join(done.stderr.split())
+    assert said in told and "Traceback" not in told
+
+
+def test_the_doors_upload_says_what_the_scan_says(cluster, scanned, media):
+    line = cluster.export(scanned[0])["notice.png"]
+    with cluster.door() as door, (media / "notice.png").open("rb") as file:
+        told = door.post("/v1/analyze", files={"file": ("notice.png", file)}).json()
+    for found in told["detections"]:
+        assert (found.pop("carried"), found.pop("evidence")) == (False, None)
+    assert {**told, "uri": line["uri"]} == line
+
+
+def test_the_door_tells_of_files_labels_words_and_looks(cluster, scanned, media):
+    with cluster.door() as door:
+        assert door.get("/v1/health").json() == {"status": "ok"}
+        assert door.get("/v1/ready").json()["ready"] is True
+        query = {"under": media.as_uri(), "detector": "face", "min_score": 0.9, "sort": "name"}
+        page = door.get("/v1/assets", params=query).json()
+        assert [item["name"] for item in page["items"]] == ["admiral.jpg", "astronaut.png", "news.mp4"]
+        asset = page["items"][0]["id"]
+        whole = (media / "admiral.jpg").read_bytes()
+        assert door.get(f"/v1/assets/{asset}/media").content == whole
+        part = door.get(f"/v1/assets/{asset}/media", headers={"Range": "bytes=10-19"})
+        assert (part.status_code, part.content) == (206, whole[10:20])
+        assert door.get(f"/v1/assets/{asset}/media", headers={"Range": "bytes=99999999-"}).status_code == 416
+        assert door.get(f"/v1/assets/{asset}/thumbnail").headers["content-type"] == "image/jpeg"
+        alike = door.get("/v1/search", params={"like": asset}).json()["hits"]
+        assert alike and asset not in {hit["asset"]["id"] for hit in alike}
+        same = door.get("/v1/search", params={"like": asset, "by": "faces"})
+        assert same.status_code == 200 and all(hit["matched"] == "face" for hit in same.json()["hits"])
+        with (media / "admiral.jpg").open("rb") as file:
+            hits = door.post("/v1/search", params={"by": "faces"}, files={"file": ("x.jpg", file)}).json()["hits"]
+        assert hits[0]["asset"]["name"] == "admiral.jpg"
+        for question, name, how in (
+            ("gate closed", "notice.png", "exact text"),
+            ("a cup of espresso", "coffee.png", "picture"),
+            ("somebody was arrested", "recording.ogg", "speech"),
+        ):
+            hits = door.get("/v1/search", params={"q": question}).json()["hits"]
+            assert (name, how) in {(hit["asset"]["name"], hit["matched"]) for hit in hits[:4]}, question
+
+
+def test_the_doors_refusals_are_sentences(cluster):
+    with cluster.door() as door:
+        assert "no detector 'nsfww'" in door.post("/v1/detect/nsfww", files={"file": b"x"}).json()["detail"]
+        assert door.post("/v1/detect/ocr", files={"file": b"x"}).status_code == 422
+        assert "page" in door.get("/v1/assets", params={"page": 0}).json()["detail"]
+        assert "colour" in door.get("/v1/assets", params={"colour": "red"}).json()["detail"]
+        assert door.get("/v1/assets/ffff").status_code == 404
+        assert door.get("/v1/jobs/nothing").status_code == 404
+        assert door.get("/v1/health", headers={"Host": "evil.example"}).status_code == 400
+
+
+def test_rays_own_doors_ask_for_the_token(cluster):
+    dashboard = cluster.url("RAY__DASHBOARD_")
+    assert httpx.get(f"{dashboard}/api/jobs/", trust_env=False).status_code == 401
+    token = Path(cluster.environment["RAYSIFT_STATE_DIR"]) / "ray_token"
+    assert token.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_jobs_page_of_the_api_tells_how_each_ended(cluster, scanned):
+    with cluster.door() as door:
+        jobs = door.get("/v1/jobs").json()
+        mine = door.get(f"/v1/jobs/{scanned[1]['job']}").json()
+    assert mine["state"] == "finished" and mine["failed"] == len(BAD)
+    assert {"detector": "whisper", "files": 2}.items() <= next(
+        line for line in mine["summary"]["detectors"] if line["detector"] == "whisper"
+    ).items()
+    assert scanned[1]["job"] in {job["job"] for job in jobs}
+    assert [job["submitted_at"] for job in jobs] == sorted((job["submitted_at"] for job in jobs), reverse=True)
+
+
+LABELLED = (
+    "faces/pair_obama_biden.jpg",
+    "text/eurotext.tif",
+    "speech/french.aiff",
+    "video/composite_news_en.mp4",
+    "negatives/chelsea.png",
+)
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the labelled media lie beside the repository, not in it")
+def test_media_that_nobody_prepared_yield_what_their_labels_say(cluster, tmp_path):
+    media, out = SHARED / "media", str(tmp_path / "out")
+    folder = tmp_path / "media"
+    folder.mkdir()
+    for file in (
+        "faces/pair_obama_biden.jpg",
+        "text/eurotext.tif",
+        "speech/french.aiff",
+        "video/composite_news_en.mp4",
+        "negatives/chelsea.png",
+    ):
+        shutil.copy(media / file, folder)
+    done = cluster.raysift("scan", str(folder), "--out", out)
+    assert done.returncode == 0, done.stderr
+    lines = cluster.export(out)
+    assert len(found_by(lines["pair_obama_biden.jpg"], "face")) == 2
+    assert "dictée" in words(lines["french.aiff"], "whisper")
+    news = lines["composite_news_en.mp4"]
+    assert "ask what you can do for your country" in words(news, "whisper")
+    for caption, begins, ends in (("BREAKING NEWS", 0, 4), ("ARCHIVE TAPE 7", 4, 8), ("MISSION STS-93", 8, 11)):
+        times = [found["time_s"] for found in found_by(news, "ocr") if found["text"] == caption]
+        assert times and begins <= min(times) and max(times) < ends
+    assert not found_by(lines["chelsea.png"], "face")

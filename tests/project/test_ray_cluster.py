@@ -1,0 +1,255 @@
+"""What `ray up` is given: Ray's own loader, EC2's own shapes and our settings agree with it."""
+
+import re
+import shlex
+import shutil
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+import ray.autoscaler._private as autoscaler
+import yaml
+from botocore.stub import Stubber
+from botocore.validate import ParamValidator
+from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.autoscaler.node_launch_exception import NodeLaunchException
+from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
+from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingRequest
+from ray.autoscaler.v2.utils import ResourceRequestUtil
+from ray.scripts.scripts import start as ray_start
+from typer.main import get_command
+
+import raysift
+from cluster import gpus
+from cluster.ray_up.spot import SpotElseOnDemand
+from cluster.settings import Settings
+from deployments.serving.placement import configs, grouped, most_replicas, shares
+from tests.support.paths import ROOT
+
+FILES = {
+    "aws": ROOT / "ray_cluster.yaml",
+    "gcp": ROOT / "cluster" / "ray_up" / "gcp.yaml",
+    "local": ROOT / "cluster" / "ray_up" / "local.yaml",
+}
+CARDS_GB = {"g6.2xlarge": 22.4, "g6e.2xlarge": 44.9, "g2-standard-8": 22.4}  # as NVIDIA's driver tells them
+# of a machine, a node's host or the image, before anything of ours is on it
+THERE = {"ulimit", "grep", "echo", "make", "sudo", "aws", "docker", "gcloud", "/usr/local/bin/pip"}
+# of https://cloud.google.com/compute/docs/reference/rest/v1/instances/insert, by hand: its client is not installed
+GOOGLES = {
+    "machineType": str,
+    "disks": {"boot", "autoDelete", "type", "initializeParams"},
+    "serviceAccounts": {"email", "scopes"},
+    "scheduling": {"provisioningModel", "instanceTerminationAction", "onHostMaintenance"},
+}
+
+
+def loaded(cloud: str) -> dict[str, Any]:
+    return dict(yaml.safe_load(FILES[cloud].read_text()))
+
+
+def workers(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {name: kind for name, kind in config["available_node_types"].items() if name != config["head_node_type"]}
+
+
+def settings() -> Settings:
+    return Settings(**yaml.safe_load((ROOT / "cluster" / "ray_up" / "settings.yaml").read_text()))
+
+
+every = pytest.mark.parametrize("cloud", FILES)
+clouds = pytest.mark.parametrize("cloud", ["aws", "gcp"])
+
+
+@every
+def test_rays_own_loader_takes_it(cloud):
+    validate_config(prepare_config(loaded(cloud)))
+
+
+@every
+def test_ray_reads_every_key_of_its_provider(cloud):
+    source = "\n".join(file.read_text() for file in (Path(autoscaler.__file__).parent / cloud).glob("*.py"))
+    read = set(re.findall(r"""(?:provider_config|\["provider"\])(?:\.get\(|\[)\s*"(\w+)\"""", source))
+    assert set(loaded(cloud)["provider"]) - {"type", "module"} <= read
+
+
+def test_every_machine_of_aws_is_one_that_ec2_would_start():
+    service = botocore.session.get_session().get_service_model("ec2")
+    for kind in loaded("aws")["available_node_types"].values():
+        asked = kind["node_config"] | {"MinCount": 1, "MaxCount": 1}
+        report = ParamValidator().validate(asked, service.operation_model("RunInstances").input_shape)
+        assert not report.has_errors(), report.generate_report()
+        assert asked["InstanceType"] in service.shape_for("InstanceType").enum
+        assert asked.get("InstanceMarketOptions", {"MarketType": "spot"}) == {"MarketType": "spot"}
+
+
+def test_every_machine_of_googles_says_only_what_is_known_of_googles_api():
+    for kind in loaded("gcp")["available_node_types"].values():
+        for key, value in kind["node_config"].items():
+            for part in value if isinstance(value, list) else [value]:
+                assert isinstance(part, str) or set(part) <= GOOGLES[key], key
+                assert key in GOOGLES
+
+
+@clouds
+def test_nothing_runs_while_nobody_asks_and_no_more_than_was_allowed(cloud):
+    config = loaded(cloud)
+    for name, kind in workers(config).items():
+        assert kind["min_workers"] == 0 and kind["idle_timeout_s"] > 0, name
+        assert 0 < kind["max_workers"] <= config["max_workers"]
+    assert config["available_node_types"]["head"]["resources"] == {"CPU": 0}
+
+
+@every
+def test_what_it_brings_to_the_nodes_is_here(cloud):
+    mounted = loaded(cloud)["file_mounts"]
+    assert mounted["/srv/raysift/settings.yaml"] == "cluster/ray_up/settings.yaml"
+    assert "~/.ray/auth_token" in mounted.values()
+    for place, local in mounted.items():
+        assert local.startswith("~/.ray") or (ROOT / local).exists(), local
+        assert not local.startswith("~/.ray") or place in ("~/.ray/auth_token", "/run/secrets/ray_token")
+
+
+def test_machines_without_our_image_get_every_package_and_what_installs_them():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    ours = {package.split(".")[0] for package in project["tool"]["setuptools"]["packages"]} | {"raysift.py"}
+    mounted = loaded("local")["file_mounts"]
+    needed = ours | {"Makefile", "pyproject.toml", "requirements.lock", project["project"]["readme"]}
+    assert {f"/srv/raysift/{name}": name for name in needed}.items() <= mounted.items()
+
+
+@every
+def test_every_command_is_one_that_there_is(cloud, tmp_path):
+    config = loaded(cloud)
+    listed = [line for key, lines in config.items() if key.endswith("_commands") for line in lines]
+    assert sum("serve deploy" in line for line in listed) == sum("--beside-ray" in line for line in listed) == 1
+    for line in listed:
+        for words in simple_commands(line):
+            program = words[0]
+            assert program in THERE or shutil.which(program, path=str(ROOT / ".venv" / "bin")), line
+            if words[:2] == ["ray", "start"]:
+                known = {option for parameter in ray_start.params for option in parameter.opts}
+                assert {word.split("=")[0] for word in words[2:]} <= known
+            if program == "raysift":
+                command = get_command(raysift.cli).commands[words[1]]
+                assert set(words[2:]) <= {option for parameter in command.params for option in parameter.opts}
+            if program == "serve":
+                assert (ROOT / Path(words[2]).relative_to("/srv/raysift")).exists()
+
+
+def simple_commands(line: str) -> list[list[str]]:
+    """The words of each program that a shell would start, without the variables before it."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=";|&")
+    lexer.whitespace_split = True
+    found: list[list[str]] = [[]]
+    for word in lexer:
+        if set(word) <= set(";|&"):
+            found.append([])
+        elif found[-1] or not re.match(r"\w+=", word):
+            found[-1].append(word)
+    return [words for words in found if words]
+
+
+@every
+def test_the_dashboard_is_for_the_head_alone_and_for_who_has_the_token(cloud):
+    config = loaded(cloud)
+    (start,) = (line for line in config["head_start_ray_commands"] if "ray start --head" in line)
+    assert "--dashboard-host=127.0.0.1" in start and "--autoscaling-config=~/ray_bootstrap_config.yaml" in start
+    environment = (ROOT / "cluster" / "ray_up" / "environment.sh").read_text()
+    assert "export RAY_AUTH_MODE=token" in environment
+    assert any("ray_up/environment.sh >> ~/.bashrc" in line.replace("'", "") for line in config["setup_commands"])
+
+
+def test_the_clusters_settings_are_ones_that_there_are():
+    assert set(configs(settings())) == set(settings().detectors)
+    assert settings().ray.gcs_port == 6379 and settings().state_dir == Path("/var/lib/raysift")
+
+
+@clouds
+def test_the_workers_of_a_job_fit_the_decode_nodes(cloud):
+    scanning, decode = settings().scanning, loaded(cloud)["available_node_types"]["decode"]
+    cpus = decode["resources"]["CPU"] * decode["max_workers"]
+    assert 0.5 * cpus <= scanning.workers * scanning.worker_cpus < cpus
+
+
+@clouds
+def test_the_detectors_fit_the_cards(cloud):
+    ours = settings()
+    groups, kinds = grouped(ours), [kind for kind in workers(loaded(cloud)).values() if "GPU" in kind["resources"]]
+    given = shares(groups, ours.ray.card_gb or 0)
+    for kind in kinds:
+        machine = kind["node_config"].get("InstanceType") or kind["node_config"]["machineType"]
+        assert (ours.ray.card_gb or 0) <= CARDS_GB[machine]
+        assert kind["resources"]["GPU"] == 1 and kind["docker"]["worker_image"].endswith(":gpu")
+        assert sum(max(one.cpus for one in group.values()) for group in groups.values()) <= kind["resources"]["CPU"]
+    wanted = gpus.cards_needed(given[name] for name, group in groups.items() for _ in range(most_replicas(group)))
+    assert wanted <= sum(kind["max_workers"] for kind in kinds)
+
+
+@pytest.mark.parametrize(("cloud", "first", "then"), [("aws", "l4", "l40s"), ("gcp", "l4", "l4_on_demand")])
+def test_the_cheaper_cards_come_first_and_the_others_when_all_of_them_run(cloud, first, then):
+    config = loaded(cloud)
+    most = {name: kind["max_workers"] for name, kind in workers(config).items()}
+    assert planned(config, {"GPU": 1.0}, 1) == {first: 1}
+    assert planned(config, {"GPU": 1.0}, most[first] + 1) == {first: most[first], then: 1}
+    assert planned(config, {"CPU": 1.0}, 40) == {
+        "decode": 40 // config["available_node_types"]["decode"]["resources"]["CPU"] + 1
+    }
+
+
+def planned(config: dict[str, Any], resources: dict[str, float], count: int) -> dict[str, int]:
+    """How many machines of each type Ray's autoscaler starts for so many actors that ask for that."""
+    kinds = AutoscalingConfig(config, skip_content_hash=True).get_node_type_configs()
+    request = SchedulingRequest(
+        disable_launch_config_check=True,
+        node_type_configs=kinds,
+        max_num_nodes=config["max_workers"] + 1,
+        resource_requests=ResourceRequestUtil.group_by_count(
+            [ResourceRequestUtil.make(resources) for _ in range(count)]
+        ),
+    )
+    return {one.instance_type: one.count for one in ResourceDemandScheduler().schedule(request).to_launch}
+
+
+@pytest.mark.parametrize("refusal", ["InsufficientInstanceCapacity", "MaxSpotInstanceCountExceeded"])
+def test_a_machine_that_is_not_to_be_had_as_spot_is_started_on_demand(refusal):
+    started = asked_of_ec2([refusal] * 5 + [None])
+    assert [("InstanceMarketOptions" in one) for one in started] == [True] * 5 + [False]
+
+
+def test_what_ec2_refuses_for_another_reason_is_refused():
+    with pytest.raises(NodeLaunchException):
+        asked_of_ec2(["InvalidParameterValue"] * 5)
+
+
+def test_a_worker_is_ended_however_it_started_and_the_head_is_kept():
+    config = loaded("aws")
+    provider = SpotElseOnDemand(config["provider"], config["cluster_name"])
+    kinds = {"i-head": "head", "i-paid": "worker", "i-spot": "worker"}
+    provider.tag_cache = {id: {"ray-node-type": kind} for id, kind in kinds.items()}
+    head = provider.ec2.Instance("i-head")
+    head.meta.data = {"InstanceId": "i-head"}  # what EC2 says of it: nothing of spot
+    provider.cached_nodes = {"i-head": head}
+    with Stubber(provider.ec2.meta.client) as ec2:
+        ec2.add_response("stop_instances", {}, {"InstanceIds": ["i-head"]})
+        ec2.add_response("terminate_instances", {}, {"InstanceIds": ["i-paid", "i-spot"]})
+        provider.terminate_nodes(list(kinds))
+        ec2.assert_no_pending_responses()
+
+
+def asked_of_ec2(answers: list[str | None]) -> list[dict[str, Any]]:
+    """What the provider asks EC2 for, in turn, when the answers are these: a refusal's code, or a machine for None."""
+    config, asked = loaded("aws"), []
+    fresh = config["provider"] | {"cache_stopped_nodes": False}  # no question which stopped one there is
+    provider = SpotElseOnDemand(fresh, config["cluster_name"])
+    client = provider.ec2_fail_fast.meta.client
+    client.meta.events.register("provide-client-params.ec2.RunInstances", lambda params, **_: asked.append(params))
+    started = {"InstanceId": "i-1", "State": {"Name": "pending"}, "StateReason": {"Message": "pending"}}
+    with Stubber(client) as ec2:
+        for code in answers:
+            if code:
+                ec2.add_client_error("run_instances", code, "no")
+            else:
+                ec2.add_response("run_instances", {"Instances": [started]})
+        provider.create_node(config["available_node_types"]["l4"]["node_config"] | {"SubnetIds": ["subnet-1"]}, {}, 1)
+    return asked

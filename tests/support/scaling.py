@@ -1,0 +1,81 @@
+"""A detector that starts with no replica, in a Ray of its own: prints how long it took to come, to grow and to go."""
+
+import asyncio
+import json
+import logging
+import time
+
+import ray
+from ray import serve
+
+from cluster.records import Detection, Sample
+from deployments.detectors.nsfw import NsfwConfig
+from deployments.serving.deployment import APP, NO_CARD, DetectorDeployment, ServedDetectors, conditions
+from deployments.serving.placement import scale
+
+CONFIG = NsfwConfig(replicas=0, max_replicas=3, upscale_delay_s=1, downscale_delay_s=3, downscale_to_zero_delay_s=6)
+
+
+class Slow:
+    """A detector that takes half a second for a batch."""
+
+    def __init__(self, name, config):
+        pass
+
+    @classmethod
+    def example(cls):
+        return Sample(text="example")
+
+    def detect(self, samples):
+        if samples[0].text != "example":
+            time.sleep(0.5)
+        return [[Detection("seen", 1.0)] for _ in samples]
+
+
+def replicas():
+    return serve.status().applications[APP].deployments["nsfw"].replica_states.get("RUNNING", 0)
+
+
+async def until(reached, seconds=90):
+    begun = time.monotonic()
+    while not await asyncio.to_thread(reached):
+        if time.monotonic() - begun > seconds:
+            raise TimeoutError(f"there are {replicas()} replicas after {seconds} s")
+        await asyncio.sleep(0.1)
+    return round(time.monotonic() - begun, 1)
+
+
+async def life(detectors):
+    async def ask():
+        return (await detectors.ask(["nsfw"], [Sample(text="a")]))["nsfw"].answers
+
+    async def busy():
+        while True:
+            await ask()
+
+    told = {"at first": conditions(["nsfw", "ocr"])}
+    begun = time.monotonic()
+    assert (await ask())[0][0].label == "seen"
+    told["first answer"] = round(time.monotonic() - begun, 1)
+    told["once asked"] = conditions(["nsfw"])
+    load = [asyncio.create_task(busy()) for _ in range(8)]
+    told["three replicas"] = await until(lambda: replicas() == 3)
+    for one in load:
+        one.cancel()
+    await asyncio.gather(*load, return_exceptions=True)
+    told["none"] = await until(lambda: conditions(["nsfw"]) == {"nsfw": "asleep"})
+    return told
+
+
+def main():
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    serve.start(proxy_location="Disabled")
+    options = {"num_cpus": 0.1, "runtime_env": {"env_vars": NO_CARD}}
+    deployed = DetectorDeployment.options(name="nsfw", ray_actor_options=options, **scale({"nsfw": CONFIG}))
+    handle = serve.run(deployed.bind({"nsfw": {}}, 0.0, Slow), name=APP, route_prefix=None)
+    print(json.dumps(asyncio.run(life(ServedDetectors({"nsfw": handle}, {}, {"nsfw": CONFIG})))))
+    ray.shutdown()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""Another cluster's Door, as a remote detector sees it: the real route on a real port, with a stand-in detector."""
+
+import asyncio
+import base64
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, PlainTextResponse
+
+from cluster.records import Analyzer
+from deployments.api.sample_routes import SampleRoutes
+from deployments.detector import Asked
+from deployments.detectors.nsfw import NsfwConfig
+from deployments.serving.deployment import ServedDetectors
+from deployments.serving.health import well
+from tests.support.browser import free_port
+
+
+class Far:
+    """A detector there, which answers with `answer`; what else it is told to do, and who came."""
+
+    def __init__(self, model="m", floor=0.1, answer=lambda samples: [[] for _ in samples], password="") -> None:
+        self.answer = answer
+        self.password = password
+        self.faults: list[int] = []  # statuses of the next answers
+        self.said = '{"detail": "not now"}'
+        self.ports: list[int] = []  # of who asked
+        self.words = {"nsfw": "ok"}  # what /v1/ready says of its detectors
+        self.samples = 0  # that came
+        self.most = self.now = 0  # calls at a time
+        self.free: threading.Event | None = None  # calls wait for it
+        self.detect = self
+        self.routes = SampleRoutes()
+        analyzers = {"nsfw": Analyzer("nsfw", model, floor)}
+        self.routes.detectors = ServedDetectors({"nsfw": self}, analyzers, {"nsfw": NsfwConfig()})
+
+    async def remote(self, name, samples) -> Asked:
+        self.now += 1
+        self.samples += len(samples)
+        self.most = max(self.most, self.now)
+        while self.free and not self.free.is_set():
+            await asyncio.sleep(0.005)
+        self.now -= 1
+        return Asked(self.answer(samples), 0.5, 0.25)
+
+    @property
+    def app(self) -> FastAPI:
+        app = FastAPI()
+        app.post("/v1/detect/{name}/samples")(self.routes.detect_samples)
+
+        @app.get("/v1/ready")
+        async def ready():
+            is_ready = all(map(well, self.words.values()))
+            return JSONResponse({"ready": is_ready, "detectors": self.words}, 200 if is_ready else 503)
+
+        @app.middleware("http")
+        async def proxy(request: Request, go_on):
+            self.ports.append(request.client.port)
+            wanted = base64.b64encode(f"ours:{self.password}".encode()).decode()
+            if self.password and request.headers.get("Authorization") != f"Basic {wanted}":
+                return PlainTextResponse("<h1>401 Authorization Required</h1>", 401)
+            if self.faults:
+                return PlainTextResponse(self.said, self.faults.pop(0))
+            return await go_on(request)
+
+        return app
+
+
+@contextmanager
+def running(far: Far, port: int | None = None, **options) -> Iterator[str]:
+    """Its URL, from here to the end of the block."""
+    config = uvicorn.Config(far.app, port=port or free_port(), log_level="error", lifespan="off", **options)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        yield f"{'https' if options else 'http'}://127.0.0.1:{config.port}"
+    finally:
+        server.should_exit = True
+        thread.join()

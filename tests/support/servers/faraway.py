@@ -1,0 +1,78 @@
+"""A detector of another cluster, in a Ray of its own: prints what its callers saw while that cluster was away."""
+
+import asyncio
+import json
+import logging
+
+import numpy as np
+import ray
+from ray import serve
+from ray.util import list_named_actors
+
+from cluster.records import Detection, Sample
+from deployments.detector import DetectorAway
+from deployments.detectors.nsfw import NsfwConfig
+from deployments.serving.deployment import APP, NO_CARD, DetectorDeployment, ServedDetectors
+from tests.support.servers import far_api
+from tests.support.servers.far_api import Far, free_port
+
+SAMPLES = [Sample(pixels=np.zeros((2, 2, 3), np.uint8))]
+
+
+def answer(samples):
+    return [[Detection("nsfw", 1.0)] for _ in samples]
+
+
+def replica():
+    """The one there is: Serve names every one that it starts anew."""
+    (name,) = (one["name"] for one in list_named_actors(all_namespaces=True) if "nsfw" in one["name"])
+    return name
+
+
+async def life(handle, config, port):
+    waiting, told = asyncio.Event(), []
+
+    def tell(name, away):
+        told.append(away)
+        waiting.set()
+
+    async def ask(patience_s):
+        detectors = ServedDetectors({"nsfw": handle}, {}, {"nsfw": config}, patience_s, True, tell)
+        return [found.label for found in (await detectors.ask(["nsfw"], SAMPLES))["nsfw"].answers[0]]
+
+    async def away(patience_s):
+        try:
+            return await ask(patience_s)
+        except DetectorAway as error:
+            return f"{error} is away"
+
+    seen, first = {"before": await away(0)}, replica()
+    with far_api.running(Far(answer=answer), port):
+        seen["up"] = await away(0)
+    told.clear()
+    waiting.clear()
+    job = asyncio.create_task(ask(60))
+    await waiting.wait()
+    await asyncio.sleep(2)  # ten of Serve's health checks: failing three would cost it its process
+    with far_api.running(Far(answer=answer), port):
+        seen["after an outage"] = await job
+    seen["told"] = told
+    with far_api.running(Far(answer=answer, model="another"), port):
+        seen["another model"] = await away(0)
+    return seen | {"restarted": replica() != first}
+
+
+def main():
+    port = free_port()
+    config = NsfwConfig(backend="remote", model="m", remote={"url": f"http://127.0.0.1:{port}"})
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    serve.start(proxy_location="Disabled")
+    options = {"num_cpus": 0.1, "runtime_env": {"env_vars": NO_CARD}}
+    deployed = DetectorDeployment.options(name="nsfw", health_check_period_s=0.2, ray_actor_options=options)
+    handle = serve.run(deployed.bind({"nsfw": config.model_dump()}), name=APP, route_prefix=None)
+    print(json.dumps(asyncio.run(life(handle, config, port))))
+    ray.shutdown()
+
+
+if __name__ == "__main__":
+    main()
