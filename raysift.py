@@ -1,4 +1,4 @@
-"""The front door: `raysift up | down | status | scan | jobs | export | demo`."""
+"""The command line: `raysift up | down | status | scan | jobs | export | demo`."""
 
 import json
 import logging
@@ -18,12 +18,12 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.errors import SettingsError
-from cluster.processes import Processes, answers
+from cluster.processes import Processes, port_open
 from cluster.settings import PREFIX, Settings, load
 from commands import doctor, evaluate, galleries, jobs, models, people, tables, vectors
 from commands import dry_run as dry_run_command
 from commands.scans import follow, submit, tell
-from commands.terminal import console, door
+from commands.terminal import api_client, console
 from commands.up import dashboard_answers, launch, launch_beside_ray
 
 NOT_FINISHED = 1
@@ -100,17 +100,17 @@ def status() -> None:
     ray_runs = dashboard_answers(settings)
     parts = (
         ("ray", settings.ray.dashboard_url, ray_runs),
-        ("chroma", settings.chroma.url, answers(settings.chroma)),
-        ("app", settings.app.url, answers(settings.app)),
+        ("chroma", settings.chroma.url, port_open(settings.chroma)),
+        ("app", settings.app.url, port_open(settings.app)),
     )
     for name, where, runs in parts:
         table.add_row(name, "runs" if runs else "does not run: `raysift up`", where)
     ready: dict[str, Any] = {"ready": False, "detectors": {}}
     if ray_runs:
-        with door(settings) as api:
+        with api_client(settings) as api:
             ready = api.get("/v1/ready").json()
     for name, state in ready["detectors"].items():
-        table.add_row(f"detector {name}", state, f"{settings.door.url}/v1/detect/{name}")
+        table.add_row(f"detector {name}", state, f"{settings.api.url}/v1/detect/{name}")
     Console().print(table)
     raise typer.Exit(0 if ready["ready"] and all(runs for _, _, runs in parts) else NOT_FINISHED)
 
@@ -205,7 +205,7 @@ def start(settings: Settings, bring_up: Callable[[Settings, Callable[[str], None
 
 def tell_where(settings: Settings) -> None:
     """Where people and programs go now."""
-    console.print(f"app   {settings.app.url}\nAPI   {settings.door.url}/docs\nRay   {settings.ray.dashboard_url}")
+    console.print(f"app   {settings.app.url}\nAPI   {settings.api.url}/docs\nRay   {settings.ray.dashboard_url}")
 
 
 def main() -> None:

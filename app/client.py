@@ -1,4 +1,4 @@
-"""The app's side of the Door's HTTP API: what is asked, and what went wrong in words for the viewer."""
+"""The app's side of the HTTP API: what is asked, and what went wrong in words for the viewer."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ _TIMEOUT_S = 30.0
 _ALIVE_TIMEOUT_S = 2.0
 
 
-class DoorError(Exception):
-    """The Door said no, in a sentence meant for the viewer. Status is that of the HTTP answer."""
+class ApiError(Exception):
+    """The API said no, in a sentence meant for the viewer. Status is that of the HTTP answer."""
 
     def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)
@@ -29,8 +29,8 @@ class DoorError(Exception):
         self.sentence = sentence
 
 
-class DoorDownError(Exception):
-    """Nobody answers at the Door's address, or not in time."""
+class ApiDownError(Exception):
+    """Nobody answers at the API's address, or not in time."""
 
     def __init__(self, url: str, slow: bool) -> None:
         super().__init__(f"{url}: {'no answer in time' if slow else 'not reachable'}")
@@ -50,7 +50,7 @@ class Filters:
     failed: bool = False
 
     def params(self) -> list[tuple[str, str]]:
-        """As the Door's query parameters."""
+        """As the API's query parameters."""
         pairs = [("kind", kind) for kind in self.kinds]
         pairs += [("detector", name) for name in self.detectors]
         pairs += [("label", label) for label in self.labels]
@@ -63,12 +63,12 @@ class Filters:
         return pairs
 
 
-class Door:
-    """Asks the Door. Every method raises DoorError for an answer that is an error and DoorDownError without one."""
+class ApiClient:
+    """Asks the API. Every method raises ApiError for an answer that is an error and ApiDownError without one."""
 
     def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
         self.url = url
-        # a proxy set for the outside world must not see what is asked of our own Door
+        # a proxy set for the outside world must not see what is asked of our own API
         self._http = httpx.Client(base_url=f"{url}/v1", timeout=_TIMEOUT_S, transport=transport, trust_env=False)
 
     def alive(self) -> bool:
@@ -140,16 +140,16 @@ class Door:
         try:
             answer = ask()
         except httpx.TimeoutException:
-            raise DoorDownError(self.url, slow=True) from None
+            raise ApiDownError(self.url, slow=True) from None
         except httpx.TransportError:
-            raise DoorDownError(self.url, slow=False) from None
+            raise ApiDownError(self.url, slow=False) from None
         if answer.is_success:
             return answer.json()
-        raise DoorError(answer.status_code, _sentence(answer))
+        raise ApiError(answer.status_code, _sentence(answer))
 
 
 def _sentence(answer: httpx.Response) -> str:
-    """The Door's own words; those of a server in front of it are not meant for the viewer."""
+    """The API's own words; those of a server in front of it are not meant for the viewer."""
     try:
         detail = answer.json()["detail"]
     except (ValueError, KeyError, TypeError):

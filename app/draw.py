@@ -1,4 +1,4 @@
-"""From the Door's answers to what the components draw; pure functions."""
+"""From the API's answers to what the components draw; pure functions."""
 
 import re
 from collections.abc import Iterable, Sequence

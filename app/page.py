@@ -1,4 +1,4 @@
-"""What the pages share: the Door, its colours, how pictures are shown, and sentences for what does not work."""
+"""What the pages share: the API, its colours, how pictures are shown, and sentences for what does not work."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,30 +6,30 @@ from contextlib import contextmanager
 import streamlit as st
 
 from app import draw
-from app.client import Door, DoorDownError, DoorError
+from app.client import ApiClient, ApiDownError, ApiError
 from cluster.api_types import DetectorInfo
 from cluster.errors import SettingsError
 from cluster.settings import load
 
 
-def door() -> Door:
-    """The Door of the settings. SettingsError if they are wrong."""
-    return _door(load().door.url)
+def api() -> ApiClient:
+    """The API of the settings. SettingsError if they are wrong."""
+    return _api(load().api.url)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _door(url: str) -> Door:
-    return Door(url)
+def _api(url: str) -> ApiClient:
+    return ApiClient(url)
 
 
 def detectors() -> list[DetectorInfo]:
-    """What the Door serves, asked once a minute."""
-    return _detectors(door().url)
+    """What the API serves, asked once a minute."""
+    return _detectors(api().url)
 
 
 @st.cache_data(ttl=60, max_entries=4, show_spinner=False)
 def _detectors(url: str) -> list[DetectorInfo]:
-    return _door(url).detectors()
+    return _api(url).detectors()
 
 
 def palette() -> dict[str, str]:
@@ -46,10 +46,10 @@ def look() -> tuple[bool, bool]:
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Whatever the Door or the settings refuse inside becomes a sentence for the viewer, and the page ends there."""
+    """Whatever the API or the settings refuse inside becomes a sentence for the viewer, and the page ends there."""
     try:
         yield
-    except DoorDownError as error:
+    except ApiDownError as error:
         if error.slow:
             st.warning(f"Raysift at {draw.plain(error.url)} took too long to answer. Try again in a moment.")
         else:
@@ -57,9 +57,9 @@ def guarded() -> Iterator[None]:
                 f"Raysift does not answer at {draw.plain(error.url)}. Start it with `raysift up`, "
                 "or wait if it is starting: this page comes back by itself."
             )
-        _wait_for_the_door()
+        _wait_for_the_api()
         st.stop()
-    except DoorError as error:
+    except ApiError as error:
         st.warning(draw.plain(error.sentence))
         st.stop()
     except SettingsError as error:
@@ -68,7 +68,7 @@ def guarded() -> Iterator[None]:
 
 
 @st.fragment(run_every=3)
-def _wait_for_the_door() -> None:
-    if door().alive():
+def _wait_for_the_api() -> None:
+    if api().alive():
         st.rerun()
     st.caption("Asking again every 3 seconds.")

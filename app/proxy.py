@@ -1,4 +1,4 @@
-"""What the app's server does beside Streamlit: pictures and media passed on from the Door, and a guard on the way in.
+"""What the app's server does beside Streamlit: pictures and media passed on from the API, and a guard on the way in.
 
 The browser talks to this server only. Streamlit's own `server.allowedHosts` looks at the websocket alone, so that a
 page of somebody else could read our routes by DNS rebinding; HostGuard looks at every request.
@@ -32,11 +32,11 @@ _HEADERS = (
 
 
 class Relay:
-    """Passes thumbnails and media on from the Door, which the browser cannot reach."""
+    """Passes thumbnails and media on from the API, which the browser cannot reach."""
 
-    def __init__(self, door: Callable[[], httpx.AsyncClient]) -> None:
-        """`door` gives the client, whose base URL is the Door's; it is asked with every request."""
-        self._door = door
+    def __init__(self, api: Callable[[], httpx.AsyncClient]) -> None:
+        """`api` gives the client, whose base URL is the API's; it is asked with every request."""
+        self._api = api
 
     @property
     def routes(self) -> list[Route]:
@@ -55,12 +55,12 @@ class Relay:
         if not _ID.fullmatch(id):
             return PlainTextResponse("no such file", 404)
         asked = {name: request.headers[name] for name in ("range", "if-range") if name in request.headers}
-        door = self._door()
-        query = door.build_request("GET", f"/v1/assets/{id}/{what}", headers={**asked, "Accept-Encoding": "identity"})
+        api = self._api()
+        query = api.build_request("GET", f"/v1/assets/{id}/{what}", headers={**asked, "Accept-Encoding": "identity"})
         try:
-            answer = await door.send(query, stream=True)
+            answer = await api.send(query, stream=True)
         except httpx.TransportError:
-            return PlainTextResponse("the Door does not answer", 502)
+            return PlainTextResponse("the API does not answer", 502)
         if answer.status_code not in (200, 206):
             await answer.aclose()
             return PlainTextResponse("not available", answer.status_code if answer.status_code in (404, 416) else 502)

@@ -22,22 +22,22 @@ def _listener() -> AppListener:
 
 
 @cache
-def _door() -> httpx.AsyncClient:
+def _api() -> httpx.AsyncClient:
     limits = httpx.Limits(max_connections=64, max_keepalive_connections=32)
     timeout = httpx.Timeout(30.0, pool=60.0)
-    return httpx.AsyncClient(base_url=_settings().door.url, limits=limits, timeout=timeout, trust_env=False)
+    return httpx.AsyncClient(base_url=_settings().api.url, limits=limits, timeout=timeout, trust_env=False)
 
 
 @asynccontextmanager
 async def _lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
-    door = _door()
+    api = _api()
     yield {}
-    await door.aclose()
+    await api.aclose()
 
 
 app = st.App(
     Path(__file__).with_name("main.py"),
-    routes=Relay(_door).routes,
+    routes=Relay(_api).routes,
     middleware=[Middleware(HostGuard, listens_on=_listener)],
     lifespan=_lifespan,
 )

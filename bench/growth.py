@@ -14,7 +14,7 @@ import psutil
 
 from cluster.processes import FAMILY, Processes
 from deployments.detector import names
-from deployments.serving.placement import TOGETHER
+from deployments.serving.placement import COLOCATED
 
 REPORT_S = 5  # Ray's figures may be as old as this; what is spilled it adds up, so nothing of that is missed
 
@@ -121,7 +121,7 @@ def kind(title: str) -> str:
 
 def handles_media(kind: str) -> bool:
     """Whether media pass through processes of this kind."""
-    detectors = kind.removeprefix("replica ").split(TOGETHER)
+    detectors = kind.removeprefix("replica ").split(COLOCATED)
     return kind in ("Analyze actors", "decoders", "driver") or {*detectors} <= {*names()}
 
 

@@ -12,14 +12,14 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
-from cluster.records import Analyzer
+from cluster.records import ModelVersion
 from pipelines.ledger.listing import write_ledger
 from pipelines.results.reconcile import stored
 from tests.support.servers.many_objects import CREDENTIALS, lister_apart
 
 TELL_EVERY = 100_000
 WANTED = {
-    name: Analyzer(name, "model", 0.1) for name in ("clip", "face", "logo", "nsfw", "ocr", "restraint", "whisper")
+    name: ModelVersion(name, "model", 0.1) for name in ("clip", "face", "logo", "nsfw", "ocr", "restraint", "whisper")
 }
 
 

@@ -76,7 +76,7 @@ def video(to: Path, colours: np.random.Generator) -> None:
 def environment(home: Path, detectors: list[str]) -> dict[str, str]:
     """Of a Raysift that is nobody else's: its own state, its own ports, only these detectors."""
     plain = {key: value for key, value in os.environ.items() if not key.startswith(("RAYSIFT_", "RAY_"))}
-    ports = ("RAY__GCS_PORT", "RAY__DASHBOARD_PORT", "DOOR__PORT", "CHROMA__PORT", "APP__PORT")
+    ports = ("RAY__GCS_PORT", "RAY__DASHBOARD_PORT", "API__PORT", "CHROMA__PORT", "APP__PORT")
     return {
         **plain,
         **{f"RAYSIFT_{key}": str(free_port()) for key in ports},
@@ -117,12 +117,12 @@ def _command() -> str:
 def follow(job: str, url: str, watch: Watch) -> dict[str, Any]:
     """Look once a second until the job is over; what the API says of it then."""
     said_at, now = 0.0, {"state": "submitted", "done": 0, "units": None}
-    with httpx.Client(base_url=url, timeout=120, trust_env=False) as door:
+    with httpx.Client(base_url=url, timeout=120, trust_env=False) as api:
         while now["state"] not in OVER:
             began = time.monotonic()
             watch.look()
             with suppress(httpx.TransportError):
-                now = door.get(f"/v1/jobs/{job}").raise_for_status().json()
+                now = api.get(f"/v1/jobs/{job}").raise_for_status().json()
             if began - said_at > TELL_S:
                 said_at = began
                 largest = sorted(watch.kinds.items(), key=lambda one: -one[1].mb[-1])[:3]
@@ -176,7 +176,7 @@ def measure(home: Path, videos: int, pictures: int, detectors: list[str]) -> lis
         watch = Watch(Processes(settings))
         watch.until_told(60)
         media = (str(home / "media"), "--out", str(home / "found"), "--detectors", ",".join(detectors))
-        job = follow(told("scan", *media, "--no-follow")["job"], settings.door.url, watch)
+        job = follow(told("scan", *media, "--no-follow")["job"], settings.api.url, watch)
         verified = told("jobs", "verify", job["job"])
         time.sleep(2 * REPORT_S)  # until Ray's figures are of after the end
         watch.until_told(60)

@@ -1,4 +1,4 @@
-"""What the Door answers, as the app reads it."""
+"""What the API answers, as the app reads it."""
 
 from typing import NotRequired, TypedDict
 
@@ -125,7 +125,7 @@ class Hit(TypedDict):
 
 
 class DetectorInfo(TypedDict):
-    """A detector that the Door serves."""
+    """A detector that the API serves."""
 
     name: str
     model: str

@@ -59,7 +59,7 @@ class Processes:
         """Make room, and the token. SettingsError if a port is taken or the cluster is up already."""
         if self.alive():
             raise SettingsError(f"Raysift runs already (state in {self.state}). Stop it with `raysift down`.")
-        self.make_room("door", "chroma", "app")
+        self.make_room("api", "chroma", "app")
         _check_free(self.settings.ray.gcs_port, "ray.gcs_port")
         _check_free(self.settings.ray.dashboard_port, "ray.dashboard_port")
         if not self.token_file.exists():
@@ -157,7 +157,7 @@ class Processes:
         shutil.rmtree(self.ray_temp, ignore_errors=True)
 
 
-def answers(listener: Listener) -> bool:
+def port_open(listener: Listener) -> bool:
     """Whether anyone accepts connections there."""
     with contextlib.suppress(OSError), socket.create_connection((listener.host, listener.port), timeout=1):
         return True

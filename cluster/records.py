@@ -108,14 +108,14 @@ Answer = list[Detection] | Failure  # a detector's answer for a sample, or why t
 
 
 @dataclass(frozen=True, slots=True)
-class Analyzer:
+class ModelVersion:
     """A detector that has answered for a file, and by which model: it need not be asked again."""
 
     detector: str
     model: str
     floor: float | None = None  # weaker findings were not kept; None in rows of before floors were noted
 
-    def covers(self, wanted: "Analyzer") -> bool:
+    def covers(self, wanted: "ModelVersion") -> bool:
         """Whether this answer holds all that the wanted one would: the same model, and a floor that is no higher."""
         same = (self.detector, self.model) == (wanted.detector, wanted.model)
         return same and (self.floor is None or wanted.floor is None or self.floor <= wanted.floor + 1e-6)
@@ -145,7 +145,7 @@ class Result:
     frames_carried: int = 0  # of these, not analysed again
     findings: tuple[Finding, ...] = ()
     failures: tuple[Failure, ...] = ()
-    analyzers: tuple[Analyzer, ...] = ()
+    model_versions: tuple[ModelVersion, ...] = ()
     spent: tuple[Spent, ...] = ()
     thumbnail: bytes | None = None  # JPEG, at most 320 px; the whole of it, unblurred
 
@@ -231,7 +231,7 @@ def to_row(result: Result, unit_id: int, job: str) -> dict[str, Any]:
         "frames_carried": result.frames_carried,
         "detections": [detection_row(finding) for finding in result.findings],
         "errors": [{"step": f.step, "reason": f.reason} for f in result.failures],
-        "analyzers": [asdict(analyzer) for analyzer in result.analyzers],
+        "analyzers": [asdict(model_version) for model_version in result.model_versions],
         "spent": [asdict(spent) for spent in result.spent],
         "thumbnail": result.thumbnail,
         "analyzed_at": datetime.now(UTC),

@@ -1,11 +1,12 @@
 """The one tree of settings: defaults < settings.yaml < RAYSIFT_... in the environment. Unknown keys are refused."""
 
+import logging
 import os
 import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 from pydantic_settings import SettingsError as UnreadableSettings
 from yaml import YAMLError
@@ -15,6 +16,16 @@ from cluster.storage.filesystems import normalize
 
 PREFIX = "RAYSIFT_"
 FILE = "settings.yaml"
+
+# keys of version 0.1 -> the keys that replace them; the old ones are still read, until version 0.3
+RENAMED = {
+    "door": "api",
+    "decoding.stall_s": "decoding.decoder_timeout_s",
+    "scanning.patience_s": "scanning.detector_timeout_s",
+    "scanning.at_once": "scanning.max_jobs",
+}
+
+log = logging.getLogger(__name__)
 
 
 class _Part(BaseModel):
@@ -50,7 +61,7 @@ class WebListener(Listener):
         return tuple(name.lower() for name in names)
 
 
-class DoorListener(WebListener):
+class ApiListener(WebListener):
     """The HTTP API."""
 
     port: int = 8000
@@ -102,7 +113,7 @@ class Decoding(_Part):
     same_below: float = Field(6.0, description="a frame none of whose cells differs by more grey levels is the same")
     chunk_frames: int = Field(16, ge=1, description="frames in flight to the detectors at a time, for each worker")
     segment_s: float = Field(60, gt=0, description="longer videos are cut, at key frames, into units of about this")
-    stall_s: float = Field(
+    decoder_timeout_s: float = Field(
         120, gt=0, description="a decoder that gives nothing for so long is stopped: the file's fault"
     )
 
@@ -117,8 +128,10 @@ class Scanning(_Part):
     units_per_block: int = Field(4, ge=1, description="files committed together; a kill loses at most this, per worker")
     max_failed_share: float = Field(1.0, ge=0, le=1, description="a job with a larger share of failed files exits 1")
     attempts: int = Field(4, ge=1, description="tries to fetch a file before its row says that it cannot be had")
-    patience_s: float = Field(3600, ge=0, description="a job waits so long for a detector that is away, then it stops")
-    at_once: int = Field(2, ge=1, description="jobs that run at a time, of each priority; the others wait")
+    detector_timeout_s: float = Field(
+        3600, ge=0, description="a job waits so long for a detector that is away, then it stops"
+    )
+    max_jobs: int = Field(2, ge=1, description="jobs that run at a time, of each priority; the others wait")
     resumes: int = Field(3, ge=0, description="times running that a job is started again whose driver died young")
 
 
@@ -178,7 +191,7 @@ class Settings(BaseSettings):
     results_uri: str = Field("", description="where scans store when --out is not given; empty: state_dir/results")
     s3_endpoint_url: str | None = Field(None, description="an S3 that is not Amazon's; default: AWS_ENDPOINT_URL")
     ray: RayCluster = RayCluster()
-    door: DoorListener = DoorListener()
+    api: ApiListener = ApiListener()
     chroma: ChromaListener = ChromaListener()
     app: AppListener = AppListener()
     decoding: Decoding = Decoding()
@@ -188,6 +201,19 @@ class Settings(BaseSettings):
     models: Models = Models()
     galleries_uri: str = Field("", description="reference pictures, a folder a detector; empty: state_dir/galleries")
     detectors: dict[str, dict[str, Any]] = Field({}, description="by name; each detector checks its own keys")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_renamed(cls, values: dict[str, Any]) -> dict[str, Any]:
+        for old, new in RENAMED.items():
+            *parents, key = old.split(".")
+            part: Any = values
+            for parent in parents:
+                part = part.get(parent) if isinstance(part, dict) else None
+            if isinstance(part, dict) and key in part:
+                log.warning("setting %s is called %s now", old, new)
+                part.setdefault(new.rsplit(".", 1)[-1], part.pop(key))
+        return values
 
     @property
     def results(self) -> str:
@@ -216,8 +242,19 @@ class Settings(BaseSettings):
         return init_settings, env_settings, YamlConfigSettingsSource(settings_cls)
 
 
+def _rename_variables() -> None:
+    """Give the environment variables of renamed settings their new names, unless the new one is set too."""
+    for old, new in RENAMED.items():
+        before, now = (PREFIX + key.replace(".", "__").upper() for key in (old, new))
+        for variable in [name for name in os.environ if name == before or name.startswith(f"{before}__")]:
+            renamed = now + variable.removeprefix(before)
+            log.warning("environment variable %s is called %s now", variable, renamed)
+            os.environ.setdefault(renamed, os.environ.pop(variable))
+
+
 def load() -> Settings:
     """The settings of this process. SettingsError names the first key that is wrong and says what to do."""
+    _rename_variables()
     for variable in os.environ:
         key = variable.removeprefix(PREFIX).split("__")[0].lower()
         if variable.startswith(PREFIX) and key not in Settings.model_fields:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from cluster import gpus
 from cluster.errors import SettingsError
-from cluster.processes import Processes, answers
+from cluster.processes import Processes, port_open
 from cluster.settings import FILE, PREFIX, Listener, Settings, load
 from commands.checks import bucket, machine, ray_cluster, shares, stores, web
 from commands.checks.check import ANSWER_S, Check, Question, together
@@ -71,12 +71,12 @@ def _parts(settings: Settings, enabled: Sequence[str], environment: Mapping[str,
     processes = Processes(settings)
     found: dict[str, Question] = {}
     ours = processes.alive()
-    started = bool(ours or environment.get("RAY_ADDRESS")) or any(map(answers, _listeners(settings)))
+    started = bool(ours or environment.get("RAY_ADDRESS")) or any(map(port_open, _listeners(settings)))
     if started:
         token = ray_cluster.token(processes, environment)
-        elsewhere = settings.door.host not in HERE
+        elsewhere = settings.api.host not in HERE
         found["Ray"] = lambda: ray_cluster.ray_cluster(settings, token, client, elsewhere)
-        found["Door"] = lambda: web.door(settings, enabled, client)
+        found["API"] = lambda: web.api(settings, enabled, client)
     else:
         found["Raysift"] = lambda: [Check("Raysift", "note", "not started: `raysift up`")]
     found["results_uri"] = lambda: bucket.results(settings)
@@ -88,7 +88,7 @@ def _parts(settings: Settings, enabled: Sequence[str], environment: Mapping[str,
 
 
 def _listeners(settings: Settings) -> Iterator[Listener]:
-    yield from (settings.door, settings.chroma, settings.app)
+    yield from (settings.api, settings.chroma, settings.app)
     yield Listener(port=settings.ray.dashboard_port)
 
 

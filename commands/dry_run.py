@@ -6,11 +6,11 @@ from rich.console import Group
 from rich.table import Table
 
 from cluster.errors import SettingsError
-from cluster.records import Analyzer, Kind
+from cluster.records import Kind, ModelVersion
 from cluster.settings import Settings
 from cluster.storage import buckets
 from commands.scans import names
-from commands.terminal import console, door
+from commands.terminal import api_client, console
 from deployments.serving.placement import grouped, most_replicas
 from pipelines.ledger.estimate import Amount, Plan, history, plan
 from pipelines.ledger.listing import Reason
@@ -21,10 +21,10 @@ NOT_MEASURED = "no estimate: nothing was measured here yet"
 
 def dry_run(settings: Settings, uris: list[str], out: str | None, detectors: str | None) -> Plan:
     """List what a scan would analyse, and do nothing. SettingsError as a scan would have it."""
-    with door(settings) as api:
+    with api_client(settings) as api:
         answer = api.get("/v1/detectors")
         answer.raise_for_status()
-        running = {one["name"]: Analyzer(one["name"], one["model"], one["floor"]) for one in answer.json()}
+        running = {one["name"]: ModelVersion(one["name"], one["model"], one["floor"]) for one in answer.json()}
     asked = names(detectors) or list(running)
     for name in asked:
         if name not in running:

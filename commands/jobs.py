@@ -10,7 +10,7 @@ from rich.table import Column, Table
 
 from cluster.settings import load
 from commands import scans, tables
-from commands.terminal import console, door, harmless
+from commands.terminal import api_client, console, harmless
 
 cli = typer.Typer(help="Scans as jobs: how far they are, cancel, resume, do failed files again.", no_args_is_help=True)
 
@@ -119,7 +119,7 @@ def verify(job: Name, as_json: AsJson = False) -> None:
 
 
 def _asked(method: str, path: str, **params: Any) -> Any:
-    with door(load()) as api:
+    with api_client(load()) as api:
         # to verify ten million files takes its time
         answer = api.request(method, f"/v1/jobs{path}", params=params, timeout=None)
         answer.raise_for_status()
@@ -127,7 +127,7 @@ def _asked(method: str, path: str, **params: Any) -> Any:
 
 
 def _log(job: str, after: int) -> str:
-    with door(load()) as api:
+    with api_client(load()) as api:
         answer = api.get(f"/v1/jobs/{job}/logs", params={"after": after})
         answer.raise_for_status()
         return answer.text

@@ -18,7 +18,7 @@ from cluster.records import asset_id
 from cluster.settings import Settings, load
 from cluster.storage import buckets
 from cluster.vectors import Vectors, VectorsDown
-from commands.terminal import console, door, harmless
+from commands.terminal import api_client, console, harmless
 from deployments.detectors.face import Face, FaceConfig
 from deployments.galleries.store import Gallery
 from deployments.galleries.watchlist import FACE, Rejections, WatchList
@@ -43,7 +43,7 @@ def add(
     settings = load()
     if name.lower() == FACE:
         raise SettingsError(f"{name!r} is what every face is called. Take another name.")
-    with door(settings) as api:
+    with api_client(settings) as api:
         for photo in photos:
             _check(photo, name, api)
     for photo in photos:
@@ -167,7 +167,7 @@ def purge(name: Name, source: Source = None) -> None:
     """
     settings, config, out = _stored(source)
     gallery, endpoint = _gallery(settings), settings.s3_endpoint
-    with door(settings) as api:
+    with api_client(settings) as api:
         api.get("/v1/health").raise_for_status()  # without it nothing is begun
         watch = _watch_list(config, settings)
         enrolled = {reference.name for reference in gallery.references()}
@@ -232,7 +232,7 @@ def _bring_in(settings: Settings, out: str) -> None:
     """Have the catalogue and the vector store take what was written."""
 
     def into_catalogue(folder: str) -> int:
-        with door(settings) as api:
+        with api_client(settings) as api:
             answer = api.post("/v1/results/load", json={"out": folder})
             answer.raise_for_status()
             return int(answer.json()["rows"])

@@ -13,7 +13,7 @@ from cluster.errors import SettingsError
 from cluster.settings import Settings
 from cluster.storage import buckets
 from commands import tables
-from commands.terminal import console, door
+from commands.terminal import api_client, console
 
 FAILED_FILES = 3
 OVER = ("finished", "failed", "cancelled")
@@ -23,8 +23,8 @@ AWAY_S = 60.0  # that the API may be away, as when its node is replaced, before 
 def submit(
     settings: Settings, uris: list[str], out: str | None, detectors: str | None, priority: str = "normal"
 ) -> str:
-    """Submit a scan through the Door and give the job's name."""
-    with door(settings) as api:
+    """Submit a scan through the API and give the job's name."""
+    with api_client(settings) as api:
         # a relative path is meant from here, not from where the cluster was started
         what, where = [buckets.normalize(uri) for uri in uris], buckets.normalize(out) if out else None
         asked = {"uris": what, "out": where, "detectors": names(detectors), "priority": priority}
@@ -39,7 +39,7 @@ def names(detectors: str | None) -> list[str] | None:
 
 
 def follow(settings: Settings, job: str) -> dict[str, Any]:
-    """Show a job's progress until it is over; what the Door says of it then."""
+    """Show a job's progress until it is over; what the API says of it then."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -50,7 +50,7 @@ def follow(settings: Settings, job: str) -> dict[str, Any]:
         TextColumn("[red]{task.fields[failed]}"),
     )
     said = ""
-    with door(settings) as api, Progress(*columns, console=console) as progress:
+    with api_client(settings) as api, Progress(*columns, console=console) as progress:
         bar = progress.add_task(job, total=None, rate="", failed="")
         while True:
             now = _state(api, job)

@@ -14,13 +14,13 @@ console = Console(stderr=True)
 
 
 @contextmanager
-def door(settings: Settings) -> Iterator[httpx.Client]:
+def api_client(settings: Settings) -> Iterator[httpx.Client]:
     """A client of the API. SettingsError when it does not answer, or refuses, in its own words."""
     try:
-        with httpx.Client(base_url=settings.door.url, timeout=120, trust_env=False) as client:
+        with httpx.Client(base_url=settings.api.url, timeout=120, trust_env=False) as client:
             yield client
     except httpx.TransportError as error:
-        raise SettingsError(f"Raysift does not answer at {settings.door.url} ({error}). Start it: raysift up") from None
+        raise SettingsError(f"Raysift does not answer at {settings.api.url} ({error}). Start it: raysift up") from None
     except httpx.HTTPStatusError as error:
         said = error.response.headers.get("content-type") == "application/json"
         raise SettingsError(str(error.response.json()["detail"] if said else error)) from None

@@ -1,4 +1,4 @@
-"""Brings Raysift up: Chroma, Ray, the detectors behind the Door, the app; beside a Ray that runs, what it lacks."""
+"""Brings Raysift up: Chroma, Ray, the detectors behind the API, the app; beside a Ray that runs, what it lacks."""
 
 import logging
 import time
@@ -8,7 +8,7 @@ import httpx
 
 from cluster import gpus
 from cluster.errors import SettingsError
-from cluster.processes import Processes, answers
+from cluster.processes import Processes, port_open
 from cluster.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def launch(settings: Settings, tell: Callable[[str], None]) -> None:
         processes.wait("ray", lambda: dashboard_answers(settings))
         ray.init(address=processes.environment()["RAY_ADDRESS"], log_to_driver=False, logging_level=logging.ERROR)
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
-        serve.start(proxy_location="HeadOnly", http_options={"host": settings.door.host, "port": settings.door.port})
+        serve.start(proxy_location="HeadOnly", http_options={"host": settings.api.host, "port": settings.api.port})
         target = serve.RunTarget(target=application, name=APP, route_prefix="/")
         serve.run_many([target], wait_for_applications_running=False)
         _wait_until_healthy(tell)
@@ -78,8 +78,8 @@ def launch_beside_ray(settings: Settings, tell: Callable[[str], None]) -> None:
 
 def _wait_for_servers(processes: Processes) -> None:
     settings = processes.settings
-    processes.wait("chroma", lambda: answers(settings.chroma))
-    processes.wait("app", lambda: answers(settings.app))
+    processes.wait("chroma", lambda: port_open(settings.chroma))
+    processes.wait("app", lambda: port_open(settings.app))
 
 
 def _check_weights(settings: Settings, tell: Callable[[str], None]) -> None:

@@ -19,13 +19,13 @@ Infer = Callable[[list[Sample]], Any]
 T = TypeVar("T")
 
 # what says where models are and how long they stay: not for a detector whose models are elsewhere
-OF_LOADED_MODELS = ("gpus", "gpu_memory_gb", "idle_s", "together")
+OF_LOADED_MODELS = ("gpus", "gpu_memory_gb", "idle_s", "colocate")
 Profile = Literal["embedded", "gpu"]
 REMOTE = "remote"  # the backend that every detector has: another Raysift cluster answers
 
 
 class Remote(BaseModel):
-    """The cluster that answers for a detector whose backend is `remote`: its Door, and what it is asked like."""
+    """The cluster that answers for a detector whose backend is `remote`: its API, and what it is asked like."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -34,15 +34,22 @@ class Remote(BaseModel):
     user: str = ""  # of HTTP basic authentication
     password_file: Path | None = None  # on every node that a replica may run on
     ca_file: Path | None = None  # who signed its certificate; None: one of the public authorities
-    at_once: int = Field(4, ge=1)  # batches on their way, for each replica here: they hide the latency
+    max_in_flight: int = Field(4, ge=1)  # batches on their way, for each replica here: they hide the latency
     timeout_s: float = Field(300.0, gt=0)  # that nothing is heard of a batch; not for the whole of it
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_renamed(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "at_once" in given:  # its name in version 0.1; read until 0.3
+            return {"max_in_flight": given["at_once"], **{key: given[key] for key in given if key != "at_once"}}
+        return given
 
     @field_validator("url")
     @classmethod
-    def _of_a_door(cls, url: str) -> str:
+    def _of_an_api(cls, url: str) -> str:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise ValueError("it is no address of a Door, like https://gpus.example.com")
+            raise ValueError("it is no address of an API, like https://gpus.example.com")
         if "@" in parts.netloc:
             raise ValueError("it names a user; set user and password_file instead")
         return url.rstrip("/")
@@ -86,12 +93,14 @@ class DetectorConfig(BaseModel):
     gpu_memory_gb: float = Field(0.0, ge=0)  # weights, activations of its batch and 0.5 of context; 0: no card needed
     max_growth_gb: float = Field(4.0, gt=0)  # a replica whose memory, or card, grew by more since it loaded is replaced
     idle_s: float | None = Field(None, gt=0)  # after so long without a request its models are let go; None: never
-    together: str = ""  # detectors that name the same thing here share a process, and what it has loaded
+    colocate: str = ""  # detectors that name the same thing here share a process, and what it has loaded
     remote: Remote | None = None  # with the backend `remote`: the cluster that answers, with its models and cards
 
     @model_validator(mode="before")
     @classmethod
     def _of_its_backend(cls, given: Any) -> Any:
+        if "together" in given:  # its name in version 0.1; read until 0.3
+            given = {"colocate": given["together"], **{key: given[key] for key in given if key != "together"}}
         backend = given.get("backend", cls.model_fields["backend"].default)
         if backend != REMOTE:
             return {**cls.defaults.get(backend, {}), **given}
@@ -133,9 +142,9 @@ class DetectorConfig(BaseModel):
         return self.model_copy(update={"backend": self.remote.profile, "remote": None}) if self.remote else self
 
     @property
-    def at_once(self) -> int:
+    def max_in_flight(self) -> int:
         """How many calls a replica works on at a time."""
-        return self.remote.at_once if self.remote else 1
+        return self.remote.max_in_flight if self.remote else 1
 
     @property
     def most_replicas(self) -> int:
@@ -149,7 +158,7 @@ class DetectorConfig(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class DetectorResponse:
     """What was answered for a batch, one answer a sample in order, and what that cost."""
 
     answers: Sequence[Answer]
@@ -160,7 +169,7 @@ class Asked:
 class DetectorAway(Exception):
     """A detector did not answer for as long as the caller would wait. The others' answers are in `answered`."""
 
-    def __init__(self, name: str, answered: Mapping[str, Asked] | None = None) -> None:
+    def __init__(self, name: str, answered: Mapping[str, DetectorResponse] | None = None) -> None:
         super().__init__(name)
         self.name = name
         self.answered = dict(answered or {})

@@ -20,7 +20,7 @@ from ray.exceptions import RayTaskError
 
 from cluster import cache
 from cluster.errors import MediaError
-from cluster.records import SCHEMA, Analyzer, Failure, MediaItem, Segment, to_row
+from cluster.records import SCHEMA, Failure, MediaItem, ModelVersion, Segment, to_row
 from cluster.results import files as results_files
 from cluster.settings import Settings
 from cluster.storage import buckets
@@ -43,13 +43,13 @@ MOST_UNITS_A_BLOCK = 1000
 class Analyze:
     """An actor of the job: rows of the ledger in, rows of results out, one for one."""
 
-    def __init__(self, analyzers: dict[str, Analyzer], settings: Settings, job: str) -> None:
+    def __init__(self, model_versions: dict[str, ModelVersion], settings: Settings, job: str) -> None:
         forget_the_dead()
         events.listen(memo.to_metric())
         self.settings = settings
         self.job = job
         jobs = serve.get_deployment_handle("jobs", APP)
-        self.detectors = connect(analyzers, settings, lambda name, away: jobs.waits.remote(job, name, away))
+        self.detectors = connect(model_versions, settings, lambda name, away: jobs.waits.remote(job, name, away))
         self.decoder = Decoder()
         self.cache = cache.open_cache(settings)
         self.turns = asyncio.Semaphore(BATCHES_AT_ONCE)
@@ -107,7 +107,9 @@ def cut(uncut: str, ledger: str, videos: int, settings: Settings) -> int:
     return sum(len(results_files.read(file, ["unit_id"], settings.s3_endpoint)) for file in added)
 
 
-def run(ledger: str, units: int, out: str, job: str, analyzers: dict[str, Analyzer], settings: Settings) -> None:
+def run(
+    ledger: str, units: int, out: str, job: str, model_versions: dict[str, ModelVersion], settings: Settings
+) -> None:
     """Analyse every unit of the ledger, of so many, that this job has not committed yet, into Parquet files of `out`.
 
     Ray commits a block's rows and its checkpoint in two phases: a run that is killed and started again with the same
@@ -124,7 +126,7 @@ def run(ledger: str, units: int, out: str, job: str, analyzers: dict[str, Analyz
     with _told_of_who_is_away():
         _read(ledger, block, settings).map_batches(
             Analyze,
-            fn_constructor_args=(analyzers, settings, job),
+            fn_constructor_args=(model_versions, settings, job),
             batch_size=min(FILES_AT_ONCE, block),  # a larger batch would join blocks
             batch_format="pyarrow",
             compute=_actors(units, block, settings),

@@ -1,4 +1,4 @@
-"""The application that Serve runs: detectors, catalogue, jobs, and the Door with this pipeline behind its uploads."""
+"""The application that Serve runs: detectors, catalogue, jobs, and the API with this pipeline behind its uploads."""
 
 import asyncio
 import hashlib
@@ -11,7 +11,7 @@ from ray import serve
 from cluster import gpus
 from cluster.records import MediaItem, Result
 from cluster.settings import Settings
-from deployments.api.ingress import Door
+from deployments.api.ingress import Ingress
 from deployments.catalog.catalog import Catalog
 from deployments.jobs.queue import Jobs
 from deployments.serving.deployment import ServedDetectors, deployments
@@ -50,12 +50,12 @@ def build(settings: Settings) -> serve.Application:
     there comes from settings.yaml and the environment.
     """
     state = settings.state_dir.absolute()
-    door = Door.options(  # type: ignore[attr-defined]
-        name="door",
-        num_replicas=settings.door.replicas,
+    api = Ingress.options(  # type: ignore[attr-defined]
+        name="api",
+        num_replicas=settings.api.replicas,
         max_replicas_per_node=1,  # the loss of a node never takes two; one that is missing waits for the node's return
     )
-    return door.bind(
+    return api.bind(
         deployments(settings, _cards(settings)),
         _owner(Catalog, "catalog", 16).bind(
             state / "catalog-3.duckdb",  # the number of its tables' layout

@@ -18,7 +18,7 @@ from ray.exceptions import RayError, RayTaskError
 from ray.job_submission import JobSubmissionClient
 
 from cluster.errors import SettingsError
-from cluster.records import Analyzer
+from cluster.records import ModelVersion
 from cluster.settings import Settings
 from cluster.storage import buckets
 from cluster.vectors import Vectors
@@ -127,7 +127,7 @@ class Driver:
                     raise
                 time.sleep(self.first_wait_s * 4**attempt)
 
-    def run(self, task: Task, served: Mapping[str, Analyzer]) -> Outcome:
+    def run(self, task: Task, served: Mapping[str, ModelVersion]) -> Outcome:
         """List what is owed unless that is done, analyse what is not done, and hold the one against the other."""
         begun = job_folder.read(self.out, self.job, "job", self.endpoint)
         if begun is not None:
@@ -145,7 +145,7 @@ class Driver:
         finally:
             self._report(task)
 
-    def _list(self, task: Task, chosen: Mapping[str, Analyzer]) -> Task:
+    def _list(self, task: Task, chosen: Mapping[str, ModelVersion]) -> Task:
         for folder in (self.ledger, self.uncut):  # what an earlier driver did not complete
             job_folder.clear(folder, self.endpoint)
         job_folder.write(self.out, self.job, "job", asdict(task), self.endpoint)
@@ -175,14 +175,14 @@ class Driver:
     def _listing(self, files: int) -> None:
         self.tell("note", message=f"{files:,} files listed so far")
 
-    def _work(self, task: Task, served: dict[str, Analyzer]) -> Outcome:
+    def _work(self, task: Task, served: dict[str, ModelVersion]) -> Outcome:
         if not task.units:
             return Outcome(self.job, 0, 0, 0, task.skipped, FINISHED)
         try:
             with self._indexed(task):
                 self.analyze(self.ledger, task.units, self.out, self.job, served, self.settings)
         except DetectorAway as away:
-            patience = _duration(self.settings.scanning.patience_s)
+            patience = _duration(self.settings.scanning.detector_timeout_s)
             raise SettingsError(
                 f"detector {away} was away for {patience}: `raysift jobs resume {self.job}` goes on where it stopped"
             ) from None
@@ -267,11 +267,11 @@ def end_told(driver: Driver) -> Iterator[None]:
         raise
 
 
-def _chosen(served: Mapping[str, Analyzer], wanted: tuple[str, ...]) -> dict[str, Analyzer]:
+def _chosen(served: Mapping[str, ModelVersion], wanted: tuple[str, ...]) -> dict[str, ModelVersion]:
     for name in wanted:
         if name not in served:
             raise SettingsError(f"no detector {name!r}; there are {', '.join(served)}. Correct --detectors.")
-    return {name: analyzer for name, analyzer in served.items() if not wanted or name in wanted}
+    return {name: model_version for name, model_version in served.items() if not wanted or name in wanted}
 
 
 def _own_names() -> tuple[str, str | None]:

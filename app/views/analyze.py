@@ -9,7 +9,7 @@ from streamlit import runtime
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from app import components, draw, draw_file, page
-from app.client import DoorError
+from app.client import ApiError
 from cluster.api_types import File
 
 _SHOWN = re.compile(r"(image|video|audio)/(?!svg)[\w.+-]+")
@@ -25,7 +25,7 @@ def show() -> None:
         return
     try:
         file, seconds = _result(upload)
-    except DoorError as error:
+    except ApiError as error:
         st.warning(f"{draw.plain(upload.name)} could not be analysed: {draw.plain(error.sentence)}")
         return
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -42,7 +42,7 @@ def _result(upload: UploadedFile) -> tuple[File, float]:
     if known is None or known[0] != upload.file_id:
         with st.spinner("Every detector looks at it", show_time=True):
             began = time.monotonic()
-            file = page.door().analyze(upload.name, upload)
+            file = page.api().analyze(upload.name, upload)
             known = (upload.file_id, file, time.monotonic() - began)
         st.session_state["answer"] = known
     return known[1], known[2]

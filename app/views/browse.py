@@ -12,18 +12,18 @@ _CHOICES = ("kind", "detector", "label", "state")
 
 
 @st.cache_data(ttl=5, max_entries=256, show_spinner=False)
-def _assets(door: str, filters: Filters, sort: Sort, number: int) -> Page:
-    return page.door().assets(filters, sort, number)
+def _assets(api: str, filters: Filters, sort: Sort, number: int) -> Page:
+    return page.api().assets(filters, sort, number)
 
 
 @st.cache_data(ttl=5, max_entries=256, show_spinner=False)
-def _facets(door: str, filters: Filters) -> Facets:
-    return page.door().facets(filters)
+def _facets(api: str, filters: Filters) -> Facets:
+    return page.api().facets(filters)
 
 
 def show() -> None:
-    door = page.door().url
-    filters = _filters(door)
+    api = page.api().url
+    filters = _filters(api)
     if st.session_state.get("sort") not in address.SORTS:
         st.session_state.pop("sort", None)
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -42,7 +42,7 @@ def show() -> None:
     # the switch of pages stands below the tiles: on the first run only the address knows
     number = st.session_state.get("page") or address.listed(st.query_params.items())[2]
     with st.spinner("Reading the results"):
-        found = _assets(door, filters, sort, number)
+        found = _assets(api, filters, sort, number)
     heading.markdown(f"#### {found['total']:,} {'file' if found['total'] == 1 else 'files'}")
     if not found["total"]:
         return _nothing(filters)
@@ -54,7 +54,7 @@ def show() -> None:
         st.pagination(pages, key="page", bind="query-params", width="stretch")
 
 
-def _filters(door: str) -> Filters:
+def _filters(api: str) -> Filters:
     chosen = address.listed((name, value) for name in _CHOICES for value in st.query_params.get_all(name))[0]
     with st.sidebar:
         counts_here = st.container()
@@ -71,16 +71,16 @@ def _filters(door: str) -> Filters:
         )
         filters = replace(chosen, min_score=score, under=(under or "").strip())
         with counts_here:
-            components.facets("facets", _groups(door, filters), _choose)
+            components.facets("facets", _groups(api, filters), _choose)
         if filters != Filters():
             st.button("Clear all filters", width="stretch", on_click=_clear)
     return filters
 
 
-def _groups(door: str, filters: Filters) -> list[components.Group]:
+def _groups(api: str, filters: Filters) -> list[components.Group]:
     """Counts of a filter's options are made without that filter, so that a second option can be added to the first."""
-    labels = _facets(door, replace(filters, detectors=(), labels=()))
-    kinds = labels if not (filters.kinds or filters.failed) else _facets(door, replace(filters, kinds=(), failed=False))
+    labels = _facets(api, replace(filters, detectors=(), labels=()))
+    kinds = labels if not (filters.kinds or filters.failed) else _facets(api, replace(filters, kinds=(), failed=False))
     palette = page.palette()
     by_label: dict[str, tuple[int, str]] = {}
     for facet in labels["detectors"]:

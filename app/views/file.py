@@ -7,34 +7,34 @@ import streamlit as st
 
 from app import address, components, draw, draw_file, page
 from app.address import Pairs
-from app.client import By, DoorError
+from app.client import ApiError, By
 from cluster.api_types import File, Hit
 
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
 @st.cache_data(ttl=5, max_entries=64, show_spinner=False)
-def _asset(door: str, id: str) -> File:
-    return page.door().asset(id)
+def _asset(api: str, id: str) -> File:
+    return page.api().asset(id)
 
 
 @st.cache_data(ttl=60, max_entries=64, show_spinner=False)
-def _alike(door: str, id: str, limit: int) -> list[Hit]:
-    return page.door().alike(id, limit)
+def _alike(api: str, id: str, limit: int) -> list[Hit]:
+    return page.api().alike(id, limit)
 
 
 @st.cache_data(ttl=30, max_entries=64, show_spinner=False)
-def _list(door: str, context: tuple[tuple[str, str], ...], number: int) -> list[str]:
+def _list(api: str, context: tuple[tuple[str, str], ...], number: int) -> list[str]:
     """The ids of the list that the file was opened from; a search is one page."""
     asked = dict(context)
     if "q" in asked or "like" in asked:
         if number != 1:
             return []
         by: By = "faces" if asked.get("by") == "faces" else "looks"
-        hits = page.door().search(asked["q"]) if "q" in asked else page.door().alike(asked["like"], by=by)
+        hits = page.api().search(asked["q"]) if "q" in asked else page.api().alike(asked["like"], by=by)
         return [hit["asset"]["id"] for hit in hits]
     filters, sort, _ = address.listed(context)
-    return [asset["id"] for asset in page.door().assets(filters, sort, number)["items"]] if number > 0 else []
+    return [asset["id"] for asset in page.api().assets(filters, sort, number)["items"]] if number > 0 else []
 
 
 def show() -> None:
@@ -43,11 +43,11 @@ def show() -> None:
         st.warning("This address names no file. Open one from Browse or Search.")
         st.page_link("views/browse.py", label="Go to Browse", icon=":material/grid_view:")
         return
-    door = page.door().url
+    api = page.api().url
     context = parse_qsl(st.query_params.get("in", ""))
     with st.spinner("Reading the results"):
-        file = _asset(door, id)
-        ways = _ways(door, id, context)
+        file = _asset(api, id)
+        ways = _ways(api, id, context)
     with st.container(horizontal=True, horizontal_alignment="right"):
         look = page.look()
     start = _seconds(st.query_params.get("t"))
@@ -56,10 +56,10 @@ def show() -> None:
     components.viewer("viewer", drawn, ways, look)
     st.session_state["left"] = id  # the tile to start at when the viewer goes back
     if file.get("has_thumbnail"):
-        _strip(door, id, any(found["detector"] == "face" for found in file["detections"]), look)
+        _strip(api, id, any(found["detector"] == "face" for found in file["detections"]), look)
 
 
-def _ways(door: str, id: str, context: Pairs) -> components.Ways:
+def _ways(api: str, id: str, context: Pairs) -> components.Ways:
     searched = any(name in ("q", "like", "picture") for name, _ in context)
     ways: components.Ways = {
         "back": address.href("/search" if searched else "/", context),
@@ -69,17 +69,17 @@ def _ways(door: str, id: str, context: Pairs) -> components.Ways:
     }
     kept = tuple(pair for pair in context if pair[0] != "page")
     number = 1 if searched else address.listed(context)[2]
-    ids = _found_by_picture() if ("picture", "1") in kept else _list(door, kept, number)
+    ids = _found_by_picture() if ("picture", "1") in kept else _list(api, kept, number)
     if id not in ids:
         return ways
     place = ids.index(id)
     if place > 0:
         ways["previous"] = _link(kept, ids[place - 1], number)
-    elif earlier := _list(door, kept, number - 1):
+    elif earlier := _list(api, kept, number - 1):
         ways["previous"] = _link(kept, earlier[-1], number - 1)
     if place + 1 < len(ids):
         ways["next"] = _link(kept, ids[place + 1], number)
-    elif later := _list(door, kept, number + 1):
+    elif later := _list(api, kept, number + 1):
         ways["next"] = _link(kept, later[0], number + 1)
     return ways
 
@@ -101,11 +101,11 @@ def _seconds(text: str | None) -> float | None:
         return None
 
 
-def _strip(door: str, id: str, faces: bool, look: tuple[bool, bool]) -> None:
+def _strip(api: str, id: str, faces: bool, look: tuple[bool, bool]) -> None:
     hits: list[Hit] = []
     try:
-        hits = [hit for hit in _alike(door, id, 13) if hit["asset"]["id"] != id][:12]
-    except DoorError as error:
+        hits = [hit for hit in _alike(api, id, 13) if hit["asset"]["id"] != id][:12]
+    except ApiError as error:
         st.caption(f"Files that look like this one cannot be listed: {draw.plain(error.sentence)}")
     with st.container(horizontal=True, vertical_alignment="center"):
         if hits:

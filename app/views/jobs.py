@@ -5,7 +5,7 @@ from typing import Literal, get_args
 import streamlit as st
 
 from app import draw, page
-from app.client import Change, DoorError, Priority
+from app.client import ApiError, Change, Priority
 from cluster.api_types import Job, Report
 
 _MOST = 25
@@ -15,7 +15,7 @@ _STATES: dict[str, _Color] = {
     "waiting": "gray",
     "listing": "blue",
     "running": "blue",
-    "parked": "orange",
+    "blocked": "orange",
     "finished": "green",
     "failed": "red",
     "cancelled": "violet",
@@ -55,14 +55,14 @@ def _form() -> None:
     if not uris:
         st.warning("Say which folder or bucket to scan, for example s3://bucket/folder.")
         return
-    job = page.door().submit(uris, chosen or None, priority)
+    job = page.api().submit(uris, chosen or None, priority)
     st.success(f"Job {draw.plain(job)} was started.")
 
 
 @st.fragment(run_every=1)
 def _jobs() -> None:
     with page.guarded():
-        jobs = page.door().jobs(_MOST + 1)
+        jobs = page.api().jobs(_MOST + 1)
         if not jobs:
             st.info("No scan has been started yet. Start one at the side, or with `raysift scan s3://bucket/folder`.")
         for job in jobs[:_MOST]:
@@ -101,7 +101,7 @@ def _job(job: Job) -> None:
         if job["state"] in _OVER and job["units"]:
             with st.expander("Report", key=f"report {job['job']}", on_change="rerun") as opened:
                 if opened.open:
-                    _report(_report_of(job["job"], page.door().url))
+                    _report(_report_of(job["job"], page.api().url))
 
 
 def _changes(job: Job) -> list[Change]:
@@ -118,15 +118,15 @@ def _button(job: Job, change: Change) -> None:
         st.markdown(question)
         if st.button(f"Yes, {label.lower()}", key=f"yes {change} {job['job']}", type="primary"):
             try:
-                again = page.door().change(job["job"], change)
+                again = page.api().change(job["job"], change)
                 st.toast("Nothing failed in it." if again is None else f"Done: {draw.plain(again)}.")
-            except DoorError as error:  # it may have ended meanwhile: the other jobs are still to be seen
+            except ApiError as error:  # it may have ended meanwhile: the other jobs are still to be seen
                 st.toast(draw.plain(error.sentence), icon=":material/error:")
 
 
 @st.cache_data(ttl=10, max_entries=_MOST, show_spinner=False)  # the page asks every second
 def _report_of(job: str, url: str) -> Report | None:
-    return page.door().job(job).get("report")
+    return page.api().job(job).get("report")
 
 
 def _report(report: Report | None) -> None:

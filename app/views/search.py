@@ -18,8 +18,8 @@ _FIND: dict[By, str] = {"looks": "What looks like it", "faces": "The same face"}
 
 
 @st.cache_data(ttl=15, max_entries=64, show_spinner=False)
-def _hits(door: str, words: str, like: str, by: By) -> list[Hit]:
-    return page.door().alike(like, by=by) if like else page.door().search(words)
+def _hits(api: str, words: str, like: str, by: By) -> list[Hit]:
+    return page.api().alike(like, by=by) if like else page.api().search(words)
 
 
 def _words_only() -> None:
@@ -66,8 +66,8 @@ def show() -> None:
         return
     elif words or like:
         with st.spinner("Searching"):
-            hits = _hits(page.door().url, words, like, by)
-        name = page.door().asset(like).get("name", "") if like else ""
+            hits = _hits(page.api().url, words, like, by)
+        name = page.api().asset(like).get("name", "") if like else ""
     else:
         st.info("Type what a picture shows, what is written in it, or what somebody says. Exact words come first.")
         return
@@ -100,7 +100,7 @@ def _take_picture() -> None:
 
 def _alike(upload: UploadedFile, by: By) -> list[Hit]:
     with st.spinner("Searching"):
-        return page.door().alike_upload(upload.name, upload, by)
+        return page.api().alike_upload(upload.name, upload, by)
 
 
 def _heading(hits: list[Hit], name: str, by: By) -> None:

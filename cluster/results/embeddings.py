@@ -48,11 +48,11 @@ def newest_answers(rows: pa.Table, contents: Mapping[str, tuple[float, int]]) ->
     """For each answer on these contents of the files: when it was given, and in which of the rows."""
     newest: dict[Answer, tuple[float, int]] = {}
     columns = (rows[name].to_pylist() for name in ("uri", "segment", "etag", "segment_s", "analyzed_at", "analyzers"))
-    for at, (uri, segment, etag, segment_s, when, analyzers) in enumerate(zip(*columns, strict=True)):
+    for at, (uri, segment, etag, segment_s, when, model_versions) in enumerate(zip(*columns, strict=True)):
         asset = asset_id(uri)
         if contents[asset][1] == files.content(etag, segment_s):
-            for analyzer in analyzers or ():
-                answer = (asset, segment, analyzer["detector"])
+            for model_version in model_versions or ():
+                answer = (asset, segment, model_version["detector"])
                 newest[answer] = max(newest.get(answer, (0.0, 0)), (when.timestamp(), at))
     return newest
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cluster.records import Analyzer
+from cluster.records import ModelVersion
 
 Numbers = npt.NDArray[Any]
 
@@ -23,7 +23,7 @@ _FIELD, _ENTRY = "\x1f", "\x1e"  # between the parts of a text that no name of a
 class Known:
     """What is stored of a file's current content and cut, which are those of its newest row."""
 
-    analyzers: frozenset[Analyzer] = frozenset()  # that have answered for all of it
+    model_versions: frozenset[ModelVersion] = frozenset()  # that have answered for all of it
     failed: bool = False  # the newest row tells of an error
     segment_s: float | None = None  # what it was cut by; None: it is whole
     segments: int | None = None  # into how many
@@ -83,9 +83,11 @@ class _Said:
     def parsed(self, text: str) -> int:
         """The number of what `_columns` wrote."""
         if text not in self._texts:
-            analyzers, failed, segment_s, segments = text.rsplit(_FIELD, 3)
-            parts = [one.split(_FIELD) for one in analyzers.split(_ENTRY) if one]
-            whose = frozenset(Analyzer(name, model, float(floor) if floor else None) for name, model, floor in parts)
+            model_versions, failed, segment_s, segments = text.rsplit(_FIELD, 3)
+            parts = [one.split(_FIELD) for one in model_versions.split(_ENTRY) if one]
+            whose = frozenset(
+                ModelVersion(name, model, float(floor) if floor else None) for name, model, floor in parts
+            )
             known = Known(
                 whose, failed == "true", float(segment_s) if segment_s else None, int(segments) if segments else None
             )
@@ -95,21 +97,23 @@ class _Said:
     def later(self, older: int, newer: int) -> int:
         """Both rows are of the same unit: of each detector, the newest answer counts."""
         if (older, newer) not in self._merged:
-            whose = {one.detector: one for code in (older, newer) for one in self.known[code].analyzers}
-            self._merged[older, newer] = self.number(replace(self.known[newer], analyzers=frozenset(whose.values())))
+            whose = {one.detector: one for code in (older, newer) for one in self.known[code].model_versions}
+            self._merged[older, newer] = self.number(
+                replace(self.known[newer], model_versions=frozenset(whose.values()))
+            )
         return self._merged[older, newer]
 
     def together(self, segments: tuple[int, ...], count: int) -> int:
         """The file that so many segments make up: who has answered for all of them, with the highest floor."""
         parts = [self.known[code] for code in segments]
-        sets = [{(one.detector, one.model) for one in part.analyzers} for part in parts]
+        sets = [{(one.detector, one.model) for one in part.model_versions} for part in parts]
         there = count == parts[0].segments
         common = set.intersection(*sets) if there else set()
         floors: dict[tuple[str, str], list[float]] = {}
         for part in parts:
-            for one in part.analyzers:
+            for one in part.model_versions:
                 floors.setdefault((one.detector, one.model), []).extend([] if one.floor is None else [one.floor])
-        whose = frozenset(Analyzer(*pair, max(floors[pair], default=None)) for pair in common)
+        whose = frozenset(ModelVersion(*pair, max(floors[pair], default=None)) for pair in common)
         failed, alike = any(part.failed for part in parts), all(each == sets[0] for each in sets)
         return self.number(Known(whose, failed, parts[0].segment_s, parts[0].segments, there and alike))
 

@@ -64,8 +64,8 @@ def fetch(
             if as_stored or sha256 == suspect:
                 return sha256
             suspect = sha256
-            raise Interrupted("fetch", f"{item.uri} arrived with other bytes than were stored")
-        except Interrupted as error:
+            raise TransientFetchError("fetch", f"{item.uri} arrived with other bytes than were stored")
+        except TransientFetchError as error:
             log.warning("%s (try %d of %d)", error.reason, attempt, attempts)
             pause_s = min(8.0, 0.5 * 2 ** (attempt - 1)) * random.uniform(0.5, 1.5)
             if attempt == attempts or time.monotonic() + pause_s > give_up_at:
@@ -93,7 +93,7 @@ def size(uri: str, s3_endpoint: str | None = None) -> int:
         return int(file.size())
 
 
-class Interrupted(MediaError):
+class TransientFetchError(MediaError):
     """Reading failed in a way that may pass."""
 
 
@@ -111,7 +111,7 @@ def reading(uri: str) -> Iterator[None]:
             raise MediaError("fetch", f"{uri} may not be read with the rights that Raysift was given") from error
         if "is a directory" in str(error):
             raise MediaError("fetch", f"{uri} is a folder, not a file") from error
-        raise Interrupted("fetch", f"{uri} could not be read ({str(error)[:200]})") from error
+        raise TransientFetchError("fetch", f"{uri} could not be read ({str(error)[:200]})") from error
 
 
 def _pieces(item: MediaItem, s3_endpoint: str | None) -> Iterator[bytes]:
@@ -141,7 +141,7 @@ def _download(item: MediaItem, to: Path, s3_endpoint: str | None) -> tuple[str, 
                 md5.update(piece)
     if received != item.size:
         seen = "more" if received > item.size else f"only {received:,}"
-        raise Interrupted("fetch", f"{item.uri} was listed with {item.size:,} bytes and has {seen}")
+        raise TransientFetchError("fetch", f"{item.uri} was listed with {item.size:,} bytes and has {seen}")
     return sha256.hexdigest(), not verify or md5.hexdigest() == item.etag
 
 

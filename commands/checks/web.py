@@ -1,4 +1,4 @@
-"""What people and programs ask: the Door, the detectors behind it, the app."""
+"""What people and programs ask: the API, the detectors behind it, the app."""
 
 import json
 from collections.abc import Collection, Iterator
@@ -8,38 +8,36 @@ import httpx
 from cluster.settings import Settings
 from commands.checks.check import Check
 
-READY_S = 12.0  # the Door itself answers within 8
+READY_S = 12.0  # the API itself answers within 8
 
 
-def door(settings: Settings, enabled: Collection[str], client: httpx.Client) -> Iterator[Check]:
-    """The Door, and each detector, as the Door finds it. `enabled`: those that these settings name."""
-    url = settings.door.url
+def api(settings: Settings, enabled: Collection[str], client: httpx.Client) -> Iterator[Check]:
+    """The API, and each detector, as the API finds it. `enabled`: those that these settings name."""
+    url = settings.api.url
     try:
         health = client.get(f"{url}/v1/health")
     except httpx.TransportError as error:
         yield Check(
-            "Door",
+            "API",
             "fails",
             f"nobody answers at {url} ({type(error).__name__}). Where Ray runs, `serve status` says why; `serve deploy "
-            "cluster/serve.yaml` deploys it, `raysift up` on one machine. Or correct door.host and door.port.",
+            "cluster/serve.yaml` deploys it, `raysift up` on one machine. Or correct api.host and api.port.",
         )
         return
     if health.status_code == 400 and "host" in health.text.lower():
-        name = settings.door.host
-        yield Check(
-            "Door", "fails", f"it does not answer to the name {name}. Add it to door.names where the Door runs."
-        )
+        name = settings.api.host
+        yield Check("API", "fails", f"it does not answer to the name {name}. Add it to api.names where the API runs.")
         return
     if health.status_code != 200 or _json(health) != {"status": "ok"}:
-        said = f"what answers at {url} ({health.status_code}) is not the Door."
-        yield Check("Door", "fails", f"{said} Stop it, or correct door.host and door.port.")
+        said = f"what answers at {url} ({health.status_code}) is not the API."
+        yield Check("API", "fails", f"{said} Stop it, or correct api.host and api.port.")
         return
-    yield Check("Door", "ok", url)
+    yield Check("API", "ok", url)
     yield from _detectors(url, enabled, client)
 
 
 def _detectors(url: str, enabled: Collection[str], client: httpx.Client) -> Iterator[Check]:
-    from deployments.serving.health import well
+    from deployments.serving.health import is_ready
 
     try:
         states: dict[str, str] = client.get(f"{url}/v1/ready", timeout=READY_S).json()["detectors"]
@@ -48,16 +46,14 @@ def _detectors(url: str, enabled: Collection[str], client: httpx.Client) -> Iter
         yield Check("detectors", "fails", said)
         return
     for name, word in states.items():
-        if well(word):
+        if is_ready(word):
             yield Check(f"detector {name}", "ok", word)
         else:
             advice = f"`serve status` and the log of its replica, replica_raysift_{name}_*.log among Ray's, say why"
             yield Check(f"detector {name}", "fails", f"{word}; {advice}.")
     if set(states) != set(enabled):
         others = ", ".join(sorted(set(states) ^ set(enabled)))
-        said = (
-            f"the Door runs with other settings than these: they differ in {others}. Start it again, or look at both."
-        )
+        said = f"the API runs with other settings than these: they differ in {others}. Start it again, or look at both."
         yield Check("detectors", "note", said)
 
 

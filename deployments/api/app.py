@@ -17,18 +17,18 @@ from deployments.jobs.drivers import JobsDown
 api = FastAPI(
     title="Raysift", version="1", description="What is in your media: ask for files, words, look-alikes, jobs."
 )
-MOST_REQUESTS = 100  # of a Door at a time, beside those of probes
+MOST_REQUESTS = 100  # of an API at a time, beside those of probes
 PROBES = ("/v1/health", "/v1/ready")
-HOSTS = ["127.0.0.1", "localhost", "testserver"]  # a Door adds the names that its settings give it
+HOSTS = ["127.0.0.1", "localhost", "testserver"]  # an API adds the names that its settings give it
 
 
 def answer_to(names: Iterable[str]) -> None:
-    """Under these host names too. A Door calls this, since Serve gives it a copy of the list that is looked at."""
+    """Under these host names too. An API calls this, since Serve gives it a copy of the list that is looked at."""
     HOSTS.extend(name.lower() for name in names)
 
 
 class _TrustedHosts(TrustedHostMiddleware):
-    """Looks at HOSTS with every request: Serve pickles the API before a Door has added to them."""
+    """Looks at HOSTS with every request: Serve pickles the API before an API has added to them."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.allowed_hosts = HOSTS
@@ -36,8 +36,8 @@ class _TrustedHosts(TrustedHostMiddleware):
 
 
 class RoomForProbes:
-    """Refuses what is too much at once. When all detectors hang, so does whoever asks them, and the Door would be full:
-    a probe would wait behind them, and a Door that is alive be taken for dead.
+    """Refuses what is too much at once. When all detectors hang, so does whoever asks them, and the API would be full:
+    a probe would wait behind them, and an API that is alive be taken for dead.
     """
 
     def __init__(self, app: ASGIApp, most: int = MOST_REQUESTS) -> None:

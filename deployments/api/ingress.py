@@ -25,7 +25,7 @@ from deployments.catalog.queries import AssetQuery
 from deployments.catalog.shapes import as_upload
 from deployments.detector import detector_class
 from deployments.serving.deployment import ServedDetectors, versions
-from deployments.serving.health import Readiness, well
+from deployments.serving.health import Readiness, is_ready
 from deployments.serving.placement import configs
 
 # A file, its name, the detectors that are to answer: what is in it. The pipeline's own function, handed in by whoever
@@ -40,7 +40,7 @@ Limit = Annotated[int, Query(ge=1, le=200)]
     graceful_shutdown_timeout_s=5,
 )
 @serve.ingress(api)
-class Door(JobRoutes, SampleRoutes):
+class Ingress(JobRoutes, SampleRoutes):
     """The one way in for people and programs."""
 
     def __init__(
@@ -53,7 +53,7 @@ class Door(JobRoutes, SampleRoutes):
         settings: Settings,
     ) -> None:
         self.settings = settings
-        answer_to([settings.door.host, *settings.door.names])
+        answer_to([settings.api.host, *settings.api.names])
         self.names = list(detectors)
         self.readiness = Readiness(detectors)
         self.jobs = jobs
@@ -78,7 +78,7 @@ class Door(JobRoutes, SampleRoutes):
         An answer stands for 5 s, however many ask.
         """
         states = await self.readiness.states()
-        ready = all(map(well, states.values()))
+        ready = all(map(is_ready, states.values()))
         response.status_code = 200 if ready else 503
         return {"ready": ready, "detectors": states}
 
@@ -89,12 +89,12 @@ class Door(JobRoutes, SampleRoutes):
         return [
             {
                 "name": name,
-                "model": analyzer.model,
-                "floor": analyzer.floor,
+                "model": model_version.model,
+                "floor": model_version.floor,
                 "modalities": sorted(detector_class(name).modalities),
                 "events": events.get(name, []),
             }
-            for name, analyzer in self.detectors.analyzers.items()
+            for name, model_version in self.detectors.model_versions.items()
         ]
 
     @api.post("/v1/detect/{name}")
@@ -106,7 +106,7 @@ class Door(JobRoutes, SampleRoutes):
         found = as_upload(await self._analyze(file, frozenset([name])))
         if found["errors"]:
             raise HTTPException(422, found["errors"][0]["reason"])
-        return {"detector": name, "model": self.detectors.analyzers[name].model, "detections": found["detections"]}
+        return {"detector": name, "model": self.detectors.model_versions[name].model, "detections": found["detections"]}
 
     @api.post("/v1/analyze")
     async def analyze_upload(self, file: UploadFile) -> dict[str, Any]:

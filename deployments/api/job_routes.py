@@ -25,7 +25,7 @@ Most = Annotated[int, Query(ge=1, le=1000)]
 
 
 class JobRoutes:
-    """What the Door answers about jobs; the Door has the detectors, the jobs and the catalogue."""
+    """What the API answers about jobs; the API has the detectors, the jobs and the catalogue."""
 
     settings: Settings
     names: list[str]  # of the detectors

@@ -14,12 +14,12 @@ from deployments.serving.deployment import ServedDetectors
 # done so three times, and is named; a job that waits has more patience than that.
 PATIENCE_S = 180.0
 
-# Requests in a Door: of its places the others are for people and jobs of its own, and each may be MOST_BYTES large.
+# Requests in an API: of its places the others are for people and jobs of its own, and each may be MOST_BYTES large.
 AT_ONCE = 16
 
 
 class SampleRoutes:
-    """What the Door answers to other clusters, whose detector's backend is `remote`."""
+    """What the API answers to other clusters, whose detector's backend is `remote`."""
 
     detectors: ServedDetectors
     sampling = 0  # requests that are here
@@ -60,9 +60,9 @@ class SampleRoutes:
         return Response(await asyncio.to_thread(wire.pack_asked, asked), media_type=wire.MEDIA_TYPE)
 
     def _check(self, name: str, model: str, floor: float) -> None:
-        here = self.detectors.analyzers.get(name)
+        here = self.detectors.model_versions.get(name)
         if here is None:
-            there = ", ".join(sorted(self.detectors.analyzers))
+            there = ", ".join(sorted(self.detectors.model_versions))
             raise HTTPException(404, f"no detector {name!r} runs here; there are {there}")
         if here.model != model or abs((here.floor or 0) - floor) > 1e-6:
             raise HTTPException(
@@ -73,9 +73,9 @@ class SampleRoutes:
             )
 
     def _patient(self) -> ServedDetectors:
-        """One that says that a detector is away, where the Door's own gives failures to whoever waits."""
+        """One that says that a detector is away, where the API's own gives failures to whoever waits."""
         own = self.detectors
-        return ServedDetectors(own.handles, own.analyzers, own.configs, PATIENCE_S, parks=True)
+        return ServedDetectors(own.handles, own.model_versions, own.configs, PATIENCE_S, parks=True)
 
 
 async def _body(request: Request) -> bytes:

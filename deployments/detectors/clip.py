@@ -33,7 +33,7 @@ class ClipConfig(DetectorConfig):
     """Vectors of two different models do not meet in one collection: after a change of `model`, scan again."""
 
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "embedded": {"model": MODEL, "together": "concepts"},
+        "embedded": {"model": MODEL, "colocate": "concepts"},
         "gpu": {
             "model": "hf:google/siglip2-base-patch16-256@main",
             "batch": 64,

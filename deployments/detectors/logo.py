@@ -18,7 +18,7 @@ from deployments.galleries.store import Reference
 from deployments.models import open_vocabulary, runtime
 from deployments.models.boxes import area, overlap, within
 from deployments.models.frame_cache import Pixels
-from deployments.models.keywords import told
+from deployments.models.keywords import find_keywords
 from deployments.models.open_vocabulary import OpenVocabulary, Region
 from deployments.models.orb_matching import LEAST_INLIERS, Features, Grey, Matcher, Place, described
 
@@ -42,7 +42,7 @@ class LogoConfig(DetectorConfig):
         "embedded": {"model": "orb-1"},  # a method without weights
         "gpu": {
             "model": open_vocabulary.MODEL,
-            "together": "open_vocabulary",
+            "colocate": "open_vocabulary",
             "gpu_memory_gb": 2.0,
             "floor": 0.6,  # of both looks; the example in OWLv2's documentation asks for 0.9
         },
@@ -204,9 +204,9 @@ class Logo(Detector):
         every = tuple(dict.fromkeys(name for names in words.values() for name in names))
         return [
             Detection(brand, score, text=text, evidence=f"word mark: {context}")
-            for text, context in (told(passage, every) if score >= self.config.floor else [])
+            for text, context in (find_keywords(passage, every) if score >= self.config.floor else [])
             for brand, names in words.items()
-            if told(text, names)
+            if find_keywords(text, names)
         ]
 
     def _telling(self, name: str) -> bool:

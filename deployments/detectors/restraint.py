@@ -14,7 +14,7 @@ from deployments.galleries.references import opened
 from deployments.models import conse, open_vocabulary, runtime
 from deployments.models.boxes import overlap, within
 from deployments.models.conse import Conse, Pictured
-from deployments.models.keywords import told
+from deployments.models.keywords import find_keywords
 from deployments.models.open_vocabulary import OpenVocabulary, Region
 
 NOT = "not "  # what the names of counter-examples begin with
@@ -49,10 +49,10 @@ class RestraintConfig(DetectorConfig):
     """
 
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "embedded": {"model": conse.MODEL, "together": "concepts"},
+        "embedded": {"model": conse.MODEL, "colocate": "concepts"},
         "gpu": {
             "model": open_vocabulary.MODEL,
-            "together": "open_vocabulary",
+            "colocate": "open_vocabulary",
             "gpu_memory_gb": 2.0,  # LLMDet (hf:iSEE-Laboratory/llmdet_base@main) needs 7.5 at a batch of 4
             "floor": 0.1,
         },
@@ -226,7 +226,7 @@ class Restraint(Detector):
 
     def _worded(self, passage: str) -> list[Detection]:
         score = self.config.words_score
-        found = told(passage, self.config.words) if score >= self.config.floor else []
+        found = find_keywords(passage, self.config.words) if score >= self.config.floor else []
         return [Detection("cue: words", score, text=words, evidence=context) for words, context in found]
 
     @classmethod

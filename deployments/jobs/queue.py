@@ -46,7 +46,7 @@ class Jobs:
             self.pages.follow(every_s, FIND_S)
             threading.Thread(target=self._look_after, args=(every_s,), daemon=True, name="jobs").start()
 
-    # ---- asked by people, through the Door
+    # ---- asked by people, through the API
 
     def submit(
         self,
@@ -124,13 +124,13 @@ class Jobs:
             self.store.change(job, **facts)
 
     def waits(self, job: str, detector: str, away: bool) -> None:
-        """A detector is away, so that the job is parked; or it is there again."""
+        """A detector is away, so that the job is blocked; or it is there again."""
         with self.store.changing():
             known = self.store.get(job)
-            if known is None or known.state not in ("running", "parked"):
+            if known is None or known.state not in ("running", "blocked"):
                 return
             waits_for = tuple(sorted({*known.waits_for, detector} if away else {*known.waits_for} - {detector}))
-            self.store.change(job, waits_for=waits_for, state="parked" if waits_for else "running")
+            self.store.change(job, waits_for=waits_for, state="blocked" if waits_for else "running")
 
     def over(self, job: str, attempt: str, exit_code: int, message: str = "") -> None:
         """A driver is about to end, with this exit code. One that was given up for dead has no say."""
@@ -168,7 +168,7 @@ class Jobs:
     def _has_room(self, job: Job) -> bool:
         before = PRIORITIES[: PRIORITIES.index(job.priority) + 1]
         running = sum(other.priority in before for other in self.store.of(*ACTIVE))
-        return running < self.settings.scanning.at_once
+        return running < self.settings.scanning.max_jobs
 
     def _start(self, job: Job) -> None:
         with self.store.changing():

@@ -13,10 +13,10 @@ from pydantic import TypeAdapter
 
 from cluster.errors import SettingsError
 
-State = Literal["waiting", "listing", "running", "parked", "finished", "failed", "cancelled"]
+State = Literal["waiting", "listing", "running", "blocked", "finished", "failed", "cancelled"]
 Priority = Literal["urgent", "normal", "bulk"]
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)  # whose turn it is first
-ACTIVE: tuple[State, ...] = ("listing", "running", "parked")
+ACTIVE: tuple[State, ...] = ("listing", "running", "blocked")
 OVER: tuple[State, ...] = ("finished", "failed", "cancelled")
 
 # changed: the jobs whose page among the results does not say yet what is kept here

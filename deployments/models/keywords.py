@@ -5,7 +5,7 @@ import re
 import unicodedata
 
 
-def told(passage: str, words: tuple[str, ...], around: int = 60) -> list[tuple[str, str]]:
+def find_keywords(passage: str, words: tuple[str, ...], around: int = 60) -> list[tuple[str, str]]:
     """Which of the words a passage holds, as they stand in it, each once, with what stands around it."""
     passage = unicodedata.normalize("NFC", passage)
     found: dict[str, tuple[str, str]] = {}

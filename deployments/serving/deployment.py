@@ -20,11 +20,11 @@ from ray.serve.schema import DeploymentStatusOverview
 
 from cluster import gpus
 from cluster.errors import SettingsError
-from cluster.records import Analyzer, Failure, Modality, Sample
+from cluster.records import Failure, Modality, ModelVersion, Sample
 from cluster.settings import PREFIX, Settings
 from deployments import events
-from deployments.detector import Asked, DetectorAway, DetectorConfig, detector_class
-from deployments.serving.placement import TOGETHER, configs, grouped, scale, shares
+from deployments.detector import DetectorAway, DetectorConfig, DetectorResponse, detector_class
+from deployments.serving.placement import COLOCATED, configs, grouped, scale, shares
 from deployments.serving.remote import RemoteAway, RemoteRefuses
 from deployments.serving.replica import Replica
 
@@ -45,7 +45,7 @@ REMOTES_FAULT = (RemoteAway, RemoteRefuses)  # another cluster's, or of who set 
 CLUSTERS_FAULT = (
     *ENDED, *REMOTES_FAULT, ObjectLostError, BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError,
 )  # fmt: skip
-ONES_PATIENCE_S = 30.0  # of somebody who waits for one answer; a job's is scanning.patience_s
+ONES_PATIENCE_S = 30.0  # of somebody who waits for one answer; a job's is scanning.detector_timeout_s
 QUEUED = 3  # calls that wait in a replica, so that it need not
 
 
@@ -81,7 +81,7 @@ def deployments(settings: Settings, cards: Sequence[gpus.Card]) -> dict[str, ser
         deployed = DetectorDeployment.options(  # type: ignore[attr-defined]
             name=name,
             **scale(group),
-            max_ongoing_requests=max(config.at_once for config in group.values()) + QUEUED,
+            max_ongoing_requests=max(config.max_in_flight for config in group.values()) + QUEUED,
             ray_actor_options={
                 "num_cpus": max(config.cpus for config in group.values()),
                 "num_gpus": share[name],
@@ -102,9 +102,9 @@ def _sources(settings: Settings) -> dict[str, str]:
 class ServedDetectors:
     """The running detectors, asked through their Serve handles.
 
-    A call that the cluster's fault ended is made again until `patience_s` is over; `tell` hears who is waited for
-    (name, True) and who is back (name, False), and must not block. Then a job parks: DetectorAway, once all others of
-    the batch have answered. Without `parks` the detector's answers are Failures.
+    A call that ended by the cluster's fault is made again until `detector_timeout_s` is over; `tell` hears who is
+    waited for (name, True) and who is back (name, False), and must not block. Then a job is blocked: DetectorAway, once
+    all others of the batch have answered. Without `parks` the detector's answers are Failures.
     """
 
     back_off_s = 1.0  # doubled every time, up to 30
@@ -115,16 +115,16 @@ class ServedDetectors:
     def __init__(
         self,
         handles: Mapping[str, DeploymentHandle[Any]],
-        analyzers: Mapping[str, Analyzer],
+        model_versions: Mapping[str, ModelVersion],
         configs: Mapping[str, DetectorConfig],
-        patience_s: float = ONES_PATIENCE_S,
+        detector_timeout_s: float = ONES_PATIENCE_S,
         parks: bool = False,
         tell: Callable[[str, bool], object] = lambda name, away: None,
     ) -> None:
         self.handles = handles
-        self.analyzers = analyzers
+        self.model_versions = model_versions
         self.configs = configs
-        self.patience_s = patience_s
+        self.detector_timeout_s = detector_timeout_s
         self.parks = parks
         self.tell = tell
         self.heard: set[str] = set()
@@ -139,7 +139,7 @@ class ServedDetectors:
         """The detectors that look at such samples."""
         return {name for name in self.handles if modality in detector_class(name).modalities}
 
-    async def ask(self, names: Iterable[str], samples: list[Sample]) -> dict[str, Asked]:
+    async def ask(self, names: Iterable[str], samples: list[Sample]) -> dict[str, DetectorResponse]:
         """Hand the samples to all these detectors at once; one answer a sample of each."""
         wanted = sorted(names)
         # into the object store one time, not once for each detector
@@ -164,7 +164,7 @@ class ServedDetectors:
         names = list(self.handles)
         return dict(zip(names, await asyncio.gather(*map(of, names)), strict=True))
 
-    async def _ask_one(self, name: str, batch: Any, samples: list[Sample]) -> Asked | None:
+    async def _ask_one(self, name: str, batch: Any, samples: list[Sample]) -> DetectorResponse | None:
         """None: it stayed away."""
         since, ended = 0.0, 0
         for attempt in count():
@@ -183,7 +183,7 @@ class ServedDetectors:
                 if ended >= self.endings and await self._is_well(name):
                     said = "it took longer than deadline_s" if isinstance(why, TimeoutError) else "its process died"
                     return await self._blamed(name, samples, f"{said}, {ended} times")
-                if time.monotonic() - since >= self.patience_s:
+                if time.monotonic() - since >= self.detector_timeout_s:
                     return self._given_up(name, samples)
                 self._waits(name)
                 await asyncio.sleep(min(30, self.back_off_s * 2 ** min(attempt, 5)) * random.uniform(0.5, 1))
@@ -195,7 +195,7 @@ class ServedDetectors:
                 return asked
         raise AssertionError
 
-    async def _call(self, name: str, batch: Any) -> Asked:
+    async def _call(self, name: str, batch: Any) -> DetectorResponse:
         asked = self.handles[name].detect.remote(name, batch)
         try:
             return await asyncio.wait_for(asked, self.configs[name].deadline_s)
@@ -211,36 +211,36 @@ class ServedDetectors:
             return False
         return bool(found)
 
-    async def _blamed(self, name: str, samples: list[Sample], reason: str) -> Asked | None:
+    async def _blamed(self, name: str, samples: list[Sample], reason: str) -> DetectorResponse | None:
         if len(samples) == 1:
-            return Asked([Failure(name, f"the detector failed on it: {reason}")])
+            return DetectorResponse([Failure(name, f"the detector failed on it: {reason}")])
         # other files' samples must not suffer for the one that it fails on
         alone = [await self._ask_one(name, [sample], [sample]) for sample in samples]
         asked = [one for one in alone if one is not None]
         if len(asked) < len(alone):
             return None
         answers = [answer for one in asked for answer in one.answers]
-        return Asked(answers, sum(one.seconds for one in asked), sum(one.gpu_seconds for one in asked))
+        return DetectorResponse(answers, sum(one.seconds for one in asked), sum(one.gpu_seconds for one in asked))
 
     def _waits(self, name: str) -> None:
         if name not in self.away:
             self.away[name] = time.time()
             self.tell(name, True)
 
-    def _given_up(self, name: str, samples: list[Sample]) -> Asked | None:
+    def _given_up(self, name: str, samples: list[Sample]) -> DetectorResponse | None:
         if self.parks:
             return None
-        reason = f"the detector has not answered for {self.patience_s:.0f} s; try again when it is up"
-        return Asked([Failure(name, reason)] * len(samples))
+        reason = f"the detector has not answered for {self.detector_timeout_s:.0f} s; try again when it is up"
+        return DetectorResponse([Failure(name, reason)] * len(samples))
 
 
-def running(settings: Settings) -> dict[str, Analyzer]:
+def running(settings: Settings) -> dict[str, ModelVersion]:
     """The detectors that run in this cluster, asleep or not. SettingsError when Raysift is not up."""
     application = serve.status().applications.get(APP)
     if application is None:
         raise SettingsError("Raysift does not run in this Ray cluster. Start it with `raysift up`.")
-    up = {name for deployment in application.deployments for name in deployment.split(TOGETHER)}
-    return {name: analyzer for name, analyzer in versions(settings).items() if name in up}
+    up = {name for deployment in application.deployments for name in deployment.split(COLOCATED)}
+    return {name: model_version for name, model_version in versions(settings).items() if name in up}
 
 
 def conditions(names: Iterable[str]) -> dict[str, Condition]:
@@ -248,7 +248,7 @@ def conditions(names: Iterable[str]) -> dict[str, Condition]:
     if not ray.is_initialized():  # Serve's local testing mode
         return dict.fromkeys(names, "up")
     deployed = serve.status().applications[APP].deployments.items()
-    found = {name: _condition(facts) for group, facts in deployed for name in group.split(TOGETHER)}
+    found = {name: _condition(facts) for group, facts in deployed for name in group.split(COLOCATED)}
     return {name: found.get(name, "down") for name in names}
 
 
@@ -259,21 +259,23 @@ def _condition(facts: DeploymentStatusOverview) -> Condition:
     return "asleep" if facts.status in ("HEALTHY", "UPSCALING") else "down"
 
 
-def versions(settings: Settings) -> dict[str, Analyzer]:
+def versions(settings: Settings) -> dict[str, ModelVersion]:
     """What each enabled detector's answers are stored as the work of."""
     return {
-        name: Analyzer(name, detector_class(name).version(config.there), config.floor)
+        name: ModelVersion(name, detector_class(name).version(config.there), config.floor)
         for name, config in configs(settings).items()
     }
 
 
 def connect(
-    analyzers: Mapping[str, Analyzer], settings: Settings, tell: Callable[[str, bool], object] = lambda name, away: None
+    model_versions: Mapping[str, ModelVersion],
+    settings: Settings,
+    tell: Callable[[str, bool], object] = lambda name, away: None,
 ) -> ServedDetectors:
     """Handles to these detectors for a job, from anywhere in the cluster."""
     if settings.s3_endpoint:  # as a replica is given it: galleries may lie there
         os.environ["AWS_ENDPOINT_URL"] = settings.s3_endpoint
     deployed = serve.status().applications[APP].deployments
-    where = {name: deployment for deployment in deployed for name in deployment.split(TOGETHER)}
-    handles = {name: serve.get_deployment_handle(where[name], APP) for name in analyzers}
-    return ServedDetectors(handles, analyzers, configs(settings), settings.scanning.patience_s, True, tell)
+    where = {name: deployment for deployment in deployed for name in deployment.split(COLOCATED)}
+    handles = {name: serve.get_deployment_handle(where[name], APP) for name in model_versions}
+    return ServedDetectors(handles, model_versions, configs(settings), settings.scanning.detector_timeout_s, True, tell)

@@ -31,7 +31,7 @@ class Readiness:
     ) -> None:
         self.handles = handles
         self.conditions = conditions
-        self.answered = dict.fromkeys(handles, time.monotonic())  # each has, to itself, before there was a Door
+        self.answered = dict.fromkeys(handles, time.monotonic())  # each has, to itself, before there was an API
         self._thread = ThreadPoolExecutor(1, "conditions")  # of its own: it hangs while Ray's head is away
         self._examples: dict[str, asyncio.Task[str]] = {}
         self._asking: asyncio.Task[dict[str, str]] | None = None
@@ -80,6 +80,6 @@ class Readiness:
         return OK if found else "it finds nothing on its own example"
 
 
-def well(word: str) -> bool:
+def is_ready(word: str) -> bool:
     """Whether such a detector answers, now or when it is asked."""
     return word in (OK, ASLEEP) or word.startswith(BUSY)

@@ -10,7 +10,7 @@ from cluster.errors import SettingsError
 from cluster.settings import Settings, explain
 from deployments.detector import DetectorConfig, detector_class, names
 
-TOGETHER = "+"  # between the names of detectors that share a deployment
+COLOCATED = "+"  # between the names of detectors that share a deployment
 LOOK_BACK_S = 10.5  # over which Serve averages the requests; it warns of less, since callers count every 10 s
 
 
@@ -40,8 +40,8 @@ def grouped(settings: Settings) -> dict[str, dict[str, DetectorConfig]]:
     """The enabled detectors by the deployment that they live in, whose name lists them."""
     groups: dict[str, dict[str, DetectorConfig]] = {}
     for name, config in configs(settings).items():
-        groups.setdefault(config.together or name, {})[name] = config
-    return {TOGETHER.join(group): group for group in groups.values()}
+        groups.setdefault(config.colocate or name, {})[name] = config
+    return {COLOCATED.join(group): group for group in groups.values()}
 
 
 def memory_gb(group: Mapping[str, DetectorConfig]) -> float:
@@ -95,7 +95,7 @@ def shares(groups: Mapping[str, Mapping[str, DetectorConfig]], card_gb: float) -
     for group in planned.too_large:
         raise SettingsError(
             f"{group} needs {needed[group]:.1f} GB of a card, and the card has {card_gb:.1f}. Set a smaller batch or "
-            f"model with its own gpu_memory_gb, or detectors.{group.split(TOGETHER)[0]}.gpus=0 to run it on the CPU."
+            f"model with its own gpu_memory_gb, or detectors.{group.split(COLOCATED)[0]}.gpus=0 to run it on the CPU."
         )
     return {**dict.fromkeys(groups, 0.0), **planned.fractions, **stated}
 

@@ -1,4 +1,4 @@
-"""A detector that lives in another cluster: its samples go to that cluster's Door, its answers come back."""
+"""A detector that lives in another cluster: its samples go to that cluster's API, its answers come back."""
 
 import logging
 import random
@@ -10,13 +10,13 @@ from typing import Any
 
 from cluster.errors import SettingsError
 from cluster.records import Sample
-from deployments.detector import Asked, DetectorConfig, detector_class
+from deployments.detector import DetectorConfig, DetectorResponse, detector_class
 from deployments.serving import wire
 
 log = logging.getLogger(__name__)
 
 CONNECT_S = 5.0
-READY_S = 10.0  # a Door says within 8 whether it is ready
+READY_S = 10.0  # an API says within 8 whether it is ready
 IDLE_S = 60.0  # that an unused connection is kept: to open one costs two or three times the latency
 
 
@@ -33,7 +33,7 @@ class RemoteRefuses(SettingsError):
 
 
 class RemoteDetector:
-    """Asks another cluster's Door about samples, as a replica asks a detector that is loaded here."""
+    """Asks another cluster's API about samples, as a replica asks a detector that is loaded here."""
 
     back_off_s = 0.2  # doubled every time
     retries_for_s = 10.0  # then whoever asks decides how long to wait
@@ -53,18 +53,18 @@ class RemoteDetector:
             verify=_authorities(name, remote.ca_file),
             params={"model": kind.version(config.there), "floor": config.floor},
             headers={"Content-Type": wire.MEDIA_TYPE},
-            limits=httpx.Limits(max_connections=remote.at_once, keepalive_expiry=IDLE_S),
+            limits=httpx.Limits(max_connections=remote.max_in_flight, keepalive_expiry=IDLE_S),
             trust_env=False,
         )
 
-    def ask(self, samples: list[Sample]) -> Asked:
+    def ask(self, samples: list[Sample]) -> DetectorResponse:
         """An answer for each sample, in order, and what it cost there.
 
         RemoteAway when that cluster is not to be had for a while, RemoteRefuses when it must be set up otherwise.
         """
         body = wire.pack_samples(samples)
         if len(body) > wire.MOST_BYTES:  # said before it is sent; whoever asks tries them one by one
-            raise ValueError(f"{len(body):,} bytes are more than a Door takes at a time")
+            raise ValueError(f"{len(body):,} bytes are more than an API takes at a time")
         began = time.monotonic()
         for attempt in count():
             try:
@@ -78,7 +78,7 @@ class RemoteDetector:
                 time.sleep(wait_s)
         raise AssertionError
 
-    def well(self) -> bool | None:
+    def is_ready(self) -> bool | None:
         """Whether that cluster calls this detector ready. None: it calls it busy, so that only a sample can tell.
 
         That cluster gets no sample for it: one every few seconds would keep its cards, and wake detectors that sleep.
@@ -90,16 +90,16 @@ class RemoteDetector:
             word = str(answer.json()["detectors"].get(self.name, "it does not run there"))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             self._check(answer)
-            raise self._no_door(error) from None
-        return None if word.startswith(health.BUSY) else health.well(word)
+            raise self._no_api(error) from None
+        return None if word.startswith(health.BUSY) else health.is_ready(word)
 
-    def _post(self, body: bytes) -> Asked:
+    def _post(self, body: bytes) -> DetectorResponse:
         answer = self._sent("POST", self.path, self.remote.timeout_s, body)
         self._check(answer)
         try:
             return wire.unpack_asked(answer.content)
         except wire.Malformed as error:
-            raise self._no_door(error) from None
+            raise self._no_api(error) from None
 
     def _sent(self, method: str, path: str, timeout_s: float, body: bytes | None = None) -> Any:
         import httpx
@@ -127,9 +127,9 @@ class RemoteDetector:
     def _who(self) -> str:
         return f"detector {self.name} of {self.remote.url}"
 
-    def _no_door(self, error: Exception) -> RemoteRefuses:
+    def _no_api(self, error: Exception) -> RemoteRefuses:
         return RemoteRefuses(
-            f"detectors.{self.name}.remote.url: what answers at {self.remote.url} is no Door of this version "
+            f"detectors.{self.name}.remote.url: what answers at {self.remote.url} is no API of this version "
             f"({error}). Correct the URL, or run the same version in both clusters."
         )
 

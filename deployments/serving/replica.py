@@ -9,9 +9,9 @@ from typing import Any
 
 from cluster.records import Failure, Sample
 from deployments import events
-from deployments.detector import Asked, Detector, DetectorConfig, detector_class
+from deployments.detector import Detector, DetectorConfig, DetectorResponse, detector_class
 from deployments.models import devices, runtime
-from deployments.serving.placement import TOGETHER
+from deployments.serving.placement import COLOCATED
 from deployments.serving.remote import RemoteAway, RemoteDetector
 
 log = logging.getLogger(__name__)
@@ -35,13 +35,13 @@ class Replica:
         self.make = make
         devices.hold_to(share)
         # one call at a time, several to another cluster; off the event loop: health checks and queueing go on meanwhile
-        self.thread = ThreadPoolExecutor(max(config.at_once for config in self.configs.values()))
+        self.thread = ThreadPoolExecutor(max(config.max_in_flight for config in self.configs.values()))
         self.began: list[float] = []  # the calls that are being answered
         self.detectors: dict[str, Loaded] = {}
         self._load()
         self.loaded_gb = devices.memory_gb()
 
-    async def detect(self, name: str, samples: list[Sample]) -> Asked:
+    async def detect(self, name: str, samples: list[Sample]) -> DetectorResponse:
         """A list of detections for each sample, in order."""
         return await asyncio.get_running_loop().run_in_executor(self.thread, self._detect, name, samples)
 
@@ -65,12 +65,12 @@ class Replica:
         for kind, now_gb in devices.memory_gb().items():
             grown_gb = now_gb - self.loaded_gb[kind]
             if grown_gb > max(config.max_growth_gb for config in self.configs.values()):
-                log.error("%s: its %s memory grew by %.2f GB", TOGETHER.join(self.configs), kind, grown_gb)
+                log.error("%s: its %s memory grew by %.2f GB", COLOCATED.join(self.configs), kind, grown_gb)
                 raise MemoryError(f"{kind} memory has grown by {grown_gb:.2f} GB; max_growth_gb allows less")
         now = time.monotonic()
         took_s = now - min(self.began, default=now)
         if took_s > max(config.deadline_s for config in self.configs.values()):
-            log.error("%s: a call has not ended in %.0f s", TOGETHER.join(self.configs), took_s)
+            log.error("%s: a call has not ended in %.0f s", COLOCATED.join(self.configs), took_s)
             raise TimeoutError(f"a call has not ended in {took_s:.0f} s; deadline_s allows less")
         if self._idle():
             self.thread.submit(self._let_go)
@@ -80,7 +80,7 @@ class Replica:
         self.found = {name: self._first_findings(name) for name in self.detectors}
         self.used = time.monotonic()
 
-    def _detect(self, name: str, samples: list[Sample]) -> Asked:
+    def _detect(self, name: str, samples: list[Sample]) -> DetectorResponse:
         if not self.detectors:
             self._load()
             events.count("models loaded again")
@@ -92,14 +92,14 @@ class Replica:
             self.began.remove(began)
             self.used = time.monotonic()
 
-    def _ask(self, name: str, samples: list[Sample]) -> Asked:
+    def _ask(self, name: str, samples: list[Sample]) -> DetectorResponse:
         one = self.detectors[name]
         if isinstance(one, RemoteDetector):
             return one.ask(samples)  # what it costs there is known there
         began = time.monotonic()
         found = one.detect(samples)
         seconds = time.monotonic() - began
-        return Asked(found, seconds, seconds * self.share)
+        return DetectorResponse(found, seconds, seconds * self.share)
 
     def _first_findings(self, name: str) -> int:
         try:
@@ -116,9 +116,9 @@ class Replica:
     def _answers_example(self, name: str) -> int:
         # to ask whether it is ready is no use of it: that neither keeps its models nor loads them
         one = self.detectors.get(name)
-        well = one.well() if isinstance(one, RemoteDetector) else None
-        if well is not None:
-            return int(well)
+        is_ready = one.is_ready() if isinstance(one, RemoteDetector) else None
+        if is_ready is not None:
+            return int(is_ready)
         # also of a remote that is busy there: an example keeps nothing awake that works anyway, and whoever asks in
         # order to blame a file learns whether the detector is only slow for everybody
         if one is not None:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster.records import Answer, Detection, Failure, Sample, Vector
-from deployments.detector import Asked
+from deployments.detector import DetectorResponse
 
 MEDIA_TYPE = "application/vnd.apache.arrow.stream"
 MOST_BYTES = 256 << 20  # of a request, and again of what it unpacks to: 16 frames of 1600 x 1600 have 117 MB
@@ -55,7 +55,7 @@ class Malformed(ValueError):
 
 
 class TooLarge(ValueError):
-    """It is more than a Door takes at a time."""
+    """It is more than an API takes at a time."""
 
 
 def pack_samples(samples: Sequence[Sample]) -> bytes:
@@ -89,7 +89,7 @@ def unpack_samples(body: bytes) -> list[Sample]:
     return [_sample(one, sound) for one, sound in zip(facts, sounds, strict=True)]
 
 
-def pack_asked(asked: Asked) -> bytes:
+def pack_asked(asked: DetectorResponse) -> bytes:
     """The answers as the body of a response, with what they cost."""
     rows = [
         {"failure": {"step": answer.step, "reason": answer.reason}}
@@ -101,7 +101,7 @@ def pack_asked(asked: Asked) -> bytes:
     return _stream(rows, _ANSWERS.with_metadata(costs))
 
 
-def unpack_asked(body: bytes) -> Asked:
+def unpack_asked(body: bytes) -> DetectorResponse:
     """The answers of a response. Malformed; TooLarge."""
     table = _table(body, _ANSWERS)
     costs = table.schema.metadata or {}
@@ -109,7 +109,7 @@ def unpack_asked(body: bytes) -> Asked:
         seconds, gpu_seconds = float(costs[b"seconds"]), float(costs[b"gpu_seconds"])
     except (KeyError, ValueError):
         raise Malformed("it does not say what it cost") from None
-    return Asked([_answer(row) for row in table.to_pylist()], seconds, gpu_seconds)
+    return DetectorResponse([_answer(row) for row in table.to_pylist()], seconds, gpu_seconds)
 
 
 def _pressed(pixels: npt.NDArray[np.uint8]) -> bytes:

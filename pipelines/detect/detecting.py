@@ -10,9 +10,9 @@ from cluster.cache import Cache
 from cluster.errors import MediaError
 from cluster.records import Failure, Finding, Result, Sample
 from cluster.settings import Decoding
-from deployments.detector import Asked, DetectorAway
+from deployments.detector import DetectorAway, DetectorResponse
 from pipelines.detect import memo
-from pipelines.detect.fan_out import Detectors, File, Panel
+from pipelines.detect.fan_out import Detectors, FanOut, File
 from pipelines.detect.memo import Asking, Content, Facts, Memory
 from pipelines.detect.text_pass import read
 from pipelines.media.decoding import Frame, Media, thumbnail
@@ -38,7 +38,7 @@ async def analyze(
     """
     memory = await asyncio.to_thread(lambda: Memory(cache, limits, detectors.states if cache else {}))
     for turn in _turns(files) if cache else [files]:
-        panel = Panel(detectors)
+        panel = FanOut(detectors)
         await asyncio.to_thread(_recall, turn, panel, memory)
         opened = await asyncio.to_thread(_probe, turn, panel, decoder, limits)
         await asyncio.gather(_look(opened, panel, decoder, limits), _listen(opened, panel, decoder, limits))
@@ -46,7 +46,7 @@ async def analyze(
         panel.complain()
         await read(turn, panel, memory, stored)
         panel.complain()
-    return [file.result(detectors.analyzers) for file in files]
+    return [file.result(detectors.model_versions) for file in files]
 
 
 def _turns(files: list[File]) -> list[list[File]]:
@@ -57,20 +57,20 @@ def _turns(files: list[File]) -> list[list[File]]:
     return [others, copies] if copies else [others]
 
 
-def _recall(files: list[File], panel: Panel, memory: Memory) -> None:
+def _recall(files: list[File], panel: FanOut, memory: Memory) -> None:
     """Bring back what was answered for the same content; for those who take words, what was read and heard in it."""
     sensing, reading = panel.taking("image") | panel.taking("sound"), panel.taking("text")
     contents = [(file, file.content) for file in files if file.content]
     asked: dict[Asking, None] = {}
     for file, content in contents:
         names = sensing if file.wanted & reading else sensing & file.wanted
-        asked |= dict.fromkeys((content, panel.analyzers[name]) for name in names)
+        asked |= dict.fromkeys((content, panel.model_versions[name]) for name in names)
     facts = memory.facts({content for _, content in contents})
     found = memory.findings(asked)
     for file, content in contents:
         file.known = facts.get(content)
         for name in sorted(sensing):
-            findings = found.get((content, panel.analyzers[name]))
+            findings = found.get((content, panel.model_versions[name]))
             if name not in file.wanted:
                 file.context += findings or []
             elif findings is not None:
@@ -81,7 +81,7 @@ def _recall(files: list[File], panel: Panel, memory: Memory) -> None:
         file.missing = file.wanted - file.reused
 
 
-def _probe(files: list[File], panel: Panel, decoder: Decoder, limits: Decoding) -> list[File]:
+def _probe(files: list[File], panel: FanOut, decoder: Decoder, limits: Decoding) -> list[File]:
     """Those to be decoded. Of the others all is known."""
     sensing = panel.taking("image") | panel.taking("sound")
     opened = []
@@ -101,7 +101,7 @@ def _probe(files: list[File], panel: Panel, decoder: Decoder, limits: Decoding) 
     return opened
 
 
-async def _look(files: list[File], panel: Panel, decoder: Decoder, limits: Decoding) -> None:
+async def _look(files: list[File], panel: FanOut, decoder: Decoder, limits: Decoding) -> None:
     """Stream the frames of all files, in chunks that do not care where one file ends, through the image detectors."""
     names = panel.taking("image")
     unseen = [file for file in files if file.known is None or file.missing & names]
@@ -146,7 +146,7 @@ def _carried(findings: list[Finding], time_s: float | None) -> list[Finding]:
     ]
 
 
-def _note(file: File, sample: Sample, told: dict[str, Asked], panel: Panel) -> None:
+def _note(file: File, sample: Sample, told: dict[str, DetectorResponse], panel: FanOut) -> None:
     """Write down what each detector answered for the sample."""
     for name, asked in sorted(told.items()):
         file.charge(name, asked.seconds, asked.gpu_seconds)
@@ -154,11 +154,11 @@ def _note(file: File, sample: Sample, told: dict[str, Asked], panel: Panel) -> N
         if isinstance(answer, Failure):
             file.fail(answer.step, answer.reason)
         else:
-            model = panel.analyzers[name].model
+            model = panel.model_versions[name].model
             file.findings += [Finding(name, model, found.at(sample.time_s)) for found in answer]
 
 
-async def _listen(files: list[File], panel: Panel, decoder: Decoder, limits: Decoding) -> None:
+async def _listen(files: list[File], panel: FanOut, decoder: Decoder, limits: Decoding) -> None:
     names = panel.taking("sound")
     for file in files:
         if not file.missing & names or file.source is None or file.media is None or not file.media.has_sound:
@@ -171,7 +171,7 @@ async def _listen(files: list[File], panel: Panel, decoder: Decoder, limits: Dec
             file.fail(error.step, error.reason)
 
 
-def _remember(files: list[File], panel: Panel, memory: Memory) -> None:
+def _remember(files: list[File], panel: FanOut, memory: Memory) -> None:
     """Keep the answers that are whole, as the detectors gave them: what is found in words is kept by the words."""
     sensing = panel.taking("image") | panel.taking("sound")
     facts: dict[Content, Facts] = {}
@@ -185,7 +185,7 @@ def _remember(files: list[File], panel: Panel, memory: Memory) -> None:
         )
         for name in (file.missing & sensing) - failed - panel.away:
             own = [finding for finding in file.findings if finding.detector == name]
-            answers[file.content, panel.analyzers[name]] = own
+            answers[file.content, panel.model_versions[name]] = own
     memory.keep(facts, answers)
 
 

@@ -5,8 +5,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from cluster.records import Analyzer, Detection, Failure, Finding, MediaItem, Modality, Result, Sample, Segment, Spent
-from deployments.detector import Asked, DetectorAway
+from cluster.records import (
+    Detection,
+    Failure,
+    Finding,
+    MediaItem,
+    Modality,
+    ModelVersion,
+    Result,
+    Sample,
+    Segment,
+    Spent,
+)
+from deployments.detector import DetectorAway, DetectorResponse
 from pipelines.detect.memo import Content, Facts
 from pipelines.media.decoding import Media
 from pipelines.media.sources import Source
@@ -16,7 +27,7 @@ class Detectors(Protocol):
     """Whoever answers for samples: the Serve deployments, or a test's stand-in."""
 
     @property
-    def analyzers(self) -> Mapping[str, Analyzer]:
+    def model_versions(self) -> Mapping[str, ModelVersion]:
         """What each detector's answers are stored as the work of, by the detector's name."""
 
     @property
@@ -26,7 +37,7 @@ class Detectors(Protocol):
     def taking(self, modality: Modality) -> set[str]:
         """The detectors that look at such samples."""
 
-    async def ask(self, names: Iterable[str], samples: list[Sample]) -> dict[str, Asked]:
+    async def ask(self, names: Iterable[str], samples: list[Sample]) -> dict[str, DetectorResponse]:
         """Hand the samples to all these detectors at once; one answer a sample of each. DetectorAway if not."""
 
 
@@ -73,7 +84,7 @@ class File:
         before = self.costs.get(name, (0.0, 0.0))
         self.costs[name] = before[0] + seconds, before[1] + gpu_seconds
 
-    def result(self, analyzers: Mapping[str, Analyzer]) -> Result:
+    def result(self, model_versions: Mapping[str, ModelVersion]) -> Result:
         """What its row will say. Findings are in a stable order: by detector, then time."""
         media = self.media
         return Result(
@@ -87,7 +98,7 @@ class File:
             frames_carried=self.frames_carried,
             findings=tuple(sorted(self.findings, key=lambda f: (f.detector, _begins(f.detection)))),
             failures=tuple(self.failures),
-            analyzers=tuple(analyzers[name] for name in sorted(self._answered())),
+            model_versions=tuple(model_versions[name] for name in sorted(self._answered())),
             spent=tuple(map(self._spent, sorted(self.wanted))),
             thumbnail=self.thumbnail,
         )
@@ -100,18 +111,18 @@ class File:
         return Spent(name, *self.costs.get(name, (0.0, 0.0)), reused=name in self.reused and name not in self.costs)
 
 
-class Panel:
+class FanOut:
     """The detectors, asked for one batch of files. Who is away is asked no more, so that the others can finish."""
 
     def __init__(self, detectors: Detectors) -> None:
         self.detectors = detectors
-        self.analyzers = detectors.analyzers
+        self.model_versions = detectors.model_versions
         self.away: set[str] = set()
 
     def taking(self, modality: Modality) -> set[str]:
         return self.detectors.taking(modality)
 
-    async def ask(self, names: Iterable[str], samples: list[Sample]) -> dict[str, Asked]:
+    async def ask(self, names: Iterable[str], samples: list[Sample]) -> dict[str, DetectorResponse]:
         """The answers of those that are not away."""
         there = set(names) - self.away
         try:
@@ -120,12 +131,14 @@ class Panel:
             self.away |= there - error.answered.keys()
             return error.answered
 
-    async def ask_each(self, pairs: list[tuple[File, Sample]], names: Iterable[str]) -> list[dict[str, Asked]]:
+    async def ask_each(
+        self, pairs: list[tuple[File, Sample]], names: Iterable[str]
+    ) -> list[dict[str, DetectorResponse]]:
         """For every sample, what the detectors that its file misses answered, with its part of what that cost.
 
         Each detector is asked about all its samples at once.
         """
-        told: list[dict[str, Asked]] = [{} for _ in pairs]
+        told: list[dict[str, DetectorResponse]] = [{} for _ in pairs]
         groups: dict[tuple[int, ...], set[str]] = {}
         for name in names:
             places = tuple(n for n, (file, _) in enumerate(pairs) if name in file.missing)
@@ -135,7 +148,7 @@ class Panel:
             for name, asked in (await self.ask(group, [pairs[n][1] for n in places])).items():
                 each = len(places)
                 for n, answer in zip(places, asked.answers, strict=True):
-                    told[n][name] = Asked([answer], asked.seconds / each, asked.gpu_seconds / each)
+                    told[n][name] = DetectorResponse([answer], asked.seconds / each, asked.gpu_seconds / each)
 
         await asyncio.gather(*(ask(places, group) for places, group in groups.items()))
         return told

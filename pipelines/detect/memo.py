@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from cluster.cache import Cache
-from cluster.records import SCHEMA, Analyzer, Detection, Finding, Kind, Segment, Vector, detection_row
+from cluster.records import SCHEMA, Detection, Finding, Kind, ModelVersion, Segment, Vector, detection_row
 from cluster.settings import Decoding
 from deployments import events
 
@@ -47,8 +47,8 @@ class Facts:
     thumbnail: bytes | None
 
 
-Asking = tuple[Content, Analyzer]
-Passage = tuple[str, Analyzer]
+Asking = tuple[Content, ModelVersion]
+Passage = tuple[str, ModelVersion]
 
 
 class Memory:
@@ -96,15 +96,15 @@ class Memory:
             entries[self._of_passage(text, by)] = _packed(rows, _FINDINGS)
         self._put(entries)
 
-    def _of_content(self, content: Content, by: Analyzer | None = None) -> str:
+    def _of_content(self, content: Content, by: ModelVersion | None = None) -> str:
         part = content.segment
         bounds = part and (part.begin_s, part.end_s, part.before_s, part.sound_begin_s, part.sound_end_s)
         return repr((LAYOUT, content.sha256, bounds, self.sampling, by and self._whose(by)))
 
-    def _of_passage(self, text: str, by: Analyzer) -> str:
+    def _of_passage(self, text: str, by: ModelVersion) -> str:
         return repr((LAYOUT, "text", blake2b(text.encode(), digest_size=32).hexdigest(), self._whose(by)))
 
-    def _whose(self, by: Analyzer) -> tuple[object, ...]:
+    def _whose(self, by: ModelVersion) -> tuple[object, ...]:
         return by.detector, by.model, by.floor, self.states.get(by.detector)
 
     def _got(self, keys: Mapping[K, str], unpacked: Callable[[bytes], V | None]) -> dict[K, V]:

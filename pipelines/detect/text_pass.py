@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from cluster.records import Answer, Detection, Failure, Finding, Sample
-from pipelines.detect.fan_out import File, Panel
+from pipelines.detect.fan_out import FanOut, File
 from pipelines.detect.memo import Memory
 
 
@@ -23,7 +23,7 @@ class Passage:
         return " ".join(line.text for line in self.lines if line.text)
 
 
-async def read(files: list[File], panel: Panel, memory: Memory, stored: bool) -> None:
+async def read(files: list[File], panel: FanOut, memory: Memory, stored: bool) -> None:
     """Hand the passages of all files to those who take words. `stored`: also to those who were not wanted.
 
     A passage that is stored is searched for by its vectors, whoever was wanted.
@@ -60,8 +60,8 @@ def _passages(file: File) -> Iterator[Passage]:
         yield from frames.values()
 
 
-async def _take(name: str, passages: list[Passage], panel: Panel, memory: Memory) -> None:
-    by = panel.analyzers[name]
+async def _take(name: str, passages: list[Passage], panel: FanOut, memory: Memory) -> None:
+    by = panel.model_versions[name]
     texts = dict.fromkeys(passage.text for passage in passages)
     known = await asyncio.to_thread(memory.passages, [(text, by) for text in texts])
     answers: dict[str, Answer] = {text: found for (text, _), found in known.items()}

@@ -58,9 +58,9 @@ def stored(folder: str, uris: Collection[str], s3_endpoint: str | None = None) -
         of = units.setdefault((row["uri"], row["segment"] or 0), Answers())
         of.kind, of.thumbnail = row["kind"] or of.kind, row["thumbnail"] or of.thumbnail
         of.errors = row["errors"] or []
-        for analyzer in row["analyzers"] or ():
-            name = analyzer["detector"]
-            of.models[name] = analyzer["model"]
+        for model_version in row["analyzers"] or ():
+            name = model_version["detector"]
+            of.models[name] = model_version["model"]
             of.detections[name] = [one for one in row["detections"] or () if one["detector"] == name]
     found: dict[str, Answers] = {}
     for uri, segment in sorted(units):

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cluster.records import Analyzer, Kind
+from cluster.records import Kind, ModelVersion
 from cluster.results import files as results_files
 from cluster.settings import Prices
-from deployments.serving.placement import TOGETHER
+from deployments.serving.placement import COLOCATED
 from pipelines.ledger.listing import Reason, units_of
 from pipelines.results.reconcile import Stored
 
@@ -68,7 +68,7 @@ class Plan:
 def plan(
     uris: list[str],
     stored: Stored,
-    wanted: Mapping[str, Analyzer],
+    wanted: Mapping[str, ModelVersion],
     segment_s: float,
     spent: Mapping[tuple[str, str | None], History],
     replicas: Mapping[str, int],
@@ -170,7 +170,7 @@ def _estimate(
     if not costs or len(costs) < len(asks):
         return None, None, None
     worked = {
-        deployment: sum(costs[name].seconds for name in deployment.split(TOGETHER) if name in costs) / count
+        deployment: sum(costs[name].seconds for name in deployment.split(COLOCATED) if name in costs) / count
         for deployment, count in replicas.items()
     }
     busiest = max(worked, key=lambda deployment: worked[deployment])

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from cluster.records import Analyzer, Kind, MediaItem, Segment
+from cluster.records import Kind, MediaItem, ModelVersion, Segment
 from cluster.results.merge import Known
 from cluster.results.rolling_writer import Shards
 from cluster.storage import buckets
@@ -100,7 +100,7 @@ def write_ledger(
     ledger: str,
     uncut: str,
     stored: Stored,
-    wanted: Mapping[str, Analyzer],
+    wanted: Mapping[str, ModelVersion],
     segment_s: float,
     s3_endpoint: str | None,
     tell: Callable[[int], None] | None = None,
@@ -124,7 +124,7 @@ def write_ledger(
 
 
 def units_of(
-    uris: list[str], stored: Stored, wanted: Mapping[str, Analyzer], segment_s: float, s3_endpoint: str | None
+    uris: list[str], stored: Stored, wanted: Mapping[str, ModelVersion], segment_s: float, s3_endpoint: str | None
 ) -> Iterator[tuple[list[Unit], int]]:
     """The files under the URIs that are to be analysed, some thousands at a time, and of how many that were listed."""
     found = (item for uri in _outermost(uris) for item in buckets.list_media(uri, s3_endpoint))
@@ -140,13 +140,13 @@ def units_of(
 
 
 def _decide(
-    known: Known | None, wanted: Mapping[str, Analyzer], segment_s: float
+    known: Known | None, wanted: Mapping[str, ModelVersion], segment_s: float
 ) -> tuple[tuple[str, ...], Reason] | None:
     """Which detectors are to be asked of a file of which this is stored, and why; None: all have answered."""
     everything = tuple(sorted(wanted))
     if known is None or known.changed:
         return everything, "new" if known is None else "changed"
-    have = {one.detector: one for one in known.analyzers}
+    have = {one.detector: one for one in known.model_versions}
     missing = tuple(name for name in everything if name not in have or not have[name].covers(wanted[name]))
     if not missing:
         return None
@@ -167,7 +167,7 @@ def _may_be_cut(item: MediaItem) -> bool:
     return item.kind in CUT_FROM_BYTES and item.size >= CUT_FROM_BYTES[item.kind]
 
 
-def _ledger_rows(units: list[Unit], wanted: Mapping[str, Analyzer]) -> pa.Table:
+def _ledger_rows(units: list[Unit], wanted: Mapping[str, ModelVersion]) -> pa.Table:
     everything = sorted(wanted)
     items = [unit.item for unit in units]
     columns = [
@@ -185,7 +185,7 @@ def _ledger_rows(units: list[Unit], wanted: Mapping[str, Analyzer]) -> pa.Table:
     return pa.table([pa.array(column, field.type) for column, field in zip(columns, LEDGER, strict=True)], LEDGER)
 
 
-def _uncut_rows(units: list[Unit], wanted: Mapping[str, Analyzer], stored: Stored, segment_s: float) -> pa.Table:
+def _uncut_rows(units: list[Unit], wanted: Mapping[str, ModelVersion], stored: Stored, segment_s: float) -> pa.Table:
     answered: list[list[dict[str, Any]]] = []
     for unit in units:
         same_cut = unit.known is not None and unit.known.segment_s == segment_s
@@ -198,8 +198,8 @@ def _uncut_rows(units: list[Unit], wanted: Mapping[str, Analyzer], stored: Store
     return rows
 
 
-def _covered(known: Known, wanted: Mapping[str, Analyzer]) -> list[str]:
-    return sorted(name for name, one in wanted.items() if any(has.covers(one) for has in known.analyzers))
+def _covered(known: Known, wanted: Mapping[str, ModelVersion]) -> list[str]:
+    return sorted(name for name, one in wanted.items() if any(has.covers(one) for has in known.model_versions))
 
 
 def _outermost(uris: list[str]) -> Iterator[str]:

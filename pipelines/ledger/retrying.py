@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cluster.errors import NothingThere
-from cluster.records import Analyzer, MediaItem
+from cluster.records import MediaItem, ModelVersion
 from cluster.results import files as results_files
 from cluster.results.rolling_writer import Shards
 from cluster.storage import buckets
@@ -32,7 +32,7 @@ class Again:
 
 
 def write_ledger(
-    out: str, of: str, old: str, ledger: str, uncut: str, wanted: Mapping[str, Analyzer], s3_endpoint: str | None
+    out: str, of: str, old: str, ledger: str, uncut: str, wanted: Mapping[str, ModelVersion], s3_endpoint: str | None
 ) -> Again:
     """Write what failed in job `of`, whose ledger is `old`, as the ledger of another job.
 

@@ -12,7 +12,7 @@ from cluster.errors import MediaError
 from cluster.records import SOUND_RATE_HZ, Segment
 from cluster.settings import Decoding
 from pipelines.media.containers import Stretch, decoded, limit, opened, refuse_long, start_s, video_of
-from pipelines.media.formats import decoder
+from pipelines.media.formats import decoding_errors
 from pipelines.media.sources import Source
 
 PIECE_S = 1800  # held in memory at a time: 115 MB
@@ -119,7 +119,7 @@ def _without(count: int, frames: Iterator[Any]) -> Iterator[Any]:
             continue
         if count:
             channels = 1 if frame.format.is_planar else frame.layout.nb_channels
-            with decoder():
+            with decoding_errors():
                 rest = np.ascontiguousarray(frame.to_ndarray()[:, count * channels :])
                 kept = AudioFrame.from_ndarray(rest, frame.format.name, frame.layout.name)
             kept.sample_rate, kept.time_base = frame.sample_rate, frame.time_base
@@ -135,7 +135,7 @@ def _resampled(frames: Iterator[Any]) -> Iterator[npt.NDArray[np.float32]]:
         if resampler is None or made_for != (frame.format.name, frame.layout.name, frame.sample_rate):
             yield from _converted(resampler, None)
             made_for = (frame.format.name, frame.layout.name, frame.sample_rate)
-            with decoder():
+            with decoding_errors():
                 # without it two equal channels come out 1.4 times as loud, and clipped
                 resampler = AudioResampler("flt", "mono", SOUND_RATE_HZ, options={"rematrix_maxval": "1.0"})
         yield from _converted(resampler, frame)
@@ -146,7 +146,7 @@ def _converted(resampler: Any, frame: Any) -> Iterator[npt.NDArray[np.float32]]:
     """What comes out for a frame; for None, what is left inside."""
     if resampler is None:
         return
-    with decoder():
+    with decoding_errors():
         arrays = [one.to_ndarray()[0] for one in resampler.resample(frame)]
     for samples in arrays:  # files of floats may hold anything
         yield np.clip(np.nan_to_num(samples), -1, 1)

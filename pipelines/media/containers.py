@@ -10,7 +10,7 @@ from typing import Any
 
 from cluster.errors import MediaError
 from cluster.settings import Decoding
-from pipelines.media.formats import decoder, readable
+from pipelines.media.formats import decoding_errors, readable
 from pipelines.media.sources import Source
 
 MAX_VIDEO_PIXELS = 40_000_000  # 8K has 33 million; a decoder holds up to 17 such frames
@@ -38,7 +38,7 @@ def opened(source: Source) -> Iterator[Any]:
     import av
 
     with readable(source) as file:
-        with decoder():
+        with decoding_errors():
             container = av.open(
                 f"file:{file.absolute()}" if isinstance(file, Path) else file,  # a name may hold a colon: no protocol
                 container_options={"protocol_whitelist": "file", "format_whitelist": _FORMATS},
@@ -100,7 +100,7 @@ def decoded(container: Any, stream: Any, stretch: Stretch = WHOLE) -> Iterator[A
     packets = container.demux(stream) if stretch.from_s == -math.inf else sought(container, stream, stretch.from_s)[0]
     while not over:
         try:
-            with decoder():
+            with decoding_errors():
                 packet = next(packets, None)
         except MediaError as error:
             raise MediaError("decode", f"it is cut short or broken: its {stream.type} ends before its end") from error
@@ -108,7 +108,7 @@ def decoded(container: Any, stream: Any, stretch: Stretch = WHOLE) -> Iterator[A
             break
         frames = []
         try:
-            with decoder(), suppress(av.error.EOFError):
+            with decoding_errors(), suppress(av.error.EOFError):
                 frames = packet.decode()
         except MediaError as error:
             if stretch.begin_s <= _time_s(packet, stretch.begin_s) < stretch.end_s:
@@ -130,14 +130,14 @@ def sought(container: Any, stream: Any, time_s: float) -> tuple[Iterator[Any], b
 
     Where no seek does, they are those from the file's beginning on."""
     for back_s in _BACK_S:
-        with suppress(MediaError), decoder():
+        with suppress(MediaError), decoding_errors():
             container.seek(round((time_s - back_s) / float(stream.time_base)), stream=stream)
             packets = container.demux(stream)
             # what lies before the first key frame cannot be decoded, and is not to be taken for damaged
             key = next((packet for packet in packets if packet.is_keyframe), None)
             if key is not None and _time_s(key, math.inf) <= time_s + ROUNDING_S:
                 return chain([key], packets), True
-    with decoder():
+    with decoding_errors():
         container.seek(container.start_time or 0)
     return container.demux(stream), False
 

@@ -17,7 +17,7 @@ from cluster.records import Kind, Sample, Segment
 from cluster.settings import Decoding
 from pipelines.media import audio, recordings
 from pipelines.media.containers import ROUNDING_S
-from pipelines.media.formats import decoder, picture_format, readable, sniff
+from pipelines.media.formats import decoding_errors, picture_format, readable, sniff
 from pipelines.media.recordings import Picture
 from pipelines.media.sources import Source
 
@@ -149,7 +149,7 @@ def _opened(source: Source, decoding: Decoding) -> Iterator["ImageFile.ImageFile
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what is wrong with files is our answer, not the log's
     with ExitStack() as stack:
         file = stack.enter_context(readable(source))
-        with decoder():
+        with decoding_errors():
             Image.init()
             # not Image.open: it refuses above a limit of its own that is one global for the process
             factory: Any = Image.OPEN[name][0]
@@ -163,7 +163,7 @@ def _opened(source: Source, decoding: Decoding) -> Iterator["ImageFile.ImageFile
 
 def _images(source: Source, decoding: Decoding) -> Iterator[Frame]:
     with _opened(source, decoding) as picture:
-        with decoder():
+        with decoding_errors():
             count = int(getattr(picture, "n_frames", 1))
         if count > 1 and picture.format in ("GIF", "PNG", "WEBP", "AVIF"):
             yield from _sampled(_moving(picture), decoding)
@@ -179,7 +179,7 @@ def _moving(picture: "ImageFile.ImageFile") -> Iterator[Picture]:
     time_s, decoded = 0.0, 0
     sequence = iter(ImageSequence.Iterator(picture))
     while True:
-        with decoder():
+        with decoding_errors():
             if next(sequence, None) is None:
                 return
             picture.load()  # WebP knows only then
@@ -194,7 +194,7 @@ def _moving(picture: "ImageFile.ImageFile") -> Iterator[Picture]:
 
 def _orientation(picture: "Image.Image") -> int:
     try:
-        with decoder():
+        with decoding_errors():
             return int(picture.getexif().get(_ORIENTATION, 1))
     except MediaError:  # the notes are broken, not the picture
         return 1
@@ -215,7 +215,7 @@ def _pixels(picture: "ImageFile.ImageFile", max_side_px: int) -> npt.NDArray[np.
         7: Image.Transpose.TRANSVERSE,
         8: Image.Transpose.ROTATE_90,
     }
-    with decoder():
+    with decoding_errors():
         picture.draft(None, size)  # JPEG: decodes at a half, quarter or eighth; nothing for other formats
         picture.load()
         image: Image.Image = picture

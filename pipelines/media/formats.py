@@ -35,7 +35,7 @@ def watch(returned: Callable[[], None]) -> None:
 
 
 @contextmanager
-def decoder() -> Iterator[None]:
+def decoding_errors() -> Iterator[None]:
     """Goes around calls of a decoding library, and around nothing of ours: whatever they raise is the file's fault."""
     try:
         yield

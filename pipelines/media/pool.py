@@ -78,12 +78,12 @@ class Decoder:
         try:
             while True:
                 try:
-                    for answer in child.answers(limits.stall_s, call, *arguments):
+                    for answer in child.answers(limits.decoder_timeout_s, call, *arguments):
                         begun = True
                         yield answer
                     return
                 except _Died:
-                    how = child.end(patience_s=1)  # it is about to be gone
+                    how = child.end(detector_timeout_s=1)  # it is about to be gone
                     if self._closed:
                         raise RuntimeError("the decoder was closed while it was read from") from None
                     if begun or child.calls == 1:
@@ -149,12 +149,12 @@ class _Child:
             self._end.settimeout(START_S)
             receive(self._end)
         except (OSError, EOFError):
-            raise RuntimeError(f"a process to decode in did not start ({self.end(patience_s=1)})") from None
+            raise RuntimeError(f"a process to decode in did not start ({self.end(detector_timeout_s=1)})") from None
 
-    def answers(self, stall_s: float, call: str, *arguments: Any) -> Iterator[Any]:
+    def answers(self, decoder_timeout_s: float, call: str, *arguments: Any) -> Iterator[Any]:
         """What a call yields. MediaError and SettingsError as in the child, RuntimeError for all else, or _Died."""
         self.calls, self.free = self.calls + 1, False
-        self._end.settimeout(stall_s)
+        self._end.settimeout(decoder_timeout_s)
         try:
             send(self._end, (call, arguments))
             while True:
@@ -165,7 +165,9 @@ class _Child:
                     break
         except TimeoutError:
             self.end()
-            reason = f"it held a decoder up for {stall_s:g} seconds, all that decoding.stall_s allows"
+            reason = (
+                f"it held a decoder up for {decoder_timeout_s:g} seconds, all that decoding.decoder_timeout_s allows"
+            )
             raise MediaError("decode", reason) from None
         except (OSError, EOFError, pickle.UnpicklingError):
             raise _Died from None
@@ -174,10 +176,10 @@ class _Child:
             return
         raise RuntimeError(error) if what == "bug" else error
 
-    def end(self, patience_s: float = 0) -> str:
+    def end(self, detector_timeout_s: float = 0) -> str:
         """Kill it, if it still runs then. How it ended, in words."""
         with suppress(subprocess.TimeoutExpired):
-            self.process.wait(patience_s)
+            self.process.wait(detector_timeout_s)
         self.process.kill()
         code = self.process.wait()
         self.free = False

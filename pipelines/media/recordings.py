@@ -24,7 +24,7 @@ from pipelines.media.containers import (
     start_s,
     video_of,
 )
-from pipelines.media.formats import decoder
+from pipelines.media.formats import decoding_errors
 from pipelines.media.sources import Source
 
 LEAD_S = 2.0  # of pictures before a segment, at most, are looked at
@@ -94,7 +94,7 @@ def pictures(source: Source, decoding: Decoding, segment: Segment | None = None)
             def pixels(max_side_px: int, frame: Any = frame) -> npt.NDArray[np.uint8]:
                 scale = min(1.0, max_side_px / max(frame.width, frame.height))
                 width, height = max(1, round(frame.width * scale)), max(1, round(frame.height * scale))
-                with decoder():
+                with decoding_errors():
                     reformatter = reformatters.setdefault(max_side_px, VideoReformatter())
                     rgb = reformatter.reformat(frame, width, height, "rgb24", interpolation="AREA").to_ndarray()
                 return np.ascontiguousarray(np.rot90(rgb, _turns(frame)))

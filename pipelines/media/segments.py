@@ -12,7 +12,7 @@ from cluster.records import SOUND_RATE_HZ, Segment
 from cluster.settings import Decoding
 from pipelines.media.audio import sound
 from pipelines.media.containers import ROUNDING_S, declared, limit, opened, sought, start_s, video_of
-from pipelines.media.formats import decoder
+from pipelines.media.formats import decoding_errors
 
 LONG = 1.5  # as long as a segment should be: what is shorter is not cut
 REACH_S = 5.0  # around a picture's border, where the quietest moment is looked for
@@ -105,7 +105,7 @@ def _packets(container: Any, streams: list[Any]) -> Iterator[Any]:
 
 
 def _next(packets: Iterator[Any]) -> Any:
-    with decoder():
+    with decoding_errors():
         return next((packet for packet in packets if packet.size), None)  # the last ones only flush
 
 

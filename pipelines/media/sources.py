@@ -12,7 +12,7 @@ from typing import Any
 
 from cluster.errors import MediaError
 from cluster.records import MediaItem
-from cluster.storage.buckets import PIECE_BYTES, Interrupted, filesystem, reading
+from cluster.storage.buckets import PIECE_BYTES, TransientFetchError, filesystem, reading
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class RemoteFile(io.RawIOBase):
         for attempt in range(1, self._remote.attempts + 1):
             try:
                 return self._read(start, length)
-            except Interrupted as error:
+            except TransientFetchError as error:
                 log.warning("%s (try %d of %d)", error.reason, attempt, self._remote.attempts)
                 self._file = None
                 if attempt == self._remote.attempts:
@@ -113,7 +113,7 @@ class RemoteFile(io.RawIOBase):
             self._file.seek(start)
             piece = bytes(self._file.read(length))
         if len(piece) != length:
-            raise Interrupted("fetch", f"{item.uri} gave {len(piece):,} of {length:,} bytes from {start:,} on")
+            raise TransientFetchError("fetch", f"{item.uri} gave {len(piece):,} of {length:,} bytes from {start:,} on")
         return piece
 
     def _opened(self) -> Any:

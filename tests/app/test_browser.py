@@ -11,7 +11,7 @@ import uvicorn
 from playwright.sync_api import Browser, Page, expect
 
 from tests.support.browser import SHOWN, Visit, chromium, free_port, streamlit
-from tests.support.fake_api import HOSTILE_LINE, HOSTILE_NAME, FakeDoor, asset_id, draw_picture
+from tests.support.fake_api import HOSTILE_LINE, HOSTILE_NAME, FakeApi, asset_id, draw_picture
 from tests.support.paths import ROOT
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
@@ -20,8 +20,8 @@ FLOOR = "import streamlit as st\nst.write('hello-floor')\n"
 
 @contextmanager
 def standing_in(port: int) -> Iterator[str]:
-    """The stand-in Door at a port."""
-    server = uvicorn.Server(uvicorn.Config(FakeDoor().app, port=port, log_level="critical", lifespan="off"))
+    """The stand-in API at a port."""
+    server = uvicorn.Server(uvicorn.Config(FakeApi().app, port=port, log_level="critical", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
@@ -33,15 +33,15 @@ def standing_in(port: int) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def stand_in_url() -> Iterator[str]:
-    """The app before a stand-in Door."""
-    door = free_port()
-    with standing_in(door), streamlit(ROOT / "app" / "serve.py", RAYSIFT_DOOR__PORT=str(door)) as url:
+    """The app before a stand-in API."""
+    api = free_port()
+    with standing_in(api), streamlit(ROOT / "app" / "serve.py", RAYSIFT_API__PORT=str(api)) as url:
         yield url
 
 
 @pytest.fixture(scope="module")
 def app_url(stand_in_url: str) -> str:
-    """The app before any Door that has a page of results."""
+    """The app before any API that has a page of results."""
     return stand_in_url
 
 
@@ -316,9 +316,9 @@ def test_stand_in_web_addresses_in_what_people_type_are_no_links(browser: Browse
     visit.close()
 
 
-def test_a_page_comes_back_by_itself_when_the_door_does(browser: Browser):
+def test_a_page_comes_back_by_itself_when_the_api_does(browser: Browser):
     port = free_port()
-    with streamlit(ROOT / "app" / "serve.py", RAYSIFT_DOOR__PORT=str(port)) as url:
+    with streamlit(ROOT / "app" / "serve.py", RAYSIFT_API__PORT=str(port)) as url:
         visit = Visit(browser, url)
         page = visit.open()
         expect(page.get_by_text("raysift up")).to_be_visible()

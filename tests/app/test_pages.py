@@ -11,18 +11,18 @@ import uvicorn
 from streamlit.testing.v1 import AppTest
 
 from app import draw
-from tests.support.fake_api import HOSTILE_NAME, REPORT, FakeDoor, asset_id, draw_picture
+from tests.support.fake_api import HOSTILE_NAME, REPORT, FakeApi, asset_id, draw_picture
 from tests.support.paths import ROOT
 
 Visit = Callable[..., AppTest]
 
 
 @contextmanager
-def served(door: FakeDoor) -> Iterator[int]:
-    """The stand-in Door behind a port of this machine."""
+def served(api: FakeApi) -> Iterator[int]:
+    """The stand-in API behind a port of this machine."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(door.app, log_level="critical", lifespan="off"))
+        server = uvicorn.Server(uvicorn.Config(api.app, log_level="critical", lifespan="off"))
         listener.listen()
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
@@ -33,16 +33,16 @@ def served(door: FakeDoor) -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    with served(FakeDoor()) as port:
+    with served(FakeApi()) as port:
         yield port
 
 
 @pytest.fixture
 def visit(monkeypatch: pytest.MonkeyPatch, port: int) -> Visit:
-    """Open a page with parameters, of the usual Door or of that on another port."""
+    """Open a page with parameters, of the usual API or of that on another port."""
 
     def visit(view: str = "browse", port: int = port, **params: str | list[str]) -> AppTest:
-        monkeypatch.setenv("RAYSIFT_DOOR__PORT", str(port))
+        monkeypatch.setenv("RAYSIFT_API__PORT", str(port))
         st.cache_data.clear()
         at = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=30)
         if view != "browse":
@@ -122,14 +122,14 @@ def test_changing_a_filter_goes_back_to_the_first_page(visit: Visit):
 
 
 def test_an_empty_store_says_how_to_scan(visit: Visit):
-    with served(FakeDoor([])) as port:
+    with served(FakeApi([])) as port:
         at = visit(port=port)
     assert "Nothing has been analysed yet" in words(at)
     assert at.code[0].value == "raysift scan s3://bucket/folder"
 
 
 @pytest.mark.parametrize("view", ["browse", "jobs", "search"])
-def test_without_a_door_each_page_says_what_to_do(visit: Visit, view: str):
+def test_without_an_api_each_page_says_what_to_do(visit: Visit, view: str):
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         at = visit(view, port=nobody.getsockname()[1], **({"q": "x"} if view == "search" else {}))
@@ -189,7 +189,7 @@ def test_search_finds_what_looks_like_a_file(visit: Visit):
 
 
 def test_a_search_that_cannot_be_made_says_why_and_the_file_page_stays(visit: Visit):
-    with served(FakeDoor(searchable=False)) as port:
+    with served(FakeApi(searchable=False)) as port:
         searched = words(visit("search", port=port, q="harbour"))
         file = visit("file", port=port, asset=asset_id("s3://evidence/case 7/IMG_0003.jpg"))
     assert "index is being rebuilt" in searched
@@ -238,13 +238,13 @@ def test_a_scan_of_nothing_is_refused_with_a_sentence(visit: Visit, written: str
 
 
 def test_an_urgent_scan_says_so(visit: Visit):
-    door = FakeDoor()
-    with served(door) as port:
+    api = FakeApi()
+    with served(api) as port:
         at = visit("jobs", port=port)
         at.text_area[0].set_value("s3://evidence/now")
         at.selectbox[0].set_value("urgent")
         at.button(key="start").click().run()
-        assert (door.jobs[0]["uris"], door.jobs[0]["priority"]) == (["s3://evidence/now"], "urgent")
+        assert (api.jobs[0]["uris"], api.jobs[0]["priority"]) == (["s3://evidence/now"], "urgent")
 
 
 def press(at: AppTest, change: str, job: str) -> AppTest:
@@ -254,32 +254,32 @@ def press(at: AppTest, change: str, job: str) -> AppTest:
 
 
 def test_a_running_job_can_be_cancelled_and_then_resumed(visit: Visit):
-    door = FakeDoor()
-    job = door.began(["s3://evidence"], state="parked", message="waits for ocr")
-    with served(door) as port:
+    api = FakeApi()
+    job = api.began(["s3://evidence"], state="blocked", message="waits for ocr")
+    with served(api) as port:
         at = visit("jobs", port=port)
         assert "waits for ocr" in words(at)
         assert not [button for button in at.button if button.key and "resume" in button.key]
         press(at, "cancel", job)
-        assert door.jobs[0]["state"] == "cancelled" and "job&#45;001" in at.toast[0].value
+        assert api.jobs[0]["state"] == "cancelled" and "job&#45;001" in at.toast[0].value
         press(visit("jobs", port=port), "resume", job)
-        assert door.jobs[0]["state"] == "waiting"
+        assert api.jobs[0]["state"] == "waiting"
 
 
 def test_the_failed_files_of_a_job_are_done_again_as_a_new_one(visit: Visit):
-    door = FakeDoor()
-    job = door.began(["s3://evidence"], "bulk")
-    door.jobs[0]["began"] -= 60
-    with served(door) as port:
+    api = FakeApi()
+    job = api.began(["s3://evidence"], "bulk")
+    api.jobs[0]["began"] -= 60
+    with served(api) as port:
         at = press(visit("jobs", port=port), "retry-failed", job)
-    assert [one["priority"] for one in door.jobs] == ["bulk", "bulk"]
+    assert [one["priority"] for one in api.jobs] == ["bulk", "bulk"]
     assert "job&#45;002" in at.toast[0].value
 
 
 def test_a_change_that_comes_too_late_is_a_sentence_and_the_page_stays(visit: Visit):
-    door = FakeDoor()
-    job = door.began(["s3://evidence"], state="running", stubborn=True)
-    with served(door) as port:
+    api = FakeApi()
+    job = api.began(["s3://evidence"], state="running", stubborn=True)
+    with served(api) as port:
         at = press(visit("jobs", port=port), "cancel", job)
     assert "nothing to cancel" in at.toast[0].value and "evidence" in words(at)
 

@@ -8,12 +8,12 @@ import pytest
 from playwright.sync_api import expect
 from starlette.testclient import TestClient
 
-from app.client import Door, DoorError
+from app.client import ApiClient, ApiError
 from tests.app.test_browser import standing_in
 from tests.app.test_client import answer_of
 from tests.app.test_pages import drawn, port, visit, words
 from tests.support.browser import Visit, chromium, free_port, streamlit
-from tests.support.fake_api import FakeDoor, asset_id, draw_picture
+from tests.support.fake_api import FakeApi, asset_id, draw_picture
 from tests.support.paths import ROOT
 
 __all__ = ["port", "visit"]  # fixtures
@@ -21,18 +21,18 @@ FILM = asset_id("s3://evidence/case 7/clip_1.mp4")
 MINE = draw_picture({"id": asset_id("x"), "width": 640, "height": 480, "name": "x"}, 640)
 
 
-def door() -> Door:
-    inside = TestClient(FakeDoor().app)
-    return Door("http://door", httpx.MockTransport(lambda asked: answer_of(inside, asked)))
+def api() -> ApiClient:
+    inside = TestClient(FakeApi().app)
+    return ApiClient("http://api", httpx.MockTransport(lambda asked: answer_of(inside, asked)))
 
 
-def test_the_door_is_asked_for_looks_or_for_faces_of_a_file_or_of_an_upload():
-    assert {hit["matched"] for hit in door().alike(FILM)} == {"looks"}
-    assert {hit["matched"] for hit in door().alike(FILM, by="faces")} == {"face"}
-    assert {hit["matched"] for hit in door().alike_upload("a.jpg", io.BytesIO(MINE), "looks")} == {"looks"}
-    assert len(door().alike_upload("a.jpg", io.BytesIO(MINE), "faces", limit=3)) == 3
-    with pytest.raises(DoorError, match="no face in that picture"):
-        door().alike_upload("noface.jpg", io.BytesIO(MINE), "faces")
+def test_the_api_is_asked_for_looks_or_for_faces_of_a_file_or_of_an_upload():
+    assert {hit["matched"] for hit in api().alike(FILM)} == {"looks"}
+    assert {hit["matched"] for hit in api().alike(FILM, by="faces")} == {"face"}
+    assert {hit["matched"] for hit in api().alike_upload("a.jpg", io.BytesIO(MINE), "looks")} == {"looks"}
+    assert len(api().alike_upload("a.jpg", io.BytesIO(MINE), "faces", limit=3)) == 3
+    with pytest.raises(ApiError, match="no face in that picture"):
+        api().alike_upload("noface.jpg", io.BytesIO(MINE), "faces")
 
 
 def test_an_address_can_ask_for_a_face_and_its_hits_lead_back_to_it(visit):
@@ -62,8 +62,8 @@ def test_an_upload_that_is_no_longer_here_is_asked_for_again(visit):
 
 @pytest.fixture(scope="module")
 def visitor() -> Iterator[Visit]:
-    door = free_port()
-    with standing_in(door), streamlit(ROOT / "app" / "serve.py", RAYSIFT_DOOR__PORT=str(door)) as url, chromium() as it:
+    api = free_port()
+    with standing_in(api), streamlit(ROOT / "app" / "serve.py", RAYSIFT_API__PORT=str(api)) as url, chromium() as it:
         visitor = Visit(it, url)
         yield visitor
         assert visitor.strangers == []

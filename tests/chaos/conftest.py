@@ -49,8 +49,8 @@ class Scan:
     job: str
 
     def now(self) -> dict[str, Any]:
-        with self.cluster.door() as door:
-            return dict(door.get(f"/v1/jobs/{self.job}").raise_for_status().json())
+        with self.cluster.api() as api:
+            return dict(api.get(f"/v1/jobs/{self.job}").raise_for_status().json())
 
     def files(self) -> set[str]:
         """The names of the result files that are committed; of a local folder."""
@@ -140,13 +140,13 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broken]:
 def settings(own: dict[str, str]) -> Settings:
     """What the cluster's own processes read out of this environment, as far as this one needs it."""
     port = {
-        part: int(own[f"RAYSIFT_{part}_PORT"]) for part in ("RAY__GCS", "RAY__DASHBOARD", "CHROMA_", "DOOR_", "APP_")
+        part: int(own[f"RAYSIFT_{part}_PORT"]) for part in ("RAY__GCS", "RAY__DASHBOARD", "CHROMA_", "API_", "APP_")
     }
     return Settings(
         state_dir=Path(own["RAYSIFT_STATE_DIR"]),
         ray={"gcs_port": port["RAY__GCS"], "dashboard_port": port["RAY__DASHBOARD"]},
         chroma={"port": port["CHROMA_"]},
-        door={"port": port["DOOR_"]},
+        api={"port": port["API_"]},
         app={"port": port["APP_"]},
     )
 
@@ -158,9 +158,9 @@ def scan(broken: Broken, tmp_path: Path, request: pytest.FixtureRequest) -> Scan
 
 
 def started(broken: Broken, folder: Path | str, out: str, in_the_middle: bool = True) -> Scan:
-    with broken.cluster.door() as door:
+    with broken.cluster.api() as api:
         asked = {"uris": [str(folder)], "out": out, "detectors": DETECTORS}
-        scan = Scan(broken.cluster, out, door.post("/v1/jobs", json=asked).raise_for_status().json()["job"])
+        scan = Scan(broken.cluster, out, api.post("/v1/jobs", json=asked).raise_for_status().json()["job"])
     if in_the_middle:
         scan.until_committed()
         assert scan.now()["state"] == "running"

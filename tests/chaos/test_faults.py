@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cluster.processes import answers
+from cluster.processes import port_open
 from tests.chaos import nodes
 from tests.chaos.conftest import Broken, Scan, pages, started, until
 
@@ -28,8 +28,8 @@ def test_a_killed_replica_is_replaced(broken, scan, report):
     hit_at = time.monotonic()
     until(another(broken, OCR, set(killed)), "there is no other replica")
     replaced_s = time.monotonic() - hit_at
-    with broken.cluster.door() as door:
-        until(lambda: door.get("/v1/ready").json()["ready"], "the detector does not answer")
+    with broken.cluster.api() as api:
+        until(lambda: api.get("/v1/ready").json()["ready"], "the detector does not answer")
     answers_s = time.monotonic() - hit_at
     result_s = answers_s + scan.seconds_until()
     assert scan.until_over()["state"] == "finished"
@@ -81,7 +81,7 @@ def test_a_job_waits_for_no_vector_store_and_its_vectors_come_when_it_is_back(br
     without_s = scan.seconds_until()
     broken.processes.start_chroma()
     hit_at = time.monotonic()
-    until(lambda: answers(broken.processes.settings.chroma), "Chroma did not start")
+    until(lambda: port_open(broken.processes.settings.chroma), "Chroma did not start")
     back_s = time.monotonic() - hit_at
     assert scan.until_over()["state"] == "finished"
     assert scan.check()["failed"] == 0
@@ -174,9 +174,9 @@ def test_a_full_disk_stops_a_job_that_then_goes_on(broken, small_disk, tmp_path,
     stored = len(scan.files())
     ballast.unlink()
     assert told["state"] == "failed" and "space" in told["message"].lower(), told
-    with broken.cluster.door() as door:
+    with broken.cluster.api() as api:
         # until its driver has ended, it may not be resumed
-        until(lambda: door.post(f"/v1/jobs/{scan.job}/resume").is_success, "it may not be resumed")
+        until(lambda: api.post(f"/v1/jobs/{scan.job}/resume").is_success, "it may not be resumed")
     recovered_s = scan.seconds_until()
     assert scan.until_over()["state"] == "finished"
     assert scan.check()["failed"] == 0

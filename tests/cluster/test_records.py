@@ -3,11 +3,11 @@ import pytest
 
 from cluster.records import (
     SCHEMA,
-    Analyzer,
     Detection,
     Failure,
     Finding,
     MediaItem,
+    ModelVersion,
     Result,
     Sample,
     Vector,
@@ -30,7 +30,7 @@ def test_a_result_comes_back_from_its_row_as_it_was():
         frames_carried=1,
         findings=(Finding("face", "dlib", detection, carried=True),),
         failures=(Failure("whisper", "no sound"),),
-        analyzers=(Analyzer("face", "dlib"),),
+        model_versions=(ModelVersion("face", "dlib"),),
         thumbnail=b"jpeg",
     )
     row = to_row(result, 5, "job")

@@ -4,7 +4,8 @@ import pytest
 
 from cluster.errors import SettingsError
 from cluster.settings import load
-from deployments.detector import names
+from deployments.detector import Remote, names
+from deployments.detectors.clip import ClipConfig
 from deployments.serving.placement import configs
 
 
@@ -14,23 +15,23 @@ def nowhere(tmp_path, monkeypatch):
 
 
 def test_the_environment_overrides_the_file_and_the_file_the_defaults(tmp_path, monkeypatch):
-    (tmp_path / "settings.yaml").write_text("door: {port: 9000}\nchroma: {port: 9001}\n")
-    monkeypatch.setenv("RAYSIFT_DOOR__PORT", "9999")
+    (tmp_path / "settings.yaml").write_text("api: {port: 9000}\nchroma: {port: 9001}\n")
+    monkeypatch.setenv("RAYSIFT_API__PORT", "9999")
     settings = load()
-    assert (settings.door.port, settings.chroma.port, settings.app.port) == (9999, 9001, 8501)
+    assert (settings.api.port, settings.chroma.port, settings.app.port) == (9999, 9001, 8501)
 
 
 def test_everything_listens_on_this_machine_alone_unless_told_otherwise():
     settings = load()
-    assert {settings.door.host, settings.chroma.host, settings.app.host} == {"127.0.0.1"}
+    assert {settings.api.host, settings.chroma.host, settings.app.host} == {"127.0.0.1"}
 
 
 @pytest.mark.parametrize(
     ("variable", "value", "said"),
     [
         ("RAYSIFT_DOR__PORT", "1", "'dor'"),
-        ("RAYSIFT_DOOR__PROT", "1", "'door.prot'"),
-        ("RAYSIFT_DOOR__PORT", "a lot", "'door.port'"),
+        ("RAYSIFT_API__PROT", "1", "'api.prot'"),
+        ("RAYSIFT_API__PORT", "a lot", "'api.port'"),
         ("RAYSIFT_SCANNING__WORKERS", "0", "'scanning.workers'"),
     ],
 )
@@ -47,21 +48,21 @@ def test_a_misspelt_key_in_the_file_is_named(tmp_path):
 
 
 def test_what_is_no_yaml_or_no_list_is_said(tmp_path, monkeypatch):
-    monkeypatch.setenv("RAYSIFT_DOOR__NAMES", "raysift.example.com")
-    with pytest.raises(SettingsError, match=r"cannot be read.*door"):
+    monkeypatch.setenv("RAYSIFT_API__NAMES", "raysift.example.com")
+    with pytest.raises(SettingsError, match=r"cannot be read.*api"):
         load()
-    monkeypatch.delenv("RAYSIFT_DOOR__NAMES")
-    (tmp_path / "settings.yaml").write_text("door: {port: 9000\n")
+    monkeypatch.delenv("RAYSIFT_API__NAMES")
+    (tmp_path / "settings.yaml").write_text("api: {port: 9000\n")
     with pytest.raises(SettingsError, match=r"settings\.yaml or the environment cannot be read"):
         load()
 
 
 def test_names_are_host_names_alone(monkeypatch):
-    monkeypatch.setenv("RAYSIFT_DOOR__NAMES", '["Raysift.Example.com"]')
-    assert load().door.names == ("raysift.example.com",)
+    monkeypatch.setenv("RAYSIFT_API__NAMES", '["Raysift.Example.com"]')
+    assert load().api.names == ("raysift.example.com",)
     for wrong in ("*", "*.example.com", "raysift.example.com:443", "https://raysift.example.com"):
-        monkeypatch.setenv("RAYSIFT_DOOR__NAMES", f'["{wrong}"]')
-        with pytest.raises(SettingsError, match=r"door\.names.*no host name alone"):
+        monkeypatch.setenv("RAYSIFT_API__NAMES", f'["{wrong}"]')
+        with pytest.raises(SettingsError, match=r"api\.names.*no host name alone"):
             load()
 
 
@@ -80,3 +81,19 @@ def test_a_detectors_unknown_key_is_named_with_the_detector(tmp_path):
 def test_a_detector_that_is_switched_off_is_not_served(tmp_path):
     (tmp_path / "settings.yaml").write_text("detectors: {whisper: {enabled: false}}\n")
     assert set(configs(load())) == set(names()) - {"whisper"}
+
+
+def test_keys_of_the_last_version_are_still_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    old = "door: {port: 9000}\nscanning: {at_once: 3, patience_s: 7}\ndecoding: {stall_s: 5}\n"
+    (tmp_path / "settings.yaml").write_text(old)
+    monkeypatch.setenv("RAYSIFT_DOOR__HOST", "127.0.0.2")
+    settings = load()
+    assert (settings.api.host, settings.api.port) == ("127.0.0.2", 9000)
+    assert (settings.scanning.max_jobs, settings.scanning.detector_timeout_s) == (3, 7)
+    assert settings.decoding.decoder_timeout_s == 5
+
+
+def test_a_detectors_keys_of_the_last_version_are_still_read():
+    assert ClipConfig(together="mine").colocate == "mine"
+    assert Remote(url="https://a.example", at_once=7).max_in_flight == 7

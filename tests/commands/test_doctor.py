@@ -33,7 +33,7 @@ def alone(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setenv("RAYSIFT_MODELS__CACHE", str(tmp_path / "models"))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    for port in ("RAY__DASHBOARD_PORT", "DOOR__PORT", "CHROMA__PORT", "APP__PORT"):
+    for port in ("RAY__DASHBOARD_PORT", "API__PORT", "CHROMA__PORT", "APP__PORT"):
         monkeypatch.setenv(f"RAYSIFT_{port}", "9")  # nobody listens there
 
 
@@ -152,11 +152,11 @@ def test_what_is_not_started_is_a_note_and_what_was_started_and_is_silent_fails(
     done = run("--json")
     told = {check["what"]: check for check in json.loads(done.output)["checks"]}
     assert told["Raysift"] == {"what": "Raysift", "state": "note", "said": "not started: `raysift up`"}
-    assert done.exit_code == 0 and not {"Ray", "Door", "Chroma", "app"} & set(told)
+    assert done.exit_code == 0 and not {"Ray", "API", "Chroma", "app"} & set(told)
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")  # another launcher's word
     done = run("--json")
     told = {check["what"]: check for check in json.loads(done.output)["checks"]}
-    assert done.exit_code == 1 and {told[part]["state"] for part in ("Ray", "Door", "Chroma")} == {"fails"}
+    assert done.exit_code == 1 and {told[part]["state"] for part in ("Ray", "API", "Chroma")} == {"fails"}
     assert "Start it: `raysift up`, or what launches it on several machines." in told["Ray"]["said"]
 
 
@@ -320,39 +320,39 @@ def test_the_token_is_looked_for_where_ray_looks(tmp_path):
     assert ray_cluster.token(none, {}).place.endswith("/.ray/auth_token")
 
 
-def doors(ready=None, health=None):
+def apis(ready=None, health=None):
     return client({"/v1/health": health or {"status": "ok"}, "/v1/ready": ready or (503, "")})
 
 
-def door(server, enabled=("ocr",), **settings):
-    return list(web.door(Settings(**settings), enabled, server))
+def api(server, enabled=("ocr",), **settings):
+    return list(web.api(Settings(**settings), enabled, server))
 
 
-def test_each_detector_is_told_of_as_the_door_finds_it():
+def test_each_detector_is_told_of_as_the_api_finds_it():
     states = {"ocr": "ok", "nsfw": "asleep: starts when asked", "clip": "none of its replicas runs"}
-    checks = door(doors((503, {"ready": False, "detectors": states})), tuple(states))
+    checks = api(apis((503, {"ready": False, "detectors": states})), tuple(states))
     assert [(check.what, check.state) for check in checks] == [
-        ("Door", "ok"), ("detector ocr", "ok"), ("detector nsfw", "ok"), ("detector clip", "fails"),
+        ("API", "ok"), ("detector ocr", "ok"), ("detector nsfw", "ok"), ("detector clip", "fails"),
     ]  # fmt: skip
     assert "none of its replicas runs; `serve status` and the log of its replica" in words(checks, "fails")
 
 
-def test_a_door_of_other_settings_is_noted():
-    told = words(door(doors({"ready": True, "detectors": {"ocr": "ok", "nsfw": "ok"}}), ("ocr", "clip")), "note")
+def test_an_api_of_other_settings_is_noted():
+    told = words(api(apis({"ready": True, "detectors": {"ocr": "ok", "nsfw": "ok"}}), ("ocr", "clip")), "note")
     assert "they differ in clip, nsfw. Start it again" in told
 
 
 @pytest.mark.parametrize(
     ("server", "advice"),
     [
-        (doors(health=GONE), "`serve status` says why; `serve deploy cluster/serve.yaml` deploys it"),
-        (doors(health=(200, "<html>")), "is not the Door. Stop it, or correct door.host and door.port."),
-        (doors(health=(400, "Invalid host header")), "Add it to door.names where the Door runs."),
-        (doors(), "/v1/ready tells nothing (JSONDecodeError)"),
+        (apis(health=GONE), "`serve status` says why; `serve deploy cluster/serve.yaml` deploys it"),
+        (apis(health=(200, "<html>")), "is not the API. Stop it, or correct api.host and api.port."),
+        (apis(health=(400, "Invalid host header")), "Add it to api.names where the API runs."),
+        (apis(), "/v1/ready tells nothing (JSONDecodeError)"),
     ],
 )
-def test_a_door_that_does_not_answer_as_one_is_told_why(server, advice):
-    assert advice in words(door(server), "fails")
+def test_an_api_that_does_not_answer_as_one_is_told_why(server, advice):
+    assert advice in words(api(server), "fails")
 
 
 def test_an_app_that_is_silent_fails_where_it_was_started_and_may_be_elsewhere_otherwise():

@@ -1,4 +1,4 @@
-"""`raysift doctor` on a running cluster with real servers, well and broken; and what the Door tells probes there."""
+"""`raysift doctor` on a running cluster with real servers, well and broken; and what the API tells probes there."""
 
 import json
 import os
@@ -63,7 +63,7 @@ def test_every_part_of_a_good_cluster_is_well(whole, s3):
         "Ray's token",
         "Ray",
         "node 127.0.0.1, the head",
-        "Door",
+        "API",
         "results_uri",
         "Redis",
         "Chroma",
@@ -184,38 +184,38 @@ def replicas(cluster: Cluster, name: str = "") -> list[psutil.Process]:
             ours
             and is_replica
             and deployment.startswith(name)
-            and not deployment.startswith(("door", "catalog", "jobs"))
+            and not deployment.startswith(("api", "catalog", "jobs"))
         ):
             found.append(process)
     return found
 
 
-def timed(door: httpx.Client, route: str) -> tuple[float, httpx.Response]:
+def timed(api: httpx.Client, route: str) -> tuple[float, httpx.Response]:
     began = time.monotonic()
-    answer = door.get(route)
+    answer = api.get(route)
     return time.monotonic() - began, answer
 
 
-def test_while_every_detector_hangs_the_door_says_that_it_lives_and_in_time_who_does_not_answer(whole):
-    with whole.door() as door:
-        assert door.get("/v1/ready").status_code == 200
+def test_while_every_detector_hangs_the_api_says_that_it_lives_and_in_time_who_does_not_answer(whole):
+    with whole.api() as api:
+        assert api.get("/v1/ready").status_code == 200
         hung = replicas(whole)
         assert hung
         for process in hung:
             os.kill(process.pid, signal.SIGSTOP)
         try:
             time.sleep(5.1)  # that an answer stands
-            seconds, ready = timed(door, "/v1/ready")
+            seconds, ready = timed(api, "/v1/ready")
             assert seconds < 9 and all(
                 word.startswith("busy: last answered") for word in ready.json()["detectors"].values()
             )
-            seconds, health = timed(door, "/v1/health")
+            seconds, health = timed(api, "/v1/health")
             assert health.json() == {"status": "ok"} and seconds < 2
         finally:
             for process in hung:
                 os.kill(process.pid, signal.SIGCONT)
         deadline = time.monotonic() + 60
-        while set(door.get("/v1/ready").json()["detectors"].values()) != {"ok"}:
+        while set(api.get("/v1/ready").json()["detectors"].values()) != {"ok"}:
             assert time.monotonic() < deadline
             time.sleep(0.5)
 
@@ -223,12 +223,12 @@ def test_while_every_detector_hangs_the_door_says_that_it_lives_and_in_time_who_
 def test_a_detector_that_has_died_is_named_until_serve_has_replaced_it(whole):
     (whisper,) = replicas(whole, "whisper")  # to load its models takes longer than an answer stands
     seen: list[tuple[int, str]] = []
-    with whole.door() as door:
+    with whole.api() as api:
         whisper.kill()
         deadline = time.monotonic() + 120
         while not (seen and seen[-1] == (200, "ok") and 503 in dict(seen)):
             assert time.monotonic() < deadline, seen
-            ready = door.get("/v1/ready")
+            ready = api.get("/v1/ready")
             seen.append((ready.status_code, ready.json()["detectors"]["whisper"]))
             time.sleep(0.2)
     assert dict(seen)[503].startswith(("none of its replicas runs", "it does not answer")), seen

@@ -21,7 +21,7 @@ MODEL = Face.version(FaceConfig())
 def api(*detections, status=200):
     answer = {"detections": list(detections)} if status == 200 else {"detail": "it is no picture"}
     transport = httpx.MockTransport(lambda request: httpx.Response(status, json=answer))
-    return httpx.Client(transport=transport, base_url="http://door")
+    return httpx.Client(transport=transport, base_url="http://api")
 
 
 def seen(label="face", evidence=None):
@@ -57,7 +57,7 @@ def test_a_photo_of_somebody_who_is_enrolled_already_is_told(capsys):
 def raysift(tmp_path, monkeypatch):
     """The command line; its state under tmp_path, two files in its results: two faces named Ann, one that is nobody."""
     monkeypatch.setenv("RAYSIFT_STATE_DIR", str(tmp_path))
-    monkeypatch.setenv("RAYSIFT_DOOR__PORT", str(free_port()))
+    monkeypatch.setenv("RAYSIFT_API__PORT", str(free_port()))
 
     def face(x, left, *hit):
         box = (left, 0.1, left + 0.1, 0.2)

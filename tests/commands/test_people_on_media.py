@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster.records import Analyzer, MediaItem, to_row
+from cluster.records import MediaItem, ModelVersion, to_row
 from cluster.settings import Decoding
-from deployments.detector import Asked
+from deployments.detector import DetectorResponse
 from deployments.detectors.face import Face, FaceConfig
 from deployments.galleries.store import Gallery
 from deployments.galleries.watchlist import Rejections
@@ -28,7 +28,7 @@ MODEL = Face.version(FaceConfig())
 class InProcess:
     """The one detector, without Serve."""
 
-    analyzers = {"face": Analyzer("face", MODEL, FaceConfig().floor)}  # noqa: RUF012
+    model_versions = {"face": ModelVersion("face", MODEL, FaceConfig().floor)}  # noqa: RUF012
 
     def __init__(self, face):
         self.face = face
@@ -37,7 +37,7 @@ class InProcess:
         return {"face"} if modality == "image" else set()
 
     async def ask(self, names, samples):
-        return {"face": Asked(self.face.detect(samples), 0.0, 0.0)}
+        return {"face": DetectorResponse(self.face.detect(samples), 0.0, 0.0)}
 
 
 def face(gallery):

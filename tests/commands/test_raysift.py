@@ -57,7 +57,7 @@ RUNNING = {
 @pytest.fixture(autouse=True)
 def own_ports(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("RAYSIFT_DOOR__PORT", "9")  # nobody listens there
+    monkeypatch.setenv("RAYSIFT_API__PORT", "9")  # nobody listens there
 
 
 def run(*arguments):
@@ -96,7 +96,7 @@ def test_the_summary_shows_hostile_names_and_texts_as_they_are():
 
 @pytest.fixture
 def api(monkeypatch):
-    """The Door: answers by method and path, the last one of a list for ever; what it was asked."""
+    """The API: answers by method and path, the last one of a list for ever; what it was asked."""
     answers, asked = {}, []
 
     def handle(request: httpx.Request) -> httpx.Response:

@@ -22,7 +22,7 @@ from cluster import gpus
 from cluster.errors import SettingsError
 from cluster.processes import Processes
 from cluster.settings import PREFIX, Settings, load
-from deployments.api.ingress import Door
+from deployments.api.ingress import Ingress
 from deployments.serving.placement import configs, grouped, most_replicas, replicas, shares
 from pipelines.analyze import BATCHES_AT_ONCE
 from tests.support.manifests import BUILDS, build, cluster, complaints, containers, kuberays_own, number, of, pods_of
@@ -96,7 +96,7 @@ def test_serve_runs_what_it_runs_everywhere():
     module, function = application.import_path.split(":")
     assert callable(getattr(importlib.import_module(module), function))
     assert Settings(**application.args)
-    assert config["http_options"]["port"] == Settings().door.port
+    assert config["http_options"]["port"] == Settings().api.port
 
 
 def test_the_image_runs_the_ray_that_is_asked_for_as_the_user_that_it_has():
@@ -208,7 +208,7 @@ def test_ray_has_the_variables_that_raysift_up_gives_it(where, settings):
 def test_ports_and_names_are_those_of_the_settings(where, settings):
     documents = build(where)
     ports = {pod.name: pod.ports for pod in pods_of(documents)}
-    assert ports["head"]["serve"] == ports["decode"]["serve"] == settings.door.port
+    assert ports["head"]["serve"] == ports["decode"]["serve"] == settings.api.port
     assert ports["head"]["dashboard"] == settings.ray.dashboard_port
     assert ports["head"]["gcs-server"] == settings.ray.gcs_port
     assert (ports["chroma"]["http"], ports["app"]["http"]) == (settings.chroma.port, settings.app.port)
@@ -216,7 +216,7 @@ def test_ports_and_names_are_those_of_the_settings(where, settings):
     assert {str(settings.app.port), settings.app.host} <= set(arguments["app"])
     assert str(settings.chroma.port) in arguments["chroma"]
     (service,) = of(documents, "RayService")
-    assert settings.door.host == f"{service['metadata']['name']}-serve-svc"
+    assert settings.api.host == f"{service['metadata']['name']}-serve-svc"
     services = {document["metadata"]["name"] for document in of(documents, "Service")}
     redis_at = cluster(documents)["gcsFaultToleranceOptions"]["redisAddress"]
     assert {settings.chroma.host, redis_at.split(":")[0]} <= services
@@ -225,7 +225,7 @@ def test_ports_and_names_are_those_of_the_settings(where, settings):
         assert settings.s3_endpoint_url.split(":")[1].strip("/") in services
     for ingress in of(documents, "Ingress"):
         hosts = {rule["host"] for rule in ingress["spec"]["rules"]}
-        assert hosts <= set(settings.door.names) & set(settings.app.names)
+        assert hosts <= set(settings.api.names) & set(settings.app.names)
 
 
 @each
@@ -237,11 +237,11 @@ def test_jobs_and_detectors_fit_on_the_largest_cluster_and_the_service_on_the_sm
     detectors = [
         (group, max(config.cpus for config in group.values())) for name, group in groups.items() if not on_card[name]
     ]
-    door = settings.door.replicas * Door.ray_actor_options["num_cpus"]
-    jobs = settings.scanning.at_once * settings.scanning.workers * settings.scanning.worker_cpus
-    assert jobs + door + sum(most_replicas(one) * each for one, each in detectors) <= decode["maxReplicas"] * cpus
-    assert door + sum(replicas(one) * each for one, each in detectors) <= decode["minReplicas"] * cpus
-    assert settings.door.replicas <= decode["minReplicas"] == decode["replicas"]
+    api = settings.api.replicas * Ingress.ray_actor_options["num_cpus"]
+    jobs = settings.scanning.max_jobs * settings.scanning.workers * settings.scanning.worker_cpus
+    assert jobs + api + sum(most_replicas(one) * each for one, each in detectors) <= decode["maxReplicas"] * cpus
+    assert api + sum(replicas(one) * each for one, each in detectors) <= decode["minReplicas"] * cpus
+    assert settings.api.replicas <= decode["minReplicas"] == decode["replicas"]
 
 
 @each
@@ -310,7 +310,7 @@ def test_what_the_ingress_lets_through_is_what_the_parts_take():
     config = tomllib.loads((ROOT / "app" / ".streamlit" / "config.toml").read_text())
     assert app["proxy-body-size"] == f"{config['server']['maxUploadSize'] + 1}m"
     assert int(api["proxy-body-size"].removesuffix("g")) * 2**30 >= Settings().decoding.max_bytes
-    nginx = (ROOT / "cluster" / "nginx" / "door.conf").read_text()
+    nginx = (ROOT / "cluster" / "nginx" / "api.conf").read_text()
     assert f"client_max_body_size {api['proxy-body-size']};" in nginx
     assert api["proxy-request-buffering"] == app["proxy-request-buffering"] == "off"
     assert app["affinity"] == "cookie"

@@ -44,13 +44,13 @@ def test_replicas_and_nodes_come_with_the_load_and_leave_after_it(head: Machine)
     def workers() -> int:
         return len(head.processes("raylet/raylet --raylet_socket_name")) - 1
 
-    until(lambda: workers() == 1, "the Door has a node")
+    until(lambda: workers() == 1, "the API has a node")
     picture = BytesIO()
     Image.new("RGB", (640, 480), "white").save(picture, "JPEG")
     over, first = threading.Event(), threading.Event()
 
     def call() -> None:
-        with door(head) as api:
+        with api_client(head) as api:
             while not over.is_set():
                 answer = api.post("/v1/detect/nsfw", files={"file": picture.getvalue()})
                 assert answer.is_success, answer.text
@@ -92,7 +92,7 @@ def head(network: Network) -> Iterator[Machine]:
         cpus = config["available_node_types"]["head"]["resources"]["CPU"]
         on(machine, f"{start} --num-cpus={cpus} > ~/start.log 2>&1", LAUNCHER)
         on(machine, deploy)
-        until(lambda: answers(machine), "the Door answers")
+        until(lambda: answers(machine), "the API answers")
         yield machine
     finally:
         machine.kill()
@@ -139,7 +139,7 @@ def on(machine: Machine, command: str, env: dict[str, str] | None = None) -> str
     return done.stdout
 
 
-def door(machine: Machine) -> httpx.Client:
+def api_client(machine: Machine) -> httpx.Client:
     # it answers to its own names alone
     return httpx.Client(
         base_url=f"http://{machine.address}:8000", headers={"Host": "localhost"}, timeout=120, trust_env=False
@@ -148,7 +148,7 @@ def door(machine: Machine) -> httpx.Client:
 
 def answers(machine: Machine) -> bool:
     try:
-        with door(machine) as api:
+        with api_client(machine) as api:
             return api.get("/v1/health").is_success
     except httpx.TransportError:
         return False

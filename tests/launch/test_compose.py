@@ -6,7 +6,7 @@ import re
 import pytest
 import yaml
 
-from cluster.settings import AppListener, ChromaListener, DoorListener, Settings
+from cluster.settings import ApiListener, AppListener, ChromaListener, Settings
 from commands import demo
 from tests.launch.compose import Compose
 from tests.launch.compose_file import config, read
@@ -42,9 +42,9 @@ def test_every_service_is_kept_small_and_up():
 def test_ports_and_sizes_are_those_of_the_settings():
     services = read()["services"]
     serve = yaml.safe_load((ROOT / "cluster/serve.yaml").read_text())["http_options"]
-    door, app, chroma = DoorListener().port, AppListener().port, ChromaListener().port
-    assert serve["port"] == door
-    assert f"http://127.0.0.1:{door}/v1/ready" in services["deploy"]["command"]
+    api, app, chroma = ApiListener().port, AppListener().port, ChromaListener().port
+    assert serve["port"] == api
+    assert f"http://127.0.0.1:{api}/v1/ready" in services["deploy"]["command"]
     assert f"--server.port {app}" in services["app"]["command"]
     assert f":{app}/" in services["app"]["healthcheck"]["test"]
     assert f"--port {chroma}" in services["chroma"]["command"]
@@ -53,7 +53,7 @@ def test_ports_and_sizes_are_those_of_the_settings():
     assert f"--port={environment['RAYSIFT_RAY__GCS_PORT']} " in services["head"]["command"]
     assert services["worker"]["command"].startswith(f"ray start --address=head:{environment['RAYSIFT_RAY__GCS_PORT']} ")
     assert f":{Settings().ray.dashboard_port}/" in services["head"]["healthcheck"]["test"]
-    assert int(environment["RAYSIFT_DOOR__REPLICAS"]) <= services["worker"]["deploy"]["replicas"]
+    assert int(environment["RAYSIFT_API__REPLICAS"]) <= services["worker"]["deploy"]["replicas"]
     for node in ("head", "worker"):
         (store,) = re.findall(r"--object-store-memory=(\d+)", services[node]["command"])
         assert int(store) < int(services[node]["shm_size"].removesuffix("gb")) * 10**9
@@ -63,8 +63,8 @@ def test_the_settings_of_the_file_are_settings(monkeypatch):
     for key, value in read()["services"]["head"]["environment"].items():
         monkeypatch.setenv(key, value)
     settings = Settings()
-    assert settings.door.names == settings.app.names == ("localhost",)
-    assert settings.door.url == "http://nginx:8000"
+    assert settings.api.names == settings.app.names == ("localhost",)
+    assert settings.api.url == "http://nginx:8000"
 
 
 def test_every_service_is_healthy(compose: Compose):

@@ -56,7 +56,7 @@ def page(text: str) -> bytes:
     return png.getvalue()
 
 
-def door(machine: Machine) -> httpx.Client:
+def api(machine: Machine) -> httpx.Client:
     """The API, as that machine's proxy gives it."""
     where = f"http://{machine.address}:8000"
     return httpx.Client(base_url=where, headers={"Host": "localhost"}, timeout=60, trust_env=False)
@@ -65,7 +65,7 @@ def door(machine: Machine) -> httpx.Client:
 def said(machine: Machine, path: str) -> Any:
     """What the API answers there; None while it does not."""
     try:
-        with door(machine) as client:
+        with api(machine) as client:
             return client.get(path, timeout=10).raise_for_status().json()
     except httpx.HTTPError:
         return None
@@ -92,7 +92,7 @@ class Caller:
 
     def _call(self, over: threading.Event) -> None:
         picture = page("who is there?")
-        with door(self.machine) as client:
+        with api(self.machine) as client:
             while not over.wait(0.2):
                 asked_at = time.monotonic()
                 try:
@@ -109,7 +109,7 @@ class Scan:
         self.compose, self.bucket = compose, Bucket(compose)
         (self.head,), self.worker = compose.machines["head"], compose.machines["worker"][0]
         before = self.bucket.results()
-        with door(self.worker) as client:
+        with api(self.worker) as client:
             what = {"uris": [self.bucket.fill(folder)], "detectors": ["nsfw", "ocr"]}
             self.job = client.post("/v1/jobs", json=what).raise_for_status().json()["job"]
         compose.wait(lambda: len(self.bucket.results() - before) >= 2, PATIENCE_S, "no result is committed")

@@ -15,7 +15,7 @@ import websocket
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-from cluster.settings import AppListener, Decoding, DoorListener
+from cluster.settings import ApiListener, AppListener, Decoding
 from deployments.api.search import MOST_BYTES
 from deployments.serving import wire
 from tests.launch.compose import Compose
@@ -29,10 +29,10 @@ pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
 def test_ports_and_sizes_are_those_of_the_settings():
     """A little more than each, for the form that a file comes in: who refuses it says why."""
     said = {file.name: file.read_text() for file in (ROOT / "cluster/nginx").iterdir()}
-    assert set(re.findall(r"^server \w+:(\d+) ", said["machines.conf"], re.M)) == {str(DoorListener().port)}
-    assert f"listen {DoorListener().port};" in said["nginx.conf"]
+    assert set(re.findall(r"^server \w+:(\d+) ", said["machines.conf"], re.M)) == {str(ApiListener().port)}
+    assert f"listen {ApiListener().port};" in said["nginx.conf"]
     assert f"server app:{AppListener().port} " in said["nginx.conf"]
-    (samples, films, pictures) = re.findall(r"client_max_body_size (\d+)[gm];", said["door.conf"])
+    (samples, films, pictures) = re.findall(r"client_max_body_size (\d+)[gm];", said["api.conf"])
     assert int(films) << 30 > Decoding().max_bytes > int(films) * 10**9 - 1
     assert int(samples) << 20 == wire.MOST_BYTES
     assert int(pictures) == (MOST_BYTES >> 20) + 1
@@ -55,7 +55,7 @@ def test_without_the_password_nobody_sees_more_than_that_it_lives(compose: Compo
 
 def test_with_it_they_are_answered(compose: Compose):
     with client(compose) as people:
-        # each Door gives what it last found for 5 s, and one was asked before all was up
+        # each API gives what it last found for 5 s, and one was asked before all was up
         compose.wait(lambda: people.get("/v1/ready").status_code == 200, 30, "the detectors are not ready")
         assert people.get("/v1/ready").json()["detectors"] == {"nsfw": "ok", "ocr": "ok"}
         assert people.get("/docs").status_code == 200

@@ -17,7 +17,7 @@ NAME = "raysift.test"
 
 
 @dataclass(frozen=True)
-class Asked:
+class DetectorResponse:
     """One request: what, from when to when (time.time), and how it ended: a status, or the name of an error."""
 
     what: str
@@ -56,7 +56,7 @@ class Traffic:
 
     def __init__(self, compose: Compose) -> None:
         self.compose = compose
-        self.asked: list[Asked] = []
+        self.asked: list[DetectorResponse] = []
         self._over = threading.Event()
 
     @contextmanager
@@ -90,9 +90,9 @@ class Traffic:
             outcome = str(ask().status_code)  # type: ignore[operator]
         except httpx.TransportError as error:
             outcome = type(error).__name__
-        self.asked.append(Asked(what, began, time.time(), outcome))
+        self.asked.append(DetectorResponse(what, began, time.time(), outcome))
 
-    def answered_since(self, when: float, what: str) -> list[Asked]:
+    def answered_since(self, when: float, what: str) -> list[DetectorResponse]:
         """Those that were asked after that moment, and answered."""
         return [one for one in self.asked if one.began > when and one.what.startswith(what) and not one.failed]
 
@@ -100,7 +100,7 @@ class Traffic:
         """The figures."""
         gets, uploads = ([one for one in self.asked if one.what.startswith(what)] for what in ("GET", "upload"))
 
-        def of(some: list[Asked]) -> str:
+        def of(some: list[DetectorResponse]) -> str:
             failed = [f"{one.what} {one.outcome} {one.began - killed:+.1f}..{one.ended - killed:+.1f} s" for one in some
                       if one.failed]  # fmt: skip
             slowest = max((one.ended - one.began for one in some), default=0)

@@ -11,7 +11,7 @@ import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
 
 from cluster.errors import SettingsError
-from cluster.records import Analyzer
+from cluster.records import ModelVersion
 from cluster.settings import Scanning, Settings
 from cluster.vectors import VectorsDown
 from deployments.catalog.catalog import Catalog
@@ -22,7 +22,7 @@ from pipelines.driver import Driver, Task, end_told, resumed
 from tests.deployments.jobs.test_queue import Ray
 from tests.support.stored import commit, row
 
-SERVED = {name: Analyzer(name, "m1") for name in ("nsfw", "ocr")}
+SERVED = {name: ModelVersion(name, "m1") for name in ("nsfw", "ocr")}
 
 
 class Handle:

@@ -65,11 +65,11 @@ def test_it_is_two_units_and_one_file(cluster, told):
     rows = pq.read_table(out).sort_by("segment")
     assert rows["segments"].to_pylist() == [2, 2]
     assert rows["begin_s"].to_pylist() == [0.0, 60.0] and rows["end_s"].to_pylist() == [60.0, None]
-    with cluster.door() as door:
-        (item,) = door.get("/v1/assets", params={"under": "file:///", "label": "text", "detector": "ocr"}).json()[
+    with cluster.api() as api:
+        (item,) = api.get("/v1/assets", params={"under": "file:///", "label": "text", "detector": "ocr"}).json()[
             "items"
         ][:1]
-        summary = door.get(f"/v1/jobs/{job['job']}").json()["summary"]
+        summary = api.get(f"/v1/jobs/{job['job']}").json()["summary"]
     assert item["segments"] == {"done": 2, "of": 2}
     assert {line["detector"]: line["files"] for line in summary["detectors"]}["ocr"] == 1
 

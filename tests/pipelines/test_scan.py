@@ -1,4 +1,4 @@
-"""The main job on a real cluster with real models: folders and buckets in, results out, seen by every door."""
+"""The main job on a real cluster with real models: folders and buckets in, results out."""
 
 import json
 import shutil
@@ -127,57 +127,57 @@ def test_what_the_operator_got_wrong_is_one_sentence_and_exit_1(cluster, argumen
     assert said in told and "Traceback" not in told
 
 
-def test_the_doors_upload_says_what_the_scan_says(cluster, scanned, media):
+def test_the_apis_upload_says_what_the_scan_says(cluster, scanned, media):
     line = cluster.export(scanned[0])["notice.png"]
-    with cluster.door() as door, (media / "notice.png").open("rb") as file:
-        told = door.post("/v1/analyze", files={"file": ("notice.png", file)}).json()
+    with cluster.api() as api, (media / "notice.png").open("rb") as file:
+        told = api.post("/v1/analyze", files={"file": ("notice.png", file)}).json()
     for found in told["detections"]:
         assert (found.pop("carried"), found.pop("evidence")) == (False, None)
     assert {**told, "uri": line["uri"]} == line
 
 
-def test_the_door_tells_of_files_labels_words_and_looks(cluster, scanned, media):
-    with cluster.door() as door:
-        assert door.get("/v1/health").json() == {"status": "ok"}
-        assert door.get("/v1/ready").json()["ready"] is True
+def test_the_api_tells_of_files_labels_words_and_looks(cluster, scanned, media):
+    with cluster.api() as api:
+        assert api.get("/v1/health").json() == {"status": "ok"}
+        assert api.get("/v1/ready").json()["ready"] is True
         query = {"under": media.as_uri(), "detector": "face", "min_score": 0.9, "sort": "name"}
-        page = door.get("/v1/assets", params=query).json()
+        page = api.get("/v1/assets", params=query).json()
         assert [item["name"] for item in page["items"]] == ["admiral.jpg", "astronaut.png", "news.mp4"]
         asset = page["items"][0]["id"]
         whole = (media / "admiral.jpg").read_bytes()
-        assert door.get(f"/v1/assets/{asset}/media").content == whole
-        part = door.get(f"/v1/assets/{asset}/media", headers={"Range": "bytes=10-19"})
+        assert api.get(f"/v1/assets/{asset}/media").content == whole
+        part = api.get(f"/v1/assets/{asset}/media", headers={"Range": "bytes=10-19"})
         assert (part.status_code, part.content) == (206, whole[10:20])
-        assert door.get(f"/v1/assets/{asset}/media", headers={"Range": "bytes=99999999-"}).status_code == 416
-        assert door.get(f"/v1/assets/{asset}/thumbnail").headers["content-type"] == "image/jpeg"
-        alike = door.get("/v1/search", params={"like": asset}).json()["hits"]
+        assert api.get(f"/v1/assets/{asset}/media", headers={"Range": "bytes=99999999-"}).status_code == 416
+        assert api.get(f"/v1/assets/{asset}/thumbnail").headers["content-type"] == "image/jpeg"
+        alike = api.get("/v1/search", params={"like": asset}).json()["hits"]
         assert alike and asset not in {hit["asset"]["id"] for hit in alike}
-        same = door.get("/v1/search", params={"like": asset, "by": "faces"})
+        same = api.get("/v1/search", params={"like": asset, "by": "faces"})
         assert same.status_code == 200 and all(hit["matched"] == "face" for hit in same.json()["hits"])
         with (media / "admiral.jpg").open("rb") as file:
-            hits = door.post("/v1/search", params={"by": "faces"}, files={"file": ("x.jpg", file)}).json()["hits"]
+            hits = api.post("/v1/search", params={"by": "faces"}, files={"file": ("x.jpg", file)}).json()["hits"]
         assert hits[0]["asset"]["name"] == "admiral.jpg"
         for question, name, how in (
             ("gate closed", "notice.png", "exact text"),
             ("a cup of espresso", "coffee.png", "picture"),
             ("somebody was arrested", "recording.ogg", "speech"),
         ):
-            hits = door.get("/v1/search", params={"q": question}).json()["hits"]
+            hits = api.get("/v1/search", params={"q": question}).json()["hits"]
             assert (name, how) in {(hit["asset"]["name"], hit["matched"]) for hit in hits[:4]}, question
 
 
-def test_the_doors_refusals_are_sentences(cluster):
-    with cluster.door() as door:
-        assert "no detector 'nsfww'" in door.post("/v1/detect/nsfww", files={"file": b"x"}).json()["detail"]
-        assert door.post("/v1/detect/ocr", files={"file": b"x"}).status_code == 422
-        assert "page" in door.get("/v1/assets", params={"page": 0}).json()["detail"]
-        assert "colour" in door.get("/v1/assets", params={"colour": "red"}).json()["detail"]
-        assert door.get("/v1/assets/ffff").status_code == 404
-        assert door.get("/v1/jobs/nothing").status_code == 404
-        assert door.get("/v1/health", headers={"Host": "evil.example"}).status_code == 400
+def test_the_apis_refusals_are_sentences(cluster):
+    with cluster.api() as api:
+        assert "no detector 'nsfww'" in api.post("/v1/detect/nsfww", files={"file": b"x"}).json()["detail"]
+        assert api.post("/v1/detect/ocr", files={"file": b"x"}).status_code == 422
+        assert "page" in api.get("/v1/assets", params={"page": 0}).json()["detail"]
+        assert "colour" in api.get("/v1/assets", params={"colour": "red"}).json()["detail"]
+        assert api.get("/v1/assets/ffff").status_code == 404
+        assert api.get("/v1/jobs/nothing").status_code == 404
+        assert api.get("/v1/health", headers={"Host": "evil.example"}).status_code == 400
 
 
-def test_rays_own_doors_ask_for_the_token(cluster):
+def test_rays_own_apis_ask_for_the_token(cluster):
     dashboard = cluster.url("RAY__DASHBOARD_")
     assert httpx.get(f"{dashboard}/api/jobs/", trust_env=False).status_code == 401
     token = Path(cluster.environment["RAYSIFT_STATE_DIR"]) / "ray_token"
@@ -185,9 +185,9 @@ def test_rays_own_doors_ask_for_the_token(cluster):
 
 
 def test_the_jobs_page_of_the_api_tells_how_each_ended(cluster, scanned):
-    with cluster.door() as door:
-        jobs = door.get("/v1/jobs").json()
-        mine = door.get(f"/v1/jobs/{scanned[1]['job']}").json()
+    with cluster.api() as api:
+        jobs = api.get("/v1/jobs").json()
+        mine = api.get(f"/v1/jobs/{scanned[1]['job']}").json()
     assert mine["state"] == "finished" and mine["failed"] == len(BAD)
     assert {"detector": "whisper", "files": 2}.items() <= next(
         line for line in mine["summary"]["detectors"] if line["detector"] == "whisper"

@@ -37,8 +37,8 @@ class Cluster:
     def url(self, part: str) -> str:
         return f"http://127.0.0.1:{self.environment[f'RAYSIFT_{part}PORT']}"
 
-    def door(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url("DOOR__"), timeout=120, trust_env=False)
+    def api(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url("API__"), timeout=120, trust_env=False)
 
     def export(self, folder: str) -> dict[str, dict[str, Any]]:
         """What was found under a results folder, by the file's name."""
@@ -48,7 +48,7 @@ class Cluster:
 
 def environment(state: Path, **more: str) -> dict[str, str]:
     """Of a Raysift that is nobody else's: its own state, its own ports."""
-    ports = ("RAY__GCS_PORT", "RAY__DASHBOARD_PORT", "DOOR__PORT", "CHROMA__PORT", "APP__PORT")
+    ports = ("RAY__GCS_PORT", "RAY__DASHBOARD_PORT", "API__PORT", "CHROMA__PORT", "APP__PORT")
     own = {f"RAYSIFT_{key}": str(free_port()) for key in ports}
     plain = {key: value for key, value in os.environ.items() if not key.startswith(("RAYSIFT_", "RAY_"))}
     return plain | own | {"RAYSIFT_STATE_DIR": str(state)} | more

@@ -1,4 +1,4 @@
-"""A stand-in Door: answers the app's questions out of a few generated files. Its media are made when asked for.
+"""A stand-in API: answers the app's questions out of a few generated files. Its media are made when asked for.
 
 To look at the app without a cluster: `python -m tests.support.fake_api 8000`, and start the app beside it.
 """
@@ -118,8 +118,8 @@ def records() -> list[Record]:
     return [evil, *videos, *broken, *sounds, *(picture(place) for place in range(70))]
 
 
-class FakeDoor:
-    """Answers as the Door does; `app` is what serves it."""
+class FakeApi:
+    """Answers as the API does; `app` is what serves it."""
 
     def __init__(self, files: list[Record] | None = None, searchable: bool = True) -> None:
         self.files = records() if files is None else files
@@ -388,4 +388,4 @@ def make_video() -> bytes:
 if __name__ == "__main__":
     import uvicorn
 
-    uvicorn.run(FakeDoor().app, port=int(sys.argv[1]), log_level="warning")
+    uvicorn.run(FakeApi().app, port=int(sys.argv[1]), log_level="warning")

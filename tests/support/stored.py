@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cluster.records import SCHEMA, Analyzer, Detection, Failure, Finding, MediaItem, Result, Segment, to_row
+from cluster.records import SCHEMA, Detection, Failure, Finding, MediaItem, ModelVersion, Result, Segment, to_row
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -25,10 +25,10 @@ def row(uri: str, *findings: Finding, job: str = "job", unit: int = 0, minutes: 
     answered |= dict.fromkeys(more.pop("answered", ()), "m1")
     item = MediaItem(uri, 10, more.pop("etag", "e1"), more.pop("kind", "image"))
     failures = tuple(Failure(*failure) for failure in more.pop("failures", ()))
-    analyzers = tuple(Analyzer(*pair) for pair in answered.items())
+    model_versions = tuple(ModelVersion(*pair) for pair in answered.items())
     if part := more.pop("segment", None):
         more["segment"] = cut(*part)
-    result = Result(item, findings=findings, failures=failures, analyzers=analyzers, **more)
+    result = Result(item, findings=findings, failures=failures, model_versions=model_versions, **more)
     return to_row(result, unit, job) | {"analyzed_at": NOON + timedelta(minutes=minutes)}
 
 
@@ -48,11 +48,11 @@ def commit(folder: Path, name: str, *rows: dict[str, Any]) -> str:
 def aged(folder: Path, name: str) -> None:
     """Write a committed file anew as it was written before there were segments and floors."""
     table = pq.read_table(folder / name)
-    analyzers = [
+    model_versions = [
         row and [{"detector": one["detector"], "model": one["model"]} for one in row]
         for row in table["analyzers"].to_pylist()
     ]
     kind = pa.list_(pa.struct([("detector", pa.string()), ("model", pa.string())]))
-    table = table.set_column(table.schema.get_field_index("analyzers"), "analyzers", pa.array(analyzers, kind))
+    table = table.set_column(table.schema.get_field_index("analyzers"), "analyzers", pa.array(model_versions, kind))
     table = table.drop_columns(["segment", "segments", "segment_s", "begin_s", "end_s", "spent"])
     pq.write_table(table, folder / name)

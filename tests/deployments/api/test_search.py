@@ -1,4 +1,4 @@
-"""Search behind the Door: which vectors are compared, and the sentences for what cannot be searched. All stand-ins."""
+"""Search behind the API: which vectors are compared, and the sentences for what cannot be searched. All stand-ins."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from fastapi import HTTPException
 from cluster.records import Detection, Failure, Finding, MediaItem, Result, Vector, asset_id
 from cluster.vectors import Hit
 from deployments.api.search import Search
-from deployments.detector import Asked
+from deployments.detector import DetectorResponse
 from deployments.detectors.clip import ClipConfig
 from deployments.detectors.face import FaceConfig
 
@@ -26,7 +26,7 @@ class Detectors:
     async def ask(self, names, samples):
         (sample,) = samples
         found = Detection("text", 1.0, text=sample.text, vectors=(Vector("words", (1.0, 0.0)),))
-        return {name: Asked([self.failure or [found]]) for name in names}
+        return {name: DetectorResponse([self.failure or [found]]) for name in names}
 
 
 class Catalog:

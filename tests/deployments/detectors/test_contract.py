@@ -177,8 +177,8 @@ def seen(detection):
 @pytest.mark.parametrize(("name", "backend"), every)
 def test_loads_and_answers_without_a_network(name, backend, monkeypatch):
     wanted = []
-    for door in ("connect", "connect_ex"):
-        monkeypatch.setattr(socket.socket, door, lambda self, address: wanted.append(address))
+    for api in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, api, lambda self, address: wanted.append(address))
     monkeypatch.setattr(socket, "getaddrinfo", lambda *address, **_: wanted.append(address) or [])
     found = detector_class(name)
     detector = found(tried(name, backend))

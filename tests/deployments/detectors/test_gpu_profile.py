@@ -83,8 +83,8 @@ def test_it_reads_names_and_transcribes_labelled_media(gpu, tmp_path):
     assert labels == ["Barack Obama", "face", "face"]
 
 
-def test_the_door_says_which_model_answers(gpu):
-    with gpu.door() as door:
-        told = {one["name"]: one["model"] for one in door.get("/v1/detectors").json()}
+def test_the_api_says_which_model_answers(gpu):
+    with gpu.api() as api:
+        told = {one["name"]: one["model"] for one in api.get("/v1/detectors").json()}
     assert set(told) == set(names())
     assert "easyocr" in told["ocr"]

@@ -84,10 +84,10 @@ def test_its_deployment_route_settings_key_and_name_on_the_command_line_appear(c
     try:
         started = toy.raysift("up")
         assert started.returncode == 0, started.stderr
-        with toy.door() as door:
-            assert [one["name"] for one in door.get("/v1/detectors").json()] == ["bright"]
+        with toy.api() as api:
+            assert [one["name"] for one in api.get("/v1/detectors").json()] == ["bright"]
             file = (tmp_path / "white.png").read_bytes()
-            (found,) = door.post("/v1/detect/bright", files={"file": file}).json()["detections"]
+            (found,) = api.post("/v1/detect/bright", files={"file": file}).json()["detections"]
             assert (found["label"], found["score"]) == ("bright", 0.5)
         scanned = toy.raysift(
             "scan", str(tmp_path / "white.png"), "--out", str(tmp_path / "out"), "--detectors", "bright", "--json"

@@ -11,7 +11,7 @@ from deployments.galleries.store import Gallery
 from deployments.models import runtime
 from deployments.models.boxes import overlap, within
 from deployments.models.conse import Pictured
-from deployments.models.keywords import told
+from deployments.models.keywords import find_keywords
 from deployments.models.open_vocabulary import Region
 from tests.deployments.detectors.test_contract import MEDIA, on_media, picture, real
 from tests.support import tiny_detection
@@ -83,7 +83,7 @@ class TestWords:
         ],
     )
     def test_are_found_in_any_case_form_and_language(self, passage, wanted):
-        assert [words for words, _ in told(passage, self.words)] == wanted
+        assert [words for words, _ in find_keywords(passage, self.words)] == wanted
 
     @pytest.mark.parametrize(
         "passage",
@@ -98,16 +98,16 @@ class TestWords:
         ],
     )
     def test_are_not_found_within_others(self, passage):
-        assert told(passage, self.words) == []
+        assert find_keywords(passage, self.words) == []
 
     def test_are_shown_with_what_stands_around_them(self):
         passage = "once " * 30 + "in handcuffs " + "again " * 30
-        ((_, context),) = told(passage, ("handcuff*",), around=12)
+        ((_, context),) = find_keywords(passage, ("handcuff*",), around=12)
         assert context == "…nce once in handcuffs again again…"
 
     def test_of_an_operator_may_be_any(self):
-        assert told("수갑을 찬 사람 산골", ("수갑*",)) == [("수갑을", "수갑을 찬 사람 산골")]
-        assert told("anything (at all)", ()) == []
+        assert find_keywords("수갑을 찬 사람 산골", ("수갑*",)) == [("수갑을", "수갑을 찬 사람 산골")]
+        assert find_keywords("anything (at all)", ()) == []
 
 
 CONFIG = RestraintConfig(

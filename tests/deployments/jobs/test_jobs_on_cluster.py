@@ -44,9 +44,9 @@ def begun(cluster: Cluster, pages: str, out: Path) -> str:
 
 def until(cluster: Cluster, job: str, true: Any, seconds: float = 240) -> dict[str, Any]:
     deadline = time.monotonic() + seconds
-    with cluster.door() as door:
+    with cluster.api() as api:
         while True:
-            told = dict(door.get(f"/v1/jobs/{job}").json())
+            told = dict(api.get(f"/v1/jobs/{job}").json())
             if true(told):
                 return told
             assert time.monotonic() < deadline, told
@@ -78,9 +78,9 @@ def test_a_job_is_cancelled_and_resumed_and_does_no_finished_file_again(cluster,
     job = begun(cluster, pages, tmp_path / "out")
     cancelled = json.loads(cluster.raysift("jobs", "cancel", job, "--json").stdout)
     assert cancelled["state"] == "cancelled" and cancelled["done"] < FILES
-    with cluster.door() as door:  # until its driver has stopped, it may not be resumed
+    with cluster.api() as api:  # until its driver has stopped, it may not be resumed
         deadline = time.monotonic() + 60
-        while (answer := door.post(f"/v1/jobs/{job}/resume")).status_code == 422:
+        while (answer := api.post(f"/v1/jobs/{job}/resume")).status_code == 422:
             assert "still stopping" in answer.json()["detail"] and time.monotonic() < deadline
             time.sleep(0.2)
     assert until(cluster, job, lambda told: told["state"] == "finished")["done"] == FILES
@@ -108,10 +108,10 @@ def test_jobs_are_listed_newest_first_and_in_no_time(cluster, scanned):
 
 def test_the_api_says_no_in_sentences(cluster, scanned):
     job = scanned[1]["job"]
-    with cluster.door() as door:
+    with cluster.api() as api:
 
         def refused(method: str, path: str, **more: Any) -> tuple[int, str]:
-            answer: httpx.Response = door.request(method, f"/v1/jobs{path}", **more)
+            answer: httpx.Response = api.request(method, f"/v1/jobs{path}", **more)
             return answer.status_code, answer.json()["detail"]
 
         assert refused("POST", f"/{job}/cancel") == (422, f"{job} is finished: there is nothing to cancel.")

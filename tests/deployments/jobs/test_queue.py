@@ -316,7 +316,7 @@ def test_a_job_is_parked_while_any_detector_is_away(jobs):
     jobs.waits(job, "ocr", True)
     jobs.waits(job, "face", True)
     jobs.waits(job, "ocr", False)
-    assert (state(jobs, job), jobs.one(job).waits_for) == ("parked", ("face",))
+    assert (state(jobs, job), jobs.one(job).waits_for) == ("blocked", ("face",))
     jobs.waits(job, "face", False)
     assert state(jobs, job) == "running"
     jobs.over(job, job, 0)

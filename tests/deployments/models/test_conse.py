@@ -81,5 +81,5 @@ def test_the_longest_unasked_is_forgotten_and_more_at_once_than_are_remembered_a
 
 @heavy
 def test_those_who_live_together_have_the_same_network():
-    assert ClipConfig().together == "concepts" and ClipConfig(backend="gpu").together == ""
+    assert ClipConfig().colocate == "concepts" and ClipConfig(backend="gpu").colocate == ""
     assert Clip(ClipConfig()).infer._conse is Clip(ClipConfig()).infer._conse is conse()

@@ -1,4 +1,4 @@
-"""A detector in another cluster: what crosses the wire, what its Door is asked, and what happens when that fails."""
+"""A detector in another cluster: what crosses the wire, what its API is asked, and what happens when that fails."""
 
 import asyncio
 import logging
@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from ray.exceptions import RayTaskError
 
 from cluster.errors import SettingsError
-from cluster.records import Analyzer, Detection, Failure, Sample
+from cluster.records import Detection, Failure, ModelVersion, Sample
 from cluster.settings import Settings
 from deployments.api import sample_routes
-from deployments.detector import OF_LOADED_MODELS, Asked, detector_class, names
+from deployments.detector import OF_LOADED_MODELS, DetectorResponse, detector_class, names
 from deployments.detectors.nsfw import NsfwConfig
 from deployments.serving import wire
 from deployments.serving.deployment import deployments
@@ -68,7 +68,7 @@ def test_what_does_not_go_together_is_a_settings_error(given, said):
 
 
 def test_a_remote_detector_has_a_process_of_its_own_no_card_and_room_for_its_calls():
-    remote = {"backend": "remote", "remote": {"url": "https://a", "at_once": 6}}
+    remote = {"backend": "remote", "remote": {"url": "https://a", "max_in_flight": 6}}
     settings = Settings(profile="gpu", detectors={"logo": remote}, galleries_uri="file:///none")
     assert {"logo", "restraint"} <= grouped(settings).keys()
     deployed = {name: one._bound_deployment for name, one in deployments(settings, []).items()}
@@ -100,7 +100,7 @@ def counted(samples):
 def test_a_batch_is_answered_in_order_and_costs_what_it_cost_there():
     with far_api.running(Far(answer=counted)) as url:
         asked = RemoteDetector("nsfw", config(url)).ask(PICTURES)
-    assert asked == Asked([[Detection("nsfw", score)] for score in (0.7, 0.8, 0.9)], 0.5, 0.25)
+    assert asked == DetectorResponse([[Detection("nsfw", score)] for score in (0.7, 0.8, 0.9)], 0.5, 0.25)
 
 
 def test_calls_share_a_connection():
@@ -192,12 +192,12 @@ def test_another_model_or_floor_is_refused_in_a_sentence_that_names_both(other):
     assert "detectors.nsfw.remote.profile" in said
 
 
-def test_a_detector_that_does_not_run_there_and_what_is_no_door_are_the_operators_to_correct():
+def test_a_detector_that_does_not_run_there_and_what_is_no_api_are_the_operators_to_correct():
     far = Far()
-    far.routes.detectors.analyzers = {"ocr": Analyzer("ocr", "m")}
+    far.routes.detectors.model_versions = {"ocr": ModelVersion("ocr", "m")}
     assert "answers 404: no detector 'nsfw' runs here; there are ocr" in refused(far)
     far.faults, far.said = [200], "<h1>Welcome</h1>"
-    assert "is no Door of this version" in refused(far)
+    assert "is no API of this version" in refused(far)
 
 
 def test_what_is_too_much_or_not_for_it_is_of_that_batch_alone(monkeypatch):
@@ -211,18 +211,18 @@ def test_what_is_too_much_or_not_for_it_is_of_that_batch_alone(monkeypatch):
             detector.ask([Sample(text="a")])
         junk, much = (detector.client.post(detector.path, content=body) for body in (b"junk", b"x" * 3000))
         asked = len(far.ports)
-        with pytest.raises(ValueError, match="more than a Door takes"):
+        with pytest.raises(ValueError, match="more than an API takes"):
             detector.ask([Sample(text="x" * 3000)])
     assert junk.status_code == 422 and "no samples" in junk.json()["detail"]
     assert much.status_code == 413 and len(far.ports) == asked
 
 
-def test_a_door_takes_only_so_many_at_a_time_and_says_so_before_it_reads_them(monkeypatch):
+def test_an_api_takes_only_so_many_at_a_time_and_says_so_before_it_reads_them(monkeypatch):
     monkeypatch.setattr(sample_routes, "AT_ONCE", 2)
     far = Far(answer=counted)
     far.free = threading.Event()
     with far_api.running(far) as url, ThreadPoolExecutor(2) as pool:
-        detector = RemoteDetector("nsfw", config(url, at_once=3))
+        detector = RemoteDetector("nsfw", config(url, max_in_flight=3))
         calls = [pool.submit(detector.ask, PICTURES) for _ in range(2)]
         while far.now < 2:
             time.sleep(0.005)
@@ -258,7 +258,7 @@ def replica(url, **remote):
 def test_a_replica_asks_with_several_batches_at_a_time_and_its_health_follows_the_oldest():
     far = Far(answer=counted)
     with far_api.running(far) as url:
-        one = replica(url, at_once=3)
+        one = replica(url, max_in_flight=3)
         assert one.found == {"nsfw": 1}
         far.free = threading.Event()
 

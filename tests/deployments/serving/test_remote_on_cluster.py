@@ -32,7 +32,7 @@ def remote(url, **more):
 def test_answers_from_afar_are_those_from_here(cluster, name):
     samples = samples_for(name)
     here = real(name).detect(samples)
-    there = RemoteDetector(name, detector_class(name).Config(**remote(cluster.url("DOOR__")))).ask(samples)
+    there = RemoteDetector(name, detector_class(name).Config(**remote(cluster.url("API__")))).ask(samples)
     assert [words(answer) for answer in there.answers] == [words(answer) for answer in here]
     # replicas compute on one thread, this process on several: sums differ in their last digits
     for one, other in zip(chain(*there.answers), chain(*here), strict=True):
@@ -57,7 +57,7 @@ def frames():
 
 def test_a_latency_of_100_ms_costs_less_than_a_fifth_of_the_throughput(cluster):
     samples = [Sample(pixels=pixels) for pixels in frames()]
-    port = int(cluster.url("DOOR__").rsplit(":", 1)[1])
+    port = int(cluster.url("API__").rsplit(":", 1)[1])
 
     def seconds(replica):
         async def life():
@@ -70,7 +70,7 @@ def test_a_latency_of_100_ms_costs_less_than_a_fifth_of_the_throughput(cluster):
 
     with delayed(port, ONE_WAY_S) as far_port:
         near, far = (Replica({"nsfw": remote(f"http://127.0.0.1:{one}")}) for one in (port, far_port))
-        alone = Replica({"nsfw": remote(f"http://127.0.0.1:{far_port}", at_once=1)})
+        alone = Replica({"nsfw": remote(f"http://127.0.0.1:{far_port}", max_in_flight=1)})
         began = time.monotonic()
         for _ in range(5):
             asyncio.run(alone.detect("nsfw", samples))

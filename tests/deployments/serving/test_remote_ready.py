@@ -59,7 +59,7 @@ def test_a_detector_that_does_not_run_there_is_not_ready():
     far = Far()
     far.words = {"ocr": "ok"}
     with far_api.running(far) as url:
-        assert RemoteDetector("nsfw", config(url)).well() is False
+        assert RemoteDetector("nsfw", config(url)).is_ready() is False
 
 
 def test_a_cluster_that_says_nothing_is_away_and_one_that_says_no_is_the_operators_to_correct(tmp_path):
@@ -68,21 +68,21 @@ def test_a_cluster_that_says_nothing_is_away_and_one_that_says_no_is_the_operato
     far = Far(password="open sesame")
     with far_api.running(far) as url:
         detector = RemoteDetector("nsfw", config(url, user="ours", password_file=password_file))
-        assert detector.well() is True
+        assert detector.is_ready() is True
         far.faults, far.said = [502, 503, 200], "<h1>a proxy's page</h1>"
         for status in (502, 503):
             with pytest.raises(RemoteAway, match=f"answers {status}: <h1>a proxy's page"):
-                detector.well()
-        with pytest.raises(RemoteRefuses, match="is no Door of this version"):
-            detector.well()
+                detector.is_ready()
+        with pytest.raises(RemoteRefuses, match="is no API of this version"):
+            detector.is_ready()
         with pytest.raises(RemoteRefuses, match="does not let nobody in"):
-            RemoteDetector("nsfw", config(url)).well()
+            RemoteDetector("nsfw", config(url)).is_ready()
     with pytest.raises(RemoteAway, match="cannot be reached: ConnectError"):
-        detector.well()
+        detector.is_ready()
 
 
 def through(answer):
-    """A remote detector whose Door stands behind a proxy that does this."""
+    """A remote detector whose API stands behind a proxy that does this."""
     detector = RemoteDetector("nsfw", config("http://gpus"))
     detector.retries_for_s = 0.0
     detector.client = httpx.Client(base_url="http://gpus", transport=httpx.MockTransport(answer))
@@ -91,7 +91,7 @@ def through(answer):
 
 def test_an_answer_that_a_proxy_garbled_is_no_samples_fault():
     garbled = through(lambda request: httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=Junk()))
-    for ask in (lambda: garbled.ask([garbled.example()]), garbled.well):
+    for ask in (lambda: garbled.ask([garbled.example()]), garbled.is_ready):
         with pytest.raises(RemoteAway, match="cannot be reached: DecodingError"):
             ask()
 
@@ -110,7 +110,7 @@ def test_whether_it_is_ready_is_asked_with_less_patience_than_a_batch():
 
     detector = through(hangs)
     with pytest.raises(RemoteSlow, match="has not answered in 10 s"):
-        detector.well()
+        detector.is_ready()
     with pytest.raises(RemoteSlow, match="has not answered in 5 s"):
         detector.ask([detector.example()])
     assert waits == [10, 5]

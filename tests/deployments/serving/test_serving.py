@@ -21,7 +21,7 @@ from cluster.gpus import Card
 from cluster.records import Detection, Failure, Sample
 from cluster.settings import Settings
 from deployments import events
-from deployments.detector import Asked, DetectorAway
+from deployments.detector import DetectorAway, DetectorResponse
 from deployments.detectors.clip import ClipConfig
 from deployments.models import runtime
 from deployments.serving.deployment import ServedDetectors, conditions, deployments, versions
@@ -76,7 +76,7 @@ class Handle:
             raise RayActorError()
         return 1
 
-    async def _answer(self, batch: list[Sample]) -> Asked:
+    async def _answer(self, batch: list[Sample]) -> DetectorResponse:
         self.calls.append(len(batch))
         if self.faults and (fault := self.faults.pop(0)):
             raise fault
@@ -84,17 +84,17 @@ class Handle:
             await asyncio.Event().wait()
         if any(sample.text == self.poison for sample in batch):
             raise RayTaskError("detect", "a traceback", ValueError("too odd"))
-        return Asked([FOUND for _ in batch], len(batch), len(batch) / 4)
+        return DetectorResponse([FOUND for _ in batch], len(batch), len(batch) / 4)
 
 
 def served(handles: dict[str, Handle], parks: bool = True, **options: Any) -> ServedDetectors:
     configs = {name: ClipConfig(deadline_s=0.05) for name in handles}
-    detectors = ServedDetectors(handles, {}, configs, **{"patience_s": 60.0} | options, parks=parks)
+    detectors = ServedDetectors(handles, {}, configs, **{"detector_timeout_s": 60.0} | options, parks=parks)
     detectors.back_off_s = 0
     return detectors
 
 
-def ask(handle: Handle, *texts: str, **options: Any) -> Asked:
+def ask(handle: Handle, *texts: str, **options: Any) -> DetectorResponse:
     return asyncio.run(served({"clip": handle}, **options).ask(["clip"], [Sample(text=text) for text in texts]))["clip"]
 
 
@@ -104,7 +104,7 @@ DIED, GONE = RayActorError(), DeploymentUnavailableError(None)
 @pytest.mark.parametrize("fault", [DIED, GONE, ObjectLostError("00" * 28, None, ""), ReplicaUnavailableError(None)])
 def test_a_call_that_the_cluster_ended_is_made_again(fault):
     handle = Handle(fault, fault)
-    assert ask(handle, "a", "b") == Asked([FOUND, FOUND], 2, 0.5)
+    assert ask(handle, "a", "b") == DetectorResponse([FOUND, FOUND], 2, 0.5)
     assert handle.calls == [2, 2, 2]
 
 
@@ -117,19 +117,19 @@ def test_who_is_waited_for_is_told_when_the_waiting_begins_and_when_it_is_over()
 
 
 def test_a_job_whose_patience_is_over_is_told_who_stayed_away_and_what_the_others_answered():
-    detectors = served({"clip": Handle(GONE), "ocr": Handle()}, patience_s=0)
+    detectors = served({"clip": Handle(GONE), "ocr": Handle()}, detector_timeout_s=0)
     with pytest.raises(DetectorAway, match=r"^clip$") as raised:
         asyncio.run(detectors.ask(["clip", "ocr"], [Sample(text="a")]))
-    assert raised.value.answered == {"ocr": Asked([FOUND], 1, 0.25)}
+    assert raised.value.answered == {"ocr": DetectorResponse([FOUND], 1, 0.25)}
 
 
 def test_that_a_detector_is_away_survives_the_way_from_one_process_to_another():
-    error = pickle.loads(pickle.dumps(DetectorAway("ocr", {"clip": Asked([FOUND])})))
-    assert (error.name, str(error), error.answered) == ("ocr", "ocr", {"clip": Asked([FOUND])})
+    error = pickle.loads(pickle.dumps(DetectorAway("ocr", {"clip": DetectorResponse([FOUND])})))
+    assert (error.name, str(error), error.answered) == ("ocr", "ocr", {"clip": DetectorResponse([FOUND])})
 
 
 def test_for_one_who_waits_a_detector_that_stays_away_is_a_failure_of_its_own_for_every_sample():
-    answers = ask(Handle(GONE), "a", "b", parks=False, patience_s=0).answers
+    answers = ask(Handle(GONE), "a", "b", parks=False, detector_timeout_s=0).answers
     assert [answer.step for answer in answers] == ["clip", "clip"]
     assert "has not answered for 0 s" in answers[0].reason
 

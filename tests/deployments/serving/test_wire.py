@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from cluster.records import Detection, Failure, Sample, Vector
-from deployments.detector import Asked, names
+from deployments.detector import DetectorResponse, names
 from deployments.serving import wire
 from tests.deployments.detectors.test_contract import samples_for
 
@@ -35,9 +35,9 @@ def test_samples_arrive_as_they_were_sent(name):
 
 
 def test_answers_arrive_as_they_were_given_in_order_with_what_they_cost():
-    asked = Asked([[EVERYTHING, Detection("x", 0.1)], Failure("nsfw", "too odd"), []], 1 / 3, 0.1)
+    asked = DetectorResponse([[EVERYTHING, Detection("x", 0.1)], Failure("nsfw", "too odd"), []], 1 / 3, 0.1)
     assert wire.unpack_asked(wire.pack_asked(asked)) == asked
-    assert wire.unpack_asked(wire.pack_asked(Asked([]))) == Asked([])
+    assert wire.unpack_asked(wire.pack_asked(DetectorResponse([]))) == DetectorResponse([])
 
 
 def rows(**columns):
@@ -51,7 +51,7 @@ def rows(**columns):
         b"",
         b"no stream",
         wire.pack_samples([Sample(text="cut short")])[:-100],
-        wire.pack_asked(Asked([])),
+        wire.pack_asked(DetectorResponse([])),
         rows(),
         rows(text="a", sound=[0.5]),
         rows(height=2, width=2, pixels=b"short"),

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from cluster.cache import Cache, FileStore
-from cluster.records import Analyzer, Detection, Failure, Finding, MediaItem, Sample, Segment, Spent, Vector, to_row
+from cluster.records import Detection, Failure, Finding, MediaItem, ModelVersion, Sample, Segment, Spent, Vector, to_row
 from cluster.settings import Decoding
 from deployments import events
-from deployments.detector import Asked, DetectorAway
+from deployments.detector import DetectorAway, DetectorResponse
 from pipelines.detect.detecting import File, analyze
 from pipelines.detect.memo import Content, Memory
 from pipelines.media import decoding
@@ -28,9 +28,9 @@ class StandIn:
 
     takes: ClassVar = {"image": {"eye"}, "sound": {"ear"}, "text": {"words"}}
 
-    def __init__(self, failing: Iterable[str] = (), away: Iterable[str] = (), **other: Analyzer) -> None:
+    def __init__(self, failing: Iterable[str] = (), away: Iterable[str] = (), **other: ModelVersion) -> None:
         names = sorted(set().union(*self.takes.values()))
-        self.analyzers = {name: Analyzer(name, f"{name}-1", 0.5) for name in names} | other
+        self.model_versions = {name: ModelVersion(name, f"{name}-1", 0.5) for name in names} | other
         self.states = dict.fromkeys(names, "as it was")
         self.failing = failing
         self.gone = frozenset(away)
@@ -40,14 +40,14 @@ class StandIn:
     def taking(self, modality: str) -> set[str]:
         return self.takes[modality]
 
-    async def ask(self, names: Iterable[str], samples: list[Sample]) -> dict[str, Asked]:
+    async def ask(self, names: Iterable[str], samples: list[Sample]) -> dict[str, DetectorResponse]:
         names = sorted(names)
         self.asked += [(name, len(samples)) for name in names]
         answered = {}
         for name in sorted(set(names) - self.gone):
             failure = Failure(name, "it is tired")
             found = [failure if name in self.failing else self._answer(name, one) for one in samples]
-            answered[name] = Asked(found, seconds=len(samples), gpu_seconds=len(samples) / 2)
+            answered[name] = DetectorResponse(found, seconds=len(samples), gpu_seconds=len(samples) / 2)
         if gone := self.gone & set(names):
             raise DetectorAway(", ".join(sorted(gone)), answered)
         return answered
@@ -184,14 +184,14 @@ def test_only_the_wanted_detectors_are_asked_and_count_as_having_answered(tmp_pa
     detectors = StandIn()
     (result,) = run([picture(tmp_path / "a.png", RED)], detectors, wanted=["eye"], stored=False)
     assert {name for name, _ in detectors.asked} == {"eye"}
-    assert result.analyzers == (Analyzer("eye", "eye-1", 0.5),)
+    assert result.model_versions == (ModelVersion("eye", "eye-1", 0.5),)
 
 
 def test_a_detector_that_fails_costs_only_its_own_findings_and_is_asked_again_next_time(tmp_path):
     (result,) = run([picture(tmp_path / "a.png", RED)], StandIn(failing=frozenset(["words"])))
     assert [f.detection.label for f in result.findings] == ["red", "text", "text"]
     assert result.failures == (Failure("words", "it is tired"),)
-    assert [a.detector for a in result.analyzers] == ["ear", "eye"]
+    assert [a.detector for a in result.model_versions] == ["ear", "eye"]
 
 
 def test_a_broken_file_is_a_result_and_its_neighbours_do_not_notice(tmp_path):
@@ -200,14 +200,14 @@ def test_a_broken_file_is_a_result_and_its_neighbours_do_not_notice(tmp_path):
     bad, good = run([broken, tmp_path / "a.png"], StandIn())
     assert [failure.step for failure in bad.failures] == ["decode"] and bad.findings == ()
     assert good.failures == () and good.findings
-    assert len(bad.analyzers) == 3  # asking again would not mend the file
+    assert len(bad.model_versions) == 3  # asking again would not mend the file
 
 
 def test_a_file_that_was_not_fetched_is_nobodys_answer():
     file = File(MediaItem("s3://b/x.png", 3, "e"), None, None, frozenset(["eye"]), failures=[Failure("fetch", "gone")])
     (result,) = asyncio.run(analyze([file], StandIn(), InProcess(), Decoding()))
     assert result.failures == (Failure("fetch", "gone"),)
-    assert result.analyzers == ()
+    assert result.model_versions == ()
 
 
 def test_a_file_is_what_its_bytes_say_not_its_name(tmp_path):
@@ -267,9 +267,9 @@ WHOLE = Segment(0, 2, 60.0, 0.0, 2.0, None, 0.0, 2.0)
 @pytest.mark.parametrize(
     ("changed", "asked"),
     [
-        ({"detectors": {"eye": Analyzer("eye", "eye-2", 0.5)}}, {"eye"}),
-        ({"detectors": {"eye": Analyzer("eye", "eye-1", 0.25)}}, {"eye"}),
-        ({"detectors": {"words": Analyzer("words", "words-2", 0.5)}}, {"words"}),
+        ({"detectors": {"eye": ModelVersion("eye", "eye-2", 0.5)}}, {"eye"}),
+        ({"detectors": {"eye": ModelVersion("eye", "eye-1", 0.25)}}, {"eye"}),
+        ({"detectors": {"words": ModelVersion("words", "words-2", 0.5)}}, {"words"}),
         ({"frames_per_s": 2.0}, {"eye", "ear"}),
         ({"max_side_px": 64}, {"eye", "ear"}),
         ({"same_below": 1.0}, {"eye", "ear"}),
@@ -285,7 +285,7 @@ def test_an_answer_is_recalled_only_where_the_same_would_be_answered(tmp_path, c
     (result,) = run([path], detectors, cache=cache, **changed)
     assert {name for name, _ in detectors.asked} == asked
     assert {spent.detector for spent in result.spent if not spent.reused} == asked
-    assert all(finding.model == detectors.analyzers[finding.detector].model for finding in result.findings)
+    assert all(finding.model == detectors.model_versions[finding.detector].model for finding in result.findings)
 
 
 def test_an_answer_is_not_recalled_once_what_else_it_depends_on_has_changed(tmp_path, cache):
@@ -363,7 +363,7 @@ class Held(dict):
 
 
 def test_a_value_that_was_changed_anywhere_is_a_miss():
-    held, asked = Held(), (Content("ab" * 32), Analyzer("eye", "eye-1", 0.5))
+    held, asked = Held(), (Content("ab" * 32), ModelVersion("eye", "eye-1", 0.5))
     memory = Memory(held, Decoding(), {})
     memory.keep({}, {asked: [Finding("eye", "eye-1", Detection("red", 0.5))]})
     assert memory.findings([asked])
@@ -398,19 +398,19 @@ def test_words_that_are_newly_read_get_their_vectors_though_only_the_reader_was_
     line = next(f.detection for f in result.findings if f.detection.text == "this is red")
     assert [vector.space for vector in line.vectors] == ["words"]
     assert {f.detector for f in result.findings} == {"eye"}, "what words itself found was not wanted"
-    assert [a.detector for a in result.analyzers] == ["eye"] and [s.detector for s in result.spent] == ["eye"]
+    assert [a.detector for a in result.model_versions] == ["eye"] and [s.detector for s in result.spent] == ["eye"]
 
 
 def test_words_without_vectors_are_asked_for_again_of_the_one_who_read_them(tmp_path):
     (result,) = run([picture(tmp_path / "a.png", RED)], StandIn(failing=["words"]), wanted=["eye"])
     assert result.failures == (Failure("eye", "words on its words: it is tired"),)
-    assert result.analyzers == ()
+    assert result.model_versions == ()
 
 
 def test_who_takes_words_is_given_those_that_others_had_read_before(tmp_path, cache):
     path = film(tmp_path / "a.mp4", [BLUE, RED])
     run([path], StandIn(), cache=cache)
-    detectors = Warned(words=Analyzer("words", "words-2", 0.5))
+    detectors = Warned(words=ModelVersion("words", "words-2", 0.5))
     (result,) = run([path], detectors, wanted=["words"], cache=cache)
     assert sorted(detectors.texts) == ["this is blue indeed", "this is red indeed"]
     (warning,) = result.findings
@@ -435,7 +435,7 @@ def test_while_a_detector_is_away_nothing_that_the_others_answered_is_lost(tmp_p
     detectors = StandIn()
     results = run(paths, detectors, cache=cache)
     assert {name for name, _ in detectors.asked} == {"eye", "words"} - ({"eye"} if who == "words" else set())
-    assert all(not result.failures and len(result.analyzers) == 3 for result in results)
+    assert all(not result.failures and len(result.model_versions) == 3 for result in results)
 
 
 def test_who_is_away_is_waited_for_once_and_the_others_finish_their_files(tmp_path, cache):

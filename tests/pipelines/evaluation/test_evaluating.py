@@ -319,7 +319,7 @@ def test_json_has_neither_pictures_nor_nan(tmp_path):
 @pytest.fixture
 def alone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("RAYSIFT_DOOR__PORT", "9")  # nobody listens there
+    monkeypatch.setenv("RAYSIFT_API__PORT", "9")  # nobody listens there
 
 
 def run(*arguments: str):
@@ -369,14 +369,14 @@ def test_many_files_are_asked_for_in_jobs_that_a_command_line_can_hold(alone, tm
 
     sent = []
 
-    def door(request: httpx.Request) -> httpx.Response:
+    def api(request: httpx.Request) -> httpx.Response:
         if request.method == "POST":
             sent.append(json.loads(request.content))
         over = {"job": "scan-1", "state": "finished", "units": 1, "done": 1, "failed": 0, "seconds": 1.0}
         return httpx.Response(200, json=over)
 
     plain_client = httpx.Client
-    monkeypatch.setattr(httpx, "Client", lambda **more: plain_client(**more, transport=httpx.MockTransport(door)))
+    monkeypatch.setattr(httpx, "Client", lambda **more: plain_client(**more, transport=httpx.MockTransport(api)))
     many = [labelling.Labelled(f"s3://bucket/{n:0100}.jpg", n, {"ocr": {"text": ""}}) for n in range(1200)]
     evaluate._scan(raysift.load(), many, "s3://found/x")
     assert len(sent) == 3 and [uri for job in sent for uri in job["uris"]] == [one.uri for one in many]

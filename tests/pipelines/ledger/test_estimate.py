@@ -7,14 +7,14 @@ import pytest
 from rich.console import Console
 
 from cluster.errors import SettingsError
-from cluster.records import Analyzer, Spent
+from cluster.records import ModelVersion, Spent
 from cluster.settings import Prices
 from commands.dry_run import as_json, show
 from pipelines.ledger.estimate import Amount, Cost, Plan, history, plan
 from pipelines.results.reconcile import stored
 from tests.support.stored import commit, row
 
-WANTED = {name: Analyzer(name, "m1") for name in ("nsfw", "ocr")}
+WANTED = {name: ModelVersion(name, "m1") for name in ("nsfw", "ocr")}
 REPLICAS = {"nsfw": 1, "ocr": 2}
 NO_PRICES = Prices()
 

@@ -7,13 +7,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.errors import SettingsError
-from cluster.records import Analyzer
+from cluster.records import ModelVersion
 from pipelines.ledger.listing import LEDGER, UNCUT, Listed, unit_id, write_ledger
 from pipelines.results.reconcile import stored
 from tests.support.servers.many_objects import CREDENTIALS, lister_apart
 from tests.support.stored import commit, cut, row
 
-WANTED = {name: Analyzer(name, "m1", 0.2) for name in ("nsfw", "ocr")}
+WANTED = {name: ModelVersion(name, "m1", 0.2) for name in ("nsfw", "ocr")}
 MB = 1_000_000
 
 
@@ -127,20 +127,20 @@ def test_what_has_been_answered_is_not_owed_again_and_what_has_changed_is(tmp_pa
     }
 
 
-def answered_by(tmp_path: Path, path: Path, *analyzers: Analyzer, **more) -> None:
+def answered_by(tmp_path: Path, path: Path, *model_versions: ModelVersion, **more) -> None:
     write(tmp_path, path)
     (unit,) = rows(tmp_path).values()
     stored_row = row(unit["uri"], etag=unit["etag"], **more)
-    stored_row["analyzers"] = [{"detector": a.detector, "model": a.model, "floor": a.floor} for a in analyzers]
+    stored_row["analyzers"] = [{"detector": a.detector, "model": a.model, "floor": a.floor} for a in model_versions]
     commit(tmp_path / "out", "1.parquet", stored_row)
 
 
 @pytest.mark.parametrize(
     ("wanted", "reason"),
     [
-        (Analyzer("ocr", "m2", 0.2), "new model"),
-        (Analyzer("ocr", "m1", 0.1), "lower floor"),
-        (Analyzer("clip", "m1"), "new detector"),
+        (ModelVersion("ocr", "m2", 0.2), "new model"),
+        (ModelVersion("ocr", "m1", 0.1), "lower floor"),
+        (ModelVersion("clip", "m1"), "new detector"),
     ],
 )
 def test_only_the_detector_that_is_another_now_is_asked_again(tmp_path, media, wanted, reason):
@@ -151,12 +151,12 @@ def test_only_the_detector_that_is_another_now_is_asked_again(tmp_path, media, w
 
 
 def test_an_answer_with_a_lower_floor_holds_all_that_a_higher_one_would(tmp_path, media):
-    answered_by(tmp_path, media / "a.jpg", Analyzer("nsfw", "m1", 0.1), Analyzer("ocr", "m1", None))
+    answered_by(tmp_path, media / "a.jpg", ModelVersion("nsfw", "m1", 0.1), ModelVersion("ocr", "m1", None))
     assert write(tmp_path, media / "a.jpg") == Listed(0, 0, 1)
 
 
 def test_of_several_reasons_the_most_telling_one_is_given(tmp_path, media):
-    answered_by(tmp_path, media / "a.jpg", Analyzer("nsfw", "m0"), failures=[("ocr", "it broke")])
+    answered_by(tmp_path, media / "a.jpg", ModelVersion("nsfw", "m0"), failures=[("ocr", "it broke")])
     write(tmp_path, media / "a.jpg")
     (unit,) = rows(tmp_path).values()
     assert (unit["reason"], unit["detectors"]) == ("failed before", ["nsfw", "ocr"])

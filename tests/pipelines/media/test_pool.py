@@ -97,16 +97,16 @@ def test_a_decoder_that_died_before_the_file_is_not_the_files_fault(video):
 
 
 def test_a_decoder_that_stalls_is_stopped(decoder, video):
-    stream, pid = begun(decoder, video, Decoding(stall_s=1))
+    stream, pid = begun(decoder, video, Decoding(decoder_timeout_s=1))
     os.kill(pid, signal.SIGSTOP)
-    assert complaint(stream) == "it held a decoder up for 1 seconds, all that decoding.stall_s allows"
+    assert complaint(stream) == "it held a decoder up for 1 seconds, all that decoding.decoder_timeout_s allows"
     assert not psutil.pid_exists(pid)
 
 
 @pytest.mark.ray  # for its seconds
 def test_a_decoder_that_works_long_for_one_frame_does_not_stall(decoder, tmp_path):
     video = film(tmp_path / "a.mp4", [solid(RED, 1280, 720)] * 1000, rate=25, codec="mjpeg")
-    assert len(list(decoder.frames(video, "video", Decoding(frames_per_s=0.01, stall_s=2)))) == 1
+    assert len(list(decoder.frames(video, "video", Decoding(frames_per_s=0.01, decoder_timeout_s=2)))) == 1
 
 
 def test_many_files_are_decoded_at_a_time_and_few_processes_are_kept(video):

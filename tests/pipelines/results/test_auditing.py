@@ -57,7 +57,7 @@ def test_the_newest_rows_for_the_newest_content_count_and_each_once(tmp_path, se
     def told(some):
         said = {row["uri"]: [] for row in rows}
         for one in sorted(some, key=lambda row: row["segment"] or 0):
-            names = {analyzer["detector"] for analyzer in one["analyzers"]}
+            names = {model_version["detector"] for model_version in one["analyzers"]}
             said[one["uri"]] += [(of["detector"], of["label"]) for of in one["detections"] if of["detector"] in names]
         return {uri: sorted(of) for uri, of in said.items()}
 

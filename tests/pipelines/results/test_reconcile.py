@@ -5,13 +5,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.errors import SettingsError
-from cluster.records import SCHEMA, Analyzer
+from cluster.records import SCHEMA, ModelVersion
 from cluster.results import files as results_files
 from cluster.results.merge import Known
 from pipelines.results.reconcile import CHANGED, Reconciliation, Stored, reconcile, renew, settle, stored
 from tests.support.stored import aged, commit, found, row
 
-BOTH = frozenset({Analyzer("nsfw", "m1"), Analyzer("ocr", "m1")})
+BOTH = frozenset({ModelVersion("nsfw", "m1"), ModelVersion("ocr", "m1")})
 
 
 def ledger(folder, *unit_ids):
@@ -27,7 +27,7 @@ def known(seen: Stored, uri: str, etag: str = "e1") -> Known | None:
 
 def names(known: Known | None) -> set[tuple[str, str]]:
     assert known is not None
-    return {(one.detector, one.model) for one in known.analyzers}
+    return {(one.detector, one.model) for one in known.model_versions}
 
 
 def test_knows_who_has_answered_for_which_content(tmp_path):
@@ -45,9 +45,11 @@ def test_a_floor_is_remembered_and_where_none_was_noted_there_is_none(tmp_path):
         {"detector": "clip", "model": "", "floor": None},
     ]
     commit(tmp_path, "a.parquet", one)
-    answers = {answer.detector: answer for answer in known(stored(str(tmp_path)), "s3://b/a").analyzers}
-    assert answers["clip"] == Analyzer("clip", "", None)
-    assert answers["ocr"].covers(Analyzer("ocr", "m1", 0.1)) and not answers["ocr"].covers(Analyzer("ocr", "m1", 0.09))
+    answers = {answer.detector: answer for answer in known(stored(str(tmp_path)), "s3://b/a").model_versions}
+    assert answers["clip"] == ModelVersion("clip", "", None)
+    assert answers["ocr"].covers(ModelVersion("ocr", "m1", 0.1)) and not answers["ocr"].covers(
+        ModelVersion("ocr", "m1", 0.09)
+    )
 
 
 def test_adds_up_what_several_scans_answered_and_the_newest_answer_counts(tmp_path):
@@ -95,7 +97,7 @@ def test_a_film_is_answered_for_by_who_has_answered_for_every_segment(tmp_path):
     commit(tmp_path, "a.parquet", segment(2), segment(0))
     part = stored(str(tmp_path))
     assert known(part, "s3://b/film") == Known(frozenset(), False, 60.0, 3, complete=False)
-    assert {n: one.analyzers for n, one in part.segments("s3://b/film").items()} == {0: BOTH, 2: BOTH}
+    assert {n: one.model_versions for n, one in part.segments("s3://b/film").items()} == {0: BOTH, 2: BOTH}
     assert part.segments("s3://b/other") == {}
     commit(tmp_path, "b.parquet", segment(1, answered=["ocr"]))
     assert names(known(stored(str(tmp_path)), "s3://b/film")) == {("ocr", "m1")}
@@ -119,7 +121,7 @@ def test_a_film_has_the_highest_floor_of_its_segments(tmp_path):
     for one, floor in zip(rows, (0.1, 0.3, None), strict=True):
         one["analyzers"] = [{"detector": "ocr", "model": "m1", "floor": floor}]
     commit(tmp_path, "a.parquet", *rows)
-    (answer,) = known(stored(str(tmp_path)), "s3://b/film").analyzers
+    (answer,) = known(stored(str(tmp_path)), "s3://b/film").model_versions
     assert answer.floor == pytest.approx(0.3)
 
 

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cluster.records import Analyzer, Segment, Spent
+from cluster.records import ModelVersion, Segment, Spent
 from cluster.settings import Prices
 from cluster.storage import buckets
 from deployments.jobs import folder as job_folder
@@ -13,7 +13,7 @@ from pipelines.ledger.retrying import write_ledger
 from pipelines.results.reporting import alike, report, write
 from tests.support.stored import commit, found, row
 
-WANTED = {name: Analyzer(name, "m1") for name in ("nsfw", "ocr")}
+WANTED = {name: ModelVersion(name, "m1") for name in ("nsfw", "ocr")}
 
 
 def spent(**seconds):

@@ -1,4 +1,4 @@
-"""Another cluster's Door, as a remote detector sees it: the real route on a real port, with a stand-in detector."""
+"""Another cluster's API, as a remote detector sees it: the real route on a real port, with a stand-in detector."""
 
 import asyncio
 import base64
@@ -11,12 +11,12 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse
 
-from cluster.records import Analyzer
+from cluster.records import ModelVersion
 from deployments.api.sample_routes import SampleRoutes
-from deployments.detector import Asked
+from deployments.detector import DetectorResponse
 from deployments.detectors.nsfw import NsfwConfig
 from deployments.serving.deployment import ServedDetectors
-from deployments.serving.health import well
+from deployments.serving.health import is_ready
 from tests.support.browser import free_port
 
 
@@ -35,17 +35,17 @@ class Far:
         self.free: threading.Event | None = None  # calls wait for it
         self.detect = self
         self.routes = SampleRoutes()
-        analyzers = {"nsfw": Analyzer("nsfw", model, floor)}
-        self.routes.detectors = ServedDetectors({"nsfw": self}, analyzers, {"nsfw": NsfwConfig()})
+        model_versions = {"nsfw": ModelVersion("nsfw", model, floor)}
+        self.routes.detectors = ServedDetectors({"nsfw": self}, model_versions, {"nsfw": NsfwConfig()})
 
-    async def remote(self, name, samples) -> Asked:
+    async def remote(self, name, samples) -> DetectorResponse:
         self.now += 1
         self.samples += len(samples)
         self.most = max(self.most, self.now)
         while self.free and not self.free.is_set():
             await asyncio.sleep(0.005)
         self.now -= 1
-        return Asked(self.answer(samples), 0.5, 0.25)
+        return DetectorResponse(self.answer(samples), 0.5, 0.25)
 
     @property
     def app(self) -> FastAPI:
@@ -54,8 +54,8 @@ class Far:
 
         @app.get("/v1/ready")
         async def ready():
-            is_ready = all(map(well, self.words.values()))
-            return JSONResponse({"ready": is_ready, "detectors": self.words}, 200 if is_ready else 503)
+            ready = all(map(is_ready, self.words.values()))
+            return JSONResponse({"ready": ready, "detectors": self.words}, 200 if ready else 503)
 
         @app.middleware("http")
         async def proxy(request: Request, go_on):

@@ -36,13 +36,13 @@ async def life(handle, config, port):
         told.append(away)
         waiting.set()
 
-    async def ask(patience_s):
-        detectors = ServedDetectors({"nsfw": handle}, {}, {"nsfw": config}, patience_s, True, tell)
+    async def ask(detector_timeout_s):
+        detectors = ServedDetectors({"nsfw": handle}, {}, {"nsfw": config}, detector_timeout_s, True, tell)
         return [found.label for found in (await detectors.ask(["nsfw"], SAMPLES))["nsfw"].answers[0]]
 
-    async def away(patience_s):
+    async def away(detector_timeout_s):
         try:
-            return await ask(patience_s)
+            return await ask(detector_timeout_s)
         except DetectorAway as error:
             return f"{error} is away"
 
