@@ -1,0 +1,1 @@
+"""The web app: Streamlit pages that ask the HTTP API."""

@@ -1,0 +1,1 @@
+"""What everything else is built on: records, settings, storage, results, vectors, GPUs, processes."""

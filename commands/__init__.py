@@ -1,0 +1,1 @@
+"""The commands of `raysift` that need more than a few lines."""

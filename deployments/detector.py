@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from cluster.records import Answer, Detection, Modality, Sample
-from deployments import detectors
 
+# searched by name, so that the contract does not import the detectors that import it
+DETECTORS = "deployments.detectors"
 Infer = Callable[[list[Sample]], Any]
 T = TypeVar("T")
 
@@ -223,14 +224,14 @@ def by_modality(
 
 def names() -> list[str]:
     """Every detector there is, in order of the alphabet; none is imported."""
-    return sorted(module.name for module in pkgutil.iter_modules(detectors.__path__))
+    return sorted(module.name for module in pkgutil.iter_modules(importlib.import_module(DETECTORS).__path__))
 
 
 def detector_class(name: str) -> type[Detector]:
     """The detector of that name. LookupError lists those there are."""
     if name not in names():
         raise LookupError(f"no detector {name!r}; there are {', '.join(names())}")
-    module = importlib.import_module(f"{detectors.__name__}.{name}")
+    module = importlib.import_module(f"{DETECTORS}.{name}")
     (found,) = (
         thing
         for thing in vars(module).values()

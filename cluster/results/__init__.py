@@ -1,0 +1,1 @@
+"""The Parquet files of results: reading, writing, merging, and which answer is the newest."""

@@ -1,0 +1,1 @@
+"""Local folders and buckets: file systems, listings, reads with retries."""

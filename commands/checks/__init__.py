@@ -1,0 +1,1 @@
+"""The checks of `raysift doctor`, one module for each part of a cluster."""

@@ -1,0 +1,1 @@
+"""The HTTP API: FastAPI routes, their limits, media by range, search."""

@@ -1,0 +1,1 @@
+"""The detectors, one file each. The file name is the name of the detector everywhere."""

@@ -1,0 +1,1 @@
+"""Galleries of reference pictures: logos, people and scenes that the operator has added."""

@@ -1,0 +1,1 @@
+"""How Ray Serve runs detectors: replicas, placement on GPUs, health, clients, remote clusters."""

@@ -1,0 +1,1 @@
+"""Measures how right detectors are on files with labels."""

@@ -1,0 +1,1 @@
+"""Reading and decoding media files, in child processes with limits."""

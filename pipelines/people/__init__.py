@@ -1,0 +1,1 @@
+"""Enrolled people in stored results: matching, clustering unknown faces, erasure."""

@@ -1,0 +1,1 @@
+"""What follows stored results: verification, reports, indexes, exports, audits."""

@@ -1,0 +1,93 @@
+"""The README and docs/ tell the truth: what they name exists, and their commands are known."""
+
+import re
+
+from deployments.detector import names
+from tests.support.paths import ROOT
+
+README = (ROOT / "README.md").read_text()
+
+
+def rows_of(page: str) -> list[str]:
+    """The first cells of the table of detectors."""
+    return [cell for cell in re.findall(r"^\| (\w+) \|.*$", page, re.MULTILINE) if cell != "detector"]
+
+
+def test_the_readme_lists_every_detector():
+    assert set(rows_of(README)) & set(names()) == set(names())
+
+
+def test_docs_list_every_detector_with_its_weights():
+    page = (ROOT / "docs" / "detectors.md").read_text()
+    assert [row for row in rows_of(page) if row in names()] == names()
+    locked = (ROOT / "requirements.lock").read_text()
+    for package in re.findall(r"`([a-z0-9-]+)`", "".join(re.findall(r"^\| \w+ \|.*$", page, re.MULTILINE))):
+        if package != "-part2":
+            assert f"\n{package}==" in locked, package
+
+
+def test_the_tree_of_the_architecture_names_every_folder_and_nothing_else():
+    (tree,) = re.findall(r"## The folders\n\n```\n(.*?)```", (ROOT / "docs" / "architecture.md").read_text(), re.DOTALL)
+    told, package = set(), ""
+    for line in tree.splitlines():
+        for name in re.findall(r"[\w.]+(?:/|\.yaml)", line.split("  ")[0] or line.strip().split("  ")[0]):
+            package = name if not line.startswith(" ") else package
+            told.add(name if not line.startswith(" ") else package + name)
+    assert all((ROOT / name).exists() for name in told), told
+    for package in ("cluster", "deployments", "pipelines"):
+        folders = {f"{package}/{path.parent.name}/" for path in (ROOT / package).glob("*/__init__.py")}
+        assert folders <= told, folders - told
+
+
+def test_the_commands_of_readme_and_docs_exist():
+    from typer.main import get_command
+
+    import raysift
+
+    known = set(get_command(raysift.cli).commands)
+    pages = "\n".join(page.read_text() for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))))
+    assert set(re.findall(r"^raysift (\w+)", pages, re.MULTILINE)) <= known
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z-]+)", pages)) <= targets
+
+
+def test_every_link_between_readme_and_docs_leads_somewhere():
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))):
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_readmes_pictures_are_there():
+    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
+    assert pictures and all((ROOT / picture).stat().st_size > 10_000 for picture in pictures)
+
+
+def test_every_weight_is_pinned_to_what_the_lock_file_installs():
+    from deployments.detector import detector_class
+
+    locked = dict(re.findall(r"^([a-z0-9-]+)==([^ ]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
+    for name in names():
+        for package, version in re.findall(r"package:([^=]+)==([^/]+)", detector_class(name).Config().model):
+            assert locked[package] == version
+
+
+def test_ci_runs_the_readmes_test_command_and_nothing_else():
+    assert (ROOT / ".ci" / "run").read_text().strip().endswith("exec make test")
+
+
+def test_what_launching_names_is_there():
+    from typer.main import get_command
+
+    import raysift
+
+    told = (ROOT / "docs" / "launching.md").read_text()
+    known = set(get_command(raysift.cli).commands)
+    assert set(re.findall(r"(?:^|['`]|exec [\w/-]+ )raysift ([a-z]+)", told, re.MULTILINE)) <= known
+    files = re.findall(r"\b(?:cluster|k8s|tests|docs|commands|deployments)/[\w./-]*\w", told)
+    assert files and all((ROOT / file).exists() for file in files), [f for f in files if not (ROOT / f).exists()]
+    anchors = {
+        re.sub(r"[^\w -]", "", line.strip("# ").lower()).replace(" ", "-") for line in told.splitlines() if "#" in line
+    }
+    for link in re.findall(r"\]\(([^)]+)\)", told):
+        page, _, anchor = link.partition("#")
+        assert (ROOT / "docs" / page).exists() if page else anchor in anchors, link
