@@ -12,6 +12,7 @@ from fastapi import Body, Header, HTTPException, Query, Response, UploadFile
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
+from cluster.api_queries import AssetQuery
 from cluster.records import Result
 from cluster.settings import Settings
 from cluster.storage import buckets
@@ -21,7 +22,6 @@ from deployments.api.app import MOST_REQUESTS, answer_to, api
 from deployments.api.job_routes import JobRoutes, Verify
 from deployments.api.sample_routes import SampleRoutes
 from deployments.api.search import MOST_BYTES, By, Search
-from deployments.catalog.queries import AssetQuery
 from deployments.catalog.shapes import as_upload
 from deployments.detector import detector_class
 from deployments.serving.deployment import ServedDetectors, versions

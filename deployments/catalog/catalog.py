@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from cluster.api_queries import AssetQuery
 from cluster.errors import SettingsError
 from cluster.results import files as results_files
 from deployments.catalog import merge
 from deployments.catalog import queries as sql
-from deployments.catalog.queries import AssetQuery
 from deployments.catalog.shapes import Json, as_finding, as_item, as_line, as_summary, by_asset
 
 log = logging.getLogger(__name__)
@@ -206,9 +206,10 @@ class Catalog:
     def facets(self, query: AssetQuery) -> Json:
         """How many files there are of each kind, detection and outcome under the query's other filters."""
         everything, values = sql.selection(query)
-        kinds, of_kinds = sql.selection(query.model_copy(update={"kind": None}))
+        kinds, of_kinds = sql.selection(query.model_copy(update={"kind": ()}))
         failed, of_failed = sql.selection(query.model_copy(update={"failed": True}))
-        found, of_found = sql.selection(query.model_copy(update={"detector": (), "label": (), "min_score": None}))
+        any_detection = {"detector": (), "label": (), "detector_label": (), "min_score": None}
+        found, of_found = sql.selection(query.model_copy(update=any_detection))
         with self._snapshot() as ask:
             by_kind = ask(f"select f.kind, count(*) as n {kinds} group by all order by all", of_kinds)
             return {

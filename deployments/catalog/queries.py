@@ -1,27 +1,8 @@
-"""What may be asked of the catalogue: the statements over the tables of catalog_load."""
+"""The SQL of every question that the catalogue answers, over the tables of merge.py."""
 
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from cluster.records import Kind
-
-
-class AssetQuery(BaseModel):
-    """Which files to show. Several detectors or labels: one of them; detectors and labels: both, in one detection."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    detector: tuple[str, ...] = ()
-    label: tuple[str, ...] = ()
-    min_score: float | None = Field(default=None, ge=0, le=1, description="of a detection that matches the two above")
-    kind: Kind | None = None
-    under: str | None = Field(default=None, description="how the URI begins")
-    failed: bool | None = Field(default=None, description="only those with errors, or only those without")
-    sort: Literal["newest", "oldest", "score", "name"] = "newest"
-    page: int = Field(default=1, ge=1)
-    size: int = Field(default=60, ge=1, le=200)
-
+from cluster.api_queries import AssetQuery
 
 SORTS = {
     "newest": "f.analyzed_at desc",
@@ -29,6 +10,8 @@ SORTS = {
     "score": "m.score desc nulls last",
     "name": "lower(f.name), f.name",
 }
+
+IN_JOBS = "select asset from scans where job in (select unnest(?))"
 
 
 def matching(query: AssetQuery) -> tuple[str, list[Any]]:
@@ -38,6 +21,8 @@ def matching(query: AssetQuery) -> tuple[str, list[Any]]:
         parts.append(("detector in (select unnest(?))", list(query.detector)))
     if query.label:
         parts.append(("label in (select unnest(?))", list(query.label)))
+    if query.detector_label:  # no detector has a colon in its name
+        parts.append(("detector || ':' || label in (select unnest(?))", list(query.detector_label)))
     if query.min_score is not None:
         parts.append(("score >= ?::float", query.min_score))  # scores are stored in single precision
     return " and ".join(part for part, _ in parts), [value for _, value in parts]
@@ -51,16 +36,21 @@ def selection(query: AssetQuery, scored: bool = False) -> tuple[str, list[Any]]:
         where = f"where {match}" if match else ""
         join = "join" if match else "left join"
         source += f" {join} (select asset, max(score) as score from best {where} group by asset) m using (asset)"
-    parts: list[tuple[str, Any]] = []
-    if query.kind is not None:
-        parts.append(("f.kind = ?", query.kind))
+    parts: list[tuple[str, list[Any]]] = []
+    if query.kind:
+        parts.append(("f.kind in (select unnest(?))", [list(query.kind)]))
     if query.under:
-        parts.append(("starts_with(f.uri, ?)", query.under))
-    if query.failed is not None:
-        parts.append(("f.failed = ?", query.failed))
+        parts.append((f"({' or '.join(['starts_with(f.uri, ?)'] * len(query.under))})", list(query.under)))
+    if query.job:
+        parts.append((f"f.asset in ({IN_JOBS})", [list(query.job)]))
+    if query.failed is not None and query.job:
+        failed_there = f"f.asset {'in' if query.failed else 'not in'} ({IN_JOBS} and len(errors) > 0)"
+        parts.append((failed_there, [list(query.job)]))
+    elif query.failed is not None:
+        parts.append(("f.failed = ?", [query.failed]))
     if parts:
         source += " where " + " and ".join(part for part, _ in parts)
-    return source, [*values, *(value for _, value in parts)]
+    return source, [*values, *(value for _, own in parts for value in own)]
 
 
 HITS = """with hits as (

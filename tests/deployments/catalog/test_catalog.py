@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
+from cluster.api_queries import AssetQuery
 from cluster.errors import SettingsError
 from cluster.records import asset_id
-from deployments.catalog.catalog import AssetQuery, Catalog
+from deployments.catalog.catalog import Catalog
 from tests.support.paths import ROOT
 from tests.support.stored import aged, commit, found, row
 
@@ -105,11 +106,11 @@ def test_the_least_score_is_that_of_a_matching_detection(catalog):
 
 
 def test_filters_by_kind_place_and_outcome(catalog):
-    assert names(catalog, kind="video") == ["three.mp4"]
-    assert names(catalog, under="s3://b/x/") == ["Two.jpg", "one.jpg"]
+    assert names(catalog, kind=("video",)) == ["three.mp4"]
+    assert names(catalog, under=("s3://b/x/",)) == ["Two.jpg", "one.jpg"]
     assert names(catalog, failed=True) == ["five.jpg"]
-    assert names(catalog, failed=False, under="s3://b/y") == ["four.jpg", "three.mp4"]
-    assert names(catalog, under="s3://b/x/' or 1=1 --") == []
+    assert names(catalog, failed=False, under=("s3://b/y",)) == ["four.jpg", "three.mp4"]
+    assert names(catalog, under=("s3://b/x/' or 1=1 --",)) == []
 
 
 def test_pages_hold_every_file_once(catalog):
@@ -125,7 +126,7 @@ def test_a_page_is_never_larger_than_200():
 
 
 def test_an_item_says_what_a_tile_shows(catalog):
-    (item,) = catalog.assets(AssetQuery(under="s3://b/x/one"))["items"]
+    (item,) = catalog.assets(AssetQuery(under=("s3://b/x/one",)))["items"]
     assert item == {
         "id": asset_id("s3://b/x/one.jpg"),
         "uri": "s3://b/x/one.jpg",
@@ -161,7 +162,7 @@ def test_facets_count_files_under_the_other_filters(catalog):
         ],
         "failed": 1,
     }
-    nude = catalog.facets(AssetQuery(label=("nude",), kind="image"))
+    nude = catalog.facets(AssetQuery(label=("nude",), kind=("image",)))
     assert nude["total"] == 2
     assert nude["kinds"] == {"image": 2, "video": 1}
     assert {"detector": "nsfw", "label": "suggestive", "count": 1} in nude["detectors"]

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cluster.api_queries import AssetQuery
 from cluster.records import Detection, Vector, asset_id
 from cluster.results import embeddings, files
 from cluster.vectors import Vectors
 from deployments.catalog.catalog import Catalog
-from deployments.catalog.queries import AssetQuery
 from deployments.galleries.store import Gallery
 from deployments.galleries.watchlist import Photo, Rejections, Watching, WatchList
 from pipelines.people import clustering, match, purge

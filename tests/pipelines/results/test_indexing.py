@@ -3,9 +3,10 @@ import threading
 
 import pytest
 
+from cluster.api_queries import AssetQuery
 from cluster.records import Vector, asset_id
 from cluster.vectors import Vectors, VectorsDown
-from deployments.catalog.catalog import AssetQuery, Catalog
+from deployments.catalog.catalog import Catalog
 from pipelines.results.indexing import Indexing
 from tests.support.servers.chroma import chroma, free_port
 from tests.support.stored import aged, commit, found, row

@@ -1,0 +1,39 @@
+"""What the HTTP API can be asked: the models by which its routes read a query, and by which clients write one."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cluster.records import Kind
+
+Sort = Literal["newest", "oldest", "score", "name"]
+
+MAX_PAGE = 10_000_000  # with 200 files a page more than any catalogue holds, and its offset fits 64 bits
+
+
+class AssetQuery(BaseModel):
+    """Which files to list, in which order, and which page of them.
+
+    A filter without a value passes every file, one with several values passes what has any of them. A file must pass
+    all filters; detector, label, detector_label and min_score must hold for one and the same detection of it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: tuple[Kind, ...] = ()
+    detector: tuple[str, ...] = ()
+    label: tuple[str, ...] = Field(default=(), description="by whichever detector")
+    detector_label: tuple[Annotated[str, Field(pattern=r"^[^:]+:")], ...] = Field(
+        default=(), description="a label of one detector, as DETECTOR:LABEL"
+    )
+    min_score: float | None = Field(
+        default=None, ge=0, le=1, allow_inf_nan=False, description="of a detection that passes the three above"
+    )
+    under: tuple[str, ...] = Field(default=(), description="how the URI begins")
+    job: tuple[str, ...] = Field(default=(), description="files that this job has analysed")
+    failed: bool | None = Field(
+        default=None, description="only files with errors, or only those without; with `job`: in that job"
+    )
+    sort: Sort = "newest"
+    page: int = Field(default=1, ge=1, le=MAX_PAGE)
+    size: int = Field(default=60, ge=1, le=200)

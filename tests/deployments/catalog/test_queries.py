@@ -1,0 +1,95 @@
+"""Filters of the list of files: several values of each, labels by detector, files of a job, bounds of numbers."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from cluster.api_queries import MAX_PAGE, AssetQuery
+from deployments.catalog.catalog import Catalog
+from tests.support.stored import commit, found, row
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
+    """Four files: the label `sign` comes from two detectors; one file failed in two jobs, one in the first only."""
+    out: Path = tmp_path_factory.mktemp("out")
+    torn = [("decode", "it ends early")]
+    commit(
+        out,
+        "a.parquet",
+        row("s3://b/x/a.jpg", found("ocr", "sign", 0.9), job="first", unit=0),
+        row("s3://b/y/b.mp4", found("logo", "sign", 0.4), kind="video", job="first", unit=1),
+        row("s3://c/c.wav", kind="audio", job="first", unit=2, failures=torn),
+        row("s3://c/d.jpg", job="first", unit=3, failures=torn),
+    )
+    commit(
+        out,
+        "b.parquet",
+        row("s3://c/c.wav", found("ocr", "text", 0.8), kind="audio", job="second", unit=0, minutes=1),
+        row("s3://c/d.jpg", job="second", unit=1, minutes=1, failures=torn),
+    )
+    catalog = Catalog(":memory:")
+    catalog.load_all(str(out))
+    yield catalog
+    catalog.close()
+
+
+def names(catalog: Catalog, **filters: object) -> list[str]:
+    page = catalog.assets(AssetQuery(**filters, sort="name"))
+    assert page["total"] == len(page["items"])
+    return [item["name"] for item in page["items"]]
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ({"kind": ("image", "video")}, ["a.jpg", "b.mp4", "d.jpg"]),
+        ({"detector": ("logo", "ocr")}, ["a.jpg", "b.mp4", "c.wav"]),
+        ({"label": ("sign", "text")}, ["a.jpg", "b.mp4", "c.wav"]),
+        ({"detector_label": ("logo:sign", "ocr:text")}, ["b.mp4", "c.wav"]),
+        ({"under": ("s3://b/x/", "s3://c/")}, ["a.jpg", "c.wav", "d.jpg"]),
+        ({"job": ("second",)}, ["c.wav", "d.jpg"]),
+        ({"job": ("first", "second")}, ["a.jpg", "b.mp4", "c.wav", "d.jpg"]),
+        ({"kind": ("image", "video"), "under": ("s3://b/",), "min_score": 0.5}, ["a.jpg"]),
+    ],
+)
+def test_a_filter_with_several_values_passes_what_has_any_of_them(catalog, filters, expected):
+    assert names(catalog, **filters) == expected
+
+
+def test_failed_with_a_job_lists_what_failed_in_that_job_also_if_a_later_one_analysed_it(catalog):
+    assert names(catalog, failed=True) == ["d.jpg"]
+    assert names(catalog, failed=True, job=("first",)) == ["c.wav", "d.jpg"]
+    assert names(catalog, failed=True, job=("second",)) == ["d.jpg"]
+    assert names(catalog, failed=False, job=("first",)) == ["a.jpg", "b.mp4"]
+
+
+def test_the_same_label_of_two_detectors_is_counted_for_each_and_each_can_be_picked(catalog):
+    facets = catalog.facets(AssetQuery(detector_label=("ocr:sign",)))
+    signs = [facet for facet in facets["detectors"] if facet["label"] == "sign"]
+    assert [(facet["detector"], facet["count"]) for facet in signs] == [("logo", 1), ("ocr", 1)]
+    assert facets["total"] == 1
+    assert names(catalog, detector_label=("ocr:sign",)) == ["a.jpg"]
+
+
+def test_facets_of_several_kinds_count_every_kind(catalog):
+    facets = catalog.facets(AssetQuery(kind=("image", "video")))
+    assert (facets["total"], facets["kinds"]) == (3, {"audio": 1, "image": 2, "video": 1})
+
+
+def test_the_last_page_that_may_be_asked_for_is_empty(catalog):
+    page = catalog.assets(AssetQuery(page=MAX_PAGE, size=200))
+    assert (page["total"], page["items"]) == (4, [])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("page", MAX_PAGE + 1), ("page", 0), ("page", 2**63 - 1), ("size", 201), ("size", 0)]
+    + [("min_score", score) for score in (float("nan"), float("inf"), -0.1, 1.1)]
+    + [("kind", ("document",)), ("detector_label", ("no colon",)), ("sort", "sideways")],
+)
+def test_a_value_out_of_bounds_is_refused(field, value):
+    with pytest.raises(ValidationError):
+        AssetQuery(**{field: value})
