@@ -9,24 +9,36 @@ export UV_PYTHON_DOWNLOADS := never
 # uv would take no notice of them otherwise; compiled modules halve Ray's start
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check test-ray test-launch test-gpu chaos fix install install-dev debian lock clean
+# two processes; the tests of one file, and all that use the session's cluster, run in the same one
+PARALLEL := -n 2 --dist loadgroup
+
+.PHONY: demo test lint check test-ray test-launch test-gpu chaos fix install install-dev debian lock clean
 
 demo: install
 	$(VENV)/bin/raysift demo $(ARGS)
 
-test: install-dev debian check test-ray test-launch
+# the clusters of test-launch mostly wait, so they run beside the other tests; their output is printed at the end
+test: install-dev debian lint
+	@$(AS_ROOT) true && mkdir -p build
+	@$(MAKE) --no-print-directory test-launch >build/launch.log 2>&1 & launch=$$!; \
+	trap "kill $$launch" INT TERM; \
+	$(VENV)/bin/pytest $(PARALLEL) -m "not (launch or chaos or gpu)" --durations=8; tests=$$?; \
+	wait $$launch; launched=$$?; cat build/launch.log; exit $$((tests | launched))
 
-# formatting, lints, types, who imports whom, and the tests that need no cluster
-check: install-dev
+# formatting, lints, types, who imports whom
+lint: install-dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
-	$(VENV)/bin/pytest
+
+# lint, and the tests that need no cluster
+check: lint
+	$(VENV)/bin/pytest $(PARALLEL)
 
 # a real cluster, real models, a real S3 server, Chroma and browser
 test-ray: install-dev debian
-	$(VENV)/bin/pytest -m ray --durations=8
+	$(VENV)/bin/pytest $(PARALLEL) -m ray --durations=8
 
 # `ray up`, compose.yaml's services and nginx on machines of their own: namespaces, which take root
 test-launch: install-dev debian

@@ -13,6 +13,14 @@ from tests.support.cluster import Cluster, environment
 from tests.support.servers.seaweed import Seaweed, seaweed
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of one file, and all tests of the session's cluster, in one process of pytest-xdist."""
+    for item in items:
+        group = "cluster" if "cluster" in getattr(item, "fixturenames", ()) else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
     with seaweed(tmp_path_factory.mktemp("seaweed")) as server:
