@@ -10,7 +10,7 @@ import httpx
 from cluster.api_types import DetectorInfo, Facets, File, Hit, Job, Page
 
 Sort = Literal["newest", "oldest", "score", "name"]
-By = Literal["looks", "faces"]
+By = Literal["image", "faces"]
 Priority = Literal["urgent", "normal", "bulk"]
 Change = Literal["cancel", "resume", "retry-failed"]
 
@@ -95,7 +95,7 @@ class ApiClient:
         """Files whose picture, text or speech is about the words, best first."""
         return self._get("/search", [("q", words), ("limit", str(limit))])["hits"]
 
-    def alike(self, id: str, limit: int = 40, by: By = "looks") -> list[Hit]:
+    def alike(self, id: str, limit: int = 40, by: By = "image") -> list[Hit]:
         """Files that look like this one, or that show a person of its, best first."""
         return self._get("/search", [("like", id), ("by", by), ("limit", str(limit))])["hits"]
 

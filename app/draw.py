@@ -140,7 +140,7 @@ def hit_tile(hit: Hit, palette: dict[str, str], context: Pairs) -> Tile:
 def matched(how: str) -> str:
     """How a hit matched, in words."""
     words = {"exact text": "Exact words", "text": "Text like it", "speech": "Spoken", "picture": "Picture"}
-    return {**words, "looks": "Looks alike", "face": "Same face"}.get(how, how)
+    return {**words, "image": "Looks alike", "face": "Same face"}.get(how, how)
 
 
 def shorten(text: str, most: int = 90) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +11,12 @@ import pyarrow as pa
 
 Kind = Literal["image", "video", "audio"]
 Modality = Literal["image", "sound", "text"]
-Space = Literal["looks", "words", "faces"]  # a vector space is one Chroma collection
+Space = Literal["image", "text", "faces"]  # vectors are comparable only within one space
 Box = tuple[float, float, float, float]  # left, top, right, bottom as fractions of the frame
 Span = tuple[float, float]  # start, end in seconds
 
 SOUND_RATE_HZ = 16_000
+_FORMER_SPACES = {"looks": "image", "words": "text"}  # still in rows, caches, settings and addresses of before 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +59,13 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Vector:
-    """An embedding, by the space in which it may be compared."""
+    """An embedding and the space in which it may be compared. Former names of spaces are accepted and replaced."""
 
     space: Space
     values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "space", current_space(self.space))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,11 @@ class Result:
     model_versions: tuple[ModelVersion, ...] = ()
     spent: tuple[Spent, ...] = ()
     thumbnail: bytes | None = None  # JPEG, at most 320 px; the whole of it, unblurred
+
+
+def current_space(name: str) -> Space:
+    """The current name of a vector space. Former names (looks, words) are replaced, anything else is returned as is."""
+    return cast(Space, _FORMER_SPACES.get(name, name) if isinstance(name, str) else name)
 
 
 def asset_id(uri: str) -> str:

@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cluster.records import Space
+from cluster.records import Space, current_space
 from cluster.results.embeddings import Answer, collection_name, embeddings, newest_answers, newest_contents
 
 log = logging.getLogger(__name__)
 
-DISTANCES: dict[Space, str] = {"looks": "cosine", "words": "cosine", "faces": "l2"}
+DISTANCES: dict[Space, str] = {"image": "cosine", "text": "cosine", "faces": "l2"}
 ATTEMPTS = 4
 BACK_OFF_S = 0.2  # doubled every time
 TIMEOUT_S = 60.0
@@ -235,8 +235,22 @@ class Vectors:
                 raise ConnectionError(str(error)) from error
             # it waits for ever otherwise, and has no setting for it
             cast(Any, client)._server._session.timeout = TIMEOUT_S
+            _rename_former(client)
             self._client = client
         return self._client
+
+
+def _rename_former(client: Any) -> None:
+    """Give collections made under a former name of their space the current name, with all they hold.
+
+    Where both names exist (an older version ran in between), the old collection is left alone and no longer searched.
+    """
+    names = {collection.name for collection in client.list_collections()}
+    for name in names:
+        space, _, length = name.partition("-")
+        current = collection_name(current_space(space), int(length)) if length.isdigit() else name
+        if current not in names:
+            client.get_collection(name, embedding_function=None).modify(name=current)
 
 
 def _hit(metadata: dict[str, Any], score: float) -> Hit:

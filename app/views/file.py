@@ -30,7 +30,7 @@ def _list(api: str, context: tuple[tuple[str, str], ...], number: int) -> list[s
     if "q" in asked or "like" in asked:
         if number != 1:
             return []
-        by: By = "faces" if asked.get("by") == "faces" else "looks"
+        by: By = "faces" if asked.get("by") == "faces" else "image"
         hits = page.api().search(asked["q"]) if "q" in asked else page.api().alike(asked["like"], by=by)
         return [hit["asset"]["id"] for hit in hits]
     filters, sort, _ = address.listed(context)

@@ -14,7 +14,7 @@ from app.client import By
 from cluster.api_types import Hit
 
 _ID = re.compile(r"[0-9a-f]{32}")
-_FIND: dict[By, str] = {"looks": "What looks like it", "faces": "The same face"}
+_FIND: dict[By, str] = {"image": "What looks like it", "faces": "The same face"}
 
 
 @st.cache_data(ttl=15, max_entries=64, show_spinner=False)
@@ -55,7 +55,7 @@ def show() -> None:
     words = (words or "").strip()
     like = st.query_params.get("like", "")
     like = like if _ID.fullmatch(like) else ""
-    by: By = "faces" if st.query_params.get("by") == "faces" else "looks"
+    by: By = "faces" if st.query_params.get("by") == "faces" else "image"
     kept = st.session_state.get("by_picture") if "picture" in st.query_params else None
     context: Pairs = [("like", like)] if like else [("q", words)]
     if kept:

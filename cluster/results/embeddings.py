@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cluster.records import asset_id
+from cluster.records import asset_id, current_space
 from cluster.results import files
 
 # of a Parquet file, that these functions need
@@ -83,7 +83,7 @@ def embeddings(rows: pa.Table, answers: Mapping[Answer, tuple[float, int]]) -> d
         stamp, answered_in = answers.get((asset, segment, seen["detector"]), (0.0, -1))
         if answered_in != row:
             continue
-        name = collection_name(space, int(lengths[at]))
+        name = collection_name(current_space(space), int(lengths[at]))
         entries = found.setdefault(name, Entries())
         of = f"{asset}:{seen['detector']}" + ("" if segment is None else f":{segment}")
         id = f"{of}:{d - int(starts[row])}"

@@ -158,16 +158,16 @@ class Ingress(JobRoutes, SampleRoutes):
 
     @api.get("/v1/search")
     async def search(
-        self, q: str | None = None, like: str | None = None, by: By = "looks", limit: Limit = 40
+        self, q: str | None = None, like: str | None = None, by: By = "image", limit: Limit = 40
     ) -> dict[str, Any]:
-        """Files by words (in the picture, read, said), or those like one of them by its looks or by its faces."""
+        """Files by words (in the picture, read, said), or those like one of them: `by` image or faces."""
         if (q is None) == (like is None):
             raise HTTPException(422, "search takes either q=words or like=a file's id")
         found = self.searching.like(like, by, limit) if like else self.searching.words(str(q), limit)
         return await self._shown(await found)
 
     @api.post("/v1/search")
-    async def search_by_picture(self, file: UploadFile, by: By = "looks", limit: Limit = 40) -> dict[str, Any]:
+    async def search_by_picture(self, file: UploadFile, by: By = "image", limit: Limit = 40) -> dict[str, Any]:
         """Files that look like an uploaded picture, or that show a person of its. The upload is not kept."""
         if (file.size or 0) > MOST_BYTES:
             raise HTTPException(413, f"a picture to search by may have {MOST_BYTES >> 20} MB; this has more")

@@ -3,25 +3,27 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from itertools import chain, zip_longest
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import HTTPException
+from pydantic import BeforeValidator
 
-from cluster.records import Failure, Result, Sample, Vector
+from cluster.records import Failure, Result, Sample, Vector, current_space
 from cluster.vectors import Hit, Vectors
 from deployments.detector import DetectorConfig
 
-By = Literal["looks", "faces"]
+# The vector space that is compared; addresses kept from before 0.2 say "looks" for "image".
+By = Annotated[Literal["image", "faces"], BeforeValidator(current_space)]
 Json = dict[str, Any]
 
-MAKER = {"looks": "clip", "faces": "face"}  # of the vectors of a space
-MATCHED = {"ocr": "text", "whisper": "speech", "clip": "picture", "looks": "looks", "faces": "face"}
-LOOKS = 4  # frames of a video that stand for it when others are to look like it
+MAKER = {"image": "clip", "faces": "face"}  # of the vectors of a space
+MATCHED = {"ocr": "text", "whisper": "speech", "clip": "picture", "image": "image", "faces": "face"}
+FRAMES = 4  # frames of a video that stand for it when others are to look like it
 MOST_BYTES = 64 << 20  # of a picture to search by
 
 NOT_INDEXED = "nothing is indexed yet by the model that runs here: scan first, and again after a change of model"
 NO_VECTOR = {
-    "looks": "that file has no look to compare: it is not indexed yet, or it is only sound",
+    "image": "that file has no image vector to compare: it is not indexed yet, or it is only sound",
     "faces": "that file has no face to compare: it is not indexed yet, or no face in it is large and clear enough",
 }
 
@@ -71,8 +73,8 @@ class Search:
         own = await asyncio.to_thread(self.vectors.of_asset, by, asset)
         if not own:
             raise HTTPException(404, NO_VECTOR[by])
-        if by == "looks":
-            own = own[:: -(-len(own) // LOOKS)]
+        if by == "image":
+            own = own[:: -(-len(own) // FRAMES)]
         return [hit for hit in await self._all_near(by, own, least, limit + 1) if hit["asset"] != asset][:limit]
 
     def maker(self, by: By) -> str:
@@ -90,8 +92,8 @@ class Search:
         own = [vector.values for vector in found if vector.space == by]
         if own:
             return await self._all_near(by, own, self._least(by), limit)
-        if by == "looks":
-            raise HTTPException(422, "the detector clip, as it is set up here, gives no vectors of looks")
+        if by == "image":
+            raise HTTPException(422, "the detector clip, as it is set up here, gives no image vectors")
         if result.findings:
             raise HTTPException(422, "no face in that picture is large and clear enough to tell a person by")
         raise HTTPException(422, "there is no face in that picture")

@@ -4,15 +4,15 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from cluster.errors import SettingsError
-from cluster.records import Detection, Modality, Sample, Space, Vector
+from cluster.records import Detection, Modality, Sample, Space, Vector, current_space
 from deployments.detector import Detector, DetectorConfig, Infer
 from deployments.models import devices, runtime
 from deployments.models.conse import MODEL, Conse, Pictured
@@ -38,7 +38,7 @@ class ClipConfig(DetectorConfig):
             "model": "hf:google/siglip2-base-patch16-256@main",
             "batch": 64,
             "gpu_memory_gb": 1.8,
-            "pictures_in": "looks",
+            "pictures_in": "image",
             "least_alike": 0.05,
             "least_alike_text": 0.7,
         },
@@ -54,7 +54,8 @@ class ClipConfig(DetectorConfig):
     # its texts lie much nearer to one another than to any picture (the modality gap, arXiv:2203.02053).
     least_alike: float = Field(0.15, ge=-1, le=1)  # of pictures
     least_alike_text: float = Field(0.15, ge=-1, le=1)  # of what was read or said
-    pictures_in: Space = "words"  # where words look for pictures: "looks" where all texts would come before them
+    # The space in which a search by words looks for images: "image" where all texts would come before them.
+    pictures_in: Annotated[Space, BeforeValidator(current_space)] = "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +76,14 @@ class _Concepts:
         pictured = iter(self._conse.pictures([sample.pixels for sample in samples if sample.pixels is not None]))
         words = iter(self._conse.texts([sample.text or "" for sample in samples if sample.pixels is None]))
         return [
-            self._seen(next(pictured)) if sample.pixels is not None else Seen((), (_vector("words", next(words)),))
+            self._seen(next(pictured)) if sample.pixels is not None else Seen((), (_vector("text", next(words)),))
             for sample in samples
         ]
 
     def _seen(self, picture: Pictured) -> Seen:
         likeliest = np.argsort(-picture.chances, kind="stable")[: Conse.likeliest]
         concepts = tuple((self._conse.names[k], float(picture.chances[k])) for k in likeliest)
-        return Seen(concepts, (_vector("looks", picture.looks), _vector("words", picture.words)))
+        return Seen(concepts, (_vector("image", picture.image), _vector("text", picture.text)))
 
 
 class _Siglip:
@@ -128,7 +129,7 @@ class _Siglip:
         pictures = iter(runtime.in_batches(shown, self._batch, self._pictured))
         words = iter(self._texts([sample.text or "" for sample in samples if sample.pixels is None]))
         return [
-            self._seen(next(pictures)) if sample.pixels is not None else Seen((), (_vector("words", next(words)),))
+            self._seen(next(pictures)) if sample.pixels is not None else Seen((), (_vector("text", next(words)),))
             for sample in samples
         ]
 
@@ -138,7 +139,7 @@ class _Siglip:
         chances = 1 / (1 + np.exp(-(self._scale * cosines + self._shift)))
         likeliest = np.argsort(-chances, kind="stable")
         concepts = tuple((self._labels[k], float(chances[k])) for k in likeliest)
-        return Seen(concepts, (_vector("looks", picture), _vector("words", picture)))
+        return Seen(concepts, (_vector("image", picture), _vector("text", picture)))
 
     def _pictured(self, pictures: Sequence[npt.NDArray[np.uint8]]) -> Array:
         inputs = self.prepared(pictures).to(devices.dtype())
@@ -175,7 +176,7 @@ class _Siglip:
 
 
 class Clip(Detector):
-    """A picture's likeliest concepts, the first of which carries its vectors "looks" and "words"; a text's "words"."""
+    """A picture's likeliest concepts, the first of which carries its vectors "image" and "text"; a text's "text"."""
 
     Config = ClipConfig
     modalities: ClassVar[frozenset[Modality]] = frozenset({"image", "text"})

@@ -115,12 +115,12 @@ class _Cues:
         pictured = self._conse.pictures([sample.pixels for sample in samples if sample.pixels is not None])
         if not pictured or self._exemplars is None:
             return [self._concept(one) for one in pictured]
-        matches = self._exemplars.matches(np.stack([one.looks for one in pictured]))
+        matches = self._exemplars.matches(np.stack([one.image for one in pictured]))
         found = zip(pictured, (nearest(one, self._config.exemplar_floor) for one in matches), strict=True)
         return [[] if hints is None else self._concept(one) + hints for one, hints in found]
 
     def _concept(self, one: Pictured) -> list[Hint]:
-        near, ordinary = self._concepts @ one.words, self._ordinary @ one.words
+        near, ordinary = self._concepts @ one.text, self._ordinary @ one.text
         best, next_ = int(near.argmax()), int(ordinary.argmax())
         if near[best] < max(self._config.concept_floor, ordinary[next_]):
             return []
@@ -131,7 +131,7 @@ class _Cues:
         return [Hint("concept", min(1.0, float(near[best])), evidence)]
 
     def _looks(self, pictures: Sequence[Any]) -> Looks:
-        return np.stack([one.looks for one in self._conse.pictures(pictures)])
+        return np.stack([one.image for one in self._conse.pictures(pictures)])
 
 
 def nearest(matches: list[Match], floor: float) -> list[Hint] | None:

@@ -24,8 +24,8 @@ class Pictured:
     """What is known of a picture."""
 
     chances: Array  # (1000,) how likely it is each of Conse.names; they sum to 1
-    words: Array  # (384,) of length 1: its place among texts
-    looks: Array  # (1280,) of length 1
+    text: Array  # (384,) of length 1: its place in the text space
+    image: Array  # (1280,) of length 1: for comparison with other images
 
 
 class Conse:
@@ -34,7 +34,7 @@ class Conse:
     ConSE (Norouzi et al. 2014, arXiv:1312.5650): a picture's place among words is the mean of the names of its ten
     likeliest ImageNet classes, weighted by their probabilities. Classes by EfficientNet-lite0 (Apache-2.0), names and
     texts by all-MiniLM-L6-v2 (Apache-2.0; English). A thousand classes are all it knows: nouns near ImageNet are
-    found, actions and qualities hardly. Looks are the square roots of the pooled features of the whole picture.
+    found, actions and qualities hardly. Image vectors are the square roots of the pooled features of the whole picture.
 
     Those who live together take it from `runtime.shared(f"conse {model}", lambda: Conse(model))`: it remembers the
     last pictures, so that a frame is computed once, whoever asks for it next.
@@ -87,9 +87,9 @@ class Conse:
             chances = self._network._fc(features[0::2]).softmax(-1).numpy()
         likeliest = np.argsort(-chances, axis=1, kind="stable")[:, : self.likeliest]
         weights = np.take_along_axis(chances, likeliest, axis=1)
-        words = runtime.unit((weights[:, :, None] * self._named[likeliest]).sum(axis=1))
-        looks = runtime.unit(np.sqrt(features[1::2].numpy()))
-        return [Pictured(*one) for one in zip(chances, words, looks, strict=True)]
+        text = runtime.unit((weights[:, :, None] * self._named[likeliest]).sum(axis=1))
+        image = runtime.unit(np.sqrt(features[1::2].numpy()))
+        return [Pictured(*one) for one in zip(chances, text, image, strict=True)]
 
     def _views(self, picture: Image.Image) -> tuple[Array, Array]:
         """The middle, undistorted, by which classes are known best, and the whole, by which copies are."""

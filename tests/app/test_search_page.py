@@ -27,9 +27,9 @@ def api() -> ApiClient:
 
 
 def test_the_api_is_asked_for_looks_or_for_faces_of_a_file_or_of_an_upload():
-    assert {hit["matched"] for hit in api().alike(FILM)} == {"looks"}
+    assert {hit["matched"] for hit in api().alike(FILM)} == {"image"}
     assert {hit["matched"] for hit in api().alike(FILM, by="faces")} == {"face"}
-    assert {hit["matched"] for hit in api().alike_upload("a.jpg", io.BytesIO(MINE), "looks")} == {"looks"}
+    assert {hit["matched"] for hit in api().alike_upload("a.jpg", io.BytesIO(MINE), "image")} == {"image"}
     assert len(api().alike_upload("a.jpg", io.BytesIO(MINE), "faces", limit=3)) == 3
     with pytest.raises(ApiError, match="no face in that picture"):
         api().alike_upload("noface.jpg", io.BytesIO(MINE), "faces")

@@ -26,8 +26,8 @@ def unit(seed, length=8):
     return tuple(float(v) for v in (values / np.linalg.norm(values)).astype(np.float32))
 
 
-def look(seed, label="looks", length=8, **more):
-    return found("clip", label, 1.0, vectors=(Vector("looks", unit(seed, length)),), **more)
+def look(seed, label="cat", length=8, **more):
+    return found("clip", label, 1.0, vectors=(Vector("image", unit(seed, length)),), **more)
 
 
 @pytest.fixture(scope="module")
@@ -47,22 +47,22 @@ def vectors(server):
 def test_takes_every_vector_with_what_to_show_of_it():
     one = row(
         "s3://b/a",
-        found("ocr", "text", 0.5, text="x" * 900, vectors=(Vector("words", (1.0, 0.0, 0.0)),)),
+        found("ocr", "text", 0.5, text="x" * 900, vectors=(Vector("text", (1.0, 0.0, 0.0)),)),
         found("nsfw", "nude", 0.5),
-        found("whisper", "speech", 1.0, span=(2.5, 3.0), text="hi", vectors=(Vector("words", (0.0, 1.0, 0.0)),)),
-        found("face", "face", 1.0, time_s=7.0, vectors=(Vector("faces", (1.0, 2.0)), Vector("looks", (3.0, 4.0)))),
+        found("whisper", "speech", 1.0, span=(2.5, 3.0), text="hi", vectors=(Vector("text", (0.0, 1.0, 0.0)),)),
+        found("face", "face", 1.0, time_s=7.0, vectors=(Vector("faces", (1.0, 2.0)), Vector("image", (3.0, 4.0)))),
     )
     table = rows(row("s3://b/none"), one)
     by_name = embeddings(table, answers(table))
     asset = asset_id("s3://b/a")
     assert {name: entries.ids for name, entries in by_name.items()} == {
-        "words-3": [f"{asset}:ocr:0", f"{asset}:whisper:2"],
+        "text-3": [f"{asset}:ocr:0", f"{asset}:whisper:2"],
         "faces-2": [f"{asset}:face:3"],
-        "looks-2": [f"{asset}:face:3"],
+        "image-2": [f"{asset}:face:3"],
     }
-    assert [list(v) for v in by_name["words-3"].values] == [[1, 0, 0], [0, 1, 0]]
+    assert [list(v) for v in by_name["text-3"].values] == [[1, 0, 0], [0, 1, 0]]
     of = {"asset": asset, "content": results_files.content("e1", None), "analyzed_at": one["analyzed_at"].timestamp()}
-    assert by_name["words-3"].metadatas == [
+    assert by_name["text-3"].metadatas == [
         of | {"detector": "ocr", "label": "text", "text": "x" * 500},
         of | {"detector": "whisper", "label": "speech", "time_s": 2.5, "text": "hi"},
     ]
@@ -71,19 +71,19 @@ def test_takes_every_vector_with_what_to_show_of_it():
 
 def test_rows_that_are_a_slice_of_a_table_give_their_own_vectors():
     table = rows(*(row(f"s3://b/{n}", look(n), look(100 + n)) for n in range(6)))
-    whole = embeddings(table, answers(table))["looks-8"]
+    whole = embeddings(table, answers(table))["image-8"]
     part = table.slice(2, 2)
-    entries = embeddings(part, answers(part))["looks-8"]
+    entries = embeddings(part, answers(part))["image-8"]
     assert entries.ids == whole.ids[4:8]
     assert np.array_equal(entries.values, whole.values[4:8])
 
 
 def test_two_vectors_of_one_space_in_one_detection_both_stay():
-    table = rows(row("s3://b/a", found("clip", "l", 1.0, vectors=(Vector("looks", unit(1)), Vector("looks", unit(2))))))
-    ids = embeddings(table, answers(table))["looks-8"].ids
+    table = rows(row("s3://b/a", found("clip", "l", 1.0, vectors=(Vector("image", unit(1)), Vector("image", unit(2))))))
+    ids = embeddings(table, answers(table))["image-8"].ids
     assert ids == [f"{asset_id('s3://b/a')}:clip:0", f"{asset_id('s3://b/a')}:clip:0:1"]
     later = rows(row("s3://b/0", look(3)), *table.to_pylist())
-    assert embeddings(later, answers(later))["looks-8"].ids[1:] == ids  # whatever stands before them
+    assert embeddings(later, answers(later))["image-8"].ids[1:] == ids  # whatever stands before them
 
 
 def film(segment, *findings, **more):
@@ -92,7 +92,7 @@ def film(segment, *findings, **more):
 
 def test_vectors_of_a_films_segments_have_names_of_their_own():
     table = rows(*(film((n, 12, 60.0), look(n), look(100 + n)) for n in (0, 11)), row("s3://b/film", look(7), etag="0"))
-    entries = embeddings(table, answers(table))["looks-8"]
+    entries = embeddings(table, answers(table))["image-8"]
     asset = asset_id("s3://b/film")
     assert entries.ids == [f"{asset}:clip:{n}" for n in ("0:0", "0:1", "11:0", "11:1")]
     assert [of["segment"] for of in entries.metadatas] == [0, 0, 11, 11]
@@ -109,7 +109,7 @@ def test_no_vectors_are_no_entries():
 def test_a_server_that_is_not_there_is_a_plain_error():
     vectors = Vectors(f"http://127.0.0.1:{free_port()}")
     with pytest.raises(VectorsDown, match=r"the vector store at http://127.0.0.1:\d+ does not answer"):
-        vectors.search("looks", unit(0), 5)
+        vectors.search("image", unit(0), 5)
 
 
 @pytest.mark.ray
@@ -117,7 +117,7 @@ def test_the_same_rows_twice_are_there_once(vectors):
     table = rows(*(row(f"s3://b/{n}", look(n), look(1000 + n)) for n in range(50)))
     assert vectors.upsert(table) == 100
     assert vectors.upsert(table) == 100
-    assert vectors.count("looks") == 100
+    assert vectors.count("image") == 100
 
 
 @pytest.mark.ray
@@ -126,25 +126,25 @@ def test_sampled_files_find_themselves(vectors):
     vectors.upsert(rows(*(row(f"s3://b/{n}", look(n)) for n in range(count))))
     for n in random.Random(0).sample(range(count), 40):
         asset = asset_id(f"s3://b/{n}")
-        (own,) = vectors.of_asset("looks", asset)
-        assert vectors.search("looks", own, 1)[0].asset == asset
+        (own,) = vectors.of_asset("image", asset)
+        assert vectors.search("image", own, 1)[0].asset == asset
 
 
 @pytest.mark.ray
 def test_a_file_is_one_hit_by_its_nearest_vector(vectors):
     frames = [look(n, time_s=float(n)) for n in range(300)]
     vectors.upsert(rows(row("s3://b/video", *frames), row("s3://b/image", look(5000)), row("s3://b/third", look(5001))))
-    hits = vectors.search("looks", unit(7), 3)
+    hits = vectors.search("image", unit(7), 3)
     assert {hit.asset for hit in hits} == {asset_id(f"s3://b/{name}") for name in ("video", "image", "third")}
-    assert hits[0] == Hit(asset_id("s3://b/video"), 1.0, "clip", "looks", None, 7.0)
+    assert hits[0] == Hit(asset_id("s3://b/video"), 1.0, "clip", "cat", None, 7.0)
 
 
 @pytest.mark.ray
 def test_words_and_faces_are_measured_each_in_their_way(vectors):
-    said = found("whisper", "speech", 1.0, text="hello", span=(1.0, 2.0), vectors=(Vector("words", (3.0, 0.0)),))
+    said = found("whisper", "speech", 1.0, text="hello", span=(1.0, 2.0), vectors=(Vector("text", (3.0, 0.0)),))
     seen = found("face", "face", 1.0, vectors=(Vector("faces", (0.0, 0.0)),))
     vectors.upsert(rows(row("s3://b/a", said, seen)))
-    (word,) = vectors.search("words", (1.0, 1.0), 5)
+    (word,) = vectors.search("text", (1.0, 1.0), 5)
     assert (word.score, word.text, word.time_s) == (pytest.approx(math.sqrt(0.5), abs=1e-4), "hello", 1.0)
     (face,) = vectors.search("faces", (0.3, 0.4), 5)
     assert face.score == pytest.approx(0.5, abs=1e-4)
@@ -154,9 +154,9 @@ def test_words_and_faces_are_measured_each_in_their_way(vectors):
 
 @pytest.mark.ray
 def test_what_was_never_indexed_is_not_found(vectors):
-    assert vectors.search("looks", unit(0), 5) == []
+    assert vectors.search("image", unit(0), 5) == []
     assert vectors.of_asset("faces", asset_id("s3://b/a")) == []
-    assert vectors.count("words") == 0
+    assert vectors.count("text") == 0
     assert vectors.indexed(["a"]) == set()
 
 
@@ -166,34 +166,34 @@ def test_a_new_answer_takes_back_the_old_one_and_an_old_one_comes_too_late(vecto
     second = rows(row("s3://b/a", look(5), minutes=1))
     vectors.upsert(first)
     vectors.upsert(second)
-    assert vectors.of_asset("looks", asset_id("s3://b/a")) == [pytest.approx(unit(5))]
+    assert vectors.of_asset("image", asset_id("s3://b/a")) == [pytest.approx(unit(5))]
     vectors.upsert(first)
-    assert vectors.count("looks") == 2
+    assert vectors.count("image") == 2
     vectors.upsert(rows(row("s3://b/a", answered=("clip",), minutes=2)))
-    assert vectors.of_asset("looks", asset_id("s3://b/a")) == []
-    assert vectors.count("looks") == 1
+    assert vectors.of_asset("image", asset_id("s3://b/a")) == []
+    assert vectors.count("image") == 1
 
 
 @pytest.mark.ray
 def test_another_detectors_answer_leaves_the_vectors_alone(vectors):
     vectors.upsert(rows(row("s3://b/a", look(1))))
     vectors.upsert(rows(row("s3://b/a", answered=("ocr",), minutes=1)))
-    assert vectors.count("looks") == 1
+    assert vectors.count("image") == 1
 
 
 @pytest.mark.ray
 def test_a_new_models_vectors_of_another_length_take_the_place_of_the_old_ones(vectors):
     vectors.upsert(rows(row("s3://b/a", look(1, length=8)), row("s3://b/b", look(2, length=8))))
     vectors.upsert(rows(row("s3://b/a", look(1, length=12), minutes=1)))
-    assert vectors.count("looks") == 2
-    assert len(vectors.of_asset("looks", asset_id("s3://b/a"))[0]) == 12
-    assert [hit.asset for hit in vectors.search("looks", unit(1, 8), 5)] == [asset_id("s3://b/b")]
+    assert vectors.count("image") == 2
+    assert len(vectors.of_asset("image", asset_id("s3://b/a"))[0]) == 12
+    assert [hit.asset for hit in vectors.search("image", unit(1, 8), 5)] == [asset_id("s3://b/b")]
 
 
 @pytest.mark.ray
 def test_a_long_video_is_stood_for_by_a_few_of_its_frames(vectors):
     vectors.upsert(rows(row("s3://b/video", *(look(n, time_s=float(n)) for n in range(100)))))
-    frames = vectors.of_asset("looks", asset_id("s3://b/video"))
+    frames = vectors.of_asset("image", asset_id("s3://b/video"))
     assert len(frames) == 16
     assert frames[0] == pytest.approx(unit(0))
     assert frames[8] == pytest.approx(unit(50))
@@ -204,10 +204,10 @@ def test_a_films_segments_come_one_by_one_and_stand_for_it_in_their_order(vector
     asset = asset_id("s3://b/film")
     for n in (10, 2, 0):
         vectors.upsert(rows(film((n, 11, 60.0), look(n), look(100 + n))))
-    assert vectors.of_asset("looks", asset) == [pytest.approx(unit(n)) for n in (0, 100, 2, 102, 10, 110)]
+    assert vectors.of_asset("image", asset) == [pytest.approx(unit(n)) for n in (0, 100, 2, 102, 10, 110)]
     vectors.upsert(rows(film((2, 11, 60.0), look(5), minutes=1)))  # of one segment anew
     vectors.upsert(rows(film((2, 11, 60.0), look(2), look(102))))
-    assert vectors.of_asset("looks", asset) == [pytest.approx(unit(n)) for n in (0, 100, 5, 10, 110)]
+    assert vectors.of_asset("image", asset) == [pytest.approx(unit(n)) for n in (0, 100, 5, 10, 110)]
 
 
 @pytest.mark.ray
@@ -216,14 +216,14 @@ def test_vectors_of_a_superseded_cut_or_content_go_and_do_not_come_again(vectors
     old = rows(*(film((n, 2, 60.0), look(n), found("ocr", "text", 1.0)) for n in (0, 1)), row("s3://b/a", look(9)))
     vectors.upsert(old)
     vectors.upsert(rows(film((0, 4, 30.0), look(20), minutes=1)))
-    assert vectors.of_asset("looks", asset) == [pytest.approx(unit(20))]
+    assert vectors.of_asset("image", asset) == [pytest.approx(unit(20))]
     vectors.upsert(old)
-    assert vectors.of_asset("looks", asset) == [pytest.approx(unit(20))]
+    assert vectors.of_asset("image", asset) == [pytest.approx(unit(20))]
     vectors.upsert(rows(film((1, 4, 30.0), look(21), minutes=0)))  # of the same cut, if earlier
-    assert vectors.of_asset("looks", asset) == [pytest.approx(unit(20)), pytest.approx(unit(21))]
+    assert vectors.of_asset("image", asset) == [pytest.approx(unit(20)), pytest.approx(unit(21))]
     vectors.upsert(rows(row("s3://b/film", etag="e2", minutes=2, answered=("ocr",))))
-    assert vectors.of_asset("looks", asset) == []
-    assert vectors.count("looks") == 1
+    assert vectors.of_asset("image", asset) == []
+    assert vectors.count("image") == 1
 
 
 @pytest.mark.ray
@@ -234,7 +234,7 @@ def test_vectors_of_before_contents_were_noted_are_kept_until_they_are_supersede
         (id,), (of,) = (vectors._of(name, "get", include=["metadatas"])[key] for key in ("ids", "metadatas"))
         vectors._of(name, "update", ids=[id], metadatas=[{**of, "content": None}])
     vectors.upsert(rows(row("s3://b/a", look(2), minutes=1)))
-    assert vectors.of_asset("looks", asset_id("s3://b/a")) == [pytest.approx(unit(2))]
+    assert vectors.of_asset("image", asset_id("s3://b/a")) == [pytest.approx(unit(2))]
     assert vectors.count("faces") == 1
 
 
@@ -243,13 +243,13 @@ def test_tells_what_is_there_and_how_far_the_nearest_is_and_forgets_all(vectors)
     vectors.upsert(rows(row("s3://b/a", look(1)), row("s3://b/b", look(2))))
     vectors.mark(["file:///out/1.parquet"])
     ids = [f"{asset_id('s3://b/a')}:clip:0", "missing"]
-    assert vectors.there("looks-8", ids) == {ids[0]}
-    assert vectors.there("looks-9", ids) == set()
-    assert vectors.nearest("looks-8", unit(1)) == pytest.approx(0, abs=1e-6)
-    assert vectors.nearest("looks-8", unit(3)) > 0.1
-    assert vectors.nearest("looks-9", unit(1, 9)) == math.inf
+    assert vectors.there("image-8", ids) == {ids[0]}
+    assert vectors.there("image-9", ids) == set()
+    assert vectors.nearest("image-8", unit(1)) == pytest.approx(0, abs=1e-6)
+    assert vectors.nearest("image-8", unit(3)) > 0.1
+    assert vectors.nearest("image-9", unit(1, 9)) == math.inf
     vectors.drop()
-    assert vectors.count("looks") == 0
+    assert vectors.count("image") == 0
     assert vectors.indexed(["file:///out/1.parquet"]) == set()
 
 
@@ -276,12 +276,37 @@ def test_a_killed_server_is_a_plain_error_and_a_restarted_one_has_kept_all(tmp_p
         vectors.upsert(table)
         server.kill()
         for question in (
-            lambda: vectors.search("looks", unit(3), 1),
+            lambda: vectors.search("image", unit(3), 1),
             lambda: vectors.upsert(table),
-            lambda: vectors.of_asset("looks", asset_id("s3://b/3")),
+            lambda: vectors.of_asset("image", asset_id("s3://b/3")),
         ):
             with pytest.raises(VectorsDown, match="does not answer"):
                 question()
     with chroma(tmp_path / "store", port):
-        assert vectors.search("looks", unit(3), 1)[0].asset == asset_id("s3://b/3")
-        assert vectors.count("looks") == 20
+        assert vectors.search("image", unit(3), 1)[0].asset == asset_id("s3://b/3")
+        assert vectors.count("image") == 20
+
+
+def test_rows_that_name_spaces_as_before_are_indexed_under_the_current_names():
+    former = row("s3://b/a", found("clip", "cat", 1.0))
+    former["detections"][0]["vectors"] = [{"space": s, "values": [1.0, 0.0]} for s in ("looks", "words", "faces")]
+    table = rows(former)
+    assert sorted(embeddings(table, answers(table))) == ["faces-2", "image-2", "text-2"]
+
+
+@pytest.mark.ray
+def test_collections_of_before_are_renamed_with_all_they_hold(server, vectors):
+    vectors.upsert(rows(row("s3://b/a", look(1)), row("s3://b/b", look(2))))
+    vectors._ask(lambda client: client.get_collection("image-8", embedding_function=None).modify(name="looks-8"))
+    after = Vectors(server.url)
+    assert after.count("image") == 2
+    assert after.search("image", unit(1), 1)[0].asset == asset_id("s3://b/a")
+    assert after.of_asset("image", asset_id("s3://b/b")) == [pytest.approx(unit(2))]
+    assert "looks-8" not in after._names()
+
+
+@pytest.mark.ray
+def test_a_former_collection_beside_a_current_one_does_not_stop_the_client(server, vectors):
+    vectors.upsert(rows(row("s3://b/a", look(1))))
+    vectors._ask(lambda client: client.create_collection("looks-8", embedding_function=None))
+    assert Vectors(server.url).search("image", unit(1), 1)[0].asset == asset_id("s3://b/a")

@@ -221,7 +221,7 @@ class FakeApi:
             hits = [_hit(file, "face", 0.8 - n / 100, time_s=_seen_s(file)) for n, file in enumerate(seen)]
         else:
             seen = [file for file in self.files if file["kind"] == "image"]
-            hits = [_hit(file, "looks", 0.9 - n / 50) for n, file in enumerate(seen)]
+            hits = [_hit(file, "image", 0.9 - n / 50) for n, file in enumerate(seen)]
         return JSONResponse({"hits": hits[: int(request.query_params["limit"])]})
 
     async def analyze(self, request: Request) -> Response:

@@ -3,11 +3,12 @@
 import asyncio
 
 import pytest
-from fastapi import HTTPException
+from fastapi import FastAPI, HTTPException
+from starlette.testclient import TestClient
 
 from cluster.records import Detection, Failure, Finding, MediaItem, Result, Vector, asset_id
 from cluster.vectors import Hit
-from deployments.api.search import Search
+from deployments.api.search import By, Search
 from deployments.detector import DetectorResponse
 from deployments.detectors.clip import ClipConfig
 from deployments.detectors.face import FaceConfig
@@ -25,7 +26,7 @@ class Detectors:
 
     async def ask(self, names, samples):
         (sample,) = samples
-        found = Detection("text", 1.0, text=sample.text, vectors=(Vector("words", (1.0, 0.0)),))
+        found = Detection("text", 1.0, text=sample.text, vectors=(Vector("text", (1.0, 0.0)),))
         return {name: DetectorResponse([self.failure or [found]]) for name in names}
 
 
@@ -64,7 +65,7 @@ def words(vectors, configs=WORDS_APART, catalog=None, failure=None, limit=10):
     return asyncio.run(Search(Detectors(failure), catalog or Catalog(), vectors, configs).words("a dog", limit))
 
 
-def like(vectors, by="looks", limit=10, configs=WORDS_APART):
+def like(vectors, by="image", limit=10, configs=WORDS_APART):
     return asyncio.run(Search(Detectors(), Catalog(), vectors, configs).like(asset_id("own"), by, limit))
 
 
@@ -81,7 +82,7 @@ def refusal(ask):
 
 
 def test_exact_words_come_first_then_what_is_about_them_and_nothing_that_is_not():
-    near = {"words": [hit(READ, 0.6, "ocr"), hit(SAID, 0.5, "whisper"), hit(SHOWN, 0.16), hit(asset_id("far"), 0.14)]}
+    near = {"text": [hit(READ, 0.6, "ocr"), hit(SAID, 0.5, "whisper"), hit(SHOWN, 0.16), hit(asset_id("far"), 0.14)]}
     found = words(Vectors(near), catalog=Catalog(READ))
     assert [(one["asset"], one["matched"]) for one in found] == [
         (READ, "exact text"),
@@ -93,8 +94,8 @@ def test_exact_words_come_first_then_what_is_about_them_and_nothing_that_is_not(
 
 def test_where_texts_lie_nearer_to_words_than_any_picture_the_pictures_are_asked_for_apart():
     near = {
-        "words": [hit(READ, 0.9, "ocr"), hit(SAID, 0.8, "whisper"), hit(SHOWN, 0.1), hit(asset_id("far"), 0.6, "ocr")],
-        "looks": [hit(SHOWN, 0.1), hit(READ, 0.08), hit(asset_id("dark"), 0.01)],
+        "text": [hit(READ, 0.9, "ocr"), hit(SAID, 0.8, "whisper"), hit(SHOWN, 0.1), hit(asset_id("far"), 0.6, "ocr")],
+        "image": [hit(SHOWN, 0.1), hit(READ, 0.08), hit(asset_id("dark"), 0.01)],
     }
     found = words(Vectors(near), ONE_SPACE)
     assert [(one["asset"], one["matched"]) for one in found] == [
@@ -105,9 +106,9 @@ def test_where_texts_lie_nearer_to_words_than_any_picture_the_pictures_are_asked
 
 
 def test_looks_of_a_video_are_a_few_of_its_frames_and_it_is_not_like_itself():
-    vectors = Vectors({"looks": [hit(asset_id("own"), 1.0), hit(SHOWN, 0.7)]}, own=[(float(n),) for n in range(16)])
+    vectors = Vectors({"image": [hit(asset_id("own"), 1.0), hit(SHOWN, 0.7)]}, own=[(float(n),) for n in range(16)])
     found = like(vectors)
-    assert [(one["asset"], one["matched"]) for one in found] == [(SHOWN, "looks")]
+    assert [(one["asset"], one["matched"]) for one in found] == [(SHOWN, "image")]
     assert [vector for _, vector, _ in vectors.asked] == [(0.0,), (4.0,), (8.0,), (12.0,)]
 
 
@@ -129,23 +130,23 @@ def test_a_file_that_two_faces_find_is_one_hit_by_the_nearer():
 
 
 def test_an_upload_is_searched_by_its_looks_or_by_its_faces():
-    look, face = Detection("x", 1.0, vectors=(Vector("looks", (1.0,)),)), Vector("faces", (2.0,))
-    vectors = Vectors({"looks": [hit(SHOWN, 0.7)], "faces": [hit(SAID, 0.9, "face")]})
-    assert [one["asset"] for one in upload(vectors, "looks", look)] == [SHOWN]
+    look, face = Detection("x", 1.0, vectors=(Vector("image", (1.0,)),)), Vector("faces", (2.0,))
+    vectors = Vectors({"image": [hit(SHOWN, 0.7)], "faces": [hit(SAID, 0.9, "face")]})
+    assert [one["asset"] for one in upload(vectors, "image", look)] == [SHOWN]
     assert [one["asset"] for one in upload(vectors, "faces", Detection("face", 1.0, vectors=(face,)))] == [SAID]
 
 
 def test_what_cannot_be_searched_says_so_in_a_sentence():
-    full = Vectors({"looks": [hit(SHOWN, 0.7)], "faces": [hit(SAID, 0.9)], "words": [hit(READ, 0.9)]})
+    full = Vectors({"image": [hit(SHOWN, 0.7)], "faces": [hit(SAID, 0.9)], "text": [hit(READ, 0.9)]})
     blurred = Detection("face", 0.9)
     failed = (Failure("decode", "the file ends early"),)
     for status, said, ask in (
         (422, "there is no face in that picture", lambda: upload(full, "faces")),
         (422, "large and clear enough", lambda: upload(full, "faces", blurred)),
-        (422, "gives no vectors of looks", lambda: upload(full, "looks", blurred)),
-        (422, "that is a file of video", lambda: upload(full, "looks", kind="video")),
-        (422, "the file ends early", lambda: upload(full, "looks", failures=failed)),
-        (404, "that file has no look", lambda: like(full)),
+        (422, "gives no image vectors", lambda: upload(full, "image", blurred)),
+        (422, "that is a file of video", lambda: upload(full, "image", kind="video")),
+        (422, "the file ends early", lambda: upload(full, "image", failures=failed)),
+        (404, "that file has no image vector", lambda: like(full)),
         (404, "that file has no face", lambda: like(full, "faces")),
         (404, "nothing is indexed yet", lambda: like(Vectors(own=[(1.0,)]))),
         (404, "nothing is indexed yet", lambda: words(Vectors())),
@@ -156,6 +157,19 @@ def test_what_cannot_be_searched_says_so_in_a_sentence():
     ):
         code, detail = refusal(ask)
         assert (code, said in detail) == (status, True), detail
+
+
+@pytest.mark.parametrize(("asked", "space"), [("image", "image"), ("looks", "image"), ("faces", "faces")])
+def test_addresses_kept_from_before_name_the_space_of_now(asked, space):
+    app = FastAPI()
+
+    @app.get("/")
+    def echo(by: By = "image") -> str:
+        return by
+
+    client = TestClient(app)
+    assert client.get("/", params={"by": asked}).json() == space
+    assert client.get("/", params={"by": "words"}).status_code == 422
 
 
 def test_words_that_stand_somewhere_are_found_before_anything_is_indexed():

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
 from cluster.errors import SettingsError
 from cluster.records import Detection, Sample, Vector
@@ -8,13 +9,13 @@ from deployments.detectors.clip import LABELS, Clip, ClipConfig, Seen
 from tests.deployments.detectors.test_contract import on_media, picture, real
 from tests.support import tiny
 
-LOOKS, WORDS = Vector("looks", (1.0,) + (0.0,) * 1279), Vector("words", (1.0,) + (0.0,) * 383)
+IMAGE_VECTOR, TEXT_VECTOR = Vector("image", (1.0,) + (0.0,) * 1279), Vector("text", (1.0,) + (0.0,) * 383)
 PICTURE, TEXT = Sample(pixels=np.zeros((8, 8, 3), np.uint8)), Sample(text="a dog")
 
 
 def stand_in(samples):
-    picture = Seen((("tabby", 0.7), ("tiger cat", 0.2), ("lynx", 0.01)), (LOOKS, WORDS))
-    return [Seen((), (WORDS,)) if sample.pixels is None else picture for sample in samples]
+    picture = Seen((("tabby", 0.7), ("tiger cat", 0.2), ("lynx", 0.01)), (IMAGE_VECTOR, TEXT_VECTOR))
+    return [Seen((), (TEXT_VECTOR,)) if sample.pixels is None else picture for sample in samples]
 
 
 def siglip(folder):
@@ -26,21 +27,28 @@ TRIED = {"gpu": siglip}
 
 def test_the_likeliest_concept_carries_the_vectors():
     first, second = Clip(ClipConfig(floor=0.1), infer=stand_in).detect([PICTURE])[0]
-    assert first == Detection("tabby", 0.7, vectors=(LOOKS, WORDS))
+    assert first == Detection("tabby", 0.7, vectors=(IMAGE_VECTOR, TEXT_VECTOR))
     assert second == Detection("tiger cat", 0.2)
 
 
 def test_the_likeliest_is_kept_however_weak_and_no_more_than_asked_for():
-    weak = Seen((("a", 0.05), ("b", 0.04)), (LOOKS, WORDS))
-    many = Seen((("a", 0.3), ("b", 0.25), ("c", 0.2)), (LOOKS, WORDS))
+    weak = Seen((("a", 0.05), ("b", 0.04)), (IMAGE_VECTOR, TEXT_VECTOR))
+    many = Seen((("a", 0.3), ("b", 0.25), ("c", 0.2)), (IMAGE_VECTOR, TEXT_VECTOR))
     found = Clip(ClipConfig(concepts=2), infer=lambda samples: [weak, many]).detect([PICTURE, PICTURE])
     assert [[detection.label for detection in one] for one in found] == [["a"], ["a", "b"]]
 
 
 def test_a_text_is_a_place_among_the_words():
     assert Clip(ClipConfig(), infer=stand_in).detect([TEXT]) == [
-        [Detection("text", 1.0, text="a dog", vectors=(WORDS,))]
+        [Detection("text", 1.0, text="a dog", vectors=(TEXT_VECTOR,))]
     ]
+
+
+def test_a_setting_of_before_names_the_space_of_now():
+    assert ClipConfig(pictures_in="looks").pictures_in == "image"
+    assert ClipConfig(pictures_in="words").pictures_in == "text"
+    with pytest.raises(ValidationError):
+        ClipConfig(pictures_in=["looks"])
 
 
 def test_other_labels_are_another_version_and_the_embedded_backend_has_none():
@@ -76,7 +84,7 @@ class TestSiglip:
             assert all(
                 np.linalg.norm(v.values) == pytest.approx(1, abs=1e-5) for v in (*seen[0].vectors, *read.vectors)
             )
-        assert shapes == [(["looks", "words"], ["words"], "a dog", "text")] * 2
+        assert shapes == [(["image", "text"], ["text"], "a dog", "text")] * 2
 
     def test_a_picture_and_the_words_for_it_lie_in_one_space(self):
         (seen, *_), (read,) = real("clip", "gpu").detect([Clip.example(), TEXT])
@@ -151,13 +159,13 @@ class TestWithWeights:
         ],
     )
     def test_words_find_the_picture(self, query, wanted):
-        pictures = vectors("words", [picture(path) for path in PICTURES.values()])
-        (words,) = vectors("words", [Sample(text=query)])
+        pictures = vectors("text", [picture(path) for path in PICTURES.values()])
+        (words,) = vectors("text", [Sample(text=query)])
         assert list(PICTURES)[int((pictures @ words).argmax())] == wanted
 
     def test_words_find_a_text_that_says_it_otherwise(self):
         query, like, unlike = vectors(
-            "words",
+            "text",
             [
                 Sample(text="police arrest"),
                 Sample(text="The officer put him in handcuffs."),
@@ -169,14 +177,14 @@ class TestWithWeights:
     def test_a_picture_is_like_its_own_darker_narrower_copy_and_no_other(self):
         samples = [picture(path) for path in PICTURES.values()]
         copies = [Sample(pixels=(sample.pixels[10:-10, 20:-20] * 0.8).astype(np.uint8)) for sample in samples]
-        likeness = vectors("looks", samples) @ vectors("looks", copies).T
+        likeness = vectors("image", samples) @ vectors("image", copies).T
         assert (likeness.argmax(axis=1) == np.arange(len(samples))).all()
         assert likeness.diagonal().min() > 0.68  # what one pair of strangers in ten thousand reaches
 
     def test_every_vector_has_length_one(self):
         samples = [picture("negatives/coffee.png"), Sample(text="x"), Sample(text="")]
-        assert np.allclose(np.linalg.norm(vectors("words", samples), axis=1), 1, atol=1e-5)
-        assert np.allclose(np.linalg.norm(vectors("looks", samples), axis=1), 1, atol=1e-5)
+        assert np.allclose(np.linalg.norm(vectors("text", samples), axis=1), 1, atol=1e-5)
+        assert np.allclose(np.linalg.norm(vectors("image", samples), axis=1), 1, atol=1e-5)
 
     def test_pictures_and_texts_may_come_mixed(self):
         mixed = [Sample(text="x"), picture("negatives/rocket.jpg"), Sample(text="y"), picture("negatives/coffee.png")]

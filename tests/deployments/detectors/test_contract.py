@@ -31,7 +31,7 @@ on_media = [
 each = pytest.mark.parametrize("name", names())
 # by class, so that a test that needs a backend need not load the others
 every = [(name, backend) for name in names() for backend in sorted(detector_class(name).backends)]
-LENGTHS = {"looks": 1280, "words": 384, "faces": 128}
+LENGTHS = {"image": 1280, "text": 384, "faces": 128}
 
 
 def standing_in(name):

@@ -17,7 +17,7 @@ EVERYTHING = Detection(
     (0.1, 7.7),
     "日本 🎈",
     "as near as 0.2",
-    (Vector("looks", (1 / 3, -1.0)), Vector("words", ())),
+    (Vector("image", (1 / 3, -1.0)), Vector("text", ())),
 )
 
 

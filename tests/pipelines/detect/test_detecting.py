@@ -55,7 +55,7 @@ class StandIn:
     def _answer(self, name: str, sample: Sample) -> list[Detection]:
         if sample.pixels is not None:
             colour = "red" if sample.pixels[..., 0].mean() > 100 else "blue"
-            look = (Vector("looks", (1.0, 0.0)),)
+            look = (Vector("image", (1.0, 0.0)),)
             return [
                 Detection(colour, 0.75, box=(0, 0, 1, 1), vectors=look),
                 Detection("text", 0.5, text=f"this is {colour}"),
@@ -64,7 +64,7 @@ class StandIn:
         if sample.sound is not None:
             return [Detection("speech", 0.75, span=(0.5, 1.0), text="hello")]
         self.texts.append(str(sample.text))
-        return [Detection("text", 1.0, vectors=(Vector("words", (0.0, 1.0)),))]
+        return [Detection("text", 1.0, vectors=(Vector("text", (0.0, 1.0)),))]
 
 
 class InProcess:
@@ -170,7 +170,7 @@ def test_what_was_read_in_a_frame_is_embedded_as_one_passage_and_speech_by_the_s
     detectors = StandIn()
     (result,) = run([film(tmp_path / "a.mp4", [RED, BLUE], sound_s=2)], detectors)
     assert sorted(detectors.texts) == ["hello", "this is blue indeed", "this is red indeed"]
-    embedded = [f.detection.text for f in result.findings if [v.space for v in f.detection.vectors] == ["words"]]
+    embedded = [f.detection.text for f in result.findings if [v.space for v in f.detection.vectors] == ["text"]]
     assert sorted(embedded) == ["hello", "this is blue", "this is red"]
 
 
@@ -396,7 +396,7 @@ def test_what_a_detector_costs_is_told_by_the_file_it_worked_for(tmp_path):
 def test_words_that_are_newly_read_get_their_vectors_though_only_the_reader_was_wanted(tmp_path):
     (result,) = run([picture(tmp_path / "a.png", RED)], Warned(), wanted=["eye"])
     line = next(f.detection for f in result.findings if f.detection.text == "this is red")
-    assert [vector.space for vector in line.vectors] == ["words"]
+    assert [vector.space for vector in line.vectors] == ["text"]
     assert {f.detector for f in result.findings} == {"eye"}, "what words itself found was not wanted"
     assert [a.detector for a in result.model_versions] == ["eye"] and [s.detector for s in result.spent] == ["eye"]
 

@@ -23,7 +23,7 @@ from tests.support.stored import commit, found, row
 
 def look(seed, **more):
     values = np.random.default_rng(seed).normal(size=8)
-    return found("clip", "looks", 1.0, vectors=(Vector("looks", tuple(map(float, values))),), **more)
+    return found("clip", "cat", 1.0, vectors=(Vector("image", tuple(map(float, values))),), **more)
 
 
 def film(segment, *findings, **more):
@@ -118,7 +118,7 @@ def test_what_was_never_brought_in_is_missing_and_after_a_rebuild_nothing_is(out
     assert told == sorted(told) and 0 < told[-1] <= 1
     assert audit(out, vectors) == Audit(expected=12, missing=0, sampled=12, lost_to_themselves=0)
     assert audit(out, vectors, sample=5).sampled == 5
-    assert vectors.count("looks") + vectors.count("faces") == 12  # and nothing that does not count
+    assert vectors.count("image") + vectors.count("faces") == 12  # and nothing that does not count
 
 
 @pytest.mark.ray
@@ -144,7 +144,7 @@ def test_only_a_jobs_own_rows_are_looked_for_when_it_is_named(out, vectors):
     Indexing(out, vectors, lambda folder: 0).once()
     assert [audit(out, vectors, job=job).expected for job in ("1", "2", "none")] == [2, 8, 0]
     ids = [f"{asset_id('s3://b/film')}:clip:{n}:0" for n in (1, 3)]
-    vectors._of("looks-8", "delete", ids=ids)
+    vectors._of("image-8", "delete", ids=ids)
     assert [audit(out, vectors, job=job).missing for job in ("1", "2")] == [0, 2]
 
 
@@ -152,7 +152,7 @@ def test_only_a_jobs_own_rows_are_looked_for_when_it_is_named(out, vectors):
 def test_a_vector_that_is_not_what_the_results_say_is_lost_to_itself(out, vectors):
     rebuild(out, vectors)
     wrong = [float(n) for n in range(8)]
-    vectors._of("looks-8", "update", ids=[f"{asset_id('s3://b/a')}:clip:0"], embeddings=[wrong])
+    vectors._of("image-8", "update", ids=[f"{asset_id('s3://b/a')}:clip:0"], embeddings=[wrong])
     found_by = audit(out, vectors)
     assert (found_by.missing, found_by.lost_to_themselves, found_by.whole) == (0, 1, False)
 

@@ -36,7 +36,7 @@ class Store:
 
 
 def look(*values):
-    return found("clip", "looks", 1.0, vectors=(Vector("looks", values),))
+    return found("clip", "cat", 1.0, vectors=(Vector("image", values),))
 
 
 def test_brings_in_what_is_new_and_nothing_twice(tmp_path):
@@ -126,8 +126,8 @@ def test_a_lost_vector_store_is_built_anew_from_the_results(tmp_path):
     for folder in ("first", "second"):
         with chroma(tmp_path / folder, port):
             assert Indexing(out, vectors, catalog.load_all).once() == 0
-            assert vectors.search("looks", (0.1, 1.0), 1)[0].asset == asset_id("s3://b/b")
-            assert vectors.count("looks") == 2
+            assert vectors.search("image", (0.1, 1.0), 1)[0].asset == asset_id("s3://b/b")
+            assert vectors.count("image") == 2
 
 
 @pytest.mark.ray
@@ -139,5 +139,5 @@ def test_results_of_before_there_were_segments_are_indexed_with_those_of_now(tmp
     with chroma(tmp_path / "chroma") as server:
         vectors = Vectors(server.url)
         assert Indexing(str(out), vectors, Catalog(":memory:").load_all).once() == 0
-        assert vectors.search("looks", (1.0, 0.0), 1)[0].asset == asset_id("s3://b/a")
-        assert len(vectors.of_asset("looks", asset_id("s3://b/film"))) == 2
+        assert vectors.search("image", (1.0, 0.0), 1)[0].asset == asset_id("s3://b/a")
+        assert len(vectors.of_asset("image", asset_id("s3://b/film"))) == 2
