@@ -96,7 +96,7 @@ def down() -> None:
 def status() -> None:
     """What runs, and whether each detector answers. Exits 1 when something does not."""
     settings = load()
-    table = Table("part", "state", "where")
+    table = Table("part", "state", "")
     ray_runs = dashboard_answers(settings)
     parts = (
         ("ray", settings.ray.dashboard_url, ray_runs),
@@ -109,8 +109,8 @@ def status() -> None:
     if ray_runs:
         with api_client(settings) as api:
             ready = api.get("/v1/ready").json()
-    for name, state in ready["detectors"].items():
-        table.add_row(f"detector {name}", state, f"{settings.api.url}/v1/detect/{name}")
+    for name, health in ready["detectors"].items():
+        table.add_row(f"detector {name}", health["state"], health["message"])
     Console().print(table)
     raise typer.Exit(0 if ready["ready"] and all(runs for _, _, runs in parts) else NOT_FINISHED)
 

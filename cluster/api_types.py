@@ -1,5 +1,6 @@
 """What the API answers, as the app reads it."""
 
+from enum import StrEnum
 from typing import NotRequired, TypedDict
 
 
@@ -182,3 +183,26 @@ class Job(TypedDict):
     message: str | None
     submitted_at: str | None
     report: NotRequired[Report | None]  # of one job that is over; a list leaves it out
+
+
+class DetectorState(StrEnum):
+    """Whether a detector answers, as `GET /v1/ready` says it."""
+
+    OK = "ok"  # it has just answered its own example
+    ASLEEP = "asleep"  # it has no replica because nobody asks: a call starts one
+    BUSY = "busy"  # its example waits behind the calls that it works on
+    DOWN = "down"  # none of its replicas runs
+    FAILING = "failing"  # it raises, or finds nothing on its own example
+    SILENT = "silent"  # it has not answered for minutes, and no replica says that it works
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether such a detector answers, now or when it is asked."""
+        return self in (DetectorState.OK, DetectorState.ASLEEP, DetectorState.BUSY)
+
+
+class DetectorHealth(TypedDict):
+    """The state of one detector, and a sentence that explains it."""
+
+    state: DetectorState
+    message: str

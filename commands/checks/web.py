@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 
 import httpx
 
+from cluster.api_types import DetectorHealth, DetectorState
 from cluster.settings import Settings
 from commands.checks.check import Check
 
@@ -37,22 +38,20 @@ def api(settings: Settings, enabled: Collection[str], client: httpx.Client) -> I
 
 
 def _detectors(url: str, enabled: Collection[str], client: httpx.Client) -> Iterator[Check]:
-    from deployments.serving.health import is_ready
-
     try:
-        states: dict[str, str] = client.get(f"{url}/v1/ready", timeout=READY_S).json()["detectors"]
+        detectors: dict[str, DetectorHealth] = client.get(f"{url}/v1/ready", timeout=READY_S).json()["detectors"]
     except (httpx.TransportError, json.JSONDecodeError, KeyError) as error:
         said = f"{url}/v1/ready tells nothing ({type(error).__name__}). `serve status` says what runs."
         yield Check("detectors", "fails", said)
         return
-    for name, word in states.items():
-        if is_ready(word):
-            yield Check(f"detector {name}", "ok", word)
+    for name, health in detectors.items():
+        if DetectorState(health["state"]).is_ready:
+            yield Check(f"detector {name}", "ok", f"{health['state']}: {health['message']}")
         else:
             advice = f"`serve status` and the log of its replica, replica_raysift_{name}_*.log among Ray's, say why"
-            yield Check(f"detector {name}", "fails", f"{word}; {advice}.")
-    if set(states) != set(enabled):
-        others = ", ".join(sorted(set(states) ^ set(enabled)))
+            yield Check(f"detector {name}", "fails", f"{health['message']}; {advice}.")
+    if set(detectors) != set(enabled):
+        others = ", ".join(sorted(set(detectors) ^ set(enabled)))
         said = f"the API runs with other settings than these: they differ in {others}. Start it again, or look at both."
         yield Check("detectors", "note", said)
 

@@ -25,7 +25,7 @@ from deployments.api.search import MOST_BYTES, By, Search
 from deployments.catalog.shapes import as_upload
 from deployments.detector import detector_class
 from deployments.serving.deployment import ServedDetectors, versions
-from deployments.serving.health import Readiness, is_ready
+from deployments.serving.health import Readiness
 from deployments.serving.placement import configs
 
 # A file, its name, the detectors that are to answer: what is in it. The pipeline's own function, handed in by whoever
@@ -77,10 +77,10 @@ class Ingress(JobRoutes, SampleRoutes):
 
         An answer stands for 5 s, however many ask.
         """
-        states = await self.readiness.states()
-        ready = all(map(is_ready, states.values()))
+        detectors = await self.readiness.detectors()
+        ready = all(health["state"].is_ready for health in detectors.values())
         response.status_code = 200 if ready else 503
-        return {"ready": ready, "detectors": states}
+        return {"ready": ready, "detectors": detectors}
 
     @api.get("/v1/detectors")
     async def list_detectors(self) -> list[dict[str, Any]]:

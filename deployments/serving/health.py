@@ -1,4 +1,4 @@
-"""Whether each detector answers: what probes ask every few seconds, so that it must cost the detectors little."""
+"""Whether each detector answers: probes ask every few seconds, so the question must cost the detectors little."""
 
 import asyncio
 import time
@@ -6,24 +6,24 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from cluster.api_types import DetectorHealth, DetectorState
 from deployments.serving.deployment import Condition, conditions
 
-OK = "ok"
-ASLEEP = "asleep: starts when asked"
-BUSY = "busy: last answered"
-STANDS_S = 5.0  # that an answer is given to all who ask
-LATELY_S = 300.0  # an example may wait so long behind the samples of scans
-# together less than the 10 s that probes wait
+VALID_S = 5.0  # an answer is given to everybody who asks within this time
+RECENTLY_S = 300.0  # an example may wait this long in a queue of scans' samples
+# the sum is less than the 10 s that probes wait
 CONDITIONS_WITHIN_S = 2.0
-EXAMPLE_WITHIN_S = 6.0
+EXAMPLE_WITHIN_S = 5.0
+WORKING_WITHIN_S = 1.0
 
 
 class Readiness:
-    """Asked once in STANDS_S, however many ask; those who come meanwhile share one asking.
+    """The health of every detector, asked at most once in VALID_S; callers that come meanwhile share one question.
 
-    A scan may keep a detector's queue full for hours, and an example waits its turn in it: no reason to be taken out of
-    service. So who does not answer within EXAMPLE_WITHIN_S is ready still if it has answered in the last minutes, for
-    as long as Serve has a replica of it: Serve asks each every 2 s, beside its queue, and replaces those that hang.
+    A scan may keep a detector's queue full for hours, and an example waits for its turn in that queue. This is no
+    reason to take the detector out of service. A detector whose example is not answered within EXAMPLE_WITHIN_S is
+    therefore busy, not silent, while one of its replicas says that it works on a call (Serve replaces a replica whose
+    call exceeds deadline_s), or if it has answered an example in the last RECENTLY_S.
     """
 
     def __init__(
@@ -31,55 +31,76 @@ class Readiness:
     ) -> None:
         self.handles = handles
         self.conditions = conditions
-        self.answered = dict.fromkeys(handles, time.monotonic())  # each has, to itself, before there was an API
-        self._thread = ThreadPoolExecutor(1, "conditions")  # of its own: it hangs while Ray's head is away
-        self._examples: dict[str, asyncio.Task[str]] = {}
-        self._asking: asyncio.Task[dict[str, str]] | None = None
+        self.answered = dict.fromkeys(handles, time.monotonic())  # each replica has answered its example at its start
+        self._thread = ThreadPoolExecutor(1, "conditions")  # its own thread: the call hangs while Ray's head is away
+        self._examples: dict[str, asyncio.Task[DetectorHealth]] = {}
+        self._asking: asyncio.Task[dict[str, DetectorHealth]] | None = None
         self._until = 0.0
 
-    async def states(self) -> dict[str, str]:
-        """What there is to say of each detector, by its name; `well` tells the good words from the bad."""
+    async def detectors(self) -> dict[str, DetectorHealth]:
+        """The health of each detector, by its name."""
         if self._asking is None or (self._asking.done() and time.monotonic() >= self._until):
             self._asking = asyncio.create_task(self._ask())
         return await asyncio.shield(self._asking)  # a probe that gives up must not end it for the others
 
-    async def _ask(self) -> dict[str, str]:
-        found = await self._conditions()
-        # nothing is known while the head is away: those that run answer all the same
-        words = await asyncio.gather(*(self._word(name, found.get(name, "up")) for name in self.handles))
-        self._until = time.monotonic() + STANDS_S
-        return dict(zip(self.handles, words, strict=True))
+    async def _ask(self) -> dict[str, DetectorHealth]:
+        known = await self._conditions()
+        # while the head is away nothing is known of replicas, and those that run answer all the same
+        answers = await asyncio.gather(*(self._health(name, known.get(name, "up")) for name in self.handles))
+        self._until = time.monotonic() + VALID_S
+        return dict(zip(self.handles, answers, strict=True))
 
     async def _conditions(self) -> dict[str, Condition]:
-        asked = asyncio.get_running_loop().run_in_executor(self._thread, self.conditions, list(self.handles))
+        call = asyncio.get_running_loop().run_in_executor(self._thread, self.conditions, list(self.handles))
         try:
-            return await asyncio.wait_for(asked, CONDITIONS_WITHIN_S)
-        except Exception:  # Ray has no one type for all that may be wrong with its head
+            return await asyncio.wait_for(call, CONDITIONS_WITHIN_S)
+        except Exception:  # Ray has no common type for what may be wrong with its head
             return {}
 
-    async def _word(self, name: str, condition: Condition) -> str:
+    async def _health(self, name: str, condition: Condition) -> DetectorHealth:
         if condition == "asleep":
-            return ASLEEP
+            return _health(DetectorState.ASLEEP, "it starts when it is asked")
         if condition == "down":
-            return "none of its replicas runs"
-        asked = self._examples.get(name)
-        if asked is None or asked.done():
-            asked = self._examples[name] = asyncio.create_task(self._example(name))
-        await asyncio.wait([asked], timeout=EXAMPLE_WITHIN_S)  # it goes on waiting for its turn
-        if asked.done():
-            return asked.result()
-        since = time.monotonic() - self.answered[name]
-        return f"{BUSY} {since:.0f} s ago" if since <= LATELY_S else f"it has not answered for {since:.0f} s"
+            return _health(DetectorState.DOWN, "none of its replicas runs")
+        example = self._examples.get(name)
+        if example is None or example.done():
+            example = self._examples[name] = asyncio.create_task(self._example(name))
+        await asyncio.wait([example], timeout=EXAMPLE_WITHIN_S)  # after that the example still waits for its turn
+        if example.done():
+            return example.result()
+        since_s = time.monotonic() - self.answered[name]
+        working_s = await self._working_s(name)
+        if working_s is not None:
+            return _health(DetectorState.BUSY, f"it has worked on a call for {working_s:.0f} s")
+        if since_s <= RECENTLY_S:
+            return _health(DetectorState.BUSY, f"it last answered {since_s:.0f} s ago")
+        return _health(DetectorState.SILENT, f"it has not answered for {since_s:.0f} s")
 
-    async def _example(self, name: str) -> str:
+    async def _example(self, name: str) -> DetectorHealth:
         try:
-            found = await self.handles[name].answers_example.remote(name)
-        except Exception as error:  # whatever it is, the answer is that this detector is not ready
-            return f"it does not answer: {type(error).__name__}"
+            findings = await self.handles[name].answers_example.remote(name)
+        except Exception as error:  # whatever it is, this detector is not ready
+            return _health(DetectorState.FAILING, f"it does not answer: {type(error).__name__}")
         self.answered[name] = time.monotonic()
-        return OK if found else "it finds nothing on its own example"
+        if not findings:
+            return _health(DetectorState.FAILING, "it finds nothing on its own example")
+        return _health(DetectorState.OK, "it answers")
+
+    async def _working_s(self, name: str) -> float | None:
+        """Age in seconds of the oldest call that a replica works on; None if no replica says that it works.
+
+        A broadcast goes past the queue: a replica that is full answers it at once, one that hangs does not.
+        """
+        try:
+            ages = (
+                await self.handles[name]
+                .broadcast("working_s")
+                .results_async(timeout_s=WORKING_WITHIN_S, return_exceptions=True)
+            )
+        except Exception:  # as in _conditions
+            return None
+        return max((age for age in ages if isinstance(age, float)), default=None)
 
 
-def is_ready(word: str) -> bool:
-    """Whether such a detector answers, now or when it is asked."""
-    return word in (OK, ASLEEP) or word.startswith(BUSY)
+def _health(state: DetectorState, message: str) -> DetectorHealth:
+    return {"state": state, "message": message}

@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from cluster.api_types import DetectorState
 from cluster.errors import SettingsError
 from cluster.records import Sample
 from deployments.detector import DetectorConfig, DetectorResponse, detector_class
@@ -83,15 +84,14 @@ class RemoteDetector:
 
         That cluster gets no sample for it: one every few seconds would keep its cards, and wake detectors that sleep.
         """
-        from deployments.serving import health  # which imports this file
-
         answer = self._sent("GET", "/v1/ready", READY_S)
         try:
-            word = str(answer.json()["detectors"].get(self.name, "it does not run there"))
+            health = answer.json()["detectors"].get(self.name)
+            state = DetectorState(health["state"]) if health else DetectorState.DOWN
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             self._check(answer)
             raise self._no_api(error) from None
-        return None if word.startswith(health.BUSY) else health.is_ready(word)
+        return None if state is DetectorState.BUSY else state.is_ready
 
     def _post(self, body: bytes) -> DetectorResponse:
         answer = self._sent("POST", self.path, self.remote.timeout_s, body)

@@ -56,6 +56,10 @@ class Replica:
         """What happened in this replica since it began: batches halved, segments dropped, models let go."""
         return events.counts()
 
+    async def working_s(self) -> float | None:
+        """Age in seconds of the oldest call that is being answered; None without any. It is read beside the queue."""
+        return time.monotonic() - min(self.began) if self.began else None
+
     async def check_health(self) -> None:
         """Asked by Serve every 2 s; it replaces a replica that raises three times running.
 

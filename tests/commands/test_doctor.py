@@ -329,8 +329,12 @@ def api(server, enabled=("ocr",), **settings):
 
 
 def test_each_detector_is_told_of_as_the_api_finds_it():
-    states = {"ocr": "ok", "nsfw": "asleep: starts when asked", "clip": "none of its replicas runs"}
-    checks = api(apis((503, {"ready": False, "detectors": states})), tuple(states))
+    detectors = {
+        "ocr": {"state": "ok", "message": "it answers"},
+        "nsfw": {"state": "asleep", "message": "it starts when it is asked"},
+        "clip": {"state": "down", "message": "none of its replicas runs"},
+    }
+    checks = api(apis((503, {"ready": False, "detectors": detectors})), tuple(detectors))
     assert [(check.what, check.state) for check in checks] == [
         ("API", "ok"), ("detector ocr", "ok"), ("detector nsfw", "ok"), ("detector clip", "fails"),
     ]  # fmt: skip
@@ -338,7 +342,8 @@ def test_each_detector_is_told_of_as_the_api_finds_it():
 
 
 def test_an_api_of_other_settings_is_noted():
-    told = words(api(apis({"ready": True, "detectors": {"ocr": "ok", "nsfw": "ok"}}), ("ocr", "clip")), "note")
+    detectors = {name: {"state": "ok", "message": "it answers"} for name in ("ocr", "nsfw")}
+    told = words(api(apis({"ready": True, "detectors": detectors}), ("ocr", "clip")), "note")
     assert "they differ in clip, nsfw. Start it again" in told
 
 

@@ -206,16 +206,15 @@ def test_while_every_detector_hangs_the_api_says_that_it_lives_and_in_time_who_d
         try:
             time.sleep(5.1)  # that an answer stands
             seconds, ready = timed(api, "/v1/ready")
-            assert seconds < 9 and all(
-                word.startswith("busy: last answered") for word in ready.json()["detectors"].values()
-            )
+            detectors = ready.json()["detectors"].values()
+            assert seconds < 9 and {detector["state"] for detector in detectors} == {"busy"}
             seconds, health = timed(api, "/v1/health")
             assert health.json() == {"status": "ok"} and seconds < 2
         finally:
             for process in hung:
                 os.kill(process.pid, signal.SIGCONT)
         deadline = time.monotonic() + 60
-        while set(api.get("/v1/ready").json()["detectors"].values()) != {"ok"}:
+        while {detector["state"] for detector in api.get("/v1/ready").json()["detectors"].values()} != {"ok"}:
             assert time.monotonic() < deadline
             time.sleep(0.5)
 
@@ -229,6 +228,6 @@ def test_a_detector_that_has_died_is_named_until_serve_has_replaced_it(whole):
         while not (seen and seen[-1] == (200, "ok") and 503 in dict(seen)):
             assert time.monotonic() < deadline, seen
             ready = api.get("/v1/ready")
-            seen.append((ready.status_code, ready.json()["detectors"]["whisper"]))
+            seen.append((ready.status_code, ready.json()["detectors"]["whisper"]["state"]))
             time.sleep(0.2)
-    assert dict(seen)[503].startswith(("none of its replicas runs", "it does not answer")), seen
+    assert dict(seen)[503] in ("down", "failing"), seen

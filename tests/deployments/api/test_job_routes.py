@@ -1,11 +1,6 @@
-"""The API's part on jobs, in Serve's local testing mode: catalogue and queue are real, Ray's Jobs API is not.
-
-And what it tells probes, of detectors that are stand-ins.
-"""
+"""The API's routes on jobs, in Serve's local testing mode: catalogue and queue are real, Ray's Jobs API is not."""
 
 import asyncio
-import threading
-import time
 from dataclasses import dataclass
 
 import httpx
@@ -21,8 +16,6 @@ from deployments.api.ingress import Ingress
 from deployments.catalog.catalog import Catalog
 from deployments.jobs import folder
 from deployments.jobs.queue import Jobs
-from deployments.serving import health
-from deployments.serving.health import Readiness, is_ready
 from tests.deployments.jobs.test_queue import Ray
 from tests.support.stored import commit, row
 
@@ -111,118 +104,6 @@ def test_a_job_that_nobody_knows_is_not_found(api):
         with pytest.raises(HTTPException) as refused:
             api(ask, "scan-x")
         assert refused.value.status_code == 404
-
-
-class DetectorResponse:
-    """A detector's handle: `.answers_example.remote(name)`. What is put into `finds` is its answer, an error is raised;
-    with nothing there it hangs.
-    """
-
-    def __init__(self, finds=1):
-        self.finds = finds
-        self.times = 0
-        self.answers_example = self
-
-    async def remote(self, name):
-        self.times += 1
-        while self.finds is None:
-            await asyncio.sleep(0.01)
-        if isinstance(self.finds, Exception):
-            raise self.finds
-        return self.finds
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    """Nobody waits for long."""
-    monkeypatch.setattr(health, "EXAMPLE_WITHIN_S", 0.05)
-    monkeypatch.setattr(health, "CONDITIONS_WITHIN_S", 0.05)
-
-
-def up(names):
-    return dict.fromkeys(names, "up")
-
-
-def test_many_probes_cost_a_detector_one_example_and_the_answer_stands_for_some_seconds_and_no_longer():
-    ocr = DetectorResponse()
-
-    async def life():
-        ready = Readiness({"ocr": ocr}, up)
-        assert await asyncio.gather(*(ready.states() for _ in range(20))) == [{"ocr": "ok"}] * 20
-        ocr.finds = 0
-        assert await ready.states() == {"ocr": "ok"} and ocr.times == 1
-        ready._until -= health.STANDS_S
-        assert await ready.states() == {"ocr": "it finds nothing on its own example"} and ocr.times == 2
-
-    asyncio.run(life())
-
-
-def test_a_probe_that_gives_up_does_not_end_the_asking_for_the_others():
-    ocr = DetectorResponse(None)
-
-    async def life():
-        ready = Readiness({"ocr": ocr}, up)
-        first, second = (asyncio.create_task(ready.states()) for _ in range(2))
-        await asyncio.sleep(0)
-        first.cancel()
-        ocr.finds = 1
-        assert await second == {"ocr": "ok"}
-
-    asyncio.run(life())
-
-
-def test_who_is_not_ready_is_named_with_its_reason():
-    handles = {
-        "face": DetectorResponse(ValueError("x")),
-        "ocr": DetectorResponse(),
-        "clip": DetectorResponse(0),
-        "nsfw": DetectorResponse(),
-        "logo": DetectorResponse(),
-    }
-    ready = Readiness(handles, lambda names: up(names) | {"nsfw": "down", "logo": "asleep"})
-    told = asyncio.run(ready.states())
-    assert told == {
-        "face": "it does not answer: ValueError",
-        "ocr": "ok",
-        "clip": "it finds nothing on its own example",
-        "nsfw": "none of its replicas runs",
-        "logo": "asleep: starts when asked",
-    }
-    assert [name for name, word in told.items() if is_ready(word)] == ["ocr", "logo"]
-
-
-def test_a_busy_detector_whose_example_waits_its_turn_is_ready_until_it_has_not_answered_for_minutes(quick):
-    ocr = DetectorResponse(None)
-
-    async def life():
-        ready = Readiness({"ocr": ocr}, up)
-        words = [(await ready.states())["ocr"]]
-        ready._until = 0
-        words.append((await ready.states())["ocr"])
-        assert words == ["busy: last answered 0 s ago"] * 2 and is_ready(words[0])
-        assert ocr.times == 1, "its queue is not filled with examples"
-        ready._until, ready.answered["ocr"] = 0, time.monotonic() - 301
-        (hung,) = (await ready.states()).values()
-        assert hung == "it has not answered for 301 s" and not is_ready(hung)
-        ocr.finds, ready._until = 1, 0
-        await asyncio.sleep(0.05)
-        assert await ready.states() == {"ocr": "ok"}
-
-    asyncio.run(life())
-
-
-@pytest.mark.parametrize("fault", ["hangs", "raises"])
-def test_while_rays_head_is_away_detectors_that_answer_are_ready(quick, fault):
-    back = threading.Event()
-
-    def away(names):
-        if fault == "raises":
-            raise ConnectionError("no head")
-        back.wait(20)
-        return {}
-
-    assert asyncio.run(Readiness({"ocr": DetectorResponse()}, away).states()) == {"ocr": "ok"}
-    back.set()
 
 
 def test_an_api_that_is_full_of_hanging_requests_still_says_that_it_lives():

@@ -5,9 +5,9 @@ import asyncio
 import httpx
 import pytest
 
+from cluster.api_types import DetectorState as State
 from cluster.records import Detection
 from deployments.detectors.nsfw import NsfwConfig
-from deployments.serving import health
 from deployments.serving.remote import RemoteAway, RemoteDetector, RemoteRefuses, RemoteSlow
 from deployments.serving.replica import Replica
 from tests.support.servers import far_api
@@ -27,27 +27,22 @@ def is_ready(replica):
 
 
 @pytest.mark.parametrize(
-    ("word", "ready"),
-    [
-        (health.OK, 1),
-        (health.ASLEEP, 1),
-        ("none of its replicas runs", 0),
-        ("it has not answered for 301 s", 0),
-    ],
+    ("state", "ready"),
+    [(State.OK, 1), (State.ASLEEP, 1), (State.DOWN, 0), (State.FAILING, 0), (State.SILENT, 0)],
 )
-def test_a_remote_detector_is_as_ready_as_its_cluster_says_and_gets_no_sample_for_it(word, ready):
+def test_a_remote_detector_is_as_ready_as_its_cluster_says_and_gets_no_sample_for_it(state, ready):
     far = Far(answer=found)
     with far_api.running(far) as url:
         replica = Replica({"nsfw": config(url).model_dump()})
         assert far.samples == 1, "the example, when it starts: model and password are right"
-        far.words = {"nsfw": word, "ocr": "none of its replicas runs"}
+        far.states = {"nsfw": state, "ocr": State.DOWN}
         assert [is_ready(replica) for _ in range(3)] == [ready] * 3
     assert far.samples == 1
 
 
 def test_a_detector_that_is_busy_there_answers_an_example_for_only_that_tells_if_it_is_well():
     far = Far(answer=found)
-    far.words = {"nsfw": f"{health.BUSY} 20 s ago"}
+    far.states = {"nsfw": State.BUSY}
     with far_api.running(far) as url:
         replica = Replica({"nsfw": config(url).model_dump()})
         assert is_ready(replica) == 1 and far.samples == 2
@@ -57,7 +52,7 @@ def test_a_detector_that_is_busy_there_answers_an_example_for_only_that_tells_if
 
 def test_a_detector_that_does_not_run_there_is_not_ready():
     far = Far()
-    far.words = {"ocr": "ok"}
+    far.states = {"ocr": State.OK}
     with far_api.running(far) as url:
         assert RemoteDetector("nsfw", config(url)).is_ready() is False
 

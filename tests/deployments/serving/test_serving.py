@@ -312,6 +312,13 @@ def test_a_replica_whose_call_does_not_end_fails_its_health_check(models):
         asyncio.run(one.check_health())
 
 
+def test_a_replica_says_how_long_it_has_worked_on_its_oldest_call(models):
+    one = replica()
+    assert asyncio.run(one.working_s()) is None
+    one.began = [time.monotonic() - 3, time.monotonic() - 20]
+    assert 20 <= asyncio.run(one.working_s()) < 25
+
+
 def test_answers_are_stored_as_the_work_of_a_model_with_its_floor():
     ocr = versions(Settings(detectors={"ocr": {"floor": 0.25}}))["ocr"]
     assert (ocr.detector, ocr.floor) == ("ocr", 0.25) and ocr.model

@@ -11,12 +11,12 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse
 
+from cluster.api_types import DetectorState
 from cluster.records import ModelVersion
 from deployments.api.sample_routes import SampleRoutes
 from deployments.detector import DetectorResponse
 from deployments.detectors.nsfw import NsfwConfig
 from deployments.serving.deployment import ServedDetectors
-from deployments.serving.health import is_ready
 from tests.support.browser import free_port
 
 
@@ -29,7 +29,7 @@ class Far:
         self.faults: list[int] = []  # statuses of the next answers
         self.said = '{"detail": "not now"}'
         self.ports: list[int] = []  # of who asked
-        self.words = {"nsfw": "ok"}  # what /v1/ready says of its detectors
+        self.states = {"nsfw": DetectorState.OK}  # what /v1/ready says of its detectors
         self.samples = 0  # that came
         self.most = self.now = 0  # calls at a time
         self.free: threading.Event | None = None  # calls wait for it
@@ -54,8 +54,9 @@ class Far:
 
         @app.get("/v1/ready")
         async def ready():
-            ready = all(map(is_ready, self.words.values()))
-            return JSONResponse({"ready": ready, "detectors": self.words}, 200 if ready else 503)
+            ready = all(state.is_ready for state in self.states.values())
+            detectors = {name: {"state": state, "message": "as the test says"} for name, state in self.states.items()}
+            return JSONResponse({"ready": ready, "detectors": detectors}, 200 if ready else 503)
 
         @app.middleware("http")
         async def proxy(request: Request, go_on):
