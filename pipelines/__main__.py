@@ -3,7 +3,6 @@
 import argparse
 import json
 import logging
-import signal
 import sys
 import time
 
@@ -17,37 +16,43 @@ def main() -> int:
     parser.add_argument("uris", nargs="*", metavar="URI", help="folders, buckets or files")
     parser.add_argument("--out", help="where the results go; default: settings.results_uri")
     parser.add_argument("--detectors", help="only these, comma-separated; default: all")
-    parser.add_argument("--job", help="the job's name: one that exists goes on; default: the name it has in Ray")
-    parser.add_argument("--resume", metavar="JOB", help="go on with this job; its folder in --out says what is to do")
+    parser.add_argument(
+        "--job",
+        "--resume",
+        metavar="JOB",
+        help="the job's name; one that has a folder in --out does what that says. Default: the name it has in Ray",
+    )
     parser.add_argument("--retry-failed", metavar="JOB", help="do again what failed in this job")
-    asked = parser.parse_args()
-    if bool(asked.uris) + bool(asked.resume) + bool(asked.retry_failed) != 1:
-        parser.error("give URIs, or --resume JOB, or --retry-failed JOB")
+    arguments = parser.parse_args()
+    if arguments.uris and arguments.retry_failed:
+        parser.error("give URIs or --retry-failed JOB, not both")
+    if not (arguments.uris or arguments.retry_failed or arguments.job):
+        parser.error("give URIs, or --retry-failed JOB, or the --job JOB that is to go on")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every question to Chroma
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # the driver interrupts itself when a job is hopeless
     try:
-        return _run(asked, load())
+        return _run(arguments, load())
     except SettingsError as error:
         print(f"raysift: {error}", file=sys.stderr)
         return 1
 
 
-def _run(asked: argparse.Namespace, settings: Settings) -> int:
+def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     from ray.exceptions import RayError, RayTaskError
 
     from deployments.jobs.drivers import DIED_WITH_THE_CLUSTER
-    from pipelines.driver import Task, resumed, scan
+    from deployments.jobs.task import Task
+    from pipelines.driver import resumed, scan
 
     started = time.monotonic()
-    out = asked.out or settings.results
-    wanted = tuple(asked.detectors.split(",")) if asked.detectors else ()
-    if asked.resume:
-        task = resumed(out, asked.resume, settings)
+    out = arguments.out or settings.results
+    wanted = tuple(arguments.detectors.split(",")) if arguments.detectors else ()
+    if arguments.uris or arguments.retry_failed:
+        task = Task(tuple(arguments.uris), wanted, retry_of=arguments.retry_failed)
     else:
-        task = Task(tuple(asked.uris), wanted, retry_of=asked.retry_failed)
+        task = resumed(out, arguments.job, settings)
     try:
-        outcome = scan(task, out, asked.resume or asked.job, settings)
+        outcome = scan(task, out, arguments.job, settings)
     except RayTaskError:
         raise
     except RayError:

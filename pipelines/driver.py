@@ -8,14 +8,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
-from pydantic import TypeAdapter
 from ray import serve
 from ray.exceptions import RayError, RayTaskError
-from ray.job_submission import JobSubmissionClient
 
 from cluster.errors import SettingsError
 from cluster.records import ModelVersion
@@ -24,7 +22,15 @@ from cluster.storage import buckets
 from cluster.vectors import Vectors
 from deployments.detector import DetectorAway
 from deployments.jobs import folder as job_folder
-from deployments.jobs.drivers import DIED_WITH_THE_CLUSTER, FINISHED, FINISHED_WITH_FAILED_FILES, NOT_FINISHED
+from deployments.jobs import task as tasks
+from deployments.jobs.drivers import (
+    DIED_WITH_THE_CLUSTER,
+    FINISHED,
+    FINISHED_WITH_FAILED_FILES,
+    NOT_FINISHED,
+    JobsClient,
+)
+from deployments.jobs.task import Task
 from deployments.serving.deployment import APP, CLUSTERS_FAULT, running
 from pipelines import analyze
 from pipelines.ledger import listing, retrying
@@ -33,6 +39,10 @@ from pipelines.results.indexing import Indexing
 from pipelines.results.reconcile import reconcile, renew, settle, stored
 
 log = logging.getLogger(__name__)
+
+TELL_S = 60.0  # the jobs deployment writes a row of SQLite; it may ask Ray's Jobs API first
+LOAD_S = 900.0  # the catalogue reads every file of results that it does not have, millions of rows the first time
+COUNT_S = 60.0  # the catalogue counts the rows of one job
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +55,6 @@ class Outcome:
     failed: int
     skipped: int
     exit_code: int  # 0 all well, 3 finished with failed files
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What a job is to do and what its listing found: all that another driver needs to go on with it."""
-
-    uris: tuple[str, ...]
-    detectors: tuple[str, ...]  # by name; empty: all that run
-    retry_of: str | None = None  # it does again what failed in that job
-    started_at: float = 0.0  # seconds since 1970
-    listed: bool = False  # until then the ledger is not whole
-    units: int = 0
-    skipped: int = 0
 
 
 def scan(task: Task, out: str, job: str | None, settings: Settings) -> Outcome:
@@ -82,10 +79,10 @@ def scan(task: Task, out: str, job: str | None, settings: Settings) -> Outcome:
 
 def resumed(out: str, job: str, settings: Settings) -> Task:
     """What a job was to do, as its folder says. SettingsError if there is no such job."""
-    told = job_folder.read(buckets.normalize(out), job, "job", settings.s3_endpoint)
-    if told is None:
+    task = tasks.read(buckets.normalize(out), job, settings.s3_endpoint)
+    if task is None:
         raise SettingsError(f"there is no job {job} in {out}. Correct its name or --out.")
-    return TypeAdapter(Task).validate_python(told)
+    return task
 
 
 class Driver:
@@ -118,7 +115,7 @@ class Driver:
         """Tell the deployment that keeps the jobs; once more when its replica is lost. SettingsError: it refuses."""
         for attempt in range(4):
             try:
-                getattr(self.jobs, what).remote(self.job, *facts, **more).result()
+                getattr(self.jobs, what).remote(self.job, *facts, **more).result(timeout_s=TELL_S)
                 return
             except RayTaskError as error:
                 raise error.cause from None
@@ -129,9 +126,8 @@ class Driver:
 
     def run(self, task: Task, served: Mapping[str, ModelVersion]) -> Outcome:
         """List what is owed unless that is done, analyse what is not done, and hold the one against the other."""
-        begun = job_folder.read(self.out, self.job, "job", self.endpoint)
-        if begun is not None:
-            task = resumed(self.out, self.job, self.settings)
+        if (begun := tasks.read(self.out, self.job, self.endpoint)) is not None:
+            task = begun
             renew(f"{self.folder}/checkpoint", self.out, self.job, self.endpoint)
         chosen = _chosen(served, task.detectors)
         if not task.listed:
@@ -148,7 +144,7 @@ class Driver:
     def _list(self, task: Task, chosen: Mapping[str, ModelVersion]) -> Task:
         for folder in (self.ledger, self.uncut):  # what an earlier driver did not complete
             job_folder.clear(folder, self.endpoint)
-        job_folder.write(self.out, self.job, "job", asdict(task), self.endpoint)
+        tasks.write(self.out, self.job, task, self.endpoint)
         if task.retry_of:
             old = f"{job_folder.place(self.out, task.retry_of)}/ledger"
             again = retrying.write_ledger(self.out, task.retry_of, old, self.ledger, self.uncut, chosen, self.endpoint)
@@ -169,7 +165,7 @@ class Driver:
             self.tell("note", message=f"looking into {videos} videos")
             units += self.cut_videos(self.uncut, self.ledger, videos, self.settings)
         task = replace(task, listed=True, units=units, skipped=skipped)
-        job_folder.write(self.out, self.job, "job", asdict(task), self.endpoint)
+        tasks.write(self.out, self.job, task, self.endpoint)
         return task
 
     def _listing(self, files: int) -> None:
@@ -212,8 +208,8 @@ class Driver:
         over = threading.Event()
 
         def load(folder: str) -> int:
-            rows = int(self.catalog.load_all.remote(folder, self.endpoint).result())
-            failed = self.catalog.job.remote(self.job).result()["failed"] if rows else 0
+            rows = int(self.catalog.load_all.remote(folder, self.endpoint).result(timeout_s=LOAD_S))
+            failed = self.catalog.job.remote(self.job).result(timeout_s=COUNT_S)["failed"] if rows else 0
             if failed > self.settings.scanning.max_failed_share * task.units and not over.is_set():
                 self.hopeless = True
                 over.set()
@@ -222,7 +218,7 @@ class Driver:
             return rows
 
         indexing = Indexing(self.out, self.vectors, load, self.endpoint)
-        with ThreadPoolExecutor(1) as thread:
+        with interruptible(), ThreadPoolExecutor(1) as thread:
             following = thread.submit(indexing.follow, over)
             try:
                 yield
@@ -244,6 +240,16 @@ class Driver:
             reporting.write(self.out, self.job, told, self.endpoint)
         except Exception:  # what ended the job is to be told, not this
             log.exception("there is no report")
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Have SIGINT raise KeyboardInterrupt here, also in a process that has inherited from its shell to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
@@ -277,7 +283,7 @@ def _chosen(served: Mapping[str, ModelVersion], wanted: tuple[str, ...]) -> dict
 def _own_names() -> tuple[str, str | None]:
     """What this driver can be asked for by at Ray's Jobs API, and the name it was submitted under, if it was."""
     own = ray.get_runtime_context().get_job_id()
-    submission = JobSubmissionClient().get_job_info(own).submission_id
+    submission = JobsClient().get_job_info(own).submission_id
     return submission or own, submission
 
 

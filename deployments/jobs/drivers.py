@@ -1,5 +1,6 @@
-"""The drivers of jobs, as Ray's Jobs API starts, stops and knows them."""
+"""The drivers of jobs, as Ray's Jobs API starts them, stops them and reports on them."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -8,16 +9,30 @@ import ray
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 FINISHED, NOT_FINISHED, FINISHED_WITH_FAILED_FILES, DIED_WITH_THE_CLUSTER = 0, 1, 3, 4  # exit codes of a driver
-FINAL = (FINISHED, NOT_FINISHED, FINISHED_WITH_FAILED_FILES)  # with any other it died
-START_S = 300.0  # a driver that Ray has not started by then went with the head that should have
+FINAL = (FINISHED, NOT_FINISHED, FINISHED_WITH_FAILED_FILES)  # with any other exit code it died
+START_S = 300.0  # a driver that Ray has not started by then was lost with the head that should have started it
+CONNECT_S = 5.0  # the dashboard runs on the same machine
+ANSWER_S = 20.0  # on a busy machine the start of a driver takes some seconds
+NO_LOG = "its log is gone, with Ray's head or with its node\n"
 
 
 class JobsDown(Exception):
-    """Ray's Jobs API did not do what it was asked: a sentence that says what."""
+    """Ray's Jobs API cannot be reached, or does not answer in time. The message says what to do."""
+
+
+class JobsRefusal(JobsDown):
+    """Ray's Jobs API answered with an HTTP status that says no."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+    def __reduce__(self) -> tuple[type["JobsRefusal"], tuple[int, str]]:
+        return JobsRefusal, (self.status, str(self))
 
 
 class Client(Protocol):
-    """What is used of ray.job_submission.JobSubmissionClient."""
+    """What is used of ray.job_submission.JobSubmissionClient. Raises JobsRefusal, RuntimeError or OSError."""
 
     def submit_job(self, *, entrypoint: str, submission_id: str, metadata: dict[str, str]) -> str: ...
     def get_job_info(self, job_id: str) -> JobDetails: ...
@@ -25,45 +40,60 @@ class Client(Protocol):
     def stop_job(self, job_id: str) -> bool: ...
 
 
+class JobsClient(JobSubmissionClient):
+    """Ray's client with a deadline for every request and the status of every refusal.
+
+    That of Ray 2.60 waits for ever, and tells statuses only in the words of a RuntimeError.
+    """
+
+    def _do_request(self, method: str, endpoint: str, **more: Any) -> Any:
+        return super()._do_request(method, endpoint, timeout=(CONNECT_S, ANSWER_S), **more)
+
+    def _raise_error(self, r: Any) -> None:
+        raise JobsRefusal(r.status_code, f"Ray's Jobs API answers {r.status_code}: {r.text[:500]}")
+
+
 def alive() -> set[str]:
-    """The ids of the cluster's nodes that live."""
+    """The ids of the cluster's nodes that are alive."""
     return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
 
 
 class Drivers:
-    """By the name of each attempt at a job. Every method raises JobsDown."""
+    """The drivers, each by the Ray submission id of its attempt at a job. Every method may raise JobsDown.
+
+    Every call ends within some CONNECT_S + ANSWER_S. None may be made while a lock is held.
+    """
 
     def __init__(
         self,
         url: str,
-        client: Callable[[str], Client] = JobSubmissionClient,
+        client: Callable[[str], Client] = JobsClient,
         nodes: Callable[[], set[str]] = alive,
     ) -> None:
         self.url = url
         self._make_client = client
         self._nodes = nodes
-        self._client: Client | None = None  # made when it is first needed: it asks the dashboard for its version
+        self._client: Client | None = None  # made at the first call, because it asks the dashboard for its version
 
     def start(self, attempt: str, command: str, metadata: dict[str, str]) -> None:
         """Start a driver, unless it was started before and only the answer was lost."""
         try:
-            self._ask(lambda client: client.submit_job(entrypoint=command, submission_id=attempt, metadata=metadata))
+            self._call(lambda client: client.submit_job(entrypoint=command, submission_id=attempt, metadata=metadata))
         except JobsDown:
             if self.details(attempt) is None:
                 raise
 
     def stop(self, attempt: str) -> None:
-        """Have it stop; that takes a few seconds."""
-        self._ask(lambda client: client.stop_job(attempt))
+        """Have a driver stopped, which takes a few seconds. One that Ray does not know needs no stopping."""
+        with contextlib.suppress(_Unknown):
+            self._call(lambda client: client.stop_job(attempt))
 
     def details(self, attempt: str) -> JobDetails | None:
-        """What Ray knows of it, None if nothing. One that went with its node has failed."""
+        """What Ray knows of a driver, None if nothing. One that was lost with its node counts as failed."""
         try:
-            details: JobDetails = self._ask(lambda client: client.get_job_info(attempt))
-        except JobsDown as error:
-            if "status code 404" in str(error):
-                return None
-            raise
+            details: JobDetails = self._call(lambda client: client.get_job_info(attempt))
+        except _Unknown:
+            return None
         # a head that was started again, on Redis, says for ever that its drivers run
         return details.model_copy(update={"status": JobStatus.FAILED}) if self._is_lost(details) else details
 
@@ -74,22 +104,30 @@ class Drivers:
             return details.driver_node_id not in self._nodes()
         return details.start_time is not None and time.time() - details.start_time / 1000 > START_S
 
-    def runs(self, attempt: str) -> bool:
-        """Whether it has not ended yet."""
+    def is_running(self, attempt: str) -> bool:
+        """Whether a driver has not ended yet."""
         details = self.details(attempt)
         return details is not None and details.status in (JobStatus.PENDING, JobStatus.RUNNING)
 
     def log(self, attempt: str) -> str:
-        """What it has written; a sentence if that is lost."""
+        """What a driver has written; NO_LOG if Ray does not have it any more."""
         try:
-            return str(self._ask(lambda client: client.get_job_logs(attempt)))
-        except JobsDown:
-            return "its log is gone, with Ray's head or with its node\n"
+            return str(self._call(lambda client: client.get_job_logs(attempt)))
+        except JobsRefusal:
+            return NO_LOG
 
-    def _ask(self, question: Callable[[Client], Any]) -> Any:
+    def _call(self, question: Callable[[Client], Any]) -> Any:
+        advice = "Try again; if it stays so, see `raysift status`."
         try:
             if self._client is None:
                 self._client = self._make_client(self.url)
             return question(self._client)
-        except (RuntimeError, OSError) as error:  # those of requests are OSErrors
-            raise JobsDown(f"Ray's Jobs API says: {error}. Try again; if it stays so, see `raysift status`.") from error
+        except JobsRefusal as error:
+            kind = _Unknown if error.status == 404 else JobsRefusal
+            raise kind(error.status, f"{error}. {advice}") from error
+        except (RuntimeError, OSError) as error:  # the errors of requests are OSErrors
+            raise JobsDown(f"Ray's Jobs API at {self.url} does not answer: {error}. {advice}") from error
+
+
+class _Unknown(JobsRefusal):
+    """Ray knows no driver of that name."""

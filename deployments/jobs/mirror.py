@@ -7,19 +7,18 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from cluster.errors import SettingsError
 from cluster.settings import Settings
 from cluster.storage import buckets
 from deployments.jobs import folder
-from deployments.jobs.store import ACTIVE, OVER, Job, JobStore
+from deployments.jobs.store import ACTIVE, OVER, Job, JobStore, from_facts
 
 log = logging.getLogger(__name__)
 
 AGAIN_S = 60.0  # after a place that could not be read or written
 READERS = 8  # pages fetched at a time
-_JOB = TypeAdapter(Job)
 
 
 class JobPages:
@@ -87,7 +86,7 @@ class JobPages:
             told = folder.read(out, name, "queue", self.settings.s3_endpoint)
             if told is None:
                 return None
-            job = _JOB.validate_python(told)
+            job = from_facts(told)
             if (job.job, job.out) != (name, out) or (job.state in ACTIVE and not job.attempts):
                 raise SettingsError(f"{folder.place(out, name)}/queue.json is not what a head has written there.")
         except (SettingsError, ValidationError) as error:

@@ -1,4 +1,8 @@
-"""Jobs: who waits, who runs, who is started again. Drivers run through Ray's Jobs API and tell how far they are."""
+"""The queue of jobs: which wait, which run, which are started again. Their drivers run through Ray's Jobs API.
+
+No call leaves this process while the store is locked: what is decided on an answer from outside is checked against the
+job as it is then. So a Jobs API that hangs delays only who asks something of it.
+"""
 
 import logging
 import shlex
@@ -10,31 +14,33 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
+from ray.job_submission import JobDetails, JobStatus
 
 from cluster.errors import SettingsError
 from cluster.settings import Settings
-from deployments.jobs.drivers import FINAL, FINISHED, NOT_FINISHED, Client, Drivers, JobsDown, alive
+from deployments.jobs import task as tasks
+from deployments.jobs.drivers import FINAL, FINISHED, NOT_FINISHED, Client, Drivers, JobsClient, JobsDown, alive
 from deployments.jobs.mirror import JobPages
 from deployments.jobs.store import ACTIVE, OVER, PRIORITIES, Job, JobStore, Priority, State
+from deployments.jobs.task import Task
 
 log = logging.getLogger(__name__)
 
-STEADY_S = 600  # a driver that lived so long did not die of what it found at its start
-FIND_S = 10.0  # nobody is answered before the jobs of an earlier head are found, unless it takes longer
+STEADY_S = 600  # a driver that lived this long did not die of what it found at its start
+FIND_S = 10.0  # no call is answered before the jobs of an earlier head are found, unless it takes longer
 
 
 class Jobs:
     """Owns the list of jobs and their queue: one process may have it. SettingsError says what may not be done.
 
-    `tick` looks after them; every_s: how often a thread of it does, None: the caller does.
+    `every_s`: how often a thread calls `tick`; None: the caller does.
     """
 
     def __init__(
         self,
         path: Path,
         settings: Settings,
-        client: Callable[[str], Client] = JobSubmissionClient,
+        client: Callable[[str], Client] = JobsClient,
         nodes: Callable[[], set[str]] = alive,
         every_s: float | None = 1.0,
     ) -> None:
@@ -70,25 +76,37 @@ class Jobs:
         return self.store.newest(limit)
 
     def cancel(self, job: str) -> Job:
-        """Take it out of the queue or stop its driver. What it has stored stays; `resume` goes on from there."""
-        with self.store.changing():
+        """Take a job out of the queue or stop its driver. What it has stored stays; `resume` goes on from there.
+
+        JobsDown if its driver cannot be stopped: the job is unchanged then.
+        """
+        while True:
             known = self._known(job)
             if known.state in OVER:
                 raise SettingsError(f"{job} is {known.state}: there is nothing to cancel.")
-            if known.state in ACTIVE and known.attempts:
+            if known.state in ACTIVE:
                 self.drivers.stop(known.attempts[-1])
-            return self._changed(job, state="cancelled", message="it was cancelled", waits_for=(), ended_at=time.time())
+            with self.store.changing():
+                current = self._known(job)
+                if current.state in ("finished", "failed"):  # its driver ended by itself meanwhile
+                    raise SettingsError(f"{job} is {current.state}: there is nothing to cancel.")
+                if current.attempts == known.attempts:
+                    return self._changed(
+                        job, state="cancelled", message="it was cancelled", waits_for=(), ended_at=time.time()
+                    )
 
     def resume(self, job: str) -> Job:
         """Queue a job again that failed or was cancelled: it goes on with what is not done."""
-        with self.store.changing():
+        while True:
             known = self._known(job)
             if known.state == "finished":
                 raise SettingsError(f"{job} is finished: `raysift jobs retry-failed {job}` does failed files again.")
             if known.state == "waiting":
                 raise SettingsError(f"{job} waits for its turn already.")
             self._check_that_none_runs(known)
-            return self._changed(job, state="waiting", message="", waits_for=(), resumes=0, ended_at=None)
+            with self.store.changing():
+                if self._known(job) == known:
+                    return self._changed(job, state="waiting", message="", waits_for=(), resumes=0, ended_at=None)
 
     def retry(self, job: str) -> str:
         """Queue a new job that does again what failed in this one, and give its name."""
@@ -105,15 +123,19 @@ class Jobs:
 
     def begin(self, job: str, attempt: str, uris: list[str], out: str, detectors: list[str]) -> None:
         """A driver makes itself known. SettingsError when another one works on that job."""
-        with self.store.changing():
-            known = self.store.get(job) or Job(job, tuple(uris), out, time.time(), tuple(detectors))
+        while True:
+            before = self.store.get(job)
+            known = before or Job(job, tuple(uris), out, time.time(), tuple(detectors))
             if attempt not in known.attempts:  # it was not started from here
                 self._check_that_none_runs(known)
                 known = replace(known, attempts=(*known.attempts, attempt), message="")
             elif known.state not in ACTIVE or known.attempts[-1] != attempt:
                 raise SettingsError(f"{job} is {known.state} without this driver, which does nothing.")
             began = known.started_at or time.time()
-            self.store.put(replace(known, state=_at_work(known), waits_for=(), started_at=began, ended_at=None))
+            with self.store.changing():
+                if self.store.get(job) == before:
+                    self.store.put(replace(known, state=_at_work(known), waits_for=(), started_at=began, ended_at=None))
+                    return
 
     def note(self, job: str, **facts: Any) -> None:
         """Keep what a driver says of its job: units, skipped, message. With its units known it runs."""
@@ -172,17 +194,40 @@ class Jobs:
 
     def _start(self, job: Job) -> None:
         with self.store.changing():
-            known = self.store.get(job.job)
-            if known is None or known.state != "waiting":
+            if self.store.get(job.job) != job:
                 return
-            number = len(known.attempts) + 1
-            attempt = known.job if number == 1 else f"{known.job}-{number}"
-            metadata = {"job": known.job, "out": known.out}
-            self.drivers.start(attempt, _command(known), metadata)
-            began = known.started_at or time.time()
-            attempts = (*known.attempts, attempt)
-            at_work = replace(known, state=_at_work(known), attempts=attempts, started_at=began)
-            self.store.put(replace(at_work, attempt_at=time.time()))
+            number = len(job.attempts) + 1
+            attempt = job.job if number == 1 else f"{job.job}-{number}"
+            now = time.time()
+            started = replace(
+                job,
+                state=_at_work(job),
+                attempts=(*job.attempts, attempt),
+                started_at=job.started_at or now,
+                attempt_at=now,
+            )
+            self.store.put(started)  # before the driver begins, so that it is known, and a job is cancelled with it
+        try:
+            self._write_task(job)
+            self.drivers.start(attempt, _command(job), {"job": job.job, "out": job.out})
+        except SettingsError as error:
+            self._take_back(started, replace(job, state="failed", message=str(error), ended_at=time.time()))
+        except JobsDown:
+            self._take_back(started, job)
+            raise
+        if self._known(job.job).state == "cancelled":
+            self.drivers.stop(attempt)
+
+    def _write_task(self, job: Job) -> None:
+        """Put what the driver has to know into the job's folder, unless an earlier driver has left more there."""
+        endpoint = self.settings.s3_endpoint
+        if tasks.read(job.out, job.job, endpoint) is None:
+            tasks.write(job.out, job.job, Task(job.uris, job.detectors, job.retry_of), endpoint)
+
+    def _take_back(self, started: Job, job: Job) -> None:
+        with self.store.changing():
+            if self.store.get(job.job) == started:  # it was not cancelled meanwhile, and no driver has begun
+                self.store.put(job)
 
     def _judge(self, job: Job, details: JobDetails | None) -> None:
         if details is None:
@@ -219,7 +264,8 @@ class Jobs:
         self.store.change(job.job, state="waiting", message=message, waits_for=(), resumes=resumes + 1)
 
     def _check_that_none_runs(self, job: Job) -> None:
-        if job.state in ACTIVE or (job.attempts and self.drivers.runs(job.attempts[-1])):
+        """A question to Ray, so it is asked without the lock."""
+        if job.state in ACTIVE or (job.attempts and self.drivers.is_running(job.attempts[-1])):
             stopping = "is still stopping; try again" if job.state in OVER else "still runs; cancel it first"
             raise SettingsError(f"{job.job} {stopping}: `raysift jobs show {job.job}`.")
 
@@ -239,7 +285,5 @@ def _at_work(job: Job) -> State:
 
 
 def _command(job: Job) -> str:
-    """The driver's command line: the first time and every other. It sees in the job's folder what is done already."""
-    what = ["--retry-failed", job.retry_of] if job.retry_of else [*job.uris]
-    command = ["python", "-m", "pipelines", *what, "--out", job.out, "--job", job.job]
-    return shlex.join(command + (["--detectors", ",".join(job.detectors)] if job.detectors else []))
+    """The command line of every driver of a job. What is to do, and what is done already, lies in the job's folder."""
+    return shlex.join(["python", "-m", "pipelines", "--job", job.job, "--out", job.out])

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,7 +23,8 @@ OVER: tuple[State, ...] = ("finished", "failed", "cancelled")
 _SCHEMA = """create table if not exists jobs(job text primary key, state text, submitted_at real, facts text);
     create index if not exists by_time on jobs(submitted_at); create index if not exists by_state on jobs(state);
     create table if not exists changed as select job from jobs;
-    create unique index if not exists changed_once on changed(job)"""
+    create unique index if not exists changed_once on changed(job);
+    update jobs set state = 'blocked', facts = json_set(facts, '$.state', 'blocked') where state = 'parked'"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,13 @@ class Job:
 
 
 _JOB = TypeAdapter(Job)
+_FORMER_STATES = {"parked": "blocked"}  # as the version before calls them
+
+
+def from_facts(facts: Mapping[str, Any]) -> Job:
+    """A job from its facts as this version or the one before has kept them. ValidationError if they are no job's."""
+    state = facts.get("state")
+    return _JOB.validate_python({**facts, "state": _FORMER_STATES.get(str(state), state)} if state else facts)
 
 
 class JobStore:

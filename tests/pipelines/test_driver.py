@@ -18,33 +18,37 @@ from deployments.catalog.catalog import Catalog
 from deployments.detector import DetectorAway
 from deployments.jobs import folder as job_folder
 from deployments.jobs.queue import Jobs
-from pipelines.driver import Driver, Task, end_told, resumed
-from tests.deployments.jobs.test_queue import Ray
+from deployments.jobs.task import Task
+from pipelines.driver import Driver, end_told, resumed
+from tests.support.jobs_api import JobsApi
 from tests.support.stored import commit, row
 
 SERVED = {name: ModelVersion(name, "m1") for name in ("nsfw", "ocr")}
 
 
 class Handle:
-    """A deployment handle to an object of this process: `.method.remote(...).result()`, as Serve has it."""
+    """A deployment handle to an object of this process: `.method.remote(...).result(timeout_s)`, as Serve has it.
 
-    def __init__(self, it, dies: int = 0):
-        self.it, self.dies = it, dies
+    Its first calls fail with `faults`.
+    """
+
+    def __init__(self, it, *faults: Exception):
+        self.it, self.faults = it, list(faults)
 
     def __getattr__(self, method):
         handle = self
 
         class Call:
             def remote(self, *arguments, **more):
-                self.asked = lambda: getattr(handle.it, method)(*arguments, **more)
+                self.call = lambda: getattr(handle.it, method)(*arguments, **more)
                 return self
 
-            def result(self):
-                if handle.dies:
-                    handle.dies -= 1
-                    raise ActorDiedError()
+            def result(self, timeout_s):
+                assert 0 < timeout_s < 3600
+                if handle.faults:
+                    raise handle.faults.pop(0)
                 try:
-                    return self.asked()
+                    return self.call()
                 except SettingsError as error:
                     raise RayTaskError(method, "a traceback", error).as_instanceof_cause() from None
 
@@ -67,7 +71,7 @@ class Place:
         for n in range(6):
             (self.media / f"{n}.jpg").write_bytes(b"x")
         self.settings = Settings(state_dir=folder, scanning=Scanning(**scanning))
-        self.jobs = Jobs(folder / "jobs.sqlite", self.settings, lambda url: Ray(), every_s=None)
+        self.jobs = Jobs(folder / "jobs.sqlite", self.settings, lambda url: JobsApi(), every_s=None)
         self.catalog = Catalog(":memory:")
         self.fails: set[str] = set()  # names of files
         self.commits = 6  # units, before ...
@@ -96,8 +100,8 @@ class Place:
         files = Path(self.out.removeprefix("file://")).glob("*.parquet")
         return [one for file in files for one in pq.read_table(file).to_pylist()]
 
-    def drive(self, job="scan-1", attempt=None, dies=0, **task):
-        jobs, catalog = Handle(self.jobs, dies), Handle(self.catalog)
+    def drive(self, job="scan-1", attempt=None, jobs_faults=(), catalog_faults=(), **task):
+        jobs, catalog = Handle(self.jobs, *jobs_faults), Handle(self.catalog, *catalog_faults)
         attempt = attempt or job
         driver = Driver(self.out, job, attempt, self.settings, jobs, catalog, NoVectors(), run=self.analyze)
         driver.first_wait_s = 0.0
@@ -204,10 +208,17 @@ def test_a_detector_that_stays_away_ends_the_job_and_says_how_to_go_on(place):
     assert place.drive(attempt="scan-1-2").done == 6
 
 
-def test_a_job_of_which_too_much_has_failed_ends_early(tmp_path):
+@pytest.fixture(params=[signal.default_int_handler, signal.SIG_IGN], ids=["at a terminal", "ignored as under nohup"])
+def sigint(request):
+    """What this process does with SIGINT, as it was inherited from who started it."""
+    before = signal.signal(signal.SIGINT, request.param)
+    yield request.param
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_job_of_which_too_much_has_failed_ends_early(tmp_path, sigint):
     place = Place(tmp_path, max_failed_share=0.3)
     place.commits, place.fails = 3, {"0.jpg", "1.jpg"}
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def work_on():
         deadline = time.monotonic() + 30
@@ -215,16 +226,14 @@ def test_a_job_of_which_too_much_has_failed_ends_early(tmp_path):
             time.sleep(0.05)
 
     place.then = work_on
-    try:
-        with pytest.raises(SettingsError, match=r"2 of 6 files failed, more than scanning\.max_failed_share allows"):
-            place.drive()
-    finally:
-        signal.signal(signal.SIGINT, before)
-        place.catalog.close()
+    with pytest.raises(SettingsError, match=r"2 of 6 files failed, more than scanning\.max_failed_share allows"):
+        place.drive()
+    place.catalog.close()
     assert place.jobs.one("scan-1").state == "failed"
+    assert signal.getsignal(signal.SIGINT) is sigint
 
 
-def test_an_interrupt_from_elsewhere_is_not_taken_for_that(place):
+def test_an_interrupt_from_elsewhere_is_not_taken_for_that(place, sigint):
     place.then = lambda: os.kill(os.getpid(), signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         place.drive()
@@ -239,10 +248,17 @@ def test_a_second_driver_of_a_job_is_refused(place):
     assert place.runs == 0
 
 
-def test_the_jobs_deployment_may_be_lost_for_a_moment(place):
-    assert place.drive(dies=3).done == 6
-    with pytest.raises(ActorDiedError):
-        place.drive("scan-2", dies=4)
+@pytest.mark.parametrize("fault", [ActorDiedError(), TimeoutError("it hangs")])
+def test_the_jobs_deployment_may_be_lost_or_hang_for_a_moment(place, fault):
+    assert place.drive(jobs_faults=[fault] * 3).done == 6
+    with pytest.raises(type(fault)):
+        place.drive("scan-2", jobs_faults=[fault] * 4)
+
+
+def test_a_catalogue_that_hangs_does_not_keep_a_job_from_its_end(place):
+    assert place.drive(catalog_faults=[TimeoutError("it hangs")] * 99).done == 6
+    job = place.jobs.one("scan-1")
+    assert job.state == "finished" and "not searchable yet: the next scan tries again" in job.message
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from deployments.api.ingress import Ingress
 from deployments.catalog.catalog import Catalog
 from deployments.jobs import folder
 from deployments.jobs.queue import Jobs
-from tests.deployments.jobs.test_queue import Ray
+from tests.support.jobs_api import JobsApi
 from tests.support.stored import commit, row
 
 
@@ -40,7 +40,7 @@ class Driven(Jobs):
     """The queue, looked after by the test."""
 
     def __init__(self, path, settings):
-        super().__init__(path, settings, lambda url: Ray(), every_s=None)
+        super().__init__(path, settings, lambda url: JobsApi(), every_s=None)
 
 
 @pytest.fixture(scope="module")  # once its application has run here, the API cannot be pickled for another

@@ -11,13 +11,15 @@ from ray.job_submission import JobStatus
 from cluster.errors import SettingsError
 from cluster.settings import RayCluster, Settings
 from deployments.jobs import folder
+from deployments.jobs import task as tasks
 from deployments.jobs.mirror import AGAIN_S, JobPages
 from deployments.jobs.queue import Jobs
 from deployments.jobs.store import JobStore
-from tests.deployments.jobs.test_queue import Ray
+from deployments.jobs.task import Task
+from tests.support.jobs_api import JobsApi
 
 
-def head(tmp_path: Path, disk: str, ray: Ray, cluster: str = "raysift") -> Jobs:
+def head(tmp_path: Path, disk: str, ray: JobsApi, cluster: str = "raysift") -> Jobs:
     """What keeps the jobs on a head with that disk; the results are shared. Nothing is done by itself."""
     results = (tmp_path / "results").as_uri() + "/"
     settings = Settings(state_dir=tmp_path / disk, results_uri=results, ray=RayCluster(cluster=cluster))
@@ -33,7 +35,7 @@ def page(tmp_path: Path, job: str) -> Path:
 
 
 def test_a_new_head_finds_the_jobs_again_and_goes_on_with_them(tmp_path):
-    ray = Ray()
+    ray = JobsApi()
     old = head(tmp_path, "old", ray)
     finished, begun = submit(old), submit(old)
     old.tick()
@@ -42,19 +44,19 @@ def test_a_new_head_finds_the_jobs_again_and_goes_on_with_them(tmp_path):
     waiting, next_one = submit(old), submit(old)
     old.pages.write()
 
-    another = Ray()
+    another = JobsApi()
     new = head(tmp_path, "new", another)
     new.pages.find()
     assert new.newest(9) == old.newest(9)
     new.tick()
     assert (new.one(begun).state, new.one(begun).attempts) == ("running", (begun, f"{begun}-2"))
     assert another.running == [f"{begun}-2", waiting]
-    assert another.drivers[waiting].entrypoint.endswith(f"--job {waiting} --detectors ocr")
+    assert tasks.read(new.one(waiting).out, waiting).detectors == ("ocr",)
     assert new.one(next_one).state == "waiting" and new.one(finished).message == "two files failed"
 
 
 def test_a_job_of_which_ray_still_knows_more_than_its_page_is_not_started_twice(tmp_path):
-    ray = Ray()
+    ray = JobsApi()
     old = head(tmp_path, "old", ray)
     job, done = submit(old), submit(old)
     old.pages.write()
@@ -71,14 +73,14 @@ def test_a_job_of_which_ray_still_knows_more_than_its_page_is_not_started_twice(
 
 
 def test_a_job_of_another_cluster_is_left_to_it_until_somebody_resumes_it_here(tmp_path):
-    blue = head(tmp_path, "blue", Ray(), "blue")
+    blue = head(tmp_path, "blue", JobsApi(), "blue")
     job, over = submit(blue), submit(blue)
     blue.tick()
     blue.over(over, over, 0)
     blue.pages.write()
     written = page(tmp_path, job).read_text()
 
-    ray = Ray()
+    ray = JobsApi()
     green = head(tmp_path, "green", ray, "green")
     green.pages.find()
     green.tick()
@@ -94,7 +96,7 @@ def test_a_job_of_another_cluster_is_left_to_it_until_somebody_resumes_it_here(t
 
 
 def test_a_job_that_the_old_cluster_took_while_the_new_one_came_up_can_be_resumed_by_its_name(tmp_path):
-    old, new = head(tmp_path, "old", Ray(), "blue"), head(tmp_path, "new", Ray(), "green")
+    old, new = head(tmp_path, "old", JobsApi(), "blue"), head(tmp_path, "new", JobsApi(), "green")
     new.pages.find()
     job = submit(old)
     old.pages.write()
@@ -104,7 +106,7 @@ def test_a_job_that_the_old_cluster_took_while_the_new_one_came_up_can_be_resume
 
 
 def test_pages_that_cannot_be_read_are_told_of_and_left_out(tmp_path, caplog):
-    old = head(tmp_path, "old", Ray())
+    old = head(tmp_path, "old", JobsApi())
     job, torn, moved, odd, idle = (submit(old) for _ in range(5))
     old.pages.write()
     page(tmp_path, torn).write_text("{")
@@ -112,14 +114,14 @@ def test_pages_that_cannot_be_read_are_told_of_and_left_out(tmp_path, caplog):
     page(tmp_path, odd).write_text(json.dumps({"cluster": "raysift", "job": odd, "uris": 7}))
     page(tmp_path, idle).write_text(page(tmp_path, idle).read_text().replace('"waiting"', '"running"'))
     page(tmp_path, "of-another-kind").parent.mkdir()
-    new = head(tmp_path, "new", Ray())
+    new = head(tmp_path, "new", JobsApi())
     new.pages.find()
     assert [one.job for one in new.newest(9)] == [job]
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * 4
 
 
 def test_what_is_in_the_list_is_not_overwritten_by_its_page(tmp_path):
-    jobs = head(tmp_path, "disk", Ray())
+    jobs = head(tmp_path, "disk", JobsApi())
     job = submit(jobs)
     jobs.pages.write()
     jobs.cancel(job)
@@ -128,7 +130,7 @@ def test_what_is_in_the_list_is_not_overwritten_by_its_page(tmp_path):
 
 
 def test_results_are_searched_once_for_jobs_and_never_before_they_could_be_listed(tmp_path):
-    jobs = head(tmp_path, "disk", Ray())
+    jobs = head(tmp_path, "disk", JobsApi())
     page(tmp_path, "x").parents[2].mkdir(parents=True)
     page(tmp_path, "x").parents[1].write_text("no folder")
     with pytest.raises(SettingsError, match="cannot be listed"):
@@ -142,7 +144,7 @@ def test_results_are_searched_once_for_jobs_and_never_before_they_could_be_liste
 
 def test_a_place_that_is_away_costs_the_pages_of_no_other_and_is_tried_again(tmp_path, caplog):
     now = [1000.0]
-    jobs = head(tmp_path, "disk", Ray())
+    jobs = head(tmp_path, "disk", JobsApi())
     pages = JobPages(jobs.store, jobs.settings, lambda: now[0])
     (tmp_path / "away").write_text("no folder")
     away = (tmp_path / "away").as_uri()
@@ -161,20 +163,20 @@ def test_a_place_that_is_away_costs_the_pages_of_no_other_and_is_tried_again(tmp
 
 
 def test_jobs_that_were_kept_before_there_were_pages_get_theirs(tmp_path):
-    jobs = head(tmp_path, "disk", Ray())
+    jobs = head(tmp_path, "disk", JobsApi())
     job = submit(jobs)
     jobs.store._db.executescript("drop table changed")
     jobs.store.close()
-    head(tmp_path, "disk", Ray()).pages.write()
+    head(tmp_path, "disk", JobsApi()).pages.write()
     assert page(tmp_path, job).exists()
 
 
 def test_a_head_finds_jobs_and_writes_pages_by_itself_before_it_answers(tmp_path):
-    old = head(tmp_path, "old", Ray())
+    old = head(tmp_path, "old", JobsApi())
     job = submit(old)
     old.pages.write()
     settings = old.settings.model_copy(update={"state_dir": tmp_path / "new"})
-    ray = Ray()
+    ray = JobsApi()
     new = Jobs(tmp_path / "new" / "jobs.sqlite", settings, lambda url: ray, lambda: ray.nodes, every_s=0.01)
     assert new.one(job) is not None
     again = submit(new)
@@ -184,12 +186,39 @@ def test_a_head_finds_jobs_and_writes_pages_by_itself_before_it_answers(tmp_path
         time.sleep(0.01)
 
 
+def test_what_the_last_version_has_kept_of_jobs_is_still_read(tmp_path):
+    jobs = head(tmp_path, "disk", JobsApi())
+    blocked, paged = submit(jobs), submit(jobs)
+    jobs.tick()
+    jobs.pages.write()
+    for job in (blocked, paged):
+        facts = json.loads(page(tmp_path, job).read_text()) | {"state": "parked", "units": 9, "waits_for": ["ocr"]}
+        page(tmp_path, job).write_text(json.dumps(facts))
+    jobs.store._db.execute("update jobs set state = 'parked', facts = json_set(facts, '$.state', 'parked')")
+    jobs.store._db.commit()
+    jobs.store.close()
+
+    again = head(tmp_path, "disk", JobsApi())
+    assert [job.job for job in again.store.of("blocked")] == [blocked, paged]
+    assert again.one(blocked).state == "blocked"
+    new = head(tmp_path, "new", JobsApi())
+    new.pages.find()
+    assert (new.one(paged).state, new.one(paged).waits_for) == ("blocked", ("ocr",))
+    place = tmp_path / "results" / "_raysift" / "jobs" / "scan-old" / "job.json"
+    place.parent.mkdir()
+    place.write_text('{"uris": ["s3://b"], "detectors": [], "retry_of": null, "started_at": 1.5, "listed": false}')
+    assert tasks.read((tmp_path / "results").as_uri(), "scan-old") == Task(("s3://b",), (), started_at=1.5)
+    place.write_text('{"detectors": 7}')
+    with pytest.raises(SettingsError, match=r"scan-old/job\.json is not what Raysift has written"):
+        tasks.read((tmp_path / "results").as_uri(), "scan-old")
+
+
 def test_pages_lie_in_a_bucket_as_well(tmp_path, s3, monkeypatch):
     for name, value in s3.environment().items():
         monkeypatch.setenv(name, value)
     s3.client().create_bucket(Bucket="pages")
     settings = Settings(state_dir=tmp_path, results_uri="s3://pages/found", s3_endpoint_url=s3.endpoint)
-    ray = Ray()
+    ray = JobsApi()
     old = Jobs(tmp_path / "old.sqlite", settings, lambda url: ray, lambda: ray.nodes, every_s=None)
     new = Jobs(tmp_path / "new.sqlite", settings, lambda url: ray, lambda: ray.nodes, every_s=None)
     new.pages.find()
