@@ -1,5 +1,6 @@
 """`raysift logos` and `raysift restraints`: the operator's own reference pictures."""
 
+from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated
@@ -9,12 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.settings import load
-from commands.terminal import console
-from deployments.galleries.store import Gallery
+from commands.terminal import console, harmless
+from deployments.galleries.store import Flaw, Gallery
 
 
 def commands(detector: str, what: str) -> typer.Typer:
-    """`add`, `list` and `remove` for that detector's gallery."""
+    """The commands `add`, `list` and `remove` for that detector's gallery of `what` (logos, restraints)."""
     cli = typer.Typer(help=f"Pictures of {what} that the detector {detector} looks for.", no_args_is_help=True)
 
     more = ' A brand\'s other names may follow: "Facebook + Meta".' if detector == "logo" else ""
@@ -29,20 +30,24 @@ def commands(detector: str, what: str) -> typer.Typer:
         pictures: Annotated[list[Path], typer.Argument(help="One or more pictures of it.", exists=True)],
     ) -> None:
         """Add pictures under a name. The next scan looks for it, in files that were scanned before too."""
-        for picture in pictures:
-            gallery().add(name, picture)
+        gallery().add(name, *pictures)
         console.print(f"{name}: {len(pictures)} added. A scan looks for it from now on.")
 
     @cli.command("list")
     def show() -> None:
-        """Every name and how many pictures it has."""
-        table = Table("name", "pictures")
-        for name, of in groupby(gallery().references(), key=lambda reference: reference.name):
-            table.add_row(name, str(len(list(of))))
+        """Every name and how many pictures it has; then what of the gallery cannot be used, with the reason."""
+        with console.status("reading the gallery"):
+            references, flaws = gallery().references(), gallery().flaws()
+        broken = {flaw.path for flaw in flaws}
+        table = Table("name", "pictures", "unusable")
+        for name, group in groupby(references, key=lambda reference: reference.name):
+            usable = [f"{name}/{reference.file}" not in broken for reference in group]
+            table.add_row(name, str(sum(usable)), str(len(usable) - sum(usable) or ""))
         if table.row_count:
             Console().print(table)
         else:
             console.print(f"the gallery is empty, so none is looked for: raysift {what} add NAME PICTURE...")
+        show_flaws(flaws)
 
     @cli.command()
     def remove(name: Annotated[str, typer.Argument(help="As `list` shows it.")]) -> None:
@@ -50,3 +55,9 @@ def commands(detector: str, what: str) -> typer.Typer:
         console.print(f"{name}: {gallery().remove(name)} removed")
 
     return cli
+
+
+def show_flaws(flaws: Iterable[Flaw]) -> None:
+    """Print one line for each file or folder of a gallery that is not used."""
+    for flaw in flaws:
+        Console().print(harmless(f"not used: {flaw.path} {flaw.reason}"), style="yellow", soft_wrap=True)

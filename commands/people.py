@@ -4,9 +4,10 @@ import os
 import re
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import quote
 
+import httpx
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -18,9 +19,10 @@ from cluster.records import asset_id
 from cluster.settings import Settings, load
 from cluster.storage import buckets
 from cluster.vectors import Vectors, VectorsDown
+from commands.galleries import show_flaws
 from commands.terminal import api_client, console, harmless
 from deployments.detectors.face import Face, FaceConfig
-from deployments.galleries.store import Gallery
+from deployments.galleries.store import Flaw, Gallery
 from deployments.galleries.watchlist import FACE, Rejections, WatchList
 from deployments.serving.placement import configs
 from pipelines.people import clustering
@@ -46,46 +48,76 @@ def add(
     with api_client(settings) as api:
         for photo in photos:
             _check(photo, name, api)
-    for photo in photos:
-        _gallery(settings).add(name, photo)
+    _gallery(settings).add(name, *photos)
     console.print(f"{name}: {len(photos)} added. `raysift people match` names them in files that were scanned before.")
 
 
-def _check(photo: Path, name: str, api: Any) -> None:
-    """SettingsError unless the running detector sees one face in it, one that can be told from others."""
-    with photo.open("rb") as content:
-        answer = api.post("/v1/detect/face", files={"file": (photo.name, content)})
-    if answer.status_code == 422:
-        raise SettingsError(f"{photo}: {answer.json()['detail']}. Give another.")
-    answer.raise_for_status()
-    found = answer.json()["detections"]
-    seen = [one for one in found if one["label"] == FACE]
-    good = [one for one in seen if not one["evidence"]]
-    if not seen:
-        raise SettingsError(
-            f"{photo}: no face was found in it. Give a photo that shows the face larger, from the front."
-        )
-    if not good:
-        best = max(seen, key=lambda one: one["score"])
-        raise SettingsError(f"{photo}: its face has {best['evidence']}. Give a better photo.")
-    if len(good) > 1:
-        raise SettingsError(f"{photo}: {len(good)} faces were found in it. Cut out the one that is meant.")
-    for other in {one["label"] for one in found} - {FACE, name}:
+def _check(photo: Path, name: str, api: httpx.Client) -> None:
+    """SettingsError unless the running detector sees exactly one face in the photo that can be told from others."""
+    flaw, enrolled = _face_flaw(photo.name, photo.read_bytes(), api)
+    if flaw:
+        raise SettingsError(f"{photo}: {flaw}.")
+    for other in enrolled - {name}:
         console.print(f"{photo}: this may be {other}, who is enrolled already", style="yellow", markup=False)
+
+
+def _face_flaw(file: str, content: bytes, api: httpx.Client) -> tuple[str | None, set[str]]:
+    """Why the running detector cannot enrol this photo, None if it can; and the enrolled people that it sees there."""
+    response = api.post("/v1/detect/face", files={"file": (file, content)})
+    if response.status_code == 422:
+        return f"{response.json()['detail']}. Give another", set()
+    response.raise_for_status()
+    detections = response.json()["detections"]
+    faces = [detection for detection in detections if detection["label"] == FACE]
+    good = [face for face in faces if not face["evidence"]]
+    flaw = None
+    if not faces:
+        flaw = "no face was found in it. Give a photo that shows the face larger, from the front"
+    elif not good:
+        best = max(faces, key=lambda face: face["score"])
+        flaw = f"its face has {best['evidence']}. Give a better photo"
+    elif len(good) > 1:
+        flaw = f"{len(good)} faces were found in it. Cut out the one that is meant"
+    return flaw, {detection["label"] for detection in detections} - {FACE}
 
 
 @cli.command("list")
 def show() -> None:
-    """Everybody enrolled: their photos, and the faces that were told not to be theirs."""
+    """Everybody enrolled: their photos, and the faces that were told not to be theirs; then what cannot be used."""
     settings = load()
     rejections = _rejections(settings)
-    table = Table("name", "photos", "rejected faces")
-    for name, of in groupby(_gallery(settings).references(), key=lambda reference: reference.name):
-        table.add_row(name, str(len(list(of))), str(rejections.count(name)))
+    with console.status("reading the photos"):
+        references, flaws = _gallery(settings).references(), _flaws(settings)
+    broken = {flaw.path for flaw in flaws}
+    table = Table("name", "photos", "unusable", "rejected faces")
+    for name, group in groupby(references, key=lambda reference: reference.name):
+        usable = [f"{name}/{reference.file}" not in broken for reference in group]
+        unusable = len(usable) - sum(usable)
+        table.add_row(name, str(sum(usable)), str(unusable or ""), str(rejections.count(name)))
     if table.row_count:
         Console().print(table)
     else:
         console.print("nobody is enrolled: raysift people add NAME PHOTO...")
+    show_flaws(flaws)
+
+
+def _flaws(settings: Settings) -> list[Flaw]:
+    """What of the gallery is not used: broken files, and photos in which the running detector finds no good face."""
+    gallery = _gallery(settings)
+    flaws = gallery.flaws()
+    broken = {flaw.path for flaw in flaws}
+    photos = [photo for photo in gallery.references() if f"{photo.name}/{photo.file}" not in broken]
+    if not photos:
+        return flaws
+    try:
+        with api_client(settings) as api:
+            for photo in photos:
+                flaw, _ = _face_flaw(photo.file, gallery.read(photo), api)
+                if flaw:
+                    flaws.append(Flaw(f"{photo.name}/{photo.file}", f"cannot be compared: {flaw}"))
+    except SettingsError as error:
+        console.print(f"whether each photo shows one good face was not checked: {error}", markup=False)
+    return sorted(flaws)
 
 
 @cli.command()
@@ -223,9 +255,9 @@ def _watch_list(config: FaceConfig, settings: Settings) -> WatchList:
     if settings.s3_endpoint:  # as a replica is given it
         os.environ["AWS_ENDPOINT_URL"] = settings.s3_endpoint
     with console.status("loading the detector face"):
-        watching = Face(config).watching
-        assert watching is not None  # settings give every config its gallery
-        return watching.current()
+        enrolled = Face(config).enrolled
+        assert enrolled is not None  # settings give every config its gallery
+        return enrolled.watch_list()
 
 
 def _bring_in(settings: Settings, out: str) -> None:

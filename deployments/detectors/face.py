@@ -12,8 +12,8 @@ from pydantic import Field, model_validator
 
 from cluster.records import Box, Detection, Modality, Sample, Vector
 from deployments.detector import Detector, DetectorConfig, Infer
-from deployments.galleries.references import opened
-from deployments.galleries.watchlist import FACE, Rejections, Watching
+from deployments.galleries.store import opened
+from deployments.galleries.watchlist import FACE, EnrolledPeople, Rejections
 from deployments.models import faces, runtime
 from deployments.models.faces import Pixels, Represent, Seen
 
@@ -189,10 +189,11 @@ class Face(Detector):
 
     def __init__(self, config: FaceConfig, infer: Infer | None = None) -> None:
         super().__init__(config, infer)
-        self.watching: Watching | None = None
+        self.enrolled: EnrolledPeople | None = None
         if config.gallery:
             endpoint = os.environ.get("AWS_ENDPOINT_URL")
-            self.watching = Watching(config.gallery, endpoint, self.version(config), self._embed, config.distance)
+            model = self.version(config)
+            self.enrolled = EnrolledPeople(config.gallery, endpoint, model, self._embed, config.distance)
 
     @classmethod
     def version(cls, config: FaceConfig) -> str:
@@ -214,7 +215,7 @@ class Face(Detector):
         return f"{super().state(config)} {opened(config.gallery).version()} {rejected}"
 
     def detect(self, samples: list[Sample]) -> list[list[Detection]]:
-        watch = self.watching.current() if self.watching else None
+        watch = self.enrolled.watch_list() if self.enrolled else None
         answers = []
         for found in self.infer(samples):
             seen = [_detection(face) for face in found if face.score >= self.config.floor]

@@ -12,9 +12,9 @@ from pydantic import Field
 
 from cluster.records import Box, Detection, Modality, Sample
 from deployments.detector import Detector, DetectorConfig, Infer, by_modality
-from deployments.galleries import references as references_of
-from deployments.galleries.references import Shown, flattened, trimmed
-from deployments.galleries.store import Reference
+from deployments.galleries.pictures import UnusablePicture, flattened, trimmed
+from deployments.galleries.store import Gallery, Reference, opened
+from deployments.galleries.watcher import GalleryWatcher
 from deployments.models import open_vocabulary, runtime
 from deployments.models.boxes import area, overlap, within
 from deployments.models.frame_cache import Pixels
@@ -76,13 +76,13 @@ class _Orb:
     seen = 0.25  # of a logo's outline lies within the picture at least
 
     def __init__(self, config: LogoConfig) -> None:
-        self._shown: Shown[Features] = Shown(config.gallery, self._features)
+        self._watcher: GalleryWatcher[Features] = GalleryWatcher(_gallery(config), self._features)
         self._known: dict[Reference, Features] = {}
         self._matcher = Matcher([])
         self._own = Matcher([described(self._variants(_mark()), self.pad_px)])
 
     def __call__(self, samples: list[Sample]) -> list[list[Mark]]:
-        if (known := self._shown.current()) is not self._known:
+        if (known := self._watcher.current()) is not self._known:
             self._known, self._matcher = known, Matcher(list(known.values()))
         return [self._marks(np.asarray(sample.pixels)) for sample in samples]
 
@@ -105,9 +105,11 @@ class _Orb:
         evidence = f"{place.inliers} inliers of {place.matches} with {_file(reference)} at {place.scale:g}x"
         return Mark(_names(reference)[0], score, box, evidence)
 
-    def _features(self, picture: Image.Image) -> Features | None:
-        found = described(self._variants(picture), self.pad_px)
-        return found if len(found.descriptors) >= LEAST_INLIERS else None
+    def _features(self, picture: Image.Image) -> Features:
+        features = described(self._variants(picture), self.pad_px)
+        if len(features.descriptors) < LEAST_INLIERS:
+            raise UnusablePicture("shows too little to be found again")
+        return features
 
     def _variants(self, picture: Image.Image) -> list[Grey]:
         whole = trimmed(picture)
@@ -129,7 +131,7 @@ class _Owlv2:
         key = f"open vocabulary {config.model}"
         self._network = runtime.shared(key, lambda: OpenVocabulary(config.model, config.batch))
         self._floor = config.floor
-        self._shown: Shown[list[Pixels]] = Shown(config.gallery, self._examples)
+        self._watcher: GalleryWatcher[list[Pixels]] = GalleryWatcher(_gallery(config), self._examples)
         self._own = {SELF_TEST: self._examples(_mark())}
 
     def __call__(self, samples: list[Sample]) -> list[list[Mark]]:
@@ -140,7 +142,7 @@ class _Owlv2:
         return [next(tested if is_own else answers) for is_own in own]
 
     def _marks(self, pictures: list[Pixels], known: Mapping[Reference, list[Pixels]] | None = None) -> list[list[Mark]]:
-        known = self._shown.current() if known is None else known
+        known = self._watcher.current() if known is None else known
         of = [reference for reference, examples in known.items() for _ in examples]
         examples = [example for some in known.values() for example in some]
         if not pictures or not examples:
@@ -169,17 +171,15 @@ class Logo(Detector):
 
     def __init__(self, config: LogoConfig, infer: Infer | None = None) -> None:
         super().__init__(config, infer)
-        self._brands: Shown[bool] = Shown(config.gallery, lambda _: True)
+        # of its own: a logo too plain for the backend is still looked for by its name
+        self._brands: GalleryWatcher[None] = GalleryWatcher(_gallery(config), lambda picture: None)
         if not self._brands.current():
             log.warning("the gallery of logos is empty, so none is found: raysift logos add NAME PICTURE...")
 
     @classmethod
     def version(cls, config: LogoConfig) -> str:
-        return (
-            f"{config.model} gallery:{references_of.opened(config.gallery).version()}"
-            if config.gallery
-            else config.model
-        )
+        gallery = _gallery(config)
+        return f"{config.model} gallery:{gallery.version()}" if gallery else config.model
 
     def detect(self, samples: list[Sample]) -> list[list[Detection]]:
         return by_modality(
@@ -250,6 +250,10 @@ def surest(regions: Sequence[Region]) -> list[Region]:
         if all(overlap(region.box, other.box) <= SAME_PLACE for other in kept):
             kept.append(region)
     return kept
+
+
+def _gallery(config: LogoConfig) -> Gallery | None:
+    return opened(config.gallery) if config.gallery else None
 
 
 def _names(reference: Reference) -> tuple[str, ...]:

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from cluster.records import Box, Detection, Modality, Sample
 from deployments.detector import Detector, DetectorConfig, Infer, by_modality
-from deployments.galleries.exemplars import Exemplars, Looks, Match
-from deployments.galleries.references import opened
+from deployments.galleries.references import Exemplars, Match, Vectors
+from deployments.galleries.store import opened
 from deployments.models import conse, open_vocabulary, runtime
 from deployments.models.boxes import overlap, within
 from deployments.models.conse import Conse, Pictured
@@ -109,7 +109,7 @@ class _Cues:
         self._conse = runtime.shared(f"conse {config.model}", lambda: Conse(config.model))
         self._concepts = self._conse.texts(config.concepts)
         self._ordinary = self._conse.texts(config.ordinary)
-        self._exemplars = Exemplars(opened(config.gallery), self._looks) if config.gallery else None
+        self._exemplars = Exemplars(opened(config.gallery), self._embed) if config.gallery else None
 
     def __call__(self, samples: list[Sample]) -> list[list[Hint]]:
         pictured = self._conse.pictures([sample.pixels for sample in samples if sample.pixels is not None])
@@ -130,7 +130,7 @@ class _Cues:
         evidence = f"{near[best]:.2f} for {prompt}; next: {other} {ordinary[next_]:.2f}; seen as {seen}"
         return [Hint("concept", min(1.0, float(near[best])), evidence)]
 
-    def _looks(self, pictures: Sequence[Any]) -> Looks:
+    def _embed(self, pictures: Sequence[Any]) -> Vectors:
         return np.stack([one.image for one in self._conse.pictures(pictures)])
 
 

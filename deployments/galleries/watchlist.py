@@ -1,7 +1,6 @@
-"""Who is looked for: the enrolled faces, those that were told to be somebody else's, and which of them a face is."""
+"""Enrolled people: the vectors of their photos, the faces that were rejected for them, and who a face is by these."""
 
 import hashlib
-import io
 import json
 import logging
 import time
@@ -10,20 +9,23 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image
 from pyarrow import fs
 
 from cluster.records import Detection
+from cluster.results import files as results_files
 from cluster.storage import buckets
-from deployments.galleries.store import Gallery, Reference
+from deployments.galleries import pictures
+from deployments.galleries.pictures import Pixels, UnusablePicture
+from deployments.galleries.store import Gallery
+from deployments.galleries.watcher import GalleryWatcher
 
 log = logging.getLogger(__name__)
 
-FACE = "face"  # the label of a face whoever it is; what else the detector face says is a name
-LOOK_S = 5.0  # between looks at the gallery
-PHOTO_PX = 1600  # the longer side to which photos are brought, as decoding brings frames
+FACE = "face"  # the label of every face; the detector's other labels are names of enrolled people
 
 Faces = npt.NDArray[np.float32]  # (n, length of a vector)
+Vector = tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,51 +34,51 @@ class Photo:
 
     name: str
     file: str
-    vector: tuple[float, ...]
+    vector: Vector
 
 
 class WatchList:
-    """Enrolled faces, compared. A face is the person whose nearest photo is the nearest of all, within `most`.
+    """Enrolled faces, to compare with. All distances are Euclidean.
 
-    What was rejected for a name keeps that name away from faces that are nearer to it than to the photos.
-    Distances are Euclidean.
+    A face is the person who has the nearest photo, if that is within `max_distance`. Vectors that were rejected for a
+    name keep that name away from faces that are nearer to one of them than to any photo of the name.
     """
 
-    def __init__(self, photos: Iterable[Photo], rejected: Mapping[str, Faces], most: float) -> None:
+    def __init__(self, photos: Iterable[Photo], rejected: Mapping[str, Faces], max_distance: float) -> None:
         self.photos = sorted(photos, key=lambda photo: (photo.name, photo.file))
         self.names = sorted({photo.name for photo in self.photos})
-        self._most = most
-        self._faces = np.asarray([photo.vector for photo in self.photos], np.float32)
-        of = [photo.name for photo in self.photos]
-        self._starts = [of.index(name) for name in self.names]
+        self._max_distance = max_distance
+        self._vectors = np.asarray([photo.vector for photo in self.photos], np.float32)
+        names = [photo.name for photo in self.photos]
+        self._starts = [names.index(name) for name in self.names]  # of each name's photos
         self._rejected = {name: faces for name, faces in rejected.items() if name in self.names and len(faces)}
 
     def hits(self, faces: Sequence[Detection]) -> list[Detection | None]:
-        """Who each of these faces is, in order; None where it is nobody, or the face has no vector."""
-        found: list[Detection | None] = [None] * len(faces)
-        told = [n for n, face in enumerate(faces) if face.vectors]
-        if not told or not self.photos:
-            return found
-        vectors = np.asarray([faces[n].vectors[0].values for n in told], np.float32)
-        for n, (at, distance) in zip(told, self._nearest(vectors), strict=True):
-            if distance <= self._most:
-                found[n] = _hit(self.photos[at], distance, faces[n])
-        return found
+        """For each face a detection with the person's name, or None if it is nobody enrolled or has no vector."""
+        hits: list[Detection | None] = [None] * len(faces)
+        with_vector = [n for n, face in enumerate(faces) if face.vectors]
+        if not with_vector or not self.photos:
+            return hits
+        vectors = np.asarray([faces[n].vectors[0].values for n in with_vector], np.float32)
+        for n, (photo, distance) in zip(with_vector, self._nearest(vectors), strict=True):
+            if distance <= self._max_distance:
+                hits[n] = _hit(self.photos[photo], distance, faces[n])
+        return hits
 
     def _nearest(self, vectors: Faces) -> list[tuple[int, float]]:
-        """For each vector the nearest photo of those who may be it, and how far; infinitely where nobody may."""
+        """For each vector the nearest photo that may be it, by index, and its distance; infinite where none may."""
         from scipy.spatial.distance import cdist
 
-        apart = cdist(vectors, self._faces)
-        of_name = np.minimum.reduceat(apart, self._starts, axis=1)
+        to_photos = cdist(vectors, self._vectors)
+        to_names = np.minimum.reduceat(to_photos, self._starts, axis=1)
         for name, faces in self._rejected.items():
             n = self.names.index(name)
-            of_name[cdist(vectors, faces).min(axis=1) < of_name[:, n], n] = np.inf
+            to_names[cdist(vectors, faces).min(axis=1) < to_names[:, n], n] = np.inf
         ends = [*self._starts[1:], len(self.photos)]
         nearest = []
-        for row, n in enumerate(of_name.argmin(axis=1)):
+        for row, n in enumerate(to_names.argmin(axis=1)):
             start = self._starts[n]
-            nearest.append((start + int(apart[row, start : ends[n]].argmin()), float(of_name[row, n])))
+            nearest.append((start + int(to_photos[row, start : ends[n]].argmin()), float(to_names[row, n])))
         return nearest
 
 
@@ -91,97 +93,92 @@ def _hit(photo: Photo, distance: float, face: Detection) -> Detection:
 
 
 class Rejections:
-    """Faces that an operator said are not somebody: vectors beside the photos, under _rejected/NAME of a gallery."""
+    """Faces that an operator said are not somebody: a JSON file for each, under _rejected/NAME of a gallery."""
 
     def __init__(self, gallery: str, s3_endpoint: str | None = None) -> None:
         self._files, root = buckets.filesystem(gallery, s3_endpoint)
+        self._sink, _ = results_files.sink(gallery, s3_endpoint)
         self._root = f"{root}/_rejected"
 
     def add(self, name: str, vector: Sequence[float], model: str) -> None:
-        """Keep a vector of that model; the same one again changes nothing."""
+        """Keep a vector of that model; the same one again changes nothing. The file is written as a whole."""
         content = json.dumps({"model": model, "vector": [float(np.float32(x)) for x in vector]}).encode()
         self._files.create_dir(f"{self._root}/{name}", recursive=True)
         file = f"{hashlib.sha256(content).hexdigest()[:16]}.json"
-        with self._files.open_output_stream(f"{self._root}/{name}/{file}") as out:
+        with self._sink.open_output_stream(f"{self._root}/{name}/{file}") as out:
             out.write(content)
 
     def paths(self) -> list[str]:
-        """Where each is kept, sorted: it changes when they do."""
+        """The files of all rejected faces, sorted: they change when the rejections do."""
         found = self._files.get_file_info(fs.FileSelector(self._root, allow_not_found=True, recursive=True))
         return sorted(info.path for info in found if info.is_file and info.path.endswith(".json"))
 
     def read(self, model: str) -> dict[str, Faces]:
-        """The vectors of that model, by name; another model's cannot be compared."""
-        found: dict[str, list[list[float]]] = {}
+        """The vectors of that model, by name; another's cannot be compared. Damaged files are logged and skipped."""
+        vectors: dict[str, list[list[float]]] = {}
         for path in self.paths():
-            with self._files.open_input_file(path) as file:
-                kept = json.loads(file.read())
-            if kept["model"] == model:
-                found.setdefault(path.split("/")[-2], []).append(kept["vector"])
-        return {name: np.asarray(vectors, np.float32) for name, vectors in found.items()}
+            try:
+                with self._files.open_input_file(path) as file:
+                    rejected = json.loads(file.read())
+                if rejected["model"] == model:
+                    vectors.setdefault(path.split("/")[-2], []).append([float(x) for x in rejected["vector"]])
+            except FileNotFoundError:
+                continue  # removed since it was listed
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                log.warning("%s is no rejected face (%s) and is not used; delete it", path, type(error).__name__)
+        return {name: np.asarray(faces, np.float32) for name, faces in vectors.items()}
 
     def count(self, name: str) -> int:
         """How many there are for a name, of any model."""
         return sum(path.split("/")[-2] == name for path in self.paths())
 
     def remove(self, name: str) -> int:
-        """Forget those of a name; how many there were."""
-        gone = self.count(name)
-        if gone:
+        """Delete those of a name; returns how many there were."""
+        count = self.count(name)
+        if count:
             self._files.delete_dir(f"{self._root}/{name}")
-        return gone
+        return count
 
 
-class Watching:
-    """The watch list of a gallery, as it is now: looked at again at most every LOOK_S, only new photos computed."""
+class EnrolledPeople(GalleryWatcher[Vector]):
+    """The watch list of a gallery, kept up to date with its photos and rejections.
+
+    `embed` returns the vectors of all good faces in a picture; a photo counts if there is exactly one.
+    """
 
     def __init__(
         self,
         gallery: str,
         s3_endpoint: str | None,
         model: str,
-        embed: Callable[[npt.NDArray[np.uint8]], list[tuple[float, ...]]],
-        most: float,
+        embed: Callable[[Pixels], list[Vector]],
+        max_distance: float,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._gallery, self._rejections = Gallery(gallery, s3_endpoint), Rejections(gallery, s3_endpoint)
-        self._model, self._embed, self._most, self._now = model, embed, most, now
-        self._photos: dict[Reference, Photo | None] = {}  # None: no single good face is on it
-        self._seen: object = None
-        self._list = WatchList([], {}, most)
-        self._look()
-        self._looked = now()
+        self._rejections = Rejections(gallery, s3_endpoint)
+        self._model, self._embed, self._max_distance = model, embed, max_distance
+        self._compared: object = None  # the photos and rejections of the list
+        self._list = WatchList([], {}, max_distance)
+        super().__init__(Gallery(gallery, s3_endpoint), self._vector, now)
 
-    def current(self) -> WatchList:
-        """A gallery that cannot be read just now leaves it as it was; that is logged."""
-        if self._now() - self._looked >= LOOK_S:
-            self._looked = self._now()
-            try:
-                self._look()
-            except OSError as error:
-                log.warning("the watch list stays as it was: %s", error)
+    def watch_list(self) -> WatchList:
+        """The list as the gallery was at most REFRESH_S ago; while the gallery cannot be read it stays as it was."""
+        self.current()
         return self._list
 
-    def _look(self) -> None:
-        references, rejected = self._gallery.references(), self._rejections.paths()
-        if self._seen == (references, rejected):
-            return
-        self._photos = {one: self._photos[one] if one in self._photos else self._photo(one) for one in references}
-        photos = [photo for photo in self._photos.values() if photo is not None]
-        self._list = WatchList(photos, self._rejections.read(self._model), self._most)
-        self._seen = (references, rejected)
+    def _refresh(self, gallery: Gallery) -> None:
+        super()._refresh(gallery)
+        compared = (list(self._prepared), self._rejections.paths())
+        if compared != self._compared:
+            self._list = WatchList(
+                [Photo(photo.name, photo.file, vector) for photo, vector in self._prepared.items()],
+                self._rejections.read(self._model),
+                self._max_distance,
+            )
+            self._compared = compared
 
-    def _photo(self, reference: Reference) -> Photo | None:
-        found = self._embed(opened(self._gallery.read(reference)))
-        if len(found) == 1:
-            return Photo(reference.name, reference.file, found[0])
-        log.warning("photo %s of the watch list has %d good faces, not one; add another", reference.file, len(found))
-        return None
-
-
-def opened(picture: bytes) -> npt.NDArray[np.uint8]:
-    """A photo as the detector is handed frames: upright, RGB, at most PHOTO_PX."""
-    with Image.open(io.BytesIO(picture)) as photo:
-        turned = ImageOps.exif_transpose(photo).convert("RGB")
-        turned.thumbnail((PHOTO_PX, PHOTO_PX))
-        return np.asarray(turned)
+    def _vector(self, photo: Image.Image) -> Vector:
+        vectors = self._embed(pictures.as_frame(photo))
+        if len(vectors) != 1:
+            raise UnusablePicture(f"has {len(vectors) or 'no'} faces that can be told from others, and one is needed")
+        return vectors[0]

@@ -1,9 +1,11 @@
 """`raysift people`, without a running Raysift: what it asks of a photo, and what it does to stored results."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import httpx
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from cluster.errors import SettingsError
@@ -114,3 +116,24 @@ def test_what_needs_a_running_raysift_changes_nothing_without_one(raysift, tmp_p
 
 def test_an_empty_list_says_how_to_fill_it(raysift):
     assert "raysift people add" in raysift("list").output
+
+
+def test_the_list_marks_photos_that_cannot_be_used(raysift, tmp_path, monkeypatch):
+    folder = tmp_path / "galleries" / "face" / "Ann"
+    folder.mkdir(parents=True)
+    for name in ("good", "nobody"):
+        Image.effect_noise((40, 30), 90).save(folder / f"{name}.png")
+    (folder / "cut.png").write_bytes((folder / "good.png").read_bytes()[:-300])
+    listed = raysift("list").output
+    assert "not used: Ann/cut.png is damaged" in listed and "was not checked" in " ".join(listed.split())
+
+    faces = {"good.png": [seen()], "nobody.png": []}
+
+    def answer(request):
+        file = request.read().split(b'filename="')[1].split(b'"')[0].decode()
+        return httpx.Response(200, json={"detections": faces[file]})
+
+    running = httpx.Client(transport=httpx.MockTransport(answer), base_url="http://api")
+    monkeypatch.setattr("commands.people.api_client", lambda settings: nullcontext(running))
+    listed = raysift("list").output
+    assert "not used: Ann/nobody.png cannot be compared: no face was found" in listed and "good.png" not in listed

@@ -78,7 +78,7 @@ def named(gallery, before):
     """The same, matched with him enrolled from another photo."""
     assert not any(found(before).values())
     gallery.add(OBAMA, MEDIA / "faces" / "obama_1.jpg")
-    match.match(before, face(gallery).watching.current(), MODEL)
+    match.match(before, face(gallery).enrolled.watch_list(), MODEL)
     return before
 
 
@@ -128,10 +128,10 @@ def test_a_rejected_face_loses_the_name_and_then_the_person_leaves_no_trace(name
     (pair,) = (answer for answer in match.current(named, None, lambda uri: "pair_" in uri))
     (wrong,) = match.of(OBAMA, pair.found)
     Rejections(gallery.uri).add(OBAMA, wrong.detection.vectors[0].values, MODEL)
-    match.match(named, face(gallery).watching.current(), MODEL)
+    match.match(named, face(gallery).enrolled.watch_list(), MODEL)
     assert {name for name, of in found(named).items() if of} == WITH_HIM - {"pair_obama_biden.jpg"}
 
-    done = purge.purge(OBAMA, named, face(gallery).watching.current(), MODEL)
+    done = purge.purge(OBAMA, named, face(gallery).enrolled.watch_list(), MODEL)
     assert done.hits and done.faces and purge.left(OBAMA, named, done.vectors) == 0
     assert not any(found(named).values())
     for answer in match.current(named):

@@ -6,8 +6,9 @@ from PIL import Image, ImageDraw
 
 from cluster.records import Detection, Sample
 from deployments.detectors.logo import SELF_TEST, Logo, LogoConfig, Mark, surest
-from deployments.galleries.references import LOOK_S, Shown, flattened
-from deployments.galleries.store import Gallery
+from deployments.galleries.pictures import flattened
+from deployments.galleries.store import Gallery, opened
+from deployments.galleries.watcher import REFRESH_S, GalleryWatcher
 from deployments.models import runtime
 from deployments.models.boxes import overlap
 from deployments.models.open_vocabulary import Region
@@ -127,12 +128,12 @@ def test_a_gallery_of_sixty_finds_by_its_index_what_comparing_each_finds():
 def test_a_logo_that_is_added_later_is_found_without_a_restart(tmp_path):
     now = [0.0]
     config = gallery(tmp_path, 1)
-    shown = Shown(config.gallery, lambda picture: picture.size, lambda: now[0])
+    watcher = GalleryWatcher(opened(config.gallery), lambda picture: picture.size, lambda: now[0])
     before = Logo.version(config)
     gallery(tmp_path, 2)
-    assert len(shown.current()) == 1, "it looks every few seconds, no more"
-    now[0] = LOOK_S
-    assert [reference.name for reference in shown.current()] == ["brand 1", "brand 2"]
+    assert len(watcher.current()) == 1, "it looks every few seconds, no more"
+    now[0] = REFRESH_S
+    assert [reference.name for reference in watcher.current()] == ["brand 1", "brand 2"]
     assert Logo.version(config) != before, "files are asked about again"
 
 
@@ -176,25 +177,13 @@ def test_the_self_test_is_never_seen_in_other_pictures(tmp_path):
     assert detector.detect([Sample(pixels=pixels)]) == [[]]
 
 
-def test_a_gallery_that_cannot_be_reached_for_a_while_stays_as_it_was(tmp_path, caplog):
-    now = [0.0]
-    config = gallery(tmp_path, 1)
-    shown = Shown(config.gallery, lambda picture: picture.size, lambda: now[0])
-    before = shown.current()
-    (tmp_path / "logos").rename(tmp_path / "elsewhere")
-    (tmp_path / "logos").write_text("in its way")
-    now[0] = LOOK_S
-    assert shown.current() is before
-    assert "stays as it was" in caplog.text
-
-
 def test_a_picture_of_the_gallery_that_breaks_is_left_out(tmp_path, caplog):
     config = gallery(tmp_path, 1, 2)
     (broken, _) = Gallery(config.gallery).references()
     (tmp_path / "logos" / broken.name / broken.file).write_bytes(b"no picture")
     sample, _ = scene(5, drawn(2))
     assert [one.label for one in Logo(config).detect([sample])[0]] == ["brand 2"]
-    assert "is no picture" in caplog.text
+    assert "is not a picture" in caplog.text
 
 
 class Alike:

@@ -6,7 +6,7 @@ from PIL import Image
 
 from cluster.records import Detection, Sample
 from deployments.detectors.restraint import Hint, Restraint, RestraintConfig, asked, judged, nearest
-from deployments.galleries.exemplars import Exemplars, Match
+from deployments.galleries.references import Match
 from deployments.galleries.store import Gallery
 from deployments.models import runtime
 from deployments.models.boxes import overlap, within
@@ -220,35 +220,6 @@ class TestExemplars:
             Hint("exemplar cell", 0.9, "0.90 alike to a.png")
         ]
         assert nearest([Match("not office", "b.png", 0.6)], 0.68) == []
-
-    def test_a_changed_gallery_is_noticed_after_a_few_seconds(self, tmp_path):
-        gallery, clock, computed = Gallery(str(tmp_path / "restraints")), [0.0], []
-
-        def looks(pictures):
-            computed.extend(picture.shape for picture in pictures)
-            return np.array([[1.0, 0.0]] * len(pictures))
-
-        exemplars = Exemplars(gallery, looks, now=lambda: clock[0])
-        here = np.array([[0.6, 0.8]])
-        assert exemplars.matches(here) == [[]]
-        first = gallery.add("cell", saved(tmp_path, 20))
-        assert exemplars.matches(here) == [[]]
-        clock[0] = 5.0
-        assert exemplars.matches(here) == [[Match("cell", first.file, pytest.approx(0.6))]]
-        gallery.add("cell", saved(tmp_path, 30))
-        clock[0] = 10.0
-        exemplars.matches(here)
-        assert computed == [(20, 20, 3), (30, 30, 3)]
-        gallery.remove("cell")
-        clock[0] = 15.0
-        assert exemplars.matches(here) == [[]]
-
-    def test_what_is_no_picture_is_left_out(self, tmp_path, caplog):
-        (tmp_path / "restraints" / "cell").mkdir(parents=True)
-        (tmp_path / "restraints" / "cell" / "a.png").write_bytes(b"no picture")
-        found = Exemplars(Gallery(str(tmp_path / "restraints")), lambda pictures: pytest.fail("computed"))
-        assert found.matches(np.eye(2)) == [[], []]
-        assert "a.png" in caplog.text
 
     def test_make_another_version_of_embedded_alone(self, tmp_path):
         gallery = Gallery(str(tmp_path / "restraints"))

@@ -16,8 +16,8 @@ def picture(tmp_path):
 def check(gallery, picture):
     empty = gallery.version()
     assert gallery.references() == []
-    added = gallery.add("Grace Hopper", picture)
-    assert gallery.add("Grace Hopper", picture) == added  # the same bytes again change nothing
+    (added,) = gallery.add("Grace Hopper", picture)
+    assert gallery.add("Grace Hopper", picture) == [added]  # the same bytes again change nothing
     assert gallery.references() == [added]
     assert gallery.read(added) == picture.read_bytes()
     assert (added.name, added.file.endswith(".png")) == ("Grace Hopper", True)
@@ -64,3 +64,30 @@ def test_removing_what_is_not_there_says_what_is(tmp_path, picture):
     gallery.add("acme", picture)
     with pytest.raises(SettingsError, match="there are acme"):
         gallery.remove("acne")
+
+
+def test_a_picture_appears_when_it_is_whole_and_on_the_disk(tmp_path, picture, monkeypatch):
+    gallery, listed = Gallery(str(tmp_path / "g")), []
+    monkeypatch.setattr("os.fsync", lambda file: listed.append(gallery.references()))
+    (added,) = gallery.add("acme", picture)
+    assert listed == [[]] and gallery.references() == [added]
+
+
+def test_a_picture_that_cannot_be_written_whole_does_not_appear(tmp_path, picture, monkeypatch):
+    def full(file):
+        raise OSError(28, "No space left on device")
+
+    gallery = Gallery(str(tmp_path / "g"))
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        gallery.add("acme", picture)
+    assert gallery.references() == [] and gallery.flaws() == []
+
+
+def test_adding_a_picture_again_mends_a_damaged_copy(tmp_path, picture):
+    gallery = Gallery(str(tmp_path / "g"))
+    (added,) = gallery.add("acme", picture)
+    path = tmp_path / "g" / "acme" / added.file
+    path.write_bytes(b"x" * added.size)
+    gallery.add("acme", picture)
+    assert path.read_bytes() == picture.read_bytes()

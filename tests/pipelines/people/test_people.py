@@ -12,7 +12,7 @@ from cluster.results import embeddings, files
 from cluster.vectors import Vectors
 from deployments.catalog.catalog import Catalog
 from deployments.galleries.store import Gallery
-from deployments.galleries.watchlist import Photo, Rejections, Watching, WatchList
+from deployments.galleries.watchlist import EnrolledPeople, Photo, Rejections, WatchList
 from pipelines.people import clustering, match, purge
 from tests.support.servers.chroma import chroma
 from tests.support.stored import commit, found, row
@@ -82,22 +82,22 @@ def embed(pixels):
 def test_the_watch_list_follows_its_gallery_but_looks_no_more_than_every_few_seconds(gallery):
     clock, computed = [0.0], []
     gallery.enrol("Ann", 10)
-    watch = Watching(
+    enrolled = EnrolledPeople(
         gallery.uri, None, MODEL, lambda pixels: computed.append(1) or embed(pixels), 0.5, lambda: clock[0]
     )
     gallery.enrol("Bob", 20)
     gallery.enrol("nobody", 5)
-    assert watch.current().names == ["Ann"]
+    assert enrolled.watch_list().names == ["Ann"]
     clock[0] = 5.0
-    assert watch.current().names == ["Ann", "Bob"]  # a photo without a face is left out
+    assert enrolled.watch_list().names == ["Ann", "Bob"]  # a photo without a face is left out
     assert len(computed) == 3  # each photo once
     Rejections(gallery.uri).add("Bob", (2.1, 0.0), MODEL)
     Rejections(gallery.uri).add("Bob", (1.9, 0.0), "another model")
     clock[0] = 10.0
-    assert names(watch.current(), 2.1, 1.9) == [None, "Bob"]
+    assert names(enrolled.watch_list(), 2.1, 1.9) == [None, "Bob"]
     gallery.remove("Bob")
     clock[0] = 15.0
-    assert watch.current().names == ["Ann"] and len(computed) == 3
+    assert enrolled.watch_list().names == ["Ann"] and len(computed) == 3
 
 
 def test_rejected_faces_are_counted_and_forgotten_by_name(gallery):
