@@ -19,6 +19,7 @@ from cluster.storage import buckets
 from cluster.vectors import Vectors
 from deployments.api import media
 from deployments.api.app import MOST_REQUESTS, answer_to, api
+from deployments.api.calls import CATALOG_S, JOBS_S, TimedHandle
 from deployments.api.job_routes import JobRoutes, Verify
 from deployments.api.sample_routes import SampleRoutes
 from deployments.api.search import MOST_BYTES, By, Search
@@ -56,13 +57,13 @@ class Ingress(JobRoutes, SampleRoutes):
         answer_to([settings.api.host, *settings.api.names])
         self.names = list(detectors)
         self.readiness = Readiness(detectors)
-        self.jobs = jobs
+        self.jobs = TimedHandle(jobs, "the queue of jobs", JOBS_S)
         self.verify = verify
         self.detectors = ServedDetectors(detectors, versions(settings), configs(settings))
-        self.catalog = catalog
+        self.catalog = TimedHandle(catalog, "the catalogue", CATALOG_S)
         self.analyze = analyze
         vectors = Vectors(settings.chroma.url)
-        self.searching = Search(self.detectors, catalog, vectors, configs(settings))
+        self.searching = Search(self.detectors, self.catalog, vectors, configs(settings))
         for handle in {*detectors.values(), catalog, jobs}:
             handle.options()  # makes its connections now: later the head, which has to be asked for them, may be away
 

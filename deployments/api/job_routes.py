@@ -4,23 +4,27 @@
 import asyncio
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Body, HTTPException, Query
 from fastapi.responses import PlainTextResponse
-from ray.serve.handle import DeploymentHandle
 
 from cluster.settings import Settings
 from cluster.storage import buckets
 from deployments.api.app import api
+from deployments.api.calls import TimedHandle
 from deployments.jobs import folder
 from deployments.jobs.store import OVER, Job, Priority
 
 # A folder of results, a job: whether all that it owed is there. Handed in, since deployments may not import pipelines.
 # It gives a dataclass of counts.
 Verify = Callable[[str, str, Settings], Any]
+LISTINGS = 16  # URIs of a new job that are looked at at a time: a bucket takes some 50 ms to answer
+SHOWN_URIS = 20  # of a job, in each answer about it: a page of jobs must not grow with what they scan
+
 Most = Annotated[int, Query(ge=1, le=1000)]
 
 
@@ -29,8 +33,8 @@ class JobRoutes:
 
     settings: Settings
     names: list[str]  # of the detectors
-    jobs: DeploymentHandle[Any]
-    catalog: DeploymentHandle[Any]
+    jobs: TimedHandle
+    catalog: TimedHandle
     verify: Verify
 
     @api.post("/v1/jobs")
@@ -47,8 +51,7 @@ class JobRoutes:
                 raise HTTPException(422, f"no detector {name!r}; there are {', '.join(sorted(self.names))}")
         where = buckets.normalize(out or self.settings.results)
         what = [buckets.normalize(uri) for uri in uris]
-        for uri in what:  # what cannot be listed is said now, not by a job that fails
-            await asyncio.to_thread(next, buckets.list_media(uri, self.settings.s3_endpoint), None)
+        await asyncio.to_thread(self._check_listable, what)  # said now, not by a job that fails
         return {"job": await self.jobs.submit.remote(what, where, detectors or [], priority)}
 
     @api.get("/v1/jobs")
@@ -104,6 +107,16 @@ class JobRoutes:
             raise HTTPException(404, f"there is no job {job!r}; `raysift jobs list` names them")
         return known
 
+    def _check_listable(self, uris: list[str]) -> None:
+        """SettingsError names the first place that cannot be listed."""
+
+        def list_first(uri: str) -> None:
+            next(buckets.list_media(uri, self.settings.s3_endpoint), None)
+
+        with ThreadPoolExecutor(LISTINGS) as pool:
+            for _ in pool.map(list_first, uris):
+                pass
+
     def _report(self, job: Job) -> dict[str, Any] | None:
         return folder.read(job.out, job.job, "report", self.settings.s3_endpoint)
 
@@ -118,7 +131,8 @@ def described(job: Job, counts: dict[str, int]) -> dict[str, Any]:
         "done": counts.get("done", 0),
         "failed": counts.get("failed", 0),
         "skipped": job.skipped,
-        "uris": list(job.uris),
+        "uris": list(job.uris[:SHOWN_URIS]),
+        "uri_count": len(job.uris),
         "out": job.out,
         "detectors": list(job.detectors),
         "priority": job.priority,

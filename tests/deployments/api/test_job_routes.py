@@ -1,6 +1,7 @@
 """The API's routes on jobs, in Serve's local testing mode: catalogue and queue are real, Ray's Jobs API is not."""
 
 import asyncio
+import json
 from dataclasses import dataclass
 
 import httpx
@@ -74,6 +75,14 @@ def test_a_job_is_queued_told_of_and_cancelled(api, media, tmp_path):
     assert api("cancel", name)["state"] == "cancelled"
     assert api("resume", name)["state"] == "waiting"
     assert api("verified", name) == {"lost": len((tmp_path / "out").as_uri())}
+
+
+def test_a_job_may_have_5000_long_uris_and_what_is_said_of_it_stays_short(api, media, tmp_path):
+    uris = [f"{media}/{'./' * 60}a.jpg"] * 5000
+    assert sum(map(len, uris)) > 5 * 128 * 1024
+    name = api("submit", uris, out=str(tmp_path / "out"), detectors=None, priority="normal")["job"]
+    for answer in (api("job", name), api("list_jobs", limit=1)[0]):
+        assert answer["job"] == name and answer["uri_count"] == 5000 and len(json.dumps(answer)) < 5000
 
 
 def test_a_job_that_is_over_has_its_report_and_what_failed_can_be_done_again(api, media, tmp_path):

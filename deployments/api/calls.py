@@ -1,0 +1,48 @@
+"""Calls of the API to the deployments that own the catalogue and the jobs: each ends, whatever becomes of the other."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import HTTPException
+
+ANSWER_S = 30.0  # a query of the catalogue over ten million rows takes a few seconds; jobs may ask Ray, which has 25 s
+LOAD_S = 900.0  # the catalogue reads every file of a folder of results that it does not have yet
+LOGS_S = 100.0  # Ray is asked for the log of each attempt at a job
+
+CATALOG_S = {"load_all": LOAD_S}
+JOBS_S = {"logs": LOGS_S}
+
+
+class TimedHandle:
+    """A deployment's handle whose calls have deadlines. It is used as Serve's own: `await handle.method.remote(...)`.
+
+    `name`: what people call that deployment. `longer_s`: the deadlines of methods that are given more than ANSWER_S.
+    A call that is late is cancelled and becomes HTTPException 504; one that the deployment has refused or raised is
+    passed on unchanged.
+    """
+
+    def __init__(self, handle: Any, name: str, longer_s: Mapping[str, float]) -> None:
+        self._handle = handle
+        self._name = name
+        self._longer_s = longer_s
+
+    def __getattr__(self, method: str) -> "_Method":
+        return _Method(getattr(self._handle, method), self._name, self._longer_s.get(method, ANSWER_S))
+
+
+class _Method:
+    def __init__(self, method: Any, name: str, within_s: float) -> None:
+        self._method, self._name, self._within_s = method, name, within_s
+
+    async def remote(self, *arguments: Any, **more: Any) -> Any:
+        """What the method gives. HTTPException 504 if that takes too long."""
+        response = self._method.remote(*arguments, **more)
+        try:
+            return await asyncio.wait_for(response, self._within_s)
+        except TimeoutError:
+            response.cancel()
+            raise HTTPException(
+                504,
+                f"{self._name} did not answer within {self._within_s:.0f} s. Try again; `raysift status` says more.",
+            ) from None
