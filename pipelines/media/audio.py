@@ -1,4 +1,4 @@
-"""The sound of video and sound files as 16 kHz mono, whole or that of a segment."""
+"""The sound of video and audio files as 16 kHz mono, of the whole file or of a segment."""
 
 import math
 from collections.abc import Iterator
@@ -11,20 +11,21 @@ import numpy.typing as npt
 from cluster.errors import MediaError
 from cluster.records import SOUND_RATE_HZ, Segment
 from cluster.settings import Decoding
-from pipelines.media.containers import Stretch, decoded, limit, opened, refuse_long, start_s, video_of
-from pipelines.media.formats import decoding_errors
+from pipelines.media.containers import TimeRange, decoded, limit, opened, refuse_long, start_s, video_stream
+from pipelines.media.guard import decoding_errors
 from pipelines.media.sources import Source
 
 PIECE_S = 1800  # held in memory at a time: 115 MB
-LEAD_S = 2.0  # decoded before a segment: by then a decoder gives what it would give in the whole
+LEAD_S = 2.0  # decoded before a segment: by then the decoder's output equals that for the whole file
 
 
 def sound(
     source: Source, decoding: Decoding, segment: Segment | None = None
 ) -> Iterator[tuple[float, npt.NDArray[np.float32]]]:
-    """The first sound track as mono at SOUND_RATE_HZ in pieces of PIECE_S, each with the second it begins at.
+    """The first audio stream in pieces of PIECE_S at most: the second each begins at, and (n,) mono at SOUND_RATE_HZ.
 
-    What is damaged is passed over, and MediaError says so at the end."""
+    Damaged packets are passed over, and MediaError reports them at the end.
+    """
     with opened(source) as container:
         if not container.streams.audio:
             return
@@ -43,14 +44,15 @@ def sound(
         for time_s, piece in _pieces(samples, begin_s, decoding):
             done += piece.size
             yield time_s, piece
-        if not done and segment is None and video_of(container) is None:
+        if not done and segment is None and video_stream(container) is None:
             raise MediaError("decode", "there is no sound in it")
 
 
 def _pieces(
     arrays: Iterator[npt.NDArray[np.float32]], begin_s: float, decoding: Decoding
 ) -> Iterator[tuple[float, npt.NDArray[np.float32]]]:
-    complaint, done, filled = None, 0, 0
+    """Pieces of PIECE_S, each with the second it begins at. An error of `arrays` is raised after the last piece."""
+    failure, done, filled = None, 0, 0
     piece = np.empty(PIECE_S * SOUND_RATE_HZ, np.float32)  # pages that are never written to take no memory
     try:
         for samples in arrays:
@@ -63,34 +65,34 @@ def _pieces(
                     yield begin_s + done / SOUND_RATE_HZ, piece
                     piece, done, filled = np.empty_like(piece), done + filled, 0
     except MediaError as error:
-        complaint = error
+        failure = error
     if filled:
         yield begin_s + done / SOUND_RATE_HZ, piece[:filled].copy()
-    if complaint:
-        raise complaint
+    if failure:
+        raise failure
 
 
 def _excerpt(container: Any, stream: Any, first: int, last: int | None) -> Iterator[npt.NDArray[np.float32]]:
-    """The samples from first to before last of those that the whole track would give, the same to the sample."""
+    """Samples `first` up to `last` of the resampled stream, equal to the same slice of the whole file."""
     zero_s, opening = float((stream.start_time or 0) * stream.time_base), None
     if first:
         opening = next(decoded(container, stream), None)
         if opening is None or opening.time is None:
-            raise MediaError("decode", "its sound has no clock by which to find a segment of it")
+            raise MediaError("decode", "its sound has no timestamps by which to find a segment of it")
         zero_s = opening.time
     begin_s = zero_s + first / SOUND_RATE_HZ
     end_s = math.inf if last is None else zero_s + last / SOUND_RATE_HZ
     from_s = max(zero_s, begin_s - LEAD_S) if first else -math.inf
-    frames = decoded(container, stream, Stretch(from_s, begin_s, end_s + 0.1))
+    frames = decoded(container, stream, TimeRange(from_s, begin_s, end_s + 0.1))
     head = next(frames, None)
     if head is None:
         return
     rate = head.sample_rate
     at = _position(head, opening, stream) if opening else 0
     common = math.gcd(rate, SOUND_RATE_HZ)
-    late = -at % (rate // common)  # to where a sample of this rate and one of ours fall together
-    index = (at + late) * SOUND_RATE_HZ // rate
-    for samples in _resampled(_without(late, chain([head], frames))):
+    skipped = -at % (rate // common)  # up to where a sample of this rate and one of SOUND_RATE_HZ coincide
+    index = (at + skipped) * SOUND_RATE_HZ // rate
+    for samples in _resampled(_without(skipped, chain([head], frames))):
         wanted = samples[max(0, first - index) : None if last is None else max(0, last - index)]
         index += samples.size
         if wanted.size:
@@ -98,19 +100,19 @@ def _excerpt(container: Any, stream: Any, first: int, last: int | None) -> Itera
 
 
 def _position(frame: Any, opening: Any, stream: Any) -> int:
-    """How many samples of the track come before a frame, by its time and that of the track's first frame."""
+    """How many samples of the stream come before a frame, by its time and that of the stream's first frame."""
     if frame.time is None:
-        raise MediaError("decode", "its sound has no clock by which to find a segment of it")
+        raise MediaError("decode", "its sound has no timestamps by which to find a segment of it")
     rate = frame.sample_rate
-    told = (frame.time - opening.time) * rate
-    # Matroska counts milliseconds; frames of one length tell which sample is meant
-    whole = opening.samples + frame.samples * round((told - opening.samples) / frame.samples)
+    by_time = (frame.time - opening.time) * rate
+    # Matroska counts milliseconds; where all frames have one length, their number is exact
+    by_frames = opening.samples + frame.samples * round((by_time - opening.samples) / frame.samples)
     tick = float(stream.time_base) * rate
-    return whole if tick > 1 and abs(whole - told) <= 1.5 * tick else round(told)
+    return by_frames if tick > 1 and abs(by_frames - by_time) <= 1.5 * tick else round(by_time)
 
 
 def _without(count: int, frames: Iterator[Any]) -> Iterator[Any]:
-    """The frames of a sound, without so many samples at their beginning."""
+    """The audio frames without their first `count` samples."""
     from av import AudioFrame
 
     for frame in frames:
@@ -128,6 +130,7 @@ def _without(count: int, frames: Iterator[Any]) -> Iterator[Any]:
 
 
 def _resampled(frames: Iterator[Any]) -> Iterator[npt.NDArray[np.float32]]:
+    """The samples of audio frames as mono at SOUND_RATE_HZ, -1 to 1; the input format may change within a stream."""
     from av import AudioResampler
 
     resampler, made_for = None, None
@@ -143,10 +146,10 @@ def _resampled(frames: Iterator[Any]) -> Iterator[npt.NDArray[np.float32]]:
 
 
 def _converted(resampler: Any, frame: Any) -> Iterator[npt.NDArray[np.float32]]:
-    """What comes out for a frame; for None, what is left inside."""
+    """The resampled samples of a frame; with None, those that the resampler still holds."""
     if resampler is None:
         return
     with decoding_errors():
-        arrays = [one.to_ndarray()[0] for one in resampler.resample(frame)]
-    for samples in arrays:  # files of floats may hold anything
+        arrays = [resampled.to_ndarray()[0] for resampled in resampler.resample(frame)]
+    for samples in arrays:  # files of floats may hold NaN and values of any size
         yield np.clip(np.nan_to_num(samples), -1, 1)

@@ -1,4 +1,4 @@
-"""Containers of pictures and sound through PyAV: opened within limits, sought in, decoded packet by packet."""
+"""Containers of video and audio streams through PyAV: opened within limits, sought in, decoded packet by packet."""
 
 import math
 from collections.abc import Iterator
@@ -10,31 +10,31 @@ from typing import Any
 
 from cluster.errors import MediaError
 from cluster.settings import Decoding
-from pipelines.media.formats import decoding_errors, readable
+from pipelines.media.guard import decoding_errors, readable
 from pipelines.media.sources import Source
 
 MAX_VIDEO_PIXELS = 40_000_000  # 8K has 33 million; a decoder holds up to 17 such frames
 # no playlists (HLS, DASH, concat): they name other files and servers, and ffmpeg would go and read them
 _FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,flv,asf,ogg,wav,flac,mp3,aac,aiff"
-_BACK_S = (0, 15, 60)  # how much earlier a seek begins when the one before led behind what was sought
+_BACK_S = (0, 15, 60)  # how much earlier each further seek aims, when the one before ended behind its target
 ROUNDING_S = 1e-6  # clocks tick in fractions that no float holds
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """What to decode, in seconds of the container's own clock."""
+class TimeRange:
+    """The part of a stream to decode, in seconds of the container's own clock."""
 
-    from_s: float  # frames from here on: a run-up
-    begin_s: float  # what is damaged from here on counts
-    end_s: float  # frames before this one
+    from_s: float  # frames from here on are yielded, those before begin_s as a lead
+    begin_s: float  # damaged packets are counted from here on
+    end_s: float  # frames from here on are not yielded
 
 
-WHOLE = Stretch(-math.inf, -math.inf, math.inf)
+WHOLE = TimeRange(-math.inf, -math.inf, math.inf)
 
 
 @contextmanager
 def opened(source: Source) -> Iterator[Any]:
-    """PyAV's container of a file. MediaError if it is none, in a format that is not read here, or cannot be fetched."""
+    """Yield PyAV's container of a file. MediaError if its format is not supported, or it cannot be fetched."""
     import av
 
     with readable(source) as file:
@@ -50,22 +50,22 @@ def opened(source: Source) -> Iterator[Any]:
             container.close()
 
 
-def video_of(container: Any) -> Any:
-    """The stream of moving pictures, None without one: the picture on a cover is one to ffmpeg, too."""
+def video_stream(container: Any) -> Any:
+    """The first video stream of a container; None without one. The cover image of a song, a stream too, is left out."""
     from av.stream import Disposition
 
-    return next((one for one in container.streams.video if not one.disposition & Disposition.attached_pic), None)
+    return next((video for video in container.streams.video if not video.disposition & Disposition.attached_pic), None)
 
 
 def limit(stream: Any, decoding: Decoding) -> None:
-    """Decode it in one thread, and no larger frames than allowed. MediaError if it is too large or has no decoder."""
+    """Set a stream to one thread and the pixels allowed. MediaError if its frames have more, or it has no decoder."""
     context = stream.codec_context
     if context is None:
         raise MediaError("decode", "it is coded in a way for which there is no decoder here")
     context.thread_count = 1  # files are decoded side by side; frame threads cost memory and 10 % more CPU
     if stream.type == "video":
         allowed = min(decoding.max_pixels, MAX_VIDEO_PIXELS)
-        context.options = {"max_pixels": str(allowed)}  # the size may change on the way
+        context.options = {"max_pixels": str(allowed)}  # the size may change within a stream
         if context.width * context.height > allowed:
             raise MediaError(
                 "decode", f"its frames have {context.width} x {context.height} pixels, more than {allowed:,}"
@@ -73,31 +73,37 @@ def limit(stream: Any, decoding: Decoding) -> None:
 
 
 def refuse_long(duration_s: float | None, decoding: Decoding) -> None:
-    """MediaError if a recording is longer than allowed."""
+    """MediaError if a recording is longer than decoding.max_duration_s. None: its duration is not known."""
     if duration_s and duration_s > decoding.max_duration_s:
         allowed = f"decoding.max_duration_s allows {decoding.max_duration_s:,.0f}"
         raise MediaError("decode", f"it lasts {duration_s:,.0f} seconds; {allowed}")
 
 
-def declared(container: Any, stream: Any) -> float:
-    """The seconds that a file says its stream lasts; 0 where it does not say."""
+def stream_duration_s(container: Any, stream: Any) -> float:
+    """The duration of a stream in seconds as its file declares it; 0 where it does not."""
     declared_s = float((stream.duration or 0) * stream.time_base)
     if not declared_s and container.format.name.startswith("matroska") and len(container.streams) == 1:
-        declared_s = (container.duration or 0) / 1e6  # Matroska knows the whole's only
+        declared_s = (container.duration or 0) / 1e6  # Matroska declares it for the whole file only
     return declared_s
 
 
 def start_s(container: Any) -> float:
-    """What the container's own clock shows where the file's begins."""
+    """The time in seconds on the container's own clock at which the file begins."""
     return (container.start_time or 0) / 1e6
 
 
-def decoded(container: Any, stream: Any, stretch: Stretch = WHOLE) -> Iterator[Any]:
-    """The frames of a stream, in order. Goes on behind damaged packets, lest one flipped byte hide all that follows."""
+def decoded(container: Any, stream: Any, time_range: TimeRange = WHOLE) -> Iterator[Any]:
+    """PyAV's frames of a stream within a time range, in order.
+
+    Decoding continues behind damaged packets, so that one flipped byte does not hide the rest. MediaError reports them
+    after the last frame.
+    """
     import av
 
-    damaged, first, over = 0, None, False
-    packets = container.demux(stream) if stretch.from_s == -math.inf else sought(container, stream, stretch.from_s)[0]
+    damaged, first_error, over = 0, None, False
+    packets = (
+        container.demux(stream) if time_range.from_s == -math.inf else sought(container, stream, time_range.from_s)[0]
+    )
     while not over:
         try:
             with decoding_errors():
@@ -111,29 +117,30 @@ def decoded(container: Any, stream: Any, stretch: Stretch = WHOLE) -> Iterator[A
             with decoding_errors(), suppress(av.error.EOFError):
                 frames = packet.decode()
         except MediaError as error:
-            if stretch.begin_s <= _time_s(packet, stretch.begin_s) < stretch.end_s:
-                damaged, first = damaged + 1, first or error
+            if time_range.begin_s <= _time_s(packet, time_range.begin_s) < time_range.end_s:
+                damaged, first_error = damaged + 1, first_error or error
         for frame in frames:
-            if frame.time is not None and frame.time >= stretch.end_s - ROUNDING_S:
-                over = True  # those behind it are later still
+            if frame.time is not None and frame.time >= time_range.end_s - ROUNDING_S:
+                over = True  # later packets hold later frames
                 break
-            if frame.time is None or frame.time >= stretch.from_s - ROUNDING_S:
+            if frame.time is None or frame.time >= time_range.from_s - ROUNDING_S:
                 yield frame
     if damaged:
         raise MediaError(
             "decode", f"it is damaged: {damaged} of its {stream.type} packets could not be decoded"
-        ) from first
+        ) from first_error
 
 
 def sought(container: Any, stream: Any, time_s: float) -> tuple[Iterator[Any], bool]:
-    """Packets from a key frame at or before a time of the container's clock on, and whether a seek led to it.
+    """Packets from a key frame at or before time_s of the container's clock on, and True.
 
-    Where no seek does, they are those from the file's beginning on."""
+    Where no seek leads there: packets from the beginning of the file on, and False.
+    """
     for back_s in _BACK_S:
         with suppress(MediaError), decoding_errors():
             container.seek(round((time_s - back_s) / float(stream.time_base)), stream=stream)
             packets = container.demux(stream)
-            # what lies before the first key frame cannot be decoded, and is not to be taken for damaged
+            # packets before the first key frame cannot be decoded, which is no damage
             key = next((packet for packet in packets if packet.is_keyframe), None)
             if key is not None and _time_s(key, math.inf) <= time_s + ROUNDING_S:
                 return chain([key], packets), True
@@ -143,5 +150,6 @@ def sought(container: Any, stream: Any, time_s: float) -> tuple[Iterator[Any], b
 
 
 def _time_s(packet: Any, unknown: float) -> float:
+    """The presentation time of a packet in seconds, else its decoding time, else `unknown`."""
     ticks = packet.dts if packet.pts is None else packet.pts
     return unknown if ticks is None else float(ticks * packet.time_base)

@@ -1,13 +1,14 @@
-"""Bytes to what detectors look at: the frames and the sound of a file, or a MediaError in a plain sentence."""
+"""From bytes to samples: the kind of a file, its sampled frames and its sound, or a MediaError with a plain reason."""
 
 import io
 import math
-import warnings
+import os
+import stat
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -15,29 +16,25 @@ import numpy.typing as npt
 from cluster.errors import MediaError
 from cluster.records import Kind, Sample, Segment
 from cluster.settings import Decoding
-from pipelines.media import audio, recordings
+from pipelines.media import audio, formats, images, recordings
 from pipelines.media.containers import ROUNDING_S
-from pipelines.media.formats import decoding_errors, picture_format, readable, sniff
-from pipelines.media.recordings import Picture
-from pipelines.media.sources import Source
+from pipelines.media.guard import decoding_errors, readable
+from pipelines.media.recordings import RawFrame
+from pipelines.media.sources import RemoteFile, Source
 
 if TYPE_CHECKING:
-    from PIL import Image, ImageFile
-
-__all__ = ["Frame", "Media", "frames", "probe", "sniff", "sound", "thumbnail"]
+    from PIL import ImageFile
 
 THUMBNAIL_PX = 320
 SHOT_PX = 256  # longest side of what the shot detector sees
 SHOT_THRESHOLD = 15.0  # measured on 4 films: cuts 17 to 37, people walking and talking 0 to 12
 SHOT_S = 0.25  # shots that follow each other faster are one: a strobe must not make every frame a shot
-CELLS = 96  # of the longest side: what frames are compared by; see Decoding.same_below
-MOVING_PIXELS = 4_000_000_000  # decoded of one animated picture: 2,000 frames of full HD
-_ORIENTATION = 0x0112  # the EXIF tag
+CELLS = 96  # along the longest side: what frames are compared by; see Decoding.same_below
 
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """What a file is, before it is decoded. Sizes are those of the upright picture."""
+    """What a file is, before it is decoded. Width and height are in pixels and those of the upright image."""
 
     kind: Kind
     width: int | None = None
@@ -48,42 +45,59 @@ class Media:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A sample of a file, and whether it looks like the last one before it that did not."""
+    """A sampled frame, and whether it looks like the last one before it that was marked as different."""
 
     sample: Sample
     same_as_before: bool
 
 
+def sniff(source: Source) -> Kind:
+    """The kind of a file by its bytes, whatever its name says. The cover image of a song makes it no video.
+
+    MediaError if it is empty, no regular file, or in no supported format.
+    """
+    head = _head(source)
+    if formats.image_format(head):
+        return "image"
+    if formats.is_audio(head):
+        return "audio"
+    if formats.is_container(head):
+        return recordings.kind_of(source)
+    if formats.is_mpeg_audio(head):
+        return "audio"
+    raise MediaError("decode", "its bytes are those of no image, video or audio format that is read here")
+
+
 def probe(source: Source, kind: Kind | None, decoding: Decoding) -> Media:
-    """Look into a file of that kind, or of any (None). MediaError says why it cannot be analysed."""
-    found = sniff(source)
-    if kind is not None and found != kind:
-        raise MediaError("decode", f"it is no {kind} but {found}, whatever its name says")
-    if found == "image":
-        with _opened(source, decoding) as picture:
-            width, height = picture.size
-            # Pillow itself turns TIFF
-            if picture.format != "TIFF" and _orientation(picture) >= 5:
-                width, height = height, width
-        return Media("image", width, height)
-    return Media(found, *recordings.facts(source, decoding))
+    """Read the header of a file of that kind, or of any kind (None). MediaError says why it cannot be analysed."""
+    actual = sniff(source)
+    if kind is not None and actual != kind:
+        raise MediaError("decode", f"it is no {kind} but {actual}, whatever its name says")
+    if actual == "image":
+        with _opened_image(source, decoding) as image:
+            return Media("image", *images.upright_size(image))
+    return Media(actual, *recordings.facts(source, decoding))
 
 
 def frames(source: Source, kind: Kind, decoding: Decoding, segment: Segment | None = None) -> Iterator[Frame]:
-    """The frames of a file, or of a segment of a video: one of an image, without a time; none of a sound.
+    """The sampled frames of a file, or of a segment of a video: one, without a time, of an image; none of audio.
 
-    Of videos and animated pictures one each 1 / frames_per_s and the first of every shot. Frames are upright, on white
-    where they were transparent, and no side is longer than max_side_px. When a file is damaged, MediaError comes after
-    the frames that could be read."""
+    A video or animated image gives one frame each 1 / frames_per_s and the first frame of every shot. Frames are
+    upright (height, width, 3) RGB on white, no side longer than max_side_px. When a file is damaged, MediaError comes
+    after the frames that could be decoded.
+    """
     if kind == "image":
-        yield from _images(source, decoding)
+        yield from _image_frames(source, decoding)
     elif kind == "video":
         begin_s = segment.begin_s if segment else 0.0
-        yield from _sampled(recordings.pictures(source, decoding, segment), decoding, begin_s)
+        yield from _sampled(recordings.raw_frames(source, decoding, segment), decoding, begin_s)
 
 
 def sound(source: Source, decoding: Decoding, segment: Segment | None = None) -> Iterator[Sample]:
-    """Its sound in pieces of half an hour at most; none if there is none. MediaError comes after what could be read."""
+    """The sound of a file in pieces of half an hour at most; none if it has none.
+
+    When a file is damaged, MediaError comes after what could be decoded.
+    """
     for begin_s, samples in audio.sound(source, decoding, segment):
         yield Sample(sound=samples, time_s=begin_s)
 
@@ -92,41 +106,92 @@ def thumbnail(pixels: npt.NDArray[np.uint8]) -> bytes:
     """A JPEG of (height, width, 3) RGB, its longest side THUMBNAIL_PX at most."""
     from PIL import Image
 
-    small = Image.fromarray(pixels)
-    small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+    image = Image.fromarray(pixels)
+    image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
     file = io.BytesIO()
-    small.save(file, "JPEG", quality=80)
+    image.save(file, "JPEG", quality=80)
     return file.getvalue()
 
 
-def _sampled(pictures: Iterator[Picture], decoding: Decoding, begin_s: float = 0.0) -> Iterator[Frame]:
-    """Those to look at from begin_s on; what comes before it is only to tell which they are.
+def _head(source: Source) -> bytes:
+    """The first bytes of a file, by which its format is known. MediaError if there are none."""
+    try:
+        if isinstance(source, Path):
+            _require_regular_file(source)
+        with readable(source) as file:
+            if isinstance(file, RemoteFile):
+                head = file.read(formats.HEAD_BYTES)
+            else:
+                with file.open("rb") as opened:
+                    head = opened.read(formats.HEAD_BYTES)
+    except FileNotFoundError:
+        raise MediaError("decode", "it is not there") from None
+    except PermissionError:
+        raise MediaError("decode", "it may not be read by this user") from None
+    if not head:
+        raise MediaError("decode", "it is empty: it has no bytes")
+    return head
 
-    The shots: by PySceneDetect's content detector (change of hue, saturation, lightness)."""
+
+def _require_regular_file(path: Path) -> None:
+    """MediaError for a folder, FIFO or device: to open one may block for ever."""
+    mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise MediaError("decode", "it is a folder, not a file")
+    if not stat.S_ISREG(mode):
+        raise MediaError("decode", "it is not a regular file")
+
+
+@contextmanager
+def _opened_image(source: Source, decoding: Decoding) -> Iterator["ImageFile.ImageFile"]:
+    name = formats.image_format(_head(source))
+    if name is None:
+        raise MediaError("decode", "its bytes are those of no picture that is read here")
+    with images.opened(source, name, decoding) as image:
+        yield image
+
+
+def _image_frames(source: Source, decoding: Decoding) -> Iterator[Frame]:
+    with _opened_image(source, decoding) as image:
+        with decoding_errors():
+            count = int(getattr(image, "n_frames", 1))
+        if count > 1 and image.format in images.ANIMATED:
+            yield from _sampled(images.animation(image), decoding)
+            return
+        yield Frame(Sample(pixels=images.pixels(image, decoding.max_side_px)), same_as_before=False)
+        if count > 1 and image.format == "TIFF":
+            raise MediaError("decode", f"it has {count:,} pages, of which only the first was looked at")
+
+
+def _sampled(raw_frames: Iterator[RawFrame], decoding: Decoding, begin_s: float = 0.0) -> Iterator[Frame]:
+    """The frames from begin_s on that are to be analysed. Earlier frames only tell which ones these are.
+
+    Shots are found by PySceneDetect's content detector (change of hue, saturation, lightness).
+    """
     from scenedetect import FrameTimecode
     from scenedetect.detectors import ContentDetector
 
     detector, shape = ContentDetector(SHOT_THRESHOLD, min_scene_len=0), None
-    next_tick, kept_s, cut = 0, -SHOT_S, False
-    kept: npt.NDArray[np.float32] | None = None
-    for picture in pictures:
-        small = picture.pixels(SHOT_PX)
+    next_tick, sampled_s, cut = 0, -SHOT_S, False
+    reference: npt.NDArray[np.float32] | None = None  # cells of the last frame that differed
+    for raw in raw_frames:
+        small = raw.pixels(SHOT_PX)
         if small.shape != shape:  # the detector compares neighbours of one size only
             detector, shape, cut = ContentDetector(SHOT_THRESHOLD, min_scene_len=0), small.shape, True
-        cut = bool(detector.process_frame(FrameTimecode(picture.time_s, fps=1000.0), small)) or cut
-        tick = math.floor(picture.time_s * decoding.frames_per_s + 1e-6)  # 1.0 s may come as 0.9999999
-        if tick < next_tick and not (cut and picture.time_s - kept_s >= SHOT_S):
+        cut = bool(detector.process_frame(FrameTimecode(raw.time_s, fps=1000.0), small)) or cut
+        tick = math.floor(raw.time_s * decoding.frames_per_s + 1e-6)  # 1.0 s may come as 0.9999999
+        if tick < next_tick and not (cut and raw.time_s - sampled_s >= SHOT_S):
             continue
         next_tick = tick + 1
-        cut, kept_s = False, picture.time_s
-        if picture.time_s < begin_s - ROUNDING_S:
+        cut, sampled_s = False, raw.time_s
+        if raw.time_s < begin_s - ROUNDING_S:
             continue
-        pixels = picture.pixels(decoding.max_side_px)
+        pixels = raw.pixels(decoding.max_side_px)
         cells = _cells(pixels)
-        same = kept is not None and kept.shape == cells.shape and np.abs(kept - cells).max() < decoding.same_below
-        if not same:  # compared with the last that differed, not with the neighbour: slow drifts do not creep by
-            kept = cells
-        yield Frame(Sample(pixels=pixels, time_s=picture.time_s), bool(same))
+        same = _similar(reference, cells, decoding.same_below)
+        if not same:  # compared with the last that differed, not with the neighbour: a slow drift is noticed
+            reference = cells
+        yield Frame(Sample(pixels=pixels, time_s=raw.time_s), same)
 
 
 def _cells(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -139,101 +204,8 @@ def _cells(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     return np.asarray(Image.fromarray(pixels).convert("L").resize(size, Image.Resampling.BOX), np.float32)
 
 
-@contextmanager
-def _opened(source: Source, decoding: Decoding) -> Iterator["ImageFile.ImageFile"]:
-    from PIL import Image
-
-    name = picture_format(source)
-    if name is None:
-        raise MediaError("decode", "its bytes are those of no picture that is read here")
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # what is wrong with files is our answer, not the log's
-    with ExitStack() as stack:
-        file = stack.enter_context(readable(source))
-        with decoding_errors():
-            Image.init()
-            # not Image.open: it refuses above a limit of its own that is one global for the process
-            factory: Any = Image.OPEN[name][0]
-            picture = stack.enter_context(factory(str(file) if isinstance(file, Path) else file, str(file)))
-        width, height = picture.size
-        if width * height > decoding.max_pixels:
-            allowed = f"decoding.max_pixels allows {decoding.max_pixels:,}"
-            raise MediaError("decode", f"it declares {width:,} x {height:,} pixels; {allowed}")
-        yield picture
-
-
-def _images(source: Source, decoding: Decoding) -> Iterator[Frame]:
-    with _opened(source, decoding) as picture:
-        with decoding_errors():
-            count = int(getattr(picture, "n_frames", 1))
-        if count > 1 and picture.format in ("GIF", "PNG", "WEBP", "AVIF"):
-            yield from _sampled(_moving(picture), decoding)
-            return
-        yield Frame(Sample(pixels=_pixels(picture, decoding.max_side_px)), same_as_before=False)
-        if count > 1 and picture.format == "TIFF":
-            raise MediaError("decode", f"it has {count:,} pages, of which only the first was looked at")
-
-
-def _moving(picture: "ImageFile.ImageFile") -> Iterator[Picture]:
-    from PIL import ImageSequence
-
-    time_s, decoded = 0.0, 0
-    sequence = iter(ImageSequence.Iterator(picture))
-    while True:
-        with decoding_errors():
-            if next(sequence, None) is None:
-                return
-            picture.load()  # WebP knows only then
-            shown_ms = float(picture.info.get("duration") or 0)
-        yield Picture(time_s, lambda max_side_px: _pixels(picture, max_side_px))
-        # as browsers do: nobody means 10 ms or less
-        time_s += shown_ms / 1000 if shown_ms > 10 else 0.1
-        decoded += picture.width * picture.height
-        if decoded > MOVING_PIXELS:
-            raise MediaError("decode", f"it moves on and on; what comes after {time_s:,.0f} s was not looked at")
-
-
-def _orientation(picture: "Image.Image") -> int:
-    try:
-        with decoding_errors():
-            return int(picture.getexif().get(_ORIENTATION, 1))
-    except MediaError:  # the notes are broken, not the picture
-        return 1
-
-
-def _pixels(picture: "ImageFile.ImageFile", max_side_px: int) -> npt.NDArray[np.uint8]:
-    """The current frame, decoded, scaled, upright, on white. A picture that is cut short is an error, never grey."""
-    from PIL import Image
-
-    scale = min(1.0, max_side_px / max(picture.size))
-    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-    turn = {
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_270,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_90,
-    }
-    with decoding_errors():
-        picture.draft(None, size)  # JPEG: decodes at a half, quarter or eighth; nothing for other formats
-        picture.load()
-        image: Image.Image = picture
-        if image.mode.startswith("I;16"):  # Pillow would cut off at 255
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        elif image.mode in ("I", "F"):
-            values = np.nan_to_num(np.asarray(image, np.float32))
-            values -= values.min()
-            image = Image.fromarray((values * (255 / max(float(values.max()), 1e-9))).astype(np.uint8))
-        elif image.has_transparency_data:
-            image = image.convert("RGBA")
-        elif image.mode not in ("L", "RGB"):
-            image = image.convert("RGB")
-        if image.size != size:
-            image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
-        if image.mode == "RGBA":
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        image = image.convert("RGB")
-    if _orientation(picture) in turn:
-        image = image.transpose(turn[_orientation(picture)])
-    return np.array(image)
+def _similar(reference: npt.NDArray[np.float32] | None, cells: npt.NDArray[np.float32], same_below: float) -> bool:
+    """Whether no cell differs by same_below (0 to 255) or more from the reference, which may be none yet."""
+    if reference is None or reference.shape != cells.shape:
+        return False
+    return bool(np.abs(reference - cells).max() < same_below)

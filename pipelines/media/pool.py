@@ -1,4 +1,4 @@
-"""Decoding in processes of its own: a file that crashes a decoder, stalls it or takes all memory costs only itself."""
+"""A pool of decoder processes: a file that crashes, stalls or exhausts a decoder fails alone."""
 
 import os
 import pickle
@@ -20,16 +20,17 @@ from pipelines.media.decoding import Frame, Media
 from pipelines.media.sources import Source
 from pipelines.media.worker import receive, send
 
-MEMORY_GB = 6.0  # of addresses, for each child; of what decoding.max_pixels allows none was seen to take more than 3.5
-IDLE = 4  # children kept for the next file
+MEMORY_GB = 6.0  # address space of each child; no file within decoding.max_pixels was seen to take more than 3.5
+IDLE = 4  # idle children that are kept for the next file
 START_S = 120  # on a busy machine
 _BUFFER = 1 << 20  # of the socket: a frame of 7.7 MB passes in 2 ms
 
 
 class Decoder:
-    """Decodes in child processes, as many at a time as there are streams; threads may share one.
+    """Decodes in child processes, one for each stream that is being read; threads may share a Decoder.
 
-    Whatever a file does to its child ends in a MediaError. RuntimeError, with the child's traceback, is our fault."""
+    Whatever a file does to its child ends in a MediaError. RuntimeError, with the child's traceback, is a bug here.
+    """
 
     def __init__(self, memory_gb: float = MEMORY_GB) -> None:
         self._memory = int(memory_gb * (1 << 30))
@@ -39,32 +40,32 @@ class Decoder:
         self._closed = False
 
     def probe(self, source: Source, limits: Decoding) -> tuple[Kind, Media]:
-        """What the file is by its bytes, and what is in it. MediaError says why it cannot be analysed."""
+        """The kind of the file by its bytes, and its header. MediaError says why it cannot be analysed."""
         (answer,) = self._answers(limits, "probe", source, limits)
         return answer
 
     def frames(self, source: Source, kind: Kind, limits: Decoding, segment: Segment | None = None) -> Iterator[Frame]:
-        """As decoding.frames."""
+        """The sampled frames of a file, as of `decoding.frames`."""
         return self._answers(limits, "frames", source, kind, limits, segment)
 
     def sound(self, source: Source, limits: Decoding, segment: Segment | None = None) -> Iterator[Sample]:
-        """As decoding.sound."""
+        """The sound of a file, as of `decoding.sound`."""
         return self._answers(limits, "sound", source, limits, segment)
 
     def cut(self, path: Path, limits: Decoding) -> tuple[Segment, ...]:
-        """As borders.segments."""
+        """The segments of a video, as of `segments.segments`."""
         (answer,) = self._answers(limits, "cut", path, limits)
         return answer
 
     def close(self) -> None:
-        """End the children. Whoever is reading from one gets a RuntimeError."""
+        """End the children. A caller that reads from one gets a RuntimeError."""
         with self._lock:
             self._closed = True
             children, self._children, self._idle = self._children, [], []
         for child in children:
             if child.free:
                 child.end()
-            else:  # its reader does the rest
+            else:  # the thread that reads from it ends it
                 child.process.kill()
 
     def __enter__(self) -> "Decoder":
@@ -74,6 +75,7 @@ class Decoder:
         self.close()
 
     def _answers(self, limits: Decoding, call: str, *arguments: Any) -> Iterator[Any]:
+        """The answers of a call. A child that died before its first answer is replaced once by a new one."""
         child, begun = self._take(), False
         try:
             while True:
@@ -83,17 +85,18 @@ class Decoder:
                         yield answer
                     return
                 except _Died:
-                    how = child.end(detector_timeout_s=1)  # it is about to be gone
+                    how = child.end(wait_s=1)  # it is about to exit
                     if self._closed:
                         raise RuntimeError("the decoder was closed while it was read from") from None
                     if begun or child.calls == 1:
                         raise MediaError("decode", f"it crashed the decoder ({how})") from None
                     self._leave(child)
-                    child = self._started()  # the file before it may have done the harm
+                    child = self._started()  # the previous file may have damaged the child
         finally:
             self._leave(child)
 
     def _take(self) -> "_Child":
+        """An idle child, or a new one."""
         with self._lock:
             while self._idle:
                 child = self._idle.pop()
@@ -113,12 +116,12 @@ class Decoder:
         return child
 
     def _leave(self, child: "_Child") -> None:
-        """Keep it for the next file, unless it is in the middle of one, or gone."""
+        """Keep a child for the next file, unless it has not finished a call, has ended, or there are enough."""
         with self._lock:
             if child.free and not self._closed and len(self._idle) < IDLE:
                 self._idle.append(child)
                 return
-            self._children = [one for one in self._children if one is not child]
+            self._children = [other for other in self._children if other is not child]
         child.end()
 
 
@@ -127,32 +130,34 @@ class _Died(Exception):
 
 
 class _Child:
+    """A decoder process and the socket to it."""
+
     def __init__(self, memory: int) -> None:
         self.calls = 0
-        self.free = True  # for another call
+        self.free = True  # it can take another call
         self._end, its = socket.socketpair()
         for end in (self._end, its):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
-        root = str(Path(__file__).parents[1])
+        root = str(Path(__file__).parents[2])
         paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
         own = {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
         with its:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "pipelines.media.worker", str(its.fileno()), str(memory)],
-                stdin=subprocess.PIPE,  # nothing is written to it: its end is ours
+                stdin=subprocess.PIPE,  # never written to: it closes when this process ends, which ends the child
                 stdout=subprocess.DEVNULL,
                 pass_fds=[its.fileno()],
                 env={**os.environ, **own},
-                start_new_session=True,  # a Ctrl-C is for us
+                start_new_session=True,  # Ctrl-C goes to this process only
             )
         try:
             self._end.settimeout(START_S)
             receive(self._end)
         except (OSError, EOFError):
-            raise RuntimeError(f"a process to decode in did not start ({self.end(detector_timeout_s=1)})") from None
+            raise RuntimeError(f"a process to decode in did not start ({self.end(wait_s=1)})") from None
 
     def answers(self, decoder_timeout_s: float, call: str, *arguments: Any) -> Iterator[Any]:
-        """What a call yields. MediaError and SettingsError as in the child, RuntimeError for all else, or _Died."""
+        """What a call yields. MediaError and SettingsError as raised in the child, RuntimeError for its bugs, _Died."""
         self.calls, self.free = self.calls + 1, False
         self._end.settimeout(decoder_timeout_s)
         try:
@@ -176,10 +181,10 @@ class _Child:
             return
         raise RuntimeError(error) if what == "bug" else error
 
-    def end(self, detector_timeout_s: float = 0) -> str:
-        """Kill it, if it still runs then. How it ended, in words."""
+    def end(self, wait_s: float = 0) -> str:
+        """Kill the process unless it ends within wait_s. Returns how it ended: its signal or exit code."""
         with suppress(subprocess.TimeoutExpired):
-            self.process.wait(detector_timeout_s)
+            self.process.wait(wait_s)
         self.process.kill()
         code = self.process.wait()
         self.free = False

@@ -1,4 +1,4 @@
-"""Video and sound files: what is in them, and their pictures in order, whole or those of a segment."""
+"""Video and audio files: their streams, and the frames of a video in order, of the whole file or of a segment."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -15,33 +15,33 @@ from cluster.settings import Decoding
 from pipelines.media.containers import (
     ROUNDING_S,
     WHOLE,
-    Stretch,
-    declared,
+    TimeRange,
     decoded,
     limit,
     opened,
     refuse_long,
     start_s,
-    video_of,
+    stream_duration_s,
+    video_stream,
 )
-from pipelines.media.formats import decoding_errors
+from pipelines.media.guard import decoding_errors
 from pipelines.media.sources import Source
 
-LEAD_S = 2.0  # of pictures before a segment, at most, are looked at
+LEAD_S = 2.0  # before a segment at most: frames that only tell which of the segment's are sampled
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """One of a moving picture, not converted yet."""
+class RawFrame:
+    """A decoded frame that is converted to RGB only when it is needed, and in the size that is needed."""
 
-    time_s: float
+    time_s: float  # from the beginning of the file
     pixels: Callable[[int], npt.NDArray[np.uint8]]  # (longest side in px) -> (height, width, 3) RGB, upright
 
 
 def kind_of(source: Source) -> Kind:
-    """video if there is a moving picture in the file, else audio. MediaError if there is neither."""
+    """`video` if the file has a video stream, else `audio`. MediaError if it has neither."""
     with opened(source) as container:
-        if video_of(container):
+        if video_stream(container):
             return "video"
         if container.streams.audio:
             return "audio"
@@ -49,16 +49,19 @@ def kind_of(source: Source) -> Kind:
 
 
 def facts(source: Source, decoding: Decoding) -> tuple[int | None, int | None, float | None, bool]:
-    """Width and height of the upright picture, duration in seconds (None where unknown), and whether there is sound."""
+    """Width and height in pixels of the upright frame, duration in seconds, and whether there is sound.
+
+    What the file does not say is None. MediaError if it is longer than decoding.max_duration_s.
+    """
     with opened(source) as container:
         duration_s = container.duration / 1e6 if container.duration and container.duration > 0 else None
         refuse_long(duration_s, decoding)
-        has_sound, stream = bool(container.streams.audio), video_of(container)
-        if stream is None or stream.codec_context is None:  # no decoder: pictures() says so, the sound may be had
+        has_sound, stream = bool(container.streams.audio), video_stream(container)
+        if stream is None or stream.codec_context is None:  # no decoder: raw_frames() reports it
             return None, None, duration_s, has_sound
         width, height = stream.codec_context.width, stream.codec_context.height
         first = None
-        with suppress(MediaError):  # whoever asks for the pictures is told
+        with suppress(MediaError):  # raw_frames() reports it
             limit(stream, decoding)
             first = next(decoded(container, stream), None)
         if first is not None:
@@ -66,26 +69,27 @@ def facts(source: Source, decoding: Decoding) -> tuple[int | None, int | None, f
         return width or None, height or None, duration_s, has_sound
 
 
-def pictures(source: Source, decoding: Decoding, segment: Segment | None = None) -> Iterator[Picture]:
-    """Every picture of a video, in order. What is damaged is passed over, and MediaError says so at the end.
+def raw_frames(source: Source, decoding: Decoding, segment: Segment | None = None) -> Iterator[RawFrame]:
+    """Every frame of a video, in order. Damaged packets are passed over, and MediaError reports them at the end.
 
-    A segment's come after a short run-up of those before it."""
+    The frames of a segment come after up to LEAD_S of those before it.
+    """
     from av.video.reformatter import VideoReformatter
 
     with opened(source) as container:
-        stream = video_of(container)
+        stream = video_stream(container)
         if stream is None:
             raise MediaError("decode", "it holds no moving pictures")
         refuse_long(container.duration and container.duration / 1e6, decoding)
         limit(stream, decoding)
         step_s = 1 / float(stream.average_rate or 25)
         begin_s = start_s(container)
-        stretch = _stretch(segment, decoding, begin_s)
+        time_range = _time_range(segment, decoding, begin_s)
         reformatters: dict[int, Any] = {}  # by size: making one costs more than using it
-        time_s, shift_s = max(0.0, stretch.from_s - begin_s) - step_s, 0.0
-        for frame in decoded(container, stream, stretch):
+        time_s, shift_s = max(0.0, time_range.from_s - begin_s) - step_s, 0.0
+        for frame in decoded(container, stream, time_range):
             shown_s = time_s + step_s if frame.time is None else frame.time - begin_s + shift_s
-            if shown_s < time_s:  # a second recording that was appended, with a clock of its own
+            if shown_s < time_s:  # a second recording was appended, with a clock of its own
                 shift_s += time_s + step_s - shown_s
                 shown_s = time_s + step_s
             time_s = max(0.0, shown_s)
@@ -99,32 +103,35 @@ def pictures(source: Source, decoding: Decoding, segment: Segment | None = None)
                     rgb = reformatter.reformat(frame, width, height, "rgb24", interpolation="AREA").to_ndarray()
                 return np.ascontiguousarray(np.rot90(rgb, _turns(frame)))
 
-            yield Picture(time_s, pixels)
+            yield RawFrame(time_s, pixels)
         if time_s < (segment.begin_s if segment else 0) - ROUNDING_S:
             raise MediaError("decode", "not one of its pictures could be decoded")
         if segment is None or segment.end_s is None:
-            _complain_if_short(container, stream, time_s + step_s)
+            _require_declared_length(container, stream, time_s + step_s)
 
 
-def _stretch(segment: Segment | None, decoding: Decoding, begin_s: float) -> Stretch:
-    """Of a segment's pictures, with a run-up from the last tick of sampling on: from there all is as in the whole."""
+def _time_range(segment: Segment | None, decoding: Decoding, begin_s: float) -> TimeRange:
+    """What to decode for a segment, on the container's clock, which shows begin_s where the file begins.
+
+    It starts at the last sampling tick before the segment, so that the same frames are sampled as of the whole file.
+    """
     if segment is None:
         return WHOLE
     end_s = math.inf if segment.end_s is None else begin_s + segment.end_s
     if segment.before_s is None:
-        return Stretch(-math.inf, -math.inf, end_s)
+        return TimeRange(-math.inf, -math.inf, end_s)
     tick_s = math.floor(segment.before_s * decoding.frames_per_s + ROUNDING_S) / decoding.frames_per_s
-    return Stretch(begin_s + max(tick_s, segment.before_s - LEAD_S), begin_s + segment.begin_s, end_s)
+    return TimeRange(begin_s + max(tick_s, segment.before_s - LEAD_S), begin_s + segment.begin_s, end_s)
 
 
 def _turns(frame: Any) -> int:
-    """Quarter turns anticlockwise that put it upright."""
+    """Quarter turns anticlockwise that put a frame upright."""
     return round(frame.rotation / 90) % 4
 
 
-def _complain_if_short(container: Any, stream: Any, end_s: float) -> None:
-    """ffmpeg says nothing when a file ends early."""
-    declared_s = declared(container, stream)
+def _require_declared_length(container: Any, stream: Any, end_s: float) -> None:
+    """MediaError if frames end well before the declared duration: ffmpeg reports no error when a file was cut short."""
+    declared_s = stream_duration_s(container, stream)
     if declared_s - end_s > max(1.0, declared_s / 20):
         raise MediaError(
             "decode", f"it ends after {end_s:.1f} s although it declares {declared_s:.1f} s: it was cut short"

@@ -1,4 +1,4 @@
-"""Where a long video may be cut: its pictures at key frames, its sound where it is quiet."""
+"""Where a long video may be cut: its frames at key frames, its sound where it is quiet."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,24 +11,24 @@ from cluster.errors import MediaError
 from cluster.records import SOUND_RATE_HZ, Segment
 from cluster.settings import Decoding
 from pipelines.media.audio import sound
-from pipelines.media.containers import ROUNDING_S, declared, limit, opened, sought, start_s, video_of
-from pipelines.media.formats import decoding_errors
+from pipelines.media.containers import ROUNDING_S, limit, opened, sought, start_s, stream_duration_s, video_stream
+from pipelines.media.guard import decoding_errors
 
-LONG = 1.5  # as long as a segment should be: what is shorter is not cut
-REACH_S = 5.0  # around a picture's border, where the quietest moment is looked for
-QUIET_S = 0.3
-_STEP_S = 0.02  # sounds are compared in steps of this
-_SILENCE = 1e-8  # mean square; below it all is as quiet
-_BACK_S = 2.0  # by which pictures may come before those that are shown before them
-_GAP_S = 0.1  # by which the clock of a sound may be off
+LONG = 1.5  # times segment_s: shorter videos are not cut
+REACH_S = 5.0  # around a border between frames, within which the quietest moment is searched
+QUIET_S = 0.3  # length of that moment
+_STEP_S = 0.02  # sound levels are computed for steps of this
+_SILENCE = 1e-8  # mean square; levels below it count as equal
+_BACK_S = 2.0  # by which frames may be stored before those that are shown earlier
+_GAP_S = 0.1  # by which the timestamps of the sound may be off
 
 Seconds = npt.NDArray[np.float64]
 
 
 def segments(path: Path, decoding: Decoding) -> tuple[Segment, ...]:
-    """Its stretches of about segment_s; none if it is to be left whole: it is short, or its clock cannot be trusted."""
+    """The segments of about decoding.segment_s of a video; none if it is short, or its timestamps cannot be trusted."""
     with opened(path) as container:
-        stream = video_of(container)
+        stream = video_stream(container)
         if stream is None or (container.duration or 0) / 1e6 <= LONG * decoding.segment_s:
             return ()
         limit(stream, decoding)
@@ -38,7 +38,7 @@ def segments(path: Path, decoding: Decoding) -> tuple[Segment, ...]:
         shown, keys, end_s = times
         begins = _borders(keys, end_s, decoding.segment_s)
         befores = [float(shown[np.searchsorted(shown, begin_s - ROUNDING_S) - 1]) for begin_s in begins]
-        if not all(_leads(container, stream, *border, shown) for border in zip(befores, begins, strict=True)):
+        if not all(_seekable(container, stream, *border, shown) for border in zip(befores, begins, strict=True)):
             return ()
     if not begins:
         return ()
@@ -53,43 +53,44 @@ def segments(path: Path, decoding: Decoding) -> tuple[Segment, ...]:
 
 
 def _times(container: Any, stream: Any, decoding: Decoding) -> tuple[Seconds, Seconds, float] | None:
-    """When pictures are shown, which are key frames, and when the last ends; None where that is not certain."""
+    """Sorted times in seconds of all frames and of the key frames, and the end of the last; None where uncertain."""
     shown: list[float] = []
     keys: list[float] = []
-    decoded, latest_s, heard = -np.inf, -np.inf, None
+    decoded, latest_s, sound_end_s = -np.inf, -np.inf, None
     for packet in _packets(container, [stream, *container.streams.audio[:1]]):
         if packet.pts is None:
             return None
         time_s = float(packet.pts * packet.time_base) - start_s(container)
         if packet.stream is stream:
             late = packet.dts is not None and packet.dts <= decoded  # Matroska does not store it
-            if late or time_s < latest_s - _BACK_S:  # recordings that were appended
+            if late or time_s < latest_s - _BACK_S:  # several recordings in one file
                 return None
             decoded, latest_s = decoded if packet.dts is None else packet.dts, max(latest_s, time_s)
             shown.append(max(0.0, time_s))
             if packet.is_keyframe:
                 keys.append(shown[-1])
         else:
-            # by its time a segment's sound is found: it must be that of the samples before it
-            if heard is not None and abs(time_s - heard) > _GAP_S:
+            # the sound of a segment is found by time, so each packet must begin where the one before ended
+            if sound_end_s is not None and abs(time_s - sound_end_s) > _GAP_S:
                 return None
-            heard = time_s + float((packet.duration or 0) * packet.time_base)
+            sound_end_s = time_s + float((packet.duration or 0) * packet.time_base)
     if not shown:
         return None
     end_s = max(shown) + 1 / float(stream.average_rate or 25)
-    short_s = declared(container, stream) - end_s
+    short_s = stream_duration_s(container, stream) - end_s
     if end_s > decoding.max_duration_s or short_s > max(1.0, end_s / 20):
         return None
-    first = min(shown)  # before which there is nothing to cut off
+    first = min(shown)  # a border there would leave nothing before it
     return np.sort(shown), np.sort([key for key in keys if key > first]), end_s
 
 
-def _leads(container: Any, stream: Any, before_s: float, begin_s: float, shown: Seconds) -> bool:
-    """Whether a seek leads to before a border, and times are the same behind it: MPEG's do not stand at every picture.
+def _seekable(container: Any, stream: Any, before_s: float, begin_s: float, shown: Seconds) -> bool:
+    """Whether a seek reaches the frame before a border, and the packets from there on have the times seen before.
 
-    If it led behind, every segment would decode the file from its beginning."""
-    packets, led = sought(container, stream, before_s + start_s(container))
-    while led and (packet := _next(packets)) is not None:
+    Otherwise each segment would be decoded from the beginning of the file. MPEG does not store the time of each frame.
+    """
+    packets, reached = sought(container, stream, before_s + start_s(container))
+    while reached and (packet := _next(packets)) is not None:
         time_s = max(0.0, float((packet.pts or 0) * packet.time_base) - start_s(container))
         if np.abs(shown[max(0, np.searchsorted(shown, time_s) - 1) :][:2] - time_s).min() > ROUNDING_S:
             return False
@@ -99,18 +100,22 @@ def _leads(container: Any, stream: Any, before_s: float, begin_s: float, shown: 
 
 
 def _packets(container: Any, streams: list[Any]) -> Iterator[Any]:
+    """The packets of these streams that hold data, in the order of the file."""
     packets = container.demux(streams)
     while (packet := _next(packets)) is not None:
         yield packet
 
 
 def _next(packets: Iterator[Any]) -> Any:
+    """The next packet that holds data, None at the end."""
     with decoding_errors():
-        return next((packet for packet in packets if packet.size), None)  # the last ones only flush
+        return next(
+            (packet for packet in packets if packet.size), None
+        )  # empty packets at the end only flush the decoder
 
 
 def _borders(keys: Seconds, end_s: float, segment_s: float) -> list[float]:
-    """The first key frame at or after each multiple of segment_s, but none that leaves less than half of one."""
+    """The first key frame at or after each multiple of segment_s, unless a segment would be shorter than half of it."""
     begins: list[float] = []
     if end_s <= LONG * segment_s:
         return begins
@@ -124,11 +129,11 @@ def _borders(keys: Seconds, end_s: float, segment_s: float) -> list[float]:
 
 
 def _quiet(path: Path, decoding: Decoding, border_s: float, reach_s: float) -> float:
-    """The middle of the quietest moment near a border; of several, of the nearest. The border if there is no sound."""
+    """The middle of the quietest QUIET_S within reach_s of a border, the nearest of several; the border if silent."""
     around = Segment(0, 1, decoding.segment_s, 0.0, None, None, border_s - reach_s, border_s + reach_s)
     try:
         pieces = list(sound(path, decoding, around))
-    except MediaError:  # the segments' analysis will tell
+    except MediaError:  # reported when the segments are analysed
         return border_s
     step = round(_STEP_S * SOUND_RATE_HZ)
     samples = np.concatenate([piece for _, piece in pieces]) if pieces else np.empty(0, np.float32)

@@ -1,4 +1,4 @@
-"""A process that decodes for its parent: it answers calls over a socket, within limits, and ends with its parent."""
+"""The decoder process: it answers calls of its parent over a socket, within limits, and ends with its parent."""
 
 import fcntl
 import io
@@ -20,27 +20,28 @@ import numpy as np
 from cluster.errors import MediaError, SettingsError
 from cluster.records import Kind, Sample, Segment
 from cluster.settings import Decoding
-from pipelines.media import decoding, formats, segments
+from pipelines.media import decoding, guard, segments
 from pipelines.media.decoding import Frame, Media
 from pipelines.media.sources import Source
 
-CALLS = 1000  # after which a child is replaced: libraries leak
+CALLS = 1000  # after which a child is replaced: libraries leak memory
 _ANSWERS = (Frame, Media, Sample, Segment, MediaError, SettingsError)
 _ARRAYS = {"_frombuffer", "_reconstruct", "ndarray", "dtype", "scalar"}
 
 
-class _Answer(pickle.Unpickler):
-    """What comes from a child is data: a file that has taken it over runs nothing here."""
+class _AnswerUnpickler(pickle.Unpickler):
+    """Unpickles records and arrays only: a file that has taken over the child executes nothing in its parent."""
 
     def find_class(self, module: str, name: str) -> Any:
-        ours = next((one for one in _ANSWERS if (one.__module__, one.__name__) == (module, name)), None)
-        if ours is None and (module.split(".")[0] != "numpy" or name not in _ARRAYS):
+        """The class of that name. UnpicklingError if it is none that an answer consists of."""
+        record = next((kind for kind in _ANSWERS if (kind.__module__, kind.__name__) == (module, name)), None)
+        if record is None and (module.split(".")[0] != "numpy" or name not in _ARRAYS):
             raise pickle.UnpicklingError(f"{module}.{name} is no answer of a decoder")
-        return ours or super().find_class(module, name)
+        return record or super().find_class(module, name)
 
 
 def send(end: socket.socket, message: Any) -> None:
-    """One message, its arrays beside it: they are not copied into it."""
+    """Send one message. Its arrays follow it out of band (pickle protocol 5), without a copy."""
     buffers: list[pickle.PickleBuffer] = []
     body = pickle.dumps(message, 5, buffer_callback=buffers.append)
     parts = [memoryview(body), *(buffer.raw() for buffer in buffers)]
@@ -49,14 +50,15 @@ def send(end: socket.socket, message: Any) -> None:
         end.sendall(part)
 
 
-def receive(end: socket.socket, unpickler: type[pickle.Unpickler] = _Answer) -> Any:
-    """The next message. EOFError if the other end is gone, UnpicklingError if it is no answer of a child."""
+def receive(end: socket.socket, unpickler: type[pickle.Unpickler] = _AnswerUnpickler) -> Any:
+    """The next message. EOFError if the other end is closed, UnpicklingError if the unpickler refuses it."""
     (count,) = struct.unpack("<I", _exactly(end, 4))
     body, *buffers = [_exactly(end, size) for size in struct.unpack(f"<{count}Q", _exactly(end, 8 * count))]
     return unpickler(io.BytesIO(body), buffers=buffers).load()
 
 
 def _exactly(end: socket.socket, size: int) -> memoryview:
+    """The next `size` bytes. EOFError if the other end closes before."""
     content = np.empty(size, np.uint8).data
     at = 0
     while at < size:
@@ -85,16 +87,20 @@ _CALLS: dict[str, Callable[..., Iterator[Any]]] = {
 
 
 def _serve(end: socket.socket, memory: int) -> None:
-    """Answer one call after the other, until the parent is gone."""
-    told = time.monotonic()
+    """Answer calls until the parent closes its end, CALLS are over, or more than half of the memory (bytes) is taken.
 
-    def returned() -> None:
-        nonlocal told
-        if time.monotonic() - told > 0.5:
+    Messages are ("item", value), ("alive", None), and one ("end" | "failed" | "bug", (error, whether it takes another
+    call)) for each call.
+    """
+    reported = time.monotonic()
+
+    def progressed() -> None:
+        nonlocal reported
+        if time.monotonic() - reported > 0.5:
             send(end, ("alive", None))
-            told = time.monotonic()
+            reported = time.monotonic()
 
-    formats.watch(returned)
+    guard.on_progress(progressed)
     for served in range(1, CALLS + 1):
         call, arguments = receive(end, pickle.Unpickler)
         what: str = "end"
@@ -105,18 +111,18 @@ def _serve(end: socket.socket, memory: int) -> None:
         except (MediaError, SettingsError) as caught:
             what, error = "failed", caught
         except MemoryError:
-            what, error = "failed", MediaError("decode", formats.TOO_LARGE)
+            what, error = "failed", MediaError("decode", guard.TOO_LARGE)
         except Exception:
             what, error = "bug", traceback.format_exc()
         taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        again = served < CALLS and taken < memory / 2  # what one file has left behind must not fail the next
+        again = served < CALLS and taken < memory / 2  # memory that one file leaked must not fail the next
         send(end, (what, (error, again)))
         if not again:
             return
 
 
 def main(fd: int, memory: int) -> None:
-    """Be a child: limits, and the parent's end is the end."""
+    """Run the child: set its limits, then serve the socket `fd`. `memory`: bytes of address space."""
     from PIL import Image
 
     Image.MAX_IMAGE_PIXELS = None  # decoding.max_pixels is the limit
@@ -128,7 +134,7 @@ def main(fd: int, memory: int) -> None:
     fcntl.fcntl(0, fcntl.F_SETFL, fcntl.fcntl(0, fcntl.F_GETFL) | os.O_ASYNC)
     end = socket.socket(fileno=fd)
     send(end, ("ready", None))
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries write there what is wrong with files
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries write about broken files to stderr
     with suppress(EOFError, OSError):
         _serve(end, memory)
     os._exit(0)

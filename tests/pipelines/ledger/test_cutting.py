@@ -13,7 +13,7 @@ from pipelines.ledger.cutting import Cut
 from pipelines.ledger.listing import LEDGER, UNCUT, unit_id
 from pipelines.media.decoding import frames, sound
 from pipelines.media.segments import segments
-from tests.pipelines.media.test_decoding import FILMS, until_it_breaks
+from tests.support.media import FILMS, until_it_breaks
 
 OPEN_GOP = {"x264-params": "open-gop=1:bframes=3:scenecut=0"}
 FORMATS = [

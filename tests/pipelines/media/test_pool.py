@@ -16,10 +16,10 @@ from PIL import Image
 
 from cluster.errors import MediaError
 from cluster.settings import Decoding
-from pipelines.media import decoding, formats
+from pipelines.media import decoding, guard
 from pipelines.media.pool import Decoder
 from pipelines.media.worker import receive, send
-from tests.pipelines.media.test_decoding import RED, film, png, save, solid, song
+from tests.support.media import RED, film, png, save, solid, song
 from tests.support.paths import ROOT
 
 LIMITS = Decoding()
@@ -129,7 +129,7 @@ def test_a_file_that_takes_too_much_memory_costs_only_itself(tmp_path):
     (tmp_path / "bomb.png").write_bytes(png(14_000, 14_000, zlib.compress(bytes(14_001 * 14_000), 1)))
     small = save(tmp_path / "a.png", solid(RED))
     with Decoder(memory_gb=0.4) as own:
-        assert complaint(own.frames(tmp_path / "bomb.png", "image", LIMITS)) == formats.TOO_LARGE
+        assert complaint(own.frames(tmp_path / "bomb.png", "image", LIMITS)) == guard.TOO_LARGE
         assert len(list(own.frames(small, "image", LIMITS))) == 1
 
 

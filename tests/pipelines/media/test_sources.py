@@ -13,11 +13,12 @@ from cluster.records import MediaItem, Segment
 from cluster.settings import Decoding
 from cluster.storage.buckets import list_media
 from pipelines.media import decoding
-from pipelines.media.formats import readable, sniff
+from pipelines.media.decoding import sniff
+from pipelines.media.guard import readable
 from pipelines.media.pool import Decoder
 from pipelines.media.segments import segments
 from pipelines.media.sources import FIRST_BYTES, PIECES, Remote
-from tests.pipelines.media.test_decoding import BLUE, GREEN, RED, film, save, solid
+from tests.support.media import BLUE, GREEN, RED, film, save, solid
 from tests.support.servers.http import running
 from tests.support.servers.seaweed import Seaweed
 

@@ -1,0 +1,63 @@
+"""The boundary to decoding libraries: whatever they raise becomes a MediaError, and each return is reported."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cluster.errors import MediaError
+from pipelines.media.sources import RemoteFile, Source
+
+TOO_LARGE = "decoding it takes more memory than there is"
+_listeners: list[Callable[[], None]] = []
+
+
+def on_progress(listener: Callable[[], None]) -> None:
+    """Call `listener` from now on whenever a decoding library returns or a range of a remote file arrives.
+
+    A decoder that reports progress has not stalled, however long one frame takes it.
+    """
+    _listeners.append(listener)
+
+
+@contextmanager
+def decoding_errors() -> Iterator[None]:
+    """Turn every exception of the block into a MediaError: the file is at fault.
+
+    The block holds calls of a decoding library and no code of this project, whose bugs must not look like broken files.
+    """
+    try:
+        yield
+    except MediaError:
+        raise
+    except MemoryError:
+        raise MediaError("decode", TOO_LARGE) from None
+    except Exception as error:  # libraries leak ValueError, SyntaxError, struct.error, PermissionError and others
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise MediaError(
+            "decode", f"it is damaged or not what it says it is ({' '.join(reason.split())[:160]})"
+        ) from error
+    finally:
+        _report_progress()
+
+
+@contextmanager
+def readable(source: Source) -> Iterator[Path | RemoteFile]:
+    """Yield what a decoding library can open: the path of a local file, a file object of a remote one.
+
+    When a remote file could not be fetched, the MediaError of the fetch replaces that of the decoder.
+    """
+    if isinstance(source, Path):
+        yield source
+        return
+    with RemoteFile(source, _report_progress) as file:
+        try:
+            yield file
+        except MediaError as error:
+            raise file.error or error from None
+        if file.error:
+            raise file.error
+
+
+def _report_progress() -> None:
+    for listener in _listeners:
+        listener()

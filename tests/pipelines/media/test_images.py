@@ -1,0 +1,110 @@
+"""Still and animated images: turned upright, converted to RGB, scaled, refused when too large."""
+
+import io
+import warnings
+import zlib
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from cluster.settings import Decoding
+from pipelines.media.decoding import frames, probe, thumbnail
+from tests.support.media import (
+    BLUE,
+    DECODING,
+    GREEN,
+    RED,
+    WHITE,
+    image_of,
+    near,
+    png,
+    reason,
+    save,
+    solid,
+    times,
+    until_it_breaks,
+)
+
+
+def test_a_picture_is_put_upright_as_its_exif_says(tmp_path):
+    image = solid(RED, 80, 40)
+    image.paste(BLUE, (0, 0, 10, 10))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    for path in (tmp_path / "a.jpg", tmp_path / "a.png", tmp_path / "a.webp", tmp_path / "a.tif"):
+        save(path, image, exif=exif, **({} if path.suffix == ".tif" else {"quality": 95}))
+        assert (probe(path, "image", DECODING).width, probe(path, "image", DECODING).height) == (40, 80), path
+        pixels = image_of(path)
+        assert pixels.shape == (80, 40, 3) and near(pixels[4, 35], BLUE, by=40) and near(pixels[60, 20], RED, by=40)
+
+
+def test_every_mode_becomes_rgb(tmp_path):
+    grey16 = Image.fromarray(np.full((20, 30), 0x8000, np.uint16))
+    assert near(image_of(save(tmp_path / "16.png", grey16))[5, 5], (128, 128, 128))
+    assert near(image_of(save(tmp_path / "16.tif", grey16))[5, 5], (128, 128, 128))
+    ramp = Image.fromarray(np.tile(np.linspace(-3, 9, 30, dtype=np.float32), (20, 1)))
+    assert image_of(save(tmp_path / "f.tif", ramp))[5, [0, 29], 0].tolist() == [0, 255]
+    assert near(image_of(save(tmp_path / "1.png", Image.new("1", (30, 20), 1)))[5, 5], WHITE)
+    assert near(image_of(save(tmp_path / "p.png", solid(GREEN).convert("P")))[5, 5], GREEN, by=40)
+    assert near(image_of(save(tmp_path / "cmyk.jpg", solid(GREEN).convert("CMYK")))[5, 5], GREEN, by=40)
+
+
+def test_what_is_transparent_lies_on_white(tmp_path):
+    clear = Image.new("RGBA", (30, 20), (0, 0, 0, 0))
+    clear.paste((*RED, 255), (0, 0, 10, 20))
+    paths = [save(tmp_path / f"rgba.{suffix}", clear) for suffix in ("png", "gif", "webp")]
+    paths.append(save(tmp_path / "la.png", clear.convert("LA")))
+    for path in paths:
+        assert near(image_of(path)[10, 25], WHITE), path
+        assert not near(image_of(path)[10, 4], WHITE), path
+
+
+def test_a_large_picture_is_scaled_down(tmp_path):
+    path = save(tmp_path / "a.jpg", solid(BLUE, 3000, 1000))
+    assert image_of(path, Decoding(max_side_px=600)).shape == (200, 600, 3)
+    assert (probe(path, "image", DECODING).width, probe(path, "image", DECODING).height) == (3000, 1000)
+
+
+def test_a_picture_that_is_cut_short_is_an_error_and_never_grey(tmp_path):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 300, 3), np.uint8))
+    for suffix in ("jpg", "png", "gif", "webp", "tif", "bmp"):
+        path = save(tmp_path / f"a.{suffix}", noise)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+        assert "damaged" in reason(lambda path=path: list(frames(path, "image", DECODING))), suffix
+
+
+def test_a_picture_that_declares_too_many_pixels_is_refused_by_its_header(tmp_path):
+    (tmp_path / "a.png").write_bytes(png(30_000, 30_000, b""))
+    says = "it declares 30,000 x 30,000 pixels; decoding.max_pixels allows 200,000,000"
+    assert reason(lambda: probe(tmp_path / "a.png", "image", DECODING)) == says
+    assert reason(lambda: list(frames(tmp_path / "a.png", "image", DECODING))) == says
+
+
+def test_the_limit_is_ours_and_not_pillows(tmp_path):
+    (tmp_path / "a.png").write_bytes(png(10_000, 10_000, zlib.compress(bytes(10_001 * 10_000), 1)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert image_of(tmp_path / "a.png").shape == (1600, 1600, 3)
+    assert Image.MAX_IMAGE_PIXELS is not None and Image.MAX_IMAGE_PIXELS < 10_000 * 10_000
+
+
+def test_an_animated_picture_is_sampled_like_a_video(tmp_path):
+    shown = [solid(RED), solid(RED), solid(GREEN), solid(BLUE)]
+    for index, picture in enumerate(shown):
+        ImageDraw.Draw(picture).rectangle((index, 0, index, 2), fill=WHITE)  # no two the same, lest they be merged
+    for suffix in ("gif", "webp", "png"):
+        path = save(tmp_path / f"a.{suffix}", shown[0], save_all=True, append_images=shown[1:], duration=600)
+        found = list(frames(path, "image", DECODING))
+        assert times(found) == [0.0, 1.2, 1.8], suffix  # 1.8 for its shot
+        assert near(found[1].sample.pixels[60, 80], GREEN, by=30)
+
+
+def test_a_scan_of_several_pages_says_that_only_the_first_was_looked_at(tmp_path):
+    path = save(tmp_path / "a.tif", solid(RED), save_all=True, append_images=[solid(BLUE)])
+    kept, why = until_it_breaks(frames(path, "image", DECODING))
+    assert len(kept) == 1 and why == "it has 2 pages, of which only the first was looked at"
+
+
+def test_a_thumbnail_is_a_small_jpeg():
+    picture = Image.open(io.BytesIO(thumbnail(np.zeros((900, 1600, 3), np.uint8))))
+    assert picture.format == "JPEG" and picture.size == (320, 180)

@@ -1,0 +1,121 @@
+"""Videos: which frames are sampled, how they are turned, and how damage is reported."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from cluster.settings import Decoding
+from pipelines.media.decoding import frames, probe, sniff
+from tests.support.media import (
+    BLUE,
+    DECODING,
+    FILMS,
+    GREEN,
+    RED,
+    WHITE,
+    film,
+    near,
+    reason,
+    solid,
+    times,
+    until_it_breaks,
+)
+
+
+def test_a_video_gives_a_frame_each_interval_and_the_first_of_every_shot(tmp_path):
+    path = film(tmp_path / "a.mp4", [solid(RED)] * 16 + [solid(GREEN)] * 18 + [solid(BLUE)] * 6)
+    found = list(frames(path, "video", DECODING))
+    assert times(found) == [0.0, 1.0, 1.6, 2.0, 3.0, 3.4]
+    assert near(found[2].sample.pixels[60, 80], GREEN, by=25) and near(found[5].sample.pixels[60, 80], BLUE, by=25)
+    assert times(frames(path, "video", Decoding(frames_per_s=0.5))) == [0.0, 1.6, 2.0, 3.4]
+
+
+def test_a_strobe_does_not_make_every_frame_a_shot(tmp_path):
+    path = film(tmp_path / "a.mp4", [solid(RED), solid(GREEN)] * 20, rate=20)
+    assert len(list(frames(path, "video", DECODING))) <= 8
+
+
+def caption(text: str) -> Image.Image:
+    picture = solid((90, 90, 90), 640, 360)
+    ImageDraw.Draw(picture).text((40, 300), text, fill=WHITE, font_size=16)
+    return picture
+
+
+def test_a_still_scene_is_the_same_until_its_caption_changes(tmp_path):
+    lines = ["The minister resigns", "The minister remains", "The minister remains"]
+    path = film(tmp_path / "a.mp4", [caption(line) for line in lines for _ in range(10)])
+    assert [one.same_as_before for one in frames(path, "video", DECODING)] == [False, False, True]
+
+
+def test_a_slow_drift_does_not_creep_by(tmp_path):
+    levels = range(60, 100, 2)  # neighbours differ by less than same_below, frames that are further apart do not
+    path = film(tmp_path / "a.mp4", [solid((level, level, level)) for level in levels], rate=1)
+    same = [one.same_as_before for one in frames(path, "video", Decoding(same_below=5))]
+    assert len(same) == 20 and 5 <= same.count(False) <= 8
+
+
+@pytest.mark.parametrize(("rotation", "corner"), [(90, (-10, 10)), (-90, (10, -10)), (180, (-10, -10))])
+def test_a_video_is_put_upright_as_its_matrix_says(tmp_path, rotation, corner):
+    picture = solid(RED)
+    picture.paste(WHITE, (0, 0, 30, 30))
+    path = film(tmp_path / "a.mp4", [picture] * 3, rotation=rotation)
+    media = probe(path, "video", DECODING)
+    (frame,) = frames(path, "video", DECODING)
+    assert frame.sample.pixels.shape[:2] == (media.height, media.width)
+    assert (media.width, media.height) == ((120, 160) if rotation != 180 else (160, 120))
+    assert near(frame.sample.pixels[corner], WHITE, by=25)
+
+
+def test_frames_before_and_behind_a_damage_are_kept_and_the_damage_is_said(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 60, (40, 120, 160, 3), np.uint8)
+    pictures = [Image.fromarray(one) for one in noise]
+    whole = film(tmp_path / "a.mp4", pictures, faststart=True, codec="mjpeg").read_bytes()
+    broken = bytearray(whole)
+    broken[len(whole) // 2 : len(whole) // 2 + 6000] = bytes(6000)
+    (tmp_path / "b.mp4").write_bytes(broken)
+    kept, why = until_it_breaks(frames(tmp_path / "b.mp4", "video", DECODING))
+    assert times(kept)[0] == 0.0 and times(kept)[-1] > 3.0 and "video packets could not be decoded" in why
+    (tmp_path / "c.mp4").write_bytes(whole[: len(whole) // 2])
+    kept, why = until_it_breaks(frames(tmp_path / "c.mp4", "video", DECODING))
+    assert 0.5 <= times(kept)[-1] <= 2.0 and "damaged" in why
+
+
+def test_a_video_that_ends_early_is_said_though_all_that_is_there_is_whole(tmp_path):
+    whole = film(tmp_path / "a.mkv", [caption(str(number)) for number in range(60)]).read_bytes()
+    (tmp_path / "b.mkv").write_bytes(whole[: len(whole) // 2])
+    kept, why = until_it_breaks(frames(tmp_path / "b.mkv", "video", DECODING))
+    assert len(kept) >= 2 and "it declares 6.0 s: it was cut short" in why
+
+
+def test_a_video_without_its_index_is_an_error(tmp_path):
+    path = film(tmp_path / "a.mp4", [solid(RED)] * 30)
+    path.write_bytes(path.read_bytes()[:-200])
+    assert "damaged" in reason(lambda: sniff(path))
+
+
+def test_a_recording_that_was_appended_is_looked_at_too(tmp_path):
+    first = film(tmp_path / "a.ts", [solid(RED)] * 20).read_bytes()
+    (tmp_path / "b.ts").write_bytes(first + film(tmp_path / "c.ts", [solid(GREEN)] * 20).read_bytes())
+    found = list(frames(tmp_path / "b.ts", "video", DECODING))
+    assert times(found)[-1] >= 3.0 and near(found[-1].sample.pixels[60, 80], GREEN, by=25)
+
+
+def test_what_is_too_long_or_too_large_is_refused(tmp_path):
+    path = film(tmp_path / "a.mp4", [solid(RED)] * 30, sound_hz=440.0)
+    short, small = Decoding(max_duration_s=2), Decoding(max_pixels=10_000)
+    assert "it lasts 3 seconds; decoding.max_duration_s allows 2" in reason(lambda: probe(path, "video", short))
+    assert "more than 10,000" in reason(lambda: list(frames(path, "video", small)))
+
+
+def test_a_mistake_of_the_caller_is_no_fault_of_the_file(tmp_path):
+    path = film(tmp_path / "a.mp4", [solid(RED)] * 3)
+    with pytest.raises(AttributeError):
+        list(frames(path, "video", None))  # type: ignore[arg-type]
+
+
+@pytest.mark.ray
+@pytest.mark.skipif(not FILMS.is_dir(), reason="the labelled films are not here")
+def test_the_captions_of_the_news_are_all_kept_and_little_else():
+    found = list(frames(FILMS / "composite_news_en.mp4", "video", DECODING))
+    assert times(one for one in found if not one.same_as_before) == [0.0, 4.0, 8.0]
+    assert len(found) == 11

@@ -1,0 +1,138 @@
+"""Media files that tests write, and what they compare decoded media with."""
+
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cluster.errors import MediaError
+from cluster.settings import Decoding
+from pipelines.media import decoding
+from pipelines.media.decoding import Frame
+from tests.support.paths import SHARED
+
+DECODING = Decoding()
+RED, GREEN, BLUE, WHITE = (220, 20, 20), (20, 200, 20), (20, 20, 220), (255, 255, 255)
+FILMS = SHARED / "media" / "video"
+
+
+def solid(color: tuple[int, int, int], width: int = 160, height: int = 120) -> Image.Image:
+    """A picture of one colour."""
+    return Image.new("RGB", (width, height), color)
+
+
+def save(path: Path, image: Image.Image, **options: Any) -> Path:
+    """Write a picture with Pillow's options."""
+    image.save(path, **options)
+    return path
+
+
+def film(path: Path, pictures: Iterable[Image.Image], rate: int = 10, **options: Any) -> Path:
+    """Write a video. Options: rotation in degrees, sound_hz of a tone, faststart to put the index first, gop, codec."""
+    import av
+
+    pictures = list(pictures)
+    muxer = {"movflags": "faststart"} if options.get("faststart") else {}
+    with av.open(str(path), "w", options=muxer) as container:
+        video = container.add_stream(options.get("codec", "libx264"), rate=rate)
+        video.width, video.height = pictures[0].size
+        video.pix_fmt = "yuvj420p" if options.get("codec") == "mjpeg" else "yuv420p"
+        if "gop" in options:
+            video.gop_size = options["gop"]
+        if "rotation" in options:
+            video.set_display_rotation(options["rotation"])
+        tone = container.add_stream("aac", rate=48_000, layout="stereo") if "sound_hz" in options else None
+        for picture in pictures:
+            container.mux(video.encode(av.VideoFrame.from_image(picture)))
+        container.mux(video.encode(None))
+        if tone:
+            container.mux(encoded_tone(tone, options["sound_hz"], 48_000, len(pictures) / rate))
+    return path
+
+
+def song(path: Path, codec: str, rate: int = 44_100, seconds: float = 1.0, cover: bool = False) -> Path:
+    """Write a tone of 440 Hz; `cover` adds a cover image."""
+    import av
+    from av.stream import Disposition
+
+    with av.open(str(path), "w", format="mp4" if path.suffix == ".m4a" else None) as container:
+        tone = container.add_stream(codec, rate=rate, layout="stereo", bit_rate=128_000)
+        if cover:
+            picture = container.add_stream("mjpeg", rate=1)
+            picture.width = picture.height = 64
+            picture.pix_fmt, picture.disposition = "yuvj420p", Disposition.attached_pic
+            container.mux(picture.encode(av.VideoFrame.from_image(solid(RED, 64, 64)).reformat(format="yuvj420p")))
+            container.mux(picture.encode(None))
+        container.mux(encoded_tone(tone, 440.0, rate, seconds))
+    return path
+
+
+def encoded_tone(stream: Any, hz: float, rate: int, seconds: float) -> list[Any]:
+    """The packets of a tone for an audio stream."""
+    import av
+
+    wave = 0.5 * np.sin(2 * np.pi * hz * np.arange(int(rate * seconds)) / rate)
+    frame = av.AudioFrame.from_ndarray(np.stack([wave, wave]).astype(np.float32), format="fltp", layout="stereo")
+    frame.sample_rate, frame.pts = rate, 0
+    resampler = av.AudioResampler(stream.format, "stereo", rate, frame_size=stream.codec_context.frame_size or None)
+    pieces = [*resampler.resample(frame), *resampler.resample(None)]
+    return [packet for piece in [*pieces, None] for packet in stream.encode(piece)]
+
+
+def times(sampled: Iterable[Frame]) -> list[float | None]:
+    """The times of frames in seconds, to a hundredth."""
+    return [None if frame.sample.time_s is None else round(frame.sample.time_s, 2) for frame in sampled]
+
+
+def image_of(path: Path, limits: Decoding = DECODING) -> np.ndarray:
+    """The one frame of a still image as (height, width, 3) RGB."""
+    (frame,) = decoding.frames(path, "image", limits)
+    assert frame.sample.time_s is None and not frame.same_as_before
+    assert frame.sample.pixels is not None and frame.sample.pixels.dtype == np.uint8
+    return frame.sample.pixels
+
+
+def near(pixel: Any, color: tuple[int, int, int], by: int = 12) -> bool:
+    """Whether no channel differs by more than `by` of 255."""
+    return bool(np.abs(np.asarray(pixel, int) - color).max() <= by)
+
+
+def reason(call: Callable[[], Any]) -> str:
+    """The reason of the MediaError of decoding that a call raises."""
+    with pytest.raises(MediaError) as caught:
+        call()
+    assert caught.value.step == "decode"
+    return caught.value.reason
+
+
+def until_it_breaks(stream: Iterator[Any]) -> tuple[list[Any], str]:
+    """What a stream yields, and the reason of the MediaError that ends it; an empty one without an error."""
+    items = []
+    try:
+        for item in stream:
+            items.append(item)
+    except MediaError as error:
+        return items, error.reason
+    return items, ""
+
+
+def png(width: int, height: int, data: bytes) -> bytes:
+    """A grey PNG file of that size with these compressed pixels, which may be wrong."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def wav(samples: np.ndarray, rate: int) -> bytes:
+    """A mono WAV file of 16-bit samples."""
+    head = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + samples.nbytes, b"WAVE", b"fmt ", 16, 1, 1, rate, 2 * rate,
+                       2, 16, b"data", samples.nbytes)  # fmt: skip
+    return head + samples.tobytes()
