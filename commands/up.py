@@ -27,8 +27,7 @@ def launch(settings: Settings, tell: Callable[[str], None]) -> None:
     import ray
     from ray import serve
 
-    from deployments.serving.deployment import APP
-    from deployments.serving.placement import check_cards
+    from deployments.serving.placement import APP, check_cards
     from pipelines.application import build
 
     application = build(settings)  # a wrong key ends here, before anything is started
@@ -111,7 +110,7 @@ def dashboard_answers(settings: Settings) -> bool:
 def _wait_until_healthy(tell: Callable[[str], None]) -> None:
     from ray import serve
 
-    from deployments.serving.deployment import APP
+    from deployments.serving.placement import APP
 
     deadline = time.monotonic() + SECONDS_TO_LOAD
     while True:

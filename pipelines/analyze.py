@@ -26,7 +26,8 @@ from cluster.settings import Settings
 from cluster.storage import buckets
 from deployments import events
 from deployments.detector import DetectorAway
-from deployments.serving.deployment import APP, connect
+from deployments.serving.client import connect
+from deployments.serving.placement import APP
 from pipelines.detect import detecting, memo
 from pipelines.ledger.cutting import FETCHED, Cut
 from pipelines.media.pool import Decoder

@@ -14,7 +14,8 @@ from cluster.settings import Settings
 from deployments.api.ingress import Ingress
 from deployments.catalog.catalog import Catalog
 from deployments.jobs.queue import Jobs
-from deployments.serving.deployment import ServedDetectors, deployments
+from deployments.serving.client import ServedDetectors
+from deployments.serving.deployment import deployments
 from pipelines.detect.detecting import File, analyze
 from pipelines.media.pool import Decoder
 from pipelines.results.verifying import verify

@@ -31,7 +31,9 @@ from deployments.jobs.drivers import (
     JobsClient,
 )
 from deployments.jobs.task import Task
-from deployments.serving.deployment import APP, CLUSTERS_FAULT, running
+from deployments.serving.client import CLUSTER_FAULT
+from deployments.serving.placement import APP
+from deployments.serving.status import running
 from pipelines import analyze
 from pipelines.ledger import listing, retrying
 from pipelines.results import reporting
@@ -119,7 +121,7 @@ class Driver:
                 return
             except RayTaskError as error:
                 raise error.cause from None
-            except CLUSTERS_FAULT:
+            except CLUSTER_FAULT:
                 if attempt == 3:
                     raise
                 time.sleep(self.first_wait_s * 4**attempt)

@@ -25,9 +25,9 @@ from deployments.api.sample_routes import SampleRoutes
 from deployments.api.search import MOST_BYTES, By, Search
 from deployments.catalog.shapes import as_upload
 from deployments.detector import detector_class
-from deployments.serving.deployment import ServedDetectors, versions
+from deployments.serving.client import ServedDetectors
 from deployments.serving.health import Readiness
-from deployments.serving.placement import configs
+from deployments.serving.placement import configs, versions
 
 # A file, its name, the detectors that are to answer: what is in it. The pipeline's own function, handed in by whoever
 # builds the application, since deployments may not import pipelines.

@@ -8,7 +8,7 @@ from fastapi import HTTPException, Request, Response
 from deployments.api.app import api
 from deployments.detector import DetectorAway, detector_class
 from deployments.serving import wire
-from deployments.serving.deployment import ServedDetectors
+from deployments.serving.client import ServedDetectors
 
 # So long it is tried here before the other cluster is told to wait. In that time a sample that kills every replica has
 # done so three times, and is named; a job that waits has more patience than that.
@@ -75,7 +75,7 @@ class SampleRoutes:
     def _patient(self) -> ServedDetectors:
         """One that says that a detector is away, where the API's own gives failures to whoever waits."""
         own = self.detectors
-        return ServedDetectors(own.handles, own.model_versions, own.configs, PATIENCE_S, parks=True)
+        return ServedDetectors(own.handles, own.model_versions, own.configs, PATIENCE_S, raise_if_away=True)
 
 
 async def _body(request: Request) -> bytes:

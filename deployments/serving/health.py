@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from cluster.api_types import DetectorHealth, DetectorState
-from deployments.serving.deployment import Condition, conditions
+from deployments.serving.status import Condition, conditions
 
 VALID_S = 5.0  # an answer is given to everybody who asks within this time
 RECENTLY_S = 300.0  # an example may wait this long in a queue of scans' samples

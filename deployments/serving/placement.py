@@ -1,4 +1,4 @@
-"""Which detectors run, which live together, and which share of a card each of them gets."""
+"""Which detectors run, under which names and model versions, which share a replica, and each one's share of a GPU."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -7,11 +7,13 @@ from pydantic import ValidationError
 
 from cluster import gpus
 from cluster.errors import SettingsError
+from cluster.records import ModelVersion
 from cluster.settings import Settings, explain
 from deployments.detector import DetectorConfig, detector_class, names
 
-COLOCATED = "+"  # between the names of detectors that share a deployment
-LOOK_BACK_S = 10.5  # over which Serve averages the requests; it warns of less, since callers count every 10 s
+APP = "raysift"  # the name of the Serve application
+COLOCATED = "+"  # joins the names of the detectors that share a deployment, in its name
+LOOK_BACK_S = 10.5  # over which Serve averages the requests; it warns below 10, since callers report every 10 s
 
 
 def configs(settings: Settings) -> dict[str, DetectorConfig]:
@@ -21,7 +23,7 @@ def configs(settings: Settings) -> dict[str, DetectorConfig]:
             raise SettingsError(
                 f"settings: no detector {name!r}; there are {', '.join(names())}. Correct its spelling."
             )
-    found = {}
+    enabled = {}
     for name in names():
         kind = detector_class(name)
         given: dict[str, Any] = {"backend": settings.profile} if settings.profile in kind.backends else {}
@@ -32,12 +34,20 @@ def configs(settings: Settings) -> dict[str, DetectorConfig]:
         except ValidationError as error:
             raise SettingsError(explain(error, f"settings, detectors.{name}")) from None
         if config.enabled:
-            found[name] = config
-    return found
+            enabled[name] = config
+    return enabled
+
+
+def versions(settings: Settings) -> dict[str, ModelVersion]:
+    """Detector name -> the model version that its answers are stored under, for every enabled detector."""
+    return {
+        name: ModelVersion(name, detector_class(name).version(config.there), config.floor)
+        for name, config in configs(settings).items()
+    }
 
 
 def grouped(settings: Settings) -> dict[str, dict[str, DetectorConfig]]:
-    """The enabled detectors by the deployment that they live in, whose name lists them."""
+    """Deployment name -> its detectors -> their config, for every enabled detector. The name joins theirs."""
     groups: dict[str, dict[str, DetectorConfig]] = {}
     for name, config in configs(settings).items():
         groups.setdefault(config.colocate or name, {})[name] = config
@@ -45,22 +55,22 @@ def grouped(settings: Settings) -> dict[str, dict[str, DetectorConfig]]:
 
 
 def memory_gb(group: Mapping[str, DetectorConfig]) -> float:
-    """What detectors that live together need of a card: the most that one needs, since they share what is loaded."""
+    """GPU memory in GB of colocated detectors: the most that one of them needs, since they share loaded networks."""
     return max(config.gpu_memory_gb for config in group.values())
 
 
 def replicas(group: Mapping[str, DetectorConfig]) -> int:
-    """How many replicas the deployment of detectors that live together has at least."""
+    """The least number of replicas of a deployment."""
     return max(config.replicas for config in group.values())
 
 
 def most_replicas(group: Mapping[str, DetectorConfig]) -> int:
-    """How many it has at most."""
+    """The largest number of replicas of a deployment."""
     return max(config.most_replicas for config in group.values())
 
 
 def scale(group: Mapping[str, DetectorConfig]) -> dict[str, Any]:
-    """Serve's options for how many replicas these detectors, which live together, have: the most that one wants."""
+    """Serve's options for the number of replicas of colocated detectors: the most that one of them wants."""
     least, most = replicas(group), most_replicas(group)
     if most <= least:
         return {"num_replicas": least}
@@ -78,10 +88,11 @@ def scale(group: Mapping[str, DetectorConfig]) -> dict[str, Any]:
 
 
 def shares(groups: Mapping[str, Mapping[str, DetectorConfig]], card_gb: float) -> dict[str, float]:
-    """The cards that a replica of each group gets: what the operator says, else what its memory is of such a card.
+    """Deployment name -> the fraction of a GPU of card_gb memory that each replica gets.
 
-    0 for those that need none, and for all when there is no card (card_gb 0): they run on the CPU. SettingsError names
-    a group that no such card takes.
+    It is detectors.NAME.gpus where an operator has set it, else the memory needed divided by that of the card. It is 0
+    for detectors that need no GPU, and for all when there is none (card_gb 0): they run on the CPU. SettingsError names
+    a deployment that needs more memory than the card has.
     """
     stated = {
         group: max(config.gpus or 0 for config in members.values())
@@ -101,9 +112,9 @@ def shares(groups: Mapping[str, Mapping[str, DetectorConfig]], card_gb: float) -
 
 
 def check_cards(settings: Settings, cards: Sequence[gpus.Card]) -> str:
-    """What an operator should know of how the detectors share this machine's cards; nothing when all is as it should.
+    """A note for the operator on how the detectors share this machine's GPUs; empty when nothing is unusual.
 
-    SettingsError says what asks for more than there is.
+    SettingsError if the detectors need more GPUs than there are.
     """
     groups = grouped(settings)
     given = shares(groups, gpus.smallest_gb(cards))
@@ -130,4 +141,5 @@ def _cards(
     given: Mapping[str, float],
     number: Callable[[Mapping[str, DetectorConfig]], int],
 ) -> int:
+    """How many GPUs the deployments need, with `number` of a group as its number of replicas."""
     return gpus.cards_needed(given[name] for name, group in groups.items() for _ in range(number(group)))

@@ -13,7 +13,8 @@ from ray import serve
 from cluster.records import Detection, Sample
 from deployments import events as deployments_events
 from deployments.detectors.nsfw import NsfwConfig
-from deployments.serving.deployment import NO_CARD, DetectorDeployment, ServedDetectors
+from deployments.serving.client import ServedDetectors
+from deployments.serving.deployment import NO_CARD, DetectorDeployment
 
 
 class Leaking:

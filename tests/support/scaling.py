@@ -10,8 +10,10 @@ from ray import serve
 
 from cluster.records import Detection, Sample
 from deployments.detectors.nsfw import NsfwConfig
-from deployments.serving.deployment import APP, NO_CARD, DetectorDeployment, ServedDetectors, conditions
-from deployments.serving.placement import scale
+from deployments.serving.client import ServedDetectors
+from deployments.serving.deployment import NO_CARD, DetectorDeployment
+from deployments.serving.placement import APP, scale
+from deployments.serving.status import conditions
 
 CONFIG = NsfwConfig(replicas=0, max_replicas=3, upscale_delay_s=1, downscale_delay_s=3, downscale_to_zero_delay_s=6)
 

@@ -1,6 +1,5 @@
 """A detector in another cluster: what crosses the wire, what its API is asked, and what happens when that fails."""
 
-import asyncio
 import logging
 import threading
 import time
@@ -13,67 +12,19 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from ray.exceptions import RayTaskError
 
 from cluster.errors import SettingsError
 from cluster.records import Detection, Failure, ModelVersion, Sample
-from cluster.settings import Settings
 from deployments.api import sample_routes
-from deployments.detector import OF_LOADED_MODELS, DetectorResponse, detector_class, names
+from deployments.detector import DetectorResponse
 from deployments.detectors.nsfw import NsfwConfig
 from deployments.serving import wire
-from deployments.serving.deployment import deployments
-from deployments.serving.placement import configs, grouped
 from deployments.serving.remote import RemoteAway, RemoteDetector, RemoteRefuses, RemoteSlow
-from deployments.serving.replica import Replica
-from deployments.weights import references
-from tests.deployments.serving.test_serving import FOUND, Handle, ask
 from tests.support.servers import far_api
 from tests.support.servers.far_api import Far
 
 SERVES_OWN = "Path '/v1/detect/nsfw/samples' not found. Ping http://.../-/routes for available routes."
 PICTURES = [Sample(pixels=np.full((3, 2, 3), n, np.uint8)) for n in (7, 8, 9)]
-
-
-@pytest.mark.parametrize("name", names())
-@pytest.mark.parametrize("profile", ["embedded", "gpu"])
-def test_every_detector_may_be_remote_and_is_there_what_it_would_be_here(name, profile):
-    kind = detector_class(name)
-    remote = kind.Config(backend="remote", remote={"url": "https://gpus.example.com", "profile": profile})
-    local = kind.Config(backend=profile)
-    assert kind.version(remote.there) == kind.version(local) and kind.state(remote.there) == kind.state(local)
-    assert remote.floor == local.floor
-    assert not any(getattr(remote, key) for key in OF_LOADED_MODELS)
-    assert kind.Config(**remote.model_dump()) == remote
-    assert references.named(remote) == []
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ({"backend": "remote"}, r"'remote\.url' is wrong: field required"),
-        ({"remote": {"url": "https://a"}}, "'remote' is wrong: .*set backend: remote"),
-        ({"backend": "remote", "remote": {"url": "gpus:8000"}}, r"'remote\.url' is wrong: .*no address"),
-        ({"backend": "remote", "remote": {"url": "https://me:secret@a"}}, "it names a user"),
-        ({"backend": "remote", "remote": {"url": "https://a", "user": "me"}}, "set together"),
-        ({"backend": "remote", "remote": {"url": "https://a", "profile": "tpu"}}, r"'remote\.profile' is wrong"),
-        ({"backend": "remote", "remote": {"url": "https://a"}, "gpus": 0.5}, "'gpus' is wrong: .*remove it"),
-        ({"backend": "remote", "remote": {"url": "https://a"}, "deadline_s": 300}, "more than half of deadline_s"),
-    ],
-)
-def test_what_does_not_go_together_is_a_settings_error(given, said):
-    with pytest.raises(SettingsError, match=said) as raised:
-        configs(Settings(detectors={"nsfw": given}))
-    assert "secret" not in str(raised.value)
-
-
-def test_a_remote_detector_has_a_process_of_its_own_no_card_and_room_for_its_calls():
-    remote = {"backend": "remote", "remote": {"url": "https://a", "max_in_flight": 6}}
-    settings = Settings(profile="gpu", detectors={"logo": remote}, galleries_uri="file:///none")
-    assert {"logo", "restraint"} <= grouped(settings).keys()
-    deployed = {name: one._bound_deployment for name, one in deployments(settings, []).items()}
-    assert deployed["logo"].ray_actor_options["num_gpus"] == 0
-    assert deployed["logo"].max_ongoing_requests == 6 + 3 and deployed["restraint"].max_ongoing_requests == 1 + 3
 
 
 def config(url="https://gpus.example.com", **remote):
@@ -249,70 +200,3 @@ def test_a_failure_passes_through_and_a_detector_that_is_away_there_is_away_here
 
 def raised(error):
     raise error
-
-
-def replica(url, **remote):
-    return Replica({"nsfw": config(url, **remote).model_dump()})
-
-
-def test_a_replica_asks_with_several_batches_at_a_time_and_its_health_follows_the_oldest():
-    far = Far(answer=counted)
-    with far_api.running(far) as url:
-        one = replica(url, max_in_flight=3)
-        assert one.found == {"nsfw": 1}
-        far.free = threading.Event()
-
-        async def life():
-            calls = [asyncio.create_task(one.detect("nsfw", PICTURES[n % 3 :])) for n in range(7)]
-            while far.now < 3:
-                await asyncio.sleep(0.005)
-            assert len(one.began) == 3
-            await one.check_health()
-            far.free.set()
-            return await asyncio.gather(*calls)
-
-        asked = asyncio.run(life())
-        assert asyncio.run(one.answers_example("nsfw")) == 1
-    assert far.most == 3 and one.began == []
-    assert [len(each.answers) for each in asked] == [3, 2, 1] * 2 + [3]
-    assert asked[0].gpu_seconds == 0.25
-
-
-def test_a_replica_comes_up_while_the_other_cluster_is_away_and_answers_when_it_is_back(impatient):
-    port = far_api.free_port()
-    one = replica(f"http://127.0.0.1:{port}")
-    assert one.found == {"nsfw": 0}
-    with pytest.raises(RemoteAway):
-        asyncio.run(one.detect("nsfw", PICTURES))
-    asyncio.run(one.check_health())
-    with far_api.running(Far(answer=counted), port):
-        assert len(asyncio.run(one.detect("nsfw", PICTURES)).answers) == 3
-        assert asyncio.run(one.answers_example("nsfw")) == 1
-
-
-def test_a_replica_does_not_start_with_another_model_than_is_there():
-    with far_api.running(Far(model="m2")) as url, pytest.raises(SettingsError, match="nsfw is m2 with floor"):
-        replica(url)
-
-
-def wrapped(error):
-    return RayTaskError("detect", "a traceback", error).as_instanceof_cause()
-
-
-AWAY = [wrapped(RemoteAway("503")), RayTaskError("detect", "", RemoteRefuses("409")), RemoteAway("503")]
-
-
-@pytest.mark.parametrize("fault", AWAY)
-def test_for_another_clusters_fault_a_job_waits_and_no_file_is_blamed(fault, caplog):
-    handle = Handle(*[fault] * 9)
-    told = []
-    assert ask(handle, "a", "b", tell=lambda *what: told.append(what)).answers == [FOUND, FOUND]
-    assert handle.calls == [2] * 10 and told == [("clip", True), ("clip", False)]
-    assert f"clip did not answer ({getattr(fault, 'cause', fault)})" in caplog.text
-
-
-def test_a_sample_that_never_ends_there_is_the_files_fault_if_the_detector_is_well():
-    slow = wrapped(RemoteSlow("300 s"))
-    (answer,) = ask(Handle(slow, slow, slow), "a").answers
-    assert answer.step == "clip" and "3 times" in answer.reason
-    assert ask(Handle(*[slow] * 9, well=False), "a").answers == [FOUND]

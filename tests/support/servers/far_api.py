@@ -16,7 +16,7 @@ from cluster.records import ModelVersion
 from deployments.api.sample_routes import SampleRoutes
 from deployments.detector import DetectorResponse
 from deployments.detectors.nsfw import NsfwConfig
-from deployments.serving.deployment import ServedDetectors
+from deployments.serving.client import ServedDetectors
 from tests.support.browser import free_port
 
 

@@ -12,7 +12,9 @@ from ray.util import list_named_actors
 from cluster.records import Detection, Sample
 from deployments.detector import DetectorAway
 from deployments.detectors.nsfw import NsfwConfig
-from deployments.serving.deployment import APP, NO_CARD, DetectorDeployment, ServedDetectors
+from deployments.serving.client import ServedDetectors
+from deployments.serving.deployment import NO_CARD, DetectorDeployment
+from deployments.serving.placement import APP
 from tests.support.servers import far_api
 from tests.support.servers.far_api import Far, free_port
 

@@ -1,0 +1,40 @@
+"""What Ray Serve says of the detectors' deployments: which are deployed, and whether they have replicas."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+import ray
+from ray import serve
+from ray.serve.schema import DeploymentStatusOverview
+
+from cluster.errors import SettingsError
+from cluster.records import ModelVersion
+from cluster.settings import Settings
+from deployments.serving.placement import APP, COLOCATED, versions
+
+Condition = Literal["up", "asleep", "down"]  # a replica runs; none, and the next request starts one; none runs
+
+
+def running(settings: Settings) -> dict[str, ModelVersion]:
+    """The detectors that are deployed in this cluster, asleep or not. SettingsError when Raysift is not up."""
+    application = serve.status().applications.get(APP)
+    if application is None:
+        raise SettingsError("Raysift does not run in this Ray cluster. Start it with `raysift up`.")
+    deployed = {name for deployment in application.deployments for name in deployment.split(COLOCATED)}
+    return {name: model_version for name, model_version in versions(settings).items() if name in deployed}
+
+
+def conditions(names: Iterable[str]) -> dict[str, Condition]:
+    """Whether each detector has a replica. To ask this starts none."""
+    if not ray.is_initialized():  # Serve's local testing mode
+        return dict.fromkeys(names, "up")
+    deployments = serve.status().applications[APP].deployments.items()
+    known = {name: _condition(status) for group, status in deployments for name in group.split(COLOCATED)}
+    return {name: known.get(name, "down") for name in names}
+
+
+def _condition(status: DeploymentStatusOverview) -> Condition:
+    if status.replica_states.get("RUNNING", 0):
+        return "up"
+    # UPSCALING: a request has just come; a deployment that lacks a replica for another reason has another status
+    return "asleep" if status.status in ("HEALTHY", "UPSCALING") else "down"

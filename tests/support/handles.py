@@ -1,0 +1,88 @@
+"""Stand-ins for the handles of Serve deployments."""
+
+import asyncio
+from typing import Any
+
+from ray.exceptions import RayActorError, RayTaskError
+
+from cluster.records import Detection, Sample
+from deployments.detector import DetectorResponse
+from deployments.detectors.clip import ClipConfig
+from deployments.serving.client import ServedDetectors
+
+FOUND = [Detection("x", 1.0)]
+
+
+class Call:
+    """What a handle returns for a call: awaitable, and it can be cancelled."""
+
+    def __init__(self, answer) -> None:
+        self.answer = answer
+        self.cancelled = False
+
+    def __await__(self):
+        return self.answer.__await__()
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class Handle:
+    """A deployment handle with Serve's interface, `.detect.remote(name, batch)`.
+
+    Its first calls raise `faults`. A batch with the text `poison` fails, one with `slow` never ends. `ready`: whether
+    it answers its own example.
+    """
+
+    def __init__(self, *faults: Exception | None, poison: str = "", ready: bool = True, slow: str = "") -> None:
+        self.faults = list(faults)
+        self.poison = poison
+        self.slow = slow
+        self.ready = ready
+        self.calls: list[int] = []
+        self.made: list[Call] = []
+        self.detect = self.answers_example = self
+
+    def broadcast(self, method: str):
+        assert method == "counts"
+        return self
+
+    async def results_async(self, timeout_s: float, return_exceptions: bool):
+        assert return_exceptions
+        if self.faults:
+            raise self.faults[0]
+        return [{"batch halved": 2}, RayActorError(), {}]
+
+    def remote(self, name: str, batch: list[Sample] | None = None) -> Call:
+        self.made.append(Call(self._example() if batch is None else self._answer(batch)))
+        return self.made[-1]
+
+    async def _example(self) -> int:
+        if not self.ready:
+            raise RayActorError()
+        return 1
+
+    async def _answer(self, batch: list[Sample]) -> DetectorResponse:
+        self.calls.append(len(batch))
+        if self.faults and (fault := self.faults.pop(0)):
+            raise fault
+        if self.slow in {sample.text for sample in batch}:
+            await asyncio.Event().wait()
+        if any(sample.text == self.poison for sample in batch):
+            raise RayTaskError("detect", "a traceback", ValueError("too odd"))
+        return DetectorResponse([FOUND for _ in batch], len(batch), len(batch) / 4)
+
+
+def served(handles: dict[str, Handle], raise_if_away: bool = True, **options: Any) -> ServedDetectors:
+    """A client of these handles that repeats failed calls at once."""
+    configs = {name: ClipConfig(deadline_s=0.05) for name in handles}
+    detectors = ServedDetectors(
+        handles, {}, configs, **{"detector_timeout_s": 60.0} | options, raise_if_away=raise_if_away
+    )
+    detectors.back_off_s = 0
+    return detectors
+
+
+def ask(handle: Handle, *texts: str, **options: Any) -> DetectorResponse:
+    """The response of a detector `clip` behind a handle to samples of these texts."""
+    return asyncio.run(served({"clip": handle}, **options).ask(["clip"], [Sample(text=text) for text in texts]))["clip"]
