@@ -34,7 +34,7 @@ def conditions(names: Iterable[str]) -> dict[str, Condition]:
 
 
 def _condition(status: DeploymentStatusOverview) -> Condition:
-    if status.replica_states.get("RUNNING", 0):
+    if any(count for state, count in status.replica_states.items() if state == "RUNNING"):
         return "up"
     # UPSCALING: a request has just come; a deployment that lacks a replica for another reason has another status
     return "asleep" if status.status in ("HEALTHY", "UPSCALING") else "down"

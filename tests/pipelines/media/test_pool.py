@@ -87,6 +87,16 @@ def test_a_killed_decoder_is_the_files_fault_and_the_next_file_is_read(decoder, 
     assert decoder.probe(video, LIMITS)[0] == "video"
 
 
+def test_a_decoder_imports_this_checkout_whatever_the_working_directory(video, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    with Decoder() as own:
+        before = children()
+        assert own.probe(video, LIMITS)[0] == "video"
+        (pid,) = children() - before
+        assert psutil.Process(pid).environ()["PYTHONPATH"] == str(ROOT)
+
+
 def test_a_decoder_that_died_before_the_file_is_not_the_files_fault(video):
     with Decoder() as own:
         before = children()
@@ -97,9 +107,9 @@ def test_a_decoder_that_died_before_the_file_is_not_the_files_fault(video):
 
 
 def test_a_decoder_that_stalls_is_stopped(decoder, video):
-    stream, pid = begun(decoder, video, Decoding(decoder_timeout_s=1))
+    stream, pid = begun(decoder, video, Decoding(decoder_timeout_s=3))
     os.kill(pid, signal.SIGSTOP)
-    assert complaint(stream) == "it held a decoder up for 1 seconds, all that decoding.decoder_timeout_s allows"
+    assert complaint(stream) == "it held a decoder up for 3 seconds, all that decoding.decoder_timeout_s allows"
     assert not psutil.pid_exists(pid)
 
 
