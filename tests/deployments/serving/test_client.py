@@ -11,7 +11,7 @@ from cluster.records import Failure, Sample
 from deployments.detector import DetectorAway, DetectorResponse
 from deployments.detectors.clip import ClipConfig
 from deployments.serving.client import ServedDetectors
-from tests.support.handles import FOUND, Handle, ask, served
+from tests.support.serving.handles import FOUND, Handle, ask, served
 
 DIED, GONE = RayActorError(), DeploymentUnavailableError(None)
 

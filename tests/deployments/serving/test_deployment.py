@@ -8,7 +8,7 @@ from cluster.settings import Settings
 from deployments.serving.deployment import deployments
 from deployments.serving.placement import versions
 from deployments.serving.status import conditions
-from tests.support.own_ray import run_in_own_ray
+from tests.support.serving.own_ray import run_in_own_ray
 
 
 def test_a_model_version_holds_the_detectors_floor():
@@ -49,7 +49,7 @@ def test_a_replica_without_a_share_of_a_card_sees_none(cards, share, visible):
 @pytest.mark.ray
 @pytest.mark.timeout(180)
 def test_serve_replaces_a_replica_whose_memory_keeps_growing():
-    seen = run_in_own_ray("tests.support.leaking")
+    seen = run_in_own_ray("tests.support.serving.leaking")
     assert seen["before"] != seen["after"], "the same process went on"
     assert seen["cards"] == "", "it was given none"
     assert seen["events"] == [{"made": 1}]
@@ -58,6 +58,6 @@ def test_serve_replaces_a_replica_whose_memory_keeps_growing():
 @pytest.mark.ray
 @pytest.mark.timeout(180)
 def test_a_detector_scales_from_no_replica_to_three_and_back():
-    seen = run_in_own_ray("tests.support.scaling")  # it waits for three replicas, and for none again
+    seen = run_in_own_ray("tests.support.serving.scaling")  # it waits for three replicas, and for none again
     assert seen["at first"] == {"nsfw": "asleep", "ocr": "down"} and seen["once asked"] == {"nsfw": "up"}
     assert seen["first answer"] < 60

@@ -15,8 +15,8 @@ from deployments.detector import detector_class
 from deployments.serving.remote import RemoteDetector
 from deployments.serving.replica import Replica
 from tests.deployments.detectors.test_contract import real, samples_for
-from tests.support.own_ray import run_in_own_ray
 from tests.support.servers.latency import delayed
+from tests.support.serving.own_ray import run_in_own_ray
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -85,7 +85,7 @@ def test_a_latency_of_100_ms_costs_less_than_a_fifth_of_the_throughput(cluster):
 
 
 def test_while_the_other_cluster_is_away_callers_wait_and_the_replica_lives_on():
-    seen = run_in_own_ray("tests.support.servers.faraway")
+    seen = run_in_own_ray("tests.support.serving.far_outage")
     assert seen["before"] == seen["another model"] == "nsfw is away", "it came up nevertheless, and blamed no sample"
     assert seen["up"] == seen["after an outage"] == ["nsfw"]
     assert seen["told"] == [True, False] and not seen["restarted"]

@@ -10,9 +10,9 @@ from cluster.errors import SettingsError
 from deployments.serving.remote import RemoteAway, RemoteRefuses, RemoteSlow
 from deployments.serving.replica import Replica
 from tests.deployments.serving.test_remote import PICTURES, config, counted, impatient
-from tests.support.handles import FOUND, Handle, ask
 from tests.support.servers import far_api
 from tests.support.servers.far_api import Far
+from tests.support.serving.handles import FOUND, Handle, ask
 
 __all__ = ["impatient"]
 

@@ -13,7 +13,7 @@ from cluster.records import Sample
 from deployments import events
 from deployments.models import runtime
 from deployments.serving.replica import Replica
-from tests.support.handles import FOUND
+from tests.support.serving.handles import FOUND
 
 
 class Model:
