@@ -11,6 +11,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from cluster import erasures
 from cluster.errors import SettingsError
 from cluster.settings import Settings
 
@@ -30,7 +31,7 @@ class Store(Protocol):
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]: ...
     def put(self, entries: Mapping[bytes, bytes]) -> None: ...
-    def clear(self) -> None: ...
+    def clear(self) -> int: ...
 
 
 class Cache:
@@ -51,10 +52,10 @@ class Cache:
         if entries:
             self._tried("write", lambda: self.store.put({_digest(key): value for key, value in entries.items()}))
 
-    def clear(self) -> None:
-        """Forget everything. SettingsError, unlike elsewhere here, if the store cannot be reached."""
+    def clear(self) -> int:
+        """Delete everything; returns how many entries there were. SettingsError if the store cannot be reached."""
         try:
-            self.store.clear()
+            return self.store.clear()
         except self.store.errors as error:
             raise SettingsError(f"the cache was not cleared ({_said(error)}). {self.store.advice}") from None
 
@@ -76,7 +77,18 @@ def open_cache(settings: Settings) -> Cache:
     """The cache of these settings. SettingsError when cache.redis_url is none; that nobody answers there is a miss."""
     if settings.cache.redis_url:
         return Cache(RedisStore(settings.cache.redis_url, settings.cache.days))
-    return Cache(FileStore(settings.state_dir.absolute() / "cache.sqlite", settings.cache.max_mb))
+    return Cache(_file(settings))
+
+
+def erase_file(settings: Settings) -> int:
+    """Delete what this node's file holds, whether or not it is in use beside Redis; returns how many entries."""
+    store = _file(settings)
+    return Cache(store).clear() if store.path.exists() else 0
+
+
+def _file(settings: Settings) -> "FileStore":
+    path = settings.state_dir.absolute() / "cache.sqlite"
+    return FileStore(path, settings.cache.max_mb, lambda: erasures.mark(settings))
 
 
 def _digest(key: str) -> bytes:
@@ -123,18 +135,22 @@ class RedisStore:
             asked.set(PREFIX + key, value, ex=self.seconds)
         asked.execute()
 
-    def clear(self) -> None:
-        for key in self.server.scan_iter(match=PREFIX + b"*", count=1000):
-            self.server.unlink(key)
+    def clear(self) -> int:
+        return sum(self.server.unlink(key) for key in self.server.scan_iter(match=PREFIX + b"*", count=1000))
 
 
 class FileStore:
-    """A SQLite file that several processes use at once. Beyond max_mb, what was not used for longest goes."""
+    """A SQLite file that several processes use at once. Beyond max_mb, what was not used for longest goes.
+
+    It erases itself when it is opened and `mark` (cluster/erasures.py) has changed. While the mark cannot be read the
+    file is not used: it may hold what is to be erased.
+    """
 
     errors: tuple[type[Exception], ...] = (sqlite3.Error, OSError)
 
-    def __init__(self, path: Path, max_mb: float) -> None:
+    def __init__(self, path: Path, max_mb: float, mark: Callable[[], str] = str) -> None:
         self.path = path
+        self.mark = mark
         self.most = int(max_mb * 1e6)
         self.advice = f"Free space on the disk of {path}, or delete that file if it is damaged: it is made anew."
         self.local = threading.local()  # a connection a thread
@@ -163,12 +179,20 @@ class FileStore:
         if self._bytes(connection) > self.most:
             self._evict(connection)
 
-    def clear(self) -> None:
-        connection = self._connection()
+    def clear(self) -> int:
+        return self._erase(self._open(), self.mark())
+
+    def _erase(self, connection: sqlite3.Connection, mark: str) -> int:
+        """Overwrite all entries, note under which mark, and return how many there were."""
         connection.execute("PRAGMA secure_delete = ON")
         with connection:
-            connection.execute("DELETE FROM answers")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            entries = connection.execute("DELETE FROM answers").rowcount
+            connection.execute("DELETE FROM erased")
+            connection.execute("INSERT INTO erased VALUES (?)", [mark])
+        connection.execute("VACUUM")  # pages that were freed earlier still hold what was replaced or evicted
+        if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+            raise sqlite3.OperationalError(f"another process reads {self.path}, whose log still holds what was deleted")
+        return entries
 
     def _evict(self, connection: sqlite3.Connection) -> None:
         """Down to nine tenths, a few at a time, so that others may write in between."""
@@ -190,6 +214,14 @@ class FileStore:
         there = self.path.stat().st_ino if self.path.exists() else None
         if held and held[0] == there:
             return held[1]
+        connection, mark = self._open(), self.mark()
+        erased = connection.execute("SELECT mark FROM erased").fetchone() or ("",)
+        if erased[0] != mark:
+            log.info("%d answers are erased from %s", self._erase(connection, mark), self.path)
+        self.local.held = (self.path.stat().st_ino, connection)
+        return connection
+
+    def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))  # what was read and who was seen stands in it
         connection = sqlite3.connect(self.path, timeout=5)
@@ -202,7 +234,7 @@ class FileStore:
                 "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, used INT, value BLOB) WITHOUT ROWID"
             )
             connection.execute("CREATE INDEX IF NOT EXISTS by_use ON answers (used)")
-        self.local.held = (self.path.stat().st_ino, connection)
+            connection.execute("CREATE TABLE IF NOT EXISTS erased (mark TEXT)")  # of the last erasure, if any
         return connection
 
 

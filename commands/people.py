@@ -1,11 +1,9 @@
 """`raysift people`: who is looked for by face, and who of them was found."""
 
-import os
 import re
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import quote
 
 import httpx
 import typer
@@ -13,27 +11,24 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cluster import cache
 from cluster.errors import SettingsError
 from cluster.records import asset_id
 from cluster.settings import Settings, load
 from cluster.storage import buckets
-from cluster.vectors import Vectors, VectorsDown
+from cluster.vectors import Vectors
+from commands.enrolment import Name, Source, face_gallery, face_rejections, stored_faces, watch_list
 from commands.galleries import show_flaws
+from commands.purge import purge
 from commands.terminal import api_client, console, harmless
-from deployments.detectors.face import Face, FaceConfig
-from deployments.galleries.store import Flaw, Gallery
-from deployments.galleries.watchlist import FACE, Rejections, WatchList
-from deployments.serving.placement import configs
+from deployments.detectors.face import Face
+from deployments.galleries.store import Flaw
+from deployments.galleries.watchlist import FACE
 from pipelines.people import clustering
 from pipelines.people import match as people_match
-from pipelines.people import purge as people_purge
 from pipelines.results.indexing import Indexing
 
 cli = typer.Typer(help="People that the detector face looks for, by enrolled photos.", no_args_is_help=True)
-
-Name = Annotated[str, typer.Argument(help="As `raysift people list` shows it.")]
-Source = Annotated[str | None, typer.Option("--from", help="A folder of results; default: settings.results_uri.")]
+cli.command()(purge)
 
 
 @cli.command()
@@ -48,7 +43,7 @@ def add(
     with api_client(settings) as api:
         for photo in photos:
             _check(photo, name, api)
-    _gallery(settings).add(name, *photos)
+    face_gallery(settings).add(name, *photos)
     console.print(f"{name}: {len(photos)} added. `raysift people match` names them in files that were scanned before.")
 
 
@@ -85,9 +80,9 @@ def _face_flaw(file: str, content: bytes, api: httpx.Client) -> tuple[str | None
 def show() -> None:
     """Everybody enrolled: their photos, and the faces that were told not to be theirs; then what cannot be used."""
     settings = load()
-    rejections = _rejections(settings)
+    rejections = face_rejections(settings)
     with console.status("reading the photos"):
-        references, flaws = _gallery(settings).references(), _flaws(settings)
+        references, flaws = face_gallery(settings).references(), _flaws(settings)
     broken = {flaw.path for flaw in flaws}
     table = Table("name", "photos", "unusable", "rejected faces")
     for name, group in groupby(references, key=lambda reference: reference.name):
@@ -103,7 +98,7 @@ def show() -> None:
 
 def _flaws(settings: Settings) -> list[Flaw]:
     """What of the gallery is not used: broken files, and photos in which the running detector finds no good face."""
-    gallery = _gallery(settings)
+    gallery = face_gallery(settings)
     flaws = gallery.flaws()
     broken = {flaw.path for flaw in flaws}
     photos = [photo for photo in gallery.references() if f"{photo.name}/{photo.file}" not in broken]
@@ -124,16 +119,16 @@ def _flaws(settings: Settings) -> list[Flaw]:
 def remove(name: Name) -> None:
     """Stop looking for somebody. What was found stays until `people match`; `people purge` takes more out."""
     settings = load()
-    photos = _gallery(settings).remove(name)
-    rejected = _rejections(settings).remove(name)
+    photos = face_gallery(settings).remove(name)
+    rejected = face_rejections(settings).remove(name)
     console.print(f"{name}: {photos} photos and {rejected} rejected faces removed")
 
 
 @cli.command()
 def match(source: Source = None) -> None:
     """Name the faces in what was scanned already, by who is enrolled now. No file is fetched or decoded for it."""
-    settings, config, out = _stored(source)
-    done = people_match.match(out, _watch_list(config, settings), Face.version(config), settings.s3_endpoint)
+    settings, config, out = stored_faces(source)
+    done = people_match.match(out, watch_list(config, settings), Face.version(config), settings.s3_endpoint)
     for name, files in sorted(done.hits.items()):
         Console().print(harmless(f"{name}: {files} files"))
     if done.other:
@@ -154,7 +149,7 @@ def reject(
     source: Source = None,
 ) -> None:
     """Say that a face is not this person: it, and faces nearer to it than to the photos, are not named so again."""
-    settings, config, out = _stored(source)
+    settings, config, out = stored_faces(source)
     which = re.fullmatch(r"([0-9a-f]{32})(?::([1-9]\d*))?", face)
     id = which[1] if which else asset_id(buckets.normalize(face))
     found = [
@@ -173,14 +168,14 @@ def reject(
             f"{face} has no such face named {name!r} in {out}. See the file in the app, or give --from."
         )
     for one in found:
-        _rejections(settings).add(name, one.detection.vectors[0].values, Face.version(config))
+        face_rejections(settings).add(name, one.detection.vectors[0].values, Face.version(config))
     console.print(f"{len(found)} faces are not {name}. `raysift people match` takes the name off what is stored.")
 
 
 @cli.command()
 def clusters(source: Source = None) -> None:
     """Group the faces that are nobody enrolled: each group is probably one person. Enrol one from a file of theirs."""
-    settings, config, out = _stored(source)
+    settings, config, out = stored_faces(source)
     found = clustering.group(out, Face.version(config), config.distance, settings.s3_endpoint)
     for group in found.groups:
         Console().print(f"{group.faces} faces in {len(group.uris)} files")
@@ -189,75 +184,6 @@ def clusters(source: Source = None) -> None:
     console.print(f"{len(found.groups)} groups; {found.alone} faces are like too few others")
     if found.left_out:
         console.print(f"{found.left_out} faces were left out: at most {clustering.MOST} looks are grouped at a time.")
-
-
-@cli.command()
-def purge(name: Name, source: Source = None) -> None:
-    """Take somebody out of everything but the media: photos, rejected faces, hits, vectors; results, search, catalogue.
-
-    Not while a scan runs: it may store another hit. Exits 1 when something is left.
-    """
-    settings, config, out = _stored(source)
-    gallery, endpoint = _gallery(settings), settings.s3_endpoint
-    with api_client(settings) as api:
-        api.get("/v1/health").raise_for_status()  # without it nothing is begun
-        watch = _watch_list(config, settings)
-        enrolled = {reference.name for reference in gallery.references()}
-        photos = gallery.remove(name) if name in enrolled else 0
-        rejected = _rejections(settings).remove(name)
-        done = people_purge.purge(name, out, watch, Face.version(config), endpoint)
-        cache.open_cache(settings).clear()  # an answer out of it would bring them back
-        shown = api.delete(f"/v1/people/{quote(name, safe='')}")
-        shown.raise_for_status()
-        searched = _searchable(settings, done, out)
-        listed = api.get("/v1/assets", params={"detector": "face", "label": name})
-        listed.raise_for_status()
-    for what, many in (
-        ("photos", photos),
-        ("rejected faces", rejected),
-        (f"hits in {done.files} result files", done.hits),
-        ("faces' vectors there", done.faces),
-        ("hits in the catalogue", shown.json()["hits"]),
-    ):
-        Console().print(f"{many} {what} removed", markup=False)
-    left = people_purge.left(name, out, done.vectors, endpoint) + searched + listed.json()["total"]
-    if left:
-        raise SettingsError(f"{left} traces of {name} are left. Purge again when no scan runs.")
-    if not (photos or rejected or done.hits or done.faces):
-        raise SettingsError(f"nothing of {name!r} is enrolled or stored in {out}. Correct the name, or give --from.")
-    console.print(f"looked again: nothing of {name} is left in the gallery, {out}, the vector store or the catalogue")
-    console.print(
-        "The files of these two may keep bytes of it until they are built anew: `raysift down`, delete "
-        f"{settings.state_dir / 'catalog-*.duckdb'} and {settings.state_dir / 'chroma'}, `raysift up`, scan again."
-    )
-
-
-def _searchable(settings: Settings, done: people_purge.Removed, out: str) -> int:
-    try:
-        return people_purge.forget(done, out, Vectors(settings.chroma.url), settings.s3_endpoint)
-    except VectorsDown as error:
-        raise SettingsError(f"the results are purged, but {error}. Purge again when it runs.") from None
-
-
-def _stored(source: str | None) -> tuple[Settings, FaceConfig, str]:
-    settings = load()
-    config = configs(settings).get("face")
-    if not isinstance(config, FaceConfig):
-        raise SettingsError("the detector face is not enabled. Set detectors.face.enabled.")
-    # whoever answers for samples elsewhere, photos are looked at here
-    return settings, config.there, buckets.normalize(source or settings.results)
-
-
-def _watch_list(config: FaceConfig, settings: Settings) -> WatchList:
-    """Who is enrolled, by the detector's own networks, loaded here."""
-    if not _gallery(settings).references():
-        return WatchList([], {}, config.distance)
-    if settings.s3_endpoint:  # as a replica is given it
-        os.environ["AWS_ENDPOINT_URL"] = settings.s3_endpoint
-    with console.status("loading the detector face"):
-        enrolled = Face(config).enrolled
-        assert enrolled is not None  # settings give every config its gallery
-        return enrolled.watch_list()
 
 
 def _bring_in(settings: Settings, out: str) -> None:
@@ -276,11 +202,3 @@ def _bring_in(settings: Settings, out: str) -> None:
         return
     if waiting:
         console.print("search follows with the next scan: the vector store does not answer")
-
-
-def _gallery(settings: Settings) -> Gallery:
-    return Gallery(f"{settings.galleries}/face", settings.s3_endpoint)
-
-
-def _rejections(settings: Settings) -> Rejections:
-    return Rejections(f"{settings.galleries}/face", settings.s3_endpoint)

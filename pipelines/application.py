@@ -51,6 +51,7 @@ def build(settings: Settings) -> serve.Application:
     there comes from settings.yaml and the environment.
     """
     state = settings.state_dir.absolute()
+    settings = settings.model_copy(update={"state_dir": state})  # parts that run elsewhere have another working folder
     api = Ingress.options(  # type: ignore[attr-defined]
         name="api",
         num_replicas=settings.api.replicas,

@@ -21,6 +21,7 @@ from deployments.api import media
 from deployments.api.app import MOST_REQUESTS, answer_to, api
 from deployments.api.calls import CATALOG_S, JOBS_S, TimedHandle
 from deployments.api.job_routes import JobRoutes, Verify
+from deployments.api.node_caches import ErasedCaches, erase_cluster
 from deployments.api.sample_routes import SampleRoutes
 from deployments.api.search import MOST_BYTES, By, Search
 from deployments.catalog.shapes import as_upload
@@ -188,3 +189,8 @@ class Ingress(JobRoutes, SampleRoutes):
     async def forget(self, name: str) -> dict[str, int]:
         """Take the hits of a person out of the catalogue; `raysift people purge` has taken them out of the results."""
         return {"hits": await self.catalog.forget.remote("face", name)}
+
+    @api.delete("/v1/cache")
+    async def erase_caches(self) -> ErasedCaches:
+        """Delete every cached answer on every node and in Redis. Nodes that are down do it when they are back."""
+        return await asyncio.to_thread(erase_cluster, self.settings)

@@ -26,6 +26,15 @@ class Removed:
     files: int = 0  # Parquet files, written anew
     uris: set[str] = field(default_factory=set)  # the media in which the person was
     vectors: set[bytes] = field(default_factory=set)  # theirs, float32
+    other: int = 0  # files that another model has answered for: their vectors cannot be compared with the photos
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """How many of a person's vectors the vector store held, and holds still."""
+
+    removed: int
+    left: int
 
 
 def purge(name: str, out: str, watch: WatchList, model: str, s3_endpoint: str | None = None) -> Removed:
@@ -35,7 +44,8 @@ def purge(name: str, out: str, watch: WatchList, model: str, s3_endpoint: str | 
     and all that equal them, in rows that were superseded too. A file is replaced whole or not at all; started again,
     it goes on.
     """
-    done = Removed(vectors=_vectors(name, out, watch, model, s3_endpoint))
+    vectors, other = _vectors(name, out, watch, model, s3_endpoint)
+    done = Removed(vectors=vectors, other=other)
     for file in results_files.committed(out, s3_endpoint):
         table = results_files.read(file, ["uri", *FACES], s3_endpoint)
         uris = [
@@ -57,15 +67,18 @@ def left(name: str, out: str, vectors: set[bytes], s3_endpoint: str | None = Non
     return sum(_is_hit(one, name) or _is_theirs(one, vectors) for one in faces)
 
 
-def _vectors(name: str, out: str, watch: WatchList, model: str, s3_endpoint: str | None) -> set[bytes]:
-    theirs: set[bytes] = set()
+def _vectors(name: str, out: str, watch: WatchList, model: str, s3_endpoint: str | None) -> tuple[set[bytes], int]:
+    """The person's vectors, float32, and the number of files that another model has answered for."""
+    theirs, other = set[bytes](), set[str]()
     for answer in current(out, s3_endpoint):
         if answer.model == model:
             theirs |= {_vector(one) for one in of(name, named(answer.found, watch))}
+        else:
+            other.add(answer.row["uri"])
     for file in results_files.committed(out, s3_endpoint):
         for found in faces_in(results_files.read(file, FACES, s3_endpoint)):
             theirs |= {_vector(one) for one in of(name, found)}
-    return theirs
+    return theirs, len(other)
 
 
 def _is_hit(one: Finding, name: str) -> bool:
@@ -104,12 +117,16 @@ def _rewrite(file: str, name: str, done: Removed, s3_endpoint: str | None) -> No
     pq.write_table(table, path, filesystem=files)
 
 
-def forget(done: Removed, out: str, vectors: Vectors, s3_endpoint: str | None = None) -> int:
-    """Have the vector store hold of these media's faces what the results hold; how many of the vectors are left there.
-
-    VectorsDown if it does not answer.
-    """
+def forget(done: Removed, out: str, vectors: Vectors, s3_endpoint: str | None = None) -> Searched:
+    """Make the vector store hold of these media's faces what the results hold. VectorsDown if it does not answer."""
+    before = _held(done, vectors)
     for table in newest_rows(out, embeddings.COLUMNS, s3_endpoint, DETECTOR, wanted=done.uris.__contains__):
         vectors.upsert(table)
+    left = _held(done, vectors)
+    return Searched(before - left, left)
+
+
+def _held(done: Removed, vectors: Vectors) -> int:
+    """How many of the person's vectors the vector store returns as their own nearest neighbours."""
     nearest = (vectors.search("faces", np.frombuffer(vector, np.float32).tolist(), 1) for vector in done.vectors)
     return sum(bool(hits) and hits[0].score > 0.999 for hits in nearest)

@@ -1,0 +1,116 @@
+"""`raysift people purge`: one person, taken out of every place that Raysift stores."""
+
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from cluster.errors import SettingsError
+from cluster.settings import Settings
+from cluster.vectors import Vectors, VectorsDown
+from commands.enrolment import Name, Source, face_gallery, face_rejections, stored_faces, watch_list
+from commands.terminal import api_client, console
+from deployments.detectors.face import Face
+from pipelines.people import purge as people_purge
+
+Places = list[tuple[str, int]]  # a place, and how many entries were removed from it
+
+
+def purge(name: Name, source: Source = None) -> None:
+    """Take somebody out of everything but the media: photos, rejected faces, hits, vectors; results, search, catalogue.
+
+    Not while a scan runs: it may store another hit. Exits 1 when something is left, or a cache could not be erased.
+    """
+    settings, config, out = stored_faces(source)
+    endpoint = settings.s3_endpoint
+    with api_client(settings) as api:
+        api.get("/v1/health").raise_for_status()  # nothing is begun without the API
+        done = people_purge.purge(name, out, watch_list(config, settings), Face.version(config), endpoint)
+        caches = _answer(api.delete("/v1/cache"))  # an answer from a cache would bring the person back
+        searched = _unsearchable(settings, done, out)
+        catalogued = _answer(api.delete(f"/v1/people/{quote(name, safe='')}"))["hits"]
+        listed = _answer(api.get("/v1/assets", params={"detector": "face", "label": name}))["total"]
+    # last: if anything before failed, the next purge needs the photos to know the person's faces
+    photos, rejected = _unenrol(name, settings)
+    _show(
+        [
+            (f"hits in {done.files} files of {out}", done.hits),
+            (f"vectors of faces in {done.files} files of {out}", done.faces),
+            *((f"cached answers, of anybody, on {place}", count) for place, count in caches["entries"].items()),
+            ("vectors of faces in the vector store", searched.removed),
+            ("hits in the catalogue", catalogued),
+            ("photos in the gallery", photos),
+            ("rejected faces in the gallery", rejected),
+        ]
+    )
+    left = people_purge.left(name, out, done.vectors, endpoint) + searched.left + listed
+    if left:
+        raise SettingsError(f"{left} traces of {name} are left. Purge again when no scan runs.")
+    _report_caches(caches, settings)
+    if not (photos or rejected or done.hits or done.faces or searched.removed or catalogued):
+        raise SettingsError(f"nothing of {name!r} is enrolled or stored in {out}. Correct the name, or give --from.")
+    _report_remains(name, done, out, settings)
+
+
+def _answer(response: httpx.Response) -> Any:
+    response.raise_for_status()
+    return response.json()
+
+
+def _unsearchable(settings: Settings, done: people_purge.Removed, out: str) -> people_purge.Searched:
+    try:
+        return people_purge.forget(done, out, Vectors(settings.chroma.url), settings.s3_endpoint)
+    except VectorsDown as error:
+        raise SettingsError(f"the results are purged, but {error}. Purge again when it runs.") from None
+
+
+def _unenrol(name: str, settings: Settings) -> tuple[int, int]:
+    """Delete the photos and the rejected faces; returns how many there were of each."""
+    gallery = face_gallery(settings)
+    enrolled = {reference.name for reference in gallery.references()}
+    return gallery.remove(name) if name in enrolled else 0, face_rejections(settings).remove(name)
+
+
+def _show(places: Places) -> None:
+    table = Table("place", "removed")
+    for place, count in places:
+        table.add_row(place, str(count))
+    Console().print(table)
+
+
+def _report_caches(caches: dict[str, Any], settings: Settings) -> None:
+    """Say which nodes were not reached. SettingsError if the operator has to act for one of them."""
+    away = ", ".join(caches["away"])
+    if away and settings.galleries_uri:
+        console.print(f"down, and not erased: the cache of {away}. It is erased there before it is used again.")
+    complaints = [f"the cache on {place} was not erased ({reason})." for place, reason in caches["failed"].items()]
+    if away and not settings.galleries_uri:
+        complaints.append(
+            f"{away} is down, and has galleries of its own: it cannot learn that its cache is to be erased. Delete "
+            "cache.sqlite* in its state_dir, or set galleries_uri to a place that all nodes read."
+        )
+    if complaints:
+        raise SettingsError(" ".join([*complaints, "Purge again when every node answers."]))
+
+
+def _report_remains(name: str, done: people_purge.Removed, out: str, settings: Settings) -> None:
+    console.print(
+        f"looked again: no hit or vector of {name} is left in {out}, the vector store or the catalogue", markup=False
+    )
+    if done.other:
+        console.print(
+            f"{done.other} files were analysed by another model of faces, whose vectors cannot be compared with the "
+            "photos: only faces that it had named were removed there."
+        )
+    console.print(
+        "Not touched: the media and their thumbnails, other folders of results (--from), exports, reports of "
+        "`raysift evaluate`, and old versions of a bucket that keeps them."
+    )
+    console.print(
+        "The catalogue and the vector store delete entries but do not overwrite them: bytes stay in their files until "
+        f"these are built anew. `raysift down`, delete {settings.state_dir / 'catalog-*.duckdb'} and "
+        f"{settings.state_dir / 'chroma'}, `raysift up`, scan again.",
+        markup=False,
+    )
