@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from cluster.errors import SettingsError
 from cluster.processes import Processes, port_open
@@ -23,7 +23,7 @@ from cluster.settings import PREFIX, Settings, load
 from commands import doctor, evaluate, galleries, jobs, models, people, tables, vectors
 from commands import dry_run as dry_run_command
 from commands.scans import follow, submit, tell
-from commands.terminal import api_client, console
+from commands.terminal import api_client, console, waiting
 from commands.up import dashboard_answers, launch, launch_beside_ray
 
 NOT_FINISHED = 1
@@ -96,7 +96,7 @@ def down() -> None:
 def status() -> None:
     """What runs, and whether each detector answers. Exits 1 when something does not."""
     settings = load()
-    table = Table("part", "state", "")
+    table = Table(Column("part", no_wrap=True), Column("state", no_wrap=True), Column("", overflow="fold"))
     ray_runs = dashboard_answers(settings)
     parts = (
         ("ray", settings.ray.dashboard_url, ray_runs),
@@ -104,15 +104,18 @@ def status() -> None:
         ("app", settings.app.url, port_open(settings.app)),
     )
     for name, where, runs in parts:
-        table.add_row(name, "runs" if runs else "does not run: `raysift up`", where)
-    ready: dict[str, Any] = {"ready": False, "detectors": {}}
-    if ray_runs:
-        with api_client(settings) as api:
-            ready = api.get("/v1/ready").json()
-    for name, health in ready["detectors"].items():
+        table.add_row(name, "runs" if runs else "off", where if runs else f"{where}: start it with `raysift up`")
+    readiness: dict[str, Any] = ready(settings) if ray_runs else {"ready": False, "detectors": {}}
+    for name, health in readiness["detectors"].items():
         table.add_row(f"detector {name}", health["state"], health["message"])
     Console().print(table)
-    raise typer.Exit(0 if ready["ready"] and all(runs for _, _, runs in parts) else NOT_FINISHED)
+    raise typer.Exit(0 if readiness["ready"] and all(runs for _, _, runs in parts) else NOT_FINISHED)
+
+
+def ready(settings: Settings) -> dict[str, Any]:
+    """What the API says of its detectors: whether all are ready, and the health of each."""
+    with api_client(settings) as api:
+        return dict(api.get("/v1/ready").json())
 
 
 @cli.command()
@@ -158,7 +161,7 @@ def export(
     """Write what was found, for other programs. Needs no running cluster."""
     from pipelines.results.exporting import export as write
 
-    with to.open("wb") if to else nullcontext(sys.stdout.buffer) as sink:
+    with to.open("wb") if to else nullcontext(sys.stdout.buffer) as sink, waiting(f"exporting {source}"):
         files = write(source, format.value, sink, load().s3_endpoint)
     console.print(f"{files} files")
 
@@ -193,14 +196,14 @@ def demo(
     except KeyboardInterrupt:
         pass
     finally:
-        with console.status("stopping"):
+        with waiting("stopping"):
             processes.stop()
 
 
 def start(settings: Settings, bring_up: Callable[[Settings, Callable[[str], None]], None] = launch) -> None:
     """Bring the cluster up, saying what is waited for."""
-    with console.status("starting") as told:
-        bring_up(settings, told.update)
+    with waiting("starting") as update:
+        bring_up(settings, update)
 
 
 def tell_where(settings: Settings) -> None:

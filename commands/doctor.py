@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import httpx
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from cluster import gpus
 from cluster.errors import SettingsError
@@ -18,7 +18,7 @@ from cluster.processes import Processes, port_open
 from cluster.settings import FILE, PREFIX, Listener, Settings, load
 from commands.checks import bucket, machine, ray_cluster, shares, stores, web
 from commands.checks.check import ANSWER_S, Check, Question, together
-from commands.terminal import console, harmless
+from commands.terminal import harmless, waiting
 
 SLOWLY = "Without a card the gpu profile runs on the CPU, slowly."
 HERE = ("127.0.0.1", "localhost", "0.0.0.0", "::", "::1")
@@ -45,8 +45,8 @@ def doctor(
         return
     cards = gpus.cards()
     parts = {"this machine": lambda: machine.examine(settings, cards)} | _parts(settings, enabled, os.environ)
-    with console.status("looking") as told:
-        checks = [_where(os.environ), *together(parts, told.update)]
+    with waiting("looking") as update:
+        checks = [_where(os.environ), *together(parts, update)]
     memory = shares.plans(settings.model_copy(update={"profile": "gpu"}), cards)
     _tell(checks, settings.profile, as_json, memory)
 
@@ -113,7 +113,7 @@ def _tell(checks: Sequence[Check], profile: str | None, as_json: bool, memory: d
 
 
 def _checked(profile: str | None, checks: Sequence[Check]) -> Table:
-    table = Table("", "", "what was found", title=f"profile {profile}" if profile else None)
+    table = Table("", "", Column("what was found", overflow="fold"), title=f"profile {profile}" if profile else None)
     colors = {"ok": "green", "note": "yellow", "fails": "red"}
     for check in checks:
         table.add_row(check.what, f"[{colors[check.state]}]{check.state}", harmless(check.said))

@@ -10,7 +10,7 @@ from cluster.records import Kind, ModelVersion
 from cluster.settings import Settings
 from cluster.storage import buckets
 from commands.scans import names
-from commands.terminal import api_client, console
+from commands.terminal import api_client, waiting
 from deployments.serving.placement import grouped, most_replicas
 from pipelines.ledger.estimate import Amount, Plan, history, plan
 from pipelines.ledger.listing import Reason
@@ -30,7 +30,7 @@ def dry_run(settings: Settings, uris: list[str], out: str | None, detectors: str
         if name not in running:
             raise SettingsError(f"no detector {name!r}; there are {', '.join(running)}. Correct --detectors.")
     folder, endpoint = buckets.normalize(out or settings.results), settings.s3_endpoint
-    with console.status("reading what is stored") as told:
+    with waiting("reading what is stored") as update:
         return plan(
             uris,
             stored(folder, endpoint),
@@ -40,7 +40,7 @@ def dry_run(settings: Settings, uris: list[str], out: str | None, detectors: str
             {name: most_replicas(group) for name, group in grouped(settings).items()},
             settings.prices,
             endpoint,
-            lambda files: told.update(f"{files:,} files listed"),
+            lambda files: update(f"{files:,} files listed"),
         )
 
 

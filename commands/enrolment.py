@@ -8,7 +8,7 @@ import typer
 from cluster.errors import SettingsError
 from cluster.settings import Settings, load
 from cluster.storage import buckets
-from commands.terminal import console
+from commands.terminal import waiting
 from deployments.detectors.face import Face, FaceConfig
 from deployments.galleries.store import Gallery
 from deployments.galleries.watchlist import Rejections, WatchList
@@ -34,7 +34,7 @@ def watch_list(config: FaceConfig, settings: Settings) -> WatchList:
         return WatchList([], {}, config.distance)
     if settings.s3_endpoint:  # as a replica is given it
         os.environ["AWS_ENDPOINT_URL"] = settings.s3_endpoint
-    with console.status("loading the detector face"):
+    with waiting("loading the detector face"):
         enrolled = Face(config).enrolled
         assert enrolled is not None  # settings give every config its gallery
         return enrolled.watch_list()

@@ -16,14 +16,12 @@ from cluster.settings import Settings, load
 from cluster.storage import buckets
 from cluster.storage.filesystems import local_path
 from commands.scans import follow, submit
-from commands.terminal import console, harmless
+from commands.terminal import console, harmless, waiting
 from deployments.detector import detector_class, names
 from pipelines.evaluation import labelling
 from pipelines.evaluation.labelling import Labelled
 from pipelines.evaluation.measures import Figure
 from pipelines.evaluation.verdicts import Evaluation, digits
-
-JOB_BYTES = 60_000  # of URIs in one job: its command line has 128 KiB
 
 
 def evaluate(
@@ -65,7 +63,8 @@ def evaluate(
     if not found:
         raise SettingsError(f"{results} holds none of the files of {labels}: its first is {labelled[0].uri}.")
     facts = {"made_at": f"{now:%Y-%m-%d %H:%M} UTC", "labels": str(labels), "results": results}
-    judged = evaluating.evaluate(labelled, found, thresholds, base_rate, settings.detectors, **facts)
+    with waiting("comparing what was found with the labels"):
+        judged = evaluating.evaluate(labelled, found, thresholds, base_rate, settings.detectors, **facts)
     written = report or _beside(results, own, now)
     written.parent.mkdir(parents=True, exist_ok=True)
     written.write_text(reporting.html(judged), "utf-8")
@@ -101,26 +100,16 @@ def _thresholds(given: list[str]) -> dict[str, float]:
 
 
 def _scan(settings: Settings, labelled: list[Labelled], results: str) -> None:
-    for uris in _portions([one.uri for one in labelled]):
-        job = follow(settings, submit(settings, uris, results, _asked(labelled)))
-        if job["state"] != "finished":
-            raise SettingsError(f"job {job['job']} did not finish: {job['message']}")
+    uris = [file.uri for file in labelled]
+    job = follow(settings, submit(settings, uris, results, _detectors(labelled)))
+    if job["state"] != "finished":
+        raise SettingsError(f"job {job['job']} did not finish: {job['message']}")
 
 
-def _portions(uris: list[str]) -> Iterator[list[str]]:
-    portion: list[str] = []
-    for uri in uris:
-        if portion and sum(map(len, portion)) + len(uri) > JOB_BYTES:
-            yield portion
-            portion = []
-        portion.append(uri)
-    yield portion
-
-
-def _asked(labelled: list[Labelled]) -> str | None:
-    """The detectors of which something is said; all of them where one of these looks at what others have read."""
-    asked = sorted({detector for one in labelled for detector in one.labels})
-    return None if any("text" in detector_class(name).modalities for name in asked) else ",".join(asked)
+def _detectors(labelled: list[Labelled]) -> str | None:
+    """The detectors that the labels name, comma-separated; None, all, where one of these works on others' text."""
+    named = sorted({detector for file in labelled for detector in file.labels})
+    return None if any("text" in detector_class(name).modalities for name in named) else ",".join(named)
 
 
 def _beside(results: str, own: Path, now: datetime) -> Path:

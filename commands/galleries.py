@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.settings import load
-from commands.terminal import console, harmless
+from commands.terminal import console, harmless, waiting
 from deployments.galleries.store import Flaw, Gallery
 
 
@@ -36,7 +36,7 @@ def commands(detector: str, what: str) -> typer.Typer:
     @cli.command("list")
     def show() -> None:
         """Every name and how many pictures it has; then what of the gallery cannot be used, with the reason."""
-        with console.status("reading the gallery"):
+        with waiting("reading the gallery"):
             references, flaws = gallery().references(), gallery().flaws()
         broken = {flaw.path for flaw in flaws}
         table = Table("name", "pictures", "unusable")

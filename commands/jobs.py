@@ -6,13 +6,15 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Column, Table
 
 from cluster.settings import load
 from commands import scans, tables
-from commands.terminal import api_client, console, harmless
+from commands.terminal import ANSWER_S, api_client, console, waiting
 
 cli = typer.Typer(help="Scans as jobs: how far they are, cancel, resume, do failed files again.", no_args_is_help=True)
+
+VERIFY_S = 3600.0  # every row of a job of ten million files is read
+LOAD_S = 900.0  # a catalogue that is new reads all results first
 
 Name = Annotated[str, typer.Argument(metavar="JOB", help="As `raysift jobs list` shows it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -28,13 +30,7 @@ def show_all(
     if as_json:
         typer.echo(json.dumps(jobs))
         return
-    name = Column("job", no_wrap=True, min_width=max((len(job["job"]) for job in jobs), default=0))
-    table = Table(name, "state", "priority", "done", "failed", "unchanged", Column("what", overflow="fold"))
-    for job in jobs:
-        done = f"{job['done']} of {job['units']}" if job["units"] is not None else ""
-        counts = (done, str(job["failed"] or ""), str(job["skipped"] or ""))
-        table.add_row(job["job"], job["state"], job["priority"], *counts, harmless(", ".join(job["uris"])))
-    Console().print(table)
+    Console().print(tables.jobs(jobs))
 
 
 @cli.command()
@@ -92,7 +88,7 @@ def resume(job: Name, follow: Follow = True, as_json: AsJson = False) -> None:
 @cli.command("retry-failed")
 def retry_failed(job: Name, follow: Follow = True, as_json: AsJson = False) -> None:
     """Do again, as a new job, exactly the files that failed in this one. Exits as `raysift scan` does."""
-    again = _asked("POST", f"/{job}/retry-failed")["job"]
+    again = _asked("POST", f"/{job}/retry-failed", timeout_s=LOAD_S)["job"]
     if again is None:
         console.print(f"nothing failed in {job}")
         if as_json:
@@ -104,8 +100,8 @@ def retry_failed(job: Name, follow: Follow = True, as_json: AsJson = False) -> N
 @cli.command()
 def verify(job: Name, as_json: AsJson = False) -> None:
     """Whether all that a job owed is there, once, in results and search. Exits 1 when something is missing."""
-    with console.status("holding the results against what was owed"):
-        told = _asked("GET", f"/{job}/verify")
+    with waiting("comparing the results with the job's list of files"):
+        told = _asked("GET", f"/{job}/verify", timeout_s=VERIFY_S)
     if as_json:
         typer.echo(json.dumps(told))
     else:
@@ -118,10 +114,9 @@ def verify(job: Name, as_json: AsJson = False) -> None:
     raise typer.Exit(1 if told["lost"] or told["double"] or told["vectors_missing"] else 0)
 
 
-def _asked(method: str, path: str, **params: Any) -> Any:
+def _asked(method: str, path: str, timeout_s: float = ANSWER_S, **params: Any) -> Any:
     with api_client(load()) as api:
-        # to verify ten million files takes its time
-        answer = api.request(method, f"/v1/jobs{path}", params=params, timeout=None)
+        answer = api.request(method, f"/v1/jobs{path}", params=params, timeout=timeout_s)
         answer.raise_for_status()
         return answer.json()
 

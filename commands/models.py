@@ -7,12 +7,11 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from cluster.errors import SettingsError
 from cluster.settings import Settings, load
-from commands.terminal import console
+from commands.terminal import console, progress, waiting
 from deployments.weights import references
 from deployments.weights.copies import FILES, Manifest, Store
 from deployments.weights.hub import Hub
@@ -36,21 +35,25 @@ def show(
     if as_json:
         typer.echo(json.dumps([_object(*one) for one in found], indent=1))
         return
-    table = Table("detector")
-    table.add_column("weights", overflow="fold")
-    for title in ("licence", "revision", "size", "from", "there"):
-        table.add_column(title)
-    for detector, source, state in found:
-        size = "" if state.size is None else decimal(state.size)
-        known = (state.licence or "not stated", (state.revision or "")[:10], size, state.origin)
-        table.add_row(detector, source.title, *known, "yes" if state.there else "no")
-    Console().print(table)
+    Console().print(_table(found))
     missing: dict[str, list[str]] = {}
     for _, source, state in found:
         if state.missing:
             missing.setdefault(state.missing, []).append(source.title)
     for sentence, titles in missing.items():
         typer.echo(f"{', '.join(dict.fromkeys(titles))}: {sentence}")
+
+
+def _table(found: list[tuple[str, Source, State]]) -> Table:
+    """A row for each of the weights: licence and revision under their name, so that 80 columns are enough."""
+    table = Table(Column("detector", no_wrap=True), Column("weights", overflow="fold"))
+    for title in ("size", "from", "there"):
+        table.add_column(title, no_wrap=True)
+    for detector, source, state in found:
+        size = "" if state.size is None else decimal(state.size)
+        about = ", ".join(filter(None, [state.licence or "licence not stated", (state.revision or "")[:10]]))
+        table.add_row(detector, f"{source.title}\n  {about}", size, state.origin, "yes" if state.there else "no")
+    return table
 
 
 def _object(detector: str, source: Source, state: State) -> dict[str, str | int | bool | None]:
@@ -100,9 +103,8 @@ def pull(
 def _pulled(source: Hub, mirror: Store) -> str:
     if there := mirror.whole(source.name, source.reference):
         return f"is there, {decimal(there.size)}"
-    if source.copy() is None:
-        console.print(f"{source.reference}: fetching", markup=False, highlight=False)
-    source.path()
+    with waiting(f"{source.reference}: fetching it from the hub, unless it is on this machine"):
+        source.path()
     copy = source.copy()
     assert copy is not None
     _put(source, copy, mirror)
@@ -110,10 +112,15 @@ def _pulled(source: Hub, mirror: Store) -> str:
 
 
 def _put(source: Hub, copy: Manifest, mirror: Store) -> None:
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task(source.repo, total=copy.size)
-        mirror.put(source.name, copy, source.home() / FILES, lambda size: progress.advance(bar, size))
+    copied = 0
+    with progress(f"{source.repo}, {decimal(copy.size)}") as update:
+
+        def add(size: int) -> None:
+            nonlocal copied
+            copied += size
+            update(copied / max(1, copy.size))
+
+        mirror.put(source.name, copy, source.home() / FILES, add)
 
 
 def _settings(profile: str | None) -> Settings:

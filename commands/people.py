@@ -19,7 +19,7 @@ from cluster.vectors import Vectors
 from commands.enrolment import Name, Source, face_gallery, face_rejections, stored_faces, watch_list
 from commands.galleries import show_flaws
 from commands.purge import purge
-from commands.terminal import api_client, console, harmless
+from commands.terminal import api_client, console, harmless, waiting
 from deployments.detectors.face import Face
 from deployments.galleries.store import Flaw
 from deployments.galleries.watchlist import FACE
@@ -81,7 +81,7 @@ def show() -> None:
     """Everybody enrolled: their photos, and the faces that were told not to be theirs; then what cannot be used."""
     settings = load()
     rejections = face_rejections(settings)
-    with console.status("reading the photos"):
+    with waiting("reading the photos"):
         references, flaws = face_gallery(settings).references(), _flaws(settings)
     broken = {flaw.path for flaw in flaws}
     table = Table("name", "photos", "unusable", "rejected faces")
@@ -128,7 +128,8 @@ def remove(name: Name) -> None:
 def match(source: Source = None) -> None:
     """Name the faces in what was scanned already, by who is enrolled now. No file is fetched or decoded for it."""
     settings, config, out = stored_faces(source)
-    done = people_match.match(out, watch_list(config, settings), Face.version(config), settings.s3_endpoint)
+    with waiting("comparing the faces in the results with the enrolled people"):
+        done = people_match.match(out, watch_list(config, settings), Face.version(config), settings.s3_endpoint)
     for name, files in sorted(done.hits.items()):
         Console().print(harmless(f"{name}: {files} files"))
     if done.other:
@@ -176,7 +177,8 @@ def reject(
 def clusters(source: Source = None) -> None:
     """Group the faces that are nobody enrolled: each group is probably one person. Enrol one from a file of theirs."""
     settings, config, out = stored_faces(source)
-    found = clustering.group(out, Face.version(config), config.distance, settings.s3_endpoint)
+    with waiting("grouping the faces in the results"):
+        found = clustering.group(out, Face.version(config), config.distance, settings.s3_endpoint)
     for group in found.groups:
         Console().print(f"{group.faces} faces in {len(group.uris)} files")
         for uri in group.uris[:3]:
@@ -196,9 +198,9 @@ def _bring_in(settings: Settings, out: str) -> None:
             return int(answer.json()["rows"])
 
     try:
-        waiting = Indexing(out, Vectors(settings.chroma.url), into_catalogue, settings.s3_endpoint).once()
+        missing = Indexing(out, Vectors(settings.chroma.url), into_catalogue, settings.s3_endpoint).once()
     except SettingsError as error:
         console.print(f"the next scan brings it into the catalogue: {error}", markup=False)
         return
-    if waiting:
+    if missing:
         console.print("search follows with the next scan: the vector store does not answer")

@@ -11,7 +11,7 @@ from cluster.errors import SettingsError
 from cluster.settings import Settings
 from cluster.vectors import Vectors, VectorsDown
 from commands.enrolment import Name, Source, face_gallery, face_rejections, stored_faces, watch_list
-from commands.terminal import api_client, console
+from commands.terminal import api_client, console, waiting
 from deployments.detectors.face import Face
 from pipelines.people import purge as people_purge
 
@@ -25,7 +25,7 @@ def purge(name: Name, source: Source = None) -> None:
     """
     settings, config, out = stored_faces(source)
     endpoint = settings.s3_endpoint
-    with api_client(settings) as api:
+    with api_client(settings) as api, waiting("removing the person from the results and the index"):
         api.get("/v1/health").raise_for_status()  # nothing is begun without the API
         done = people_purge.purge(name, out, watch_list(config, settings), Face.version(config), endpoint)
         caches = _answer(api.delete("/v1/cache"))  # an answer from a cache would bring the person back

@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -13,11 +15,14 @@ from cluster.errors import SettingsError
 from cluster.settings import Settings
 from cluster.storage import buckets
 from commands import tables
-from commands.terminal import api_client, console
+from commands.terminal import LINE_EVERY_S, api_client, console, say, waiting
 
 FAILED_FILES = 3
 OVER = ("finished", "failed", "cancelled")
-AWAY_S = 60.0  # that the API may be away, as when its node is replaced, before following ends
+AWAY_S = 60.0  # the API may be away this long, as when its node is replaced, before following ends
+POLL_S = 0.5
+
+Show = Callable[[dict[str, Any]], None]  # shows what the API says of a job now
 
 
 def submit(
@@ -38,8 +43,26 @@ def names(detectors: str | None) -> list[str] | None:
     return [name.strip() for name in detectors.split(",")] if detectors else None
 
 
-def follow(settings: Settings, job: str) -> dict[str, Any]:
-    """Show a job's progress until it is over; what the API says of it then."""
+def follow(settings: Settings, job: str, to: Console = console) -> dict[str, Any]:
+    """Show a job's progress until it is over, and give what the API says of it then.
+
+    A terminal shows a bar; a pipe or a log gets a line of progress on stderr every LINE_EVERY_S seconds.
+    """
+    last_message = ""
+    with api_client(settings) as api, _bar(job, to) if to.is_terminal else _lines(job, to) as show:
+        while True:
+            now = _state(api, job)
+            show(now)
+            if now["state"] in OVER:
+                return now
+            if now["message"] not in ("", last_message) and now["state"] != "listing":
+                say(now["message"], to)
+            last_message = now["message"]
+            time.sleep(POLL_S)
+
+
+@contextmanager
+def _bar(job: str, to: Console) -> Iterator[Show]:
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -49,21 +72,34 @@ def follow(settings: Settings, job: str) -> dict[str, Any]:
         TimeRemainingColumn(),
         TextColumn("[red]{task.fields[failed]}"),
     )
-    said = ""
-    with api_client(settings) as api, Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=to) as progress:
         bar = progress.add_task(job, total=None, rate="", failed="")
-        while True:
-            now = _state(api, job)
-            rate = f"{now['done'] / now['seconds']:.1f} files/s" if now["seconds"] else ""
-            failed = f"{now['failed']} failed" if now["failed"] else ""
+
+        def show(now: dict[str, Any]) -> None:
             text = f"{job} {now['state']}"
-            progress.update(bar, description=text, total=now["units"], completed=now["done"], rate=rate, failed=failed)
-            if now["state"] in OVER:
-                return now
-            if now["message"] not in ("", said) and now["state"] != "listing":
-                progress.console.print(now["message"], markup=False, highlight=False)
-            said = now["message"]
-            time.sleep(0.5)
+            failed = f"{now['failed']} failed" if now["failed"] else ""
+            progress.update(
+                bar, description=text, total=now["units"], completed=now["done"], rate=_rate(now), failed=failed
+            )
+
+        yield show
+
+
+@contextmanager
+def _lines(job: str, to: Console) -> Iterator[Show]:
+    say(f"{job} is followed: a line of progress every {LINE_EVERY_S:.0f} s", to)
+    with waiting(job, to) as update:
+
+        def show(now: dict[str, Any]) -> None:
+            files = f"{now['done']:,} of {now['units']:,} files" if now["units"] is not None else "files not listed yet"
+            failed = f"{now['failed']:,} failed" if now["failed"] else ""
+            update(", ".join(filter(None, (f"{job} {now['state']}: {files}", failed, _rate(now)))))
+
+        yield show
+
+
+def _rate(now: dict[str, Any]) -> str:
+    return f"{now['done'] / now['seconds']:.1f} files/s" if now["seconds"] else ""
 
 
 def _state(api: httpx.Client, job: str) -> dict[str, Any]:

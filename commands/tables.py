@@ -1,16 +1,47 @@
-"""What a job found, what it took and what failed in it, as tables."""
+"""What is known of jobs, as tables that can be read on a terminal of 80 columns."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from rich.table import Column, Table
+from rich.text import Text
 
 from commands.terminal import harmless
 
+SHOWN_URIS = 5
+
+
+def jobs(jobs: Iterable[dict[str, Any]]) -> Table:
+    """A row for each job, two lines high: under its name what it scans, under its progress what failed."""
+    name = Column("job", no_wrap=True, overflow="ellipsis", ratio=1)
+    table = Table(name, Column("state", no_wrap=True), Column("files", no_wrap=True), expand=True)
+    for job in jobs:
+        counts = [f"{job[key]:,} {word}" for key, word in (("failed", "failed"), ("skipped", "unchanged")) if job[key]]
+        done = f"{job['done']:,} of {job['units']:,} done" if job["units"] is not None else "not listed yet"
+        priority = job["priority"] if job["priority"] != "normal" else ""
+        table.add_row(
+            Text.assemble(job["job"], "\n  ", harmless(scanned(job, 1))),
+            f"{job['state']}\n{priority}",
+            f"{done}\n{', '.join(counts)}",
+        )
+    return table
+
+
+def scanned(job: dict[str, Any], most: int) -> str:
+    """The first URIs of a job, at most so many, and how many more there are."""
+    more = job.get("uri_count", len(job["uris"])) - len(job["uris"][:most])
+    return ", ".join(job["uris"][:most]) + (f" and {more:,} more" if more else "")
+
 
 def summary(job: dict[str, Any]) -> Table:
-    """What a finished job found: a line a detector, a line a failed file."""
+    """What a finished job found: a row for each detector, then one for each failed file."""
     title = f"{job['done']} files in {job['seconds']:.0f} s, {job['failed']} failed, {job['skipped']} unchanged"
-    table = Table("detector", "files", "found", "what", title=title, caption=f"results: {job['out']}")
+    table = Table(
+        *(Column(name, no_wrap=True) for name in ("detector", "files", "found")),
+        Column("what", overflow="fold"),
+        title=title,
+        caption=f"results: {job['out']}",
+    )
     for line in job["summary"]["detectors"]:
         labels = ", ".join(f"{top['label']} {top['files']}" for top in line["top_labels"])
         if line["example"]:
@@ -22,17 +53,17 @@ def summary(job: dict[str, Any]) -> Table:
 
 
 def facts(job: dict[str, Any]) -> Table:
-    """What is known of a job: a line a fact."""
-    table = Table("", "", show_header=False)
-    told = {
+    """What is known of a job: a row for each fact."""
+    table = Table(Column(no_wrap=True), Column(overflow="fold"), show_header=False)
+    rows = {
         "job": job["job"],
         "state": job["state"],
-        "says": job["message"],
-        "scans": ", ".join(job["uris"]),
+        "message": job["message"],
+        "scans": scanned(job, SHOWN_URIS),
         "results": job["out"],
         "detectors": ", ".join(job["detectors"]) or "all",
         "priority": job["priority"],
-        "does again what failed in": job["retry_of"],
+        "retry of": job["retry_of"],
         "units": job["units"] if job["units"] is not None else "not listed yet",
         "done": job["done"],
         "failed": job["failed"],
@@ -41,7 +72,7 @@ def facts(job: dict[str, Any]) -> Table:
         "ended": job["ended_at"],
         "drivers": ", ".join(job["attempts"]),
     }
-    for name, value in told.items():
+    for name, value in rows.items():
         if value not in ("", None):
             table.add_row(name, harmless(str(value)))
     return table
@@ -54,20 +85,25 @@ def costs(report: dict[str, Any]) -> Table:
     title = f"{report['files_per_s']:g} files/s, {report['bytes_per_s'] / 1e6:.1f} MB/s"
     title += f", {report['frames']} frames of which {report['frames_carried']} were like the one before"
     table = Table(
-        *("detector", "units", "known already", "seconds", "GPU seconds", *(["cost"] if priced else [])),
+        Column("detector", no_wrap=True),
+        *("units", "known already", "seconds", "GPU seconds", *(["cost"] if priced else [])),
         title=title,
         caption=f"cost {report['cost']}{per_1000}" if priced else "no prices are set: prices.cpu_hour, prices.gpu_hour",
     )
-    for of in report["detectors"]:
-        share = f"{of['reused'] / of['units']:.0%}" if of["units"] else ""
-        row = [of["detector"], str(of["units"]), share, f"{of['seconds']:.1f}", f"{of['gpu_seconds']:.1f}"]
-        table.add_row(*row, *([str(of["cost"])] if priced else []))
+    for usage in report["detectors"]:
+        share = f"{usage['reused'] / usage['units']:.0%}" if usage["units"] else ""
+        seconds = (f"{usage['seconds']:.1f}", f"{usage['gpu_seconds']:.1f}")
+        table.add_row(
+            usage["detector"], str(usage["units"]), share, *seconds, *([str(usage["cost"])] if priced else [])
+        )
     return table
 
 
 def failures(report: dict[str, Any]) -> Table:
-    """What failed, by reason."""
-    table = Table("failed", "step", "reason", Column("for example", overflow="fold"))
-    for one in report["failures"]:
-        table.add_row(str(one["units"]), one["step"], harmless(one["reason"]), harmless(one["example"]))
+    """What failed, a row for each reason, and under it one of the files."""
+    columns = (Column("failed", no_wrap=True), Column("step", no_wrap=True), Column("reason", overflow="fold"))
+    table = Table(*columns)
+    for failure in report["failures"]:
+        reason = Text.assemble(harmless(failure["reason"]), "\n  ", harmless(failure["example"]))
+        table.add_row(str(failure["units"]), failure["step"], reason)
     return table

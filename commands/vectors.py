@@ -7,13 +7,12 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.progress import Progress
 
 from cluster.errors import SettingsError
 from cluster.settings import load
 from cluster.storage import buckets
 from cluster.vectors import Vectors, VectorsDown
-from commands.terminal import console
+from commands.terminal import console, progress, waiting
 from pipelines.results import auditing
 
 cli = typer.Typer(help="The vectors that search goes by, an index of the results.", no_args_is_help=True)
@@ -26,13 +25,10 @@ def rebuild(source: Source = None) -> None:
     """Throw the index away and build it anew from the results. Search finds less until it is done."""
     settings = load()
     out = buckets.normalize(source or settings.results)
-    with _asking(), Progress(console=console) as progress:
-        task = progress.add_task("bringing in vectors", total=1.0)
+    with _asking(), progress("bringing in vectors") as update:
         vectors = Vectors(settings.chroma.url)
-        count = auditing.rebuild(
-            out, vectors, settings.s3_endpoint, lambda share: progress.update(task, completed=share)
-        )
-        progress.update(task, completed=1.0)
+        count = auditing.rebuild(out, vectors, settings.s3_endpoint, update)
+        update(1.0)
     console.print(f"{count} vectors are in")
 
 
@@ -47,7 +43,7 @@ def audit(
     """
     settings = load()
     out = buckets.normalize(source or settings.results)
-    with _asking(), console.status("comparing the vector store with the results"):
+    with _asking(), waiting("comparing the vector store with the results"):
         found = auditing.audit(out, Vectors(settings.chroma.url), settings.s3_endpoint)
     if as_json:
         typer.echo(json.dumps(asdict(found)))

@@ -47,11 +47,14 @@ def _advice(label: str, plan: gpus.Plan) -> Iterator[str]:
 
 def table(memory: dict[str, Any]) -> Table:
     """The shares, for people."""
+    from deployments.serving.placement import COLOCATED
+
     labels = list(memory["shares"])
     found = Table("deployment", "GB", *labels, title="the gpu profile, of a card")
     for name, gb in memory["memory_gb"].items():
         shares = (memory["shares"][label].get(name) for label in labels)
-        found.add_row(name, f"{gb:.1f}", *("too large" if share is None else f"{share:.2f}" for share in shares))
+        cells = ("too large" if share is None else f"{share:.2f}" for share in shares)
+        found.add_row(" + ".join(name.split(COLOCATED)), f"{gb:.1f}", *cells)
     found.add_section()
     found.add_row("cards needed", "", *(str(memory["cards_needed"][label]) for label in labels))
     return found
