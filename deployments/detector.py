@@ -1,4 +1,4 @@
-"""What a detector is, and which there are: one file in deployments/detectors/ each."""
+"""The contract of a detector: its config, its response, its base class; and which detectors there are."""
 
 import importlib
 import math
@@ -16,17 +16,17 @@ from cluster.records import Answer, Detection, Modality, Sample
 
 # searched by name, so that the contract does not import the detectors that import it
 DETECTORS = "deployments.detectors"
-Infer = Callable[[list[Sample]], Any]
+Infer = Callable[[list[Sample]], Any]  # one raw answer for each sample, in order
 T = TypeVar("T")
 
-# what says where models are and how long they stay: not for a detector whose models are elsewhere
+# settings of models that are loaded on this cluster: invalid for a detector that another cluster answers for
 OF_LOADED_MODELS = ("gpus", "gpu_memory_gb", "idle_s", "colocate")
 Profile = Literal["embedded", "gpu"]
-REMOTE = "remote"  # the backend that every detector has: another Raysift cluster answers
+REMOTE = "remote"  # a backend that every detector has: another Raysift cluster answers
 
 
 class Remote(BaseModel):
-    """The cluster that answers for a detector whose backend is `remote`: its API, and what it is asked like."""
+    """The cluster that answers for a detector whose backend is `remote`: the address of its API and how to call it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -34,9 +34,9 @@ class Remote(BaseModel):
     profile: Profile = "gpu"  # what that cluster runs the detector as
     user: str = ""  # of HTTP basic authentication
     password_file: Path | None = None  # on every node that a replica may run on
-    ca_file: Path | None = None  # who signed its certificate; None: one of the public authorities
-    max_in_flight: int = Field(4, ge=1)  # batches on their way, for each replica here: they hide the latency
-    timeout_s: float = Field(300.0, gt=0)  # that nothing is heard of a batch; not for the whole of it
+    ca_file: Path | None = None  # the authority that signed its certificate; None: a public one
+    max_in_flight: int = Field(4, ge=1)  # batches that each replica here has sent and awaits: they hide the latency
+    timeout_s: float = Field(300.0, gt=0)  # without a byte of a response; the whole batch may take longer
 
     @model_validator(mode="before")
     @classmethod
@@ -50,7 +50,7 @@ class Remote(BaseModel):
     def _of_an_api(cls, url: str) -> str:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise ValueError("it is no address of an API, like https://gpus.example.com")
+            raise ValueError("it is no address of an API, such as https://gpus.example.com")
         if "@" in parts.netloc:
             raise ValueError("it names a user; set user and password_file instead")
         return url.rstrip("/")
@@ -68,10 +68,10 @@ class Remote(BaseModel):
 
 
 class DetectorConfig(BaseModel):
-    """The settings that every detector has; each adds its own.
+    """The settings that every detector has. Each detector's own config derives from it and adds fields.
 
-    What depends on the backend stands in `defaults`, by the backend's name; an operator's own word goes before it.
-    A field named `gallery` is given the place of that detector's reference pictures, `galleries` of the settings.
+    `defaults` holds values that depend on the backend, by its name; what an operator sets takes precedence. A field
+    named `gallery` is filled with the URI of that detector's reference pictures, a folder of `galleries_uri`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -79,23 +79,25 @@ class DetectorConfig(BaseModel):
 
     enabled: bool = True
     backend: str = "embedded"
-    model: str  # which weights, as weights() takes them; stored with every detection
-    floor: float = Field(0.0, ge=0, le=1)  # weaker findings are not kept; a threshold above it is applied when asked
-    replicas: int = Field(1, ge=0)  # at least; 0: none while nobody asks, the first request waits for the models
-    # at most; None: as many as replicas. Serve wants two calls in flight for each, and a worker of a job makes two at a
-    # time: a job alone scales a detector to about scanning.workers replicas, whatever is allowed here.
+    model: str  # references to weights, as runtime.weights() takes them; stored with every detection
+    floor: float = Field(0.0, ge=0, le=1)  # weaker detections are not kept; queries may apply a higher threshold
+    replicas: int = Field(1, ge=0)  # the minimum; 0: none without requests, and the first request waits for the models
+    # the maximum; None: as many as replicas. Serve aims at two calls in flight for each replica, and a worker of a job
+    # makes two at a time: one job scales a detector to about scanning.workers replicas, whatever is allowed here.
     max_replicas: int | None = Field(None, ge=1)
-    upscale_delay_s: float = Field(5.0, gt=0)  # that requests queue before another replica starts
-    downscale_delay_s: float = Field(120.0, gt=0)  # that a replica was too many before it ends
+    upscale_delay_s: float = Field(5.0, gt=0)  # of queueing requests, before another replica starts
+    downscale_delay_s: float = Field(120.0, gt=0)  # of a surplus replica, before it ends
     downscale_to_zero_delay_s: float = Field(300.0, gt=0)  # the same for the last one, where replicas is 0
-    deadline_s: float = Field(900.0, gt=0)  # a call that takes longer is given up and made again
-    cpus: float = Field(0.1, gt=0)  # logical: a share of Ray's scheduling, not of a core
-    gpus: float | None = Field(None, ge=0)  # of a card; None: what gpu_memory_gb needs of the card that is there
-    gpu_memory_gb: float = Field(0.0, ge=0)  # weights, activations of its batch and 0.5 of context; 0: no card needed
-    max_growth_gb: float = Field(4.0, gt=0)  # a replica whose memory, or card, grew by more since it loaded is replaced
-    idle_s: float | None = Field(None, gt=0)  # after so long without a request its models are let go; None: never
-    colocate: str = ""  # detectors that name the same thing here share a process, and what it has loaded
-    remote: Remote | None = None  # with the backend `remote`: the cluster that answers, with its models and cards
+    deadline_s: float = Field(900.0, gt=0)  # a call that takes longer is cancelled and made again
+    cpus: float = Field(0.1, gt=0)  # logical CPUs for Ray's scheduler; not a limit
+    gpus: float | None = Field(None, ge=0)  # share of a card; None: gpu_memory_gb over the memory of the smallest card
+    gpu_memory_gb: float = Field(0.0, ge=0)  # of weights, one batch's activations and 0.5 of CUDA context; 0: no card
+    max_growth_gb: float = Field(
+        4.0, gt=0
+    )  # a replica whose main or card memory grew by more since loading is replaced
+    idle_s: float | None = Field(None, gt=0)  # without a request, after which models are unloaded; None: never
+    colocate: str = ""  # detectors with the same name here share a replica process and its loaded networks
+    remote: Remote | None = None  # of the backend `remote`: the cluster that answers
 
     @model_validator(mode="before")
     @classmethod
@@ -118,8 +120,8 @@ class DetectorConfig(BaseModel):
     def _only_of_its_backend(cls, remote: Remote | None, info: ValidationInfo) -> Remote | None:
         if remote and info.data.get("backend") != REMOTE:
             raise ValueError(f"it is for the backend {REMOTE}; set backend: {REMOTE} beside it")
-        # nothing may be heard for so long while a batch is sent, and again until it is answered; one that comes and
-        # goes in small pieces may take longer still, and only deadline_s ends it
+        # timeout_s applies once while a batch is sent and once while its response is awaited; a slow but steady
+        # transfer is ended by deadline_s only
         if remote and 2 * remote.timeout_s > info.data.get("deadline_s", math.inf):
             raise ValueError("its timeout_s is more than half of deadline_s")
         return remote
@@ -128,7 +130,9 @@ class DetectorConfig(BaseModel):
     @classmethod
     def _not_of_a_remote(cls, value: Any, info: ValidationInfo) -> Any:
         if value and info.data.get("backend") == REMOTE:
-            raise ValueError(f"it is for models that are loaded here, and the backend {REMOTE} loads none; remove it")
+            raise ValueError(
+                f"it is for models that this cluster loads, and the backend {REMOTE} loads none; remove it"
+            )
         return value
 
     @model_validator(mode="after")
@@ -139,36 +143,36 @@ class DetectorConfig(BaseModel):
 
     @property
     def there(self) -> Self:
-        """As it is where the models are, which may be another cluster: versions and states go by it."""
+        """The config on the cluster that has the models, this one or another; versions and states derive from it."""
         return self.model_copy(update={"backend": self.remote.profile, "remote": None}) if self.remote else self
 
     @property
     def max_in_flight(self) -> int:
-        """How many calls a replica works on at a time."""
+        """The number of calls that a replica works on at a time."""
         return self.remote.max_in_flight if self.remote else 1
 
     @property
     def most_replicas(self) -> int:
-        """How many there are at most: one, where replicas is 0 and max_replicas is not set."""
+        """The maximum number of replicas: one if replicas is 0 and max_replicas is not set."""
         return self.max_replicas or max(1, self.replicas)
 
     @property
     def scales(self) -> bool:
-        """Whether the number of replicas follows the requests."""
+        """Whether the number of replicas follows the number of requests."""
         return self.most_replicas > self.replicas
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorResponse:
-    """What was answered for a batch, one answer a sample in order, and what that cost."""
+    """The answers for a batch, one for each sample in order, and what they cost."""
 
     answers: Sequence[Answer]
-    seconds: float = 0.0  # that a replica worked on it
-    gpu_seconds: float = 0.0  # of these, by the share of a card that the replica holds
+    seconds: float = 0.0  # of a replica's work
+    gpu_seconds: float = 0.0  # seconds times the share of a card that the replica holds
 
 
 class DetectorAway(Exception):
-    """A detector did not answer for as long as the caller would wait. The others' answers are in `answered`."""
+    """A detector did not answer within the caller's deadline. `answered` has the responses of the others, by name."""
 
     def __init__(self, name: str, answered: Mapping[str, DetectorResponse] | None = None) -> None:
         super().__init__(name)
@@ -177,11 +181,14 @@ class DetectorAway(Exception):
 
 
 class Detector(ABC):
-    """Answers for samples. Making it loads its model, so it is made where it works; only name and config travel."""
+    """Base class of all detectors. Construction loads the model, so a detector is constructed in its replica.
+
+    Only its name and config travel between processes. A subclass is the only one in its module, which bears its name.
+    """
 
     Config: ClassVar[type[DetectorConfig]]
     modalities: ClassVar[frozenset[Modality]]
-    backends: ClassVar[Mapping[str, Callable[[Any], Infer]]]  # name -> what makes an Infer out of the config
+    backends: ClassVar[Mapping[str, Callable[[Any], Infer]]]  # name -> factory that takes the config
 
     def __init__(self, config: Any, infer: Infer | None = None) -> None:
         self.config = config
@@ -189,52 +196,53 @@ class Detector(ABC):
 
     @classmethod
     def version(cls, config: Any) -> str:
-        """What is stored as the model: files that another one has answered for are asked about again."""
+        """The model as it is stored with detections. Files whose stored answers have another one are analysed again."""
         return str(config.model)
 
     @classmethod
     def state(cls, config: Any) -> str:
-        """What else its answers depend on: one that is remembered is given again only where this is the same."""
+        """What else the answers depend on: a cached answer is valid only while this string is the same."""
         return repr(config.model_dump(exclude=set(DetectorConfig.model_fields)))
 
     @abstractmethod
     def detect(self, samples: list[Sample]) -> list[list[Detection]]:
-        """Answer once per sample, in order; an empty list says that nothing was found."""
+        """The detections of each sample, in the order of the samples; an empty list where nothing was found."""
 
     @classmethod
     @abstractmethod
     def example(cls) -> Sample:
-        """A sample of its own making on which it finds something: for warm-up, readiness and the contract test."""
+        """A generated sample on which the detector finds something: for warm-up, readiness and the contract test."""
 
 
 def by_modality(
     samples: list[Sample],
-    pictures: Callable[[list[Sample]], Sequence[T]],
-    texts: Callable[[list[Sample]], Sequence[T]],
+    answer_images: Callable[[list[Sample]], Sequence[T]],
+    answer_texts: Callable[[list[Sample]], Sequence[T]],
 ) -> list[T]:
-    """The answers of two functions, one for the pictures and one for the rest, in the order of the samples.
+    """Answer images with one function and texts with another; the answers are in the order of the samples.
 
-    Neither is asked about nothing.
+    A function is not called without samples.
     """
-    shown = [sample for sample in samples if sample.pixels is not None]
-    told = [sample for sample in samples if sample.pixels is None]
-    of_shown, of_told = iter(pictures(shown) if shown else []), iter(texts(told) if told else [])
-    return [next(of_shown if sample.pixels is not None else of_told) for sample in samples]
+    images = [sample for sample in samples if sample.pixels is not None]
+    texts = [sample for sample in samples if sample.pixels is None]
+    of_images = iter(answer_images(images) if images else [])
+    of_texts = iter(answer_texts(texts) if texts else [])
+    return [next(of_images if sample.pixels is not None else of_texts) for sample in samples]
 
 
 def names() -> list[str]:
-    """Every detector there is, in order of the alphabet; none is imported."""
+    """The names of all detectors, sorted; no detector is imported."""
     return sorted(module.name for module in pkgutil.iter_modules(importlib.import_module(DETECTORS).__path__))
 
 
 def detector_class(name: str) -> type[Detector]:
-    """The detector of that name. LookupError lists those there are."""
+    """The detector's class, from its module. LookupError lists the names that exist."""
     if name not in names():
         raise LookupError(f"no detector {name!r}; there are {', '.join(names())}")
     module = importlib.import_module(f"{DETECTORS}.{name}")
-    (found,) = (
-        thing
-        for thing in vars(module).values()
-        if isinstance(thing, type) and issubclass(thing, Detector) and thing.__module__ == module.__name__
+    (detector,) = (
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Detector) and value.__module__ == module.__name__
     )
-    return found
+    return detector

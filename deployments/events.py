@@ -1,28 +1,28 @@
-"""Events that an operator should be able to count: batches halved, segments dropped, models let go."""
+"""Counters of events that an operator may want to see: batches halved, passages dropped, models unloaded."""
 
 import threading
 from collections import Counter
 from collections.abc import Callable
 
-_COUNTED: Counter[str] = Counter()
-_HEARD_BY: list[Callable[[str, int], None]] = []
+_COUNTS: Counter[str] = Counter()
+_LISTENERS: list[Callable[[str, int], None]] = []
 _LOCK = threading.Lock()
 
 
 def count(event: str, by: int = 1) -> None:
-    """Note that something happened, so many times, in this process: "whisper: dropped as no speech"."""
+    """Add to the counter of an event in this process, such as "whisper: dropped as no speech", and tell listeners."""
     with _LOCK:
-        _COUNTED[event] += by
-    for hear in _HEARD_BY:
-        hear(event, by)
+        _COUNTS[event] += by
+    for listener in _LISTENERS:
+        listener(event, by)
 
 
 def counts() -> dict[str, int]:
-    """What happened in this process since it began, by event, in order of the alphabet."""
+    """The counters of this process since its start, by event, sorted."""
     with _LOCK:
-        return dict(sorted(_COUNTED.items()))
+        return dict(sorted(_COUNTS.items()))
 
 
-def listen(hear: Callable[[str, int], None]) -> None:
-    """Have every further event told to somebody else too: a metric of Ray's, where there is Ray."""
-    _HEARD_BY.append(hear)
+def listen(listener: Callable[[str, int], None]) -> None:
+    """Call `listener` with each further event and its number: a metric of Ray's, for example."""
+    _LISTENERS.append(listener)

@@ -36,13 +36,15 @@ LENGTHS = {"image": 1280, "text": 384, "faces": 128}
 
 def standing_in(name):
     found = detector_class(name)
-    return found(found.Config(), infer=importlib.import_module(f"test_{name}").stand_in)
+    return found(found.Config(), infer=importlib.import_module(f"{__package__}.test_{name}").stand_in)
 
 
 @functools.cache
 def tried(name, backend):
     """The config with which that backend runs here: its own, or that with the smallest honest weights."""
-    own = importlib.util.find_spec(f"test_{name}") and importlib.import_module(f"test_{name}")
+    own = importlib.util.find_spec(f"{__package__}.test_{name}") and importlib.import_module(
+        f"{__package__}.test_{name}"
+    )
     made = getattr(own, "TRIED", {}).get(backend)
     if made is None:
         return detector_class(name).Config(backend=backend)
