@@ -48,10 +48,15 @@ def audit(
     if as_json:
         typer.echo(json.dumps(asdict(found)))
     else:
-        console.print(
-            f"{found.expected} vectors expected, {found.missing} missing; {found.lost_to_themselves} of "
-            f"{found.sampled} sampled ones do not find themselves"
-        )
+        console.print(f"{found.expected} vectors expected, {found.missing} missing")
+        for space, searched in found.self_search.items():
+            share = searched.found / searched.tried if searched.tried else 1.0
+            console.print(
+                f"{space}: {searched.found} of {searched.tried} sampled vectors find themselves ({share:.1%})"
+            )
+    if found.outdated and found.whole:
+        names = ", ".join(found.outdated)
+        console.print(f"{names}: made with earlier parameters of the index. Better: raysift vectors rebuild")
     if not found.whole:
         raise SettingsError("the vector store is not what the results say. Build it anew: raysift vectors rebuild")
 

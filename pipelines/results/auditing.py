@@ -13,24 +13,32 @@ from cluster.results.newest import newest_rows
 from cluster.vectors import Vectors
 
 SAMPLE = 200
-ITSELF = 1e-5  # as far as a stored vector is from itself, in either measure, when the store computes it in float32
+ITSELF = 1e-5  # at most from a vector to itself as it is stored (chroma.SHIFTS), in either measure, in 32 bits
 
 Sampled = tuple[str, npt.NDArray[np.float32]]  # the collection and the vector
 
 
 @dataclass(frozen=True, slots=True)
+class SelfSearch:
+    """Vectors of one space that were searched for by themselves."""
+
+    tried: int
+    found: int  # of these, with a vector found where they are: their own, or that of an equal content
+
+
+@dataclass(frozen=True, slots=True)
 class Audit:
-    """What is in the vector store, by what the results say: numbers of vectors."""
+    """The vector store compared with the results; numbers of vectors."""
 
     expected: int
-    missing: int  # of these, whose id is not there
-    sampled: int  # of those that are there, searched by themselves
-    lost_to_themselves: int  # of these, with nothing found where they are
+    missing: int  # of these, whose id is not in the store
+    self_search: dict[str, SelfSearch]  # by space: a sample of the vectors that are in the store
+    outdated: tuple[str, ...] = ()  # collections whose index has other parameters than a rebuild would give it
 
     @property
     def whole(self) -> bool:
-        """Whether everything that was looked for was found."""
-        return not self.missing and not self.lost_to_themselves
+        """Whether every expected vector is there, and every sampled one finds itself."""
+        return not self.missing and all(space.found == space.tried for space in self.self_search.values())
 
 
 def audit(
@@ -38,9 +46,12 @@ def audit(
 ) -> Audit:
     """Compare the vector store with the answers that count, of all rows or of one job's; a file of results at a time.
 
+    `sample`: how many vectors of each space are searched for by themselves, drawn uniformly.
+
     VectorsDown if the store does not answer; SettingsError names a file that holds no results.
     """
-    expected, missing, kept = 0, 0, _Reservoir(sample)
+    expected, missing = 0, 0
+    kept: dict[str, _Reservoir] = {}  # by space
     for rows in newest_rows(out, embeddings.COLUMNS, s3_endpoint, job=job):
         contents = embeddings.newest_contents(rows)
         for name, entries in embeddings.embeddings(rows, embeddings.newest_answers(rows, contents)).items():
@@ -49,11 +60,17 @@ def audit(
             superseded = _superseded(absent, vectors)
             expected += len(entries.ids) - superseded
             missing += len(absent) - superseded
+            reservoir = kept.setdefault(name.partition("-")[0], _Reservoir(sample))
             for id, values in zip(entries.ids, entries.values, strict=True):
                 if id in there:
-                    kept.offer((name, values))
-    lost = sum(vectors.nearest(name, values.tolist()) > ITSELF for name, values in kept.held)
-    return Audit(expected, missing, len(kept.held), lost)
+                    reservoir.offer((name, values))
+    self_search = {space: _self_search(vectors, reservoir.held) for space, reservoir in sorted(kept.items())}
+    return Audit(expected, missing, self_search, tuple(vectors.outdated()))
+
+
+def _self_search(vectors: Vectors, sample: list[Sampled]) -> SelfSearch:
+    found = sum(vectors.nearest(name, values.tolist()) <= ITSELF for name, values in sample)
+    return SelfSearch(len(sample), found)
 
 
 def _superseded(absent: list[dict[str, str | float]], vectors: Vectors) -> int:
@@ -93,9 +110,9 @@ class _Reservoir:
         self.held: list[Sampled] = []
         self._most, self._seen, self._random = most, 0, random.Random(0)
 
-    def offer(self, one: Sampled) -> None:
+    def offer(self, sampled: Sampled) -> None:
         self._seen += 1
         if len(self.held) < self._most:
-            self.held.append(one)
+            self.held.append(sampled)
         elif (at := self._random.randrange(self._seen)) < self._most:
-            self.held[at] = one
+            self.held[at] = sampled

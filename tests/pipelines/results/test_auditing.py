@@ -14,7 +14,7 @@ from cluster.results import embeddings
 from cluster.results.newest import newest_rows
 from cluster.vectors import Vectors, VectorsDown
 from commands.vectors import cli
-from pipelines.results.auditing import Audit, audit, rebuild
+from pipelines.results.auditing import Audit, SelfSearch, audit, rebuild
 from pipelines.results.indexing import Indexing
 from tests.deployments.catalog.test_catalog import counting
 from tests.support.servers.chroma import chroma, free_port
@@ -112,12 +112,15 @@ def out(tmp_path):
 
 @pytest.mark.ray
 def test_what_was_never_brought_in_is_missing_and_after_a_rebuild_nothing_is(out, vectors):
-    assert audit(out, vectors) == Audit(expected=12, missing=12, sampled=0, lost_to_themselves=0)
+    assert audit(out, vectors) == Audit(
+        12, missing=12, self_search={"faces": SelfSearch(0, 0), "image": SelfSearch(0, 0)}
+    )
     told = []
     assert rebuild(out, vectors, tell=told.append) == 12
     assert told == sorted(told) and 0 < told[-1] <= 1
-    assert audit(out, vectors) == Audit(expected=12, missing=0, sampled=12, lost_to_themselves=0)
-    assert audit(out, vectors, sample=5).sampled == 5
+    whole = {"faces": SelfSearch(1, 1), "image": SelfSearch(11, 11)}
+    assert audit(out, vectors) == Audit(12, missing=0, self_search=whole)
+    assert audit(out, vectors, sample=5).self_search["image"] == SelfSearch(5, 5)
     assert vectors.count("image") + vectors.count("faces") == 12  # and nothing that does not count
 
 
@@ -144,7 +147,7 @@ def test_only_a_jobs_own_rows_are_looked_for_when_it_is_named(out, vectors):
     Indexing(out, vectors, lambda folder: 0).once()
     assert [audit(out, vectors, job=job).expected for job in ("1", "2", "none")] == [2, 8, 0]
     ids = [f"{asset_id('s3://b/film')}:clip:{n}:0" for n in (1, 3)]
-    vectors._of("image-8", "delete", ids=ids)
+    vectors._chroma.call("image-8", "delete", ids=ids)
     assert [audit(out, vectors, job=job).missing for job in ("1", "2")] == [0, 2]
 
 
@@ -152,9 +155,9 @@ def test_only_a_jobs_own_rows_are_looked_for_when_it_is_named(out, vectors):
 def test_a_vector_that_is_not_what_the_results_say_is_lost_to_itself(out, vectors):
     rebuild(out, vectors)
     wrong = [float(n) for n in range(8)]
-    vectors._of("image-8", "update", ids=[f"{asset_id('s3://b/a')}:clip:0"], embeddings=[wrong])
+    vectors._chroma.call("image-8", "update", ids=[f"{asset_id('s3://b/a')}:clip:0"], embeddings=[wrong])
     found_by = audit(out, vectors)
-    assert (found_by.missing, found_by.lost_to_themselves, found_by.whole) == (0, 1, False)
+    assert (found_by.missing, found_by.self_search["image"], found_by.whole) == (0, SelfSearch(11, 10), False)
 
 
 @pytest.mark.ray
@@ -167,14 +170,41 @@ def test_the_command_exits_1_and_says_what_to_do_until_all_is_there(out, server,
 
     before = raysift("audit", "--json")
     assert isinstance(before.exception, SettingsError) and "raysift vectors rebuild" in str(before.exception)
-    assert json.loads(before.stdout) == {"expected": 12, "missing": 12, "sampled": 0, "lost_to_themselves": 0}
+    assert json.loads(before.stdout) == {
+        "expected": 12,
+        "missing": 12,
+        "self_search": {space: {"tried": 0, "found": 0} for space in ("faces", "image")},
+        "outdated": [],
+    }
     rebuilt = raysift("rebuild")
     assert rebuilt.exit_code == 0 and "12 vectors are in" in rebuilt.output
     after = raysift("audit")
     assert after.exit_code == 0
-    assert "12 vectors expected, 0 missing; 0 of 12 sampled ones do not find themselves" in " ".join(
-        after.output.split()
+    printed = " ".join(after.output.split())
+    assert "12 vectors expected, 0 missing faces: 1 of 1 sampled vectors find themselves (100.0%)" in printed
+    assert "image: 11 of 11 sampled vectors find themselves (100.0%)" in printed
+    assert "rebuild" not in printed
+    wrong = [float(n) for n in range(8)]
+    vectors._chroma.call("image-8", "update", ids=[f"{asset_id('s3://b/a')}:clip:0"], embeddings=[wrong])
+    lost = raysift("audit")
+    assert isinstance(lost.exception, SettingsError) and lost.exit_code == 1
+    assert "image: 10 of 11 sampled vectors find themselves (90.9%)" in " ".join(lost.output.split())
+
+
+@pytest.mark.ray
+def test_collections_made_with_other_parameters_are_named_with_what_to_do(out, server, vectors, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAYSIFT_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("RAYSIFT_CHROMA__PORT", server.url.rsplit(":", 1)[1])
+    former = {"hnsw": {"space": "cosine"}}
+    vectors._chroma.ask(
+        lambda client: client.create_collection("image-8", configuration=former, embedding_function=None)
     )
+    Indexing(out, vectors, lambda folder: 0).once()
+    assert audit(out, vectors).outdated == ("image-8",)
+    told = CliRunner().invoke(cli, ["audit", "--from", out])
+    assert told.exit_code == 0 and "image-8: made with earlier parameters" in " ".join(told.output.split())
+    rebuild(out, vectors)
+    assert audit(out, vectors).outdated == ()
 
 
 def test_a_store_that_does_not_answer_is_the_operators_to_start(tmp_path, monkeypatch):
