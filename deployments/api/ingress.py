@@ -23,7 +23,7 @@ from deployments.api.calls import CATALOG_S, JOBS_S, TimedHandle
 from deployments.api.job_routes import JobRoutes, Verify
 from deployments.api.node_caches import ErasedCaches, erase_cluster
 from deployments.api.sample_routes import SampleRoutes
-from deployments.api.search import MOST_BYTES, By, Search
+from deployments.api.search import MOST_BYTES, STORE_DEADLINE_S, By, Found, Search
 from deployments.catalog.shapes import as_upload
 from deployments.detector import detector_class
 from deployments.serving.client import ServedDetectors
@@ -63,7 +63,7 @@ class Ingress(JobRoutes, SampleRoutes):
         self.detectors = ServedDetectors(detectors, versions(settings), configs(settings))
         self.catalog = TimedHandle(catalog, "the catalogue", CATALOG_S)
         self.analyze = analyze
-        vectors = Vectors(settings.chroma.url)
+        vectors = Vectors(settings.chroma.url, STORE_DEADLINE_S)
         self.searching = Search(self.detectors, self.catalog, vectors, configs(settings))
         for handle in {*detectors.values(), catalog, jobs}:
             handle.options()  # makes its connections now: later the head, which has to be asked for them, may be away
@@ -176,9 +176,10 @@ class Ingress(JobRoutes, SampleRoutes):
         result = await self._analyze(file, frozenset([self.searching.maker(by)]))
         return await self._shown(await self.searching.picture(result, by, limit))
 
-    async def _shown(self, hits: list[dict[str, Any]]) -> dict[str, Any]:
-        items = {item["id"]: item for item in await self.catalog.items.remote([hit["asset"] for hit in hits])}
-        return {"hits": [hit | {"asset": items[hit["asset"]]} for hit in hits if hit["asset"] in items]}
+    async def _shown(self, found: Found) -> dict[str, Any]:
+        items = {item["id"]: item for item in await self.catalog.items.remote([hit["asset"] for hit in found.hits])}
+        hits = [hit | {"asset": items[hit["asset"]]} for hit in found.hits if hit["asset"] in items]
+        return {"hits": hits, "notes": found.notes}
 
     @api.post("/v1/results/load")
     async def load(self, out: Annotated[str, Body(embed=True)]) -> dict[str, int]:

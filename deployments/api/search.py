@@ -1,20 +1,34 @@
-"""Files found by words, by a picture or by a face: which vectors are compared, and what to say where there are none."""
+"""Search by words, by a picture or by a face: which vectors are compared, and what to say where there are none."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from itertools import chain, zip_longest
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import HTTPException
 from pydantic import BeforeValidator
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
 
-from cluster.records import Failure, Result, Sample, Vector, current_space
-from cluster.vectors import Hit, Vectors
+from cluster.records import Failure, Result, Sample, current_space
+from cluster.vectors import Hit, Vectors, VectorsDown
 from deployments.detector import DetectorConfig
 
 # The vector space that is compared; addresses kept from before 0.2 say "looks" for "image".
 By = Annotated[Literal["image", "faces"], BeforeValidator(current_space)]
 Json = dict[str, Any]
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+STORE_DEADLINE_S = 5.0  # of a question to the vector store while somebody waits
+STORE_THREADS = 8
+MOST_UNANSWERED = 40  # questions to the vector store; more are refused at once
+CATALOG_DEADLINE_S = 10.0  # of a search for exact words
+MEANING_DEADLINE_S = 20.0  # of a search by meaning: clip may be busy with a scan
 
 MAKER = {"image": "clip", "faces": "face"}  # of the vectors of a space
 MATCHED = {"ocr": "text", "whisper": "speech", "clip": "picture", "image": "image", "faces": "face"}
@@ -28,11 +42,22 @@ NO_VECTOR = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found, best first, and which parts of it could not be searched, each in a sentence with the reason.
+
+    Hits are {"asset": an id, "score", "matched", "text", "time_s"}.
+    """
+
+    hits: list[Json]
+    notes: list[str] = field(default_factory=list)
+
+
 class Search:
     """Asks the detectors for vectors, the vector store for their neighbours, and the catalogue for exact words.
 
-    Hits are {"asset": an id, "score", "matched", "text", "time_s"}, best first. Every method raises HTTPException with
-    a sentence for what cannot be searched, and VectorsDown.
+    The vector store is asked from threads of its own, so that calls that hang hold up nothing else. Every method raises
+    HTTPException with a sentence for what cannot be searched, and VectorsDown when a search by likeness gets no answer.
     """
 
     def __init__(self, detectors: Any, catalog: Any, vectors: Vectors, configs: Mapping[str, DetectorConfig]) -> None:
@@ -40,77 +65,112 @@ class Search:
         self.catalog = catalog  # the handle of a Catalog
         self.vectors = vectors
         self.configs = configs
+        self._threads = ThreadPoolExecutor(STORE_THREADS, "chroma")
+        self._unanswered = 0  # questions that the vector store has still to answer
 
-    async def words(self, words: str, limit: int) -> list[Json]:
-        """Exact words first; then pictures, text and speech that are about them.
+    async def words(self, words: str, limit: int) -> Found:
+        """Files in which the words stand, then pictures, text and speech that are about them.
 
-        Where a model's texts lie nearer to one another than to pictures, the two are asked for apart and take turns.
+        Both are searched at the same time. Where one of them gets no answer, the other's hits are returned with a note.
+        HTTPException 503 if both fail, 404 if nothing is indexed and the words stand nowhere.
         """
-        config: Any = self._config("clip", "search by words")
-        literal = await self.catalog.text_search.remote(words, limit)
-        vector = await self._worded(words)
-        near = await self._near(vector.space, vector.values, limit)
-        pictures = near
-        if config.pictures_in != vector.space:
-            pictures = await self._near(config.pictures_in, vector.values, limit)
-        if not (literal or near or pictures):
-            raise HTTPException(404, NOT_INDEXED)
-        exact = [hit | {"score": 1.0, "matched": "exact text"} for hit in literal]
-        least = {"clip": config.least_alike}
-        alike = [hit for hit in near if hit.score >= least.get(hit.detector, config.least_alike_text)]
-        if pictures is not near:
-            said = [hit for hit in alike if hit.detector != "clip"]
-            shown = [hit for hit in pictures if hit.score >= config.least_alike]
-            alike = [hit for hit in chain.from_iterable(zip_longest(shown, said)) if hit is not None]
-        found = {hit["asset"]: hit for hit in exact}
-        for hit in alike:
-            found.setdefault(hit.asset, _told(hit, MATCHED.get(hit.detector, "text")))
-        return list(found.values())[:limit]
+        notes: list[str] = []
+        exact = asyncio.ensure_future(self.catalog.text_search.remote(words, limit))
+        literal, near = await asyncio.gather(
+            _part("exact words", exact, CATALOG_DEADLINE_S, notes),
+            _part("by meaning", self._about(words, limit), MEANING_DEADLINE_S, notes),
+        )
+        if literal is None and near is None:
+            raise HTTPException(503, "; ".join(notes))
+        if near is not None and not any(near):
+            if not literal and not notes:
+                raise HTTPException(404, NOT_INDEXED)
+            notes.append(f"by meaning: {NOT_INDEXED}")
+        hits = [hit | {"score": 1.0, "matched": "exact text"} for hit in literal or ()]
+        hits += [_as_json(hit, MATCHED.get(hit.detector, "text")) for hit in self._close(*(near or ([], [])))]
+        first: dict[str, Json] = {}
+        for hit in hits:
+            first.setdefault(hit["asset"], hit)
+        return Found(list(first.values())[:limit], notes)
 
-    async def like(self, asset: str, by: By, limit: int) -> list[Json]:
-        """Other files that look like that one, or in which a person of its is seen, as near as the watch list asks."""
+    async def like(self, asset: str, by: By, limit: int) -> Found:
+        """Other files that look like that one, or show a person seen in it, as near as the watch list asks."""
         least = self._least(by)
-        own = await asyncio.to_thread(self.vectors.of_asset, by, asset)
+        own = await self._ask_store(self.vectors.of_asset, by, asset)
         if not own:
             raise HTTPException(404, NO_VECTOR[by])
         if by == "image":
             own = own[:: -(-len(own) // FRAMES)]
-        return [hit for hit in await self._all_near(by, own, least, limit + 1) if hit["asset"] != asset][:limit]
+        hits = await self._all_near(by, own, least, limit + 1)
+        return Found([hit for hit in hits if hit["asset"] != asset][:limit])
 
     def maker(self, by: By) -> str:
-        """The detector that can tell the vectors of a picture to search by."""
+        """The detector that makes the vectors of a picture to search by."""
         self._config(MAKER[by], f"search by {by}")
         return MAKER[by]
 
-    async def picture(self, result: Result, by: By, limit: int) -> list[Json]:
-        """Files that look like an analysed upload, or in which a person of its is seen."""
+    async def picture(self, result: Result, by: By, limit: int) -> Found:
+        """Files that look like an analysed upload, or that show a person seen in it."""
         if result.failures:
             raise HTTPException(422, result.failures[0].reason)
         if result.item.kind != "image":
             raise HTTPException(422, f"search takes a picture; that is a file of {result.item.kind}")
-        found = [vector for finding in result.findings for vector in finding.detection.vectors]
-        own = [vector.values for vector in found if vector.space == by]
+        vectors = [vector for finding in result.findings for vector in finding.detection.vectors]
+        own = [vector.values for vector in vectors if vector.space == by]
         if own:
-            return await self._all_near(by, own, self._least(by), limit)
+            return Found(await self._all_near(by, own, self._least(by), limit))
         if by == "image":
             raise HTTPException(422, "the detector clip, as it is set up here, gives no image vectors")
         if result.findings:
             raise HTTPException(422, "no face in that picture is large and clear enough to tell a person by")
         raise HTTPException(422, "there is no face in that picture")
 
+    async def _about(self, words: str, limit: int) -> tuple[list[Hit], list[Hit]]:
+        """The nearest among texts and pictures; then among pictures alone, where they are searched apart."""
+        config: Any = self._config("clip", "search by meaning")
+        (answer,) = (await self.detectors.ask(["clip"], [Sample(text=words)]))["clip"].answers
+        if isinstance(answer, Failure):
+            raise HTTPException(503, f"the detector clip gives no answer: {answer.reason}")
+        vector = next((vector for detection in answer for vector in detection.vectors), None)
+        if vector is None:
+            raise HTTPException(422, "the detector clip, as it is set up here, gives no text vectors")
+        spaces = dict.fromkeys([vector.space, config.pictures_in])
+        near = await asyncio.gather(*(self._near(space, vector.values, limit) for space in spaces))
+        return near[0], near[1] if len(near) > 1 else []
+
+    def _close(self, near: Sequence[Hit], pictures: Sequence[Hit]) -> list[Hit]:
+        """Those that are near enough. Where pictures are searched apart, they take turns with texts."""
+        if not near and not pictures:
+            return []
+        config: Any = self.configs["clip"]
+        least = {"clip": config.least_alike}
+        close = [hit for hit in near if hit.score >= least.get(hit.detector, config.least_alike_text)]
+        if config.pictures_in == "text":
+            return close
+        texts = [hit for hit in close if hit.detector != "clip"]
+        shown = [hit for hit in pictures if hit.score >= config.least_alike]
+        return [hit for hit in chain.from_iterable(zip_longest(shown, texts)) if hit is not None]
+
     def _config(self, name: str, purpose: str) -> DetectorConfig:
         if name not in self.configs:
             raise HTTPException(422, f"{purpose} needs the detector {name}; detectors.{name}.enabled switches it off")
         return self.configs[name]
 
-    async def _worded(self, words: str) -> Vector:
-        (answer,) = (await self.detectors.ask(["clip"], [Sample(text=words)]))["clip"].answers
-        if isinstance(answer, Failure):
-            raise HTTPException(503, f"search by words needs the detector clip: {answer.reason}")
-        return next(vector for detection in answer for vector in detection.vectors)
-
     async def _near(self, space: Any, values: Sequence[float], limit: int) -> list[Hit]:
-        return await asyncio.to_thread(self.vectors.search, space, values, limit)
+        return await self._ask_store(self.vectors.search, space, values, limit)
+
+    async def _ask_store(self, question: Callable[..., T], *values: Any) -> T:
+        """The answer of a method of Vectors. VectorsDown if there is none in time, or too many have none."""
+        if self._unanswered >= MOST_UNANSWERED:
+            raise VectorsDown(f"the vector store has {self._unanswered} questions to answer first")
+        self._unanswered += 1
+        try:
+            answer = asyncio.wrap_future(self._threads.submit(question, *values))
+            return await asyncio.wait_for(answer, STORE_DEADLINE_S)
+        except TimeoutError:
+            raise VectorsDown(f"the vector store does not answer within {STORE_DEADLINE_S:.0f} s") from None
+        finally:
+            self._unanswered -= 1
 
     def _least(self, by: By) -> float:
         """The score of a hit at least: another person's face is none; looks are alike by degrees."""
@@ -119,14 +179,30 @@ class Search:
 
     async def _all_near(self, by: By, own: Sequence[Sequence[float]], least: float, limit: int) -> list[Json]:
         """Neighbours of any of these vectors, each file by its best."""
-        near = await asyncio.to_thread(lambda: [self.vectors.search(by, values, limit) for values in own])
+        near = await self._ask_store(lambda: [self.vectors.search(by, values, limit) for values in own])
         if not any(near):
             raise HTTPException(404, NOT_INDEXED)
         best: dict[str, Hit] = {}
         for hit in sorted(chain.from_iterable(near), key=lambda hit: -hit.score):
             best.setdefault(hit.asset, hit)
-        return [_told(hit, MATCHED[by]) for hit in best.values() if hit.score >= least][:limit]
+        return [_as_json(hit, MATCHED[by]) for hit in best.values() if hit.score >= least][:limit]
 
 
-def _told(hit: Hit, matched: str) -> Json:
+async def _part(name: str, answer: Awaitable[T], deadline_s: float, notes: list[str]) -> T | None:
+    """The answer of one part of a search. None, and a note that says why, if the part fails or is late."""
+    try:
+        return await asyncio.wait_for(answer, deadline_s)
+    except TimeoutError:
+        notes.append(f"{name}: no answer within {deadline_s:.0f} s")
+    except HTTPException as error:
+        notes.append(f"{name}: {error.detail}")
+    except VectorsDown as error:
+        notes.append(f"{name}: {error}")
+    except (RayError, RayServeException) as error:
+        log.warning("search, %s: %s", name, error)
+        notes.append(f"{name}: what is asked for it is away ({type(error).__name__})")
+    return None
+
+
+def _as_json(hit: Hit, matched: str) -> Json:
     return {"asset": hit.asset, "score": hit.score, "matched": matched, "text": hit.text, "time_s": hit.time_s}

@@ -44,6 +44,15 @@ def chroma(folder: Path, port: int | None = None) -> Iterator[Server]:
         server.kill()
 
 
+@contextmanager
+def silent() -> Iterator[str]:
+    """The URL of a server that takes every connection and never answers."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(128)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
 def _answers(url: str) -> bool:
     try:
         return httpx.get(f"{url}/api/v2/heartbeat", timeout=1).status_code == 200
