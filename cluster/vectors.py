@@ -1,4 +1,4 @@
-"""Files found by the nearness of their vectors in a Chroma server. An index: the truth lies in the Parquet files."""
+"""Search for files by vectors, in a Chroma server. It is an index: the Parquet files hold the results."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ _INDEXED = "indexed-files-2"
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A file near to what was searched for, by the nearest of its vectors."""
+    """A file that a search has found, by the nearest of its vectors."""
 
     asset: str
     score: float  # 1 minus the cosine distance, for faces 1 minus the Euclidean; not below 0
@@ -41,17 +41,18 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What is known of a vector that is there."""
+    """A vector in the store: the answer that it belongs to."""
 
     answer: Answer
-    stamp: float
-    content: int | None  # None: of before it was noted
+    stamp: float  # when the answer was given, seconds since 1970
+    content: int | None  # of the file; None: the record is of a version that did not note it
 
 
 class Vectors:
-    """One collection for every space and length of vector, so that a new model's do not collide with the old one's.
+    """The collections of a Chroma server, one for each space and length of vector: two models' never share one.
 
-    Nothing is asked before the first call. Every method raises VectorsDown when the server stays away.
+    Nothing is sent before the first call. Every method raises VectorsDown when the server does not answer; `timeout_s`
+    is the deadline of one call, and of the attempts to repeat it.
     """
 
     def __init__(self, url: str, timeout_s: float = TIMEOUT_S) -> None:
@@ -59,48 +60,53 @@ class Vectors:
         self._chroma = Chroma(url, timeout_s)
 
     def upsert(self, rows: pa.Table) -> int:
-        """Bring in the vectors of committed rows (columns embeddings.COLUMNS); how many. Again, it changes nothing.
+        """Write the vectors of committed rows (columns embeddings.COLUMNS) that are not in yet; how many there are.
 
-        What a detector said of a file or segment earlier goes, and all that was said of another content or cut of the
-        file than its newest; what was said later than these rows stays.
+        Vectors of earlier answers of a detector for the same file or segment are deleted, and so are all of an earlier
+        content or cut of the file. Vectors of later answers than these rows stay.
         """
         contents = newest_contents(rows)
         kept = self._kept(sorted(contents))
-        there = [of for old in kept.values() for of in old.values()]
-        for of in there:
-            if of.content is not None:
-                contents[of.answer[0]] = max(contents[of.answer[0]], (of.stamp, of.content))
+        stored = [record for records in kept.values() for record in records.values()]
+        for record in stored:
+            if record.content is not None:
+                asset = record.answer[0]
+                contents[asset] = max(contents[asset], (record.stamp, record.content))
         newest = newest_answers(rows, contents)
-        for of in there:
-            if of.content in (None, contents[of.answer[0]][1]) and newest.get(of.answer, (of.stamp, 0))[0] < of.stamp:
-                del newest[of.answer]
+        for record in stored:
+            current = record.content in (None, contents[record.answer[0]][1])
+            if current and newest.get(record.answer, (record.stamp, 0))[0] < record.stamp:
+                del newest[record.answer]
         entries = embeddings(rows, newest)
         for name, new in entries.items():
             self._upsert(name, new, kept.get(name, {}))
         for name, old in kept.items():
             fresh = set(entries[name].ids) if name in entries else set()
-            history = {id for id, of in old.items() if of.content not in (None, contents[of.answer[0]][1])}
-            superseded = {id for id, of in old.items() if of.answer in newest}
+            history = {id for id, record in old.items() if record.content not in (None, contents[record.answer[0]][1])}
+            superseded = {id for id, record in old.items() if record.answer in newest}
             for ids in _chunks(sorted((history | superseded) - fresh), BATCH_ROWS):
                 self._chroma.call(name, "delete", ids=ids)
         return sum(len(new.ids) for new in entries.values())
 
     def search(self, space: Space, vector: Sequence[float], limit: int) -> list[Hit]:
-        """The nearest files, best first. More vectors than `limit` are fetched: a file may have many near ones."""
+        """The files nearest to a vector of that space, best first, at most `limit`.
+
+        More vectors than `limit` are fetched: a file may have many near ones.
+        """
         name, wanted = collection_name(space, len(vector)), max(50, 4 * limit)
         while True:
-            found = self._near(name, vector, wanted)
+            near = self._near(name, vector, wanted)
             best: dict[str, Hit] = {}
-            for metadata, distance in found:
+            for metadata, distance in near:
                 away = distance**0.5 if DISTANCES[space] == "l2" else distance  # Chroma's l2 is squared
                 hit = _hit(metadata, round(max(0.0, 1 - away), 4))
                 best.setdefault(hit.asset, hit)
-            if len(best) >= limit or len(found) < wanted or wanted >= MOST_FETCHED:
+            if len(best) >= limit or len(near) < wanted or wanted >= MOST_FETCHED:
                 return list(best.values())[:limit]
             wanted = min(MOST_FETCHED, 4 * wanted)
 
     def of_asset(self, space: Space, asset: str) -> list[tuple[float, ...]]:
-        """Up to ASSET_VECTORS of a file's vectors, spread evenly over it; none if it is not indexed."""
+        """Up to ASSET_VECTORS of a file's vectors in a space, spread evenly over it; none if it is not indexed."""
         for name in self._chroma.names():
             if not name.startswith(f"{space}-"):
                 continue
@@ -109,17 +115,17 @@ class Vectors:
                 continue
             ids = sorted(ids, key=lambda id: [int(n) for n in id.split(":")[2:]])
             spread = [ids[at * len(ids) // min(ASSET_VECTORS, len(ids))] for at in range(min(ASSET_VECTORS, len(ids)))]
-            found = self._chroma.call(name, "get", ids=spread, include=["embeddings"])
-            values = dict(zip(found["ids"], found["embeddings"], strict=True))
+            records = self._chroma.call(name, "get", ids=spread, include=["embeddings"])
+            values = dict(zip(records["ids"], records["embeddings"], strict=True))
             return [tuple(float(x) for x in values[id]) for id in spread if id in values]
         return []
 
     def indexed(self, files: Sequence[str]) -> set[str]:
-        """Those of the Parquet files that were marked."""
+        """The Parquet files (URIs) among these that `mark` has noted."""
         return self.there(_INDEXED, files)
 
     def mark(self, files: Sequence[str]) -> None:
-        """Note that all vectors of these Parquet files are in."""
+        """Note that all vectors of these Parquet files (URIs) are in the store."""
         for ids in _chunks(files, BATCH_ROWS):
             # every record of Chroma's needs a vector; many equal ones would make the graph slow
             spread = [np.frombuffer(blake2b(id.encode(), digest_size=2).digest(), np.uint8) / 255 for id in ids]
@@ -127,12 +133,12 @@ class Vectors:
             self._chroma.upsert(_INDEXED, "l2", ids, points, None)
 
     def count(self, space: Space) -> int:
-        """How many vectors there are of a space."""
+        """How many vectors of a space are stored."""
         names = [name for name in self._chroma.names() if name.startswith(f"{space}-")]
         return sum(self._chroma.call(name, "count") for name in names)
 
     def there(self, name: str, ids: Iterable[str]) -> set[str]:
-        """Those of the ids that this collection holds."""
+        """The ids among these that a collection holds; none if there is no such collection."""
         if name not in self._chroma.names():
             return set()
         return {
@@ -142,15 +148,15 @@ class Vectors:
         }
 
     def stamps(self, assets: Iterable[str]) -> dict[tuple[str, int | None, str], float]:
-        """When what there is of these files was said, by file, segment and detector: seconds since 1970."""
-        found: dict[tuple[str, int | None, str], float] = {}
+        """Answer -> when it was given (seconds since 1970), for the stored vectors of these files."""
+        stamps: dict[tuple[str, int | None, str], float] = {}
         for kept in self._kept(sorted(set(assets))).values():
-            for of in kept.values():
-                found[of.answer] = max(of.stamp, found.get(of.answer, 0.0))
-        return found
+            for record in kept.values():
+                stamps[record.answer] = max(record.stamp, stamps.get(record.answer, 0.0))
+        return stamps
 
     def nearest(self, name: str, vector: Sequence[float]) -> float:
-        """How far the nearest vector of this collection is, as the collection measures; infinite if it holds none."""
+        """The distance to the nearest vector of a collection, as the collection measures; infinite if it holds none."""
         return min((distance for _, distance in self._near(name, vector, 1)), default=math.inf)
 
     def outdated(self) -> list[str]:
@@ -159,8 +165,8 @@ class Vectors:
         return sorted(name for name, index in indexes.items() if any(index.get(key) != HNSW[key] for key in HNSW))
 
     def drop(self) -> None:
-        """Forget everything: all vectors, and which files were in."""
-        self._chroma.ask(lambda client: [client.delete_collection(one.name) for one in client.list_collections()])
+        """Delete all vectors, and the note of the files whose vectors were in."""
+        self._chroma.ask(lambda client: [client.delete_collection(c.name) for c in client.list_collections()])
 
     def _upsert(self, name: str, new: Entries, there: Mapping[str, _Kept]) -> None:
         """Write the entries that are not in the collection as they are.
@@ -182,28 +188,28 @@ class Vectors:
             self._chroma.upsert(name, distance, ids, values, [new.metadatas[n] for n in part])
 
     def _kept(self, assets: list[str]) -> dict[str, dict[str, _Kept]]:
-        """What there is of these files, by collection and id."""
+        """Collection -> id -> record, for the stored vectors of these files."""
         kept: dict[str, dict[str, _Kept]] = {}
         for name in self._chroma.names():
             if name.startswith("indexed-"):
                 continue
             kept[name] = {}
             for some in _chunks(assets, 500):
-                found = self._chroma.call(name, "get", where={"asset": {"$in": some}}, include=["metadatas"])
-                for id, of in zip(found["ids"], found["metadatas"], strict=True):
-                    answer = (of["asset"], of.get("segment"), of["detector"])
-                    kept[name][id] = _Kept(answer, of["analyzed_at"], of.get("content"))
+                records = self._chroma.call(name, "get", where={"asset": {"$in": some}}, include=["metadatas"])
+                for id, metadata in zip(records["ids"], records["metadatas"], strict=True):
+                    answer = (metadata["asset"], metadata.get("segment"), metadata["detector"])
+                    kept[name][id] = _Kept(answer, metadata["analyzed_at"], metadata.get("content"))
         return kept
 
     def _near(self, name: str, vector: Sequence[float], count: int) -> list[tuple[dict[str, Any], float]]:
         from chromadb.errors import NotFoundError
 
-        asked = {"query_embeddings": [list(vector)], "n_results": count, "include": ["metadatas", "distances"]}
+        query = {"query_embeddings": [list(vector)], "n_results": count, "include": ["metadatas", "distances"]}
         try:
-            found = self._chroma.call(name, "query", **asked)
+            near = self._chroma.call(name, "query", **query)
         except NotFoundError:  # nothing of this kind has been indexed yet
             return []
-        return list(zip(found["metadatas"][0], found["distances"][0], strict=True))
+        return list(zip(near["metadatas"][0], near["distances"][0], strict=True))
 
 
 def _hit(metadata: dict[str, Any], score: float) -> Hit:

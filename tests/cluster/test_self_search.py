@@ -17,7 +17,7 @@ ITSELF = 1e-5  # of a cosine distance; strangers here are 0.01 apart at least
 
 
 def collection(seed):
-    """(COUNT, LENGTH) vectors such as clip's of pictures: clusters, a third of them copies, 800 frames of two stills."""
+    """(COUNT, LENGTH) vectors like those of images: clusters, a third of them copies, 800 frames of two stills."""
     rng = np.random.default_rng(seed)
     centres = rng.gamma(0.4, 1.0, size=(COUNT // 25, LENGTH))
     values = centres[rng.integers(0, len(centres), COUNT)] * rng.lognormal(0, 0.35, size=(COUNT, LENGTH))
