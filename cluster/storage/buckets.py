@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from pyarrow import fs
 
@@ -17,7 +18,7 @@ from cluster.records import Kind, MediaItem
 from cluster.storage import s3_listing
 from cluster.storage.filesystems import filesystem, local_path, normalize, s3_client, s3_complaint, split
 
-__all__ = ["fetch", "filesystem", "list_media", "normalize", "read_range", "size"]
+__all__ = ["fetch", "filesystem", "list_media", "normalize", "open_file", "read_range", "size"]
 
 log = logging.getLogger(__name__)
 
@@ -78,18 +79,22 @@ def fetch(
     raise ValueError(f"attempts must be 1 or more, not {attempts}")
 
 
+def open_file(uri: str, s3_endpoint: str | None = None) -> Any:
+    """A file to read and seek in. To be called within `reading`."""
+    store, path = filesystem(uri, s3_endpoint)
+    return store.open_input_file(os.fsencode(path))
+
+
 def read_range(uri: str, start: int, length: int, s3_endpoint: str | None = None) -> bytes:
     """Up to length bytes from start on. MediaError if the file cannot be read."""
-    store, path = filesystem(uri, s3_endpoint)
-    with reading(uri), store.open_input_file(os.fsencode(path)) as file:
+    with reading(uri), open_file(uri, s3_endpoint) as file:
         file.seek(start)
         return bytes(file.read(length))
 
 
 def size(uri: str, s3_endpoint: str | None = None) -> int:
     """The bytes a file has. MediaError if it cannot be read."""
-    store, path = filesystem(uri, s3_endpoint)
-    with reading(uri), store.open_input_file(os.fsencode(path)) as file:
+    with reading(uri), open_file(uri, s3_endpoint) as file:
         return int(file.size())
 
 

@@ -2,13 +2,11 @@
 
 # No `from __future__ import annotations` here: FastAPI could not resolve the types of a pickled class.
 import asyncio
-import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
-from fastapi import Body, Header, HTTPException, Query, Response, UploadFile
+from fastapi import Body, Header, HTTPException, Query, Request, Response
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
@@ -17,11 +15,12 @@ from cluster.records import Result
 from cluster.settings import Settings
 from cluster.storage import buckets
 from cluster.vectors import Vectors
-from deployments.api import media
-from deployments.api.app import MOST_REQUESTS, answer_to, api
+from deployments.api import media, uploads
+from deployments.api.app import MOST_REQUESTS, api
 from deployments.api.calls import CATALOG_S, JOBS_S, TimedHandle
 from deployments.api.job_routes import JobRoutes, Verify
 from deployments.api.node_caches import ErasedCaches, erase_cluster
+from deployments.api.origin import answer_to
 from deployments.api.sample_routes import SampleRoutes
 from deployments.api.search import MOST_BYTES, STORE_DEADLINE_S, By, Found, Search
 from deployments.catalog.shapes import as_upload
@@ -38,7 +37,7 @@ Limit = Annotated[int, Query(ge=1, le=200)]
 
 @serve.deployment(
     ray_actor_options={"num_cpus": 0.1},
-    max_ongoing_requests=MOST_REQUESTS + 20,  # these are for probes
+    max_ongoing_requests=MOST_REQUESTS,
     graceful_shutdown_timeout_s=5,
 )
 @serve.ingress(api)
@@ -55,7 +54,7 @@ class Ingress(JobRoutes, SampleRoutes):
         settings: Settings,
     ) -> None:
         self.settings = settings
-        answer_to([settings.api.host, *settings.api.names])
+        answer_to(settings)
         self.names = list(detectors)
         self.readiness = Readiness(detectors)
         self.jobs = TimedHandle(jobs, "the queue of jobs", JOBS_S)
@@ -99,30 +98,26 @@ class Ingress(JobRoutes, SampleRoutes):
             for name, model_version in self.detectors.model_versions.items()
         ]
 
-    @api.post("/v1/detect/{name}")
-    async def detect(self, name: str, file: UploadFile) -> dict[str, Any]:
+    @api.post("/v1/detect/{name}", openapi_extra=uploads.FORM, max_body_size=uploads.NO_LIMIT)
+    async def detect(self, name: str, request: Request) -> dict[str, Any]:
         """What one detector finds in an uploaded file."""
         if name not in self.detectors.handles:
             there = ", ".join(sorted(self.detectors.handles))
             raise HTTPException(404, f"no detector {name!r}; there are {there}")
-        found = as_upload(await self._analyze(file, frozenset([name])))
+        found = as_upload(await self._analyze(request, frozenset([name])))
         if found["errors"]:
             raise HTTPException(422, found["errors"][0]["reason"])
         return {"detector": name, "model": self.detectors.model_versions[name].model, "detections": found["detections"]}
 
-    @api.post("/v1/analyze")
-    async def analyze_upload(self, file: UploadFile) -> dict[str, Any]:
+    @api.post("/v1/analyze", openapi_extra=uploads.FORM, max_body_size=uploads.NO_LIMIT)
+    async def analyze_upload(self, request: Request) -> dict[str, Any]:
         """What every detector finds in an uploaded file: the same steps as a scan's, nothing is stored."""
-        return as_upload(await self._analyze(file, frozenset(self.detectors.handles)))
+        return as_upload(await self._analyze(request, frozenset(self.detectors.handles)))
 
-    async def _analyze(self, upload: UploadFile, wanted: frozenset[str]) -> Result:
-        if (upload.size or 0) > self.settings.decoding.max_bytes:
-            raise HTTPException(413, f"it has {upload.size:,} bytes; decoding.max_bytes allows less")
-        with TemporaryDirectory(prefix="raysift-upload-") as folder:
-            path = Path(folder) / "upload"  # an upload's own name never reaches a disk
-            with path.open("wb") as copy:
-                await asyncio.to_thread(shutil.copyfileobj, upload.file, copy, media.PIECE_BYTES)
-            return await self.analyze(path, upload.filename or "upload", wanted, self.detectors, self.settings)
+    async def _analyze(self, request: Request, wanted: frozenset[str], most_bytes: int | None = None) -> Result:
+        """What these detectors find in the file of a form. HTTPException as `uploads.received` raises it."""
+        async with uploads.received(request, most_bytes or self.settings.decoding.max_bytes) as upload:
+            return await self.analyze(upload.path, upload.name, wanted, self.detectors, self.settings)
 
     @api.get("/v1/assets")
     async def assets(self, query: Annotated[AssetQuery, Query()]) -> dict[str, Any]:
@@ -153,9 +148,12 @@ class Ingress(JobRoutes, SampleRoutes):
     @api.get("/v1/assets/{asset}/media")
     async def file(self, asset: str, range: Annotated[str | None, Header()] = None) -> Response:
         """The file itself, or the part of it that a Range header asks for."""
-        uri = await self.catalog.uri.remote(asset)
-        if uri is None:
+        place = await self.catalog.place.remote(asset)
+        if place is None:
             raise HTTPException(404, f"no file {asset!r} has been scanned")
+        uri, kind = place
+        if kind is None:
+            raise HTTPException(404, f"{uri} is no picture, video or recording that Raysift can read: it has no media")
         return await asyncio.to_thread(media.answer, uri, range, self.settings.s3_endpoint)
 
     @api.get("/v1/search")
@@ -168,12 +166,10 @@ class Ingress(JobRoutes, SampleRoutes):
         found = self.searching.like(like, by, limit) if like else self.searching.words(str(q), limit)
         return await self._shown(await found)
 
-    @api.post("/v1/search")
-    async def search_by_picture(self, file: UploadFile, by: By = "image", limit: Limit = 40) -> dict[str, Any]:
+    @api.post("/v1/search", openapi_extra=uploads.FORM, max_body_size=uploads.NO_LIMIT)
+    async def search_by_picture(self, request: Request, by: By = "image", limit: Limit = 40) -> dict[str, Any]:
         """Files that look like an uploaded picture, or that show a person of its. The upload is not kept."""
-        if (file.size or 0) > MOST_BYTES:
-            raise HTTPException(413, f"a picture to search by may have {MOST_BYTES >> 20} MB; this has more")
-        result = await self._analyze(file, frozenset([self.searching.maker(by)]))
+        result = await self._analyze(request, frozenset([self.searching.maker(by)]), MOST_BYTES)
         return await self._shown(await self.searching.picture(result, by, limit))
 
     async def _shown(self, found: Found) -> dict[str, Any]:

@@ -1,6 +1,8 @@
-"""A file of a bucket as an HTTP answer: whole, or the part that a player asks for."""
+"""A file of a folder or bucket as an HTTP answer: whole, or the part that a player asks for."""
 
 import mimetypes
+import os
+import re
 from collections.abc import Iterator
 
 from fastapi import HTTPException, Response
@@ -11,40 +13,57 @@ from cluster.storage import buckets
 
 PIECE_BYTES = 1 << 20
 PRIVATE = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
+_RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})")
 
 
 def answer(uri: str, wanted: str | None, s3_endpoint: str | None) -> Response:
-    """The bytes that a Range header wants (None: all), streamed. 404 if it is gone, 416 if it has no such part."""
+    """The bytes that a Range header wants (None: all), streamed from one open file.
+
+    HTTPException 404 if the file is gone, 416 if it has no such part.
+    """
     try:
-        size = buckets.size(uri, s3_endpoint)
+        with buckets.reading(uri):
+            file = buckets.open_file(uri, s3_endpoint)
+            size = file.seek(0, os.SEEK_END)
     except (OSError, MediaError, SettingsError) as error:
         raise HTTPException(404, f"{uri} is not where it was scanned: {error}") from error
-    first, last = byte_range(wanted, size)
+    try:
+        first, last = byte_range(wanted, size)
+    except HTTPException:
+        file.close()
+        raise
 
     def pieces() -> Iterator[bytes]:
-        for start in range(first, last + 1, PIECE_BYTES):
-            yield buckets.read_range(uri, start, min(PIECE_BYTES, last + 1 - start), s3_endpoint)
+        with buckets.reading(uri), file:
+            file.seek(first)
+            left = last + 1 - first
+            while left > 0 and (piece := file.read(min(PIECE_BYTES, left))):
+                left -= len(piece)
+                yield piece
 
     headers = PRIVATE | {"Accept-Ranges": "bytes", "Content-Length": str(last + 1 - first)}
-    if wanted:
+    if wanted is not None:
         headers["Content-Range"] = f"bytes {first}-{last}/{size}"
-    return StreamingResponse(pieces(), 206 if wanted else 200, headers=headers, media_type=media_type(uri))
+    return StreamingResponse(pieces(), 200 if wanted is None else 206, headers=headers, media_type=media_type(uri))
 
 
 def byte_range(wanted: str | None, size: int) -> tuple[int, int]:
-    """First and last byte that a Range header wants; only the single-range form is answered (RFC 9110, 14.1.2)."""
+    """First and last byte that a Range header wants of a file of `size` bytes; without a header, of all of it.
+
+    HTTPException 416 for a range that the file does not have, and for any but a single one in bytes (RFC 9110, 14.1.2).
+    """
     if wanted is None:
         return 0, size - 1
-    unit, _, range = wanted.partition("=")
-    start, dash, end = range.partition("-")
-    try:
-        first = int(start) if start else max(0, size - int(end))
-        last = min(int(end), size - 1) if start and end else size - 1
-    except ValueError:
-        first, last = size, 0
-    if unit != "bytes" or not dash or first > last:
-        headers = {"Content-Range": f"bytes */{size}"}
-        raise HTTPException(416, f"{wanted} cannot be had of {size} bytes", headers=headers)
+    parts = _RANGE.fullmatch(wanted)
+    first, last = size, 0
+    if parts and parts[1]:
+        first, last = int(parts[1]), min(int(parts[2] or size), size - 1)
+    elif parts and parts[2]:  # so many bytes at the end
+        first, last = max(0, size - int(parts[2])), size - 1
+    if first > last:
+        raise HTTPException(
+            416, f"{wanted} cannot be had of {size} bytes", headers={"Content-Range": f"bytes */{size}"}
+        )
     return first, last
 
 

@@ -27,6 +27,7 @@ class SampleRoutes:
     @api.post(
         "/v1/detect/{name}/samples",
         response_class=Response,
+        max_body_size=wire.MOST_BYTES,
         openapi_extra={"requestBody": {"required": True, "content": {wire.MEDIA_TYPE: {}}}},
     )
     async def detect_samples(self, name: str, model: str, floor: float, request: Request) -> Response:
@@ -39,7 +40,7 @@ class SampleRoutes:
             raise HTTPException(503, said, {"Retry-After": "1"})
         self.sampling += 1
         try:
-            return await self._answer(name, await _body(request))
+            return await self._answer(name, await request.body())
         finally:
             self.sampling -= 1
 
@@ -76,13 +77,3 @@ class SampleRoutes:
         """One that says that a detector is away, where the API's own gives failures to whoever waits."""
         own = self.detectors
         return ServedDetectors(own.handles, own.model_versions, own.configs, PATIENCE_S, raise_if_away=True)
-
-
-async def _body(request: Request) -> bytes:
-    pieces, size = [], 0
-    async for piece in request.stream():
-        pieces.append(piece)
-        size += len(piece)
-        if size > wire.MOST_BYTES:
-            raise HTTPException(413, f"it has more than {wire.MOST_BYTES >> 20} MB: send fewer samples at a time")
-    return b"".join(pieces)

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from cluster.api_queries import AssetQuery
 from cluster.errors import SettingsError
+from cluster.records import Kind
 from cluster.results import files as results_files
 from deployments.catalog import merge
 from deployments.catalog import queries as sql
@@ -241,10 +242,10 @@ class Catalog:
         detections = [as_finding(row) for row in found]
         return {**item, "sha256": rows[0]["sha256"], "detections": detections}
 
-    def uri(self, id: str) -> str | None:
-        """Where the file lies."""
-        rows = self._rows("select uri from files where id = try_cast(? as uuid)", [id])
-        return rows[0]["uri"] if rows else None
+    def place(self, id: str) -> tuple[str, Kind | None] | None:
+        """The URI of a file, and its kind: None if it is no media. None for an id that is unknown."""
+        rows = self._rows("select uri, kind from files where id = try_cast(? as uuid)", [id])
+        return (rows[0]["uri"], rows[0]["kind"]) if rows else None
 
     def thumbnail(self, id: str) -> bytes | None:
         """JPEG, at most 320 px."""

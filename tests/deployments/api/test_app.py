@@ -1,0 +1,63 @@
+"""The application before it has any route: the status of each error, and bodies that are read into memory."""
+
+import httpx
+import pytest
+from ray.exceptions import RayTaskError
+
+from cluster.errors import SettingsError
+from cluster.vectors import VectorsDown
+from deployments.api.app import MAX_BODY_BYTES
+from deployments.jobs.drivers import JobsDown
+from tests.support.api_server import application
+
+
+class Failing:
+    """A handle of another deployment, whose every call raises."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __getattr__(self, name):
+        return self
+
+    async def remote(self, *arguments):
+        raise self.error
+
+
+async def ask(method, path, content=None, **attributes):
+    with application(**attributes) as app:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return await client.request(method, path, content=content, headers={"Content-Type": "application/json"})
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(SettingsError("wrong"), 422), (JobsDown("away"), 503), (VectorsDown("away"), 503), (ValueError("ours"), 500)],
+)
+async def test_an_error_has_its_status_whichever_deployment_raised_it(error, status):
+    answer = await ask("GET", "/v1/jobs/x/logs", jobs=Failing(error))
+    assert answer.status_code == status
+    assert status == 500 or str(error) in answer.json()["detail"]
+    if not isinstance(error, VectorsDown):  # which no other deployment raises
+        wrapped = RayTaskError("one", "a traceback", error)
+        assert (await ask("GET", "/v1/jobs/x/logs", jobs=Failing(wrapped))).status_code == status
+
+
+@pytest.mark.anyio
+async def test_an_invalid_value_is_named_in_the_answer():
+    answer = await ask("GET", "/v1/search?q=x&limit=0")
+    assert answer.status_code == 422 and answer.json()["detail"].startswith("query.limit: ")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/results/load"])
+async def test_a_body_that_is_no_upload_is_refused_above_what_may_lie_in_memory(path):
+    async def undeclared():
+        for _ in range(MAX_BODY_BYTES // 1000 + 1):
+            yield b" " * 1000
+
+    assert (await ask("POST", path, b" " * (MAX_BODY_BYTES + 1))).status_code == 413
+    assert (await ask("POST", path, undeclared())).status_code == 413
+    assert (await ask("POST", path, b" " * 1000)).status_code == 422
