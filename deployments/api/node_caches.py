@@ -4,11 +4,12 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, TypedDict
+from typing import Any
 
 import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from typing_extensions import TypedDict  # pydantic takes that of `typing` only from Python 3.12 on
 
 from cluster import cache, erasures
 from cluster.errors import SettingsError
