@@ -89,10 +89,11 @@ class Processes:
         self._start("ray", command.split())
 
     def start_chroma(self) -> None:
-        """The only process that may open Chroma's folder."""
+        """Chroma behind its guard: the only process that may open Chroma's folder."""
         where = self.settings.chroma
         path = str(self.state / "chroma")
-        self._start("chroma", ["chroma", "run", "--path", path, "--host", where.host, "--port", str(where.port)])
+        command = [sys.executable, "-m", "cluster.chroma_guard", "--path", path]
+        self._start("chroma", [*command, "--host", where.host, "--port", str(where.port)])
 
     def start_app(self) -> None:
         """The web app."""

@@ -1,0 +1,102 @@
+"""Chroma behind its guard: a real server, asked as a program, a page and a browser whose name was rebound ask it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import httpx
+import psutil
+import pytest
+
+from cluster import chroma_guard
+from cluster.vectors import Vectors
+from tests.support.servers.chroma import free_port
+
+COLLECTIONS = "/api/v2/tenants/default_tenant/databases/default_database/collections"
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory):
+    """A guard with its Chroma, and the port."""
+    port = free_port()
+    command = [sys.executable, "-m", "cluster.chroma_guard", "--path", str(tmp_path_factory.mktemp("chroma"))]
+    guard = subprocess.Popen([*command, "--host", "127.0.0.1", "--port", str(port)], stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 50
+        while not answers(port):
+            assert guard.poll() is None and time.monotonic() < deadline, "the guard did not start"
+            time.sleep(0.1)
+        yield guard, port
+    finally:
+        guard.kill()
+        guard.wait()
+
+
+def answers(port):
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/api/v2/heartbeat", trust_env=False).is_success
+    except httpx.TransportError:
+        return False
+
+
+def status(port, method="GET", **headers):
+    url = f"http://127.0.0.1:{port}{COLLECTIONS}"
+    body = {"name": "planted"} if method == "POST" else None
+    return httpx.request(method, url, json=body, headers=headers, trust_env=False).status_code
+
+
+def test_a_name_that_was_rebound_and_a_page_are_refused(guarded):
+    _, port = guarded
+    for method in ("GET", "POST"):
+        assert status(port, method, Host="evil.example") == 403
+        assert status(port, method, Host=f"evil.example:{port}") == 403
+        assert status(port, method, Origin="http://evil.example") == 403
+    assert status(port) == 200
+    assert httpx.get(f"http://127.0.0.1:{port}{COLLECTIONS}", trust_env=False).json() == []
+
+
+def test_our_own_client_reads_and_writes_through_it(guarded):
+    _, port = guarded
+    vectors = Vectors(f"http://127.0.0.1:{port}")
+    vectors.mark(["a.parquet", "b.parquet"])
+    assert vectors.indexed(["a.parquet", "c.parquet"]) == {"a.parquet"}
+
+
+def test_headers_that_do_not_end_are_not_waited_for(monkeypatch, guarded):
+    _, port = guarded
+    with socket.create_connection(("127.0.0.1", port), chroma_guard.HEAD_S + 10) as raw:
+        raw.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+        assert raw.recv(100) == b""
+
+
+@pytest.mark.parametrize(
+    ("headers", "allowed"),
+    [
+        (b"Host: 127.0.0.1:8001\r\n", True),
+        (b"host: [::1]:8001\r\n", True),
+        (b"Host: 10.0.0.7\r\n", True),
+        (b"Host: LOCALHOST:8001\r\n", True),
+        (b"Host: vectors:8001\r\n", True),
+        (b"Host: evil.example\r\n", False),
+        (b"Host: 127.0.0.1.evil.example\r\n", False),
+        (b"Host: evil.example\r\nHost: 127.0.0.1\r\n", False),
+        (b"Host: 127.0.0.1\r\nOrigin: null\r\n", False),
+        (b"Host:\r\n", False),
+        (b"", False),
+    ],
+)
+def test_who_may_ask(headers, allowed):
+    assert chroma_guard.may_ask(b"GET / HTTP/1.1\r\n" + headers + b"\r\n", "vectors") == allowed
+
+
+def test_chroma_ends_with_its_guard(guarded):
+    """The last test here: it kills the guard."""
+    guard, _ = guarded
+    (chroma,) = psutil.Process(guard.pid).children()
+    os.kill(guard.pid, signal.SIGKILL)
+    guard.wait()
+    psutil.wait_procs([chroma], timeout=10)
+    assert not chroma.is_running() or chroma.status() == psutil.STATUS_ZOMBIE
