@@ -1,4 +1,4 @@
-"""What a picture shows and what it looks like: concepts, and vectors to find it by words or by another picture."""
+"""Concepts that a picture shows, and vectors by which pictures and texts are searched."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +30,7 @@ LABELS = (
 
 
 class ClipConfig(DetectorConfig):
-    """Vectors of two different models do not meet in one collection: after a change of `model`, scan again."""
+    """Settings of clip. Vectors of different models cannot be compared: after a change of `model`, scan again."""
 
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "embedded": {"model": MODEL, "colocate": "concepts"},
@@ -45,29 +45,29 @@ class ClipConfig(DetectorConfig):
     }
 
     cpus: float = Field(0.2, gt=0)
-    floor: float = Field(0.1, ge=0, le=1)  # the likeliest concept is kept whatever its score: it carries the vectors
-    concepts: int = Field(3, ge=1)  # kept for each picture at most
-    labels: tuple[str, ...] = Field(LABELS, min_length=1)  # what `gpu` looks for; `embedded` has ImageNet's thousand
+    floor: float = Field(0.1, ge=0, le=1)  # the likeliest concept is always kept: it carries the vectors
+    concepts: int = Field(3, ge=1)  # maximum for each picture
+    labels: tuple[str, ...] = Field(LABELS, min_length=1)  # the concepts of `gpu`; `embedded` has ImageNet's 1000
     batch: int = Field(8, ge=1)  # pictures or texts in one pass of `gpu`
-    # What a search by words shows. Embedded: what had nothing to do with the query scored up to 0.13 on the sample
-    # media. SigLIP's values are not measured: pictures that fit a text are said to have cosines of 0.05 to 0.2, and
-    # its texts lie much nearer to one another than to any picture (the modality gap, arXiv:2203.02053).
+    # The least cosines that a search by text shows. Embedded: unrelated sample media scored up to 0.13. SigLIP's values
+    # are not measured: matching pictures are reported to have cosines of 0.05 to 0.2, and its texts lie much nearer to
+    # each other than to any picture (the modality gap, Liang et al. 2022, arXiv:2203.02053).
     least_alike: float = Field(0.15, ge=-1, le=1)  # of pictures
-    least_alike_text: float = Field(0.15, ge=-1, le=1)  # of what was read or said
-    # The space in which a search by words looks for images: "image" where all texts would come before them.
+    least_alike_text: float = Field(0.15, ge=-1, le=1)  # of text that was read or heard
+    # The space in which a search by text looks for images; "image" if in one space all texts would precede them.
     pictures_in: Annotated[Space, BeforeValidator(current_space)] = "text"
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is said of a sample: concepts from the likeliest down (none for a text) and its vectors."""
+    """What a backend computes of a sample: concepts with scores, the likeliest first (none for a text), and vectors."""
 
     concepts: tuple[tuple[str, float], ...]
     vectors: tuple[Vector, ...]
 
 
 class _Concepts:
-    """Conse, shared with the detectors that live here too: list[Sample] -> list[Seen]."""
+    """ConSE (Norouzi et al. 2013), shared with restraint in one process: list[Sample] -> list[Seen]."""
 
     def __init__(self, config: ClipConfig) -> None:
         self._conse = runtime.shared(f"conse {config.model}", lambda: Conse(config.model))
@@ -89,10 +89,10 @@ class _Concepts:
 class _Siglip:
     """SigLIP 2 (Tschannen et al. 2025, arXiv:2502.14786; Apache-2.0): list[Sample] -> list[Seen].
 
-    Pictures and texts of many languages in one space of 768 values: a picture's vector is both its look and its place
-    among words. The probability of a label is the sigmoid of the scaled and shifted cosine, as it was trained (Zhai et
-    al. 2023, arXiv:2303.15343), each label by itself. Texts are lower-cased and padded to 64 tokens, as in training;
-    the rest of a longer passage is not searched by meaning, only by its exact words.
+    Pictures and texts of many languages in one space of 768 values: one vector serves as image and as text vector. The
+    probability of each label is the sigmoid of the scaled and shifted cosine (SigLIP, Zhai et al. 2023,
+    arXiv:2303.15343). Texts are lower-cased and padded to 64 tokens, as in training; the rest of a longer passage is
+    found by its exact words only.
     """
 
     prompt = "this is a photo of {}."
@@ -112,7 +112,7 @@ class _Siglip:
                     f"detectors.clip.model {config.model} is a {kind}. Name a SigLIP or SigLIP 2 of fixed resolution."
                 )
             self._processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-            # what tokenizer.json says, to the letter: the class that the hub names for it loses its lower-casing
+            # by tokenizer.json alone: the class that the hub names for it loses the lower-casing
             self._tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
             network: Any = SiglipModel.from_pretrained(
                 folder, local_files_only=True, use_safetensors=True, dtype=devices.dtype()
@@ -134,7 +134,7 @@ class _Siglip:
         ]
 
     def _seen(self, picture: Array) -> Seen:
-        # in 64 bits: the exponential for a label that does not fit at all overflows in 32
+        # in float64: the exponential for an unrelated label overflows in float32
         cosines = (self._named @ picture).astype(np.float64)
         chances = 1 / (1 + np.exp(-(self._scale * cosines + self._shift)))
         likeliest = np.argsort(-chances, kind="stable")
@@ -146,8 +146,8 @@ class _Siglip:
         return self._rows(lambda pixels: self._network.get_image_features(pixel_values=pixels), inputs)
 
     def prepared(self, pictures: Sequence[npt.NDArray[np.uint8]]) -> Any:
-        """What the network is shown: (n, 3, height, width), float."""
-        # as pictures: of an array of one pixel nobody could tell the channels
+        """The input of the network: (n, 3, height, width), float."""
+        # as PIL images: in an array of one pixel the processor cannot tell which axis is the channels
         return self._processor([Image.fromarray(pixels) for pixels in pictures], return_tensors="pt")["pixel_values"]
 
     def _texts(self, texts: Sequence[str]) -> list[Array]:
@@ -162,11 +162,11 @@ class _Siglip:
             truncation=True,
             max_length=self._network.config.text_config.max_position_embeddings,
         )
-        # without a mask, as it was trained: it has learnt what padding looks like
+        # without an attention mask, as in training: the network has learnt to ignore padding
         return self._rows(lambda ids: self._network.get_text_features(input_ids=ids), tokens["input_ids"])
 
     def _rows(self, network: Callable[[Any], Any], inputs: Any) -> Array:
-        """One vector of length 1 for each of the inputs, which are padded to one of a few batch sizes."""
+        """One vector of length 1 for each input; the batch is padded to one of a few sizes."""
         missing = devices.bucket(len(inputs), self._batch) - len(inputs)
         padding = (0, 0) * (inputs.dim() - 1) + (0, missing)
         with self._torch.inference_mode():
@@ -176,7 +176,7 @@ class _Siglip:
 
 
 class Clip(Detector):
-    """A picture's likeliest concepts, the first of which carries its vectors "image" and "text"; a text's "text"."""
+    """A picture's likeliest concepts, the first with the vectors "image" and "text"; for a text, its vector "text"."""
 
     Config = ClipConfig
     modalities: ClassVar[frozenset[Modality]] = frozenset({"image", "text"})
@@ -184,12 +184,13 @@ class Clip(Detector):
 
     @classmethod
     def version(cls, config: Any) -> str:
-        """With other labels it says other things."""
+        """The model; of `gpu`, other labels than the default make another version."""
         if config.backend == "embedded" or config.labels == LABELS:
             return str(config.model)
         return f"{config.model} labels:{blake2b(repr(config.labels).encode(), digest_size=4).hexdigest()}"
 
     def detect(self, samples: list[Sample]) -> list[list[Detection]]:
+        """One detection for each concept of a picture, or one for a text."""
         return [self._found(sample, seen) for sample, seen in zip(samples, self.infer(samples), strict=True)]
 
     def _found(self, sample: Sample, seen: Seen) -> list[Detection]:

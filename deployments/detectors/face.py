@@ -1,4 +1,4 @@
-"""Faces: where they are, a vector each by which the same person is found again, and which enrolled person it is."""
+"""Faces: a box and a vector for each, by which the same person is found again, and the name of an enrolled person."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -17,19 +17,19 @@ from deployments.galleries.watchlist import FACE, EnrolledPeople, Rejections
 from deployments.models import faces, runtime
 from deployments.models.faces import Pixels, Represent, Seen
 
-# Euclidean. Dlib: 0.6 is dlib's own; the portraits measured were 0.45 apart at most for one person, 0.66 at least for
-# two. Facenet512: of vectors of length 1; DeepFace's threshold for the cosine, 0.30, its stricter one. Never measured.
+# Euclidean distances. Dlib: dlib itself uses 0.6; of the portraits measured, one person's were 0.45 apart at most, two
+# persons' 0.66 at least. Facenet512: for vectors of length 1, DeepFace's stricter cosine threshold, 0.30. Not measured.
 DISTANCES: Mapping[str, float] = {"Dlib": 0.5, "Facenet512": 0.77}
 
 
 class FaceConfig(DetectorConfig):
-    """A face too poor to be told from another is shown, but has no vector; its evidence says why.
+    """Settings of face. A face that is too poor to be recognised has no vector; its evidence gives the reason.
 
-    What a vector takes was measured with MTCNN and Dlib on six portraits and blurred, shrunk copies of them: from a
-    sharpness of 25 on, a face stayed within 0.37 of its sharp self and 0.65 away from everybody else's; below 15,
-    others came as near as 0.40. A face whose estimated turn is 46 degrees still matched itself.
-    Finder and recognizer are of the gpu backend. Its defaults name no weights that are for research only; retinaface's
-    are. Facenet512's are a pickle, read by torch's weights-only unpickler: pin them by a commit or #sha256=.
+    The limits were measured with MTCNN and Dlib on six portraits and blurred, shrunk copies of them: from a sharpness
+    of 25 on, a face stayed within 0.37 of its sharp original and 0.65 away from other people's; below 15, others came
+    as near as 0.40. A face whose estimated turn is 46 degrees still matched itself.
+    `finder` and `recognizer` are for the gpu backend. Its defaults name no research-only weights; retinaface's are
+    such. Facenet512's are a pickle, read by torch's weights-only unpickler: pin them by a commit or #sha256=.
     """
 
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -51,17 +51,17 @@ class FaceConfig(DetectorConfig):
     floor: float = Field(0.9, ge=0, le=1)
     finder: Literal["mtcnn", "yunet", "retinaface"] = "mtcnn"
     recognizer: Literal["Dlib", "Facenet512"] = "Dlib"
-    face_px: int = Field(24, ge=12)  # the shorter side of the smallest face that is looked for
-    person_px: int = Field(40, ge=12)  # the shorter side of the smallest that has a vector
-    person_score: float = Field(0.97, ge=0, le=1)  # the weakest that has one
-    person_sharpness: float = Field(25.0, ge=0)  # the most blurred that has one: variance of the Laplacian
-    person_deg: float = Field(60.0, ge=0, le=90)  # turned aside or tilted at most
-    person_distance: float | None = Field(None, gt=0)  # of a hit from a photo; None: DISTANCES of the recognizer
+    face_px: int = Field(24, ge=12)  # shorter side of the smallest face that is detected
+    person_px: int = Field(40, ge=12)  # shorter side of the smallest face with a vector
+    person_score: float = Field(0.97, ge=0, le=1)  # lowest score of a face with a vector
+    person_sharpness: float = Field(25.0, ge=0)  # lowest variance of the Laplacian of a face with a vector
+    person_deg: float = Field(60.0, ge=0, le=90)  # largest turn or tilt of a face with a vector
+    person_distance: float | None = Field(None, gt=0)  # largest of a hit to a photo; None: by DISTANCES
     gallery: str = ""
 
     @property
     def distance(self) -> float:
-        """How far from an enrolled photo a face may lie to be that person's."""
+        """The largest Euclidean distance of a face to an enrolled photo at which it is that person's."""
         return self.person_distance or DISTANCES[self.recognizer]
 
     @model_validator(mode="after")
@@ -73,7 +73,7 @@ class FaceConfig(DetectorConfig):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A face in fractions of the picture, which may lie beyond its edges; its vector, or why it has none."""
+    """A face: its box in fractions of the picture, which may exceed it; its vector, or the reason why it has none."""
 
     box: Box
     score: float
@@ -82,14 +82,14 @@ class Found:
 
 
 class _MtcnnDlib:
-    """MTCNN finds faces and DeepFace's `Dlib` tells them apart: list[Sample] -> list[list[Found]].
+    """MTCNN (Zhang et al. 2016) detects faces, DeepFace's `Dlib` embeds them: list[Sample] -> list[list[Found]].
 
-    The vectors are of dlib's ResNet (CC0, dlib.net, Davis King 2017): 128 values; two faces nearer than 0.6 in
-    Euclidean distance are probably one person. Aligned by dlib's five landmarks beforehand: DeepFace's own alignment
-    pads the picture to four times its area.
+    Vectors of 128 values by dlib's ResNet (CC0, dlib.net, Davis King 2017); two faces within a Euclidean distance of
+    0.6 are probably one person. Faces are aligned by dlib's five landmarks: DeepFace's own alignment pads the picture
+    to four times its area.
     """
 
-    chip_px = 150  # what the network was trained on
+    chip_px = 150  # input side of the network
 
     def __init__(self, config: FaceConfig) -> None:
         _mtcnn, models = runtime.weights(config.model, parts=2)
@@ -110,12 +110,12 @@ class _MtcnnDlib:
 
 
 class _DeepFace:
-    """A finder and DeepFace on torch, both by name; the same call. Aligned and cut out as DeepFace does it itself."""
+    """The finder and DeepFace's recognizer of the config, on torch; faces are aligned as DeepFace does it."""
 
     def __init__(self, config: FaceConfig) -> None:
         finder, recognizer = runtime.weights(config.model, parts=2)
         network = faces.file(recognizer, config.recognizer)
-        if config.finder == "mtcnn":  # its package loads its own
+        if config.finder == "mtcnn":  # its package brings its weights
             self._find = faces.mtcnn(config.face_px, config.floor)
         elif config.finder == "yunet":
             self._find = faces.yunet(faces.file(finder, "yunet"), config.face_px, config.floor)
@@ -136,7 +136,7 @@ def _answers(
     represent: Represent,
     config: FaceConfig,
 ) -> list[list[Found]]:
-    """What both backends do with what they find: judge it, and compute the vectors of all good faces together."""
+    """Detect faces, rate them, and embed all good ones in common batches; for both backends."""
     pictures = [np.ascontiguousarray(sample.pixels, np.uint8) for sample in samples]
     seen = [find(pixels) if min(pixels.shape[:2]) >= config.face_px else [] for pixels in pictures]
     flaws = [[_flaw(pixels, face, config) for face in found] for pixels, found in zip(pictures, seen, strict=True)]
@@ -157,7 +157,7 @@ def _answers(
 
 
 def _flaw(pixels: Pixels, face: Seen, config: FaceConfig) -> str | None:
-    """Why a face has no vector, if it has none: the cheap reasons first."""
+    """The reason why a face gets no vector, None if it gets one; checks that cost little come first."""
     if face.score < config.person_score:
         return f"doubtful (score {face.score:.2f}, {config.person_score} needed)"
     if face.shorter_px < config.person_px:
@@ -178,9 +178,10 @@ def _fractions(face: Seen, pixels: Pixels) -> Box:
 
 
 class Face(Detector):
-    """One detection "face" for each, with a vector in the space "faces" where it is good enough to tell a person.
+    """One detection "face" for each face, with a vector in the space "faces" if it is good enough to be recognised.
 
-    After it, where it is somebody enrolled, one of that name: its score is 1 minus the distance to the nearest photo.
+    A face of an enrolled person is followed by a detection of that name, scored 1 minus the distance to the nearest
+    photo.
     """
 
     Config = FaceConfig
@@ -197,7 +198,7 @@ class Face(Detector):
 
     @classmethod
     def version(cls, config: FaceConfig) -> str:
-        """Not who is enrolled: for a name nothing is detected anew; `raysift people match` compares what is stored."""
+        """The model, whoever is enrolled: `raysift people match` compares stored vectors, without a new scan."""
         if config.backend == "embedded":
             return config.model
         return f"{config.finder}, {config.recognizer}: {config.model}"
@@ -208,19 +209,20 @@ class Face(Detector):
 
     @classmethod
     def state(cls, config: FaceConfig) -> str:
-        """Who is enrolled, and which faces are not theirs: the hits depend on it."""
+        """The settings, the version of the gallery and the rejected faces: hits depend on all of them."""
         if not config.gallery:
             return super().state(config)
         rejected = Rejections(config.gallery, os.environ.get("AWS_ENDPOINT_URL")).paths()
         return f"{super().state(config)} {opened(config.gallery).version()} {rejected}"
 
     def detect(self, samples: list[Sample]) -> list[list[Detection]]:
+        """The faces of each picture, each followed by its hit, if any."""
         watch = self.enrolled.watch_list() if self.enrolled else None
         answers = []
         for found in self.infer(samples):
             seen = [_detection(face) for face in found if face.score >= self.config.floor]
             hits = watch.hits(seen) if watch else [None] * len(seen)
-            answers.append([one for pair in zip(seen, hits, strict=True) for one in pair if one is not None])
+            answers.append([detection for pair in zip(seen, hits, strict=True) for detection in pair if detection])
         return answers
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Explicit content: how likely a picture is to be pornographic, and in which grade."""
+"""Explicit content: the probability that a picture is pornographic, by grade where the model has grades."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -16,11 +16,11 @@ from deployments.models import devices, runtime
 
 
 class NsfwConfig(DetectorConfig):
-    """Reviewers choose a threshold when they look. The floor leaves out what ordinary pictures have too.
+    """Settings of nsfw. Reviewers choose a threshold when they search; the floor drops scores of ordinary pictures.
 
     Measured with `embedded` on 12 portraits, animals and objects: 0.02 at most. `gpu` takes any image classifier of
-    transformers whose labels `labels` knows: Freepik's is graded; `hf:Falconsai/nsfw_image_detection@main`, a plain
-    ViT of "normal" and "nsfw", needs no timm.
+    transformers whose labels are in `labels`: Freepik's has grades; `hf:Falconsai/nsfw_image_detection@main`, a plain
+    ViT with "normal" and "nsfw", does not need timm.
     """
 
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -30,7 +30,7 @@ class NsfwConfig(DetectorConfig):
 
     floor: float = Field(0.1, ge=0, le=1)
     batch: int = Field(8, ge=1)  # pictures in one pass: about 20 MB of memory each
-    # how severe each label of a model is, 0: no finding; Freepik's own demonstration draws the line at "medium"
+    # severity of each label of a model, 0: no finding; Freepik's own demonstration filters from "medium" on
     labels: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
         {"normal": 0, "sfw": 0, "neutral": 0, "low": 0.3, "medium": 0.6, "high": 1, "nsfw": 1}, min_length=1
     )
@@ -40,7 +40,7 @@ class NsfwConfig(DetectorConfig):
 class _OpenNsfw:
     """Yahoo's open_nsfw, a thin ResNet-50 (github.com/yahoo/open_nsfw), as ONNX: list[Sample] -> list[{label: score}].
 
-    Pre-processing as its authors': 256 x 256, the middle 224 x 224, BGR, less the mean of its training pictures.
+    Pre-processing as its authors': 256 x 256, centre crop of 224 x 224, BGR, minus the mean of the training set.
     """
 
     mean_bgr = np.array([104, 117, 123], np.float32)
@@ -68,8 +68,8 @@ class _OpenNsfw:
 class _Classifier:
     """An image classifier of transformers with its own pre-processing: list[Sample] -> list[{label: probability}].
 
-    Freepik/nsfw_image_detector: EVA-02 base at 448 px, MIT, 100,000 pictures labelled by a machine, say its authors;
-    Falconsai/nsfw_image_detection: ViT-B/16 at 224 px, Apache-2.0. Both publish accuracies on sets of their own only.
+    Freepik/nsfw_image_detector: EVA-02 base at 448 px, MIT, trained on 100,000 machine-labelled pictures (model card);
+    Falconsai/nsfw_image_detection: ViT-B/16 at 224 px, Apache-2.0. Both publish accuracies on data of their own only.
     """
 
     def __init__(self, config: NsfwConfig) -> None:
@@ -103,8 +103,8 @@ class _Classifier:
         return [dict(zip(self._labels, one, strict=True)) for one in chances]
 
     def prepared(self, samples: Sequence[Sample]) -> Any:
-        """What the network is shown: (n, 3, height, width), float."""
-        # as pictures: of an array of one pixel nobody could tell the channels
+        """The input of the network: (n, 3, height, width), float."""
+        # as PIL images: in an array of one pixel the processor cannot tell which axis is the channels
         pictures = [Image.fromarray(sample.pixels) for sample in samples if sample.pixels is not None]
         return self._processor(pictures, return_tensors="pt")["pixel_values"]
 
@@ -120,10 +120,10 @@ def _known(labels: Sequence[str], config: NsfwConfig) -> Sequence[str]:
 
 
 class Nsfw(Detector):
-    """ "nsfw", scored 0 (safe) to 1 (explicit): the probability of all explicit labels of the model together.
+    """A detection "nsfw", scored 0 (safe) to 1 (explicit): the sum of the probabilities of the explicit labels.
 
-    A model with grades adds each one that is not ordinary: "nsfw low", "nsfw medium", "nsfw high". No boxes: these
-    models judge the whole picture.
+    A model with grades adds one for each that is not ordinary: "nsfw low", "nsfw medium", "nsfw high". No boxes: these
+    models classify the whole picture.
     """
 
     Config = NsfwConfig
@@ -131,6 +131,7 @@ class Nsfw(Detector):
     backends: ClassVar[Mapping[str, Callable[[Any], Infer]]] = {"embedded": _OpenNsfw, "gpu": _Classifier}
 
     def detect(self, samples: list[Sample]) -> list[list[Detection]]:
+        """At most one detection for each grade, and "nsfw"."""
         return [self._found(scores) for scores in self.infer(samples)]
 
     def _found(self, scores: Mapping[str, float]) -> list[Detection]:
@@ -144,7 +145,7 @@ class Nsfw(Detector):
 
     @classmethod
     def example(cls) -> Sample:
-        """A flat disc in the colour of skin, which the model takes for a little of what it knows."""
+        """A flat disc in the colour of skin, to which the models give a score above the floor."""
         picture = Image.new("RGB", (320, 240), (90, 60, 50))
         ImageDraw.Draw(picture).ellipse((60, 40, 260, 220), fill=(224, 172, 140))
         return Sample(pixels=np.asarray(picture))

@@ -1,4 +1,4 @@
-"""Text in pictures: every line of it, in reading order."""
+"""Text in pictures (OCR), line by line in reading order."""
 
 import os
 import sys
@@ -22,16 +22,16 @@ from deployments.models.reading_order import Line, in_lines
 Pixels = npt.NDArray[np.uint8]  # (height, width, 3) RGB
 Size = tuple[int, int]  # width, height in pixels
 
-LEAST_SHARE = 0.25  # of a strip's length is its height at least, padded: the engines enlarge or refuse narrower ones
+LEAST_SHARE = 0.25  # strips are padded to this ratio of sides: the engines enlarge or refuse narrower ones
 
 _HUB = "hf:xiaoyao9184/easyocr@17cdb173ef73b32eb6e9d1270f33b30154b03908"
 
 
 class OcrConfig(DetectorConfig):
-    """The cost of looking for lines grows with the square of side_px; 960 reads subtitles of a 720p frame.
+    """Settings of ocr. The cost of text detection grows with the square of side_px; 960 reads subtitles at 720p.
 
-    EasyOCR has its weights on GitHub; the model named here is somebody's copy on the hub, pinned to the bytes of the
-    originals (Apache-2.0). For other languages the second part is another of EasyOCR's recognisers.
+    EasyOCR publishes its weights on GitHub; the model named here is a copy on the hub, pinned to the bytes of the
+    originals (Apache-2.0). For other languages, name another of EasyOCR's recognisers as the second part.
     """
 
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -47,15 +47,15 @@ class OcrConfig(DetectorConfig):
 
     model: str = "package:rapidocr==3.10.0/rapidocr/models"
     cpus: float = Field(0.3, gt=0)
-    floor: float = Field(0.5, ge=0, le=1)  # below it, lines are mostly edges and patterns taken for letters
-    side_px: int = Field(960, ge=64)  # the longer side of what is searched for lines; smaller pictures are enlarged
-    languages: tuple[str, ...] = ("en",)  # of EasyOCR, by its codes; RapidOCR reads all of its own at once
-    frames: int = Field(4, ge=1)  # of one size that EasyOCR searches at a time
-    batch: int = Field(32, ge=1)  # lines that EasyOCR reads at a time, on a card
+    floor: float = Field(0.5, ge=0, le=1)  # lines below it are mostly edges and patterns misread as letters
+    side_px: int = Field(960, ge=64)  # longer side of the picture in text detection; smaller pictures are enlarged
+    languages: tuple[str, ...] = ("en",)  # codes of EasyOCR; RapidOCR reads all its scripts with one model
+    frames: int = Field(4, ge=1)  # of one size in a batch of EasyOCR's text detection
+    batch: int = Field(32, ge=1)  # lines in a batch of EasyOCR's recognition, on a card
 
 
 class _RapidOcr:
-    """RapidOCR: PaddleOCR's PP-OCRv6 small models as ONNX (Apache-2.0): list[Sample] -> list[list[Line]].
+    """RapidOCR with PaddleOCR's PP-OCRv6 small models in ONNX (Apache-2.0): list[Sample] -> list[list[Line]].
 
     Reads Latin scripts, Chinese and Japanese; not Hangul, Thai, Arabic or Cyrillic.
     """
@@ -73,12 +73,14 @@ class _RapidOcr:
             from rapidocr import RapidOCR
 
             cv2.setNumThreads(1)
-            paths = {f"{step}.model_path": str(folder / name) for step, name in self.files.items()}  # else: downloads
+            paths = {
+                f"{step}.model_path": str(folder / name) for step, name in self.files.items()
+            }  # without them it downloads models
             self._engine: Any = RapidOCR(
                 params={
                     **paths,
                     "Global.log_level": "critical",
-                    "Global.text_score": 0.0,  # the floor is applied above
+                    "Global.text_score": 0.0,  # Ocr.detect applies the floor
                     "Det.limit_type": "max",
                     "Det.limit_side_len": config.side_px,
                     "EngineConfig.onnxruntime.intra_op_num_threads": 1,
@@ -86,7 +88,7 @@ class _RapidOcr:
                 }
             )
         self._side_px = config.side_px
-        self([Ocr.example()])  # the engine loads its models when it first needs them
+        self([Ocr.example()])  # the engine loads its models at the first call
 
     def __call__(self, samples: list[Sample]) -> list[list[Line]]:
         return [self._read(sample.pixels) for sample in samples]
@@ -103,9 +105,10 @@ class _RapidOcr:
 
 
 class _EasyOcr:
-    """EasyOCR: CRAFT finds words, a CRNN reads them (both Apache-2.0): list[Sample] -> list[list[Line]].
+    """EasyOCR: CRAFT (Baek et al. 2019, arXiv:1904.01941) and a CRNN (Shi et al. 2015, arXiv:1507.05717).
 
-    Its weights are pickles. They are read by torch's weights-only unpickler, after EasyOCR's own check of their MD5.
+    list[Sample] -> list[list[Line]]. Its weights (Apache-2.0) are pickles; torch's weights-only unpickler reads them,
+    after EasyOCR's own check of their MD5.
     """
 
     def __init__(self, config: OcrConfig) -> None:
@@ -121,9 +124,9 @@ class _EasyOcr:
             try:
                 self._reader: Any = easyocr.Reader(
                     list(config.languages),
-                    gpu=False,  # else it wraps its networks in DataParallel, for one card too; moved below
+                    gpu=False,  # True wraps the networks in DataParallel even for one card; they are moved below
                     model_storage_directory=folder,
-                    user_network_directory=folder,  # it would make one in the home folder
+                    user_network_directory=folder,  # the default is created in the home folder
                     download_enabled=False,
                     quantize=False,  # as on a card
                     verbose=False,
@@ -135,7 +138,7 @@ class _EasyOcr:
                     "EasyOCR publishes them."
                 ) from None
             finally:
-                sys.path.remove(folder)  # it has put it there
+                sys.path.remove(folder)  # EasyOCR added it
         self._reader.detector.to(devices.device())
         self._reader.recognizer.to(devices.device())
         self._reader.device = devices.device()
@@ -144,7 +147,7 @@ class _EasyOcr:
     def __call__(self, samples: list[Sample]) -> list[list[Line]]:
         pictures = [_prepared(sample.pixels, self._config.side_px) for sample in samples]
         found: list[list[Line]] = [[] for _ in pictures]
-        with runtime.quiet():  # it tells torch to pin memory where there is no card, and torch warns of it
+        with runtime.quiet():  # without a card torch warns of EasyOCR's pinned memory
             for shape in dict.fromkeys(picture.shape for picture, _ in pictures):
                 alike = [n for n, (picture, _) in enumerate(pictures) if picture.shape == shape]
                 lines = runtime.in_batches([pictures[n] for n in alike], self._config.frames, self._read)
@@ -166,7 +169,7 @@ class _EasyOcr:
 
 
 class Ocr(Detector):
-    """One detection "text" for a line: what it says, how well it was read, and its upright box."""
+    """One detection "text" for each line: its text, the recognition score, and its axis-parallel box."""
 
     Config = OcrConfig
     modalities: ClassVar[frozenset[Modality]] = frozenset({"image"})
@@ -174,21 +177,23 @@ class Ocr(Detector):
 
     @classmethod
     def version(cls, config: OcrConfig) -> str:
+        """The model; of `gpu`, with the languages."""
         return f"{config.model}; languages {', '.join(config.languages)}" if config.backend == "gpu" else config.model
 
     def detect(self, samples: list[Sample]) -> list[list[Detection]]:
-        found = []
+        """The lines of each picture in reading order."""
+        detections = []
         for sample, read in zip(samples, self.infer(samples), strict=True):
             assert sample.pixels is not None
             height, width = sample.pixels.shape[:2]
             kept = [line for line in read if line.score >= self.config.floor and line.text.strip()]
             lines = in_lines(kept, width / height)
-            found.append([Detection("text", min(1.0, one.score), box=one.box, text=one.text) for one in lines])
-        return found
+            detections.append([Detection("text", min(1.0, line.score), box=line.box, text=line.text) for line in lines])
+        return detections
 
     @classmethod
     def example(cls) -> Sample:
-        """Two lines of black on white."""
+        """Two lines of black text on white."""
         picture = Image.new("RGB", (640, 240), "white")
         font = ImageFont.load_default(size=48)
         ImageDraw.Draw(picture).multiline_text((40, 40), "RAYSIFT READS\nTHE SECOND LINE", "black", font, spacing=32)
@@ -202,7 +207,7 @@ def _around(corners: Any, size: Size) -> Box:
 
 
 def _prepared(pixels: Any, side_px: int) -> tuple[Pixels, Size]:
-    """A picture whose longer side has side_px at least, padded if it is a strip; and its size without the padding."""
+    """The picture with a longer side of side_px at least, padded if it is a strip; and its size without padding."""
     picture = Image.fromarray(pixels)
     scale = max(1.0, side_px / max(picture.size))
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
@@ -215,7 +220,7 @@ def _prepared(pixels: Any, side_px: int) -> tuple[Pixels, Size]:
 
 @contextmanager
 def weights_only_unpickling() -> Iterator[None]:
-    """Have every torch.load refuse pickled code, also one that asks for it."""
+    """Make every torch.load refuse pickled code, even if it is called with weights_only=False."""
     switch, before = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
     os.environ[switch] = "1"
     try:

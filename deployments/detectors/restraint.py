@@ -15,7 +15,8 @@ from deployments.models import conse, open_vocabulary, runtime
 from deployments.models.boxes import overlap, within
 from deployments.models.conse import Conse, Pictured
 from deployments.models.keywords import find_keywords
-from deployments.models.open_vocabulary import OpenVocabulary, Region
+from deployments.models.open_vocabulary import OpenVocabulary
+from deployments.models.regions import Region
 
 NOT = "not "  # what the names of counter-examples begin with
 WORDS = (

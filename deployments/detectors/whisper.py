@@ -1,7 +1,7 @@
 """Speech: what was said, sentence by sentence, and when."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,10 +14,6 @@ from deployments import events
 from deployments.detector import Detector, DetectorConfig, Infer
 from deployments.models import runtime, speech
 from deployments.models.speech import Passage, Word
-
-# . ! ? and their like in Chinese, Japanese, Hindi, Arabic and Urdu
-_ENDS = (".", "!", "?", "\u2026", "\u3002", "\uff01", "\uff1f", "\u0964", "\u061f", "\u06d4")
-_CLOSERS = "\"'\u201d\u2019)]\u00bb"
 
 
 class WhisperConfig(DetectorConfig):
@@ -204,7 +200,9 @@ class Whisper(Detector):
                 events.count(f"whisper: dropped as {reason}")
             else:
                 kept += passage.words
-        said = [_detection(sentence) for sentence in sentences(kept, self.config.pause_s, self.config.sentence_s)]
+        said = [
+            _detection(sentence) for sentence in speech.sentences(kept, self.config.pause_s, self.config.sentence_s)
+        ]
         found = [one for one in said if one.text and one.score >= self.config.floor]
         if len(found) < len(said):
             events.count("whisper: dropped as unsure", len(said) - len(found))
@@ -226,25 +224,6 @@ class Whisper(Detector):
             frames = [*container.decode(audio=0), None]  # None brings out what the resampler holds back
             pieces = [piece.to_ndarray()[0] for frame in frames for piece in resampler.resample(frame)]
         return Sample(sound=np.concatenate(pieces))
-
-
-def sentences(words: Iterable[Word], pause_s: float, sentence_s: float) -> Iterator[list[Word]]:
-    """Words parted where a sentence ends by its punctuation, at a pause, when another speaks, or when too long."""
-    sentence: list[Word] = []
-    for word in words:
-        if sentence and (
-            word.start_s - sentence[-1].end_s >= pause_s
-            or word.speaker != sentence[-1].speaker
-            or word.end_s - sentence[0].start_s > sentence_s
-        ):
-            yield sentence
-            sentence = []
-        sentence.append(word)
-        if word.text.rstrip(_CLOSERS).endswith(_ENDS):
-            yield sentence
-            sentence = []
-    if sentence:
-        yield sentence
 
 
 def _detection(sentence: list[Word]) -> Detection:

@@ -1,4 +1,4 @@
-"""A network that knows a thousand things and a language model that knows their names: pictures among words."""
+"""ConSE: pictures in the space of a text encoder, by the names of their likeliest ImageNet classes."""
 
 import os
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from deployments.models import runtime
-from deployments.models.frame_cache import Pixels, Remembered
+from deployments.models.frame_cache import FrameCache, Pixels
 
 Array = npt.NDArray[np.float32]
 
@@ -21,31 +21,31 @@ MODEL = (
 
 @dataclass(frozen=True, slots=True)
 class Pictured:
-    """What is known of a picture."""
+    """What Conse computes of a picture."""
 
-    chances: Array  # (1000,) how likely it is each of Conse.names; they sum to 1
-    text: Array  # (384,) of length 1: its place in the text space
-    image: Array  # (1280,) of length 1: for comparison with other images
+    chances: Array  # (1000,): the probability of each of Conse.names; the sum is 1
+    text: Array  # (384,), length 1: the picture in the space of texts
+    image: Array  # (1280,), length 1: for comparison with other images
 
 
 class Conse:
-    """Pictures and words in one space without a model that was trained on both.
+    """Pictures and texts in one space, without a model that was trained on both.
 
-    ConSE (Norouzi et al. 2014, arXiv:1312.5650): a picture's place among words is the mean of the names of its ten
-    likeliest ImageNet classes, weighted by their probabilities. Classes by EfficientNet-lite0 (Apache-2.0), names and
-    texts by all-MiniLM-L6-v2 (Apache-2.0; English). A thousand classes are all it knows: nouns near ImageNet are
-    found, actions and qualities hardly. Image vectors are the square roots of the pooled features of the whole picture.
+    ConSE (Norouzi et al. 2013, arXiv:1312.5650): a picture's text vector is the mean of the vectors of its ten
+    likeliest ImageNet classes' names, weighted by their probabilities. Classes by EfficientNet-lite0 (Apache-2.0),
+    names and texts by all-MiniLM-L6-v2 (Apache-2.0; English). It knows a thousand classes only: nouns near ImageNet
+    are found, actions and qualities hardly. Image vectors are the square roots of the whole picture's pooled features.
 
-    Those who live together take it from `runtime.shared(f"conse {model}", lambda: Conse(model))`: it remembers the
-    last pictures, so that a frame is computed once, whoever asks for it next.
+    Detectors that share a process take it from `runtime.shared(f"conse {model}", lambda: Conse(model))`; its cache of
+    recent frames has a frame computed once for all of them.
     """
 
     size = (224, 224)
-    middle = 0.875  # of the shorter side, as in the network's own evaluation
+    centre = 0.875  # share of the shorter side that is cropped, as in the network's own evaluation
     likeliest = 10  # the paper's T
-    tokens = 256  # of a text at most: what all-MiniLM-L6-v2 was tuned with
+    tokens = 256  # maximum of a text; all-MiniLM-L6-v2 was fine-tuned with it
     pictures_at_once, texts_at_once = 8, 32
-    remembered = 64  # pictures: more than a chunk of frames in flight
+    cached_frames = 64  # more than a chunk of frames in flight
 
     def __init__(self, model: str) -> None:
         network, language = runtime.weights(model, parts=2)
@@ -65,18 +65,18 @@ class Conse:
         names = MobileNet_V2_Weights.IMAGENET1K_V1.meta["categories"]  # ImageNet's, whatever the network
         self.names: list[str] = list(names)
         self._named = self.texts([f"a photo of a {name}" for name in names])
-        self._last = Remembered(self.remembered, self._computed)
+        self._last = FrameCache(self.cached_frames, self._compute)
 
     def pictures(self, pictures: Sequence[Pixels]) -> list[Pictured]:
-        """One answer for each (height, width, 3) RGB picture, in order."""
+        """One result for each (height, width, 3) RGB picture, in order."""
         return self._last(pictures)
 
     def texts(self, texts: Sequence[str]) -> Array:
-        """Their places: (n, 384), rows of length 1. What is longer than `tokens` is cut."""
-        rows = runtime.in_batches(texts, self.texts_at_once, self._words)
+        """Text vectors, (n, 384), rows of length 1. A text of more than `tokens` tokens is truncated."""
+        rows = runtime.in_batches(texts, self.texts_at_once, self._embed_texts)
         return np.stack(rows) if rows else np.empty((0, self._language.config.hidden_size), np.float32)
 
-    def _computed(self, pictures: list[Pixels]) -> list[Pictured]:
+    def _compute(self, pictures: list[Pixels]) -> list[Pictured]:
         return runtime.in_batches(pictures, self.pictures_at_once, self._pictured)
 
     def _pictured(self, pictures: Sequence[Pixels]) -> list[Pictured]:
@@ -89,17 +89,17 @@ class Conse:
         weights = np.take_along_axis(chances, likeliest, axis=1)
         text = runtime.unit((weights[:, :, None] * self._named[likeliest]).sum(axis=1))
         image = runtime.unit(np.sqrt(features[1::2].numpy()))
-        return [Pictured(*one) for one in zip(chances, text, image, strict=True)]
+        return [Pictured(*picture) for picture in zip(chances, text, image, strict=True)]
 
     def _views(self, picture: Image.Image) -> tuple[Array, Array]:
-        """The middle, undistorted, by which classes are known best, and the whole, by which copies are."""
-        side = min(picture.size) * self.middle
+        """The centre crop, best for classes, and the whole picture, squeezed to a square, best for finding copies."""
+        side = min(picture.size) * self.centre
         left, top = (picture.width - side) / 2, (picture.height - side) / 2
-        middle = picture.resize(self.size, Image.Resampling.BICUBIC, (left, top, left + side, top + side))
+        centre = picture.resize(self.size, Image.Resampling.BICUBIC, (left, top, left + side, top + side))
         whole = picture.resize(self.size, Image.Resampling.BICUBIC)
-        return _scaled(middle), _scaled(whole)
+        return _scaled(centre), _scaled(whole)
 
-    def _words(self, texts: Sequence[str]) -> Array:
+    def _embed_texts(self, texts: Sequence[str]) -> Array:
         torch = self._torch
         with torch.inference_mode():
             tokens = self._tokenizer(

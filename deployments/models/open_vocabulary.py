@@ -1,36 +1,27 @@
-"""Things that are named by words or shown by an example, found in pictures: one network for all who look for them."""
+"""Open-vocabulary detection: objects found in pictures by a text, or by an example picture."""
 
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageOps
 
 from cluster.errors import SettingsError
-from cluster.records import Box
 from deployments.models import devices, runtime
-from deployments.models.frame_cache import Pixels, Remembered, content
+from deployments.models.frame_cache import Pixels
+from deployments.models.owlv2 import Owlv2
+from deployments.models.regions import Region, corners, load_network, strongest
 
 MODEL = "hf:google/owlv2-base-patch16-ensemble@main"
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
-    """Where a picture shows what was asked for."""
-
-    prompt: int  # its place among the prompts, or among the examples
-    score: float  # 0 to 1
-    box: Box
-
-
 class OpenVocabulary:
-    """OWLv2, Grounding DINO or MM-Grounding DINO (LLMDet), whichever the model's own config says that it is.
+    """OWLv2, Grounding DINO or MM-Grounding DINO (LLMDet), chosen by the `model_type` of the model's config.json.
 
-    Those who live together take it from `backends.shared(f"open vocabulary {model}", ...)`. Regions of a picture come
-    from the surest down; of those of one prompt that overlap by half, only the surest.
+    Detectors that share a process take it from `runtime.shared(f"open vocabulary {model}", ...)`. A picture's regions
+    are sorted by score, the highest first; of regions of one prompt that overlap by half only the strongest is kept.
     """
 
     def __init__(self, model: str, batch: int) -> None:
@@ -52,19 +43,19 @@ class OpenVocabulary:
             self._engine = _ENGINES[kind](folder, batch, self._torch)
 
     def find(self, pictures: Sequence[Pixels], prompts: tuple[str, ...], floor: float) -> list[list[Region]]:
-        """What the prompts name ("handcuffs", "a leather belt"), one list a picture. A prompt has no full stop in it.
+        """For each picture the regions that a prompt ("handcuffs", "a leather belt") names, `floor` at least.
 
-        A place may answer to several prompts: it is said for each of them that reaches the floor.
+        Prompts have no full stop. One place may be a region of several prompts.
         """
         with self._torch.inference_mode():
             return self._engine.find(pictures, prompts, floor)
 
     def alike(self, pictures: Sequence[Pixels], examples: Sequence[Pixels], floor: float) -> list[list[Region]]:
-        """What looks like the examples, each a picture of one thing that fills it; one list a picture.
+        """For each picture the regions that look like an example; an example is a picture that one object fills.
 
-        SettingsError where the network can be asked by words alone.
+        SettingsError if the network takes texts only.
         """
-        if not isinstance(self._engine, _Owl):
+        if not isinstance(self._engine, Owlv2):
             raise SettingsError(
                 f"model {self._model!r} finds things by words only, not by example; name an OWLv2, such as {MODEL}."
             )
@@ -72,147 +63,55 @@ class OpenVocabulary:
             return self._engine.alike(pictures, examples, floor)
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """A picture after the vision tower, without the patches that lie in its padding."""
-
-    features: Any  # (patches, width) of the network's precision
-    boxes: Any  # (patches, 4) float32: one for each patch, clipped to the picture
-
-
-class _Owl:
-    """OWLv2 (Minderer et al. 2023, arXiv:2306.09683): a box for each patch of the picture, compared with the queries.
-
-    A picture passes the vision tower once, however many ask about it one after another. The heads compute in float32:
-    bfloat16 has steps of 4 px of 960 for the edges of a box.
-    """
-
-    remembered = 32  # pictures: two chunks of frames in flight; 5.5 MB each in half precision for the base network
-    fills = 0.8  # of the largest overlap with the whole example: boxes that may stand for it
-
-    def __init__(self, folder: Path, batch: int, torch: Any) -> None:
-        self._processor, self._network = _loaded(folder, devices.dtype())
-        self._torch, self._batch = torch, batch
-        for head in (self._network.class_head, self._network.box_head, self._network.objectness_head):
-            head.float()
-        self._seen = Remembered(self.remembered, lambda pictures: runtime.in_batches(pictures, self._batch, self._look))
-        self._examples: dict[bytes, Any] = {}
-        self._prompts: dict[tuple[str, ...], Any] = {}
-
-    def find(self, pictures: Sequence[Pixels], prompts: tuple[str, ...], floor: float) -> list[list[Region]]:
-        if prompts not in self._prompts:
-            self._prompts[prompts] = self._asked(prompts)
-        return [self._regions(seen, self._prompts[prompts], floor) for seen in self._seen(pictures)]
-
-    def alike(self, pictures: Sequence[Pixels], examples: Sequence[Pixels], floor: float) -> list[list[Region]]:
-        if not examples:
-            return [[] for _ in pictures]
-        keys = [content(example) for example in examples]
-        unknown = {key: example for key, example in zip(keys, examples, strict=True) if key not in self._examples}
-        shown = runtime.in_batches(list(unknown.values()), self._batch, self._look)
-        self._examples |= {key: self._shown(seen) for key, seen in zip(unknown, shown, strict=True)}
-        queries = self._torch.stack([self._examples[key] for key in keys])
-        return [self._regions(seen, queries, floor) for seen in self._seen(pictures)]
-
-    def _asked(self, prompts: tuple[str, ...]) -> Any:
-        """(prompts, d): their places among the patches' class embeddings."""
-        texts = [f"a photo of {prompt}" for prompt in prompts]  # as the network was trained
-        tokens = self._processor.tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt")
-        tokens = {name: tokens[name].to(devices.device()) for name in ("input_ids", "attention_mask")}
-        return self._network.owlv2.get_text_features(**tokens).pooler_output.float()
-
-    def _shown(self, seen: _Seen) -> Any:
-        """(d,): the class embedding that stands for an example.
-
-        Of the boxes that fill the picture (Minderer et al. 2022, arXiv:2205.06230, A1.7) the one that is the surest to
-        be an object, by which OWLv2's authors choose: by that alone, a part of the example may be what is looked for.
-        Zeros for an example so narrow that no patch lies in it; it is found nowhere.
-        """
-        if not len(seen.boxes):
-            return self._network.class_head.dense0.bias * 0
-        sides = seen.boxes[:, 2:] - seen.boxes[:, :2]
-        filled = sides[:, 0] * sides[:, 1]
-        features = seen.features.float()
-        objects = self._network.objectness_head(features)[:, 0]
-        best = objects.masked_fill(filled < self.fills * filled.max(), -self._torch.inf).argmax()
-        return self._network.class_head(features[None], None, None)[1][0, best]
-
-    def _regions(self, seen: _Seen, queries: Any, floor: float) -> list[Region]:
-        logits, _ = self._network.class_head(seen.features.float()[None], queries[None], None)
-        scores = logits[0].sigmoid().masked_fill((queries == 0).all(dim=1), -1)
-        return _surest(scores, seen.boxes, floor)
-
-    def _look(self, pictures: Sequence[Pixels]) -> list[_Seen]:
-        torch = self._torch
-        images = [Image.fromarray(pixels) for pixels in pictures]  # arrays of one row would be taken for channels
-        # the processor blurs before it shrinks, which costs the square of the factor
-        side = 2 * self._network.config.vision_config.image_size
-        small = [image.reduce(max(1, max(image.size) // side)) for image in images]
-        pixels = self._processor.image_processor(small, return_tensors="pt", device=devices.device()).pixel_values
-        spare = devices.bucket(len(images), self._batch) - len(images)
-        pixels = torch.nn.functional.pad(pixels, (0, 0, 0, 0, 0, 0, 0, spare)).to(self._network.dtype)
-        maps, _ = self._network.image_embedder(pixels)
-        features = maps.flatten(1, 2)[: len(images)]
-        boxes = self._network.box_predictor(features.float(), maps)
-        return [self._placed(*one) for one in zip(images, features, boxes, strict=True)]
-
-    def _placed(self, image: Image.Image, features: Any, boxes: Any) -> _Seen:
-        """From a square, which the picture was padded to at its right or its bottom, to the picture itself."""
-        side = max(image.size)
-        scale = boxes.new_tensor([side / image.width, side / image.height] * 2)
-        corners = (_corners(boxes) * scale).clamp(0, 1)
-        inside = (corners[:, 2:] > corners[:, :2]).all(dim=1)
-        return _Seen(features[inside], corners[inside])
-
-
 class _Dino:
-    """Grounding DINO (Liu et al. 2023, arXiv:2303.05499) and its kin: MM-Grounding DINO and, trained further, LLMDet.
+    """Grounding DINO (Liu et al. 2023, arXiv:2303.05499), MM-Grounding DINO, LLMDet (Fu et al. 2025, arXiv:2501.18954).
 
-    Words and picture meet early in the network, so that nothing of a picture can be kept for other prompts. A prompt's
-    score is the mean over its tokens, as MMDetection evaluates these networks; the phrases that transformers'
-    post-processing makes of single tokens belong to no prompt. In float32: boxes are refined layer by layer, and
-    bfloat16 has steps of 5 px of 1333 for their edges.
+    Text and picture are fused early in the network, so a picture's features cannot be cached for other prompts. A
+    prompt's score is the mean over its tokens, as MMDetection evaluates these networks; the phrases that transformers'
+    post-processing makes of single tokens belong to no prompt. In float32: boxes are refined layer by layer, and in
+    bfloat16 their edges have steps of 5 px of 1333.
     """
 
-    narrowest = 1 / 16  # of the longer side
+    min_side = 1 / 16  # of the longer side
 
     def __init__(self, folder: Path, batch: int, torch: Any) -> None:
-        self._processor, self._network = _loaded(folder, torch.float32)
+        self._processor, self._network = load_network(folder, torch.float32)
         self._torch, self._batch = torch, batch
 
     def find(self, pictures: Sequence[Pixels], prompts: tuple[str, ...], floor: float) -> list[list[Region]]:
+        """For each picture the regions that a prompt names, with a score of `floor` at least."""
         tokens = self._tokens(prompts)
 
-        def answer(some: Sequence[Pixels]) -> list[list[Region]]:
-            images = [self._widened(Image.fromarray(pixels)) for pixels in some]
-            asked = [list(prompts)] * len(images)
-            inputs = self._processor(images=images, text=asked, padding=True, return_tensors="pt")
+        def answer(batch: Sequence[Pixels]) -> list[list[Region]]:
+            images = [self._widened(Image.fromarray(pixels)) for pixels in batch]
+            texts = [list(prompts)] * len(images)
+            inputs = self._processor(images=images, text=texts, padding=True, return_tensors="pt")
             outputs = self._network(**inputs.to(devices.device()))
-            height, width = some[0].shape[:2]
+            height, width = batch[0].shape[:2]
             scale = outputs.pred_boxes.new_tensor([images[0].width / width, images[0].height / height] * 2)
-            boxes = (_corners(outputs.pred_boxes) * scale).clamp(0, 1)
+            boxes = (corners(outputs.pred_boxes) * scale).clamp(0, 1)
             scores = outputs.logits.sigmoid() @ tokens.T
-            return [_surest(*one, floor) for one in zip(scores, boxes, strict=True)]
+            return [strongest(*picture, floor) for picture in zip(scores, boxes, strict=True)]
 
-        # only those of one shape together: with others they would be padded, which changes what is found in them
+        # pictures of one shape form a batch: padding to a common shape would change the results
         shapes: dict[tuple[int, ...], list[int]] = {}
         for place, pixels in enumerate(pictures):
             shapes.setdefault(pixels.shape, []).append(place)
         order = [place for places in shapes.values() for place in places]
         groups = [[pictures[place] for place in places] for places in shapes.values()]
-        answers = [one for group in groups for one in runtime.in_batches(group, self._batch, answer)]
-        return [found for _, found in sorted(zip(order, answers, strict=True), key=lambda pair: pair[0])]
+        answers = [regions for group in groups for regions in runtime.in_batches(group, self._batch, answer)]
+        return [regions for _, regions in sorted(zip(order, answers, strict=True), key=lambda pair: pair[0])]
 
     def _widened(self, image: Image.Image) -> Image.Image:
-        """Padded at its right or bottom where it is so narrow that nothing of it would be left when it is resized."""
-        least = math.ceil(max(image.size) * self.narrowest)
+        """Padded at right or bottom if it is so narrow that resizing would leave nothing of it."""
+        least = math.ceil(max(image.size) * self.min_side)
         return ImageOps.expand(image, (0, 0, max(0, least - image.width), max(0, least - image.height)))
 
     def _tokens(self, prompts: tuple[str, ...]) -> Any:
-        """(prompts, longest text): which tokens are a prompt's, with equal weights that sum to 1."""
+        """(prompts, longest text): the weight of each token in each prompt's score; equal, with a sum of 1."""
         longest = self._network.config.max_text_len
         shares = self._torch.zeros(len(prompts), longest, device=devices.device())
-        start = 1  # after the token that begins a text; a full stop follows each prompt
+        start = 1  # after the [CLS] token; a full stop follows each prompt
         for row, prompt in enumerate(prompts):
             length = len(self._processor.tokenizer.tokenize(prompt.strip().lower()))
             shares[row, start : start + length] = 1 / length
@@ -224,32 +123,4 @@ class _Dino:
         return shares
 
 
-_ENGINES: dict[str, type[_Owl] | type[_Dino]] = {"owlv2": _Owl, "grounding-dino": _Dino, "mm-grounding-dino": _Dino}
-
-
-def _loaded(folder: Path, dtype: Any) -> tuple[Any, Any]:
-    from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
-
-    network = AutoModelForZeroShotObjectDetection.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True, dtype=dtype
-    )
-    return AutoProcessor.from_pretrained(folder, local_files_only=True), network.to(devices.device()).eval()
-
-
-def _corners(boxes: Any) -> Any:
-    """(..., 4): middle, width and height into left, top, right, bottom."""
-    from transformers.image_transforms import center_to_corners_format
-
-    return center_to_corners_format(boxes)
-
-
-def _surest(scores: Any, boxes: Any, floor: float, most: int = 1000, same: float = 0.5) -> list[Region]:
-    """The regions of scores (places, prompts) and boxes (places, 4), by non-maximum suppression for each prompt."""
-    from torchvision.ops import batched_nms
-
-    places, prompts = (scores >= floor).nonzero(as_tuple=True)
-    values, order = scores[places, prompts].sort(descending=True, stable=True)
-    values, places, prompts = values[:most], places[order[:most]], prompts[order[:most]]
-    kept = batched_nms(boxes[places], values, prompts, same)
-    found = zip(prompts[kept].tolist(), values[kept].tolist(), boxes[places[kept]].tolist(), strict=True)
-    return [Region(prompt, score, (left, top, right, bottom)) for prompt, score, (left, top, right, bottom) in found]
+_ENGINES: dict[str, type[Owlv2] | type[_Dino]] = {"owlv2": Owlv2, "grounding-dino": _Dino, "mm-grounding-dino": _Dino}

@@ -5,7 +5,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,10 @@ from deployments.models import devices, runtime
 
 PIECE_S = 30  # what Whisper's encoder was trained on
 ONSET, OFFSET = 0.5, 0.363  # WhisperX's own, of the voice activity detector
+
+# . ! ? and their like in Chinese, Japanese, Hindi, Arabic and Urdu
+_ENDS = (".", "!", "?", "\u2026", "\u3002", "\uff01", "\uff1f", "\u0964", "\u061f", "\u06d4")
+_CLOSERS = "\"'\u201d\u2019)]\u00bb"
 
 Sound = npt.NDArray[np.float32]  # (n,) mono at SOUND_RATE_HZ
 
@@ -177,6 +181,25 @@ def told_apart(words: Iterable[Word], turns: Sequence[Turn]) -> list[Word]:
         before = found[-1].speaker if found else ""
         found.append(replace(word, speaker=max(total, key=lambda speaker: total[speaker]) if total else before))
     return found
+
+
+def sentences(words: Iterable[Word], pause_s: float, sentence_s: float) -> Iterator[list[Word]]:
+    """Split words into sentences: after final punctuation, at pauses, at a change of speaker, at sentence_s seconds."""
+    sentence: list[Word] = []
+    for word in words:
+        if sentence and (
+            word.start_s - sentence[-1].end_s >= pause_s
+            or word.speaker != sentence[-1].speaker
+            or word.end_s - sentence[0].start_s > sentence_s
+        ):
+            yield sentence
+            sentence = []
+        sentence.append(word)
+        if word.text.rstrip(_CLOSERS).endswith(_ENDS):
+            yield sentence
+            sentence = []
+    if sentence:
+        yield sentence
 
 
 def joined(first: Path, second: Path, folder: Path, sha256: str) -> Path:

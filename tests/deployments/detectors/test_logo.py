@@ -5,14 +5,15 @@ import pytest
 from PIL import Image, ImageDraw
 
 from cluster.records import Detection, Sample
-from deployments.detectors.logo import SELF_TEST, Logo, LogoConfig, Mark, surest
+from deployments.detectors.logo import Logo, LogoConfig, Mark, strongest
 from deployments.galleries.pictures import flattened
+from deployments.galleries.self_test import SELF_TEST
 from deployments.galleries.store import Gallery, opened
 from deployments.galleries.watcher import REFRESH_S, GalleryWatcher
 from deployments.models import runtime
 from deployments.models.boxes import overlap
-from deployments.models.open_vocabulary import Region
 from deployments.models.orb_matching import Matcher, described
+from deployments.models.regions import Region
 from tests.deployments.detectors.test_contract import MEDIA, on_media, picture
 from tests.support import tiny_detection
 
@@ -163,7 +164,7 @@ def test_a_brand_is_found_by_its_other_names_too(tmp_path):
     ]
 
 
-def test_a_place_has_one_logo_the_surest():
+def test_a_place_has_one_logo_the_strongest():
     marks = [Mark("a", 0.6, BOX, ""), Mark("b", 0.8, BOX, ""), Mark("a", 0.55, (0.6, 0.6, 0.9, 0.9), "")]
     found = Logo(LogoConfig(floor=0.5), infer=lambda samples: [marks]).detect([GREY])
     assert [(one.label, one.score) for one in found[0]] == [("b", 0.8), ("a", 0.55)]
@@ -221,9 +222,9 @@ def test_what_is_like_nothing_from_near_is_not_found(tmp_path):
     assert detector.detect([GREY]) == [[]]
 
 
-def test_of_regions_at_one_place_the_surest_is_kept():
+def test_of_regions_at_one_place_the_strongest_is_kept():
     regions = [Region(0, 0.5, BOX), Region(1, 0.9, BOX), Region(0, 0.4, (0.6, 0.6, 0.9, 0.9))]
-    assert [(one.prompt, one.score) for one in surest(regions)] == [(1, 0.9), (0, 0.4)]
+    assert [(one.prompt, one.score) for one in strongest(regions)] == [(1, 0.9), (0, 0.4)]
 
 
 class TestOnMedia:

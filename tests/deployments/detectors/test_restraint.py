@@ -12,7 +12,7 @@ from deployments.models import runtime
 from deployments.models.boxes import overlap, within
 from deployments.models.conse import Pictured
 from deployments.models.keywords import find_keywords
-from deployments.models.open_vocabulary import Region
+from deployments.models.regions import Region
 from tests.deployments.detectors.test_contract import MEDIA, on_media, picture, real
 from tests.support import tiny_detection
 

@@ -8,9 +8,9 @@ from pydantic import ValidationError
 
 from cluster.records import SOUND_RATE_HZ, Detection, Sample
 from deployments import events
-from deployments.detectors.whisper import Whisper, WhisperConfig, sentences
+from deployments.detectors.whisper import Whisper, WhisperConfig
 from deployments.models import runtime, speech
-from deployments.models.speech import Passage, Word
+from deployments.models.speech import Passage, Word, sentences
 from deployments.weights import copies
 from tests.deployments.detectors.test_contract import MEDIA, on_media, read_only, real
 from tests.support import tiny_speech

@@ -6,7 +6,7 @@ import pytest
 from deployments.detectors.clip import Clip, ClipConfig
 from deployments.models import runtime
 from deployments.models.conse import MODEL, Conse, Pictured
-from deployments.models.frame_cache import Remembered
+from deployments.models.frame_cache import FrameCache
 
 
 def heavy(test):
@@ -27,7 +27,7 @@ class Counting(Conse):
     """Without a network: notes the sizes of the batches that one would have computed."""
 
     def __init__(self):
-        self._last = Remembered(self.remembered, self._computed)
+        self._last = FrameCache(self.cached_frames, self._compute)
         self.batches = []
 
     def _pictured(self, pictures):
@@ -66,10 +66,10 @@ def test_pictures_of_the_same_bytes_in_another_shape_are_others():
     assert found.batches == [2]
 
 
-def test_the_longest_unasked_is_forgotten_and_more_at_once_than_are_remembered_are_answered():
+def test_the_least_recently_used_is_evicted_and_a_batch_larger_than_the_cache_is_answered():
     found = Counting()
-    shades = [np.full((4, 4, 3), shade, np.uint8) for shade in range(found.remembered + 6)]
-    assert [one.words[0] for one in found.pictures(shades)] == list(range(found.remembered + 6))
+    shades = [np.full((4, 4, 3), shade, np.uint8) for shade in range(found.cached_frames + 6)]
+    assert [picture.text[0] for picture in found.pictures(shades)] == list(range(found.cached_frames + 6))
     found.batches.clear()
     found.pictures([shades[6], shades[-1]])
     assert found.batches == []

@@ -30,9 +30,9 @@ def test_finds_every_part_of_a_reference_in_order():
 def test_imports_nothing_to_find_weights():
     # these would take pkg_resources, which is gone, and half a gigabyte of torch
     code = (
-        "import sys; from deployments import backends;"
-        "backends.weights('package:face-recognition-models==0.3.0/face_recognition_models/models');"
-        "backends.weights('package:facenet-pytorch==2.5.3/facenet_pytorch/data');"
+        "import sys; from deployments.models import runtime;"
+        "runtime.weights('package:face-recognition-models==0.3.0/face_recognition_models/models');"
+        "runtime.weights('package:facenet-pytorch==2.5.3/facenet_pytorch/data');"
         "sys.exit(bool({'face_recognition_models', 'facenet_pytorch', 'torch', 'onnxruntime'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
