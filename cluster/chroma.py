@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
+from json import JSONDecodeError
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -44,14 +45,19 @@ class Chroma:
         self._client: Any = None
 
     def ask(self, question: Callable[[Any], T]) -> T:
-        """The answer of a function that is given chromadb's client."""
+        """The answer of a function that is given chromadb's client.
+
+        VectorsDown, and at once, where the server refuses or is no Chroma; NotFoundError of a collection is passed on.
+        """
         import httpx
-        from chromadb.errors import InternalError
+        from chromadb.errors import ChromaError, InternalError, NotFoundError
 
         begun = time.monotonic()
         for attempt in range(ATTEMPTS):
             try:
                 return question(self._connected())
+            except NotFoundError:
+                raise
             except (httpx.TransportError, InternalError, ConnectionError) as error:
                 log.info("the vector store at %s: %s, attempt %d", self.url, type(error).__name__, attempt + 1)
                 why = error
@@ -59,6 +65,9 @@ class Chroma:
                     break
                 if attempt + 1 < ATTEMPTS:
                     time.sleep(BACK_OFF_S * 2**attempt * random.uniform(0.5, 1))
+            except (ChromaError, httpx.HTTPStatusError, JSONDecodeError) as error:
+                name = type(error).__name__
+                raise VectorsDown(f"what answers at {self.url} is no Chroma, or refuses ({name}: {error})") from error
         raise VectorsDown(f"the vector store at {self.url} does not answer ({type(why).__name__})") from why
 
     def call(self, name: str, method: str, **values: Any) -> Any:
@@ -103,7 +112,7 @@ class Chroma:
             from chromadb.config import Settings
 
             # the client's own first calls wait for ever
-            httpx.get(f"{self.url}/api/v2/heartbeat", timeout=self.timeout_s, trust_env=False)
+            httpx.get(f"{self.url}/api/v2/heartbeat", timeout=self.timeout_s, trust_env=False).raise_for_status().json()
             try:
                 client = chromadb.HttpClient(host=self.url, settings=Settings(anonymized_telemetry=False))
             except ValueError as error:  # what Chroma makes of a refused connection

@@ -1,0 +1,51 @@
+"""What a vector store that refuses, or is none, becomes: VectorsDown with a sentence, soon."""
+
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from cluster.chroma import Chroma, VectorsDown
+from tests.support.servers.chroma import silent
+from tests.support.servers.http import running
+
+
+def server(status, body, kind):
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET
+
+        def log_message(self, *arguments):
+            pass
+
+    return ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (401, b'{"error": "AuthorizationError", "message": "no token"}', "application/json"),
+        (404, b"<h1>not here</h1>", "text/html"),
+        (200, b"<h1>another page</h1>", "text/html"),
+        (500, b"broken", "text/plain"),
+    ],
+)
+def test_what_is_no_chroma_or_refuses_is_said_in_a_sentence(status, body, kind):
+    with running(server(status, body, kind)) as other, pytest.raises(VectorsDown, match="is no Chroma, or refuses"):
+        Chroma(f"http://127.0.0.1:{other.server_port}", 5.0).names()
+
+
+def test_a_server_that_never_answers_is_left_when_the_time_is_up():
+    import chromadb  # noqa: F401  # its first import takes longer than what is measured here
+
+    with silent() as url:
+        begun = time.monotonic()
+        with pytest.raises(VectorsDown, match="does not answer"):
+            Chroma(url, 0.5).names()
+        assert time.monotonic() - begun < 3
