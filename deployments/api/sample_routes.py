@@ -2,8 +2,9 @@
 
 # No `from __future__ import annotations` here: FastAPI could not resolve the types of a pickled class.
 import asyncio
+from typing import Annotated
 
-from fastapi import HTTPException, Request, Response
+from fastapi import HTTPException, Query, Request, Response
 
 from deployments.api.app import api
 from deployments.detector import DetectorAway, detector_class
@@ -14,8 +15,10 @@ from deployments.serving.client import ServedDetectors
 # done so three times, and is named; a job that waits has more patience than that.
 PATIENCE_S = 180.0
 
-# Requests in an API: of its places the others are for people and jobs of its own, and each may be MOST_BYTES large.
+# Requests in an API: of its places the others are for people and jobs of its own, and each may be MAX_BYTES large.
 AT_ONCE = 16
+
+_VERSION = {wire.VERSION_HEADER: str(wire.VERSION)}  # of a 422: without it, another version refuses
 
 
 class SampleRoutes:
@@ -27,13 +30,26 @@ class SampleRoutes:
     @api.post(
         "/v1/detect/{name}/samples",
         response_class=Response,
-        max_body_size=wire.MOST_BYTES,
-        openapi_extra={"requestBody": {"required": True, "content": {wire.MEDIA_TYPE: {}}}},
+        max_body_size=wire.MAX_BYTES,
+        openapi_extra={"requestBody": {"required": True, "content": {wire.SAMPLES_TYPE: {}}}},
     )
-    async def detect_samples(self, name: str, model: str, floor: float, request: Request) -> Response:
+    async def detect_samples(
+        self,
+        name: str,
+        model: str,
+        floor: float,
+        request: Request,
+        version: Annotated[int, Query(alias="wire")] = 1,  # version 1 did not name itself
+    ) -> Response:
         """What one detector finds in samples that another cluster has decoded. 409 if it is another model's answers
         that are wanted; 503 while the detector is away, or others ask.
         """
+        if version != wire.VERSION:
+            raise HTTPException(
+                409,
+                f"samples come here in version {wire.VERSION} of the format between clusters, and not in {version}. "
+                "Run the same version of Raysift in both clusters.",
+            )
         self._check(name, model, floor)
         if self.sampling >= AT_ONCE:  # said before a byte of it is read; a remote detector asks again
             said = f"{AT_ONCE} requests with samples are here already; try again later"
@@ -47,18 +63,20 @@ class SampleRoutes:
     async def _answer(self, name: str, body: bytes) -> Response:
         try:
             samples = await asyncio.to_thread(wire.unpack_samples, body)
-        except wire.Malformed as error:
-            raise HTTPException(422, f"these are no samples: {error}") from None
         except wire.TooLarge as error:
             raise HTTPException(413, f"{error}: send fewer at a time") from None
+        except wire.Malformed as error:
+            raise HTTPException(422, f"these are no samples: {error}", _VERSION) from None
         taken = detector_class(name).modalities
         if others := {sample.modality for sample in samples} - taken:
-            raise HTTPException(422, f"{name} takes {', '.join(sorted(taken))}, not {', '.join(sorted(others))}")
+            raise HTTPException(
+                422, f"{name} takes {', '.join(sorted(taken))}, not {', '.join(sorted(others))}", _VERSION
+            )
         try:
-            asked = (await self._patient().ask([name], samples))[name]
+            response = (await self._patient().ask([name], samples))[name]
         except DetectorAway:
             raise HTTPException(503, f"{name} has not answered for {PATIENCE_S:.0f} s; try again later") from None
-        return Response(await asyncio.to_thread(wire.pack_asked, asked), media_type=wire.MEDIA_TYPE)
+        return Response(await asyncio.to_thread(wire.pack_response, response), media_type=wire.RESPONSE_TYPE)
 
     def _check(self, name: str, model: str, floor: float) -> None:
         here = self.detectors.model_versions.get(name)

@@ -1,12 +1,19 @@
-"""A detector that lives in another cluster: its samples go to that cluster's API, its answers come back."""
+"""A detector of another cluster: samples are sent to that cluster's API, which returns the answers."""
 
 import logging
-import random
 import ssl
-import time
-from itertools import count
 from pathlib import Path
 from typing import Any
+
+from tenacity import (
+    Retrying,
+    before_sleep_log,
+    retry_if_exception_type,
+    retry_if_not_exception_type,
+    stop_before_delay,
+    wait_exponential,
+    wait_random,
+)
 
 from cluster.api_types import DetectorState
 from cluster.errors import SettingsError
@@ -17,27 +24,27 @@ from deployments.serving import wire
 log = logging.getLogger(__name__)
 
 CONNECT_S = 5.0
-READY_S = 10.0  # an API says within 8 whether it is ready
-IDLE_S = 60.0  # that an unused connection is kept: to open one costs two or three times the latency
+READY_S = 10.0  # an API answers within 8 whether it is ready
+IDLE_S = 60.0  # how long an unused connection is kept: to open one costs two or three times the latency
 
 
 class RemoteAway(Exception):
-    """The other cluster cannot be reached, or cannot answer now: nobody's fault here, and no sample's."""
+    """The other cluster cannot be reached or cannot answer now. Neither this cluster nor a sample is at fault."""
 
 
 class RemoteSlow(RemoteAway, TimeoutError):
-    """It took a batch and has not answered in time: it is busy, or a sample of the batch never ends."""
+    """The other cluster took a batch and has not answered in time: it is busy, or a sample of the batch never ends."""
 
 
 class RemoteRefuses(SettingsError):
-    """The other cluster is not set up for this one: the sentence says what to set where."""
+    """The other cluster is not set up for this one. The message says which setting to change in which cluster."""
 
 
 class RemoteDetector:
-    """Asks another cluster's API about samples, as a replica asks a detector that is loaded here."""
+    """A client of another cluster's API that a replica calls like a detector that is loaded here."""
 
-    back_off_s = 0.2  # doubled every time
-    retries_for_s = 10.0  # then whoever asks decides how long to wait
+    back_off_s = 0.2  # before the first repetition; doubled each time
+    retries_for_s = 10.0  # then the caller decides how long to wait
 
     def __init__(self, name: str, config: DetectorConfig) -> None:
         import httpx
@@ -52,37 +59,32 @@ class RemoteDetector:
             base_url=remote.url,
             auth=(remote.user, _password(name, remote.password_file)) if remote.password_file else None,
             verify=_authorities(name, remote.ca_file),
-            params={"model": kind.version(config.there), "floor": config.floor},
-            headers={"Content-Type": wire.MEDIA_TYPE},
+            params={"model": kind.version(config.there), "floor": config.floor, "wire": wire.VERSION},
+            headers={"Content-Type": wire.SAMPLES_TYPE},
             limits=httpx.Limits(max_connections=remote.max_in_flight, keepalive_expiry=IDLE_S),
             trust_env=False,
         )
 
     def ask(self, samples: list[Sample]) -> DetectorResponse:
-        """An answer for each sample, in order, and what it cost there.
+        """The other cluster's response: an answer for each sample, in order, and what they cost there.
 
-        RemoteAway when that cluster is not to be had for a while, RemoteRefuses when it must be set up otherwise.
+        RemoteAway when that cluster does not answer for retries_for_s, RemoteSlow when it took the samples and did not
+        answer in time, RemoteRefuses when an operator must change a setting, ValueError when it takes no such samples.
         """
         body = wire.pack_samples(samples)
-        if len(body) > wire.MOST_BYTES:  # said before it is sent; whoever asks tries them one by one
-            raise ValueError(f"{len(body):,} bytes are more than an API takes at a time")
-        began = time.monotonic()
-        for attempt in count():
-            try:
-                return self._post(body)
-            except RemoteAway as error:
-                wait_s = self.back_off_s * 2**attempt * random.uniform(0.5, 1)
-                slow, over = isinstance(error, RemoteSlow), time.monotonic() + wait_s - began > self.retries_for_s
-                if slow or over:
-                    raise
-                log.info("%s, attempt %d", error, attempt + 1)
-                time.sleep(wait_s)
-        raise AssertionError
+        retrying = Retrying(
+            retry=retry_if_exception_type(RemoteAway) & retry_if_not_exception_type(RemoteSlow),
+            wait=wait_exponential(self.back_off_s) + wait_random(0, self.back_off_s),
+            stop=stop_before_delay(self.retries_for_s),
+            before_sleep=before_sleep_log(log, logging.INFO),
+            reraise=True,
+        )
+        return retrying(self._post, body)
 
     def is_ready(self) -> bool | None:
-        """Whether that cluster calls this detector ready. None: it calls it busy, so that only a sample can tell.
+        """Whether the other cluster reports this detector as ready. None: as busy, so that only a sample can tell.
 
-        That cluster gets no sample for it: one every few seconds would keep its cards, and wake detectors that sleep.
+        No sample is sent for it: one every few seconds would load its GPUs, and start detectors that are asleep.
         """
         answer = self._sent("GET", "/v1/ready", READY_S)
         try:
@@ -97,7 +99,7 @@ class RemoteDetector:
         answer = self._sent("POST", self.path, self.remote.timeout_s, body)
         self._check(answer)
         try:
-            return wire.unpack_asked(answer.content)
+            return wire.unpack_response(answer.content)
         except wire.Malformed as error:
             raise self._no_api(error) from None
 
@@ -118,7 +120,9 @@ class RemoteDetector:
         starts = answer.status_code == 404 and "/-/routes" in answer.text
         if starts or answer.status_code == 429 or answer.status_code >= 500:
             raise RemoteAway(f"{who} answers {answer.status_code}: {_said(answer)}")
-        if answer.status_code in (413, 422):  # of these samples alone: others may be taken
+        if answer.status_code in (413, 422):  # these samples are refused; others may be taken
+            if answer.status_code == 422 and wire.VERSION_HEADER not in answer.headers:
+                raise self._no_api(f"it answers {answer.status_code} to samples of version {wire.VERSION}")
             raise ValueError(f"{who} does not take it: {_said(answer)}")
         if not answer.is_success:
             raise RemoteRefuses(self._refused(answer.status_code, _said(answer)))
@@ -127,10 +131,10 @@ class RemoteDetector:
     def _who(self) -> str:
         return f"detector {self.name} of {self.remote.url}"
 
-    def _no_api(self, error: Exception) -> RemoteRefuses:
+    def _no_api(self, reason: object) -> RemoteRefuses:
         return RemoteRefuses(
             f"detectors.{self.name}.remote.url: what answers at {self.remote.url} is no API of this version "
-            f"({error}). Correct the URL, or run the same version in both clusters."
+            f"({reason}). Correct the URL, or run the same version in both clusters."
         )
 
     def _refused(self, status: int, said: str) -> str:

@@ -1,214 +1,170 @@
-"""Samples and answers as bytes, for the way from one cluster to another: Arrow's IPC streams."""
+"""The wire format between two clusters: batches of samples as safetensors, the response to them as JSON.
 
-import struct
-from collections.abc import Iterator, Sequence
-from typing import Any
+Both directions are bounded and execute nothing: safetensors checks sizes against the body before it returns arrays, and
+pydantic validates the JSON. Both clusters must run the same VERSION of the format.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import safetensors.numpy
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic_core import to_json
+from safetensors import SafetensorError
 
-from cluster.records import Answer, Detection, Failure, Sample, Vector
+from cluster.records import Sample
 from deployments.detector import DetectorResponse
 
-MEDIA_TYPE = "application/vnd.apache.arrow.stream"
-MOST_BYTES = 256 << 20  # of a request, and again of what it unpacks to: 16 frames of 1600 x 1600 have 117 MB
-MOST_SAMPLES = 1024  # of a request; a row of next to no bytes is still an object or ten
+VERSION = 2  # 1 was Arrow IPC; raised whenever a cluster of the last version could not read what this one writes
+VERSION_HEADER = "Raysift-Wire"  # of refusals (422) by a cluster that knows versions
+SAMPLES_TYPE = "application/vnd.safetensors"
+RESPONSE_TYPE = "application/json"
+MAX_BYTES = 256 << 20  # of a request, and of the arrays that it unpacks to: 16 frames of 1600 x 1600 have 117 MB
+MAX_SAMPLES = 1024  # of a request; a sample of few bytes is still several objects
+_MAX_JSON_BYTES = 8 << 20  # of the descriptions of a request's samples, texts included; parsed, they take 10 times that
+_MAX_HEADER_BYTES = 4096  # of safetensors, which lists the three arrays
 
-# Pixels are the differences to the pixel on the left, compressed: without loss, as small as PNG, and 7 times cheaper
-# to make (149 million pixels a second and core against 22). Whoever unpacks them opens no image format either.
+# Pixels are sent as differences to the pixel on the left, compressed by zstd: lossless, as small as PNG, and encoded 7
+# times faster (149 million pixels a second and core against 22). No image decoder is exposed to other clusters either.
 _CODEC = pa.Codec("zstd", 1)
-_SAMPLES = pa.schema(
-    [
-        ("height", pa.int32()),
-        ("width", pa.int32()),
-        ("pixels", pa.binary()),
-        ("sound", pa.list_(pa.float32())),
-        ("text", pa.string()),
-        ("time_s", pa.float64()),
-    ]
-)
 
-# Numbers are as wide as Python's: an answer from afar is the same as one from here.
-_DETECTION = pa.struct(
-    [
-        ("label", pa.string()),
-        ("score", pa.float64()),
-        ("box", pa.list_(pa.float64())),
-        ("time_s", pa.float64()),
-        ("span", pa.list_(pa.float64())),
-        ("text", pa.string()),
-        ("evidence", pa.string()),
-        ("vectors", pa.list_(pa.struct([("space", pa.string()), ("values", pa.list_(pa.float64()))]))),
-    ]
-)
-_ANSWERS = pa.schema(
-    [
-        ("detections", pa.list_(_DETECTION)),  # null: there is a failure instead
-        ("failure", pa.struct([("step", pa.string()), ("reason", pa.string())])),
-    ]
-)
+_ARRAYS = {"samples": np.dtype(np.uint8), "pixels": np.dtype(np.uint8), "sound": np.dtype(np.float32)}
 
 
 class Malformed(ValueError):
-    """The bytes are not what was agreed on."""
+    """The bytes are no message of this version."""
 
 
-class TooLarge(ValueError):
-    """It is more than an API takes at a time."""
+class TooLarge(Malformed):
+    """The message is larger than one request may be."""
+
+
+class _Description(BaseModel, extra="forbid"):
+    """One sample: an image, a sound or a text. Images and sounds take their bytes from the arrays, in order."""
+
+    image: tuple[int, int, int] | None = None  # height and width in pixels, bytes when compressed
+    sound: int | None = Field(None, ge=0)  # number of values
+    text: str | None = None
+    time_s: float | None = None
+
+
+_DESCRIPTIONS = TypeAdapter(Annotated[list[_Description], Field(max_length=MAX_SAMPLES)])
+_RESPONSE = TypeAdapter(DetectorResponse)
 
 
 def pack_samples(samples: Sequence[Sample]) -> bytes:
-    """The samples as the body of a request."""
-    rows = [
-        {
-            "height": None if sample.pixels is None else sample.pixels.shape[0],
-            "width": None if sample.pixels is None else sample.pixels.shape[1],
-            "pixels": None if sample.pixels is None else _pressed(sample.pixels),
-            "sound": sample.sound,
-            "text": sample.text,
-            "time_s": sample.time_s,
-        }
-        for sample in samples
+    """The body of a request with these samples. TooLarge if an API would refuse it for its size."""
+    images = [None if sample.pixels is None else _compressed(sample.pixels) for sample in samples]
+    sounds = [sample.sound for sample in samples if sample.sound is not None]
+    descriptions = [
+        _Description(
+            image=None if image is None or sample.pixels is None else (*sample.pixels.shape[:2], len(image)),
+            sound=None if sample.sound is None else sample.sound.size,
+            text=sample.text,
+            time_s=sample.time_s,
+        )
+        for sample, image in zip(samples, images, strict=True)
     ]
-    return _stream(rows, _SAMPLES)
+    body: bytes = safetensors.numpy.save(
+        {
+            "samples": np.frombuffer(_DESCRIPTIONS.dump_json(descriptions), np.uint8),
+            "pixels": np.frombuffer(b"".join(image for image in images if image is not None), np.uint8),
+            "sound": np.concatenate([np.empty(0, np.float32), *sounds]),
+        }
+    )
+    if len(body) > MAX_BYTES:
+        raise TooLarge(f"{len(body):,} bytes are more than an API takes at a time")
+    return body
 
 
 def unpack_samples(body: bytes) -> list[Sample]:
-    """The samples of a request. Malformed; TooLarge while all there is are views of the body."""
-    table = _table(body, _SAMPLES)
-    if table.nbytes > MOST_BYTES:  # more than the body has: columns may share its bytes
-        raise TooLarge(f"its columns take {table.nbytes:,} bytes, and {MOST_BYTES >> 20} MB are allowed")
-    facts = table.select(["height", "width", "pixels", "text", "time_s"]).to_pylist()
-    shapes = [(one["height"], one["width"], 3) for one in facts if one["pixels"] is not None]
-    if not all(height and width and height > 0 and width > 0 for height, width, _ in shapes):
-        raise Malformed("a picture without height and width")
-    if (size := sum(height * width * depth for height, width, depth in shapes) + table["sound"].nbytes) > MOST_BYTES:
-        raise TooLarge(f"its samples take {size:,} bytes, and {MOST_BYTES >> 20} MB are allowed")
-    sounds = [None if one.values is None else one.values.to_numpy(zero_copy_only=False) for one in table["sound"]]
-    return [_sample(one, sound) for one, sound in zip(facts, sounds, strict=True)]
-
-
-def pack_asked(asked: DetectorResponse) -> bytes:
-    """The answers as the body of a response, with what they cost."""
-    rows = [
-        {"failure": {"step": answer.step, "reason": answer.reason}}
-        if isinstance(answer, Failure)
-        else {"detections": [_row(found) for found in answer]}
-        for answer in asked.answers
-    ]
-    costs = {"seconds": repr(asked.seconds), "gpu_seconds": repr(asked.gpu_seconds)}
-    return _stream(rows, _ANSWERS.with_metadata(costs))
-
-
-def unpack_asked(body: bytes) -> DetectorResponse:
-    """The answers of a response. Malformed; TooLarge."""
-    table = _table(body, _ANSWERS)
-    costs = table.schema.metadata or {}
+    """The samples of a request. Malformed; TooLarge before memory for them is taken."""
+    arrays = _arrays(body)
+    if arrays["samples"].size > _MAX_JSON_BYTES:
+        raise TooLarge(f"its descriptions take {arrays['samples'].size:,} bytes, and {_MAX_JSON_BYTES:,} are allowed")
     try:
-        seconds, gpu_seconds = float(costs[b"seconds"]), float(costs[b"gpu_seconds"])
-    except (KeyError, ValueError):
-        raise Malformed("it does not say what it cost") from None
-    return DetectorResponse([_answer(row) for row in table.to_pylist()], seconds, gpu_seconds)
+        descriptions = _DESCRIPTIONS.validate_json(arrays["samples"].tobytes())
+    except ValidationError as error:
+        if any(problem["type"] == "too_long" and not problem["loc"] for problem in error.errors()):
+            raise TooLarge(f"it has more than {MAX_SAMPLES} samples") from None
+        raise Malformed(f"the descriptions of its samples are wrong: {_first(error)}") from None
+    _check_sizes(descriptions, arrays)
+    samples, pixels_at, sound_at = [], 0, 0
+    for description in descriptions:
+        pixels = sound = None
+        if description.image:
+            height, width, size = description.image
+            compressed = pa.py_buffer(arrays["pixels"][pixels_at : pixels_at + size])
+            pixels, pixels_at = _decompressed(compressed, (height, width, 3)), pixels_at + size
+        if description.sound is not None:
+            sound, sound_at = arrays["sound"][sound_at : sound_at + description.sound], sound_at + description.sound
+        samples.append(Sample(pixels, sound, description.text, description.time_s))
+    return samples
 
 
-def _pressed(pixels: npt.NDArray[np.uint8]) -> bytes:
-    differences = pixels.copy()
-    differences[:, 1:] -= pixels[:, :-1]
-    return bytes(_CODEC.compress(differences.tobytes(), asbytes=True))
+def pack_response(response: DetectorResponse) -> bytes:
+    """The body of a response: its answers in order, what they cost. Floats arrive unchanged, NaN included."""
+    return to_json(response, inf_nan_mode="constants")
 
 
-def _restored(pressed: bytes, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
-    size = shape[0] * shape[1] * shape[2]
+def unpack_response(body: bytes) -> DetectorResponse:
+    """The response of another cluster. Malformed."""
     try:
-        rows = _CODEC.decompress(pressed, decompressed_size=size, asbytes=True)
-        differences = np.frombuffer(rows, np.uint8).reshape(shape)
-    except (OSError, ValueError):
-        raise Malformed("pixels that do not fill their picture") from None
-    return np.cumsum(differences, axis=1, dtype=np.uint8)
+        return _RESPONSE.validate_json(body)
+    except ValidationError as error:
+        raise Malformed(f"it is no response of a detector: {_first(error)}") from None
 
 
-def _sample(facts: dict[str, Any], sound: npt.NDArray[np.float32] | None) -> Sample:
-    if sum(one is not None for one in (facts["pixels"], sound, facts["text"])) != 1:
-        raise Malformed("a sample is either pixels, sound or text")
-    shape = (facts["height"], facts["width"], 3)
-    pixels = None if facts["pixels"] is None else _restored(facts["pixels"], shape)
-    return Sample(pixels, sound, facts["text"], facts["time_s"])
-
-
-def _row(found: Detection) -> dict[str, Any]:
-    vectors = [{"space": vector.space, "values": vector.values} for vector in found.vectors]
-    return {field: getattr(found, field) for field in _DETECTION.names} | {"vectors": vectors}
-
-
-def _answer(row: dict[str, Any]) -> Answer:
-    if row["failure"] is not None:
-        return Failure(**row["failure"])
-    if row["detections"] is None:
-        raise Malformed("a sample without an answer")
-    return [_detection(one) for one in row["detections"]]
-
-
-def _detection(row: dict[str, Any]) -> Detection:
-    exact = {field: None if row[field] is None else tuple(row[field]) for field in ("box", "span")}
-    vectors = tuple(Vector(one["space"], tuple(one["values"])) for one in row["vectors"])
-    return Detection(**row | exact | {"vectors": vectors})
-
-
-def _stream(rows: list[dict[str, Any]], schema: Any) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, schema) as stream:
-        stream.write_table(pa.Table.from_pylist(rows, schema))
-    return bytes(sink.getvalue())
-
-
-def _table(body: bytes, schema: Any) -> Any:
+def _arrays(body: bytes) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of a request. Malformed if they are not those of _ARRAYS, one-dimensional."""
+    if int.from_bytes(body[:8], "little") > _MAX_HEADER_BYTES:  # safetensors itself would parse 100 MB of JSON
+        raise Malformed("it is no safetensors file of a few arrays")
     try:
-        messages = pa.ipc.MessageReader.open_stream(body)
-        found = pa.ipc.read_schema(messages.read_next_message())
-        if not found.equals(schema):
-            raise Malformed(f"its columns are not {', '.join(schema.names)} with their types")
-        table = pa.Table.from_batches(_batches(messages, found), found)
-        table.validate(full=True)  # what a stranger's offsets point at is not looked at before
-    except StopIteration:
-        raise Malformed("no Arrow stream: it is empty") from None
-    except (pa.ArrowException, OSError, struct.error) as error:
-        raise Malformed(f"no Arrow stream: {str(error).splitlines()[0] if str(error) else 'broken'}") from None
-    return table
+        arrays: dict[str, npt.NDArray[Any]] = safetensors.numpy.load(body)
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise Malformed(f"it is no safetensors file: {error}") from None
+    if {name: array.dtype for name, array in arrays.items()} != _ARRAYS or any(a.ndim != 1 for a in arrays.values()):
+        raise Malformed(f"its arrays are not {', '.join(_ARRAYS)} with their types")
+    return arrays
 
 
-def _batches(messages: Any, schema: Any) -> Iterator[Any]:
-    """Views of the body, and no more of them than there may be rows."""
-    rows = 0
-    for message in messages:
-        if message.type != "record batch":
-            raise Malformed(f"a {message.type} where rows should be")
-        if _compressed(message.metadata):
-            raise Malformed("its buffers are compressed, or have metadata: write the stream without")
-        batch = pa.ipc.read_record_batch(message, schema)
-        rows += batch.num_rows
-        if rows > MOST_SAMPLES:
-            raise TooLarge(f"it has more than {MOST_SAMPLES} rows")
-        if batch.num_rows:
-            yield batch
+def _check_sizes(descriptions: list[_Description], arrays: dict[str, npt.NDArray[Any]]) -> None:
+    """Malformed if descriptions contradict themselves or the arrays, TooLarge if images and sounds would not fit."""
+    images = [description.image for description in descriptions if description.image]
+    for description in descriptions:
+        if sum(value is not None for value in (description.image, description.sound, description.text)) != 1:
+            raise Malformed("a sample is either an image, a sound or a text")
+    if any(min(image) <= 0 for image in images):
+        raise Malformed("an image without height, width or pixels")
+    needed = sum(height * width * 3 for height, width, _ in images) + arrays["sound"].nbytes
+    if needed > MAX_BYTES:
+        raise TooLarge(f"its samples take {needed:,} bytes, and {MAX_BYTES >> 20} MB are allowed")
+    sound_values = sum(description.sound or 0 for description in descriptions)
+    if (sum(size for *_, size in images), sound_values) != (arrays["pixels"].size, arrays["sound"].size):
+        raise Malformed("its arrays have other lengths than its samples")
 
 
-def _compressed(metadata: Any) -> bool:
-    """Whether a record batch has buffers that Arrow would inflate as it reads them, 6 kB to 200 MB.
+def _compressed(pixels: npt.NDArray[np.uint8]) -> bytes:
+    differences = np.empty_like(pixels, order="C")
+    differences[:, :1] = pixels[:, :1]
+    np.subtract(pixels[:, 1:], pixels[:, :-1], out=differences[:, 1:])
+    return bytes(_CODEC.compress(differences.reshape(-1), asbytes=True))
 
-    pyarrow does not tell: it is the field `compression` in the flatbuffer of Arrow's Message.fbs, and was a word in
-    `custom_metadata` in an older format that Arrow still reads.
-    """
 
-    def field(table: int, number: int) -> int:  # where it lies; 0: it is not there
-        fields = table - struct.unpack_from("<i", metadata, table)[0]
-        at = 4 + 2 * number
-        if at >= struct.unpack_from("<H", metadata, fields)[0]:
-            return 0
-        offset = struct.unpack_from("<H", metadata, fields + at)[0]
-        return table + offset if offset else 0
+def _decompressed(compressed: pa.Buffer, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
+    try:
+        # exactly so many bytes, or an error
+        content = _CODEC.decompress(compressed, decompressed_size=shape[0] * shape[1] * shape[2], asbytes=True)
+    except OSError:
+        raise Malformed("compressed pixels do not fill their image") from None
+    return np.cumsum(np.frombuffer(content, np.uint8).reshape(shape), axis=1, dtype=np.uint8)
 
-    message = struct.unpack_from("<I", metadata, 0)[0]
-    header = field(message, 2)
-    batch = header + struct.unpack_from("<I", metadata, header)[0]
-    return field(batch, 3) != 0 or field(message, 4) != 0
+
+def _first(error: ValidationError) -> str:
+    """The first problem that pydantic found, and where."""
+    problem = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(map(str, problem["loc"]))
+    return f"{place}: {problem['msg']}" if place else problem["msg"]

@@ -34,7 +34,7 @@ def test_ports_and_sizes_are_those_of_the_settings():
     assert f"server app:{AppListener().port} " in said["nginx.conf"]
     (samples, films, pictures) = re.findall(r"client_max_body_size (\d+)[gm];", said["api.conf"])
     assert int(films) << 30 > Decoding().max_bytes > int(films) * 10**9 - 1
-    assert int(samples) << 20 == wire.MOST_BYTES
+    assert int(samples) << 20 == wire.MAX_BYTES
     assert int(pictures) == (MOST_BYTES >> 20) + 1
     page = tomllib.loads((ROOT / "app/.streamlit/config.toml").read_text())["server"]["maxUploadSize"]
     assert f"client_max_body_size {page + 1}m;" in said["nginx.conf"]

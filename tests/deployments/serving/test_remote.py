@@ -152,7 +152,7 @@ def test_a_detector_that_does_not_run_there_and_what_is_no_api_are_the_operators
 
 
 def test_what_is_too_much_or_not_for_it_is_of_that_batch_alone(monkeypatch):
-    monkeypatch.setattr(wire, "MOST_BYTES", 2000)
+    monkeypatch.setattr(wire, "MAX_BYTES", 2000)
     far = Far()
     with far_api.running(far) as url:
         detector = RemoteDetector("nsfw", config(url))
@@ -200,3 +200,24 @@ def test_a_failure_passes_through_and_a_detector_that_is_away_there_is_away_here
 
 def raised(error):
     raise error
+
+
+def test_a_cluster_of_the_last_version_learns_why_its_samples_are_refused():
+    far = Far()
+    with far_api.running(far) as url:
+        detector = RemoteDetector("nsfw", config(url))
+        detector.client.params = detector.client.params.remove("wire")  # version 1 did not name itself
+        arrow = {"Content-Type": "application/vnd.apache.arrow.stream"}
+        answer = detector.client.post(detector.path, content=b"\xff\xff\xff\xff", headers=arrow)
+        assert answer.status_code == 409 and far.samples == 0
+        assert "version 2 of the format between clusters, and not in 1" in answer.json()["detail"]
+        assert "Run the same version of Raysift in both clusters" in answer.json()["detail"]
+        with pytest.raises(RemoteRefuses, match="Run the same version of Raysift in both clusters"):
+            detector.ask(PICTURES)
+
+
+def test_a_cluster_that_does_not_know_this_version_is_refused_and_no_sample_is_blamed():
+    far = Far()
+    far.faults, far.said = [422], '{"detail": "these are no samples: no Arrow stream"}'
+    message = refused(far)
+    assert "it answers 422 to samples of version 2" in message and "run the same version in both clusters" in message

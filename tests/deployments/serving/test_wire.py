@@ -1,8 +1,12 @@
-"""Samples and answers on the way from one cluster to another."""
+"""The wire format: what is packed arrives unchanged, and hostile bytes end in Malformed within bounded memory."""
+
+import json
+import math
+import struct
 
 import numpy as np
-import pyarrow as pa
 import pytest
+import safetensors.numpy
 
 from cluster.records import Detection, Failure, Sample, Vector
 from deployments.detector import DetectorResponse, names
@@ -30,80 +34,115 @@ def same(one: Sample, other: Sample) -> bool:
 @pytest.mark.parametrize("name", names())
 def test_samples_arrive_as_they_were_sent(name):
     sent = samples_for(name)
-    come = wire.unpack_samples(wire.pack_samples(sent))
-    assert len(come) == len(sent) and all(map(same, sent, come))
+    received = wire.unpack_samples(wire.pack_samples(sent))
+    assert len(received) == len(sent) and all(map(same, sent, received))
 
 
-def test_answers_arrive_as_they_were_given_in_order_with_what_they_cost():
-    asked = DetectorResponse([[EVERYTHING, Detection("x", 0.1)], Failure("nsfw", "too odd"), []], 1 / 3, 0.1)
-    assert wire.unpack_asked(wire.pack_asked(asked)) == asked
-    assert wire.unpack_asked(wire.pack_asked(DetectorResponse([]))) == DetectorResponse([])
+def test_answers_arrive_in_order_with_what_they_cost():
+    response = DetectorResponse([[EVERYTHING, Detection("x", 0.1)], Failure("nsfw", "too odd"), []], 1 / 3, 0.1)
+    assert wire.unpack_response(wire.pack_response(response)) == response
+    assert wire.unpack_response(wire.pack_response(DetectorResponse([]))) == DetectorResponse([])
 
 
-def rows(**columns):
-    table = pa.Table.from_pylist([columns], wire._SAMPLES)
-    return wire._stream(table.to_pylist(), wire._SAMPLES)
+def test_numbers_that_json_does_not_know_arrive():
+    response = DetectorResponse([[Detection("x", math.inf, (0.0, 0.0, math.nan, 1.0))]])
+    ((detection,),) = wire.unpack_response(wire.pack_response(response)).answers
+    assert detection.score == math.inf and math.isnan(detection.box[2])
+
+
+def request(*descriptions, pixels=b"", sound=(), **arrays):
+    """A body with these descriptions of samples, whether they fit the arrays or not."""
+    content = json.dumps(descriptions).encode()
+    return safetensors.numpy.save(
+        {
+            "samples": np.frombuffer(content, np.uint8),
+            "pixels": np.frombuffer(pixels, np.uint8),
+            "sound": np.array(sound, np.float32),
+        }
+        | arrays
+    )
+
+
+TEXT = {"text": "a"}
+HUGE_HEADER = struct.pack("<Q", 1 << 40) + b"{}"
 
 
 @pytest.mark.parametrize(
     "body",
     [
         b"",
-        b"no stream",
+        b"no safetensors",
+        HUGE_HEADER,
         wire.pack_samples([Sample(text="cut short")])[:-100],
-        wire.pack_asked(DetectorResponse([])),
-        rows(),
-        rows(text="a", sound=[0.5]),
-        rows(height=2, width=2, pixels=b"short"),
-        rows(height=-1, width=-1, pixels=b"x"),
-        rows(pixels=b"x"),
+        wire.pack_response(DetectorResponse([])),
+        safetensors.numpy.save({"samples": np.zeros(1, np.uint8)}),
+        request(TEXT, more=np.zeros(1, np.uint8)),
+        request(TEXT, sound=np.zeros(1, np.float64)),
+        request(TEXT, pixels=np.zeros((1, 1), np.uint8)),
+        request(TEXT, samples=np.frombuffer(b"[" * 100_000, np.uint8)),
+        request({}),
+        request({"text": "a", "sound": 1}, sound=[0.5]),
+        request({"text": "a", "unknown": 1}),
+        request({"image": [2, 2, 5]}, pixels=b"short"),
+        request({"image": [-1, -1, 1]}, pixels=b"x"),
+        request({"image": [0, 2, 1]}, pixels=b"x"),
+        request({"image": [1, 1, 9]}, pixels=b"x"),
+        request({"sound": 2}, sound=[0.5]),
+        request({"sound": -1}),
+        request(TEXT, sound=[0.5]),
     ],
 )
-def test_what_are_no_samples_is_malformed(body):
+def test_bytes_that_are_no_samples_are_malformed(body):
     with pytest.raises(wire.Malformed):
         wire.unpack_samples(body)
 
 
-def test_samples_that_would_not_fit_are_not_unpacked():
-    with pytest.raises(wire.TooLarge, match=r"its samples take 2,700,000,... bytes"):
-        wire.unpack_samples(rows(height=30_000, width=30_000, pixels=b"tiny"))
-
-
-def stream(table, metadata=None, **options):
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(**options)) as written:
-        for batch in table.to_batches(max_chunksize=1):
-            written.write_batch(batch, metadata)
-    return sink.getvalue().to_pybytes()
-
-
-def texts(*given):
-    return pa.Table.from_pylist([{"text": text} for text in given], wire._SAMPLES)
-
-
 @pytest.mark.parametrize(
-    "options",
-    [
-        {"compression": "zstd"},
-        {"compression": "lz4"},
-        {"metadata": {"ARROW:experimental_compression": "zstd"}, "metadata_version": pa.ipc.MetadataVersion.V4},
-    ],
+    "body", [b"", b"[]", b'{"answers": [null]}', b'{"answers": [[{"label": "x"}]]}', b"[" * 100_000]
 )
-def test_buffers_that_inflate_are_refused_before_they_do(options):
-    body = stream(texts("a" * 50_000_000), **options)
-    with pytest.raises(wire.Malformed, match="its buffers are compressed"):
-        wire.unpack_samples(body)
+def test_bytes_that_are_no_response_are_malformed(body):
+    with pytest.raises(wire.Malformed):
+        wire.unpack_response(body)
 
 
-def test_rows_are_counted_over_all_batches_before_they_are_samples():
-    most = wire.unpack_samples(stream(texts(*"a" * wire.MOST_SAMPLES)))
-    assert len(most) == wire.MOST_SAMPLES
-    with pytest.raises(wire.TooLarge, match="more than 1024 rows"):
-        wire.unpack_samples(stream(texts(*"a" * (wire.MOST_SAMPLES + 1))))
-    with pytest.raises(wire.TooLarge, match="more than 1024 rows"):
-        wire.unpack_samples(wire.pack_samples([Sample(text="a")] * (wire.MOST_SAMPLES + 1)))
+@pytest.mark.parametrize("seed", range(4))
+def test_flipped_bytes_and_cuts_end_in_samples_or_malformed(seed):
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 255, (9, 7, 3), np.uint8)
+    whole = wire.pack_samples([Sample(pixels=pixels), Sample(sound=np.ones(5, np.float32)), Sample(text="words")])
+    answers = wire.pack_response(DetectorResponse([[EVERYTHING], Failure("nsfw", "too odd")]))
+    malformed = 0
+    for unpack, body in ((wire.unpack_samples, whole), (wire.unpack_response, answers)):
+        for _ in range(500):
+            changed = bytearray(body)
+            for at in rng.integers(0, len(body), rng.integers(1, 8)):
+                changed[at] = rng.integers(0, 256)
+            if rng.random() < 0.2:
+                del changed[rng.integers(0, len(changed)) :]
+            try:
+                unpack(bytes(changed))
+            except wire.Malformed:
+                malformed += 1
+    assert malformed > 300
 
 
-def test_columns_are_those_agreed_on_and_no_dictionaries():
-    with pytest.raises(wire.Malformed, match="its columns are not height"):
-        wire.unpack_samples(stream(pa.table({"text": pa.array(["a"]).dictionary_encode()})))
+def test_samples_that_would_not_fit_are_refused_before_they_are_decompressed():
+    with pytest.raises(wire.TooLarge, match=r"its samples take 2,700,000,... bytes"):
+        wire.unpack_samples(request({"image": [30_000, 30_000, 4]}, pixels=b"tiny"))
+
+
+def test_descriptions_are_bounded_before_they_are_parsed():
+    with pytest.raises(wire.TooLarge, match="its descriptions take 9,"):
+        wire.unpack_samples(request({"text": "a" * 9_000_000}))
+
+
+def test_samples_are_counted_before_they_are_made():
+    assert len(wire.unpack_samples(wire.pack_samples([Sample(text="a")] * wire.MAX_SAMPLES))) == wire.MAX_SAMPLES
+    with pytest.raises(wire.TooLarge, match="more than 1024 samples"):
+        wire.unpack_samples(wire.pack_samples([Sample(text="a")] * (wire.MAX_SAMPLES + 1)))
+
+
+def test_a_request_that_an_api_would_refuse_is_not_packed(monkeypatch):
+    monkeypatch.setattr(wire, "MAX_BYTES", 2000)
+    with pytest.raises(wire.TooLarge, match="more than an API takes at a time"):
+        wire.pack_samples([Sample(text="a" * 2000)])

@@ -16,6 +16,7 @@ from cluster.records import ModelVersion
 from deployments.api.sample_routes import SampleRoutes
 from deployments.detector import DetectorResponse
 from deployments.detectors.nsfw import NsfwConfig
+from deployments.serving import wire
 from deployments.serving.client import ServedDetectors
 from tests.support.browser import free_port
 
@@ -50,7 +51,7 @@ class Far:
     @property
     def app(self) -> FastAPI:
         app = FastAPI()
-        app.post("/v1/detect/{name}/samples")(self.routes.detect_samples)
+        app.post("/v1/detect/{name}/samples", max_body_size=wire.MAX_BYTES)(self.routes.detect_samples)
 
         @app.get("/v1/ready")
         async def ready():
