@@ -1,10 +1,11 @@
-"""The child processes of a cluster on one machine: Ray, Chroma, the app. Started detached, stopped as a family."""
+"""The child processes of a cluster on one machine: Ray, Chroma, the app. They are detached, and stopped together."""
 
 import contextlib
 import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -19,13 +20,14 @@ from cluster.errors import SettingsError
 from cluster.settings import Listener, Settings
 
 ROOT = Path(__file__).parents[1]
-FAMILY = "CLUSTER_OF_RAYSIFT"  # only what `up` starts has it in its environment, children of children too
-STOP_S = 10.0
+FAMILY = "CLUSTER_OF_RAYSIFT"  # in the environment of what `up` starts and of all its descendants, nowhere else
+STOP_S = 10.0  # that processes get to end after SIGTERM, before SIGKILL
+STOPPING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 _QUICK_STOP = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "1"}  # 30 by default
 
 
 class Processes:
-    """The children of one cluster: what `up` starts and `down` finds again, by its state folder."""
+    """The processes of one cluster, which is known by its state folder: `up` starts them, `down` finds them again."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -36,11 +38,11 @@ class Processes:
 
     @property
     def token_file(self) -> Path:
-        """The token that guards Ray's dashboard and Jobs API; made at the first start, readable by its owner alone."""
+        """The token that Ray's dashboard and Jobs API ask for, made at the first start. Only its owner may read it."""
         return self.state / "ray_token"
 
     def environment(self) -> dict[str, str]:
-        """What makes a process, `ray job submit` among them, one of this cluster's."""
+        """Environment variables by which a process, such as `ray job submit`, belongs to this cluster."""
         return {
             "RAYSIFT_STATE_DIR": str(self.state),
             "RAY_AUTH_MODE": "token",
@@ -56,7 +58,7 @@ class Processes:
         }
 
     def prepare(self) -> None:
-        """Make room, and the token. SettingsError if a port is taken or the cluster is up already."""
+        """Stop leftovers, make state folder and token. SettingsError if a port is taken or the cluster is up."""
         if self.alive():
             raise SettingsError(f"Raysift runs already (state in {self.state}). Stop it with `raysift down`.")
         self.make_room("api", "chroma", "app")
@@ -68,7 +70,7 @@ class Processes:
         os.environ.update(self.environment())
 
     def make_room(self, *parts: str) -> None:
-        """Stop what is left of this cluster, make its state folder. SettingsError if the port of a part is taken."""
+        """Stop leftovers of this cluster and make its state folder. SettingsError if the port of a part is taken."""
         self.stop()
         for key in parts:
             listener: Listener = getattr(self.settings, key)
@@ -76,7 +78,7 @@ class Processes:
         self.state.mkdir(parents=True, exist_ok=True)
 
     def start_ray(self) -> None:
-        """Ray's head, and the only node of a cluster on one machine."""
+        """Start Ray's head, the only node of a cluster on one machine."""
         ray = self.settings.ray
         command = (
             "ray start --head --block --disable-usage-stats --node-ip-address=127.0.0.1 --dashboard-host=127.0.0.1 "
@@ -89,14 +91,14 @@ class Processes:
         self._start("ray", command.split())
 
     def start_chroma(self) -> None:
-        """Chroma behind its guard: the only process that may open Chroma's folder."""
+        """Start Chroma's server behind its guard, the only process that may open Chroma's folder."""
         where = self.settings.chroma
         path = str(self.state / "chroma")
         command = [sys.executable, "-m", "cluster.chroma_guard", "--path", path]
         self._start("chroma", [*command, "--host", where.host, "--port", str(where.port)])
 
     def start_app(self) -> None:
-        """The web app."""
+        """Start the web app."""
         where = self.settings.app
         page = str(ROOT / "app" / "serve.py")
         self._start("app", ["streamlit", "run", page, "--server.address", where.host, "--server.port", str(where.port)])
@@ -112,6 +114,7 @@ class Processes:
                 cwd=ROOT,
                 env={**os.environ, **self.environment(), FAMILY: str(self.state), **_QUICK_STOP},
                 start_new_session=True,
+                preexec_fn=_default_signals,
             )
         self.file.write_text(json.dumps(self._pids() | {name: child.pid}))
 
@@ -121,7 +124,7 @@ class Processes:
         return {}
 
     def alive(self) -> dict[str, int]:
-        """The children that run, by name."""
+        """Process ids of the parts that run, by the part's name."""
         return {name: pid for name, pid in self._pids().items() if self._is_ours(pid)}
 
     def _is_ours(self, pid: int) -> bool:
@@ -132,7 +135,7 @@ class Processes:
             return False
 
     def wait(self, name: str, ready: Callable[[], bool], seconds: float = 90) -> None:
-        """Until it answers. SettingsError with the end of its log if it dies or takes too long."""
+        """Wait until a part is `ready`. SettingsError with the end of its log if it dies or takes too long."""
         deadline = time.monotonic() + seconds
         while not ready():
             if name not in self.alive() or time.monotonic() > deadline:
@@ -158,8 +161,16 @@ class Processes:
         shutil.rmtree(self.ray_temp, ignore_errors=True)
 
 
+def _default_signals() -> None:
+    """Have a child end on the signals that stop a process. It inherits to ignore those that its shell ignores for us:
+    SIGINT in a script's background, SIGHUP under nohup, whatever is named by `trap ''`.
+    """
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_DFL)
+
+
 def port_open(listener: Listener) -> bool:
-    """Whether anyone accepts connections there."""
+    """Whether a server accepts connections at this address."""
     with contextlib.suppress(OSError), socket.create_connection((listener.host, listener.port), timeout=1):
         return True
     return False
@@ -173,5 +184,5 @@ def _check_free(port: int, key: str, host: str = "127.0.0.1") -> None:
         except OSError as error:
             variable = f"RAYSIFT_{key.upper().replace('.', '__')}"
             raise SettingsError(
-                f"{host}:{port} ({key}) cannot be had: {error.strerror}. Free it, or set another with {variable}=..."
+                f"{host}:{port} ({key}) cannot be used: {error.strerror}. Free it, or set another with {variable}=..."
             ) from None
