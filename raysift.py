@@ -1,4 +1,4 @@
-"""The command line: `raysift up | down | status | scan | jobs | export | demo`."""
+"""The command line: `raysift up`, `down`, `status`, `scan`, `export`, `demo`, and the groups of commands/."""
 
 import json
 import logging
@@ -22,7 +22,7 @@ from cluster.processes import Processes, port_open
 from cluster.settings import PREFIX, Settings, load
 from commands import doctor, evaluate, galleries, jobs, models, people, tables, vectors
 from commands import dry_run as dry_run_command
-from commands.scans import follow, submit, tell
+from commands.scans import end_or_follow, follow, submit
 from commands.terminal import api_client, console, waiting
 from commands.up import dashboard_answers, launch, launch_beside_ray
 
@@ -80,7 +80,7 @@ def up(
         os.environ[f"{PREFIX}MODELS__OFFLINE"] = "true"
     settings = load()
     start(settings, launch_beside_ray if beside_ray else launch)
-    tell_where(settings)
+    print_addresses(settings)
 
 
 @cli.command()
@@ -94,7 +94,7 @@ def down() -> None:
 
 @cli.command()
 def status() -> None:
-    """What runs, and whether each detector answers. Exits 1 when something does not."""
+    """Show which parts run and whether each detector answers. Exits 1 if one does not."""
     settings = load()
     table = Table(Column("part", no_wrap=True), Column("state", no_wrap=True), Column("", overflow="fold"))
     ray_runs = dashboard_answers(settings)
@@ -120,7 +120,7 @@ def ready(settings: Settings) -> dict[str, Any]:
 
 @cli.command()
 def env() -> None:
-    """Print what `ray job submit` needs to find this cluster: eval "$(raysift env)"."""
+    """Print the environment variables by which `ray job submit` finds this cluster: eval "$(raysift env)"."""
     for name, value in Processes(load()).environment().items():
         typer.echo(f"export {name}={shlex.quote(value)}")
 
@@ -132,14 +132,14 @@ def scan(
     detectors: Annotated[str | None, typer.Option(help="Only these, comma-separated; default: all.")] = None,
     priority: Annotated[Priority, typer.Option(help="urgent: it does not wait behind others.")] = Priority.normal,
     follows: Annotated[bool, typer.Option("--follow/--no-follow", help="Show its progress until it is over.")] = True,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done, why and at what cost.")] = (
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done, why and at what cost.")] = (
         False
     ),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
     """Scan media and follow the job. Exits 0 if all went well, 3 with failed files, 1 if it did not finish.
 
-    Ctrl-C stops following; the job goes on, and `raysift jobs` tells of it.
+    Ctrl-C stops following; the job goes on, and `raysift jobs` shows it.
     """
     settings = load()
     if dry_run:
@@ -149,7 +149,7 @@ def scan(
         else:
             Console().print(dry_run_command.show(plan))
         return
-    tell(settings, submit(settings, uris, out, detectors, priority), follows, as_json)
+    end_or_follow(settings, submit(settings, uris, out, detectors, priority), follows, as_json)
 
 
 @cli.command()
@@ -158,7 +158,7 @@ def export(
     format: Annotated[Format, typer.Option(help="jsonl: one line a file. csv: one line a detection.")] = Format.jsonl,
     to: Annotated[Path | None, typer.Option(help="The file to write; default: standard output.")] = None,
 ) -> None:
-    """Write what was found, for other programs. Needs no running cluster."""
+    """Write results in a format for other programs. Needs no running cluster."""
     from pipelines.results.exporting import export as write
 
     with to.open("wb") if to else nullcontext(sys.stdout.buffer) as sink, waiting(f"exporting {source}"):
@@ -170,7 +170,7 @@ def export(
 def demo(
     exit: Annotated[bool, typer.Option("--exit", help="Stop everything after the scan.")] = False,
 ) -> None:
-    """Start everything, sift a few sample files and show what was found; stays up until Ctrl-C."""
+    """Start everything, scan a few sample files and show what was found. It runs until Ctrl-C."""
     from commands import demo as media
 
     settings = load()
@@ -178,8 +178,8 @@ def demo(
     processes = Processes(settings)
     if processes.alive():
         raise SettingsError(f"a demo runs already (state in {settings.state_dir}). Stop it with Ctrl-C there.")
-    for told_to_stop in (signal.SIGINT, signal.SIGTERM):  # a shell lets what it runs in the background ignore Ctrl-C
-        signal.signal(told_to_stop, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell has the programs in its background ignore SIGINT
+        signal.signal(number, signal.default_int_handler)
     media.clear(settings.state_dir)
     folder = media.make(settings.state_dir.absolute() / "media")
     try:
@@ -188,7 +188,7 @@ def demo(
         if job["state"] != "finished":
             raise SettingsError(f"the demo's scan did not finish: {job['message']}")
         Console().print(tables.summary(job))
-        tell_where(settings)
+        print_addresses(settings)
         if not exit:
             console.print("Ctrl-C stops everything.")
             while True:
@@ -201,18 +201,18 @@ def demo(
 
 
 def start(settings: Settings, bring_up: Callable[[Settings, Callable[[str], None]], None] = launch) -> None:
-    """Bring the cluster up, saying what is waited for."""
+    """Start the cluster and show what is being waited for."""
     with waiting("starting") as update:
         bring_up(settings, update)
 
 
-def tell_where(settings: Settings) -> None:
-    """Where people and programs go now."""
+def print_addresses(settings: Settings) -> None:
+    """Print the addresses of the app, the API and Ray's dashboard."""
     console.print(f"app   {settings.app.url}\nAPI   {settings.api.url}/docs\nRay   {settings.ray.dashboard_url}")
 
 
 def main() -> None:
-    """Run the command line; an operator's fault is a sentence, not a traceback."""
+    """Run the command line. A SettingsError is printed as one sentence, without a traceback, and exits 1."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         cli()

@@ -1,4 +1,4 @@
-"""The demo's media, made out of what the installed packages carry and one recording that the repository ships."""
+"""The media of `raysift demo`, made from pictures in installed packages and one recording in the repository."""
 
 import importlib.util
 import shutil
@@ -14,12 +14,14 @@ SIZE = (1280, 720)
 
 
 def clear(state_dir: Path) -> None:
-    """Forget the last demo."""
+    """Delete the state of the last demo."""
     shutil.rmtree(state_dir, ignore_errors=True)
 
 
 def make(folder: Path) -> Path:
-    """Two portraits, a notice, a picture of nobody, a video with speech and captions, a recording, a broken file."""
+    """Make the folder and fill it: two portraits, a notice, a picture without people, a video with speech and captions,
+    a recording and a broken file. Returns the folder.
+    """
     folder.mkdir(parents=True)
     astronaut = _packaged("skimage", "data/astronaut.png")
     shutil.copy(astronaut, folder / "astronaut.png")
@@ -51,18 +53,18 @@ def _card(title: str, line: str, small: str) -> Image.Image:
 
 
 def _video(path: Path, cards: list[Image.Image]) -> None:
-    """The cards one after the other, for as long as the recording lasts, with its sound."""
+    """Write a video that shows the cards one after the other, with the recording as its sound and of its length."""
     with av.open(str(SPEECH)) as source, av.open(str(path), "w") as out:
         video = out.add_stream("libx264", rate=RATE, options={"crf": "28"})
         video.width, video.height, video.pix_fmt = *SIZE, "yuv420p"
         audio = out.add_stream("aac", rate=48_000)
-        heard = 0.0
+        duration_s = 0.0
         for frame in source.decode(audio=0):
-            heard = float(frame.time or 0) + frame.samples / frame.sample_rate
+            duration_s = float(frame.time or 0) + frame.samples / frame.sample_rate
             frame.pts = None
             out.mux(audio.encode(frame))
         out.mux(audio.encode())
-        for n in range(int(heard * RATE)):
-            card = cards[min(int(n / (heard * RATE) * len(cards)), len(cards) - 1)]
+        for n in range(int(duration_s * RATE)):
+            card = cards[min(int(n / (duration_s * RATE) * len(cards)), len(cards) - 1)]
             out.mux(video.encode(av.VideoFrame.from_ndarray(np.asarray(card), format="rgb24")))
         out.mux(video.encode())

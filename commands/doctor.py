@@ -1,4 +1,4 @@
-"""`raysift doctor`: this machine and every part of Raysift, looked at, and what to do about what is wrong."""
+"""`raysift doctor`: checks of this machine and of every part of Raysift, and what to do about what is wrong."""
 
 import json
 import os
@@ -30,10 +30,10 @@ def doctor(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Look at this machine and at every part of Raysift, and say what to do about what is wrong. Starts nothing.
+    """Check this machine and every part of Raysift, and say what to do about what is wrong. Starts nothing.
 
-    Exits 1 if the profile cannot run here, or a part that is set up does not work; a Raysift that is not started is
-    none. The second table tells which share of a card each deployment of the gpu profile is given.
+    Exits 1 if the profile cannot run here, or if a part that is set up does not work; it is no fault that Raysift has
+    not been started. The second table shows which share of a card each deployment of the gpu profile gets.
     """
     try:
         settings = load()
@@ -52,7 +52,7 @@ def doctor(
 
 
 def _enabled(settings: Settings) -> list[str]:
-    """The detectors that are to run. SettingsError names a key of theirs that is wrong."""
+    """The names of the enabled detectors. SettingsError names a wrong key of theirs."""
     from deployments.serving.placement import configs
 
     return list(configs(settings))
@@ -61,30 +61,30 @@ def _enabled(settings: Settings) -> list[str]:
 def _where(environment: Mapping[str, str]) -> Check:
     file = Path(FILE).absolute()
     set_there = sorted(name for name in environment if name.startswith(PREFIX))
-    said = str(file) if file.exists() else f"no {FILE} in {file.parent}"
-    return Check("settings", "ok", f"{said}; {', '.join(set_there) or f'no {PREFIX}...'} in the environment")
+    found = str(file) if file.exists() else f"no {FILE} in {file.parent}"
+    return Check("settings", "ok", f"{found}; {', '.join(set_there) or f'no {PREFIX}...'} in the environment")
 
 
 def _parts(settings: Settings, enabled: Sequence[str], environment: Mapping[str, str]) -> dict[str, Question]:
-    """What is to be looked at beside the machine, in the order of a byte's way."""
+    """The checks of each part, by its name, in the order in which data passes them."""
     client = httpx.Client(timeout=ANSWER_S, trust_env=False)
     processes = Processes(settings)
-    found: dict[str, Question] = {}
+    parts: dict[str, Question] = {}
     ours = processes.alive()
     started = bool(ours or environment.get("RAY_ADDRESS")) or any(map(port_open, _listeners(settings)))
     if started:
         token = ray_cluster.token(processes, environment)
         elsewhere = settings.api.host not in HERE
-        found["Ray"] = lambda: ray_cluster.ray_cluster(settings, token, client, elsewhere)
-        found["API"] = lambda: web.api(settings, enabled, client)
+        parts["Ray"] = lambda: ray_cluster.ray_cluster(settings, token, client, elsewhere)
+        parts["API"] = lambda: web.api(settings, enabled, client)
     else:
-        found["Raysift"] = lambda: [Check("Raysift", "note", "not started: `raysift up`")]
-    found["results_uri"] = lambda: bucket.results(settings)
-    found["Redis"] = lambda: _redis(settings, environment)
+        parts["Raysift"] = lambda: [Check("Raysift", "note", "not started: `raysift up`")]
+    parts["results_uri"] = lambda: bucket.results(settings)
+    parts["Redis"] = lambda: _redis(settings, environment)
     if started:
-        found["Chroma"] = lambda: stores.chroma(settings, client)
-        found["app"] = lambda: web.app(settings, bool(ours), client)
-    return found
+        parts["Chroma"] = lambda: stores.chroma(settings, client)
+        parts["app"] = lambda: web.app(settings, bool(ours), client)
+    return parts
 
 
 def _listeners(settings: Settings) -> Iterator[Listener]:
@@ -98,9 +98,9 @@ def _redis(settings: Settings, environment: Mapping[str, str]) -> Iterator[Check
 
 
 def _tell(checks: Sequence[Check], profile: str | None, as_json: bool, memory: dict[str, Any]) -> None:
-    well = all(check.state != "fails" for check in checks)
+    ok = all(check.state != "fails" for check in checks)
     if as_json:
-        typer.echo(json.dumps({"profile": profile, "ok": well, "checks": list(map(asdict, checks))} | memory))
+        typer.echo(json.dumps({"profile": profile, "ok": ok, "checks": list(map(asdict, checks))} | memory))
     else:
         out = Console()
         out.print(_checked(profile, checks))
@@ -108,8 +108,8 @@ def _tell(checks: Sequence[Check], profile: str | None, as_json: bool, memory: d
             out.print(shares.table(memory))
             for sentence in memory["advice"]:
                 out.print(sentence, highlight=False)
-            out.print(f"{SLOWLY} What a card is thought to need is an estimate: docs/performance.md.", highlight=False)
-    raise typer.Exit(0 if well else 1)
+            out.print(f"{SLOWLY} The memory of each deployment is an estimate: docs/performance.md.", highlight=False)
+    raise typer.Exit(0 if ok else 1)
 
 
 def _checked(profile: str | None, checks: Sequence[Check]) -> Table:

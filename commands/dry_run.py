@@ -1,4 +1,4 @@
-"""What `raysift scan --dry-run` tells: what a scan would do and why, and what it would take."""
+"""`raysift scan --dry-run`: what a scan would analyse and why, how long it would take and what it would cost."""
 
 from typing import Any
 
@@ -20,13 +20,16 @@ NOT_MEASURED = "no estimate: nothing was measured here yet"
 
 
 def dry_run(settings: Settings, uris: list[str], out: str | None, detectors: str | None) -> Plan:
-    """List what a scan would analyse, and do nothing. SettingsError as a scan would have it."""
+    """Plan a scan without doing it. SettingsError for the same reasons as a scan."""
     with api_client(settings) as api:
         answer = api.get("/v1/detectors")
         answer.raise_for_status()
-        running = {one["name"]: ModelVersion(one["name"], one["model"], one["floor"]) for one in answer.json()}
-    asked = names(detectors) or list(running)
-    for name in asked:
+        running = {
+            detector["name"]: ModelVersion(detector["name"], detector["model"], detector["floor"])
+            for detector in answer.json()
+        }
+    wanted = names(detectors) or list(running)
+    for name in wanted:
         if name not in running:
             raise SettingsError(f"no detector {name!r}; there are {', '.join(running)}. Correct --detectors.")
     folder, endpoint = buckets.normalize(out or settings.results), settings.s3_endpoint
@@ -34,7 +37,7 @@ def dry_run(settings: Settings, uris: list[str], out: str | None, detectors: str
         return plan(
             uris,
             stored(folder, endpoint),
-            {name: running[name] for name in asked},
+            {name: running[name] for name in wanted},
             settings.decoding.segment_s,
             history(folder, endpoint),
             {name: most_replicas(group) for name, group in grouped(settings).items()},
@@ -45,13 +48,13 @@ def dry_run(settings: Settings, uris: list[str], out: str | None, detectors: str
 
 
 def show(plan: Plan) -> Group:
-    """The plan for people: what would be analysed and why, what each detector would be asked, and how long it takes."""
+    """The plan for people: what would be analysed and why, how many files each detector gets, and how long it takes."""
     units = Table("why", "kind", "files", "GB", title="to be analysed")
     for (reason, kind), amount in _sorted(plan):
         units.add_row(reason, kind or "unknown", f"{amount.files:,.0f}", f"{amount.bytes / 1e9:,.2f}")
     units.add_section()
     units.add_row("unchanged, skipped", "", f"{plan.skipped:,}", "")
-    asks = Table("detector", "files", "seconds", "GPU seconds", title="to be asked")
+    asks = Table("detector", "files", "seconds", "GPU seconds", title="work of each detector")
     for ask in plan.asks:
         seconds, gpu_seconds = (ask.cost.seconds, ask.cost.gpu_seconds) if ask.cost else (None, None)
         asks.add_row(ask.detector, f"{ask.files:,}", _number(seconds), _number(gpu_seconds))
@@ -59,7 +62,7 @@ def show(plan: Plan) -> Group:
 
 
 def as_json(plan: Plan) -> dict[str, Any]:
-    """The plan for other programs; null where there is no estimate."""
+    """The plan for programs; null where there is no estimate."""
     units: list[dict[str, Any]] = [
         {"reason": reason, "kind": kind, "files": int(amount.files), "bytes": int(amount.bytes)}
         for (reason, kind), amount in _sorted(plan)
@@ -88,7 +91,7 @@ def _estimate(plan: Plan) -> str:
         return f"{NOT_MEASURED} of {unknown}" if unknown else NOT_MEASURED
     minutes = f"{plan.seconds / 3600:,.1f} hours" if plan.seconds >= 3600 else f"{plan.seconds / 60:,.1f} minutes"
     cost = f"; at settings.prices it costs {plan.price:,.2f}" if plan.price is not None else ""
-    return f"about {minutes}: that is how long {plan.busiest}, the busiest, works with all its replicas{cost}"
+    return f"about {minutes}: {plan.busiest} takes longest, with all its replicas at work{cost}"
 
 
 def _number(value: float | None) -> str:

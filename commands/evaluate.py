@@ -1,4 +1,4 @@
-"""`raysift evaluate`: how right the detectors are, on files that people have labelled."""
+"""`raysift evaluate`: precision and recall of the detectors on files that people have labelled."""
 
 import json
 from collections.abc import Iterator
@@ -59,7 +59,7 @@ def evaluate(
         labelling.check_there(labels, labelled, settings.s3_endpoint)
         results = buckets.normalize(out) if out else (own / "results").as_uri()
         _scan(settings, labelled, results)
-    found = answers.stored(results, [one.uri for one in labelled], settings.s3_endpoint)
+    found = answers.stored(results, [file.uri for file in labelled], settings.s3_endpoint)
     if not found:
         raise SettingsError(f"{results} holds none of the files of {labels}: its first is {labelled[0].uri}.")
     facts = {"made_at": f"{now:%Y-%m-%d %H:%M} UTC", "labels": str(labels), "results": results}
@@ -79,19 +79,19 @@ def evaluate(
 
 
 def _thresholds(given: list[str]) -> dict[str, float]:
-    """By detector. What is said of one goes before what is said of all."""
+    """Threshold of each detector, by its name: NAME=0.7 goes before a plain 0.7, which counts for all others."""
     of_all: dict[str, float] = {}
     of_one: dict[str, float] = {}
-    for one in given:
-        name, _, value = one.rpartition("=")
+    for option in given:
+        name, _, value = option.rpartition("=")
         if name and name not in names():
-            raise SettingsError(f"--threshold {one}: no detector {name!r}; there are {', '.join(names())}.")
+            raise SettingsError(f"--threshold {option}: no detector {name!r}; there are {', '.join(names())}.")
         try:
             number = float(value)
         except ValueError:
             number = -1.0
         if not 0 <= number <= 1:
-            raise SettingsError(f"--threshold {one}: write a number from 0 to 1, as in 0.7 or nsfw=0.7.")
+            raise SettingsError(f"--threshold {option}: write a number from 0 to 1, as in 0.7 or nsfw=0.7.")
         if name:
             of_one[name] = number
         else:
@@ -120,34 +120,40 @@ def _beside(results: str, own: Path, now: datetime) -> Path:
 
 
 def tables(judged: Evaluation) -> Iterator[Table]:
-    """The evaluation for a terminal: what is there, what was read and heard, how many, who."""
-    there = Table("what", "with it", "precision", "recall", "F1", "AP", "best F1", box=None)
+    """The evaluation as tables: whether a file has something; then what was read, heard, counted and recognised."""
+    presence = Table("what", "with it", "precision", "recall", "F1", "AP", "best F1", box=None)
     if judged.base_rate is not None:
-        there.add_column(f"precision\nat {judged.base_rate:g}")
-    for one in judged.judged:
-        of = one.presence
-        best = value(of.best_f1) + ("" if of.best_threshold is None else f"\nat {of.best_threshold:.4g}")
-        cells = [around(of.precision), around(of.recall), value(of.f1), value(of.average_precision), best]
-        cells += [around(of.at_base_rate)] if of.at_base_rate else []
-        with_it = f"{of.positives} of {of.positives + of.negatives}"
-        there.add_row(Text.assemble(one.detector, "\n", harmless(one.label)), with_it, *cells)
-    yield there
+        presence.add_column(f"precision\nat {judged.base_rate:g}")
+    for verdict in judged.judged:
+        figures = verdict.presence
+        best = value(figures.best_f1) + ("" if figures.best_threshold is None else f"\nat {figures.best_threshold:.4g}")
+        cells = [
+            around(figures.precision),
+            around(figures.recall),
+            value(figures.f1),
+            value(figures.average_precision),
+            best,
+        ]
+        cells += [around(figures.at_base_rate)] if figures.at_base_rate else []
+        with_it = f"{figures.positives} of {figures.positives + figures.negatives}"
+        presence.add_row(Text.assemble(verdict.detector, "\n", harmless(verdict.label)), with_it, *cells)
+    yield presence
     more = Table("what", "measure", "value", "of", box=None)
-    for one in judged.judged:
-        for name, figure, of_what in one.more:
+    for verdict in judged.judged:
+        for name, figure, of_what in verdict.more:
             counted = "" if figure.hits is None else f"{figure.hits} of {figure.of} {of_what}"
-            more.add_row(one.detector, name, around(figure), "; ".join(filter(None, (counted, figure.why))))
+            more.add_row(verdict.detector, name, around(figure), "; ".join(filter(None, (counted, figure.why))))
     if more.row_count:
         yield more
 
 
-def value(one: Figure) -> str:
-    """0.97, or a dash where there is none."""
-    return "-" if one.value is None else digits(one.value)
+def value(figure: Figure) -> str:
+    """The figure as text, such as 0.97; a dash if there is nfigure."""
+    return "-" if figure.value is None else digits(figure.value)
 
 
-def around(one: Figure) -> str:
-    """The value and under it its interval."""
-    if one.value is None or one.low is None or one.high is None:
-        return value(one)
-    return f"{value(one)}\n{digits(one.low)}-{digits(one.high)}"
+def around(figure: Figure) -> str:
+    """The figure and, on a second line, its 95 % interval."""
+    if figure.value is None or figure.low is None or figure.high is None:
+        return value(figure)
+    return f"{value(figure)}\n{digits(figure.low)}-{digits(figure.high)}"

@@ -1,4 +1,4 @@
-"""A scan, submitted and followed: what `raysift scan`, `demo`, `jobs` and `evaluate` share."""
+"""Submitting and following a scan, for `raysift scan`, `demo`, `jobs` and `evaluate`."""
 
 import json
 import time
@@ -28,18 +28,18 @@ Show = Callable[[dict[str, Any]], None]  # shows what the API says of a job now
 def submit(
     settings: Settings, uris: list[str], out: str | None, detectors: str | None, priority: str = "normal"
 ) -> str:
-    """Submit a scan through the API and give the job's name."""
+    """Submit a scan through the API and return the name of its job. `detectors`: comma-separated, None: all."""
     with api_client(settings) as api:
         # a relative path is meant from here, not from where the cluster was started
         what, where = [buckets.normalize(uri) for uri in uris], buckets.normalize(out) if out else None
-        asked = {"uris": what, "out": where, "detectors": names(detectors), "priority": priority}
-        answer = api.post("/v1/jobs", json=asked)
+        request = {"uris": what, "out": where, "detectors": names(detectors), "priority": priority}
+        answer = api.post("/v1/jobs", json=request)
         answer.raise_for_status()
         return str(answer.json()["job"])
 
 
 def names(detectors: str | None) -> list[str] | None:
-    """Those of `--detectors`, None for all."""
+    """The names in the option `--detectors`; None means all."""
     return [name.strip() for name in detectors.split(",")] if detectors else None
 
 
@@ -116,8 +116,8 @@ def _state(api: httpx.Client, job: str) -> dict[str, Any]:
             time.sleep(1)
 
 
-def tell(settings: Settings, job: str, follows: bool, as_json: bool) -> None:
-    """Follow a job that was queued, and exit as it does; or say that it was, and how to see it."""
+def end_or_follow(settings: Settings, job: str, follows: bool, as_json: bool) -> None:
+    """Follow a queued job and exit as it does; without `follows` only say that it is queued."""
     if follows:
         end(follow(settings, job), as_json)
     elif as_json:
@@ -127,7 +127,7 @@ def tell(settings: Settings, job: str, follows: bool, as_json: bool) -> None:
 
 
 def end(job: dict[str, Any], as_json: bool) -> None:
-    """Tell how a job ended, and exit as it did: 0, or 3 with failed files. SettingsError if it did not finish."""
+    """Show how a job ended and exit with 0, or 3 with failed files. SettingsError if it did not finish."""
     if job["state"] == "finished":
         Console(stderr=as_json).print(tables.summary(job))
     if as_json:

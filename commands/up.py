@@ -1,4 +1,4 @@
-"""Brings Raysift up: Chroma, Ray, the detectors behind the API, the app; beside a Ray that runs, what it lacks."""
+"""Starts Raysift on this machine: Chroma, Ray, the detectors behind the API, the app; or what a running Ray lacks."""
 
 import logging
 import time
@@ -17,13 +17,13 @@ SECONDS_TO_LOAD = 300.0
 
 
 def launch(settings: Settings, tell: Callable[[str], None]) -> None:
-    """Start every part and wait until all answer; `tell` hears what is waited for.
+    """Start every part and wait until all answer; `tell` is called with what is being waited for.
 
-    SettingsError if a setting is wrong, a port is taken or a part does not come up; nothing is left running then.
+    SettingsError if a setting is wrong, a port is taken or a part does not start; nothing is left running then.
     """
     processes = Processes(settings)
     processes.prepare()
-    # only now: Ray reads where its token lies when it is imported
+    # imported only now, because Ray reads the path of its token at its import
     import ray
     from ray import serve
 
@@ -56,10 +56,10 @@ def launch(settings: Settings, tell: Callable[[str], None]) -> None:
 
 
 def launch_beside_ray(settings: Settings, tell: Callable[[str], None]) -> None:
-    """Start Chroma and the app, anew if they run, on the head of a cluster that one of Ray's launchers has started.
+    """Start Chroma and the app, again if they run, on the head of a cluster that one of Ray's launchers has started.
 
-    SettingsError if `raysift up` has started that Ray, a port is taken or one of them does not come up; neither is left
-    running in the latter cases.
+    SettingsError if `raysift up` has started that Ray, a port is taken or one of the two does not start. In the last
+    two cases neither is left running.
     """
     processes = Processes(settings)
     if "ray" in processes.alive():
@@ -82,7 +82,7 @@ def _wait_for_servers(processes: Processes) -> None:
 
 
 def _check_weights(settings: Settings, tell: Callable[[str], None]) -> None:
-    """Have every detector's weights on this machine; SettingsError tells of all that are missing at once."""
+    """Fetch the weights of every detector to this machine. SettingsError names all that cannot be had, at once."""
     from deployments.models import runtime
     from deployments.serving.placement import configs
     from deployments.weights import references

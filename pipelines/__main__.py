@@ -11,7 +11,7 @@ from cluster.settings import Settings, load
 
 
 def main() -> int:
-    """The job's exit code: 0 all well, 3 finished with failed files, 1 not finished, 4 the cluster failed under it."""
+    """Do the job and return its exit code: 0 done, 3 done with failed files, 1 not done, 4 the cluster failed."""
     parser = argparse.ArgumentParser(prog="python -m pipelines", description=__doc__)
     parser.add_argument("uris", nargs="*", metavar="URI", help="folders, buckets or files")
     parser.add_argument("--out", help="where the results go; default: settings.results_uri")
@@ -58,7 +58,7 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     except RayError:
         logging.getLogger(__name__).exception("the cluster failed under the job")
         return DIED_WITH_THE_CLUSTER
-    told = {
+    summary = {
         "job": outcome.job,
         "units": outcome.units,
         "done": outcome.done,
@@ -66,7 +66,7 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
         "skipped": outcome.skipped,
         "seconds": round(time.monotonic() - started, 1),
     }
-    print(json.dumps(told))
+    print(json.dumps(summary))
     return outcome.exit_code
 
 

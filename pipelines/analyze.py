@@ -1,4 +1,4 @@
-"""The steps joined, as streams of Ray Data: cut what is long; then ledger, fetch, decode, detect, store."""
+"""The steps of a job as Ray Data pipelines: cut long videos; then read the ledger, fetch, decode, detect, store."""
 
 import asyncio
 import os
@@ -33,19 +33,19 @@ from pipelines.ledger.cutting import FETCHED, Cut
 from pipelines.media.pool import Decoder
 from pipelines.media.sources import Remote
 
-FILES_AT_ONCE = 8  # fetched and analysed together: their frames share the detectors' batches
-BATCHES_AT_ONCE = 2  # in an actor: one is fetched and decoded while another one's frames are with the detectors
-VIDEOS_A_BLOCK = 16
-# A large job commits more at a time, or ten million files would become millions of small ones.
+BATCH_FILES = 8  # fetched and analysed together: their frames share the detectors' batches
+BATCHES_IN_FLIGHT = 2  # of an actor: one is fetched and decoded while the detectors work on the other
+VIDEOS_PER_BLOCK = 16
+# a large job commits more units at a time: ten million files must not become millions of small files of results
 RESULT_FILES = 4096
-MOST_UNITS_A_BLOCK = 1000
+MAX_UNITS_PER_BLOCK = 1000
 
 
 class Analyze:
-    """An actor of the job: rows of the ledger in, rows of results out, one for one."""
+    """An actor of the job: turns each row of the ledger into one row of results."""
 
     def __init__(self, model_versions: dict[str, ModelVersion], settings: Settings, job: str) -> None:
-        forget_the_dead()
+        delete_leftovers()
         events.listen(memo.to_metric())
         self.settings = settings
         self.job = job
@@ -53,7 +53,7 @@ class Analyze:
         self.detectors = connect(model_versions, settings, lambda name, away: jobs.waits.remote(job, name, away))
         self.decoder = Decoder()
         self.cache = cache.open_cache(settings)
-        self.turns = asyncio.Semaphore(BATCHES_AT_ONCE)
+        self.turns = asyncio.Semaphore(BATCHES_IN_FLIGHT)
 
     async def __call__(self, units: pa.Table) -> pa.Table:
         rows = units.to_pylist()
@@ -83,8 +83,8 @@ class Analyze:
         return file
 
 
-def forget_the_dead() -> None:
-    """Delete the media that workers which were killed have left on this machine."""
+def delete_leftovers() -> None:
+    """Delete the fetched media that killed workers have left on this machine."""
     for folder in Path(gettempdir()).glob(f"{FETCHED}*-*"):
         pid = folder.name.removeprefix(FETCHED).partition("-")[0]
         if pid.isdigit() and not psutil.pid_exists(int(pid)):
@@ -92,16 +92,19 @@ def forget_the_dead() -> None:
 
 
 def cut(uncut: str, ledger: str, videos: int, settings: Settings) -> int:
-    """Look into the videos of a listing, of so many, and add their units to the ledger; how many these are."""
+    """Cut the long ones of `videos` listed videos, and add the units of all to the ledger. Returns how many it added.
+
+    `uncut`: the folder of the listed videos; `ledger`: that of the ledger.
+    """
     DataContext.get_current().checkpoint_config = None
     files, place = buckets.filesystem(ledger, settings.s3_endpoint)
     before = set(results_files.committed(ledger, settings.s3_endpoint))
-    _read(uncut, VIDEOS_A_BLOCK, settings).map_batches(
+    _read(uncut, VIDEOS_PER_BLOCK, settings).map_batches(
         Cut,
         fn_constructor_args=(settings,),
-        batch_size=FILES_AT_ONCE,
+        batch_size=BATCH_FILES,
         batch_format="pyarrow",
-        compute=_actors(videos, VIDEOS_A_BLOCK, settings),
+        compute=_actors(videos, VIDEOS_PER_BLOCK, settings),
         num_cpus=settings.scanning.worker_cpus,
     ).write_parquet(place, filesystem=files, mode=SaveMode.APPEND, ray_remote_args={"num_cpus": 0.1})
     added = [file for file in results_files.committed(ledger, settings.s3_endpoint) if file not in before]
@@ -111,47 +114,47 @@ def cut(uncut: str, ledger: str, videos: int, settings: Settings) -> int:
 def run(
     ledger: str, units: int, out: str, job: str, model_versions: dict[str, ModelVersion], settings: Settings
 ) -> None:
-    """Analyse every unit of the ledger, of so many, that this job has not committed yet, into Parquet files of `out`.
+    """Analyse the units of the ledger (`units` of them) that this job has not committed yet, into files of `out`.
 
-    Ray commits a block's rows and its checkpoint in two phases: a run that is killed and started again with the same
-    job goes on where it was, and no unit is stored twice. DetectorAway when a detector stayed away for too long.
+    Ray commits a block's rows and its checkpoint in two phases: a run that is killed and started again under the same
+    job goes on where it was, and no unit is stored twice. DetectorAway if a detector stayed away for too long.
     """
     files, place = results_files.sink(out, settings.s3_endpoint)
-    block = max(settings.scanning.units_per_block, min(MOST_UNITS_A_BLOCK, units // RESULT_FILES))
+    block = max(settings.scanning.units_per_block, min(MAX_UNITS_PER_BLOCK, units // RESULT_FILES))
     DataContext.get_current().checkpoint_config = CheckpointConfig(
         id_column="unit_id",
         checkpoint_path=f"{place}/_raysift/jobs/{job}/checkpoint",
         override_filesystem=files,
         delete_checkpoint_on_success=False,
     )
-    with _told_of_who_is_away():
+    with _detector_away():
         _read(ledger, block, settings).map_batches(
             Analyze,
             fn_constructor_args=(model_versions, settings, job),
-            batch_size=min(FILES_AT_ONCE, block),  # a larger batch would join blocks
+            batch_size=min(BATCH_FILES, block),  # a larger batch would join blocks
             batch_format="pyarrow",
             compute=_actors(units, block, settings),
             num_cpus=settings.scanning.worker_cpus,
         ).write_parquet(place, filesystem=files, mode=SaveMode.APPEND, ray_remote_args={"num_cpus": 0.1})
 
 
-def _read(folder: str, rows_a_block: int, settings: Settings) -> Dataset:
+def _read(folder: str, rows_per_block: int, settings: Settings) -> Dataset:
     DataContext.get_current().enable_progress_bars = False
     files, place = buckets.filesystem(folder, settings.s3_endpoint)
     # the reader packs a whole ledger into one block: nothing would be parallel, and a kill would lose everything
-    return ray.data.read_parquet(place, filesystem=files).repartition(target_num_rows_per_block=rows_a_block)
+    return ray.data.read_parquet(place, filesystem=files).repartition(target_num_rows_per_block=rows_per_block)
 
 
-def _actors(rows: int, rows_a_block: int, settings: Settings) -> ActorPoolStrategy:
-    return ActorPoolStrategy(size=min(settings.scanning.workers, -(-rows // rows_a_block)))
+def _actors(rows: int, rows_per_block: int, settings: Settings) -> ActorPoolStrategy:
+    return ActorPoolStrategy(size=min(settings.scanning.workers, -(-rows // rows_per_block)))
 
 
 @contextmanager
-def _told_of_who_is_away() -> Iterator[None]:
+def _detector_away() -> Iterator[None]:
     try:
         yield
     except RayTaskError as error:
-        # Ray Data brings an actor's exception here as text
+        # Ray Data passes on an actor's exception only as text
         if away := re.search(rf"{DetectorAway.__name__}: ([\w, ]+)", str(error)):
             raise DetectorAway(away[1]) from error
         raise

@@ -1,4 +1,4 @@
-"""The application that Serve runs: detectors, catalogue, jobs, and the API with this pipeline behind its uploads."""
+"""The application that Serve runs: the detectors, the catalogue, the jobs, and the API, which analyses uploads."""
 
 import asyncio
 import hashlib
@@ -26,7 +26,7 @@ HEAD = "node:__internal_head__"  # a resource that Ray gives the head of every c
 async def analyze_upload(
     path: Path, name: str, wanted: frozenset[str], detectors: ServedDetectors, settings: Settings
 ) -> Result:
-    """What is in an uploaded file. Nothing is stored, nor remembered."""
+    """Analyse an uploaded file with the detectors `wanted`. Nothing is stored or cached."""
     item = MediaItem(name, path.stat().st_size, etag="")
     file = File(item, path, await asyncio.to_thread(_sha256, path), wanted)
     (result,) = await analyze([file], detectors, _decoder(), settings.decoding, stored=False)
@@ -35,7 +35,7 @@ async def analyze_upload(
 
 @cache
 def _decoder() -> Decoder:
-    """This process's own: its children are started once."""
+    """The decoder of this process; its child processes are started once."""
     return Decoder()
 
 
@@ -45,17 +45,17 @@ def _sha256(path: Path) -> str:
 
 
 def build(settings: Settings) -> serve.Application:
-    """The whole application. SettingsError names a detector or key that is wrong.
+    """Build the whole application. SettingsError names a detector or key that is wrong.
 
-    Serve's own launchers call it by name, as cluster/serve.yaml does, with what it says under `args`; what is not said
-    there comes from settings.yaml and the environment.
+    Serve's launchers call it by name, as cluster/serve.yaml does, with the settings under `args` there; all others come
+    from settings.yaml and the environment.
     """
     state = settings.state_dir.absolute()
     settings = settings.model_copy(update={"state_dir": state})  # parts that run elsewhere have another working folder
     api = Ingress.options(  # type: ignore[attr-defined]
         name="api",
         num_replicas=settings.api.replicas,
-        max_replicas_per_node=1,  # the loss of a node never takes two; one that is missing waits for the node's return
+        max_replicas_per_node=1,  # the loss of a node never takes two of them
     )
     return api.bind(
         deployments(settings, _cards(settings)),
@@ -72,14 +72,15 @@ def build(settings: Settings) -> serve.Application:
 
 
 def _cards(settings: Settings) -> list[gpus.Card]:
-    """Those that shares are planned for. This process may run on a node that has none."""
+    """The cards that shares are planned for. This process may run on a node without any."""
     declared = settings.ray.card_gb
     return gpus.cards() if declared is None else [gpus.Card("declared", declared, declared)]
 
 
 def _owner(kind: type, name: str, requests: int) -> Any:
-    """A deployment of one replica, which owns its file, and so many requests at a time: on the head, whose disk it is
-    and whose Jobs API it asks.
+    """A deployment of one replica, which owns a file, with so many `requests` at a time.
+
+    It runs on the head, because its file is on the head's disk and Ray's Jobs API listens there.
     """
     return serve.deployment(kind).options(  # type: ignore[attr-defined]
         name=name,

@@ -1,4 +1,4 @@
-"""A job's driver: it lists, analyses, and says at the end whether everything that it owed is there."""
+"""A job's driver: it lists the files, has them analysed, and checks at the end that every file has one result."""
 
 import errno
 import logging
@@ -56,12 +56,12 @@ class Outcome:
     done: int
     failed: int
     skipped: int
-    exit_code: int  # 0 all well, 3 finished with failed files
+    exit_code: int  # 0: all files have results; 3: some files failed
 
 
 def scan(task: Task, out: str, job: str | None, settings: Settings) -> Outcome:
-    """Do a job: from its beginning, or from where an earlier driver of that name stopped. Raysift must be up in this
-    Ray cluster. A job without a name gets the one that Ray knows this driver by.
+    """Do a job: from its beginning, or from where an earlier driver of that job stopped. Raysift must run in this Ray
+    cluster. `job`: its name, by default the submission id that Ray knows this driver by.
 
     SettingsError says which URI, name or setting is wrong, or why the job could not be finished.
     """
@@ -73,14 +73,14 @@ def scan(task: Task, out: str, job: str | None, settings: Settings) -> Outcome:
     jobs, catalog = (serve.get_deployment_handle(part, APP) for part in ("jobs", "catalog"))
     driver = Driver(buckets.normalize(out), name, attempt, settings, jobs, catalog, Vectors(settings.chroma.url))
     driver.tell("begin", attempt, list(task.uris), driver.out, list(task.detectors))
-    with end_told(driver):
+    with report_end(driver):
         outcome = driver.run(task, served)
         driver.tell("over", attempt, outcome.exit_code, driver.message)
         return outcome
 
 
 def resumed(out: str, job: str, settings: Settings) -> Task:
-    """What a job was to do, as its folder says. SettingsError if there is no such job."""
+    """The task in the folder of a job. SettingsError if there is no such job."""
     task = tasks.read(buckets.normalize(out), job, settings.s3_endpoint)
     if task is None:
         raise SettingsError(f"there is no job {job} in {out}. Correct its name or --out.")
@@ -88,9 +88,9 @@ def resumed(out: str, job: str, settings: Settings) -> Task:
 
 
 class Driver:
-    """One attempt at a job. Jobs and catalog are handles of their deployments; `cut` and `run` those of analyze."""
+    """One attempt at a job. `jobs` and `catalog`: handles of these deployments; `cut` and `run`: those of `analyze`."""
 
-    first_wait_s = 1.0  # before a deployment that was lost is told again; four times as long the next time
+    first_wait_s = 1.0  # before a call that failed is made again; four times as long each next time
 
     def __init__(
         self,
@@ -114,7 +114,10 @@ class Driver:
         self.cut_videos, self.analyze = cut, run
 
     def tell(self, what: str, *facts: Any, **more: Any) -> None:
-        """Tell the deployment that keeps the jobs; once more when its replica is lost. SettingsError: it refuses."""
+        """Call a method of the queue of jobs about this job, up to four times while its replica is lost or hangs.
+
+        SettingsError if the queue refuses.
+        """
         for attempt in range(4):
             try:
                 getattr(self.jobs, what).remote(self.job, *facts, **more).result(timeout_s=TELL_S)
@@ -127,7 +130,7 @@ class Driver:
                 time.sleep(self.first_wait_s * 4**attempt)
 
     def run(self, task: Task, served: Mapping[str, ModelVersion]) -> Outcome:
-        """List what is owed unless that is done, analyse what is not done, and hold the one against the other."""
+        """List the files unless that is done, analyse those without a result, and check results against the list."""
         if (begun := tasks.read(self.out, self.job, self.endpoint)) is not None:
             task = begun
             renew(f"{self.folder}/checkpoint", self.out, self.job, self.endpoint)
@@ -144,15 +147,15 @@ class Driver:
             self._report(task)
 
     def _list(self, task: Task, chosen: Mapping[str, ModelVersion]) -> Task:
-        for folder in (self.ledger, self.uncut):  # what an earlier driver did not complete
+        for folder in (self.ledger, self.uncut):  # an earlier driver may have left them incomplete
             job_folder.clear(folder, self.endpoint)
         tasks.write(self.out, self.job, task, self.endpoint)
         if task.retry_of:
             old = f"{job_folder.place(self.out, task.retry_of)}/ledger"
-            again = retrying.write_ledger(self.out, task.retry_of, old, self.ledger, self.uncut, chosen, self.endpoint)
-            units, videos, skipped = again.units, again.videos, 0
-            if again.gone:
-                self.message = f"{len(again.gone)} of the files are gone, {again.gone[0]} for one"
+            retry = retrying.write_ledger(self.out, task.retry_of, old, self.ledger, self.uncut, chosen, self.endpoint)
+            units, videos, skipped = retry.units, retry.videos, 0
+            if retry.gone:
+                self.message = f"{len(retry.gone)} of the files are gone, {retry.gone[0]} for one"
         else:
             seen = stored(self.out, self.endpoint)
             length_s = self.settings.decoding.segment_s
@@ -180,33 +183,33 @@ class Driver:
             with self._indexed(task):
                 self.analyze(self.ledger, task.units, self.out, self.job, served, self.settings)
         except DetectorAway as away:
-            patience = _duration(self.settings.scanning.detector_timeout_s)
+            waited = _duration(self.settings.scanning.detector_timeout_s)
             raise SettingsError(
-                f"detector {away} was away for {patience}: `raysift jobs resume {self.job}` goes on where it stopped"
+                f"detector {away} was away for {waited}: `raysift jobs resume {self.job}` goes on where it stopped"
             ) from None
         except KeyboardInterrupt:
             if not self.hopeless:
                 raise
-        held = reconcile(self.ledger, self.out, self.job, self.endpoint)
-        if held.double:
+        counts = reconcile(self.ledger, self.out, self.job, self.endpoint)
+        if counts.double:
             settle(self.out, self.job, self.endpoint)
-            held = reconcile(self.ledger, self.out, self.job, self.endpoint)
-        if held.failed > self.settings.scanning.max_failed_share * held.units:
+            counts = reconcile(self.ledger, self.out, self.job, self.endpoint)
+        if counts.failed > self.settings.scanning.max_failed_share * counts.units:
             raise SettingsError(
-                f"{held.failed} of {held.units} files failed, more than scanning.max_failed_share allows. See the "
+                f"{counts.failed} of {counts.units} files failed, more than scanning.max_failed_share allows. See the "
                 f"reasons with `raysift jobs show {self.job}`."
             )
-        if held.lost or held.double:
+        if counts.lost or counts.double:
             raise SettingsError(
-                f"{held.lost} of {held.units} files have no result and {held.double} have two: "
+                f"{counts.lost} of {counts.units} files have no result and {counts.double} have two: "
                 f"`raysift jobs resume {self.job}` does what is missing."
             )
-        code = FINISHED_WITH_FAILED_FILES if held.failed else FINISHED
-        return Outcome(self.job, held.units, held.done, held.failed, task.skipped, code)
+        code = FINISHED_WITH_FAILED_FILES if counts.failed else FINISHED
+        return Outcome(self.job, counts.units, counts.done, counts.failed, task.skipped, code)
 
     @contextmanager
     def _indexed(self, task: Task) -> Iterator[None]:
-        """Meanwhile, and once more at the end, committed results are brought into the catalogue and the index."""
+        """During the block and once more at its end, load committed results into catalogue and vector store."""
         over = threading.Event()
 
         def load(folder: str) -> int:
@@ -215,7 +218,7 @@ class Driver:
             if failed > self.settings.scanning.max_failed_share * task.units and not over.is_set():
                 self.hopeless = True
                 over.set()
-                # the main thread stands in Ray Data, which ends a run for nothing less
+                # the main thread waits in Ray Data, which only an interrupt ends
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
             return rows
 
@@ -227,20 +230,20 @@ class Driver:
             finally:
                 over.set()
         try:
-            if waiting := following.result():
-                self.message = f"{waiting} files of results are not searchable yet: the next scan tries again"
-        except Exception:  # the results are there: an index that lacks them is no reason to fail the job
+            if missing := following.result():
+                self.message = f"{missing} files of results are not searchable yet: the next scan tries again"
+        except Exception:  # the results are stored: a job must not fail because they cannot be searched yet
             log.exception("the last results are not indexed")
             self.message = "the last results are not searchable yet: the next scan tries again"
 
     def _report(self, task: Task) -> None:
         seconds = time.time() - task.started_at
         try:
-            told = reporting.report(
+            report = reporting.report(
                 self.out, self.job, task.units, task.skipped, seconds, self.settings.prices, self.endpoint
             )
-            reporting.write(self.out, self.job, told, self.endpoint)
-        except Exception:  # what ended the job is to be told, not this
+            reporting.write(self.out, self.job, report, self.endpoint)
+        except Exception:  # it must not hide what ended the job
             log.exception("there is no report")
 
 
@@ -255,8 +258,8 @@ def interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def end_told(driver: Driver) -> Iterator[None]:
-    """Whatever ends the job early is told as its message."""
+def report_end(driver: Driver) -> Iterator[None]:
+    """Report an error that ends the job early to the queue, as the job's message."""
     try:
         yield
     except SettingsError as error:
@@ -264,10 +267,10 @@ def end_told(driver: Driver) -> Iterator[None]:
         raise
     except RayError as error:
         code = NOT_FINISHED if isinstance(error, RayTaskError) else DIED_WITH_THE_CLUSTER
-        said = f"{type(error).__name__}; see `raysift jobs logs {driver.job}`"
+        message = f"{type(error).__name__}; see `raysift jobs logs {driver.job}`"
         if f"[Errno {errno.ENOSPC}]" in str(error):  # an actor's exception comes as text
-            said = f"no space is left in {driver.out}: free some, then `raysift jobs resume {driver.job}` goes on"
-        driver.tell("over", driver.attempt, code, said)
+            message = f"no space is left in {driver.out}: free some, then `raysift jobs resume {driver.job}` goes on"
+        driver.tell("over", driver.attempt, code, message)
         raise
     except Exception as error:
         fault = f"{type(error).__name__}: {error}; see `raysift jobs logs {driver.job}`"
@@ -283,7 +286,7 @@ def _chosen(served: Mapping[str, ModelVersion], wanted: tuple[str, ...]) -> dict
 
 
 def _own_names() -> tuple[str, str | None]:
-    """What this driver can be asked for by at Ray's Jobs API, and the name it was submitted under, if it was."""
+    """The id of this driver in Ray's Jobs API, and its submission id, None if it was not submitted."""
     own = ray.get_runtime_context().get_job_id()
     submission = JobsClient().get_job_info(own).submission_id
     return submission or own, submission

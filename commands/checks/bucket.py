@@ -1,4 +1,4 @@
-"""Where results go: whether they can be written there, by writing."""
+"""The check of results_uri: an object is written there, read and deleted."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ def results(
     client: Callable[[str | None, int], Any] = s3_client,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Iterator[Check]:
-    """A small object is written, read and deleted; a folder of this machine is only looked at."""
+    """Write, read and delete a small object; of a folder on this machine check the disk and the rights only."""
     uri = settings.results
     try:
         scheme, place = split(uri)
@@ -44,21 +44,21 @@ def _s3(uri: str, place: str, s3: Any, endpoint: str | None, now: Callable[[], d
     key = "/".join(filter(None, [prefix, "_raysift", f"doctor-{uuid4().hex}.txt"]))
     doing = "listed"
     try:
-        # as results are read; it also tells a bucket that is missing, which some servers would make
+        # it also shows that a bucket is missing, which some servers would create at a write
         answer = s3.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
         doing = "written"
         s3.put_object(Bucket=bucket, Key=key, Body=CONTENT)
         doing = "read"
-        came = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        content = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
         doing = "deleted"
         s3.delete_object(Bucket=bucket, Key=key)
     except (BotoCoreError, ClientError) as error:
         yield Check("results_uri", "fails", _complaint(error, doing, uri, endpoint))
         answer = getattr(error, "response", {})
     else:
-        well = came == CONTENT
-        said = "an object was written, read and deleted" if well else "an object was read with other bytes than written"
-        yield Check("results_uri", "ok" if well else "fails", f"{uri} at {endpoint or 'Amazon S3'}: {said}")
+        same = content == CONTENT
+        said = "an object was written, read and deleted" if same else "an object was read with other bytes than written"
+        yield Check("results_uri", "ok" if same else "fails", f"{uri} at {endpoint or 'Amazon S3'}: {said}")
     yield from _clock(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date"), now())
 
 
@@ -78,7 +78,7 @@ def _clock(date: str | None, now: datetime) -> Iterator[Check]:
     if date is None:
         return
     off_s = (now - parsedate_to_datetime(date)).total_seconds()
-    if abs(off_s) > SKEW_S / 15:  # the header tells whole seconds, and an answer may take some
+    if abs(off_s) > SKEW_S / 15:  # the header has whole seconds, and the answer may take some
         said = f"this machine's is {abs(off_s):.0f} s {'after' if off_s > 0 else 'before'} the bucket's"
         state: State = "fails" if abs(off_s) > SKEW_S else "note"
         yield Check("clock", state, f"{said}; S3 refuses more than {SKEW_S // 60} minutes. Have it set by NTP.")

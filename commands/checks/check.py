@@ -1,4 +1,4 @@
-"""What a check says, and how many are asked at a time."""
+"""The result of a check, and how the checks of all parts are run at the same time."""
 
 import queue
 import threading
@@ -10,13 +10,13 @@ from typing import Literal
 State = Literal["ok", "note", "fails"]
 GRADES: tuple[State, ...] = ("ok", "note", "fails")
 
-ANSWER_S = 5.0  # that a server is given for one answer
-PART_S = 20.0  # and a part for all of its checks
+ANSWER_S = 5.0  # time limit of one answer of a server
+PART_S = 20.0  # time limit of all checks of a part
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Something that was looked at. "fails": the profile, or this part, does not work; "note": it does, but read it."""
+    """The result of one check. "fails": the profile or the part does not work; "note": it works, with a reservation."""
 
     what: str
     state: State
@@ -27,7 +27,10 @@ Question = Callable[[], Iterable[Check]]
 
 
 def together(parts: Mapping[str, Question], tell: Callable[[str], object]) -> list[Check]:
-    """The checks of all parts, in their order, asked at once; `tell` hears who is waited for."""
+    """Run the checks of all parts at the same time; `tell` is called with the parts that are still being waited for.
+
+    Returns them in the order of the parts. A part that raises, or takes longer than PART_S, gets a failed check.
+    """
     answers: dict[str, list[Check]] = {name: [] for name in parts}
     waiting = list(parts)
     done: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -35,14 +38,14 @@ def together(parts: Mapping[str, Question], tell: Callable[[str], object]) -> li
     def answer(name: str, question: Question) -> None:
         try:
             for check in question():
-                answers[name].append(check)  # as they come: what is known stays known, whatever the next one ends in
-        except Exception as error:  # whatever is wrong with one part, the others are still to be told of
+                answers[name].append(check)  # each as it comes: it is kept if the next one fails
+        except Exception as error:  # a fault of one part must not hide the others
             said = f"it could not be checked: {type(error).__name__}: {error}"
             answers[name].append(Check(name, "fails", said))
         done.put(name)
 
     for part in parts.items():
-        threading.Thread(target=answer, args=part, daemon=True).start()  # one that hangs does not keep us from leaving
+        threading.Thread(target=answer, args=part, daemon=True).start()  # a hanging one must not keep the process alive
     deadline = time.monotonic() + PART_S
     while waiting:
         tell(f"looking at {', '.join(waiting)}")

@@ -1,4 +1,4 @@
-"""This machine: what it has, and what a profile needs of it. Nothing is started or fetched."""
+"""Checks of this machine: what it has, and what a profile needs. Nothing is started or fetched."""
 
 import os
 import resource
@@ -20,7 +20,7 @@ _PULL = "Run `raysift models pull` where the hub can be reached, and set models.
 
 
 def examine(settings: Settings, cards: Sequence[gpus.Card]) -> list[Check]:
-    """Every check of that profile on this machine."""
+    """All checks of the profile of these settings on this machine."""
     from deployments.serving.placement import check_cards
 
     found = [_processor(), _memory(), disk("state_dir", settings.state_dir)]
@@ -37,7 +37,7 @@ def examine(settings: Settings, cards: Sequence[gpus.Card]) -> list[Check]:
 
 
 def disk(what: str, folder: Path) -> Check:
-    """The disk of a folder that is there, or is to be made, and whether this user may write to it."""
+    """The disk of a folder that exists or would be made: free space, and whether this user may write to it."""
     folder = folder.absolute()
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not os.access(there, os.W_OK | os.X_OK):
@@ -90,12 +90,12 @@ def _cards(cards: Sequence[gpus.Card]) -> Iterator[Check]:
     for card in cards:
         used = card.memory_gb - card.free_gb
         said = f"{card.name}, {card.memory_gb:.1f} GB, {card.free_gb:.1f} free, driver {gpus.driver_version()}"
-        # a driver keeps some for itself; Raysift, if it is up, is among the users
+        # the driver itself takes some; Raysift, if it runs, counts as a user
         yield Check("card", "note" if used > 1 else "ok", said + (", in use" if used > 1 else ""))
 
 
 def _torch() -> Check:
-    """Whether torch computes on the card: a driver too old or a card no longer supported shows only then."""
+    """Whether torch computes on the card. A driver that is too old, or an unsupported card, shows only then."""
     import torch
 
     try:
@@ -108,7 +108,7 @@ def _torch() -> Check:
 
 
 def _weights(settings: Settings) -> Iterator[Check]:
-    """A check for each detector: whether its weights are here, without fetching them."""
+    """A check for each detector: whether its weights are on this machine. Nothing is fetched."""
     from deployments.models import runtime
     from deployments.serving.placement import configs
 

@@ -1,4 +1,4 @@
-"""Which share of a card each deployment of the gpu profile is given, on cards of several sizes."""
+"""The share of a card that each deployment of the gpu profile gets, on cards of several sizes."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ SIZES_GB = (10.0, 24.0, 80.0)
 
 
 def plans(settings: Settings, cards: Sequence[gpus.Card]) -> dict[str, Any]:
-    """What each deployment's replicas declare to need of a card, and their share of cards of several sizes."""
+    """The memory in GB that the replicas of each deployment declare, and their shares of cards of several sizes."""
     from deployments.serving.placement import grouped, memory_gb, replicas
 
     groups = grouped(settings)
@@ -46,15 +46,15 @@ def _advice(label: str, plan: gpus.Plan) -> Iterator[str]:
 
 
 def table(memory: dict[str, Any]) -> Table:
-    """The shares, for people."""
+    """The shares as a table for people."""
     from deployments.serving.placement import COLOCATED
 
     labels = list(memory["shares"])
-    found = Table("deployment", "GB", *labels, title="the gpu profile, of a card")
+    shares_table = Table("deployment", "GB", *labels, title="the gpu profile, of a card")
     for name, gb in memory["memory_gb"].items():
         shares = (memory["shares"][label].get(name) for label in labels)
         cells = ("too large" if share is None else f"{share:.2f}" for share in shares)
-        found.add_row(" + ".join(name.split(COLOCATED)), f"{gb:.1f}", *cells)
-    found.add_section()
-    found.add_row("cards needed", "", *(str(memory["cards_needed"][label]) for label in labels))
-    return found
+        shares_table.add_row(" + ".join(name.split(COLOCATED)), f"{gb:.1f}", *cells)
+    shares_table.add_section()
+    shares_table.add_row("cards needed", "", *(str(memory["cards_needed"][label]) for label in labels))
+    return shares_table

@@ -1,4 +1,4 @@
-"""The servers that Raysift keeps things in: Chroma its vectors, Redis what was answered, and what Ray knows."""
+"""Checks of the servers that store data: Chroma (vectors) and Redis (the cache, the state of Ray's head)."""
 
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, Literal
@@ -17,7 +17,7 @@ Keeps = Literal["the cache", "what Ray knows"]
 
 
 def chroma(settings: Settings, client: httpx.Client) -> Iterator[Check]:
-    """Whether it answers, and writes: a database of our own, so that nobody who lists vectors meets it."""
+    """Whether Chroma answers and writes. The write makes a database of its own, which no list of vectors shows."""
     url = settings.chroma.url
     try:
         heartbeat = client.get(f"{url}{API}/heartbeat")
@@ -42,8 +42,8 @@ def chroma(settings: Settings, client: httpx.Client) -> Iterator[Check]:
     if written.is_success and deleted.is_success:
         yield Check("Chroma", "ok", f"{url}: it answers, and writes")
     else:
-        word = (deleted if written.is_success else written).text[:200]
-        said = f"it answers at {url} and does not write: {word}. Look at the space and the rights of its folder."
+        answer = (deleted if written.is_success else written).text[:200]
+        said = f"it answers at {url} and does not write: {answer}. Look at the space and the rights of its folder."
         yield Check("Chroma", "fails", said)
 
 
@@ -56,13 +56,13 @@ def _connect(url: str) -> Any:
 
 
 def redis(url: str, keeps: Collection[Keeps], connect: Callable[[str], Any] = _connect) -> Iterator[Check]:
-    """A Redis that keeps this: each of the two wants other settings of it."""
+    """Check a Redis. `keeps`: what is stored in it; the cache and Ray need different settings of it."""
     from redis import exceptions
 
     key = "cache.redis_url" if "the cache" in keeps else "RAY_REDIS_ADDRESS"
     try:
         server = connect(url)
-    except ValueError:  # its words quote the URL, and so a part of the password
+    except ValueError:  # its message quotes the URL, and so a part of the password
         said = f"{key} is no Redis URL. Write redis://:PASSWORD@host:port/0, with / # ? @ of the password "
         yield Check("Redis", "fails", f"{said}percent-encoded.")
         return
@@ -93,7 +93,7 @@ def redis(url: str, keeps: Collection[Keeps], connect: Callable[[str], Any] = _c
 
 
 def _lasting(memory: dict[str, Any], disk: dict[str, Any], shared: bool) -> Iterator[Check]:
-    """What Ray writes has no time to live and must never go; an answer of the cache has one, and may."""
+    """Whether Redis keeps what Ray writes, which has no time to live; the cache's entries have one and may go."""
     policy = memory["maxmemory_policy"]
     if policy.startswith("allkeys"):
         yield Check(
@@ -119,7 +119,7 @@ def _lasting(memory: dict[str, Any], disk: dict[str, Any], shared: bool) -> Iter
 
 
 def servers(settings: Settings, of_ray: str | None) -> Iterator[tuple[str, list[Keeps]]]:
-    """Each Redis there is, and what it keeps; that of Ray's is known where the head was told of it."""
+    """Each Redis and what it keeps. That of Ray is known only where RAY_REDIS_ADDRESS is set, as on the head."""
     ours = settings.cache.redis_url
     rays = of_ray if of_ray is None or "://" in of_ray else f"redis://{of_ray}"
     if ours and rays and _server(ours) == _server(rays):

@@ -1,4 +1,4 @@
-"""What people and programs ask: the API, the detectors behind it, the app."""
+"""Checks of the API, the detectors behind it, and the web app."""
 
 import json
 from collections.abc import Collection, Iterator
@@ -13,7 +13,7 @@ READY_S = 12.0  # the API itself answers within 8
 
 
 def api(settings: Settings, enabled: Collection[str], client: httpx.Client) -> Iterator[Check]:
-    """The API, and each detector, as the API finds it. `enabled`: those that these settings name."""
+    """Whether the API answers, and the health of each detector. `enabled`: the detectors that these settings name."""
     url = settings.api.url
     try:
         health = client.get(f"{url}/v1/health")
@@ -57,7 +57,7 @@ def _detectors(url: str, enabled: Collection[str], client: httpx.Client) -> Iter
 
 
 def app(settings: Settings, ours: bool, client: httpx.Client) -> Iterator[Check]:
-    """The web app. `ours`: it was started on this machine, with what else runs there."""
+    """Whether the web app answers. `ours`: `raysift up` has started it on this machine."""
     url = settings.app.url
     try:
         answer = client.get(f"{url}/_stcore/health")

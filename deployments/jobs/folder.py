@@ -1,4 +1,4 @@
-"""What a job keeps beside its results: what it owes, how far it is, where it stands and, in the end, its report."""
+"""The folder of a job beside its results: its task (job.json), its state (queue.json), its report, its ledger."""
 
 import json
 from typing import Any, Literal
@@ -13,22 +13,22 @@ Page = Literal["job", "queue", "report"]
 
 
 def place(out: str, job: str) -> str:
-    """The URI of a job's folder."""
+    """The URI of the folder of a job whose results go to `out`."""
     return f"{out}/_raysift/jobs/{job}"
 
 
 def names(out: str, s3_endpoint: str | None = None) -> list[str]:
-    """The jobs that have such a folder."""
+    """The names of the jobs that have a folder beside these results. SettingsError if it cannot be listed."""
     try:
         files, path = buckets.filesystem(f"{out}/_raysift/jobs", s3_endpoint)
-        found = files.get_file_info(fs.FileSelector(path, allow_not_found=True))
+        entries = files.get_file_info(fs.FileSelector(path, allow_not_found=True))
     except OSError as error:
         raise SettingsError(f"{out}/_raysift/jobs cannot be listed: {error}. Check its rights.") from None
-    return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
+    return sorted(info.base_name for info in entries if info.type == fs.FileType.Directory)
 
 
 def read(out: str, job: str, page: Page, s3_endpoint: str | None = None) -> dict[str, Any] | None:
-    """One of its JSON files, None if it has not been written."""
+    """One of the JSON files of a job, None if it has not been written. SettingsError if it cannot be read."""
     try:
         files, path = buckets.filesystem(f"{place(out, job)}/{page}.json", s3_endpoint)
         if files.get_file_info(path).type == fs.FileType.NotFound:
@@ -39,19 +39,22 @@ def read(out: str, job: str, page: Page, s3_endpoint: str | None = None) -> dict
         raise SettingsError(f"{place(out, job)}/{page}.json cannot be read: {error}. Check its rights.") from None
 
 
-def write(out: str, job: str, page: Page, told: dict[str, Any], s3_endpoint: str | None = None) -> None:
-    """Write one of its JSON files: a reader sees it whole or as it was before."""
+def write(out: str, job: str, page: Page, facts: dict[str, Any], s3_endpoint: str | None = None) -> None:
+    """Write one of the JSON files of a job: a reader sees it whole or as it was before.
+
+    SettingsError if the folder cannot be written.
+    """
     try:
         files, folder = results_files.sink(place(out, job), s3_endpoint)
         files.create_dir(folder, recursive=True)
         with files.open_output_stream(f"{folder}/{page}.json") as sink:
-            sink.write(json.dumps(told, indent=1).encode())
+            sink.write(json.dumps(facts, indent=1).encode())
     except OSError as error:
         raise SettingsError(f"{place(out, job)} cannot be written: {error}. Check --out and its rights.") from None
 
 
 def clear(folder: str, s3_endpoint: str | None = None) -> None:
-    """Delete a folder with all that is in it, if it is there."""
+    """Delete a folder and everything in it, if it exists."""
     files, path = buckets.filesystem(folder, s3_endpoint)
     if files.get_file_info(path).type != fs.FileType.NotFound:
         files.delete_dir(path)

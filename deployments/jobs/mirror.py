@@ -1,4 +1,4 @@
-"""The list of jobs, written beside the results too, a page a job: where a new head finds it again."""
+"""A copy of the list of jobs beside the results, a queue.json for each, from which a new head restores the list."""
 
 import logging
 import threading
@@ -17,20 +17,20 @@ from deployments.jobs.store import ACTIVE, OVER, Job, JobStore, from_facts
 
 log = logging.getLogger(__name__)
 
-AGAIN_S = 60.0  # after a place that could not be read or written
-READERS = 8  # pages fetched at a time
+AGAIN_S = 60.0  # until a place that could not be read or written is tried again
+READERS = 8  # files read at a time
 
 
 class JobPages:
-    """Keeps the pages of a list of jobs as the list is. Nobody waits for it: the results may be away."""
+    """Keeps the queue.json of every job up to date. No caller waits for it, because the results may be unreachable."""
 
     def __init__(self, store: JobStore, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self.store, self.settings, self.clock = store, settings, clock
-        self._found = threading.Event()
+        self._found = threading.Event()  # the jobs of earlier heads are in the list
         self._away: dict[str, float] = {}  # places that could not be written, until when they are left alone
 
     def follow(self, every_s: float, found_within_s: float) -> None:
-        """From now on, in a thread. Returns once the jobs that others left are in the list, or it takes too long."""
+        """Start a thread that does so; return when the jobs of earlier heads are listed, or after `found_within_s`."""
         threading.Thread(target=self._follow, args=(every_s,), daemon=True, name="job pages").start()
         self._found.wait(found_within_s)
 
@@ -45,18 +45,18 @@ class JobPages:
                 pause_s = every_s
             except SettingsError as error:
                 log.warning("%s It is tried again.", error)
-            except Exception:  # a fault in one look must not end it for good
-                log.exception("the pages of the jobs could not be kept; it is tried again")
+            except Exception:  # one fault must not end the thread for good
+                log.exception("the queue.json files of the jobs could not be written; it is tried again")
             time.sleep(pause_s)
 
     def write(self) -> None:
-        """Write the pages of the jobs that have changed. A place that is away is left alone for a while."""
+        """Write the files of the jobs that have changed. A place that fails is left alone for AGAIN_S."""
         for job in self.store.changed():
             if self._away.get(job.out, 0.0) > self.clock():
                 continue
-            told = {"cluster": self.settings.ray.cluster, **asdict(job)}
+            facts = {"cluster": self.settings.ray.cluster, **asdict(job)}
             try:
-                folder.write(job.out, job.job, "queue", told, self.settings.s3_endpoint)
+                folder.write(job.out, job.job, "queue", facts, self.settings.s3_endpoint)
             except SettingsError as error:
                 if job.out not in self._away:
                     log.warning("a new head would not find %s: %s", job.job, error)
@@ -66,7 +66,7 @@ class JobPages:
                 self.store.paged(job)
 
     def find(self) -> None:
-        """Bring in the jobs whose pages lie among the results. SettingsError if these cannot be listed."""
+        """Add the jobs that have a queue.json beside the results. SettingsError if the results cannot be listed."""
         out = buckets.normalize(self.settings.results)
         with ThreadPoolExecutor(READERS) as readers:
             names = folder.names(out, self.settings.s3_endpoint)
@@ -75,7 +75,7 @@ class JobPages:
             log.info("%d jobs were found again in %s", found, out)
 
     def fetch(self, name: str) -> Job | None:
-        """Bring in one job that another cluster has left since then, as the one before an upgrade does."""
+        """Add one job that another cluster has written since then, such as the cluster before an upgrade."""
         job = self._read(buckets.normalize(self.settings.results), name) if self.store.searched else None
         if job is not None:
             self.store.found([job])
@@ -83,19 +83,19 @@ class JobPages:
 
     def _read(self, out: str, name: str) -> Job | None:
         try:
-            told = folder.read(out, name, "queue", self.settings.s3_endpoint)
-            if told is None:
+            facts = folder.read(out, name, "queue", self.settings.s3_endpoint)
+            if facts is None:
                 return None
-            job = from_facts(told)
+            job = from_facts(facts)
             if (job.job, job.out) != (name, out) or (job.state in ACTIVE and not job.attempts):
                 raise SettingsError(f"{folder.place(out, name)}/queue.json is not what a head has written there.")
         except (SettingsError, ValidationError) as error:
             log.error("a job is not found again: %s", error)
             return None
-        return self._left_to(str(told.get("cluster")), job)
+        return self._left_to(str(facts.get("cluster")), job)
 
     def _left_to(self, cluster: str, job: Job) -> Job:
-        """Another cluster's job is that one's: it may run there, and two drivers must not do one job."""
+        """The job as this cluster lists it. Another cluster's may still run there, and must not get a second driver."""
         if cluster == self.settings.ray.cluster or job.state in OVER:
             return job
         message = (

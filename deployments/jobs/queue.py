@@ -52,7 +52,7 @@ class Jobs:
             self.pages.follow(every_s, FIND_S)
             threading.Thread(target=self._look_after, args=(every_s,), daemon=True, name="jobs").start()
 
-    # ---- asked by people, through the API
+    # ---- called by the API
 
     def submit(
         self,
@@ -62,13 +62,13 @@ class Jobs:
         priority: Priority = "normal",
         retry_of: str | None = None,
     ) -> str:
-        """Queue a scan and give its name; it runs whether or not anyone follows it."""
+        """Queue a scan and return the name of the job. It runs whether or not anybody follows it."""
         name = f"scan-{time.strftime('%Y%m%d-%H%M%S')}-{uuid4().hex[:6]}"
         self.store.put(Job(name, tuple(uris), out, time.time(), tuple(detectors), priority, retry_of))
         return name
 
     def one(self, job: str) -> Job | None:
-        """The job of that name, also one that another cluster has left among the results."""
+        """The job of that name, also one that another cluster has left beside the results; None if there is none."""
         return self.store.get(job) or self.pages.fetch(job)
 
     def newest(self, limit: int) -> list[Job]:
@@ -109,7 +109,7 @@ class Jobs:
                     return self._changed(job, state="waiting", message="", waits_for=(), resumes=0, ended_at=None)
 
     def retry(self, job: str) -> str:
-        """Queue a new job that does again what failed in this one, and give its name."""
+        """Queue a new job over the files that failed in this one, and return the name of the new job."""
         known = self._known(job)
         if known.state not in OVER:
             raise SettingsError(f"{job} is not over yet. Wait for its end, or cancel it first.")
@@ -119,10 +119,10 @@ class Jobs:
         """What the drivers of a job have written, one after the other."""
         return "".join(f"==> {attempt}\n{self.drivers.log(attempt)}" for attempt in self._known(job).attempts)
 
-    # ---- told by drivers
+    # ---- called by drivers
 
     def begin(self, job: str, attempt: str, uris: list[str], out: str, detectors: list[str]) -> None:
-        """A driver makes itself known. SettingsError when another one works on that job."""
+        """A driver announces itself. SettingsError if another driver works on that job, or the job is over."""
         while True:
             before = self.store.get(job)
             known = before or Job(job, tuple(uris), out, time.time(), tuple(detectors))
@@ -138,7 +138,7 @@ class Jobs:
                     return
 
     def note(self, job: str, **facts: Any) -> None:
-        """Keep what a driver says of its job: units, skipped, message. With its units known it runs."""
+        """Store what a driver reports: units, skipped, message. A job whose units are known is running."""
         with self.store.changing():
             known = self.store.get(job)
             if known is not None and known.state == "listing" and facts.get("units") is not None:
@@ -146,7 +146,7 @@ class Jobs:
             self.store.change(job, **facts)
 
     def waits(self, job: str, detector: str, away: bool) -> None:
-        """A detector is away, so that the job is blocked; or it is there again."""
+        """A detector does not answer, which blocks the job, or answers again (`away` is False)."""
         with self.store.changing():
             known = self.store.get(job)
             if known is None or known.state not in ("running", "blocked"):
@@ -155,7 +155,7 @@ class Jobs:
             self.store.change(job, waits_for=waits_for, state="blocked" if waits_for else "running")
 
     def over(self, job: str, attempt: str, exit_code: int, message: str = "") -> None:
-        """A driver is about to end, with this exit code. One that was given up for dead has no say."""
+        """A driver is about to end with this exit code. It is ignored if the driver was replaced by another."""
         with self.store.changing():
             known = self.store.get(job)
             if known is None or known.state not in ACTIVE or known.attempts[-1] != attempt:
@@ -163,7 +163,7 @@ class Jobs:
             if exit_code in FINAL:
                 self._ended(known, exit_code, message)
 
-    # ---- by itself
+    # ---- called by the thread
 
     def _look_after(self, every_s: float) -> None:
         while True:
@@ -172,15 +172,15 @@ class Jobs:
                 self.tick()
             except JobsDown as error:
                 log.warning("%s", error)
-            except Exception:  # a fault in one look must not leave all jobs alone for good
-                log.exception("the jobs could not be looked after; it is tried again")
+            except Exception:  # one fault must not end the thread for good
+                log.exception("the queue of jobs could not be brought up to date; it is tried again")
 
     def tick(self) -> None:
-        """See which drivers have ended without a word, and start the jobs whose turn it is."""
+        """Find drivers that have ended without reporting it, and start the jobs whose turn it is."""
         for job in self.store.of(*ACTIVE):
             details = self.drivers.details(job.attempts[-1])
             with self.store.changing():
-                if self.store.get(job.job) == job:  # nobody told anything meanwhile
+                if self.store.get(job.job) == job:  # its driver has reported nothing meanwhile
                     self._judge(job, details)
         waiting = sorted(self.store.of("waiting"), key=lambda job: PRIORITIES.index(job.priority))
         for job in waiting:
@@ -252,7 +252,7 @@ class Jobs:
 
     def _died(self, job: Job, how: str) -> None:
         most = self.settings.scanning.resumes
-        # a job of days on machines that come and go is not given up for what each of them took
+        # a job of several days on machines that come and go must not fail because it lost some of them
         steady = job.units is not None and job.attempt_at and time.time() - job.attempt_at > STEADY_S
         resumes = 0 if steady else job.resumes
         if resumes >= most:

@@ -1,4 +1,4 @@
-"""Every job that this cluster was given: what it is to do, where it stands. One SQLite file, which outlives Ray."""
+"""The list of jobs of this cluster: the task and the state of each. One SQLite file, which outlives Ray."""
 
 import json
 import sqlite3
@@ -19,7 +19,7 @@ PRIORITIES: tuple[Priority, ...] = get_args(Priority)  # whose turn it is first
 ACTIVE: tuple[State, ...] = ("listing", "running", "blocked")
 OVER: tuple[State, ...] = ("finished", "failed", "cancelled")
 
-# changed: the jobs whose page among the results does not say yet what is kept here
+# changed: the jobs whose queue.json beside the results is older than their row here
 _SCHEMA = """create table if not exists jobs(job text primary key, state text, submitted_at real, facts text);
     create index if not exists by_time on jobs(submitted_at); create index if not exists by_state on jobs(state);
     create table if not exists changed as select job from jobs;
@@ -29,7 +29,7 @@ _SCHEMA = """create table if not exists jobs(job text primary key, state text, s
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job. Times are seconds since 1970."""
+    """A job: what it is to do and its state. Times are seconds since 1970."""
 
     job: str
     uris: tuple[str, ...]
@@ -37,14 +37,14 @@ class Job:
     submitted_at: float
     detectors: tuple[str, ...] = ()  # empty: all
     priority: Priority = "normal"
-    retry_of: str | None = None  # it does again what failed in that job
+    retry_of: str | None = None  # analyses again the files that failed in that job
     state: State = "waiting"
     message: str = ""
-    waits_for: tuple[str, ...] = ()  # detectors that are away
-    units: int | None = None  # None: they are not listed yet
+    waits_for: tuple[str, ...] = ()  # detectors that do not answer
+    units: int | None = None  # to be analysed; None: not listed yet
     skipped: int = 0
-    attempts: tuple[str, ...] = ()  # what Ray calls each driver it has had
-    resumes: int = 0  # times running that its driver died young and it was started again by itself
+    attempts: tuple[str, ...] = ()  # Ray submission id of each driver it has had
+    resumes: int = 0  # consecutive times that its driver died young and was started again
     attempt_at: float | None = None  # when the last driver was started
     started_at: float | None = None
     ended_at: float | None = None
@@ -61,7 +61,7 @@ def from_facts(facts: Mapping[str, Any]) -> Job:
 
 
 class JobStore:
-    """Owns the file: one process may have it open. Methods may be called from several threads."""
+    """Owns the SQLite file: one process may have it open. Methods may be called from several threads."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,22 +81,22 @@ class JobStore:
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Keep other threads from changing anything between a look and the change that depends on it."""
+        """Lock the list between a read and a change that depends on it. No call leaves the process meanwhile."""
         with self._changing:
             yield
 
     def put(self, job: Job) -> None:
-        """Keep a job, in the place of what was kept of it."""
+        """Store a job, replacing what was stored of it."""
         with self._changing, self._asking, self._db:
             self._db.execute("insert or replace into jobs values (?, ?, ?, ?)", _row(job))
             self._db.execute("insert or ignore into changed values (?)", [job.job])
 
     def changed(self) -> list[Job]:
-        """The jobs whose page is older than what is kept here, oldest first."""
+        """The jobs whose queue.json is older than their row, oldest first."""
         return self._jobs("where job in (select job from changed) order by submitted_at, rowid", [])
 
     def paged(self, job: Job) -> None:
-        """Its page says this of it."""
+        """Note that the queue.json of a job says this."""
         with self._changing:
             if self.get(job.job) == job:
                 with self._asking, self._db:
@@ -104,19 +104,19 @@ class JobStore:
 
     @property
     def searched(self) -> bool:
-        """Whether the jobs that an earlier list has left among the results are in."""
+        """Whether the jobs that earlier heads have left beside the results have been added."""
         with self._asking:
             return bool(self._db.execute("pragma user_version").fetchone()[0])
 
     def found(self, jobs: list[Job]) -> int:
-        """Bring in those that are not here, as their pages say; how many. From now on the search is over."""
+        """Add the jobs that are not listed, note that the search for them is over, and return how many were added."""
         with self._changing, self._asking, self._db:
             kept = self._db.executemany("insert or ignore into jobs values (?, ?, ?, ?)", map(_row, jobs)).rowcount
             self._db.execute("pragma user_version = 1")
             return kept
 
     def change(self, job: str, **facts: Any) -> Job | None:
-        """Keep these facts of a job and give it as it is now; None if there is none of that name."""
+        """Change these fields of a job and return it; None if no job has that name."""
         with self._changing:
             known = self.get(job)
             if known is None:

@@ -19,7 +19,7 @@ from deployments.detector import DetectorAway
 from deployments.jobs import folder as job_folder
 from deployments.jobs.queue import Jobs
 from deployments.jobs.task import Task
-from pipelines.driver import Driver, end_told, resumed
+from pipelines.driver import Driver, report_end, resumed
 from tests.support.jobs_api import JobsApi
 from tests.support.stored import commit, row
 
@@ -107,7 +107,7 @@ class Place:
         driver.first_wait_s = 0.0
         task = Task(**{"uris": (str(self.media),), "detectors": ()} | task)
         driver.tell("begin", attempt, list(task.uris), self.out, list(task.detectors))
-        with end_told(driver):
+        with report_end(driver):
             outcome = driver.run(task, SERVED)
             driver.tell("over", attempt, outcome.exit_code, driver.message)
             return outcome

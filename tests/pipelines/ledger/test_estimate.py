@@ -131,7 +131,7 @@ def test_where_all_is_done_nothing_would_be_asked(tmp_path, media):
     commit(tmp_path / "out", "1.parquet", stored_row)
     found = planned(tmp_path, media)
     assert (found.units, found.asks, found.skipped, found.seconds) == ({}, (), 1, None)
-    assert "to be asked" not in text(found)
+    assert "work of each detector" not in text(found)
 
 
 def test_a_place_that_is_not_there_is_named(tmp_path):
@@ -149,7 +149,7 @@ def text(found: Plan) -> str:
 def test_people_read_why_and_what_the_estimate_is_of(tmp_path, media, measured):
     shown = text(planned(tmp_path, media, prices=Prices(cpu_hour=360)))
     assert "to be analysed" in shown and "unchanged, skipped" in shown
-    assert "about 0.2 minutes: that is how long ocr, the busiest, works with all its replicas" in shown
+    assert "about 0.2 minutes: ocr takes longest, with all its replicas at work" in shown
     assert "it costs 0.60" in shown
     assert "no estimate: nothing was measured here yet of nsfw, ocr" in text(planned(tmp_path / "elsewhere", media))
 
