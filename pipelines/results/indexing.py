@@ -1,4 +1,4 @@
-"""Committed Parquet, brought into the catalogue and the vector store while a job writes it. Both can be built anew."""
+"""Load committed Parquet into the catalogue and the vector store while a job writes it. Both can be built anew."""
 
 import logging
 import threading
@@ -13,15 +13,16 @@ from cluster.vectors import Vectors, VectorsDown
 
 log = logging.getLogger(__name__)
 
-FILES_AT_ONCE = 64
-GROUP_BYTES = 32_000_000  # of rows whose vectors are brought in together
+GROUP_FILES = 64  # files of results whose vectors are written together, at most
+GROUP_BYTES = 32_000_000  # and bytes of their rows
 
 
 class Indexing:
-    """Follows a results folder. `load` brings a folder's new files into the catalogue and gives the number of rows.
+    """Follows a folder of results.
 
-    What is in already is asked of the two stores themselves, so it may be stopped, killed and started again at any
-    time; a vector store that is away delays its own part only.
+    `load` loads a folder's new files into the catalogue and returns the number of rows. What is loaded already is asked
+    of the two stores themselves, so that this may be killed and started again at any time. A vector store that does not
+    answer delays the vectors only.
     """
 
     def __init__(
@@ -38,10 +39,10 @@ class Indexing:
         self.s3_endpoint = s3_endpoint
         self.every_s = every_s
         self._done: set[str] = set()  # files that need not be looked at again
-        self._refused: set[str] = set()  # files that hold no results, and were told of
+        self._refused: set[str] = set()  # files that hold no results, and were logged
 
     def once(self) -> int:
-        """Bring in what is committed now; the number of files whose vectors have to wait for the vector store."""
+        """Load what is committed now. Returns the number of files whose vectors wait for the vector store."""
         self.load(self.out)
         files = [f for f in results_files.committed(self.out, self.s3_endpoint) if f not in self._done]
         try:
@@ -57,7 +58,7 @@ class Indexing:
         return 0
 
     def follow(self, stop: threading.Event) -> int:
-        """Do it again and again until told to stop, and then one last time; as `once`. Only the last time raises."""
+        """Call `once` every `every_s` until `stop` is set, then a last time. Only the last result counts, and raises."""
         while not stop.wait(self.every_s):
             try:
                 self.once()
@@ -66,6 +67,7 @@ class Indexing:
         return self.once()
 
     def _groups(self, files: list[str]) -> Iterator[dict[str, pa.Table]]:
+        """The rows of the files by URI, in groups that are written together. Files without results are logged once."""
         group: dict[str, pa.Table] = {}
         size = 0
         for file in files:
@@ -77,7 +79,7 @@ class Indexing:
                     self._refused.add(file)
                 continue
             size += group[file].nbytes
-            if len(group) >= FILES_AT_ONCE or size > GROUP_BYTES:
+            if len(group) >= GROUP_FILES or size > GROUP_BYTES:
                 yield group
                 group, size = {}, 0
         if group:
