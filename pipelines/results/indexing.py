@@ -58,7 +58,7 @@ class Indexing:
         return 0
 
     def follow(self, stop: threading.Event) -> int:
-        """Call `once` every `every_s` until `stop` is set, and a last time then. Returns and raises as the last call."""
+        """Call `once` every `every_s` until `stop` is set, and a last time then, which returns and raises."""
         while not stop.wait(self.every_s):
             try:
                 self.once()
