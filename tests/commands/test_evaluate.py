@@ -1,0 +1,132 @@
+"""`raysift evaluate`: on stored results, and on a running cluster."""
+
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+import raysift
+from cluster.errors import SettingsError
+from pipelines.evaluation import labelling
+from tests.support.cluster import Cluster
+from tests.support.judging import jpeg, labels, said
+from tests.support.stored import commit, found, row
+
+
+@pytest.fixture
+def alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAYSIFT_API__PORT", "9")  # nobody listens there
+
+
+def run(*arguments: str):
+    return CliRunner().invoke(raysift.cli, ["evaluate", *arguments])
+
+
+def test_judges_stored_results_without_a_cluster(alone, tmp_path):
+    explicit = found("nsfw", "nsfw", 0.9)
+    rows = row("s3://b/a.jpg", explicit), row("s3://b/[red].jpg", explicit, thumbnail=jpeg(), unit=1)
+    commit(tmp_path / "out", "a.parquet", *rows)
+    path = labels(tmp_path, said("a.jpg", nsfw={"nsfw": True}), said("[red].jpg", nsfw={"nsfw": False}))
+    done = run(str(path), "--from", str(tmp_path / "out"), "--base-rate", "0.01", "--threshold", "0.5", "--json")
+    assert done.exit_code == 0, done.exception
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["judged"][0]["presence"]["recall"]["value"] == 1.0 and told["thresholds"] == {"nsfw": 0.5}
+    assert Path(told["report"]).parent == tmp_path / "out"
+    assert "[red].jpg" in Path(told["report"]).read_text()
+    assert "precision" in done.stderr and "0.21-1.00" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "complaint"),
+    [
+        (["--from", "elsewhere"], "holds none of the files"),
+        (["--from", "out", "--out", "out"], "Give one of them"),
+        (["--from", "out", "--base-rate", "1"], "--base-rate is a share"),
+        (["--from", "out", "--threshold", "nsfww=0.5"], "no detector 'nsfww'"),
+        (["--from", "out", "--threshold", "nsfw=nan"], "write a number from 0 to 1"),
+        ([], "gone.jpg does not exist"),
+    ],
+)
+def test_a_wrong_word_is_a_sentence(alone, tmp_path, more, complaint):
+    path = labels(tmp_path, {"uri": "gone.jpg", "labels": {"nsfw": {"nsfw": True}}})
+    with pytest.raises(SettingsError, match=complaint):
+        raise run(str(path), *more).exception
+
+
+def test_a_threshold_of_one_detector_goes_before_that_of_all():
+    from commands.evaluate import _thresholds
+
+    of = _thresholds(["nsfw=0.9", "0.5"])
+    assert of["nsfw"] == 0.9 and of["ocr"] == 0.5
+
+
+def test_many_files_are_asked_for_in_one_job(alone, tmp_path, monkeypatch):
+    from commands import evaluate
+
+    sent = []
+
+    def api(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            sent.append(json.loads(request.content))
+        over = {"job": "scan-1", "state": "finished", "units": 1, "done": 1, "failed": 0, "seconds": 1.0}
+        return httpx.Response(200, json=over)
+
+    plain_client = httpx.Client
+    monkeypatch.setattr(httpx, "Client", lambda **more: plain_client(**more, transport=httpx.MockTransport(api)))
+    many = [labelling.Labelled(f"s3://bucket/{n:0100}.jpg", n, {"ocr": {"text": ""}}) for n in range(1200)]
+    evaluate._scan(raysift.load(), many, "s3://found/x")
+    (job,) = sent
+    assert job["uris"] == [file.uri for file in many] and job["detectors"] == ["ocr"]
+
+
+def test_detectors_that_look_at_what_others_read_are_asked_together_with_them():
+    from commands.evaluate import _detectors
+
+    assert _detectors([labelling.Labelled("a", 1, {"nsfw": {}, "face": {}})]) == "face,nsfw"
+    assert _detectors([labelling.Labelled("a", 1, {"nsfw": {}, "clip": {}})]) is None
+
+
+NOTICE = {"text": "NOTICE Keep this gate closed at all times Deliveries: ring twice"}
+SPOKEN = {"speech": "The police officer put the suspect in handcuffs near the main gate."}
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(500)
+def test_judges_the_running_cluster_on_exactly_the_labelled_files(cluster: Cluster, media: Path, tmp_path: Path):
+    names = ("notice.png", "broken.jpg")
+    path = labels(tmp_path, *({"uri": str(media / name), "labels": {"ocr": NOTICE}} for name in names))
+    out = tmp_path / "out"
+    done = cluster.raysift("evaluate", str(path), "--out", str(out), "--base-rate", "0.001", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    (ocr,) = told["judged"]
+    assert ocr["error_rate"]["value"] < 0.1 and ocr["profiles"] == ["embedded"] and ocr["presence"]["tp"] == 1
+    assert [(left["detector"], len(left["uris"])) for left in told["left_out"]] == [("ocr", 1)]
+    assert Path(told["report"]).parent == out and "notice.png" in Path(told["report"]).read_text()
+    assert set(cluster.export(str(out))) == set(names)
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(500)
+def test_judges_what_a_scan_has_stored(cluster: Cluster, media: Path, scanned, tmp_path: Path):
+    said_of = {
+        "notice.png": {"ocr": NOTICE, "face": {"face": 0}, "nsfw": {"nsfw": False}},
+        "astronaut.png": {"face": {"face": ["Collins"]}, "nsfw": {"nsfw": False}},
+        "admiral.jpg": {"face": {"face": ["Hopper"]}},
+        "news.mp4": {"face": {"face": ["Collins"]}, "whisper": SPOKEN},
+        "recording.ogg": {"whisper": SPOKEN},
+    }
+    path = labels(tmp_path, *({"uri": str(media / name), "labels": of} for name, of in said_of.items()))
+    report = tmp_path / "report.html"
+    done = cluster.raysift("evaluate", str(path), "--from", scanned[0], "--report", str(report), "--json")
+    assert done.returncode == 0, done.stderr
+    of = {one["detector"]: one for one in json.loads(done.stdout.splitlines()[-1])["judged"]}
+    assert of["ocr"]["error_rate"]["value"] < 0.1 and of["whisper"]["error_rate"]["value"] < 0.2
+    assert of["face"]["counts"]["exact"]["hits"] == of["face"]["counts"]["exact"]["of"] == 3
+    assert (of["face"]["verification"]["same"], of["face"]["verification"]["different"]) == (1, 2)
+    assert of["face"]["verification"]["in_use"]["accuracy"]["value"] == 1
+    assert of["nsfw"]["presence"]["negatives"] == 2
+    assert report.stat().st_size > 10_000
