@@ -53,6 +53,7 @@ class Processes:
             "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # `uv run` would give every worker an environment of its own
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_DATA_PARQUET_FOOTER_NUM_ACTORS": "1",  # ten processes otherwise, for the few footers of a ledger
+            "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "deployments.api.http_proxy.middlewares",
             "PYTHONPATH": str(ROOT),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         }

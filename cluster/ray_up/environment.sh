@@ -9,3 +9,4 @@ export RAY_AUTH_MODE=token
 export RAY_ENABLE_UV_RUN_RUNTIME_ENV=0 # `uv run` would give every worker an environment of its own
 export RAY_USAGE_STATS_ENABLED=0
 export RAY_DATA_PARQUET_FOOTER_NUM_ACTORS=1 # ten processes otherwise, for the few footers of a ledger
+export RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=deployments.api.http_proxy.middlewares # deadlines of headers, and a bound on bodies

@@ -1,0 +1,122 @@
+"""What Serve's proxies do beside Serve's own, without Serve: in uvicorn, and in a stand-in for its list of messages."""
+
+import asyncio
+import pickle
+import socket
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+import uvicorn
+from ray.serve._private.constants import RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH
+from uvicorn.protocols.http import auto
+
+from cluster.processes import Processes
+from cluster.settings import Settings
+from deployments.api import http_proxy
+from tests.support.servers.chroma import free_port
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+async def answer(scope, receive, send):
+    """An application that reads the body and says ok."""
+    while (await receive()).get("more_body"):
+        pass
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+@contextmanager
+def uvicorn_with(headers_s):
+    protocol = type("Quick", (http_proxy.HeaderDeadline,), {"headers_s": headers_s})
+    port = free_port()
+    server = uvicorn.Server(
+        uvicorn.Config(answer, "127.0.0.1", port, http=protocol, lifespan="off", log_level="critical")
+    )
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        while not server.started:
+            thread.join(0.01)
+        yield port
+    finally:
+        server.should_exit = server.force_exit = True
+        thread.join(10)
+
+
+@pytest.mark.parametrize("begun", [b"", b"\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n"])
+def test_headers_that_do_not_end_are_not_waited_for(begun):
+    with uvicorn_with(0.5) as port, socket.create_connection(("127.0.0.1", port), 10) as raw:
+        began = time.monotonic()
+        raw.sendall(begun)
+        assert raw.recv(100) == b"" and time.monotonic() - began < 5
+
+
+def test_headers_that_drip_are_not_waited_for_either():
+    with uvicorn_with(0.5) as port, socket.create_connection(("127.0.0.1", port), 10) as raw:
+        raw.sendall(b"GET / HTTP/1.1\r\nX: ")
+        deadline = time.monotonic() + 5
+        with pytest.raises(OSError):  # the connection is closed
+            while True:
+                assert time.monotonic() < deadline
+                raw.sendall(b"x")
+                time.sleep(0.05)
+
+
+def test_a_kept_connection_has_the_deadline_for_each_request_and_a_body_has_none_here():
+    with uvicorn_with(1) as port, socket.create_connection(("127.0.0.1", port), 10) as raw:
+        for _ in range(3):
+            raw.sendall(REQUEST)
+            assert raw.recv(1000).startswith(b"HTTP/1.1 200")
+            time.sleep(0.5)
+        raw.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n")
+        time.sleep(1.5)
+        raw.sendall(b"ab")
+        assert raw.recv(1000).startswith(b"HTTP/1.1 200")
+        raw.sendall(REQUEST[:10])
+        assert raw.recv(1000) == b""
+
+
+@pytest.mark.anyio
+async def test_no_more_of_a_body_lies_in_the_proxy_than_the_window():
+    """As Serve does it: one task puts messages into a list without end, another takes all there are and sends them."""
+    taken, queue, sent = 0, [], []
+
+    async def body():
+        nonlocal taken
+        taken += 1
+        return {"type": "http.request", "body": bytes(1000), "more_body": True}
+
+    async def serve(scope, receive, send):
+        async def collect():
+            while True:
+                queue.append(await receive())
+
+        collecting = asyncio.create_task(collect())
+        for _ in range(20):
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert sum(len(message["body"]) for message in queue) <= 5000
+            sent.extend(pickle.loads(pickle.dumps(queue)))
+            queue.clear()
+        collecting.cancel()
+
+    await http_proxy.BodyWindow(serve, 5000)({"type": "http"}, body, None)
+    assert len(sent) > 20  # it went on whenever there was room
+    assert type(sent[0]) is dict and sent[0] == {"type": "http.request", "body": bytes(1000), "more_body": True}
+
+
+def test_serve_finds_the_function_where_raysift_up_names_it(monkeypatch):
+    from ray.serve._private.http_util import validate_http_proxy_callback_return
+    from ray.serve._private.utils import call_function_from_import_path
+
+    assert RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH is None  # Serve reads this name from the environment
+    monkeypatch.setattr(auto, "AutoHTTPProtocol", auto.AutoHTTPProtocol)
+    path = Processes(Settings()).environment()["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"]
+    added = validate_http_proxy_callback_return(call_function_from_import_path(path))
+    assert [middleware.cls for middleware in added] == [http_proxy.BodyWindow]
+    config = uvicorn.Config(answer)
+    config.load()
+    assert config.http_protocol_class is http_proxy.HeaderDeadline
