@@ -101,5 +101,5 @@ class BodyWindow:
 
 def middlewares() -> list[Middleware]:
     """Set uvicorn's protocol in this process, a proxy of Serve's that does not listen yet; the middlewares to add."""
-    auto.AutoHTTPProtocol = HeaderDeadline  # type: ignore[misc, assignment]
+    auto.AutoHTTPProtocol = HeaderDeadline
     return [Middleware(BodyWindow)]
