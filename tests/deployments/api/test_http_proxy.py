@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 import uvicorn
-from ray.serve._private.constants import RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH
+from ray.serve._private import constants
 from uvicorn.protocols.http import auto
 
 from cluster.processes import Processes
@@ -112,9 +112,10 @@ def test_serve_finds_the_function_where_raysift_up_names_it(monkeypatch):
     from ray.serve._private.http_util import validate_http_proxy_callback_return
     from ray.serve._private.utils import call_function_from_import_path
 
-    assert RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH is None  # Serve reads this name from the environment
     monkeypatch.setattr(auto, "AutoHTTPProtocol", auto.AutoHTTPProtocol)
-    path = Processes(Settings()).environment()["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"]
+    name = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
+    path = Processes(Settings()).environment()[name]
+    assert hasattr(constants, name)  # Serve's constants have the names of the variables that they are read from
     added = validate_http_proxy_callback_return(call_function_from_import_path(path))
     assert [middleware.cls for middleware in added] == [http_proxy.BodyWindow]
     config = uvicorn.Config(answer)
