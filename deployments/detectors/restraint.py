@@ -1,4 +1,4 @@
-"""Restraints on people: found with a box where a large model runs, elsewhere only cues for somebody to look."""
+"""Restraints on people: boxes by a large model on a GPU; by the embedded models only cues for a reviewer."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from deployments.models.keywords import find_keywords
 from deployments.models.open_vocabulary import OpenVocabulary
 from deployments.models.regions import Region
 
-NOT = "not "  # what the names of counter-examples begin with
+NOT = "not "  # prefix of the names of counter-examples
 WORDS = (
     *("handcuff*", "cuffed", "manacle*", "shackle*", "in chains", "chained", "tied up", "hands tied", "hog tie*"),
     *("zip tie*", "cable tie*", "gagged", "blindfold*", "straitjacket*", "hostage*", "bondage"),
@@ -41,12 +41,12 @@ ORDINARY = (
 
 
 class RestraintConfig(DetectorConfig):
-    """How many restraints are missed is unknown for either backend, and most cues will be false.
+    """Settings of restraint. The recall of both backends is unknown, and most cues will be false.
 
-    Nothing was ever measured on restrained people: no picture of one with a licence to use it was at hand. What was:
-    none of 60 ordinary pictures and frames (portraits, people indoors, things, logos, pages of text) gives a cue
-    "concept", and the nearest stays 0.10 below. Of the thousand classes that the network knows, taken alone, three
-    raise one: chain, knot and prison. The values of `gpu` are not measured at all. A gallery serves `embedded` alone.
+    Nothing was measured on restrained people: no picture of one with a usable licence was available. Measured: none of
+    60 ordinary pictures and frames (portraits, people indoors, objects, logos, pages of text) gives a cue "concept";
+    the nearest stays 0.10 below. Of ImageNet's 1000 classes, taken alone, three raise a cue: chain, knot and prison.
+    The values of `gpu` are not measured. The gallery is used by `embedded` only.
     """
 
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -63,17 +63,17 @@ class RestraintConfig(DetectorConfig):
     gallery: str = ""
     batch: int = Field(8, ge=1)  # pictures in one pass of `gpu`
 
-    # what is looked for in text, by both; an asterisk stands for any ending
+    # keywords for text, of both backends; an asterisk stands for any ending
     words: tuple[str, ...] = WORDS
-    words_score: float = Field(0.5, ge=0, le=1)  # of every cue "words": where it is sorted among others, no probability
+    words_score: float = Field(0.5, ge=0, le=1)  # of every cue "words": for sorting, not a probability
 
     # cues of `embedded`: cosines
     concepts: tuple[str, ...] = Field(CONCEPTS, min_length=1)
-    ordinary: tuple[str, ...] = Field(ORDINARY, min_length=1)  # a picture nearer to one of these has no cue
+    ordinary: tuple[str, ...] = Field(ORDINARY, min_length=1)  # a picture more similar to one of these has no cue
     concept_floor: float = Field(0.4, ge=0, le=1)
-    exemplar_floor: float = Field(0.68, ge=0, le=1)  # one pair of strangers in ten thousand reaches it
+    exemplar_floor: float = Field(0.68, ge=0, le=1)  # reached by one pair of unrelated pictures in 10,000
 
-    # what `gpu` looks for: prompts by the label of what they find, and what is easily taken for it
+    # objects for `gpu`: label -> prompts; and objects that are easily confused with them
     things: Mapping[str, tuple[str, ...]] = {
         "handcuffs": ("handcuffs",),
         "rope": ("a rope tied around wrists", "a rope tied around a person"),
@@ -86,15 +86,15 @@ class RestraintConfig(DetectorConfig):
         *("belt", "bracelet", "necklace", "seat belt", "climbing rope", "wrist watch", "necktie", "scarf", "ring"),
         *("shoelace", "bag strap", "dog leash", "hair tie", "face mask", "headset", "safety harness", "bicycle chain"),
     )
-    margin: float = Field(0.05, ge=0, le=1)  # by which a thing must be surer than any look-alike at its place
+    margin: float = Field(0.05, ge=0, le=1)  # by which a score must exceed that of any look-alike at the same place
     same_place: float = Field(0.5, gt=0, le=1)  # intersection over union
-    on_person: float = Field(0.5, ge=0, le=1)  # share of a thing that lies within the box of a person
+    on_person: float = Field(0.5, ge=0, le=1)  # share of an object's box within the box of a person
     person_floor: float = Field(0.2, ge=0, le=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """What a backend says of a picture. Without a box it is a cue: nobody knows where, and often there is nothing."""
+    """A finding of a backend. Without a box it is a cue: it has no place in the picture and is often false."""
 
     what: str
     score: float
@@ -103,7 +103,7 @@ class Hint:
 
 
 class _Cues:
-    """A picture's place among words, and its likeness to the operator's pictures: list[Sample] -> list[list[Hint]]."""
+    """ConSE similarity to concepts, and image similarity to exemplars: list[Sample] -> list[list[Hint]]."""
 
     def __init__(self, config: RestraintConfig) -> None:
         self._config = config
@@ -136,7 +136,7 @@ class _Cues:
 
 
 def nearest(matches: list[Match], floor: float) -> list[Hint] | None:
-    """The exemplars that a picture is like; None where it is likest to a counter-example, and so of no interest."""
+    """Hints for exemplars from a similarity of `floor` on; None if a counter-example is the most similar of them."""
     alike = [match for match in matches if match.likeness >= floor]
     if alike and alike[0].name.startswith(NOT):
         return None
@@ -148,13 +148,13 @@ def nearest(matches: list[Match], floor: float) -> list[Hint] | None:
 
 
 class _Boxes:
-    """Restraints, what is easily taken for them, and people, by open vocabulary: list[Sample] -> list[list[Hint]]."""
+    """Open-vocabulary detection of restraints, look-alikes and people: list[Sample] -> list[list[Hint]]."""
 
     def __init__(self, config: RestraintConfig) -> None:
         self._config = config
         key = f"open vocabulary {config.model}"
         self._network = runtime.shared(key, lambda: OpenVocabulary(config.model, config.batch))
-        self([Sample(pixels=np.zeros((64, 64, 3), np.uint8))])  # the example has no picture to warm up with
+        self([Sample(pixels=np.zeros((64, 64, 3), np.uint8))])  # warm-up: the detector's example is a text
 
     def __call__(self, samples: list[Sample]) -> list[list[Hint]]:
         pictures = [sample.pixels for sample in samples if sample.pixels is not None]
@@ -167,13 +167,13 @@ PERSON = "person"
 
 
 def asked(config: RestraintConfig) -> tuple[tuple[str, str], ...]:
-    """Every prompt for the network, with what it stands for: a thing's label, a look-alike, or PERSON."""
+    """Pairs of a name and a prompt for the network: the label of an object, a look-alike, or PERSON."""
     things = ((label, prompt) for label, prompts in config.things.items() for prompt in prompts)
     return (*things, *((name, f"a {name}") for name in config.look_alikes), (PERSON, f"a {PERSON}"))
 
 
 def judged(regions: Sequence[Region], config: RestraintConfig) -> list[Hint]:
-    """The things that are surer than what looks like them at the same place, and lie on a person."""
+    """Hints for objects on a person whose score exceeds that of every look-alike at the same place by the margin."""
     names = [name for name, _ in asked(config)]
     people = [one for one in regions if names[one.prompt] == PERSON and one.score >= config.person_floor]
     others = sorted((one for one in regions if names[one.prompt] != PERSON), key=lambda one: -one.score)
@@ -199,7 +199,7 @@ def judged(regions: Sequence[Region], config: RestraintConfig) -> list[Hint]:
 
 
 class Restraint(Detector):
-    """A restraint with its box by `gpu`; a cue, "cue: concept", "cue: exemplar NAME" or "cue: words", by either."""
+    """Restraints with boxes by `gpu`; "cue: concept" and "cue: exemplar NAME" by `embedded`; "cue: words" by both."""
 
     Config = RestraintConfig
     modalities: ClassVar[frozenset[Modality]] = frozenset({"image", "text"})
@@ -207,11 +207,13 @@ class Restraint(Detector):
 
     @classmethod
     def version(cls, config: RestraintConfig) -> str:
+        """The model; of `embedded`, with the version of the gallery."""
         if config.backend != "embedded" or not config.gallery:
             return config.model
         return f"{config.model} gallery:{opened(config.gallery).version()}"
 
     def detect(self, samples: list[Sample]) -> list[list[Detection]]:
+        """Hints of the backend for images, keywords in texts."""
         return by_modality(
             samples,
             lambda pictures: [self._kept(hints) for hints in self.infer(pictures)],
@@ -232,5 +234,5 @@ class Restraint(Detector):
 
     @classmethod
     def example(cls) -> Sample:
-        """A sentence."""
+        """A sentence with a keyword."""
         return Sample(text="The officer put him in handcuffs.")

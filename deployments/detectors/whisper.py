@@ -1,4 +1,4 @@
-"""Speech: what was said, sentence by sentence, and when."""
+"""Speech recognition: what was said, sentence by sentence, with times."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,11 +17,11 @@ from deployments.models.speech import Passage, Word
 
 
 class WhisperConfig(DetectorConfig):
-    """What is kept of what the model heard.
+    """Settings of whisper.
 
-    The three filters and their values are the Whisper paper's, section 4.5 (Radford et al. 2022, arXiv:2212.04356):
-    a passage is no speech where the model says so and doubts its own words; a text that compresses well is a loop.
-    What they drop is counted.
+    The three filters and their values are from the Whisper paper (Radford et al. 2022, arXiv:2212.04356, section 4.5):
+    a passage is dropped as no speech if its no-speech probability is high and the probability of its words low, and as
+    a loop if its text compresses well. Dropped passages are counted as events.
     """
 
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -46,7 +46,7 @@ class WhisperConfig(DetectorConfig):
     loop_compression: float = Field(2.4, gt=0)  # length of the text over its zlib length above which it is a loop
     pause_s: float = Field(1.0, gt=0)  # a silence this long ends a sentence, whatever the punctuation
     sentence_s: float = Field(20.0, gt=0)  # a longer sentence is cut
-    batch: int = Field(8, ge=1)  # pieces of 30 s that the gpu backend decodes at a time
+    batch: int = Field(8, ge=1)  # pieces of up to 30 s in a batch of the gpu backend
     # a wav2vec 2.0 CTC model by the language's code: {"en": "hf:facebook/wav2vec2-base-960h@main"}
     align: Mapping[str, str] = Field({})
     # a pyannote pipeline, as pyannote/speaker-diarization-community-1 (CC-BY-4.0, gated): pickles, so pinned by a
@@ -62,11 +62,11 @@ class WhisperConfig(DetectorConfig):
 
 
 class _Small:
-    """WhisperX on Whisper base, multilingual, window by window: list[Sample] -> list[list[Passage]].
+    """WhisperX with Whisper base, multilingual, one piece at a time: list[Sample] -> list[list[Passage]].
 
-    pyannote finds the speech, which is cut at its quietest moments into pieces of at most 30 s; faster-whisper
-    decodes each, greedy at temperature 0 so that the same sound has the same text. The language is detected anew in
-    every piece. Words are timed by Whisper's cross-attention.
+    pyannote's voice activity detection finds speech, which is cut at its quietest moments into pieces of at most 30 s.
+    faster-whisper decodes each greedily at temperature 0, so that the same sound always has the same text. The
+    language is detected in every piece. Words get their times from Whisper's cross-attention.
     """
 
     sha256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
@@ -97,11 +97,11 @@ class _Small:
 
 
 class _Large:
-    """WhisperX on Whisper large-v3-turbo, many pieces at a time: list[Sample] -> list[list[Passage]].
+    """WhisperX with Whisper large-v3-turbo, in batches of pieces: list[Sample] -> list[list[Passage]].
 
-    The pieces, options and model are WhisperX's. Its own loop would decode a whole file in the language of its first
-    30 s and throw away the probability of no speech, so faster-whisper's batched decoder, of which it is a copy, is
-    called here: a language for each piece, and all that the filters ask for. A piece is one passage.
+    The pieces, options and model are WhisperX's. Its own loop decodes a whole file in the language of the first 30 s
+    and discards the no-speech probability; so faster-whisper's batched decoder, from which that loop is derived, is
+    called here. It detects the language of each piece and returns all that the filters need. A piece is one passage.
     """
 
     def __init__(self, config: WhisperConfig) -> None:
@@ -142,13 +142,13 @@ class _Large:
             yield Passage(tuple(words), output["no_speech_prob"], output["avg_logprob"], compression)
 
     def _languages(self, encoded: Any, n: int) -> list[str]:
-        """The language of each piece: the very ones that it was decoded in."""
+        """The language code of each piece, as it was decoded."""
         if not self._model.model.is_multilingual:
             return ["en"] * n
         return [likely[0][0].strip("<|>") for likely in self._model.model.detect_language(encoded)]
 
     def _words(self, language: str, encoded: Any, outputs: Sequence[Any], pieces: Sequence[Span]) -> list[list[Word]]:
-        """The words of every piece, timed and rated as words of that language."""
+        """The words of every piece, with times and probabilities, tokenised as words of that language."""
         lengths = [end_s - start_s for start_s, end_s in pieces]
         made = [
             [{"tokens": output["tokens"], "start": 0.0, "end": length, "seek": 0}]
@@ -176,9 +176,9 @@ class _Large:
 
 
 class Whisper(Detector):
-    """One detection "speech" for a sentence: its text, its span, and the geometric mean of its words' probabilities.
+    """One detection "speech" for each sentence: text, span, and the geometric mean of its words' probabilities.
 
-    Where speakers are told apart, a sentence has one, and its evidence says which.
+    With diarization, the evidence names the sentence's speaker.
     """
 
     Config = WhisperConfig
@@ -187,10 +187,12 @@ class Whisper(Detector):
 
     @classmethod
     def version(cls, config: WhisperConfig) -> str:
+        """The model, with the models of alignment and diarization."""
         aligned = [f"align {language} {reference}" for language, reference in sorted(config.align.items())]
         return "; ".join([config.model, *aligned, *([f"speakers {config.diarize}"] if config.diarize else [])])
 
     def detect(self, samples: list[Sample]) -> list[list[Detection]]:
+        """The sentences of each sound in order."""
         return [self._found(passages) for passages in self.infer(samples)]
 
     def _found(self, passages: list[Passage]) -> list[Detection]:
@@ -209,7 +211,7 @@ class Whisper(Detector):
         return found
 
     def _why_dropped(self, passage: Passage) -> str:
-        """Why a passage is not taken for speech; empty if it is taken."""
+        """The reason to drop a passage; empty if it is kept."""
         if passage.no_speech > self.config.no_speech and passage.mean_logprob < self.config.unsure_logprob:
             return "no speech"
         return "a loop" if passage.compression > self.config.loop_compression else ""
@@ -221,7 +223,7 @@ class Whisper(Detector):
 
         with av.open(str(Path(__file__).parents[2] / "samples" / "speech.ogg")) as container:
             resampler = av.AudioResampler(format="flt", layout="mono", rate=SOUND_RATE_HZ)
-            frames = [*container.decode(audio=0), None]  # None brings out what the resampler holds back
+            frames = [*container.decode(audio=0), None]  # None flushes the resampler
             pieces = [piece.to_ndarray()[0] for frame in frames for piece in resampler.resample(frame)]
         return Sample(sound=np.concatenate(pieces))
 

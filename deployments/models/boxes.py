@@ -1,4 +1,4 @@
-"""Boxes as fractions of a frame, compared."""
+"""Comparison of boxes, which are left, top, right, bottom in fractions of the frame."""
 
 from cluster.records import Box
 
@@ -16,7 +16,7 @@ def within(part: Box, whole: Box) -> float:
 
 
 def area(box: Box) -> float:
-    """The share of the frame that it covers."""
+    """The area as a share of the frame; 0 for an inverted box."""
     return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
 
 

@@ -1,4 +1,4 @@
-"""Where the networks of a process run, in which precision and batch size, and what memory they take there."""
+"""Device, precision, batch sizes and memory of the networks in a process."""
 
 import functools
 import gc
@@ -11,14 +11,14 @@ from cluster.gpus import CONTEXT_GB, GB
 
 @functools.cache
 def device() -> str:
-    """ "cuda" where this process may use a card, else "cpu". serving.py hides the cards from who is given no share."""
+    """ "cuda" if this process may use a card, else "cpu"; replicas without a share of a card do not see any."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def dtype() -> Any:
-    """The torch.dtype to load weights in: bfloat16 where the card computes in it, else float16; float32 on the CPU."""
+    """The torch.dtype for weights: bfloat16 if the card supports it, else float16; float32 on the CPU."""
     import torch
 
     if device() == "cpu":
@@ -27,9 +27,9 @@ def dtype() -> Any:
 
 
 def bucket(n: int, most: int) -> int:
-    """The batch size to pad n items to, n <= most: the next of 1, 2, 4, 8, ..., or `most`.
+    """The batch size to which n items are padded: the next power of two, or `most` if that is less; n <= most.
 
-    Few different shapes: a card chooses its algorithms, and keeps memory, for each one that it meets.
+    It limits the number of shapes: cuDNN selects algorithms, and torch caches memory, for each one.
     """
     if not 1 <= n <= most:
         raise ValueError(f"a batch of {n} does not fit into {most}")
@@ -37,10 +37,10 @@ def bucket(n: int, most: int) -> int:
 
 
 def hold_to(share: float) -> None:
-    """Let torch allocate no more than this share of the card, less what CUDA itself takes for the process.
+    """Limit torch's allocator to this share of the card, minus the CUDA context of the process.
 
-    Only torch's own allocator is held: CTranslate2 (whisper) and cuDNN's workspaces are not. A share of 0 or of whole
-    cards is no limit. SettingsError when the share leaves nothing.
+    CTranslate2 (whisper) and cuDNN's workspaces are not limited. A share of 0 or of whole cards sets no limit.
+    SettingsError if the share is smaller than the context.
     """
     if not 0 < share < 1 or device() == "cpu":
         return
@@ -56,11 +56,11 @@ def hold_to(share: float) -> None:
 
 
 def memory_gb() -> dict[str, float]:
-    """What this process holds now: "main", its own memory without what it shares; "card", what torch reserved."""
+    """Memory of this process in GB: "main", resident without shared pages; "card", reserved by torch."""
     import psutil
 
     memory = psutil.Process().memory_info()
-    # frames lie in Ray's shared memory: each page that is looked at counts as resident, and is no growth
+    # frames are in Ray's shared memory: pages that were read count as resident, but are no growth
     own = memory.rss - getattr(memory, "shared", 0)
     torch = sys.modules.get("torch")
     reserved = torch.cuda.memory_reserved() if torch and torch.cuda.is_initialized() else 0
@@ -68,8 +68,8 @@ def memory_gb() -> dict[str, float]:
 
 
 def free() -> None:
-    """Give back what no object holds any longer: networks that refer to themselves, and torch's cache on the card."""
-    gc.unfreeze()  # Serve freezes all that a replica has loaded, and what is frozen is never collected
+    """Release unreferenced memory: reference cycles of networks, and torch's cache on the card."""
+    gc.unfreeze()  # Serve freezes all objects of a replica, and frozen objects are never collected
     gc.collect()
     torch = sys.modules.get("torch")
     if torch and torch.cuda.is_initialized():

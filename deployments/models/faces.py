@@ -1,4 +1,4 @@
-"""Where faces are in a picture, how good each one is, and what tells them apart: what backends are made of."""
+"""Face detection, quality and embedding: parts of the face detector's backends."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -13,15 +13,15 @@ from cluster.errors import SettingsError
 from deployments.models import devices, runtime
 
 Pixels = npt.NDArray[np.uint8]  # (height, width, 3) RGB
-Points = npt.NDArray[np.float64]  # (5, 2): eyes, nose, corners of the mouth; of a pair the one more to the left first
+Points = npt.NDArray[np.float64]  # (5, 2): eyes, nose, corners of the mouth; of a pair the left one first
 
-LOOKED_AT_PX = 112  # the longer side to which a face is brought before its sharpness is measured
-EYES_TO_NOSE = 1.6  # how far apart the eyes are, in lengths by which the nose's tip stands out before them
+SHARPNESS_PX = 112  # longer side of a face when its sharpness is measured
+EYES_TO_NOSE = 1.6  # distance of the eyes over the length of the nose's tip before them
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A face in pixels of its picture; the box may lie beyond the edges."""
+    """A detected face in pixels of the picture; the box may exceed its edges."""
 
     box: tuple[float, float, float, float]
     score: float
@@ -29,14 +29,14 @@ class Seen:
 
     @property
     def shorter_px(self) -> float:
-        """The shorter side of its box."""
+        """The shorter side of its box, in pixels."""
         return min(self.box[2] - self.box[0], self.box[3] - self.box[1])
 
 
 Find = Callable[[Pixels], list[Seen]]
 Represent = Callable[[Sequence[Pixels]], list[tuple[float, ...]]]
 
-# what each part loads, and where DeepFace would take it from
+# weights of each network: file name, and where it is published
 FILES: Mapping[str, tuple[str, str]] = {
     "yunet": (
         "face_detection_yunet_2023mar.onnx",
@@ -58,7 +58,7 @@ FILES: Mapping[str, tuple[str, str]] = {
 
 
 def mtcnn(face_px: int, floor: float) -> Find:
-    """MTCNN (Zhang et al. 2016, arXiv:1604.02878) as facenet-pytorch has it, weights included (MIT)."""
+    """MTCNN (Zhang et al. 2016, arXiv:1604.02878) of facenet-pytorch, with its weights (MIT)."""
     runtime.torch_on_one_thread()
     with runtime.quiet():
         from facenet_pytorch import MTCNN
@@ -79,9 +79,9 @@ def mtcnn(face_px: int, floor: float) -> Find:
 
 
 def yunet(graph: Path, face_px: int, floor: float) -> Find:
-    """YuNet (Wu et al. 2023, doi:10.1007/s11633-023-1423-y; MIT) in OpenCV itself, on the CPU.
+    """YuNet (Wu et al. 2023, doi:10.1007/s11633-023-1423-y; MIT) of OpenCV, on the CPU.
 
-    It looks at 640 px, as DeepFace has it look: it was made for faces of 10 to 300 px.
+    Pictures are scaled to 640 px, as in DeepFace: it was trained for faces of 10 to 300 px.
     """
     import cv2
 
@@ -106,9 +106,10 @@ def yunet(graph: Path, face_px: int, floor: float) -> Find:
 
 
 def retinaface(face_px: int, floor: float) -> Find:
-    """RetinaFace (Deng et al. 2020, arXiv:1905.00641), ResNet-50, as the package retina-face has it on torch.
+    """RetinaFace (Deng et al. 2020, arXiv:1905.00641) with ResNet-50, of the package retina-face, on torch.
 
-    It takes its weights from DEEPFACE_HOME. They are InsightFace's, converted (serengil/retinaface#10): for research.
+    It takes its weights from DEEPFACE_HOME. They are converted from InsightFace's (serengil/retinaface#10), which are
+    for research only.
     """
     runtime.torch_on_one_thread()
     with runtime.quiet():
@@ -145,7 +146,7 @@ def _box(sides: Any) -> tuple[float, float, float, float]:
 
 
 def upright(pixels: Pixels, face: Seen) -> Pixels:
-    """The face cut out of its picture, turned about its box's middle so that the eyes lie level, as DeepFace aligns."""
+    """The face cropped from its picture, rotated about its centre until the eyes are level, as in DeepFace."""
     import cv2
 
     left, top, right, bottom = face.box
@@ -157,10 +158,10 @@ def upright(pixels: Pixels, face: Seen) -> Pixels:
 
 
 def sharpness(face: Pixels) -> float:
-    """The variance of the Laplacian (Pech-Pacheco et al. 2000) of an upright face brought to LOOKED_AT_PX, in grey."""
+    """The variance of the Laplacian (Pech-Pacheco et al. 2000) of an upright face, scaled to SHARPNESS_PX, in grey."""
     import cv2
 
-    scale = LOOKED_AT_PX / max(face.shape[:2])
+    scale = SHARPNESS_PX / max(face.shape[:2])
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     size = (max(1, round(face.shape[1] * scale)), max(1, round(face.shape[0] * scale)))
     grey = cv2.cvtColor(cv2.resize(face, size, interpolation=how), cv2.COLOR_RGB2GRAY)
@@ -168,7 +169,7 @@ def sharpness(face: Pixels) -> float:
 
 
 def turned_deg(points: Points) -> float:
-    """How far a face is turned aside or tilted, whichever is more: an estimate, from how the nose lies to the eyes."""
+    """The larger of yaw and roll of a face in degrees, estimated from the positions of eyes and nose."""
     eyes, nose = points[:2], points[2]
     along = (eyes[1] - eyes[0]) / (np.linalg.norm(eyes[1] - eyes[0]) or 1.0)
     aside = float((nose - eyes.mean(axis=0)) @ along) * EYES_TO_NOSE
@@ -181,7 +182,7 @@ def _tilt_deg(points: Points) -> float:
 
 
 def deepface(recognizer: str, network: Path) -> Represent:
-    """DeepFace's network of that name, from that file: aligned faces of any size in, a vector each out."""
+    """DeepFace's network of that name, such as Facenet512: aligned faces of any size in, one vector for each out."""
     os.environ["DEEPFACE_BACKEND_ENGINE"] = "pytorch"
     os.environ.setdefault("DEEPFACE_LOG_LEVEL", "40")  # errors
     deepface_home(network)
@@ -207,7 +208,7 @@ def deepface(recognizer: str, network: Path) -> Represent:
 
 
 def file(place: Path, of: str) -> Path:
-    """The file of that network: the place itself, or in that folder."""
+    """The file of that network, which is `place` or in it. SettingsError if it is missing."""
     name, source = FILES[of]
     path = place / name if place.is_dir() else place
     if path.name == name and path.is_file():
@@ -216,7 +217,7 @@ def file(place: Path, of: str) -> Path:
 
 
 def deepface_home(network: Path) -> None:
-    """Have DeepFace and retina-face find that file where they would have put their download of it."""
+    """Link the file into the folder to which DeepFace and retina-face would download it, and set DEEPFACE_HOME."""
     os.environ["DEEPFACE_HOME"] = str(runtime.cache_folder("deepface"))
     link = runtime.cache_folder("deepface", ".deepface", "weights") / network.name
     fresh = link.with_name(f"{link.name}.{os.getpid()}")

@@ -1,4 +1,4 @@
-"""Words that are looked for in what was read or said."""
+"""Keyword search in text that was read or heard."""
 
 import functools
 import re
@@ -6,7 +6,10 @@ import unicodedata
 
 
 def find_keywords(passage: str, words: tuple[str, ...], around: int = 60) -> list[tuple[str, str]]:
-    """Which of the words a passage holds, as they stand in it, each once, with what stands around it."""
+    """The keywords in a passage, each once: pairs of the text as it stands there and its context of `around` letters.
+
+    Case and accents do not count; an asterisk at the end of a keyword stands for any ending.
+    """
     passage = unicodedata.normalize("NFC", passage)
     found: dict[str, tuple[str, str]] = {}
     for match in _pattern(words).finditer(_bare(passage)):
@@ -18,7 +21,7 @@ def find_keywords(passage: str, words: tuple[str, ...], around: int = 60) -> lis
 
 @functools.cache
 def _pattern(words: tuple[str, ...]) -> re.Pattern[str]:
-    """Whole words in any case; blanks may be hyphens or be left out. Chinese has no blanks to begin or end at."""
+    """A pattern of whole words in any case; a blank matches a hyphen or nothing. Chinese has no word boundaries."""
     alternatives = []
     for word in sorted(words, key=len, reverse=True):
         bare = _bare(unicodedata.normalize("NFC", word.rstrip("*")))
@@ -30,9 +33,9 @@ def _pattern(words: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def _bare(text: str) -> str:
-    """Without accents, which are often not read; as long as before."""
+    """The text without accents, which OCR often misses; its length stays the same."""
     parts = (unicodedata.normalize("NFD", letter) for letter in text)
-    # a Hangul syllable has parts too, and is nothing without them
+    # a Hangul syllable decomposes, too, but its parts are letters
     return "".join(
         part[0] if all(map(unicodedata.combining, part[1:])) else own for own, part in zip(text, parts, strict=True)
     )

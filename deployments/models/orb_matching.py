@@ -1,4 +1,4 @@
-"""Local features: where in a picture reference pictures are seen again, turned, scaled and a little tilted."""
+"""ORB features with RANSAC: places in a picture that show a reference picture, rotated, scaled, slightly tilted."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,40 +13,40 @@ Corners = npt.NDArray[np.float32]  # (n, 4): x, y and diameter in pixels, direct
 Descriptors = npt.NDArray[np.uint8]  # (n, 32)
 Numbers = npt.NDArray[np.int32]
 
-SCALES = {1.0: 4000, 1.6: 5000}  # of the picture, and features at most: enlarged it shows small things, else soft ones
-RATIO = 0.78  # a match is nearer than this times the reference feature's second nearest (Lowe 2004, 7.1)
-AGREES_PX = 4.0  # from where the place says that a match should lie
+SCALES = {1.0: 4000, 1.6: 5000}  # scale of the picture -> maximum of features; enlarging finds small logos
+RATIO = 0.78  # ratio test: distance of the nearest over that of the second nearest (Lowe 2004, section 7.1)
+AGREES_PX = 4.0  # reprojection error of an inlier, maximum
 LEAST_INLIERS = 7
-LEAST_SHARE = 0.25  # of the matches that agree on a place
-SURE_INLIERS = 20  # agree by no accident, however many others there are: those of further copies
-LEAST_SCALE, MOST_SCALE = 0.06, 8.0  # of the reference, as it appears
+LEAST_SHARE = 0.25  # of inliers among the matches
+SURE_INLIERS = 20  # enough whatever their share: the other matches may belong to further copies
+LEAST_SCALE, MOST_SCALE = 0.06, 8.0  # of the reference in the picture
 MOST_PLACES = 20  # of a reference in a picture
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Corners and their ORB descriptors (Rublee et al. 2011)."""
+    """Key points of a picture and their ORB descriptors (Rublee et al. 2011)."""
 
     corners: Corners
     descriptors: Descriptors
-    size: tuple[int, int]  # width, height in pixels of what they were taken from
+    size: tuple[int, int]  # width, height of the picture in pixels
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a picture shows a reference."""
+    """A place at which a picture shows a reference."""
 
-    reference: int  # its place among the matcher's
-    corners: Points  # (4, 2): its outline's, clockwise from its own upper left; they may lie outside the picture
-    inliers: int  # matches that agree, each at a point of its own
-    matches: int  # of the reference with the picture, those of other places left out
-    scale: float  # of the picture, at which most of them were found
+    reference: int  # index among the matcher's references
+    corners: Points  # (4, 2): of its outline, clockwise from its upper left; they may exceed the picture
+    inliers: int  # at distinct points
+    matches: int  # of the reference with the picture, without those of other places
+    scale: float  # of the picture, at which most inliers were found
 
 
 def described(variants: Iterable[Grey], pad_px: int, most: int = 250, same: int = 16) -> Features:
-    """A reference's features: of variants of one size, at full and at half size, each feature once.
+    """The features of a reference: of all its variants, which have one size, at full and at half scale.
 
-    A variant has pad_px around what is looked for. Features within `same` bits of 256 are one.
+    A variant has a margin of pad_px. Of features whose descriptors differ by `same` of 256 bits at most, one is kept.
     """
     pad = np.array([pad_px, pad_px, 0, 0], np.float32)
     corners, descriptors = np.empty((0, 4), np.float32), np.empty((0, 32), np.uint8)
@@ -64,10 +64,10 @@ def described(variants: Iterable[Grey], pad_px: int, most: int = 250, same: int 
 
 
 class Matcher:
-    """Finds references in pictures: features that match, then places that enough of the matches agree on.
+    """Finds references in pictures: matches of features, then similarity transforms with enough inliers (RANSAC).
 
-    Up to `brute_most` references each is compared with the picture. Of more, only those that an index of hashes says
-    are likeliest, as many as that: the time hardly grows with the gallery.
+    Up to `brute_most` references are all compared with the picture. Of more, an index of hashes selects that many, so
+    that the time hardly grows with the gallery.
     """
 
     def __init__(self, references: Sequence[Features], brute_most: int = 16) -> None:
@@ -80,7 +80,7 @@ class Matcher:
         self._index = _Index(self._references) if len(self._references) > brute_most else None
 
     def places(self, grey: Grey) -> list[Place]:
-        """Every place that shows a reference, by reference."""
+        """Every place that shows a reference, sorted by reference."""
         if not self._references:
             return []
         seen = {scale: _orb(grey, scale, most) for scale, most in SCALES.items()}
@@ -93,16 +93,16 @@ class Matcher:
 
 
 class _Index:
-    """Locality-sensitive hashes (Lv et al. 2007, as FLANN has them) of the features of all references.
+    """An index of all references' features by multi-probe locality-sensitive hashing (Lv et al. 2007), FLANN's.
 
-    Each feature of a picture votes for the reference of its nearest neighbour, the nearer the more; only votes for one
-    and the same turn and scale add up (weak geometric consistency: Jegou, Douze, Schmid 2008, 4).
+    Each feature of a picture votes for the reference of its nearest neighbour, with a weight that falls with distance;
+    votes add up per bin of rotation and scale (weak geometric consistency, Jegou, Douze and Schmid 2008, section 4).
     """
 
     hashes: ClassVar[Mapping[str, int]] = {"algorithm": 6, "table_number": 8, "key_size": 16, "multi_probe_level": 0}
-    hamming = 9  # FLANN's name for that distance
-    near = 8.0  # bits: by so much more, a neighbour counts e times less
-    least = 0.12  # measured at 60 references: what was found had 0.14 and more; of the others 7 in a picture
+    hamming = 9  # FLANN's code of the Hamming distance
+    near = 8.0  # bits: distance at which the weight of a vote falls to 1/e
+    least = 0.12  # votes; measured with 60 references: true ones had 0.14 and more, and 7 false ones a picture passed
     turns, scales = 18, 10  # bins of 20 degrees and half an octave
 
     def __init__(self, references: Sequence[Features]) -> None:
@@ -116,7 +116,7 @@ class _Index:
         self._flann = cv2.flann.Index(self._descriptors, dict(self.hashes), self.hamming)
 
     def likeliest(self, corners: Corners, descriptors: Descriptors, most: int) -> list[int]:
-        """The references that the picture's features are nearest to, in their own order."""
+        """The indices of the references with most votes, at most `most`, sorted."""
         found, apart = self._flann.knnSearch(descriptors, 1, params={})
         known = found[:, 0] >= 0
         there, here = self._corners[found[known, 0]], corners[known]
@@ -142,16 +142,16 @@ def _places(n: int, reference: Features, seen: Mapping[float, tuple[Corners, Des
     source, target, at_scale = np.vstack(there), np.vstack(here), np.concatenate(scales)
     places: list[Place] = []
     while len(places) < MOST_PLACES and (found := _agreed(n, reference.size, source, target, at_scale)):
-        place, spent = found
+        place, used = found
         places.append(place)
-        source, target, at_scale = source[~spent], target[~spent], at_scale[~spent]
+        source, target, at_scale = source[~used], target[~used], at_scale[~used]
     return places
 
 
 def _agreed(
     n: int, size: tuple[int, int], source: Points, target: Points, at_scale: npt.NDArray[np.float64]
 ) -> tuple[Place, npt.NDArray[np.bool_]] | None:
-    """The place that most matches agree on, and which of them are spent on it: those, and all others within it."""
+    """The place with most inliers, and a mask of the matches to remove: its inliers and all others within it."""
     import cv2
 
     if len(source) < LEAST_INLIERS:
@@ -171,7 +171,7 @@ def _agreed(
 
 
 def _nearest(queries: Descriptors, among: Descriptors, most: int) -> tuple[Numbers, Numbers]:
-    """The Hamming distances and the places of the nearest, (queries, most) each."""
+    """The Hamming distances and the indices of the nearest descriptors, (queries, most) each."""
     import cv2
 
     apart, places = cv2.batchDistance(queries, among, cv2.CV_32S, normType=cv2.NORM_HAMMING, K=most)
@@ -179,7 +179,7 @@ def _nearest(queries: Descriptors, among: Descriptors, most: int) -> tuple[Numbe
 
 
 def _orb(grey: Grey, scale: float, most: int, threshold: int = 7, edge_px: int = 31) -> tuple[Corners, Descriptors]:
-    """The features of the picture at that scale, in pixels of the picture as it is."""
+    """The features of the scaled picture; coordinates in pixels of the original."""
     import cv2
 
     how = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA

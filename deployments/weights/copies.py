@@ -1,4 +1,4 @@
-"""Copies of weights in folders and buckets: whole or not at all, with a manifest by which that can be told."""
+"""Copies of weights in folders and buckets, each with a manifest that tells whether it is complete."""
 
 import fcntl
 import hashlib
@@ -19,9 +19,9 @@ PIECE_BYTES = 8 << 20
 
 
 def cache_folder(*parts: str) -> Path:
-    """Where files derived from weights are kept: $XDG_CACHE_HOME/raysift or ~/.cache/raysift. Made when missing.
+    """The folder for files derived from weights, $XDG_CACHE_HOME/raysift or ~/.cache/raysift, created if missing.
 
-    SettingsError where it cannot be made.
+    SettingsError if it cannot be created.
     """
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = root.joinpath("raysift", *parts)
@@ -42,7 +42,7 @@ class Held(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What a copy holds, and of what. It is written last: where it is, the files beside it are whole."""
+    """The source and the files of a copy. It is written last: if it exists, the files beside it are complete."""
 
     source: str  # the reference that it is a copy of
     commit: str | None = None
@@ -60,6 +60,7 @@ class Manifest(BaseModel):
 
     @property
     def size(self) -> int:
+        """The bytes of all files."""
         return sum(file.size for file in self.files.values())
 
 
@@ -70,7 +71,7 @@ def held(folder: Path) -> dict[str, Held]:
 
 
 def digest(path: Path) -> str:
-    """The SHA-256 of a file; of a folder, that of what sha256sum prints of its files, in the order of their names.
+    """The SHA-256 of a file; of a folder, that of sha256sum's output for its files, sorted by name.
 
     In the folder: find * -type f | LC_ALL=C sort | xargs -d '\\n' sha256sum | sha256sum
     """
@@ -86,7 +87,7 @@ def digest_of(text: str) -> str:
 
 
 def whole(home: Path, source: str) -> Manifest | None:
-    """The manifest of a copy whose files are all there in their full size; None if it is not, or is none of that."""
+    """The manifest of a copy of that source if all its files are there in full size, else None."""
     try:
         manifest = Manifest.model_validate_json((home / MANIFEST).read_bytes())
         sizes = {name: (home / FILES / name).stat().st_size for name in manifest.files}
@@ -97,10 +98,10 @@ def whole(home: Path, source: str) -> Manifest | None:
 
 
 def keep(home: Path, source: str, fill: Callable[[Path], Manifest], check: Callable[[Path], None]) -> Path:
-    """The folder of a copy's files. If it is not whole, `fill` brings them into a folder, and `check` looks at them.
+    """The folder of a copy's files. If the copy is not complete, `fill` writes them to a folder and `check` checks it.
 
-    Of several processes that ask at once one fills and the others wait; a copy appears with all its files or not.
-    What `fill` raises leaves what came so far, for the next try; what `check` raises leaves nothing.
+    Of several processes at once one fills and the others wait; a copy appears with all its files or not at all. If
+    `fill` raises, partial files stay for the next try; if `check` raises, nothing stays.
     """
     if whole(home, source):
         return home / FILES
@@ -135,7 +136,7 @@ def _alone(lock: Path) -> Iterator[None]:
 
 
 class Store:
-    """A folder or bucket that holds copies, or is itself to be copied."""
+    """A folder or bucket that holds copies, or that is copied itself."""
 
     def __init__(self, uri: str, s3_endpoint: str | None) -> None:
         self.uri = buckets.normalize(uri)
@@ -144,7 +145,7 @@ class Store:
         self._files, self._root = buckets.filesystem(uri, s3_endpoint)
 
     def whole(self, name: str, source: str) -> Manifest | None:
-        """As the function `whole`, for the copy of that name. SettingsError if the store cannot be read."""
+        """The manifest of that copy if it is complete, else None. SettingsError if the store cannot be read."""
         with self._reached():
             try:
                 with self._files.open_input_file(f"{self._root}/{name}/{MANIFEST}") as file:
@@ -156,7 +157,7 @@ class Store:
         return manifest if complete else None
 
     def listed(self, name: str = "") -> dict[str, fs.FileInfo]:
-        """Every file under a folder of it, by its path there; the file itself by "" if it is one."""
+        """Every file under a folder of the store, by its relative path; a file itself by ""."""
         root = f"{self._root}/{name}".rstrip("/")
         with self._reached():
             found = self._files.get_file_info(root)
@@ -166,9 +167,9 @@ class Store:
         return {info.path.removeprefix(root).strip("/"): info for info in infos if info.is_file}
 
     def take(self, paths: Iterable[str], to: Path, name: str = "") -> dict[str, Held]:
-        """Copy files of a folder of it into a local one, tried again where the network failed; "" is the file itself.
+        """Copy files from a folder of the store to a local one, with retries; the path "" is the store's own file.
 
-        SettingsError names what cannot be read.
+        SettingsError names the file that cannot be read.
         """
         shutil.rmtree(to, ignore_errors=True)
         taken = {}
@@ -186,7 +187,7 @@ class Store:
         return taken
 
     def put(self, name: str, manifest: Manifest, files: Path, moved: Callable[[int], None]) -> None:
-        """Make a copy of that name; `moved` is told the bytes as they go. SettingsError if it cannot be written."""
+        """Write a copy of that name; `moved` is called with numbers of bytes. SettingsError if it cannot be written."""
         home = f"{self._root}/{name}"
         with self._reached("written"):
             if self._files.get_file_info(f"{home}/{MANIFEST}").is_file:

@@ -35,17 +35,19 @@ class Hub(Source):
 
     @property
     def title(self) -> str:
+        """The repository, with the path within it."""
         return f"{self.repo}/{self.inner}".rstrip("/")
 
     def path(self) -> Path:
+        """The copy in the cache, taken from the mirror or the hub if it is not complete."""
         return self._checked(copies.keep(self.home(), self.reference, self._fill, self._check))
 
     def home(self) -> Path:
-        """Where its copy lies in the cache."""
+        """The folder of its copy in the cache."""
         return cache(self.settings) / self.name
 
     def copy(self) -> Manifest | None:
-        """The manifest of the copy in the cache, if there is one and it is whole."""
+        """The manifest of the copy in the cache, if it is complete."""
         return copies.whole(self.home(), self.reference)
 
     def _mirror(self) -> Store | None:
@@ -53,6 +55,7 @@ class Hub(Source):
         return Store(mirror, self.settings.s3_endpoint) if mirror else None
 
     def state(self) -> State:
+        """Whether a copy is in the cache or in the mirror; the hub is not asked."""
         if here := self.copy():
             return self._state("cache", here)
         try:

@@ -1,8 +1,8 @@
-"""Under which licence weights may be used: as their package says, or their publisher."""
+"""Licences of weights, as their package or their publisher states them."""
 
 from importlib import metadata
 
-# as their publishers state them, for what is not here yet; a copy's manifest has the licence of its own model card
+# as published, for weights that are not fetched yet; a copy's manifest has the licence of its model card
 PUBLISHED = {
     "Falconsai/nsfw_image_detection": "apache-2.0",
     "Freepik/nsfw_image_detector": "mit",
@@ -24,7 +24,7 @@ PUBLISHED = {
 
 
 def of_package(name: str) -> str | None:
-    """The licence of an installed distribution; None where nobody says."""
+    """The licence of an installed distribution, None if it is not stated."""
     told = metadata.metadata(name)
     classified = [
         one.rpartition(" :: ")[2] for one in told.get_all("Classifier") or () if one.startswith("License :: ")

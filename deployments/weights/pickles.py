@@ -1,4 +1,4 @@
-"""Which weights can run code when they are loaded, and which cannot."""
+"""Detection of weights that can run code when they are loaded (pickles)."""
 
 import re
 import struct
@@ -7,13 +7,13 @@ from pathlib import Path
 from cluster.errors import SettingsError
 from deployments.weights import copies
 
-SAFE = (".safetensors", ".onnx")  # hold numbers and graphs, no code
+SAFE = (".safetensors", ".onnx")  # numbers and graphs without code
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")  # torch.save's, or its users' names for them
 CTRANSLATE2 = "model.bin"  # what CTranslate2 calls its models; is_ctranslate2 looks into one that is here
 
 
 def unpinned(reference: str, name: str, pinned: str | None = None) -> str:
-    """Why weights on the hub are not fetched, and what to do. Pinned: the reference to what the hub has now."""
+    """The message that weights on the hub are not fetched; `pinned` is the reference to the hub's current commit."""
     as_now = f": {pinned} is what the hub has now" if pinned else ""
     return (
         f"model {reference!r} has only pickles ({name}), which can run code when they are loaded. Take another; or, if "
@@ -22,7 +22,7 @@ def unpinned(reference: str, name: str, pinned: str | None = None) -> str:
 
 
 def refuse(path: Path, reference: str) -> None:
-    """SettingsError if a file, or all weights of a folder, are pickles."""
+    """Raise SettingsError if a file is a pickle, or if all weights of a folder are."""
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     pickled = sorted(file for file in files if file.suffix in PICKLES and not is_ctranslate2(file))
     if pickled and not any(file.suffix in SAFE for file in files):

@@ -1,8 +1,8 @@
-"""References to weights: what detectors have as their `model`, joined by " + " where it has parts.
+"""References to weights: the values of detectors' `model` settings; " + " joins the parts of one.
 
-What one says, and in which order the places are tried, stands at the classes of sources.py and hub.py. Any may end in
-`#sha256=HEX`, the digest of a file, or of a folder as copies.digest takes it: other bytes are refused. Pickles run
-whatever code they hold when they are loaded, so weights that are nothing else are refused too, unless they are pinned.
+The classes of sources.py and hub.py describe their forms and the order in which places are tried. Any reference may end
+in `#sha256=HEX`, the digest of a file, or of a folder by copies.digest: other bytes are refused. Pickles run any code
+they contain when they are loaded, so weights that are only pickles are refused, too, unless they are pinned.
 """
 
 import re
@@ -20,9 +20,9 @@ _SCHEMES = ("package:", "file:", "hf:", "s3:", "gs:", "az:", "abfs:")
 
 
 def named(config: DetectorConfig) -> list[str]:
-    """Every reference in a detector's config, once: of its `model`, and wherever else one stands; not its gallery.
+    """Every reference in a detector's config, once: in `model` and other settings, but not in `gallery`.
 
-    None, where the detector's models are in another cluster.
+    An empty list if another cluster answers for the detector.
     """
     if config.remote:
         return []
@@ -35,7 +35,7 @@ def named(config: DetectorConfig) -> list[str]:
 
 
 def source(reference: str, settings: Settings) -> Source:
-    """What a reference means. SettingsError if it means nothing."""
+    """The source that a reference names. SettingsError if it is not a reference."""
     pin = _PINNED.fullmatch(reference)
     place = pin["place"] if pin else reference
     scheme = place[: place.find(":") + 1]

@@ -1,4 +1,4 @@
-"""Where weights lie on this machine or in a bucket: found, fetched and checked. hub.py has the model hub's."""
+"""Weights from packages, files and buckets: located, fetched and checked. hub.py has the model hub."""
 
 import re
 from abc import ABC, abstractmethod
@@ -19,9 +19,9 @@ _PACKAGE = re.compile(r"package:(?P<name>[\w.-]+)==(?P<version>[^/\s]+)/(?P<path
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What is known of weights without asking the hub."""
+    """What is known about weights without a request to the hub."""
 
-    origin: Literal["package", "file", "bucket", "cache", "mirror", "hub", "nowhere"]  # where they would load from
+    origin: Literal["package", "file", "bucket", "cache", "mirror", "hub", "nowhere"]  # from where they would load
     there: bool
     licence: str | None = None
     revision: str | None = None
@@ -30,26 +30,26 @@ class State:
 
 
 class Source(ABC):
-    """A reference, made sense of. Making it looks at nothing."""
+    """A parsed reference to weights. Construction reads nothing."""
 
     def __init__(self, reference: str, place: str, sha256: str | None, settings: Settings) -> None:
         self.reference, self.place, self.sha256, self.settings = reference, place, sha256, settings
 
     @property
     def title(self) -> str:
-        """What it is called, without its revision."""
+        """A name to display, without the revision."""
         return self.place
 
     @abstractmethod
     def path(self) -> Path:
-        """The file or folder on this machine, fetched if need be and checked. SettingsError says what is missing."""
+        """The local file or folder, fetched if need be and checked. SettingsError says what is missing."""
 
     @abstractmethod
     def state(self) -> State:
-        """What `path` would find, without fetching it."""
+        """What `path` would return, without fetching anything."""
 
     def checked(self, path: Path, code: bool = False) -> Path:
-        """The path, if its bytes are those that the reference pins and, unless code may be in them, no pickles."""
+        """The path. SettingsError if its digest is not the pinned one, or if it is a pickle without `code`."""
         if self.sha256 is not None and (found := copies.digest(path)) != self.sha256:
             raise SettingsError(
                 f"{path} is not what model {self.reference!r} pins: its sha256 is {found}. Fetch it again, or correct "
@@ -60,6 +60,7 @@ class Source(ABC):
         return path
 
     def match(self, pattern: re.Pattern[str]) -> re.Match[str]:
+        """The reference matched by the pattern of its scheme. SettingsError if it does not match."""
         match = pattern.fullmatch(self.place)
         if match is None:
             raise SettingsError(f"model {self.reference!r} is no weights reference; write {FORMS}.")
@@ -74,9 +75,11 @@ class Package(Source):
 
     @property
     def title(self) -> str:
+        """The name of the distribution."""
         return str(self.match(_PACKAGE)["name"])
 
     def path(self) -> Path:
+        """The path within the installed distribution of exactly that version."""
         match = self.match(_PACKAGE)
         wanted = f"{match['name']}=={match['version']}"
         try:
@@ -98,6 +101,7 @@ class Package(Source):
         return self.checked(path, code=True)
 
     def state(self) -> State:
+        """Whether that version is installed, with the licence of its metadata."""
         match = self.match(_PACKAGE)
         try:
             path = self.path()
@@ -110,6 +114,7 @@ class Local(Source):
     """`file:/PATH` or `file:///PATH`, the latter with %-escapes undone: a file or folder that somebody put there."""
 
     def path(self) -> Path:
+        """The file or folder, which must exist at an absolute path."""
         place = self.place.removeprefix("file:")
         path = Path(local_path(self.place) if place.startswith("//") else place)
         if not path.is_absolute():
@@ -119,6 +124,7 @@ class Local(Source):
         return self.checked(path)
 
     def state(self) -> State:
+        """Whether the file or folder is there."""
         try:
             return State("file", True, size=_size(self.path()), revision=self.sha256)
         except SettingsError as error:
@@ -132,11 +138,13 @@ class Bucket(Source):
     """
 
     def path(self) -> Path:
+        """The copy in the cache, fetched if the bucket has changed."""
         if self.sha256:
             return self._kept(self.sha256[:16])
         return self._kept(self._listing())
 
     def state(self) -> State:
+        """Whether a copy is in the cache, or else the files in the bucket."""
         try:
             version = self.sha256[:16] if self.sha256 else self._listing()
             if copy := copies.whole(self._home(version), self.reference):
@@ -176,7 +184,7 @@ class Bucket(Source):
 
 
 def cache(settings: Settings) -> Path:
-    """Where copies of weights are kept on this machine."""
+    """The local folder for copies of weights."""
     return settings.models.cache or copies.cache_folder("models")
 
 
