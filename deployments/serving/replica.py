@@ -1,4 +1,4 @@
-"""What answers in a Serve replica: one detector, or several that live together, with their models loaded."""
+"""A Serve replica: one detector or several colocated ones, with their models loaded."""
 
 import asyncio
 import logging
@@ -20,40 +20,42 @@ Loaded = Detector | RemoteDetector
 Make = Callable[[str, DetectorConfig], Loaded]
 
 
-def _made(name: str, config: DetectorConfig) -> Loaded:
+def _load_detector(name: str, config: DetectorConfig) -> Loaded:
+    """The detector itself, or the client of another cluster that runs it."""
     return RemoteDetector(name, config) if config.remote else detector_class(name)(config)
 
 
 class Replica:
-    """It is up when their models are loaded and each has answered for its example. It lets them go when nobody has
-    asked for `idle_s` of all of them, and loads them again for the next request.
+    """Answers calls of its detectors. Its constructor returns when all are loaded and have answered their examples.
+
+    When no call has come for the `idle_s` of all of them, it drops their models; the next call loads them again.
     """
 
-    def __init__(self, configs: dict[str, dict[str, Any]], share: float = 0.0, make: Make = _made) -> None:
+    def __init__(self, configs: dict[str, dict[str, Any]], share: float = 0.0, make: Make = _load_detector) -> None:
         self.configs = {name: detector_class(name).Config(**config) for name, config in configs.items()}
         self.share = share
         self.make = make
         devices.hold_to(share)
-        # one call at a time, several to another cluster; off the event loop: health checks and queueing go on meanwhile
+        # one call at a time, several to another cluster; in threads: the event loop answers health checks meanwhile
         self.thread = ThreadPoolExecutor(max(config.max_in_flight for config in self.configs.values()))
-        self.began: list[float] = []  # the calls that are being answered
+        self.began: list[float] = []  # time.monotonic() of the calls that are being answered
         self.detectors: dict[str, Loaded] = {}
         self._load()
         self.loaded_gb = devices.memory_gb()
 
     async def detect(self, name: str, samples: list[Sample]) -> DetectorResponse:
-        """A list of detections for each sample, in order."""
+        """The response of one detector: an answer for each sample, in order, and what they cost."""
         return await asyncio.get_running_loop().run_in_executor(self.thread, self._detect, name, samples)
 
     async def answers_example(self, name: str) -> int:
-        """How many things are found on the detector's own example, now; with its models let go: when last loaded.
+        """How many findings the detector has on its own example now; when its models are dropped, had when last loaded.
 
-        Of a detector in another cluster: 1 or 0, by what that cluster says of it.
+        For a detector of another cluster: 1 or 0, as that cluster reports it ready or not.
         """
         return await asyncio.get_running_loop().run_in_executor(self.thread, self._answers_example, name)
 
     async def counts(self) -> dict[str, int]:
-        """What happened in this replica since it began: batches halved, segments dropped, models let go."""
+        """Event -> how often it happened in this replica: batches halved, segments dropped, models dropped."""
         return events.counts()
 
     async def working_s(self) -> float | None:
@@ -61,10 +63,10 @@ class Replica:
         return time.monotonic() - min(self.began) if self.began else None
 
     async def check_health(self) -> None:
-        """Asked by Serve every 2 s; it replaces a replica that raises three times running.
+        """Called by Serve every 2 s, which replaces a replica that raises three times in a row.
 
-        MemoryError when memory, this process's own or what torch reserved of the card, has grown out of bounds.
-        TimeoutError when a call has not come to an end in the time that callers wait: the thread is lost.
+        MemoryError when the memory of this process, or what torch reserved of the GPU, has grown by max_growth_gb.
+        TimeoutError when a call takes longer than deadline_s, after which its caller has given it up.
         """
         for kind, now_gb in devices.memory_gb().items():
             grown_gb = now_gb - self.loaded_gb[kind]
@@ -97,19 +99,19 @@ class Replica:
             self.used = time.monotonic()
 
     def _ask(self, name: str, samples: list[Sample]) -> DetectorResponse:
-        one = self.detectors[name]
-        if isinstance(one, RemoteDetector):
-            return one.ask(samples)  # what it costs there is known there
+        detector = self.detectors[name]
+        if isinstance(detector, RemoteDetector):
+            return detector.ask(samples)  # that cluster measures the cost
         began = time.monotonic()
-        found = one.detect(samples)
+        answers = detector.detect(samples)
         seconds = time.monotonic() - began
-        return DetectorResponse(found, seconds, seconds * self.share)
+        return DetectorResponse(answers, seconds, seconds * self.share)
 
     def _first_findings(self, name: str) -> int:
         try:
             return self._findings(name)
         except RemoteAway as error:
-            # an outage elsewhere must not keep this process from starting: Serve would give it up for good
+            # an outage elsewhere must not keep this replica from starting: Serve would give up the deployment
             log.warning("%s starts all the same: %s", name, error)
             return 0
 
@@ -118,14 +120,14 @@ class Replica:
         return 0 if isinstance(answer, Failure) else len(answer)
 
     def _answers_example(self, name: str) -> int:
-        # to ask whether it is ready is no use of it: that neither keeps its models nor loads them
-        one = self.detectors.get(name)
-        is_ready = one.is_ready() if isinstance(one, RemoteDetector) else None
+        # a readiness probe is no use of the detector: it neither keeps its models loaded nor loads them
+        detector = self.detectors.get(name)
+        is_ready = detector.is_ready() if isinstance(detector, RemoteDetector) else None
         if is_ready is not None:
             return int(is_ready)
-        # also of a remote that is busy there: an example keeps nothing awake that works anyway, and whoever asks in
-        # order to blame a file learns whether the detector is only slow for everybody
-        if one is not None:
+        # also sent to a remote detector that is busy: it is awake anyway, and a client that is about to blame a file
+        # learns whether the detector is slow for all of them
+        if detector is not None:
             self.found[name] = self._findings(name)
         return self.found[name]
 
@@ -135,7 +137,7 @@ class Replica:
         return bool(self.detectors) and all(idle_s is not None and since >= idle_s for idle_s in allowed)
 
     def _let_go(self) -> None:
-        # in the thread of the requests, so never during one; one may have come in between
+        # runs in the thread of the calls, so never during one; a call may have come before it
         if not self._idle():
             return
         self.detectors = {}

@@ -1,4 +1,4 @@
-"""Another cluster's API, as a remote detector sees it: the real route on a real port, with a stand-in detector."""
+"""The API of another cluster for tests: the real route on a real port, with a stand-in detector."""
 
 import asyncio
 import base64
@@ -22,7 +22,7 @@ from tests.support.browser import free_port
 
 
 class Far:
-    """A detector there, which answers with `answer`; what else it is told to do, and who came."""
+    """The other cluster: its detector returns `answer(samples)`; attributes inject faults and record the calls."""
 
     def __init__(self, model="m", floor=0.1, answer=lambda samples: [[] for _ in samples], password="") -> None:
         self.answer = answer
@@ -74,7 +74,7 @@ class Far:
 
 @contextmanager
 def running(far: Far, port: int | None = None, **options) -> Iterator[str]:
-    """Its URL, from here to the end of the block."""
+    """Serve the API until the end of the block; yields its URL."""
     config = uvicorn.Config(far.app, port=port or free_port(), log_level="error", lifespan="off", **options)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
