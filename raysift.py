@@ -20,8 +20,9 @@ from rich.table import Column, Table
 from cluster.errors import SettingsError
 from cluster.processes import Processes, port_open
 from cluster.settings import PREFIX, Settings, load
-from commands import doctor, evaluate, galleries, jobs, models, people, tables, vectors
 from commands import dry_run as dry_run_command
+from commands import evaluate, galleries, jobs, models, people, tables, vectors
+from commands.checks import doctor
 from commands.scans import end_or_follow, follow, submit
 from commands.terminal import api_client, console, waiting
 from commands.up import dashboard_answers, launch, launch_beside_ray

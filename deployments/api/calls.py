@@ -44,5 +44,5 @@ class _Method:
             response.cancel()
             raise HTTPException(
                 504,
-                f"{self._name} did not answer within {self._within_s:.0f} s. Try again; `raysift status` says more.",
+                f"{self._name} did not answer within {self._within_s:.0f} s: try again, or see `raysift status`",
             ) from None

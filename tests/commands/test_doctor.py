@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 import raysift
 from commands.checks.check import Check, together
-from commands.doctor import SLOWLY
-from tests.support.doctor import isolate
+from commands.checks.doctor import SLOWLY
+from tests.commands.checks.stand_ins import isolate
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,8 @@ from rich.console import Console
 import raysift
 from cluster import gpus
 from cluster.settings import Settings
-from commands import doctor, evaluate, models, tables
-from commands.checks import shares
+from commands import evaluate, models, tables
+from commands.checks import doctor, shares
 from commands.checks.check import Check
 from deployments.weights.sources import State
 from pipelines.evaluation.measures import Figure

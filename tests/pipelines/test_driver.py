@@ -20,7 +20,7 @@ from deployments.jobs import folder as job_folder
 from deployments.jobs.queue import Jobs
 from deployments.jobs.task import Task
 from pipelines.driver import Driver, report_end, resumed
-from tests.support.jobs_api import JobsApi
+from tests.deployments.jobs.jobs_api import JobsApi
 from tests.support.stored import commit, row
 
 SERVED = {name: ModelVersion(name, "m1") for name in ("nsfw", "ocr")}

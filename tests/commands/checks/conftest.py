@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.doctor import isolate
+from tests.commands.checks.stand_ins import isolate
 
 
 @pytest.fixture(autouse=True)

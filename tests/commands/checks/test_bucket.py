@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, NoCredenti
 from cluster.settings import Settings
 from commands.checks import bucket
 from commands.checks.check import Check
-from tests.support.doctor import words
+from tests.commands.checks.stand_ins import words
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 

@@ -5,7 +5,7 @@ from cluster.settings import Models, Settings
 from commands.checks import machine
 from commands.checks.machine import examine
 from commands.checks.shares import plans
-from tests.support.doctor import state, words
+from tests.commands.checks.stand_ins import state, words
 
 A10 = Card("NVIDIA A10", 22.5, 22.0)
 

@@ -8,7 +8,7 @@ from cluster.processes import Processes
 from cluster.settings import Cache, Settings
 from commands.checks import ray_cluster
 from commands.checks.ray_cluster import Token
-from tests.support.doctor import GONE, client, words
+from tests.commands.checks.stand_ins import GONE, client, words
 
 
 def node(ip, free=50, **raylet):

@@ -7,7 +7,7 @@ from redis import exceptions
 from cluster.settings import Cache, Settings
 from commands.checks import stores
 from commands.checks.check import Check
-from tests.support.doctor import GONE, client, words
+from tests.commands.checks.stand_ins import GONE, client, words
 
 HEARTBEAT = {"/api/v2/heartbeat": {"nanosecond heartbeat": 1}}
 

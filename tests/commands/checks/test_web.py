@@ -4,7 +4,7 @@ import pytest
 
 from cluster.settings import Settings
 from commands.checks import web
-from tests.support.doctor import GONE, client, words
+from tests.commands.checks.stand_ins import GONE, client, words
 
 
 def apis(ready=None, health=None):

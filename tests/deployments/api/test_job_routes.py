@@ -13,7 +13,7 @@ from deployments.api.ingress import Ingress
 from deployments.catalog.catalog import Catalog
 from deployments.jobs import folder
 from deployments.jobs.queue import Jobs
-from tests.support.jobs_api import JobsApi
+from tests.deployments.jobs.jobs_api import JobsApi
 from tests.support.stored import commit, row
 
 

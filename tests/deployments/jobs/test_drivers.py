@@ -10,7 +10,7 @@ from cluster.errors import SettingsError
 from deployments.jobs import task as tasks
 from deployments.jobs.drivers import START_S, JobsDown
 from deployments.jobs.queue import STEADY_S
-from tests.support.jobs_api import URI, JobsApi, queue, state, submit
+from tests.deployments.jobs.jobs_api import URI, JobsApi, queue, state, submit
 
 
 @pytest.fixture

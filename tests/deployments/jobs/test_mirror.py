@@ -16,7 +16,7 @@ from deployments.jobs.mirror import AGAIN_S, JobPages
 from deployments.jobs.queue import Jobs
 from deployments.jobs.store import JobStore
 from deployments.jobs.task import Task
-from tests.support.jobs_api import JobsApi
+from tests.deployments.jobs.jobs_api import JobsApi
 
 
 def head(tmp_path: Path, disk: str, ray: JobsApi, cluster: str = "raysift") -> Jobs:

@@ -11,7 +11,7 @@ from cluster.settings import Settings
 from deployments.jobs import task as tasks
 from deployments.jobs.queue import Jobs
 from deployments.jobs.task import Task
-from tests.support.jobs_api import ONE_ARGUMENT, URI, JobsApi, queue, state, submit
+from tests.deployments.jobs.jobs_api import ONE_ARGUMENT, URI, JobsApi, queue, state, submit
 
 
 @pytest.fixture

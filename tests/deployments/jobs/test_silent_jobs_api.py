@@ -11,7 +11,7 @@ from ray.job_submission import JobStatus
 from cluster.errors import SettingsError
 from deployments.jobs import drivers
 from deployments.jobs.drivers import Drivers, JobsDown
-from tests.support.jobs_api import URI, JobsApi, queue, state, submit
+from tests.deployments.jobs.jobs_api import URI, JobsApi, queue, state, submit
 
 
 @pytest.fixture
