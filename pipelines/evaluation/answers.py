@@ -1,4 +1,4 @@
-"""What the detectors said of given files, out of the committed results of a folder."""
+"""The detectors' answers for given files, from the committed results of a folder."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ COLUMNS = [
 
 @dataclass
 class Answers:
-    """Of one file: each detector's newest answer for its newest content."""
+    """Each detector's newest answer for the newest content of one file."""
 
     kind: str | None = None
     models: dict[str, str] = field(default_factory=dict)  # of the detectors that answered
@@ -34,17 +34,17 @@ class Answers:
     thumbnail: bytes | None = None  # JPEG
 
     def unreadable(self) -> str | None:
-        """Why the file was not looked at, or not to its end."""
+        """The reason why the file was not, or not completely, read; None if it was."""
         return next((one["reason"] for one in self.errors if one["step"] in ("fetch", "decode")), None)
 
     def why_silent(self, detector: str) -> str:
-        """Why there is no answer of that detector."""
+        """The reason why there is no answer of that detector."""
         said = (one["reason"] for one in self.errors if one["step"] == detector)
         return next(said, "it was not asked: it does not run, or the scan left it out")
 
 
 def stored(folder: str, uris: Collection[str], s3_endpoint: str | None = None) -> dict[str, Answers]:
-    """The answers for those of the URIs that a results folder holds."""
+    """The answers for those of the URIs that the results folder has rows for, by URI."""
     wanted = pa.array(list(uris), pa.string())
     rows: list[dict[str, Any]] = []
     for table in files.scan(folder, COLUMNS, s3_endpoint):

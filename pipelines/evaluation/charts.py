@@ -1,4 +1,4 @@
-"""The charts of an evaluation as SVG, drawn in the page's own colours. Numbers only: nothing out of a file."""
+"""The charts of an evaluation as SVG, in the colours of the page. They contain numbers only, no text from files."""
 
 from collections.abc import Iterable, Sequence
 
@@ -14,14 +14,14 @@ Point = tuple[float, float]  # both from 0 to 1
 
 
 def curve(points: Iterable[tuple[float, float, float]], at: Point | None, share: float) -> Markup:
-    """Precision over recall, with the point in use and the line of guessing."""
+    """The precision-recall curve, with the point at the threshold and the line of random guessing."""
     line = [(recall, precision) for recall, precision, _ in points]
     guess = _line([(0, share), (1, share)], "guess")
     return _chart("Precision over recall", "recall", "precision", guess + _line(line, "line") + _mark(at))
 
 
 def reliability(bins: Sequence[Bin]) -> Markup:
-    """What was true over what the scores promised, with intervals; a good score lies on the diagonal."""
+    """The reliability diagram: share that is true over mean score, with intervals; the diagonal is calibrated."""
     parts = [_line([(0, 0), (1, 1)], "guess")]
     for one in bins:
         if one.true.value is not None and one.true.low is not None and one.true.high is not None:
@@ -31,7 +31,7 @@ def reliability(bins: Sequence[Bin]) -> Markup:
 
 
 def sweep(points: Sequence[Operating], in_use: float | None) -> Markup:
-    """Pairs that are joined, over the distance: those of one person and those of two."""
+    """Share of pairs taken for one person, over the distance: pairs of the same person, and of different people."""
     farthest = points[-1].distance or 1.0
     same = [(one.distance / farthest, one.joined_same.value) for one in points if one.joined_same.value is not None]
     two = [
@@ -46,7 +46,7 @@ def sweep(points: Sequence[Operating], in_use: float | None) -> Markup:
 
 
 def interval(figure: Figure) -> Markup:
-    """A figure from 0 to 1 on a line, with its interval."""
+    """A figure from 0 to 1 on a line, with its confidence interval."""
     if figure.value is None:
         return Markup("")
     low = figure.value if figure.low is None else figure.low

@@ -1,4 +1,4 @@
-"""How far answers are from the truth: texts by their edits, numbers of things, faces told apart. Pure numbers."""
+"""Error measures of texts (edits), counts, and face verification. Pure functions of numbers and texts."""
 
 import math
 import random
@@ -22,27 +22,28 @@ STEPS, BETWEEN = 40, 400  # distances of a sweep, and those tried for the best
 
 @dataclass(frozen=True, slots=True)
 class Edits:
-    """What turns the text that is right into the one that was answered, in words or in characters."""
+    """The edits from the reference text to the recognised one, in words or in characters."""
 
     hits: int
     substitutions: int
     deletions: int
     insertions: int
-    steps: tuple[tuple[str, str, str], ...]  # equal, substitute, delete or insert; what is right; what was answered
+    steps: tuple[tuple[str, str, str], ...]  # equal, substitute, delete or insert; reference; recognised
 
     @property
     def of(self) -> int:
-        """Words or characters of the text that is right."""
+        """The length of the reference text, in words or characters."""
         return self.hits + self.substitutions + self.deletions
 
     @property
     def wrong(self) -> int:
+        """The number of edits."""
         return self.substitutions + self.deletions + self.insertions
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Numbers of things: as labelled against as found."""
+    """Counts of objects in files: found against labelled."""
 
     exact: Figure
     mean_error: float  # of the number, whichever way
@@ -51,13 +52,13 @@ class Counts:
 
     @property
     def wrong(self) -> str:
-        """How the numbers were wrong, in words."""
+        """The errors as a phrase."""
         return f"{self.missed} missed, {self.extra} too many"
 
 
 @dataclass(frozen=True, slots=True)
 class Operating:
-    """Pairs taken for one person up to a distance."""
+    """An operating point of verification: pairs up to `distance` are taken for one person."""
 
     distance: float
     accuracy: Figure
@@ -67,19 +68,19 @@ class Operating:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Whether two files show the same person, by the distance of their nearest faces."""
+    """Face verification: whether two files show the same person, by the distance of their nearest faces."""
 
     same: int
     different: int
     in_use: Operating | None
-    best: Operating | None  # chosen on these very pairs, so it flatters
+    best: Operating | None  # chosen on the same pairs, so it is optimistic
     sweep: tuple[Operating, ...]
     equal_error: Figure
     equal_error_distance: float | None
 
 
 def word_edits(right: str, answered: str) -> Edits:
-    """In words, without case and punctuation."""
+    """Edits in words, without case and punctuation, by jiwer."""
     import jiwer
 
     plain = jiwer.Compose([jiwer.ToLowerCase(), jiwer.RemovePunctuation()])
@@ -88,7 +89,7 @@ def word_edits(right: str, answered: str) -> Edits:
 
 
 def character_edits(right: str, answered: str) -> Edits:
-    """In characters; case and punctuation count, white space of any length is one space."""
+    """Edits in characters, with case and punctuation; white space of any length counts as one space."""
     import jiwer
 
     told, read = _flat(right), _flat(answered)
@@ -114,9 +115,9 @@ def _edits(
 
 
 def error_rate(edits: Sequence[Edits]) -> Figure:
-    """Edits by the length of the texts that are right, all texts together; above 1 where much was invented.
+    """Edits over the length of all reference texts together; above 1 if much was inserted.
 
-    The interval draws texts, again and again (Bisani and Ney 2004): words of one text are not independent.
+    The interval is a bootstrap over texts (Bisani and Ney 2004), since words of one text are not independent.
     """
     there = [one for one in edits if one.of]
     wrong, of = sum(one.wrong for one in there), sum(one.of for one in there)
@@ -132,7 +133,7 @@ def error_rate(edits: Sequence[Edits]) -> Figure:
 
 
 def counts(pairs: Sequence[tuple[int, int]]) -> Counts:
-    """Of at least one pair: the number that is labelled, the number that was found."""
+    """Measures of pairs (labelled, found), of which there must be one at least."""
     apart = [found - labelled for labelled, found in pairs]
     return Counts(
         share(apart.count(0), len(apart)),
@@ -143,9 +144,9 @@ def counts(pairs: Sequence[tuple[int, int]]) -> Counts:
 
 
 def verification(distances: Sequence[float], same: Sequence[bool], in_use: float | None) -> Verification:
-    """Of pairs of files: their distance, and whether they share a person. In use: the distance that joins today.
+    """Measures of pairs of files, by distance and by whether they show the same person; `in_use`: the set distance.
 
-    Pairs that share a file are not independent: the intervals are narrower than they should be.
+    Pairs that share a file are not independent, so the intervals are too narrow.
     """
     apart, truth = np.asarray(distances, float), np.asarray(same, bool)
     farthest = math.ceil(apart.max(initial=0.0) * 100) / 100
@@ -166,7 +167,7 @@ def verification(distances: Sequence[float], same: Sequence[bool], in_use: float
 
 
 def _between(apart: npt.NDArray[np.float64]) -> list[float]:
-    """The middle between every two neighbours and the largest: where accuracy changes. At most some hundred."""
+    """Candidate thresholds: midpoints of neighbouring distances and the largest; some hundred at most."""
     ordered = np.unique(apart)
     ordered = ordered[:: max(1, len(ordered) // BETWEEN)]
     return [*((ordered[1:] + ordered[:-1]) / 2).tolist(), *ordered[-1:].tolist()]
@@ -183,7 +184,7 @@ def _operating(apart: npt.NDArray[np.float64], same: npt.NDArray[np.bool_], at: 
 
 
 def _equal_error(apart: npt.NDArray[np.float64], same: npt.NDArray[np.bool_]) -> tuple[Figure, float | None]:
-    """Where as many of one person's pairs are parted as of two people's are joined."""
+    """The equal error rate and its distance: where false rejections and false acceptances are equally frequent."""
     of_one, of_two = int(same.sum()), int((~same).sum())
     rarer = min(of_one, of_two)
     if rarer < EER_PAIRS:

@@ -1,4 +1,4 @@
-"""The detectors' answers held against what people say is in the files: all measures, and the worst mistakes."""
+"""Evaluation of the detectors' answers against labels: all measures, and the worst mistakes."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -18,8 +18,8 @@ from pipelines.evaluation.labelling import ANY, Labelled, Statement
 from pipelines.evaluation.measures import presence, share
 from pipelines.evaluation.verdicts import Evaluation, Example, Judged, LeftOut, Text
 
-EXAMPLES = 6  # mistakes of either kind that are shown
-SEEN: Mapping[str, frozenset[Modality]] = {  # what there is to look at in a file; words may be read or said in any
+EXAMPLES = 6  # of false positives, and of false negatives, in the report
+SEEN: Mapping[str, frozenset[Modality]] = {  # modalities of a file by kind; text may be read or heard in any
     "image": frozenset({"image", "text"}),
     "video": frozenset({"image", "sound", "text"}),
     "audio": frozenset({"sound", "text"}),
@@ -28,7 +28,7 @@ SEEN: Mapping[str, frozenset[Modality]] = {  # what there is to look at in a fil
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A statement about a file that was answered."""
+    """A label of a file that the detector has answered for."""
 
     uri: str
     statement: Statement
@@ -44,9 +44,9 @@ def evaluate(
     settings: Mapping[str, Mapping[str, Any]],
     **facts: str,
 ) -> Evaluation:
-    """Judge every detector and label of which something is said. Thresholds and settings: by detector's name.
+    """Evaluate every detector and label that occurs in the labels; thresholds and settings are by detector's name.
 
-    A detector without a threshold is judged by all that it keeps, as it is shown where nobody chose another.
+    Without a threshold, all stored detections of a detector count, as in the app by default.
     """
     cases: dict[tuple[str, str], list[Case]] = {}
     left: dict[tuple[str, str], list[str]] = {}
@@ -163,7 +163,7 @@ def _said(detection: Mapping[str, Any] | None) -> str:
 
 
 def _number(case: Case) -> int | None:
-    """How many there are, if that is said. People of a video need not be in one frame."""
+    """The labelled number of objects, None if there is none. People in a video need not be in one frame."""
     if isinstance(case.statement, tuple):
         return len(case.statement) if case.answers.kind == "image" else None
     return case.statement if isinstance(case.statement, int) and not isinstance(case.statement, bool) else None
@@ -177,7 +177,7 @@ def _most_at_once(case: Case) -> int:
 
 
 def _texts(detector: str, cases: list[Case]) -> tuple[list[Text], str]:
-    """What is heard is judged by words, what is read by characters. A line that stays in a video is read once."""
+    """Texts with their edits: speech by words, OCR by characters. Equal lines of a video count once."""
     heard = "sound" in detector_class(detector).modalities
     texts = []
     for case in cases:
@@ -192,7 +192,7 @@ def _texts(detector: str, cases: list[Case]) -> tuple[list[Text], str]:
 
 
 def _people(cases: list[Case]) -> tuple[list[tuple[frozenset[str], list[npt.NDArray[np.float64]]]], int]:
-    """Who is in each file, and the vectors of its faces; and how many files have none."""
+    """Names and face vectors of each file labelled with people; and the number of files without vectors."""
     named = [
         (
             frozenset(case.statement),
@@ -223,7 +223,7 @@ def _verified(
 
 
 def _config(detector: str, model: str, given: Mapping[str, Any]) -> DetectorConfig | None:
-    """The config of the backend whose model that is, as it is set here now."""
+    """The current config of the backend that has this model, None if none has."""
     kind = detector_class(detector)
     for backend in kind.backends:
         with suppress(ValidationError):  # what the operator set may fit only the other backend

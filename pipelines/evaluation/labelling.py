@@ -1,4 +1,4 @@
-"""LABELS.jsonl: what people say is in their files, to judge the detectors by. docs/evaluating.md shows the format."""
+"""Reading of LABELS.jsonl, the labels of files for an evaluation; docs/evaluating.md describes the format."""
 
 import json
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ from cluster.errors import SettingsError
 from cluster.storage import buckets
 from deployments.detector import names
 
-ANY = "*"  # in place of a label: whatever the detector calls it
+ANY = "*"  # in place of a label: any label of the detector
 
-Statement = bool | int | str | tuple[str, ...]  # there or not; how many; the exact text; these people
+Statement = bool | int | str | tuple[str, ...]  # present or not; number; exact text; people's names
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """What is said of one file: by detector, then by label. About a detector that is not named, nothing is said."""
+    """The labels of one file, by detector and label. Detectors that are not named are not evaluated on it."""
 
     uri: str
     line: int  # in the file of labels, from 1
@@ -25,7 +25,7 @@ class Labelled:
 
 
 def read(path: Path) -> list[Labelled]:
-    """Every line of it; a URI without a scheme is a path relative to it. SettingsError names the line that is wrong."""
+    """The labels of all lines; a URI without a scheme is relative to the file. SettingsError names a wrong line."""
     try:
         lines = path.read_text("utf-8-sig").split("\n")  # a text may hold other ends of lines
     except (OSError, UnicodeDecodeError) as error:
@@ -44,7 +44,7 @@ def read(path: Path) -> list[Labelled]:
 
 
 def check_there(path: Path, labelled: list[Labelled], s3_endpoint: str | None) -> None:
-    """SettingsError names the first line whose file is not there or cannot be listed."""
+    """Raise SettingsError for the first line whose file does not exist or cannot be listed."""
     for one in labelled:
         try:
             listed = next(buckets.list_media(one.uri, s3_endpoint), None)

@@ -1,4 +1,4 @@
-"""How well "it is there" was answered: shares with their intervals, curves, calibration. Pure numbers."""
+"""Measures of presence: precision, recall and F1 with intervals, curves, calibration. Pure functions of numbers."""
 
 import math
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ BINS = 10  # of a reliability diagram, each as wide
 CALIBRATION_N = 100  # fewer scores say little of calibration: the error is biased upwards (arXiv:2012.08668)
 CURVE_POINTS = 400
 
-Score = float | None  # None: nothing of the kind was kept; it ranks below every score
+Score = float | None  # None: no detection was kept; it ranks below every score
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A number with its 95 % interval, and the counts it stands on; or why there is none."""
+    """A number with its 95 % interval and counts; or the reason why there is none."""
 
     value: float | None
     low: float | None = None
@@ -26,7 +26,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Files whose scores lie in one tenth: what the scores promised, and what was true."""
+    """A bin of the reliability diagram: mean score and share that is true of files with scores in one tenth."""
 
     low: float
     high: float
@@ -36,7 +36,7 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """How well "it is there" was answered: at one threshold, and over all of them."""
+    """The measures of one label's presence in files, at one threshold and over all thresholds."""
 
     positives: int
     negatives: int
@@ -48,8 +48,8 @@ class Presence:
     precision: Figure
     recall: Figure
     f1: Figure
-    false_alarms: Figure  # share of the files without it that were flagged
-    at_base_rate: Figure | None  # precision where so few files have it
+    false_alarms: Figure  # false positive rate
+    at_base_rate: Figure | None  # precision at the given base rate
     average_precision: Figure
     best_f1: Figure
     best_threshold: float | None
@@ -59,7 +59,7 @@ class Presence:
 
 
 def share(hits: float, of: int, why: str = "") -> Figure:
-    """hits of `of`, with Wilson's score interval (Wilson 1927): 3 of 3 is 1.00 [0.44, 1.00]."""
+    """The share hits / of with Wilson's score interval (Wilson 1927): 3 of 3 is 1.00 [0.44, 1.00]."""
     if of == 0:
         return Figure(None, hits=0, of=0, why=why or "n = 0")
     p, zz = hits / of, Z * Z
@@ -71,7 +71,7 @@ def share(hits: float, of: int, why: str = "") -> Figure:
 
 
 def presence(truth: Sequence[bool], scores: Sequence[Score], threshold: float, base_rate: float | None) -> Presence:
-    """All measures of one label; truth and scores are in step, one each a file."""
+    """All measures of one label; `truth` and `scores` have one value for each file."""
     flagged = [score is not None and score >= threshold for score in scores]
     pairs = list(zip(truth, flagged, strict=True))
     tp, fp, fn = pairs.count((True, True)), pairs.count((False, True)), pairs.count((True, False))
@@ -104,9 +104,9 @@ def presence(truth: Sequence[bool], scores: Sequence[Score], threshold: float, b
 
 
 def precision_at(base_rate: float, recall: Figure, false_alarms: Figure) -> Figure:
-    """Precision where a share `base_rate` of all files has it, by Bayes' rule.
+    """Precision if a share `base_rate` of all files has the label, by Bayes' rule.
 
-    The interval takes both ends of the two intervals at their worst and at their best: it is wider than 95 %.
+    The interval combines the worst and the best ends of both intervals, so it is wider than 95 %.
     """
     if recall.value is None or false_alarms.value is None:
         return Figure(None, why=recall.why or false_alarms.why)
@@ -171,7 +171,7 @@ def _curve(truth: Sequence[bool], scores: Sequence[Score]) -> tuple[tuple[float,
 
 
 def _best_f1(truth: Sequence[bool], scores: Sequence[Score]) -> tuple[Figure, float | None]:
-    """The best F1 of all thresholds, and the highest that has it; chosen on these very files, so it flatters."""
+    """The best F1 over all thresholds and the highest such threshold; chosen on the same files, so optimistic."""
     if why := _one_class(truth):
         return Figure(None, why=why), None
     ranked = sorted(((s, t) for s, t in zip(scores, truth, strict=True) if s is not None), reverse=True)

@@ -1,4 +1,4 @@
-"""An evaluation as one HTML file that asks nobody for anything: no script, every picture inside and blurred."""
+"""The HTML report of an evaluation: one file without scripts or external resources, with blurred pictures inside."""
 
 import base64
 from pathlib import Path
@@ -8,11 +8,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pipelines.evaluation import charts
 from pipelines.evaluation.verdicts import Evaluation, digits
 
-TEXTS = 40  # with their edits; the worst come first
+TEXTS = 40  # shown with their edits, the worst first
 
 
 def html(judged: Evaluation) -> str:
-    """The report. What comes out of files is escaped, and shown without signs that would reorder or hide it."""
+    """The report as HTML. Text from files is escaped, and characters that reorder or hide text are replaced."""
     folder = Path(__file__).parent
     pages = Environment(
         loader=FileSystemLoader(folder),

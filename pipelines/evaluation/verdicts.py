@@ -1,4 +1,4 @@
-"""What an evaluation says: every label that was judged, with its measures and its worst mistakes."""
+"""The result of an evaluation: every label with its measures and its worst mistakes."""
 
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
@@ -9,10 +9,10 @@ from pipelines.evaluation.measures import Figure, Presence
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A mistake, to look at."""
+    """A mistake, as the report shows it."""
 
     uri: str
-    score: float | None  # None: nothing was kept
+    score: float | None  # None: no detection was kept
     said: str  # what was found or labelled, in words
     thumbnail: bytes | None
 
@@ -29,13 +29,13 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One label of one detector."""
+    """The measures of one label of one detector."""
 
     detector: str
     label: str
     models: tuple[str, ...]
-    profiles: tuple[str, ...]  # whose models these are; empty: none that is known here
-    floor: float | None  # of the detector, as it is set here; weaker findings were not stored
+    profiles: tuple[str, ...]  # profiles that have these models; empty: unknown
+    floor: float | None  # of the detector's current config; weaker detections were not stored
     presence: Presence
     false_positives: tuple[Example, ...]
     false_negatives: tuple[Example, ...]
@@ -43,15 +43,15 @@ class Judged:
     miscounted: tuple[Example, ...]
     unit: str  # of the error rate: words or characters
     error_rate: Figure | None
-    invented: Figure | None  # share of the files without text in which some was found
+    invented: Figure | None  # share of files without text in which text was found
     texts: tuple[Text, ...]
     verification: Verification | None
-    faceless: int  # files with people that have no face good enough to be compared
+    faceless: int  # files labelled with people that have no face with a vector
     note: str
 
     @property
     def more(self) -> list[tuple[str, Figure, str]]:
-        """The measures beyond presence: each in a few words, and what it is a share of."""
+        """The measures beyond presence: name, figure, and what the figure is a share of."""
         found: list[tuple[str, Figure | None, str]] = []
         if not self.presence.positives:
             found.append(("false alarms", self.presence.false_alarms, "files without it"))
@@ -71,7 +71,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Files that count neither way for a detector, and why."""
+    """Files that are not counted for a detector, and the reason."""
 
     detector: str
     why: str
@@ -93,12 +93,12 @@ class Evaluation:
 
     @property
     def models(self) -> dict[str, list[str]]:
-        """Of each detector, those that answered."""
+        """The models that answered, by detector."""
         return self._by_detector("models")
 
     @property
     def profiles(self) -> dict[str, list[str]]:
-        """Of each detector, the profiles to which these models belong."""
+        """The profiles to which these models belong, by detector."""
         return self._by_detector("profiles")
 
     def _by_detector(self, what: str) -> dict[str, list[str]]:
@@ -109,7 +109,7 @@ class Evaluation:
 
 
 def plain(thing: Any) -> Any:
-    """What json takes: without pictures and without the steps from one text to another."""
+    """Dataclasses as values for json, without thumbnails and without the single edits of texts."""
     if is_dataclass(thing):
         kept = (field.name for field in fields(thing) if field.name not in ("thumbnail", "steps"))
         return {name: plain(getattr(thing, name)) for name in kept}
@@ -121,5 +121,5 @@ def plain(thing: Any) -> Any:
 
 
 def digits(number: float) -> str:
-    """0.97; of what is small, two digits that say something: 0.0079."""
+    """Two decimals, such as 0.97; for small numbers two significant digits, such as 0.0079."""
     return f"{number:.2f}" if number >= 0.1 or number < 0.00005 else f"{number:.2g}"

@@ -1,4 +1,4 @@
-"""Unknown faces of stored results in groups, each probably one person."""
+"""Clusters of unknown faces in stored results; each is probably one person."""
 
 from dataclasses import dataclass
 
@@ -8,15 +8,15 @@ import numpy.typing as npt
 from deployments.galleries.watchlist import Faces
 from pipelines.people.match import current, nameless
 
-STRICTER = 0.8  # than the distance of a hit: groups grow from face to face, and must not run into each other
-LEAST = 3  # looks that make a group
-NEIGHBOURS = 64  # of a face that are followed: it bounds the memory, whatever the results hold
-MOST = 100_000  # looks that are grouped at a time
+STRICTER = 0.8  # times the distance of a hit: DBSCAN chains neighbours, and clusters of two people must not merge
+LEAST = 3  # looks in a group
+NEIGHBOURS = 64  # maximum for each face in the graph; it limits memory
+MOST = 100_000  # looks in one clustering
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Faces that are alike: how many, in which files, those with the most of them first."""
+    """A cluster: its number of faces, and the files that show them, those with the most faces first."""
 
     faces: int
     uris: list[str]
@@ -24,7 +24,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """What was grouped: the groups, the largest first, and the faces that are like too few others."""
+    """The result: groups, the largest first, and the number of faces that are in none."""
 
     groups: list[Group]
     alone: int
@@ -32,10 +32,10 @@ class Groups:
 
 
 def group(out: str, model: str, distance: float, s3_endpoint: str | None = None) -> Groups:
-    """Group the faces of that model that are nobody enrolled: DBSCAN (Ester et al. 1996) over their vectors.
+    """Cluster the faces of that model without a hit by DBSCAN (Ester et al. 1996) over their vectors.
 
-    The faces of one file that are nearer than half of it are one look. Memory: 64 neighbours a look; time grows with
-    the square of their number.
+    Faces of one file that are nearer than half the clustering distance count as one look. Memory: 64 neighbours for
+    each look; time grows with the square of the number of looks.
     """
     looks: list[npt.NDArray[np.float32]] = []
     weights: list[int] = []  # faces of a look
@@ -68,7 +68,7 @@ def group(out: str, model: str, distance: float, s3_endpoint: str | None = None)
 
 
 def clustered(vectors: Faces, within: float) -> npt.NDArray[np.int64]:
-    """The group of each vector, -1 for none: scikit-learn's DBSCAN over a graph of each one's nearest neighbours."""
+    """The cluster of each of (n, d) vectors, -1 for none: scikit-learn's DBSCAN over a graph of nearest neighbours."""
     from scipy.sparse import csr_array
     from sklearn.cluster import DBSCAN
     from sklearn.neighbors import NearestNeighbors
@@ -77,7 +77,7 @@ def clustered(vectors: Faces, within: float) -> npt.NDArray[np.int64]:
     apart, near = NearestNeighbors(n_neighbors=most, algorithm="brute").fit(vectors).kneighbors(vectors)
     close = apart <= within
     rows = np.repeat(np.arange(n), close.sum(axis=1))
-    # a sparse matrix takes 0 for no neighbour
+    # a sparse matrix reads 0 as no neighbour
     graph = csr_array((np.maximum(apart[close], 1e-6), (rows, near[close])), shape=(n, n))
     labels = DBSCAN(eps=within, min_samples=LEAST, metric="precomputed").fit_predict(graph.maximum(graph.T))
     return np.asarray(labels, np.int64)

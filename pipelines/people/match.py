@@ -1,4 +1,4 @@
-"""People in stored results, told by the vectors that are there: no file is fetched or decoded for it."""
+"""Names of enrolled people for stored faces, by their stored vectors; no file is fetched or decoded."""
 
 import time
 from collections import Counter
@@ -29,7 +29,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the detector face said of a file or segment: its row, without what others said, and what it found."""
+    """The newest answer of the detector face for a file or segment: the row without detections, and its findings."""
 
     row: Row
     model: str
@@ -40,22 +40,22 @@ class Answer:
 class Matched:
     """What a match changed."""
 
-    files: int = 0  # whose hits are others now
-    hits: Counter[str] = field(default_factory=Counter)  # files by name, of all that were compared
-    other: int = 0  # files that another model has answered for: their vectors cannot be compared
+    files: int = 0  # whose hits have changed
+    hits: Counter[str] = field(default_factory=Counter)  # number of files by name, of all that were compared
+    other: int = 0  # files with vectors of another model, which cannot be compared
 
 
 def current(
     out: str, s3_endpoint: str | None = None, wanted: Callable[[str], bool] = lambda uri: True
 ) -> Iterator[Answer]:
-    """The newest answers for each file's newest content, one a segment, of the files whose URI is wanted."""
+    """The newest answer for each segment of each file's newest content, of the files whose URI is wanted."""
     for table in newest_rows(out, [*_OF_ROW, *FACES], s3_endpoint, DETECTOR, wanted=wanted):
         for row, found in zip(table.select(_OF_ROW).to_pylist(), faces_in(table), strict=True):
             yield Answer(row, row["analyzers"][0]["model"], found)
 
 
 def faces_in(table: pa.Table) -> list[list[Finding]]:
-    """What the detector found, row by row, out of the columns FACES."""
+    """The findings of the detector face in each row of a table with the columns FACES."""
     detections = table["detections"].combine_chunks()
     owners = pc.list_parent_indices(detections)
     flat = pa.Table.from_struct_array(detections.flatten())
@@ -74,11 +74,11 @@ def _finding(row: Row) -> Finding:
 
 
 def match(out: str, watch: WatchList, model: str, s3_endpoint: str | None = None) -> Matched:
-    """Tell who every stored face of that model is, by the watch list as it is now: a new row where that changes.
+    """Compare every stored face of that model with the watch list; where the names change, a new row is stored.
 
-    It has the faces that were there and their hits, as a scan would have given them, and the time of the row that it
-    follows and a microsecond: newer than that, older than whatever a scan has stored meanwhile. The URIs of files that
-    are counted are held.
+    The row has the stored faces and their hits, as a scan would give them. Its time is one microsecond after that of
+    the row that it replaces, so it is older than any row that a scan has stored since. Memory grows with the number of
+    files that are counted.
     """
     changed, hits, other = set[str](), set[tuple[str, str]](), set[str]()
     rows, units, job = [], 0, f"people-{time.strftime('%Y%m%d-%H%M%S')}-{uuid4().hex[:6]}"
@@ -112,7 +112,7 @@ def match(out: str, watch: WatchList, model: str, s3_endpoint: str | None = None
 
 
 def named(found: list[Finding], watch: WatchList) -> list[Finding]:
-    """The same faces, each followed by who it is. Of a carried face that is who it was in the frame looked at."""
+    """The faces, each followed by its hit. A propagated face keeps the hit of the frame that was analysed."""
     faces = [one for one in found if one.detection.label == FACE]
     hits = watch.hits([face.detection for face in faces])
     before: dict[object, Detection | None] = {}
@@ -140,7 +140,7 @@ def _commit(rows: list[Row], file: str, s3_endpoint: str | None) -> None:
 
 
 def of(name: str, found: list[Finding]) -> list[Finding]:
-    """The faces, with vectors, that are this person's by a hit."""
+    """The faces with vectors that have a hit of this name."""
     theirs = {_place(one) for one in found if one.detection.label == name}
     return [one for one in found if one.detection.label == FACE and one.detection.vectors and _place(one) in theirs]
 
@@ -150,6 +150,6 @@ def _place(one: Finding) -> tuple[object, ...]:
 
 
 def nameless(found: list[Finding]) -> list[Finding]:
-    """The faces, with vectors, that are nobody's."""
+    """The faces with vectors that have no hit."""
     known = {_place(one) for one in found if one.detection.label != FACE}
     return [one for one in found if one.detection.vectors and _place(one) not in known]

@@ -1,4 +1,4 @@
-"""One person, taken out of everything that was stored of them: hits, vectors, and what is built from these."""
+"""Removal of one person's hits and vectors from stored results and from the vector store."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,14 +19,14 @@ REMOVED = "no vector: removed on request"
 
 @dataclass(slots=True)
 class Removed:
-    """What was taken out of the results."""
+    """What was removed from the results."""
 
     hits: int = 0
-    faces: int = 0  # that have no vector any more
-    files: int = 0  # Parquet files, written anew
-    uris: set[str] = field(default_factory=set)  # the media in which the person was
-    vectors: set[bytes] = field(default_factory=set)  # theirs, float32
-    other: int = 0  # files that another model has answered for: their vectors cannot be compared with the photos
+    faces: int = 0  # whose vectors were removed
+    files: int = 0  # Parquet files that were rewritten
+    uris: set[str] = field(default_factory=set)  # of the media that show the person
+    vectors: set[bytes] = field(default_factory=set)  # the person's, as bytes of float32
+    other: int = 0  # files with vectors of another model, which cannot be compared with the photos
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,9 @@ class Searched:
 def purge(name: str, out: str, watch: WatchList, model: str, s3_endpoint: str | None = None) -> Removed:
     """Rewrite every Parquet file that has hits of that name, or vectors of their faces.
 
-    Theirs are the vectors of faces with a hit, of those that the watch list, which is that model's, says are theirs,
-    and all that equal them, in rows that were superseded too. A file is replaced whole or not at all; started again,
-    it goes on.
+    The person's vectors are those of faces with a hit, those that the watch list (of the same model) identifies, and
+    all that equal one of these, in superseded rows, too. Each file is replaced as a whole; a purge that was interrupted
+    can be repeated.
     """
     vectors, other = _vectors(name, out, watch, model, s3_endpoint)
     done = Removed(vectors=vectors, other=other)
@@ -61,7 +61,7 @@ def purge(name: str, out: str, watch: WatchList, model: str, s3_endpoint: str | 
 
 
 def left(name: str, out: str, vectors: set[bytes], s3_endpoint: str | None = None) -> int:
-    """How many hits of that name, and faces with one of these vectors, the results hold now."""
+    """The number of hits of that name, and of faces with one of these vectors, that the results still hold."""
     tables = (results_files.read(file, FACES, s3_endpoint) for file in results_files.committed(out, s3_endpoint))
     faces = (one for table in tables for found in faces_in(table) for one in found)
     return sum(_is_hit(one, name) or _is_theirs(one, vectors) for one in faces)
