@@ -14,6 +14,7 @@ import pytest
 from cluster.records import MediaItem, Result
 from cluster.settings import Settings
 from deployments.api import uploads
+from deployments.api.search import Found
 from tests.support.api_server import application, serving
 
 MOST = 200_000
@@ -27,7 +28,7 @@ class Searching:
         return "nsfw"
 
     async def picture(self, result, by, limit):
-        return []
+        return Found([])
 
 
 class Seen:
