@@ -14,7 +14,7 @@ import psutil
 
 from cluster.records import ModelVersion
 from pipelines.ledger.listing import write_ledger
-from pipelines.results.reconcile import stored
+from pipelines.ledger.stored import stored
 from tests.support.servers.many_objects import CREDENTIALS, lister_apart
 
 TELL_EVERY = 100_000

@@ -1,13 +1,11 @@
-"""The records that travel, and the one Arrow schema of a stored result."""
+"""The records that travel between the parts: media, samples, detections, results."""
 
 import hashlib
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
-from typing import Any, Literal, cast
+from dataclasses import dataclass, replace
+from typing import Literal, cast
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 Kind = Literal["image", "video", "audio"]
 Modality = Literal["image", "sound", "text"]
@@ -92,12 +90,15 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A detection and who made it. Carried: the frame looked like the one before and was not analysed again."""
+    """A detection and the detector and model that made it.
+
+    Propagated: the frame looks like the one before, was not analysed, and has that one's detections.
+    """
 
     detector: str
     model: str
     detection: Detection
-    carried: bool = False
+    propagated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +127,8 @@ class ModelVersion:
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
-    """What a detector's answer for a unit cost."""
+class Usage:
+    """The computing time that a detector's answer for a unit took."""
 
     detector: str
     seconds: float  # that a replica worked on it
@@ -146,11 +147,11 @@ class Result:
     height: int | None = None
     duration_s: float | None = None
     frames: int = 0  # sampled from it
-    frames_carried: int = 0  # of these, not analysed again
+    frames_propagated: int = 0  # of these, not analysed: they have the detections of the frame before
     findings: tuple[Finding, ...] = ()
     failures: tuple[Failure, ...] = ()
     model_versions: tuple[ModelVersion, ...] = ()
-    spent: tuple[Spent, ...] = ()
+    usage: tuple[Usage, ...] = ()
     thumbnail: bytes | None = None  # JPEG, at most 320 px; the whole of it, unblurred
 
 
@@ -162,104 +163,3 @@ def current_space(name: str) -> Space:
 def asset_id(uri: str) -> str:
     """The name of a file in URLs: 32 hex digits, the same for the same URI for ever."""
     return hashlib.sha256(uri.encode()).hexdigest()[:32]
-
-
-_DETECTION = pa.struct(
-    [
-        ("detector", pa.string()),
-        ("model", pa.string()),
-        ("label", pa.string()),
-        ("score", pa.float32()),
-        ("box", pa.list_(pa.float32())),
-        ("time_s", pa.float64()),
-        ("span", pa.list_(pa.float64())),
-        ("text", pa.string()),
-        ("evidence", pa.string()),
-        ("carried", pa.bool_()),
-        ("vectors", pa.list_(pa.struct([("space", pa.string()), ("values", pa.list_(pa.float32()))]))),
-    ]
-)
-
-_SPENT = pa.struct(
-    [("detector", pa.string()), ("seconds", pa.float64()), ("gpu_seconds", pa.float64()), ("reused", pa.bool_())]
-)
-
-SCHEMA = pa.schema(
-    [
-        ("unit_id", pa.int64()),  # unique in a job; Ray's checkpoint goes by it
-        ("job", pa.string()),
-        ("uri", pa.string()),
-        ("size", pa.int64()),
-        ("etag", pa.string()),
-        ("sha256", pa.string()),
-        ("kind", pa.string()),
-        # of a long video, one row a segment, numbered from 0; all null where the row is for the whole file
-        ("segment", pa.int32()),
-        ("segments", pa.int32()),
-        ("segment_s", pa.float64()),  # the length it was cut by: rows of another length are another cut's
-        ("begin_s", pa.float64()),
-        ("end_s", pa.float64()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("duration_s", pa.float64()),
-        ("frames", pa.int32()),
-        ("frames_carried", pa.int32()),
-        ("detections", pa.list_(_DETECTION)),
-        ("errors", pa.list_(pa.struct([("step", pa.string()), ("reason", pa.string())]))),
-        (
-            "analyzers",
-            pa.list_(pa.struct([("detector", pa.string()), ("model", pa.string()), ("floor", pa.float32())])),
-        ),
-        ("spent", pa.list_(_SPENT)),
-        ("thumbnail", pa.binary()),
-        ("analyzed_at", pa.timestamp("us", tz="UTC")),
-    ]
-)
-
-
-def to_row(result: Result, unit_id: int, job: str) -> dict[str, Any]:
-    """The row of SCHEMA that says what the result says."""
-    part = result.segment
-    return {
-        "unit_id": unit_id,
-        "job": job,
-        "uri": result.item.uri,
-        "size": result.item.size,
-        "etag": result.item.etag,
-        "sha256": result.sha256,
-        "kind": result.item.kind,
-        "segment": part.n if part else None,
-        "segments": part.of if part else None,
-        "segment_s": part.length_s if part else None,
-        "begin_s": part.begin_s if part else None,
-        "end_s": part.end_s if part else None,
-        "width": result.width,
-        "height": result.height,
-        "duration_s": result.duration_s,
-        "frames": result.frames,
-        "frames_carried": result.frames_carried,
-        "detections": [detection_row(finding) for finding in result.findings],
-        "errors": [{"step": f.step, "reason": f.reason} for f in result.failures],
-        "analyzers": [asdict(model_version) for model_version in result.model_versions],
-        "spent": [asdict(spent) for spent in result.spent],
-        "thumbnail": result.thumbnail,
-        "analyzed_at": datetime.now(UTC),
-    }
-
-
-def detection_row(finding: Finding) -> dict[str, Any]:
-    """The struct that SCHEMA nests under `detections`."""
-    found = finding.detection
-    return {
-        "detector": finding.detector,
-        "model": finding.model,
-        "label": found.label,
-        "score": found.score,
-        "box": None if found.box is None else list(found.box),
-        "time_s": found.time_s,
-        "span": None if found.span is None else list(found.span),
-        "text": found.text,
-        "evidence": found.evidence,
-        "carried": finding.carried,
-        "vectors": [{"space": v.space, "values": list(v.values)} for v in found.vectors],
-    }

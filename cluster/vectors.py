@@ -12,7 +12,9 @@ import pyarrow as pa
 
 from cluster.chroma import HNSW, Chroma, VectorsDown
 from cluster.records import Space
-from cluster.results.embeddings import Answer, Entries, collection_name, embeddings, newest_answers, newest_contents
+from cluster.results.attempts import without_number
+from cluster.results.embeddings import Entries, collection_name, embeddings
+from cluster.results.newest import OLDEST, Answer, Key, key, newest_answers, newest_contents
 
 __all__ = ["Hit", "Vectors", "VectorsDown"]
 
@@ -44,7 +46,7 @@ class _Kept:
     """A vector in the store: the answer that it belongs to."""
 
     answer: Answer
-    stamp: float  # when the answer was given, seconds since 1970
+    key: Key  # which of two answers is the newer one
     content: int | None  # of the file; None: the record is of a version that did not note it
 
 
@@ -71,11 +73,11 @@ class Vectors:
         for record in stored:
             if record.content is not None:
                 asset = record.answer[0]
-                contents[asset] = max(contents[asset], (record.stamp, record.content))
+                contents[asset] = max(contents[asset], (record.key, record.content))
         newest = newest_answers(rows, contents)
         for record in stored:
             current = record.content in (None, contents[record.answer[0]][1])
-            if current and newest.get(record.answer, (record.stamp, 0))[0] < record.stamp:
+            if current and newest.get(record.answer, (record.key, 0))[0] < record.key:
                 del newest[record.answer]
         entries = embeddings(rows, newest)
         for name, new in entries.items():
@@ -147,13 +149,13 @@ class Vectors:
             for id in self._chroma.call(name, "get", ids=some, include=[])["ids"]
         }
 
-    def stamps(self, assets: Iterable[str]) -> dict[tuple[str, int | None, str], float]:
-        """Answer -> when it was given (seconds since 1970), for the stored vectors of these files."""
-        stamps: dict[tuple[str, int | None, str], float] = {}
+    def keys(self, assets: Iterable[str]) -> dict[Answer, Key]:
+        """Answer -> its key (newest.key), for the stored vectors of these files."""
+        keys: dict[Answer, Key] = {}
         for kept in self._kept(sorted(set(assets))).values():
             for record in kept.values():
-                stamps[record.answer] = max(record.stamp, stamps.get(record.answer, 0.0))
-        return stamps
+                keys[record.answer] = max(record.key, keys.get(record.answer, OLDEST))
+        return keys
 
     def nearest(self, name: str, vector: Sequence[float]) -> float:
         """The distance to the nearest vector of a collection, as the collection measures; infinite if it holds none."""
@@ -174,10 +176,8 @@ class Vectors:
         What is there by the same id is deleted first: Chroma would change the vector in place, and an HNSW graph that
         is changed in place loses vectors (nmslib/hnswlib#522, chroma-core/chroma#7758).
         """
-        known = [(m["analyzed_at"], m["content"]) for m in new.metadatas]
-        fresh = [
-            n for n, id in enumerate(new.ids) if id not in there or (there[id].stamp, there[id].content) != known[n]
-        ]
+        known = [(key(metadata), metadata["content"]) for metadata in new.metadatas]
+        fresh = [n for n, id in enumerate(new.ids) if id not in there or (there[id].key, there[id].content) != known[n]]
         for ids in _chunks([new.ids[n] for n in fresh if new.ids[n] in there], BATCH_ROWS):
             self._chroma.call(name, "delete", ids=ids)
         step = min(BATCH_ROWS, max(1, BATCH_FLOATS // len(new.values[0])))
@@ -198,7 +198,7 @@ class Vectors:
                 records = self._chroma.call(name, "get", where={"asset": {"$in": some}}, include=["metadatas"])
                 for id, metadata in zip(records["ids"], records["metadatas"], strict=True):
                     answer = (metadata["asset"], metadata.get("segment"), metadata["detector"])
-                    kept[name][id] = _Kept(answer, metadata["analyzed_at"], metadata.get("content"))
+                    kept[name][id] = _Kept(answer, _key(metadata), metadata.get("content"))
         return kept
 
     def _near(self, name: str, vector: Sequence[float], count: int) -> list[tuple[dict[str, Any], float]]:
@@ -210,6 +210,11 @@ class Vectors:
         except NotFoundError:  # nothing of this kind has been indexed yet
             return []
         return list(zip(near["metadatas"][0], near["distances"][0], strict=True))
+
+
+def _key(metadata: Mapping[str, Any]) -> Key:
+    """The key of the answer that a vector is from. Version 0.1 noted only when the answer was given."""
+    return key(metadata) if "sequence" in metadata else (without_number(metadata["analyzed_at"]), "", -1)
 
 
 def _hit(metadata: dict[str, Any], score: float) -> Hit:

@@ -14,7 +14,7 @@ from commands.terminal import api_client, waiting
 from deployments.serving.placement import grouped, most_replicas
 from pipelines.ledger.estimate import Amount, Plan, history, plan
 from pipelines.ledger.listing import Reason
-from pipelines.results.reconcile import stored
+from pipelines.ledger.stored import stored
 
 NOT_MEASURED = "no estimate: nothing was measured here yet"
 

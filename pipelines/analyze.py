@@ -20,8 +20,9 @@ from ray.exceptions import RayTaskError
 
 from cluster import cache
 from cluster.errors import MediaError
-from cluster.records import SCHEMA, Failure, MediaItem, ModelVersion, Segment, to_row
+from cluster.records import Failure, MediaItem, ModelVersion, Segment
 from cluster.results import files as results_files
+from cluster.results.codec import SCHEMA, to_row
 from cluster.settings import Settings
 from cluster.storage import buckets
 from deployments import events
@@ -44,11 +45,12 @@ MAX_UNITS_PER_BLOCK = 1000
 class Analyze:
     """An actor of the job: turns each row of the ledger into one row of results."""
 
-    def __init__(self, model_versions: dict[str, ModelVersion], settings: Settings, job: str) -> None:
+    def __init__(self, model_versions: dict[str, ModelVersion], settings: Settings, job: str, sequence: int) -> None:
         delete_leftovers()
         events.listen(memo.to_metric())
         self.settings = settings
         self.job = job
+        self.sequence = sequence
         jobs = serve.get_deployment_handle("jobs", APP)
         self.detectors = connect(model_versions, settings, lambda name, away: jobs.waits.remote(job, name, away))
         self.decoder = Decoder()
@@ -62,8 +64,10 @@ class Analyze:
                 fetched = (asyncio.to_thread(self._fetch, row, Path(folder) / str(n)) for n, row in enumerate(rows))
                 files = await asyncio.gather(*fetched)
                 found = await detecting.analyze(files, self.detectors, self.decoder, self.settings.decoding, self.cache)
-        told = [to_row(result, row["unit_id"], self.job) for result, row in zip(found, rows, strict=True)]
-        return pa.Table.from_pylist(told, schema=SCHEMA)
+        stored = [
+            to_row(result, row["unit_id"], self.job, self.sequence) for result, row in zip(found, rows, strict=True)
+        ]
+        return pa.Table.from_pylist(stored, schema=SCHEMA)
 
     def _fetch(self, row: dict[str, Any], to: Path) -> detecting.File:
         item = MediaItem(row["uri"], row["size"], row["etag"], row["kind"])
@@ -112,9 +116,17 @@ def cut(uncut: str, ledger: str, videos: int, settings: Settings) -> int:
 
 
 def run(
-    ledger: str, units: int, out: str, job: str, model_versions: dict[str, ModelVersion], settings: Settings
+    ledger: str,
+    units: int,
+    out: str,
+    job: str,
+    sequence: int,
+    model_versions: dict[str, ModelVersion],
+    settings: Settings,
 ) -> None:
     """Analyse the units of the ledger (`units` of them) that this job has not committed yet, into files of `out`.
+
+    `sequence` is the number of this attempt at the job, which every row gets.
 
     Ray commits a block's rows and its checkpoint in two phases: a run that is killed and started again under the same
     job goes on where it was, and no unit is stored twice. DetectorAway if a detector stayed away for too long.
@@ -130,7 +142,7 @@ def run(
     with _detector_away():
         _read(ledger, block, settings).map_batches(
             Analyze,
-            fn_constructor_args=(model_versions, settings, job),
+            fn_constructor_args=(model_versions, settings, job, sequence),
             batch_size=min(BATCH_FILES, block),  # a larger batch would join blocks
             batch_format="pyarrow",
             compute=_actors(units, block, settings),

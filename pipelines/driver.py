@@ -17,6 +17,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from cluster.errors import SettingsError
 from cluster.records import ModelVersion
+from cluster.results import attempts
 from cluster.settings import Settings
 from cluster.storage import buckets
 from cluster.vectors import Vectors
@@ -36,9 +37,10 @@ from deployments.serving.placement import APP
 from deployments.serving.status import running
 from pipelines import analyze
 from pipelines.ledger import listing, retrying
+from pipelines.ledger.stored import stored
 from pipelines.results import reporting
 from pipelines.results.indexing import Indexing
-from pipelines.results.reconcile import reconcile, renew, settle, stored
+from pipelines.results.reconcile import reconcile, renew, settle
 
 log = logging.getLogger(__name__)
 
@@ -180,8 +182,9 @@ class Driver:
         if not task.units:
             return Outcome(self.job, 0, 0, 0, task.skipped, FINISHED)
         try:
+            sequence = attempts.begin(self.out, self.job, self.endpoint)
             with self._indexed(task):
-                self.analyze(self.ledger, task.units, self.out, self.job, served, self.settings)
+                self.analyze(self.ledger, task.units, self.out, self.job, sequence, served, self.settings)
         except DetectorAway as away:
             waited = _duration(self.settings.scanning.detector_timeout_s)
             raise SettingsError(

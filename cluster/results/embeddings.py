@@ -11,12 +11,11 @@ import pyarrow.compute as pc
 
 from cluster.records import asset_id, current_space
 from cluster.results import files
+from cluster.results.newest import KEY, OLDEST, Answer, Key
 
-# the columns of records.SCHEMA that these functions read
-COLUMNS = ["uri", "etag", "segment", "segment_s", "detections", "analyzers", "analyzed_at"]
+# the columns of codec.SCHEMA that these functions read
+COLUMNS = [*KEY, "uri", "etag", "segment", "segment_s", "detections", "model_versions"]
 TEXT_CHARS = 500
-
-Answer = tuple[str, int | None, str]  # asset id, number of the segment (None: the whole file), detector
 
 
 @dataclass
@@ -34,30 +33,7 @@ def collection_name(space: str, length: int) -> str:
     return f"{space}-{length}"
 
 
-def newest_contents(rows: pa.Table) -> dict[str, tuple[float, int]]:
-    """Asset id -> when its newest row was made (seconds since 1970), and the content of the file at that time."""
-    newest: dict[str, tuple[float, int]] = {}
-    columns = (rows[name].to_pylist() for name in ("uri", "analyzed_at", "etag", "segment_s"))
-    for uri, when, etag, segment_s in zip(*columns, strict=True):
-        asset = asset_id(uri)
-        newest[asset] = max(newest.get(asset, (0.0, 0)), (when.timestamp(), files.content(etag, segment_s)))
-    return newest
-
-
-def newest_answers(rows: pa.Table, contents: Mapping[str, tuple[float, int]]) -> dict[Answer, tuple[float, int]]:
-    """Answer on these contents -> when it was given (seconds since 1970), and the number of its row."""
-    newest: dict[Answer, tuple[float, int]] = {}
-    columns = (rows[name].to_pylist() for name in ("uri", "segment", "etag", "segment_s", "analyzed_at", "analyzers"))
-    for at, (uri, segment, etag, segment_s, when, model_versions) in enumerate(zip(*columns, strict=True)):
-        asset = asset_id(uri)
-        if contents[asset][1] == files.content(etag, segment_s):
-            for model_version in model_versions or ():
-                answer = (asset, segment, model_version["detector"])
-                newest[answer] = max(newest.get(answer, (0.0, 0)), (when.timestamp(), at))
-    return newest
-
-
-def embeddings(rows: pa.Table, answers: Mapping[Answer, tuple[float, int]]) -> dict[str, Entries]:
+def embeddings(rows: pa.Table, answers: Mapping[Answer, tuple[Key, int]]) -> dict[str, Entries]:
     """The vectors of these answers (as from newest_answers), by the name of their collection.
 
     `rows` has COLUMNS. It is read column by column, since a row may hold thousands of vectors.
@@ -83,7 +59,7 @@ def embeddings(rows: pa.Table, answers: Mapping[Answer, tuple[float, int]]) -> d
         detection = int(detection_of_vector[n])
         row, seen = int(row_of_detection[detection]), shown[detection]
         asset, segment = assets[row], segments[row]
-        stamp, answered_in = answers.get((asset, segment, seen["detector"]), (0.0, -1))
+        key, answered_in = answers.get((asset, segment, seen["detector"]), (OLDEST, -1))
         if answered_in != row:
             continue
         name = collection_name(current_space(space), int(lengths[n]))
@@ -94,7 +70,7 @@ def embeddings(rows: pa.Table, answers: Mapping[Answer, tuple[float, int]]) -> d
         entries.ids.append(f"{id}:{place}" if latest.get(name) == detection else id)
         latest[name] = detection
         entries.values.append(numbers[ends[n] - lengths[n] : ends[n]])
-        own: dict[str, str | float] = {"asset": asset, "content": contents[row], "analyzed_at": stamp}
+        own: dict[str, str | float] = {"asset": asset, "content": contents[row], **dict(zip(KEY, key, strict=True))}
         own |= {} if segment is None else {"segment": segment}
         entries.metadatas.append(own | _metadata(seen))
     return by_collection

@@ -1,26 +1,32 @@
 """The committed results of a folder: which Parquet files there are, and their rows."""
 
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from io import BufferedWriter, FileIO
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from fsspec.implementations.local import LocalFileSystem
 from pyarrow import fs
 
 from cluster.errors import SettingsError
-from cluster.records import SCHEMA
+from cluster.results import attempts, codec
+from cluster.results.codec import SCHEMA
 from cluster.storage import buckets
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
+    from pyarrow.parquet import ParquetFile
 
 
-_LATER = {"segment", "segments", "segment_s", "begin_s", "end_s", "spent"}
+FILES_AHEAD = 4  # read while the one before is worked on
 
 
 def content(etag: str | None, segment_s: float | None) -> int:
@@ -48,10 +54,11 @@ def committed(folder: str, s3_endpoint: str | None = None) -> list[str]:
     return [f"{folder}/{quote(info.base_name) if local else info.base_name}" for info in found]
 
 
-def read(file: str, columns: list[str], s3_endpoint: str | None = None) -> pa.Table:
-    """These columns of one committed file, nested ones by dotted path, in the order of SCHEMA.
+def read(file: str, columns: Sequence[str], s3_endpoint: str | None = None, job: str | None = None) -> pa.Table:
+    """These columns of one committed file, nested ones by dotted path, in the order of SCHEMA; only a job's, if given.
 
-    SettingsError if it is no file of results. What came into SCHEMA after the file was written is null.
+    Files of earlier versions are read under today's names. A column that came into SCHEMA after the file was written is
+    null; `sequence` never is. SettingsError if the file holds no results.
     """
     import pyarrow.parquet as pq
 
@@ -60,39 +67,58 @@ def read(file: str, columns: list[str], s3_endpoint: str | None = None) -> pa.Ta
         try:
             parquet = pq.ParquetFile(source)
             there = set(parquet.schema_arrow.names)
-            missing = {column.split(".")[0] for column in columns} - there
-            if missing <= _LATER:
-                table = parquet.read([name for name in columns if name.split(".")[0] in there], use_threads=False)
-                if "analyzers" in columns:  # floors came into it later
-                    at = table.schema.get_field_index("analyzers")
-                    table = table.set_column(at, "analyzers", table["analyzers"].cast(SCHEMA.field("analyzers").type))
-                for name in (field.name for field in SCHEMA if field.name in missing):
-                    table = table.append_column(SCHEMA.field(name), pa.nulls(len(table), SCHEMA.field(name).type))
-                return table.select([name for name in SCHEMA.names if name in table.column_names])
+            missing = {column.split(".")[0] for column in columns} - {codec.RENAMED.get(name, name) for name in there}
+            if missing <= codec.OPTIONAL:
+                return _read(parquet, columns, missing, job)
         except pa.ArrowInvalid as error:
             raise SettingsError(f"{file} cannot be read as Parquet ({error}). Move it out of the folder.") from error
     raise SettingsError(f"{file} holds no results of Raysift (no column {min(missing)}). Move it out of the folder.")
 
 
-def scan(folder: str, columns: list[str], s3_endpoint: str | None = None, job: str | None = None) -> Iterator[pa.Table]:
-    """These columns of all committed rows, or of one job's, some thousands at a time and several files ahead.
+def _read(parquet: "ParquetFile", columns: Sequence[str], missing: set[str], job: str | None) -> pa.Table:
+    there = parquet.schema_arrow.names
+    wanted = [name for name in columns if name.split(".")[0] not in missing]
+    needed = [*wanted, *(["analyzed_at"] if "sequence" in columns else []), *([] if job is None else ["job"])]
+    if not codec.RENAMED.keys().isdisjoint(there):
+        needed = [codec.former_name(name) for name in needed]
+    groups = [n for n in range(parquet.num_row_groups) if job is None or _may_hold(parquet, n, job)]
+    table = codec.renamed(parquet.read_row_groups(groups, list(dict.fromkeys(needed)), use_threads=False))
+    if job is not None:
+        table = table.filter(pc.equal(table["job"], job))
+    if "sequence" in columns:
+        filled = attempts.numbers(table)
+        table = table.drop_columns(["sequence"]) if "sequence" in table.column_names else table
+        table = table.append_column(SCHEMA.field("sequence"), filled)
+    for name in missing - {"sequence"}:
+        table = table.append_column(SCHEMA.field(name), pa.nulls(len(table), SCHEMA.field(name).type))
+    asked = {name.split(".")[0] for name in columns}
+    return table.select([name for name in SCHEMA.names if name in asked])
 
-    What a file lacks is null. SettingsError names a file that is not Parquet.
-    """
-    import pyarrow.dataset as ds
 
-    paths = [buckets.filesystem(file, s3_endpoint)[1] for file in committed(folder, s3_endpoint)]
-    if not paths:
-        return
-    files, _ = buckets.filesystem(folder, s3_endpoint)
-    rows = ds.dataset(paths, schema=SCHEMA, format="parquet", filesystem=files)
-    try:
-        for batch in rows.to_batches(
-            columns=columns, batch_size=10_000, filter=None if job is None else ds.field("job") == job
-        ):
-            yield pa.Table.from_batches([batch])
-    except pa.ArrowInvalid as error:
-        raise SettingsError(f"{folder}: {error}. Move that file out of the folder.") from error
+def _may_hold(parquet: "ParquetFile", group: int, job: str) -> bool:
+    """Whether a row group may have rows of the job, by its statistics."""
+    row_group = parquet.metadata.row_group(group)
+    job_column = next(
+        (row_group.column(n) for n in range(row_group.num_columns) if row_group.column(n).path_in_schema == "job"), None
+    )
+    statistics = job_column.statistics if job_column is not None else None
+    if statistics is None or not statistics.has_min_max:
+        return True
+    return bool(statistics.min <= job <= statistics.max)
+
+
+def scan(
+    folder: str, columns: Sequence[str], s3_endpoint: str | None = None, job: str | None = None
+) -> Iterator[pa.Table]:
+    """These columns of all committed rows, or of one job's: a table a file, some files read ahead; as `read`."""
+    files = iter(committed(folder, s3_endpoint))
+    with ThreadPoolExecutor(FILES_AHEAD) as pool:
+        ahead = deque(pool.submit(read, file, columns, s3_endpoint, job) for file in islice(files, FILES_AHEAD))
+        while ahead:
+            table = ahead.popleft().result()
+            ahead.extend(pool.submit(read, file, columns, s3_endpoint, job) for file in islice(files, 1))
+            if len(table):
+                yield table
 
 
 def sink(folder: str, s3_endpoint: str | None = None) -> tuple[fs.FileSystem, str]:

@@ -11,10 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.records import ModelVersion
+from cluster.results.newest import KEY, Ranks
 
 Numbers = npt.NDArray[Any]
 
-COLUMNS = ["uri", "etag", "segment", "segments", "segment_s", "analyzers", "errors", "analyzed_at"]
+COLUMNS = [*KEY, "uri", "etag", "segment", "segments", "segment_s", "model_versions", "errors"]
 WHOLE = -1  # in place of a segment's number
 _FIELD, _ENTRY = "\x1f", "\x1e"  # between the parts of a text that no name of a detector or model holds
 
@@ -46,8 +47,11 @@ class Merged:
 
 def merge(tables: Iterable[pa.Table]) -> Merged:
     """Of rows with COLUMNS, those of each file's current content and cut, merged: the newest answers count."""
-    said = _Said()
-    chunks = [_columns(rows, said) for rows in tables if len(rows)]
+    said, ranks, chunks = _Said(), Ranks(), []
+    for rows in tables:
+        if len(rows):
+            ranks.add(rows)
+            chunks.append(_columns(rows, said))
     if not chunks:
         keys, numbers = np.empty(0, np.uint64), np.empty(0, np.int32)
         return Merged(keys, keys, numbers, keys, numbers, numbers, [])
@@ -55,6 +59,7 @@ def merge(tables: Iterable[pa.Table]) -> Merged:
     chunks.clear()
     # one column at a time: what ten million rows take is never there twice
     columns = [np.concatenate(waiting.pop(0)) for _ in range(len(waiting))]
+    columns.append(ranks.ranks())
     _keep_current(columns, said)
     return _merged(columns, said)
 
@@ -119,14 +124,14 @@ class _Said:
 
 
 def _columns(rows: pa.Table, said: _Said) -> tuple[Numbers, ...]:
-    """Keys of file and content, the segment, the time and what the row says, as numbers."""
+    """Keys of file and content, the segment and what the row says, as numbers."""
     uris, etags = rows["uri"].to_pylist(), rows["etag"].to_pylist()
     contents = [f"{uri}\0{etag or ''}" for uri, etag in zip(uris, etags, strict=True)]
     text = pa.string()
-    whose = pc.list_flatten(rows["analyzers"]).combine_chunks()
+    whose = pc.list_flatten(rows["model_versions"]).combine_chunks()
     parts = [whose.field(name).cast(text) for name in ("detector", "model", "floor")]
     one = pc.binary_join_element_wise(*parts, _FIELD, null_handling="replace", null_replacement="")
-    lengths = pc.coalesce(pc.list_value_length(rows["analyzers"]), 0).to_numpy()
+    lengths = pc.coalesce(pc.list_value_length(rows["model_versions"]), 0).to_numpy()
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     lists = pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets), one), _ENTRY)
     failed = pc.greater(pc.coalesce(pc.list_value_length(rows["errors"]), 0), 0).combine_chunks().cast(text)
@@ -138,24 +143,23 @@ def _columns(rows: pa.Table, said: _Said) -> tuple[Numbers, ...]:
         hashes(uris),
         hashes(contents),
         pc.coalesce(rows["segment"], pa.scalar(WHOLE, pa.int32())).to_numpy(),
-        rows["analyzed_at"].cast(pa.int64()).to_numpy(),
         codes[numbered.indices.to_numpy()],
     )
 
 
 def _keep_current(rows: list[Numbers], said: _Said) -> None:
-    """Leave only the rows of each file's current content and cut, sorted by file, segment and time."""
-    uris, contents, _, times, codes = rows
-    order = np.lexsort((times, uris))
+    """Leave only the rows of each file's current content and cut, sorted by file, segment and rank."""
+    uris, contents, _, codes, ranks = rows
+    order = np.lexsort((ranks, uris))
     first = _starts(uris[order])
     newest = order[np.append(first[1:], len(order)) - 1]
     sizes = np.diff(np.append(first, len(order)))
     cuts = np.array([known.segment_s or 0.0 for known in said.known])
     same = contents[order] == np.repeat(contents[newest], sizes)
     same &= cuts[codes[order]] == np.repeat(cuts[codes[newest]], sizes)
-    del uris, contents, times, codes
+    del uris, contents, codes, ranks
     _take(rows, order[same])
-    _take(rows, np.lexsort((rows[3], rows[2], rows[0])))
+    _take(rows, np.lexsort((rows[4], rows[2], rows[0])))
 
 
 def _take(columns: list[Numbers], which: Numbers) -> None:
@@ -164,7 +168,7 @@ def _take(columns: list[Numbers], which: Numbers) -> None:
 
 
 def _merged(rows: list[Numbers], said: _Said) -> Merged:
-    uris, contents, numbers, _, codes = rows
+    uris, contents, numbers, codes, _ = rows
     first = _starts(uris, numbers)
     sizes = np.diff(np.append(first, len(uris)))
     units = codes[first]

@@ -1,20 +1,86 @@
-"""Which stored rows count: the newest answer of each detector for each segment of every file's newest content."""
+"""Which stored rows count: the newest answer of each detector for each segment of every file's newest content.
 
-from collections.abc import Callable, Iterable, Iterator
+All who compare rows do it by KEY, in Python (`key`), in columns (`Ranks`) or in SQL (the catalogue): the number of the
+attempt that wrote the row, which the head gives, and where that is the same, job and unit. No worker's clock has a say.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cluster.records import SCHEMA
+from cluster.records import asset_id
 from cluster.results import files as results_files
+from cluster.results.codec import SCHEMA
 
-_DECIDING = ["job", "uri", "etag", "segment", "segment_s", "analyzed_at", "analyzers"]
-_ANALYZERS = SCHEMA.field("analyzers")
+KEY = ("sequence", "job", "unit_id")  # of two rows, the one whose values are greater is the newer one
+Key = tuple[int, str, int]
+OLDEST: Key = (-(2**63), "", -1)  # older than every row
+
+Answer = tuple[str, int | None, str]  # an asset's id, the number of its segment (None: the whole file), a detector
+
+_DECIDING = [*KEY, "uri", "etag", "segment", "segment_s", "model_versions"]
+_MODEL_VERSIONS = SCHEMA.field("model_versions")
 _MOST_DETECTORS = 63  # one bit each
 
 Masks = npt.NDArray[np.int64]
+
+
+def key(row: Mapping[str, Any]) -> Key:
+    """What a row is compared by."""
+    return row["sequence"], row["job"], row["unit_id"]
+
+
+class Ranks:
+    """Numbers for the rows of several tables: a newer row has a higher number."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, int] = {}
+        self._columns: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.int64]]] = []
+
+    def add(self, rows: pa.Table) -> None:
+        """Take the rows of a table with the columns KEY, after those of the tables before it."""
+        jobs = rows["job"].combine_chunks().dictionary_encode()
+        codes = np.array([self._jobs.setdefault(job, len(self._jobs)) for job in jobs.dictionary.to_pylist()], np.int32)
+        self._columns.append((rows["sequence"].to_numpy(), codes[jobs.indices.to_numpy()], rows["unit_id"].to_numpy()))
+
+    def ranks(self) -> npt.NDArray[np.int64]:
+        """The number of every row, in the order in which they were added; what was added is released."""
+        if not self._columns:
+            return np.empty(0, np.int64)
+        sequences, jobs, units = map(np.concatenate, zip(*self._columns, strict=True))
+        self._columns.clear()
+        by_name = np.argsort(np.argsort(np.array(list(self._jobs), np.str_)))
+        order = np.lexsort((units, by_name[jobs], sequences))
+        ranks = np.empty(len(order), np.int64)
+        ranks[order] = np.arange(len(order))
+        return ranks
+
+
+def newest_contents(rows: pa.Table) -> dict[str, tuple[Key, int]]:
+    """By asset id, the key of the file's newest row (columns KEY, uri, etag, segment_s) and the content of that row."""
+    newest: dict[str, tuple[Key, int]] = {}
+    for row in rows.select([*KEY, "uri", "etag", "segment_s"]).to_pylist():
+        asset = asset_id(row["uri"])
+        content = results_files.content(row["etag"], row["segment_s"])
+        newest[asset] = max(newest.get(asset, (OLDEST, 0)), (key(row), content))
+    return newest
+
+
+def newest_answers(rows: pa.Table, contents: Mapping[str, tuple[Key, int]]) -> dict[Answer, tuple[Key, int]]:
+    """For each answer about these contents of the files: its key, and which of the rows has it."""
+    newest: dict[Answer, tuple[Key, int]] = {}
+    for at, row in enumerate(rows.select(_DECIDING).to_pylist()):
+        asset = asset_id(row["uri"])
+        if contents[asset][1] != results_files.content(row["etag"], row["segment_s"]):
+            continue
+        for model_version in row["model_versions"] or ():
+            answer = (asset, row["segment"], model_version["detector"])
+            newest[answer] = max(newest.get(answer, (OLDEST, 0)), (key(row), at))
+    return newest
 
 
 def newest_rows(
@@ -25,11 +91,11 @@ def newest_rows(
     job: str | None = None,
     wanted: Callable[[str], bool] = lambda uri: True,
 ) -> Iterator[pa.Table]:
-    """Of these columns, uri and analyzers among them, the rows that hold answers which count; `analyzers` names these.
+    """The rows of a folder that hold answers which count, in these columns; `model_versions` names only such answers.
 
-    Only answers of the detector and rows of the job, if given, and of files whose URI is wanted. One table for every
-    Parquet file that has such rows. 45 bytes are held for each stored row. SettingsError names a file that holds no
-    results.
+    The columns must include uri and model_versions. `detector` and `job` leave only answers of that detector and rows
+    of that job, `wanted` only files whose URI it accepts. One table for every Parquet file that has such rows. About 60
+    bytes are held for each stored row. SettingsError names a file that holds no results.
     """
     files = results_files.committed(out, s3_endpoint)
     names: list[str] = [] if detector is None else [detector]
@@ -40,39 +106,42 @@ def newest_rows(
         if not len(rows):
             continue
         table = results_files.read(file, columns, s3_endpoint).take(pa.array(rows))
-        count = [
-            [one for one in said or () if one["detector"] in names and mask >> names.index(one["detector"]) & 1]
-            for said, mask in zip(table["analyzers"].to_pylist(), masks[rows].tolist(), strict=True)
+        counting = [
+            [version for version in versions or () if _counts(version["detector"], mask, names)]
+            for versions, mask in zip(table["model_versions"].to_pylist(), masks[rows].tolist(), strict=True)
         ]
-        at = table.schema.get_field_index("analyzers")
-        table = table.set_column(at, _ANALYZERS, pa.array(count, _ANALYZERS.type))
+        at = table.schema.get_field_index("model_versions")
+        table = table.set_column(at, _MODEL_VERSIONS, pa.array(counting, _MODEL_VERSIONS.type))
         table = table.filter(pa.array([wanted(uri) for uri in table["uri"].to_pylist()], pa.bool_()))
         if len(table):
             yield table
 
 
+def _counts(detector: str, mask: int, names: list[str]) -> bool:
+    return detector in names and bool(mask >> names.index(detector) & 1)
+
+
 def _chosen(tables: Iterable[pa.Table], names: list[str], all_names: bool, job: str | None) -> list[Masks]:
     """For each row of each table a bit for every name whose answer there counts; new names are added to `names`."""
     keys, contents, segments = [np.empty(0, "S16")], [np.empty(0, np.int64)], [np.empty(0, np.int32)]
-    whens, answered, starts = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [0]
-    asked = [np.empty(0, bool)]
+    answered, starts, of_job, ranks = [np.empty(0, np.int64)], [0], [np.empty(0, bool)], Ranks()
     for table in tables:
-        uris, said = table["uri"].to_pylist(), table["analyzers"].to_pylist()
-        of = [{one["detector"] for one in row or ()} for row in said]
+        uris, versions = table["uri"].to_pylist(), table["model_versions"].to_pylist()
+        detectors = [{version["detector"] for version in row or ()} for row in versions]
         if all_names:
-            names += sorted(set().union(*of) - set(names))
+            names += sorted(set().union(*detectors) - set(names))
         assert len(names) <= _MOST_DETECTORS
         bits = {name: 1 << n for n, name in enumerate(names)}
         keys.append(np.array([blake2b(uri.encode(), digest_size=16).digest() for uri in uris], "S16"))
         cuts = zip(table["etag"].to_pylist(), table["segment_s"].to_pylist(), strict=True)
         contents.append(np.array([results_files.content(*cut) for cut in cuts], np.int64))
         segments.append(table["segment"].fill_null(-1).to_numpy())
-        whens.append(table["analyzed_at"].cast(pa.int64()).to_numpy())
-        answered.append(np.array([sum(bits.get(name, 0) for name in row) for row in of], np.int64))
-        asked.append(np.array([job in (None, of_row) for of_row in table["job"].to_pylist()], bool))
+        answered.append(np.array([sum(bits.get(name, 0) for name in row) for row in detectors], np.int64))
+        of_job.append(np.array([job in (None, row_job) for row_job in table["job"].to_pylist()], bool))
+        ranks.add(table)
         starts.append(starts[-1] + len(uris))
-    key, content, segment, when, mask = map(np.concatenate, (keys, contents, segments, whens, answered))
-    counts = np.where(np.concatenate(asked), _counting(key, content, segment, when, mask), 0)
+    key, content, segment, mask = map(np.concatenate, (keys, contents, segments, answered))
+    counts = np.where(np.concatenate(of_job), _counting(key, content, segment, ranks.ranks(), mask), 0)
     return np.split(counts, starts[1:-1]) if len(starts) > 1 else []
 
 
@@ -80,20 +149,20 @@ def _counting(
     key: npt.NDArray[np.bytes_],
     content: npt.NDArray[np.int64],
     segment: npt.NDArray[np.int32],
-    when: npt.NDArray[np.int64],
+    rank: npt.NDArray[np.int64],
     answered: Masks,
 ) -> Masks:
     """Of the bits of `answered` those whose answer counts."""
-    by_time = np.lexsort((when, key))  # it keeps the order of rows that are equal
-    last = _last(key[by_time])
-    group = np.concatenate([[0], np.cumsum(last)])[: len(by_time)]
-    current = by_time[content[by_time] == content[by_time][last][group]]
-    order = current[np.lexsort((when[current], segment[current], key[current]))]
+    by_rank = np.lexsort((rank, key))
+    last = _last(key[by_rank])
+    group = np.concatenate([[0], np.cumsum(last)])[: len(by_rank)]
+    current = by_rank[content[by_rank] == content[by_rank][last][group]]
+    order = current[np.lexsort((rank[current], segment[current], key[current]))]
     counts = np.zeros(len(key), np.int64)
     bits = int(np.bitwise_or.reduce(answered, initial=0))
     for bit in (1 << n for n in range(bits.bit_length())):
-        said = order[answered[order] & bit != 0]
-        counts[said[_last(key[said], segment[said])]] |= bit
+        having = order[answered[order] & bit != 0]
+        counts[having[_last(key[having], segment[having])]] |= bit
     return counts
 
 

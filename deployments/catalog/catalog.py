@@ -182,7 +182,7 @@ class Catalog:
         """
         with self._loading, self._cursor() as cursor:
             cursor.begin()
-            for table in ("best", "tallies", "met", "history"):
+            for table in ("best", "tallies", "counted", "history"):
                 cursor.execute(f"delete from {table} where detector = ? and label = ?", [detector, label])
             gone = cursor.execute(
                 "delete from detections where detector = ? and label = ? returning 1", [detector, label]

@@ -12,39 +12,40 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from cluster import records
-from cluster.results import files
+from cluster.results import codec, files, newest
 
-_DETECTION = ("detector", "model", "label", "score", "box", "time_s", "span", "text", "evidence", "carried")
-COLUMNS = [name for name in records.SCHEMA.names if name not in ("detections", "begin_s", "end_s", "spent")]
+_DETECTION = ("detector", "model", "label", "score", "box", "time_s", "span", "text", "evidence", "propagated")
+COLUMNS = [name for name in codec.SCHEMA.names if name not in ("detections", "begin_s", "end_s", "usage")]
 COLUMNS += [f"detections.list.element.{name}" for name in _DETECTION]  # all but the vectors
 
 _FOUND = """asset integer, content bigint, segment integer, detector varchar, n integer, model varchar, label varchar,
-    score float, box float[], time_s double, span double[], text varchar, evidence varchar, carried boolean"""
+    score float, box float[], time_s double, span double[], text varchar, evidence varchar, propagated boolean"""
 
 SCHEMA = (
     "create table if not exists loaded(file varchar, rows integer)",
     """create table if not exists scans(
-        asset integer, content bigint, segment integer, segments integer, job varchar, unit_id bigint,
-        analyzed_at timestamp, size bigint, sha256 varchar, kind varchar, width integer, height integer,
+        asset integer, content bigint, segment integer, segments integer, sequence bigint, job varchar,
+        unit_id bigint, analyzed_at timestamp, size bigint, sha256 varchar, kind varchar, width integer, height integer,
         duration_s double, errors struct(step varchar, reason varchar)[])""",
     """create table if not exists files(
         asset integer, id uuid, uri varchar, name varchar, content bigint, analyzed_at timestamp, sha256 varchar,
         kind varchar, width integer, height integer, duration_s double, segments integer, segments_done integer,
         has_thumbnail boolean, errors struct(step varchar, reason varchar)[], failed boolean)""",
     """create table if not exists answers(
-        asset integer, content bigint, segment integer, detector varchar, analyzed_at timestamp, job varchar,
+        asset integer, content bigint, segment integer, detector varchar, sequence bigint, job varchar,
         unit_id bigint)""",
     f"create table if not exists detections({_FOUND})",
     f"create table if not exists history({_FOUND})",
     "create table if not exists best(asset integer, detector varchar, label varchar, score float, count integer)",
     """create table if not exists thumbnails(
-        asset integer, content bigint, segment integer, analyzed_at timestamp, job varchar, unit_id bigint,
+        asset integer, content bigint, segment integer, sequence bigint, job varchar, unit_id bigint,
         jpeg blob)""",
-    # added up when they are asked for
+    # summed when a query needs them
     "create table if not exists job_counts(job varchar, done integer, failed integer, files integer)",
     "create table if not exists tallies(job varchar, detector varchar, label varchar, files integer, count integer)",
-    # in which segmented files a job has met what, so that they are counted once; without a detector: the file
-    "create table if not exists met(job varchar, asset integer, detector varchar, label varchar)",
+    # what the tallies were made of, so that a unit which is committed again takes the place of what it was before
+    """create table if not exists counted(
+        job varchar, asset integer, unit_id bigint, detector varchar, label varchar, count integer)""",
 )
 
 
@@ -68,7 +69,13 @@ def _name(uri: str) -> str:
 
 # They take `incoming` as a table, merge it, and leave nothing behind but in the tables above.
 # Temporary tables live as long as the cursor that loads.
-_NEWEST_FIRST = "analyzed_at desc, job desc, unit_id desc"
+_NEWEST_FIRST = ", ".join(f"{column} desc" for column in newest.KEY)
+
+
+def _key(table: str) -> str:
+    """The key of a row (newest.KEY) as a value that SQL compares."""
+    return f"row({', '.join(f'{table}.{column}' for column in newest.KEY)})"
+
 
 _ARRIVE = (
     # a number for each file, new ones after the last there is
@@ -83,38 +90,39 @@ _ARRIVE = (
 )
 
 _COUNT = (
-    """create temp table units as select job, asset, unit_id, segments is not null as part,
-        bool_or(len(errors) > 0) as failed from batch group by all""",
-    # a unit that was committed twice is one
-    """create temp table known as select job, asset, unit_id, bool_or(len(errors) > 0) as failed from scans
+    # of a unit that was committed twice, only the newest row is counted
+    """create temp table units as select r, job, asset, unit_id, sequence, len(errors) > 0 as failed from batch
+        qualify row_number() over (partition by job, asset, unit_id order by sequence desc, r) = 1""",
+    """create temp table known as select job, asset, unit_id, max(sequence) as sequence,
+            arg_max(len(errors) > 0, sequence) as failed from scans
         where asset in (select asset from batch) group by all""",
-    """create temp table new_met as
-        select job, asset, null::varchar as detector, null::varchar as label from units where part
-        union select job, asset, d.detector, null from found where part
-        union select job, asset, d.detector, d.label from found where part
-        except select * from met where asset in (select asset from batch)""",
-    "insert into met from new_met",
+    "delete from units u using known k where (u.job, u.asset, u.unit_id) = (k.job, k.asset, k.unit_id) "
+    "and u.sequence <= k.sequence",
     """insert into job_counts select job, sum(done), sum(failed), sum(files) from (
             select job, count(*) filter (k.asset is null) as done,
-                count(*) filter (u.failed and k.failed is distinct from true) as failed,
-                count(*) filter (k.asset is null and not part) as files
+                count(*) filter (u.failed) - count(*) filter (k.failed) as failed, 0 as files
             from units u left join known k using (job, asset, unit_id) group by job
-            union all select job, 0, 0, count(*) from new_met where detector is null group by job)
+            union all select job, 0, 0, count(*) from (
+                select distinct job, asset from units anti join known using (job, asset)) group by job)
         group by job""",
+    # what the files of this batch add to the tallies: what they amount to now, less what they amounted to before
+    "create temp table pairs as select distinct job, asset from units",
+    "create temp table tallied as select *, -1 as sign from counted semi join pairs using (job, asset)",
+    "delete from counted c using units u where (c.job, c.asset, c.unit_id) = (u.job, u.asset, u.unit_id)",
+    """insert into counted select u.job, u.asset, u.unit_id, f.d.detector, f.d.label, count(*) as count
+        from found f join units u using (r) group by all order by u.asset""",
+    "insert into tallied select *, 1 from counted semi join pairs using (job, asset)",
     # of a detector: without a label; one that answered and found nothing is listed too
     """insert into tallies select job, detector, label, sum(files), sum(count) from (
-            select job, d.detector as detector, d.label as label,
-                count(distinct asset) filter (not part) as files, count(*) as count from found group by 1, 2, 3
-            union all select job, d.detector, null,
-                count(distinct asset) filter (not part), count(*) from found group by 1, 2
-            union all select job, detector, label, count(*), 0 from new_met where detector is not null group by 1, 2, 3
-            union all select distinct job, unnest(analyzers).detector, null, 0, 0 from batch)
+            select job, detector, label, sign * count(distinct asset) as files, sign * sum(count) as count
+            from tallied group by grouping sets ((sign, job, detector, label), (sign, job, detector))
+            union all select distinct job, unnest(model_versions).detector, null, 0, 0 from batch)
         group by all""",
 )
 
 _DESCRIBE = (
-    """insert into scans select asset, content, segment, segments, job, unit_id, analyzed_at, size, sha256, kind, width,
-        height, duration_s, errors from batch""",
+    """insert into scans select asset, content, segment, segments, sequence, job, unit_id, analyzed_at, size, sha256,
+        kind, width, height, duration_s, errors from batch""",
     f"""create temp table newest as select asset, first(content order by {_NEWEST_FIRST}) as content,
             first(segments order by {_NEWEST_FIRST}) as segments
         from scans where asset in (select asset from batch) group by asset""",
@@ -123,7 +131,7 @@ _DESCRIBE = (
         where n.content <> f.content""",
     "create temp table told as select s.* from scans s semi join newest n using (asset, content)",
     # the newest value there is of each column
-    f"""create temp table merged as select asset, max(analyzed_at) as analyzed_at,
+    f"""create temp table merged as select asset, first(analyzed_at order by {_NEWEST_FIRST}) as analyzed_at,
             first(sha256 order by {_NEWEST_FIRST}) filter (sha256 is not null) as sha256,
             first(kind order by {_NEWEST_FIRST}) filter (kind is not null) as kind,
             first(width order by {_NEWEST_FIRST}) filter (width is not null) as width,
@@ -139,11 +147,11 @@ _DESCRIBE = (
         once as (select * from each qualify row_number() over (partition by asset, error order by segment, n) = 1)
         select asset, list(error order by segment, n) as errors from once group by asset""",
     # the first segment's thumbnail, of several the newest
-    f"""create temp table shown as select asset, content, segment, analyzed_at, job, unit_id, thumbnail as jpeg
+    f"""create temp table shown as select asset, content, segment, sequence, job, unit_id, thumbnail as jpeg
         from batch b where thumbnail is not null and not exists (
             select 1 from thumbnails t where t.asset = b.asset and t.content = b.content and (t.segment < b.segment
                 or t.segment = b.segment
-                and row(t.analyzed_at, t.job, t.unit_id) > row(b.analyzed_at, b.job, b.unit_id)))
+                and {_key("t")} > {_key("b")}))
         qualify row_number() over (partition by asset, content order by segment, {_NEWEST_FIRST}) = 1""",
     "delete from thumbnails t using shown s where t.asset = s.asset and t.content = s.content",
     "insert into thumbnails from shown",
@@ -160,18 +168,18 @@ _DESCRIBE = (
 _ANSWER = (
     # for each detector and segment the newest row in which it answered, and what that supersedes
     f"""create temp table won as
-        with said as (select r, asset, content, segment, analyzed_at, job, unit_id,
-                             unnest(analyzers).detector as detector from batch)
+        with said as (select r, asset, content, segment, sequence, job, unit_id,
+                             unnest(model_versions).detector as detector from batch)
         select * from said s where not exists (select 1 from answers a where a.asset = s.asset
             and a.content = s.content and a.segment = s.segment and a.detector = s.detector
-            and row(a.analyzed_at, a.job, a.unit_id) > row(s.analyzed_at, s.job, s.unit_id))
+            and {_key("a")} > {_key("s")})
         qualify row_number() over (partition by asset, content, segment, detector order by {_NEWEST_FIRST}, r) = 1""",
     *(
         f"""delete from {table} x using won w where x.asset = w.asset and x.content = w.content
             and x.segment = w.segment and x.detector = w.detector"""
         for table in ("answers", "detections", "history")
     ),
-    "insert into answers select asset, content, segment, detector, analyzed_at, job, unit_id from won",
+    "insert into answers select asset, content, segment, detector, sequence, job, unit_id from won",
     # the content that was goes, the one that came back is here again
     "insert into history select d.* from detections d semi join turned t using (asset)",
     "delete from detections where asset in (select asset from turned)",
@@ -179,7 +187,7 @@ _ANSWER = (
         order by asset, segment, n""",
     "delete from history h using turned t where h.asset = t.asset and h.content = t.content",
     """create temp table kept as select f.asset, f.content, f.segment, d.detector, n, d.model, d.label, d.score, d.box,
-            d.time_s, d.span, d.text, d.evidence, d.carried
+            d.time_s, d.span, d.text, d.evidence, d.propagated
         from found f semi join won w on f.r = w.r and f.d.detector = w.detector""",
     """insert into detections select k.* from kept k semi join newest n using (asset, content)
         order by asset, segment, n""",

@@ -66,7 +66,7 @@ HITS = """with hits as (
 
 # One sorted stream: what does not fit into memory is sorted on disk.
 LINES = """select f.uri, f.sha256, f.kind, f.width, f.height, f.duration_s, f.errors,
-        d.detector, d.model, d.label, d.score, d.box, d.time_s, d.span, d.text, d.carried
+        d.detector, d.model, d.label, d.score, d.box, d.time_s, d.span, d.text
     from files f left join detections d using (asset) order by f.uri, d.detector, d.segment, d.n"""
 
 BOXES = """select asset, detector, label, score, box from detections d join files f using (asset)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from cluster.records import SCHEMA, Result, to_row
+from cluster.records import Result
+from cluster.results.codec import SCHEMA, to_row
 
 Json = dict[str, Any]
 
@@ -34,7 +35,7 @@ def as_detection(row: Json) -> Json:
 
 def as_finding(row: Json) -> Json:
     """A detection with what an export leaves out: why it was made, and whether its frame was looked at."""
-    return {**as_detection(row), "evidence": row["evidence"], "carried": row["carried"]}
+    return {**as_detection(row), "evidence": row["evidence"], "carried": row["propagated"]}
 
 
 def as_item(row: Json, labels: list[Json], boxes: list[Json]) -> Json:
@@ -77,7 +78,7 @@ def as_line(rows: list[Json]) -> Json:
 def as_upload(result: Result) -> Json:
     """What was found in a file that is not stored, as an export's line says it, and why."""
     # by way of the stored row, so that its figures are rounded as a scan's are
-    (row,) = pa.Table.from_pylist([to_row(result, 0, "")], schema=SCHEMA).to_pylist()
+    (row,) = pa.Table.from_pylist([to_row(result, 0, "", 0)], schema=SCHEMA).to_pylist()
     return {
         **{key: row[key] for key in ("uri", "sha256", "kind", "width", "height")},
         "duration_s": rounded(row["duration_s"], 3),

@@ -89,7 +89,7 @@ def _probe(files: list[File], panel: FanOut, decoder: Decoder, limits: Decoding)
         if (known := file.known) is not None:
             file.item = replace(file.item, kind=known.kind)
             file.media = Media(known.kind, known.width, known.height, known.duration_s)
-            file.frames, file.frames_carried, file.thumbnail = known.frames, known.frames_carried, known.thumbnail
+            file.frames, file.frames_propagated, file.thumbnail = known.frames, known.frames_propagated, known.thumbnail
         if file.source is None or (known is not None and not file.missing & sensing):
             continue
         try:
@@ -106,7 +106,7 @@ async def _look(files: list[File], panel: FanOut, decoder: Decoder, limits: Deco
     names = panel.taking("image")
     unseen = [file for file in files if file.known is None or file.missing & names]
     for file in unseen:
-        file.frames = file.frames_carried = 0
+        file.frames = file.frames_propagated = 0
     last: dict[int, list[Finding]] = {}  # by file: what was found in the last frame that was looked at
     async for chunk in _chunks(_frames(unseen, decoder, limits), limits.chunk_frames):
         fresh = [(file, one.sample) for file, one in chunk if isinstance(one, Frame) and not one.same_as_before]
@@ -116,7 +116,7 @@ async def _look(files: list[File], panel: FanOut, decoder: Decoder, limits: Deco
                 file.fail(one.step, one.reason)
                 continue
             file.frames += 1
-            file.frames_carried += one.same_as_before
+            file.frames_propagated += one.same_as_before
             if one.same_as_before:
                 file.findings += _carried(last[id(file)], one.sample.time_s)
                 continue
@@ -141,7 +141,7 @@ def _frames(files: list[File], decoder: Decoder, limits: Decoding) -> Iterator[t
 def _carried(findings: list[Finding], time_s: float | None) -> list[Finding]:
     """The findings of a frame, for one that looks the same. Their vectors would only be found twice."""
     return [
-        replace(finding, carried=True, detection=replace(finding.detection, time_s=time_s, vectors=()))
+        replace(finding, propagated=True, detection=replace(finding.detection, time_s=time_s, vectors=()))
         for finding in findings
     ]
 
@@ -181,7 +181,7 @@ def _remember(files: list[File], panel: FanOut, memory: Memory) -> None:
         if file.content is None or media is None or failed & {"fetch", "decode"}:
             continue
         facts[file.content] = Facts(
-            media.kind, media.width, media.height, media.duration_s, file.frames, file.frames_carried, file.thumbnail
+            media.kind, media.width, media.height, media.duration_s, file.frames, file.frames_propagated, file.thumbnail
         )
         for name in (file.missing & sensing) - failed - panel.away:
             own = [finding for finding in file.findings if finding.detector == name]

@@ -15,7 +15,7 @@ from cluster.records import (
     Result,
     Sample,
     Segment,
-    Spent,
+    Usage,
 )
 from deployments.detector import DetectorAway, DetectorResponse
 from pipelines.detect.memo import Content, Facts
@@ -52,7 +52,7 @@ class File:
     segment: Segment | None = None
     media: Media | None = None
     frames: int = 0
-    frames_carried: int = 0
+    frames_propagated: int = 0
     thumbnail: bytes | None = None
     findings: list[Finding] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
@@ -95,11 +95,11 @@ class File:
             height=media.height if media else None,
             duration_s=media.duration_s if media else None,
             frames=self.frames,
-            frames_carried=self.frames_carried,
+            frames_propagated=self.frames_propagated,
             findings=tuple(sorted(self.findings, key=lambda f: (f.detector, _begins(f.detection)))),
             failures=tuple(self.failures),
             model_versions=tuple(model_versions[name] for name in sorted(self._answered())),
-            spent=tuple(map(self._spent, sorted(self.wanted))),
+            usage=tuple(map(self._usage, sorted(self.wanted))),
             thumbnail=self.thumbnail,
         )
 
@@ -107,8 +107,8 @@ class File:
         """Who need not be asked again: all that were wanted but those that failed; nobody, if it was never fetched."""
         return frozenset() if "fetch" in self.failed() else self.wanted - self.failed()
 
-    def _spent(self, name: str) -> Spent:
-        return Spent(name, *self.costs.get(name, (0.0, 0.0)), reused=name in self.reused and name not in self.costs)
+    def _usage(self, name: str) -> Usage:
+        return Usage(name, *self.costs.get(name, (0.0, 0.0)), reused=name in self.reused and name not in self.costs)
 
 
 class FanOut:

@@ -8,7 +8,9 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from cluster.cache import Cache
-from cluster.records import SCHEMA, Detection, Finding, Kind, ModelVersion, Segment, Vector, detection_row
+from cluster.records import Detection, Finding, Kind, ModelVersion, Segment
+from cluster.results import codec
+from cluster.results.codec import DETECTIONS, SCHEMA, detection_row
 from cluster.settings import Decoding
 from deployments import events
 
@@ -16,9 +18,11 @@ LAYOUT = 1  # of keys and values; to be raised when what is sampled of a file, o
 HIT, MISS = "in the cache", "not in the cache"
 _DIGEST = 16  # bytes before every value, so that a damaged one is known before it is read
 
-_FINDINGS = pa.schema(list(SCHEMA.field("detections").type.value_type))
 _FACTS = pa.schema(
-    [SCHEMA.field(name) for name in ("kind", "width", "height", "duration_s", "frames", "frames_carried", "thumbnail")]
+    [
+        SCHEMA.field(name)
+        for name in ("kind", "width", "height", "duration_s", "frames", "frames_propagated", "thumbnail")
+    ]
 )
 _WRITTEN = pa.ipc.IpcWriteOptions(compression="zstd")
 
@@ -43,7 +47,7 @@ class Facts:
     height: int | None
     duration_s: float | None
     frames: int
-    frames_carried: int
+    frames_propagated: int
     thumbnail: bytes | None
 
 
@@ -83,7 +87,7 @@ class Memory:
         self._put({self._of_content(one): _packed([asdict(known)], _FACTS) for one, known in facts.items()})
         self._put(
             {
-                self._of_content(*one): _packed([detection_row(finding) for finding in found], _FINDINGS)
+                self._of_content(*one): _packed([detection_row(finding) for finding in found], DETECTIONS)
                 for one, found in findings.items()
             }
         )
@@ -93,7 +97,7 @@ class Memory:
         entries = {}
         for (text, by), found in answers.items():
             rows = [detection_row(Finding(by.detector, by.model, detection)) for detection in found]
-            entries[self._of_passage(text, by)] = _packed(rows, _FINDINGS)
+            entries[self._of_passage(text, by)] = _packed(rows, DETECTIONS)
         self._put(entries)
 
     def _of_content(self, content: Content, by: ModelVersion | None = None) -> str:
@@ -147,11 +151,11 @@ def _packed(rows: list[dict[str, Any]], schema: pa.Schema) -> bytes:
 
 
 def _rows(value: bytes, schema: pa.Schema) -> list[dict[str, Any]] | None:
-    """None: it is damaged, or was written in another layout."""
+    """None: it is damaged, or has another layout than this version and the one before it."""
     if blake2b(value[_DIGEST:], digest_size=_DIGEST).digest() != value[:_DIGEST]:
         return None
     try:
-        table = pa.ipc.open_stream(value[_DIGEST:]).read_all()
+        table = codec.renamed(pa.ipc.open_stream(value[_DIGEST:]).read_all())
     except (pa.ArrowException, OSError):
         return None
     return table.to_pylist() if table.schema.equals(schema) else None
@@ -163,19 +167,5 @@ def _unpacked_facts(value: bytes) -> Facts | None:
 
 
 def _unpacked(value: bytes) -> list[Finding] | None:
-    rows = _rows(value, _FINDINGS)
-    return None if rows is None else [_finding(row) for row in rows]
-
-
-def _finding(row: dict[str, Any]) -> Finding:
-    detection = Detection(
-        label=row["label"],
-        score=row["score"],
-        box=row["box"] and tuple(row["box"]),
-        time_s=row["time_s"],
-        span=row["span"] and tuple(row["span"]),
-        text=row["text"],
-        evidence=row["evidence"],
-        vectors=tuple(Vector(one["space"], tuple(one["values"])) for one in row["vectors"]),
-    )
-    return Finding(row["detector"], row["model"], detection, row["carried"])
+    rows = _rows(value, DETECTIONS)
+    return None if rows is None else [codec.finding(row) for row in rows]

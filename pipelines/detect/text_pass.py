@@ -47,7 +47,7 @@ def _passages(file: File) -> Iterator[Passage]:
         frames: dict[tuple[str, float | None], Passage] = {}
         for n, finding in enumerate(findings):
             found = finding.detection
-            if not found.text or finding.carried:
+            if not found.text or finding.propagated:
                 continue
             passage = Passage(file, n if own else None, finding.detector, [found])
             if found.span is None:

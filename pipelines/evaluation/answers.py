@@ -8,15 +8,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.results import files
+from cluster.results.newest import KEY, key
 
 COLUMNS = [
+    *KEY,
     "uri",
     "etag",
     "segment",
     "segment_s",
     "kind",
-    "analyzed_at",
-    "analyzers",
+    "model_versions",
     "detections",
     "errors",
     "thumbnail",
@@ -49,7 +50,7 @@ def stored(folder: str, uris: Collection[str], s3_endpoint: str | None = None) -
     rows: list[dict[str, Any]] = []
     for table in files.scan(folder, COLUMNS, s3_endpoint):
         rows += table.filter(pc.is_in(table["uri"], wanted)).to_pylist()
-    rows.sort(key=lambda row: row["analyzed_at"])
+    rows.sort(key=key)
     newest = {row["uri"]: files.content(row["etag"], row["segment_s"]) for row in rows}
     units: dict[tuple[str, int], Answers] = {}  # by file and segment
     for row in rows:
@@ -58,7 +59,7 @@ def stored(folder: str, uris: Collection[str], s3_endpoint: str | None = None) -
         of = units.setdefault((row["uri"], row["segment"] or 0), Answers())
         of.kind, of.thumbnail = row["kind"] or of.kind, row["thumbnail"] or of.thumbnail
         of.errors = row["errors"] or []
-        for model_version in row["analyzers"] or ():
+        for model_version in row["model_versions"] or ():
             name = model_version["detector"]
             of.models[name] = model_version["model"]
             of.detections[name] = [one for one in row["detections"] or () if one["detector"] == name]

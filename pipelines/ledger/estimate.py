@@ -12,7 +12,7 @@ from cluster.results import files as results_files
 from cluster.settings import Prices
 from deployments.serving.placement import COLOCATED
 from pipelines.ledger.listing import Reason, units_of
-from pipelines.results.reconcile import Stored
+from pipelines.ledger.stored import Stored
 
 
 @dataclass(slots=True)
@@ -98,7 +98,7 @@ def plan(
 def history(out: str, s3_endpoint: str | None = None) -> dict[tuple[str, str | None], History]:
     """What each detector has spent on each kind of file in a folder's rows; under None, on files of any kind."""
     sums = [
-        _sums(rows) for rows in results_files.scan(out, ["size", "kind", "segments", "spent"], s3_endpoint) if len(rows)
+        _sums(rows) for rows in results_files.scan(out, ["size", "kind", "segments", "usage"], s3_endpoint) if len(rows)
     ]
     found: dict[tuple[str, str | None], History] = {}
     if not sums:
@@ -117,21 +117,21 @@ _NUMBERS = ("files", "bytes", "seconds", "gpu_seconds", "cpu_seconds")
 def _sums(rows: pa.Table) -> pa.Table:
     # a segment is as much of its file as any other
     share = pc.divide(1.0, pc.coalesce(rows["segments"].cast(pa.float64()), 1.0))
-    of_row = pc.list_parent_indices(rows["spent"])
-    spent = pc.list_flatten(rows["spent"]).combine_chunks()
-    on_cpu = pc.equal(spent.field("gpu_seconds"), 0)
+    of_row = pc.list_parent_indices(rows["usage"])
+    usage = pc.list_flatten(rows["usage"]).combine_chunks()
+    on_cpu = pc.equal(usage.field("gpu_seconds"), 0)
     table = pa.table(
         {
-            "detector": spent.field("detector"),
+            "detector": usage.field("detector"),
             "kind": rows["kind"].take(of_row),
             "files": share.take(of_row),
             "bytes": pc.multiply(rows["size"].cast(pa.float64()), share).take(of_row),
-            "seconds": spent.field("seconds"),
-            "gpu_seconds": spent.field("gpu_seconds"),
-            "cpu_seconds": pc.if_else(on_cpu, spent.field("seconds"), 0.0),
+            "seconds": usage.field("seconds"),
+            "gpu_seconds": usage.field("gpu_seconds"),
+            "cpu_seconds": pc.if_else(on_cpu, usage.field("seconds"), 0.0),
         }
     )
-    return _summed(table.filter(pc.invert(spent.field("reused"))), ["detector", "kind"])
+    return _summed(table.filter(pc.invert(usage.field("reused"))), ["detector", "kind"])
 
 
 def _summed(table: pa.Table, keys: list[str]) -> pa.Table:

@@ -12,7 +12,7 @@ from cluster.records import Kind, MediaItem, ModelVersion, Segment
 from cluster.results.merge import Known
 from cluster.results.rolling_writer import Shards
 from cluster.storage import buckets
-from pipelines.results.reconcile import Stored
+from pipelines.ledger.stored import Stored
 
 # Why a unit is to be done. Of several reasons a unit has the one that stands first.
 Reason = Literal[

@@ -4,15 +4,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from cluster.records import SCHEMA, Detection, Finding, Vector, detection_row
+from cluster.records import Detection, Finding
+from cluster.results import codec
 from cluster.results import files as results_files
+from cluster.results.codec import SCHEMA, detection_row
 from cluster.results.newest import newest_rows
 from deployments.galleries.watchlist import FACE, WatchList
 
@@ -21,7 +21,7 @@ ROWS_A_FILE = 2000
 _OF_ROW = [name for name in SCHEMA.names if name not in ("detections", "thumbnail")]
 FACES = [
     f"detections.list.element.{name}"
-    for name in ("detector", "model", "label", "score", "box", "time_s", "evidence", "carried", "vectors")
+    for name in ("detector", "model", "label", "score", "box", "time_s", "evidence", "propagated", "vectors")
 ]
 
 Row = dict[str, Any]
@@ -50,35 +50,16 @@ def current(
 ) -> Iterator[Answer]:
     """The newest answer for each segment of each file's newest content, of the files whose URI is wanted."""
     for table in newest_rows(out, [*_OF_ROW, *FACES], s3_endpoint, DETECTOR, wanted=wanted):
-        for row, found in zip(table.select(_OF_ROW).to_pylist(), faces_in(table), strict=True):
-            yield Answer(row, row["analyzers"][0]["model"], found)
-
-
-def faces_in(table: pa.Table) -> list[list[Finding]]:
-    """The findings of the detector face in each row of a table with the columns FACES."""
-    detections = table["detections"].combine_chunks()
-    owners = pc.list_parent_indices(detections)
-    flat = pa.Table.from_struct_array(detections.flatten())
-    mine = pc.equal(flat["detector"], DETECTOR)
-    found: list[list[Finding]] = [[] for _ in range(len(table))]
-    for owner, row in zip(owners.filter(mine).to_pylist(), flat.filter(mine).to_pylist(), strict=True):
-        found[owner].append(_finding(row))
-    return found
-
-
-def _finding(row: Row) -> Finding:
-    vectors = tuple(Vector(vector["space"], tuple(vector["values"])) for vector in row["vectors"] or ())
-    box = None if row["box"] is None else tuple(row["box"])
-    seen = Detection(row["label"], row["score"], box, row["time_s"], evidence=row.get("evidence"), vectors=vectors)
-    return Finding(DETECTOR, row["model"], seen, bool(row["carried"]))
+        for row, found in zip(table.select(_OF_ROW).to_pylist(), codec.findings(table, DETECTOR), strict=True):
+            yield Answer(row, row["model_versions"][0]["model"], found)
 
 
 def match(out: str, watch: WatchList, model: str, s3_endpoint: str | None = None) -> Matched:
     """Compare every stored face of that model with the watch list; where the names change, a new row is stored.
 
-    The row has the stored faces and their hits, as a scan would give them. Its time is one microsecond after that of
-    the row that it replaces, so it is older than any row that a scan has stored since. Memory grows with the number of
-    files that are counted.
+    It has the faces that were there and their hits, as a scan would have given them. Its sequence is that of the row
+    which it replaces and one: newer than that row, older than the rows of every later attempt at a job. The URIs of
+    files that are counted are held.
     """
     changed, hits, other = set[str](), set[tuple[str, str]](), set[str]()
     rows, units, job = [], 0, f"people-{time.strftime('%Y%m%d-%H%M%S')}-{uuid4().hex[:6]}"
@@ -98,8 +79,8 @@ def match(out: str, watch: WatchList, model: str, s3_endpoint: str | None = None
                 "unit_id": units,
                 "job": job,
                 "detections": [detection_row(one) for one in found],
-                "spent": [],
-                "analyzed_at": answer.row["analyzed_at"] + timedelta(microseconds=1),
+                "usage": [],
+                "sequence": answer.row["sequence"] + 1,
             }
         )
         units += 1
@@ -118,13 +99,13 @@ def named(found: list[Finding], watch: WatchList) -> list[Finding]:
     before: dict[object, Detection | None] = {}
     told: list[Finding] = []
     for face, hit in zip(faces, hits, strict=True):
-        if face.carried and (was := before.get(face.detection.box)):
+        if face.propagated and (was := before.get(face.detection.box)):
             hit = Detection(was.label, was.score, was.box, face.detection.time_s, evidence=was.evidence)
-        elif not face.carried:
+        elif not face.propagated:
             before[face.detection.box] = hit
         told.append(face)
         if hit:
-            told.append(Finding(DETECTOR, face.model, hit, face.carried))
+            told.append(Finding(DETECTOR, face.model, hit, face.propagated))
     return told
 
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from cluster.records import SCHEMA, Finding
-from cluster.results import embeddings
+from cluster.records import Finding
+from cluster.results import codec, embeddings
 from cluster.results import files as results_files
+from cluster.results.codec import SCHEMA
 from cluster.results.newest import newest_rows
 from cluster.vectors import Vectors
 from deployments.galleries.watchlist import FACE, WatchList
-from pipelines.people.match import DETECTOR, FACES, current, faces_in, named, of
+from pipelines.people.match import DETECTOR, FACES, current, named, of
 
 REMOVED = "no vector: removed on request"
 
@@ -50,7 +51,7 @@ def purge(name: str, out: str, watch: WatchList, model: str, s3_endpoint: str | 
         table = results_files.read(file, ["uri", *FACES], s3_endpoint)
         uris = [
             uri
-            for uri, found in zip(table["uri"].to_pylist(), faces_in(table), strict=True)
+            for uri, found in zip(table["uri"].to_pylist(), codec.findings(table, DETECTOR), strict=True)
             if any(_is_hit(one, name) or _is_theirs(one, done.vectors) for one in found)
         ]
         if uris:
@@ -63,7 +64,7 @@ def purge(name: str, out: str, watch: WatchList, model: str, s3_endpoint: str | 
 def left(name: str, out: str, vectors: set[bytes], s3_endpoint: str | None = None) -> int:
     """The number of hits of that name, and of faces with one of these vectors, that the results still hold."""
     tables = (results_files.read(file, FACES, s3_endpoint) for file in results_files.committed(out, s3_endpoint))
-    faces = (one for table in tables for found in faces_in(table) for one in found)
+    faces = (one for table in tables for found in codec.findings(table, DETECTOR) for one in found)
     return sum(_is_hit(one, name) or _is_theirs(one, vectors) for one in faces)
 
 
@@ -76,7 +77,7 @@ def _vectors(name: str, out: str, watch: WatchList, model: str, s3_endpoint: str
         else:
             other.add(answer.row["uri"])
     for file in results_files.committed(out, s3_endpoint):
-        for found in faces_in(results_files.read(file, FACES, s3_endpoint)):
+        for found in codec.findings(results_files.read(file, FACES, s3_endpoint), DETECTOR):
             theirs |= {_vector(one) for one in of(name, found)}
     return theirs, len(other)
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from cluster.results import embeddings
 from cluster.results import files as results_files
-from cluster.results.newest import newest_rows
+from cluster.results.newest import OLDEST, key, newest_answers, newest_contents, newest_rows
 from cluster.vectors import Vectors
 
 SAMPLE = 200
@@ -53,8 +53,8 @@ def audit(
     expected, missing = 0, 0
     kept: dict[str, _Reservoir] = {}  # by space
     for rows in newest_rows(out, embeddings.COLUMNS, s3_endpoint, job=job):
-        contents = embeddings.newest_contents(rows)
-        for name, entries in embeddings.embeddings(rows, embeddings.newest_answers(rows, contents)).items():
+        answers = newest_answers(rows, newest_contents(rows))
+        for name, entries in embeddings.embeddings(rows, answers).items():
             there = vectors.there(name, entries.ids)
             absent = [of for id, of in zip(entries.ids, entries.metadatas, strict=True) if id not in there]
             superseded = _superseded(absent, vectors)
@@ -77,11 +77,11 @@ def _superseded(absent: list[dict[str, str | float]], vectors: Vectors) -> int:
     """How many of these are not there because a later scan, into another folder, has answered for their files."""
     if not absent:
         return 0
-    stamps = vectors.stamps(str(of["asset"]) for of in absent)
-    answers = ((str(of["asset"]), of.get("segment"), str(of["detector"]), of["analyzed_at"]) for of in absent)
+    there = vectors.keys(str(metadata["asset"]) for metadata in absent)
+    answers = ((str(of["asset"]), of.get("segment"), str(of["detector"]), key(of)) for of in absent)
     return sum(
-        stamps.get((asset, None if segment is None else int(segment), detector), 0.0) > float(stamp)
-        for asset, segment, detector, stamp in answers
+        there.get((asset, None if segment is None else int(segment), detector), OLDEST) > own
+        for asset, segment, detector, own in answers
     )
 
 

@@ -1,6 +1,5 @@
-"""What is stored already, and whether a job's results are all there: nothing lost, nothing twice."""
+"""Whether a job's results are all there: nothing lost, nothing twice."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,13 +8,12 @@ import pyarrow.compute as pc
 from pyarrow import fs
 
 from cluster.errors import SettingsError
-from cluster.records import SCHEMA
 from cluster.results import files as results_files
-from cluster.results.merge import COLUMNS, Known, Merged, Numbers, hashes, merge
+from cluster.results.codec import SCHEMA
+from cluster.results.merge import Numbers
+from cluster.results.newest import KEY, Key, key
 from cluster.results.rolling_writer import Shards
 from cluster.storage import buckets
-
-CHANGED = Known(changed=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,43 +25,6 @@ class Reconciliation:
     failed: int  # of these, with errors in their row
     lost: int  # without a row
     double: int  # with more than one
-
-
-class Stored:
-    """What is stored of each file: 20 bytes a file, and 16 a segment of those that were cut."""
-
-    def __init__(self, merged: Merged) -> None:
-        self._merged = merged
-
-    def __len__(self) -> int:
-        return len(self._merged.uris)
-
-    def known(self, files: Sequence[tuple[str, str]]) -> list[Known | None]:
-        """What is stored of each (URI, ETag): None if nothing, CHANGED if of another content."""
-        if not len(self):
-            return [None] * len(files)
-        has = self._merged
-        uris = hashes([uri for uri, _ in files])
-        contents = hashes([f"{uri}\0{etag}" for uri, etag in files])
-        at = np.minimum(np.searchsorted(has.uris, uris), len(self) - 1)
-        there, same = (has.uris[at] == uris).tolist(), (has.contents[at] == contents).tolist()
-        codes = has.codes[at].tolist()
-        return [
-            (has.known[code] if equal else CHANGED) if found else None
-            for code, found, equal in zip(codes, there, same, strict=True)
-        ]
-
-    def segments(self, uri: str) -> dict[int, Known]:
-        """What is stored of each segment of a file's current cut, by number."""
-        has, key = self._merged, hashes([uri])[0]
-        rows = slice(np.searchsorted(has.cut_uris, key), np.searchsorted(has.cut_uris, key, "right"))
-        numbers, codes = has.cut_numbers[rows].tolist(), has.cut_codes[rows].tolist()
-        return {number: has.known[code] for number, code in zip(numbers, codes, strict=True)}
-
-
-def stored(out: str, s3_endpoint: str | None = None) -> Stored:
-    """What the committed rows of a folder say; a folder that does not exist says nothing."""
-    return Stored(merge(results_files.scan(out, COLUMNS, s3_endpoint)))
 
 
 def reconcile(ledger: str, out: str, job: str, s3_endpoint: str | None = None) -> Reconciliation:
@@ -102,7 +63,7 @@ def renew(checkpoint: str, out: str, job: str, s3_endpoint: str | None = None) -
 
 
 def settle(out: str, job: str, s3_endpoint: str | None = None) -> int:
-    """Take what a job stored twice out of its younger files; how many rows went.
+    """Leave only the newest row of each unit that a job stored twice; how many rows were removed.
 
     A driver that was killed leaves writers behind, and one of them may commit what the resumed job has done again.
     A file is replaced whole or not at all.
@@ -111,26 +72,30 @@ def settle(out: str, job: str, s3_endpoint: str | None = None) -> int:
     double = units[counts > 1]
     if not len(double):
         return 0
-    seen: set[int] = set()
-    gone = 0
-    for file in results_files.committed(out, s3_endpoint):
-        table = results_files.read(file, ["unit_id", "job"], s3_endpoint)
-        ids = _ids(table)
-        kept = np.ones(len(ids), bool)
-        for row in np.flatnonzero(pc.equal(table["job"], job).to_numpy() & np.isin(ids, double)):
-            kept[row] = ids[row] not in seen
-            seen.add(int(ids[row]))
-        if not kept.all():
-            _rewrite(file, kept, s3_endpoint)
-            gone += int(np.count_nonzero(~kept))
-    return gone
+    files = results_files.committed(out, s3_endpoint)
+    rows: dict[int, list[tuple[Key, int, int]]] = {unit: [] for unit in double.tolist()}  # key, file, row in the file
+    for at, file in enumerate(files):
+        table = results_files.read(file, list(KEY), s3_endpoint)
+        for place in np.flatnonzero(pc.equal(table["job"], job).to_numpy() & np.isin(_ids(table), double)).tolist():
+            row_key = key(table.slice(place, 1).to_pylist()[0])
+            rows[row_key[2]].append((row_key, -at, -place))  # of equal keys, the row that was there first stays
+    superseded: dict[int, list[int]] = {}
+    for unit_rows in rows.values():
+        for _, at, place in sorted(unit_rows)[:-1]:
+            superseded.setdefault(-at, []).append(-place)
+    for at, places in superseded.items():
+        _rewrite(files[at], places, s3_endpoint)
+    return sum(map(len, superseded.values()))
 
 
-def _rewrite(file: str, kept: Numbers, s3_endpoint: str | None) -> None:
+def _rewrite(file: str, without: list[int], s3_endpoint: str | None) -> None:
     import pyarrow.parquet as pq
 
+    rows = results_files.read(file, SCHEMA.names, s3_endpoint)
+    kept = np.ones(len(rows), bool)
+    kept[without] = False
     files, path = results_files.sink(file, s3_endpoint)
-    pq.write_table(results_files.read(file, SCHEMA.names, s3_endpoint).filter(kept), path, filesystem=files)
+    pq.write_table(rows.filter(pa.array(kept)), path, filesystem=files)
 
 
 def _ids(table: pa.Table) -> Numbers:

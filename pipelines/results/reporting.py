@@ -14,7 +14,7 @@ from deployments.jobs import folder
 
 MOST_REASONS = 200  # told apart; the rest is counted together
 _OTHER = "other reasons"
-_COLUMNS = ["uri", "size", "segments", "frames", "frames_carried", "errors", "spent"]
+_COLUMNS = ["uri", "size", "segments", "frames", "frames_propagated", "errors", "usage"]
 
 
 @dataclass(slots=True)
@@ -77,11 +77,11 @@ def report(
         told.files += sum(shares)
         told.bytes += sum((size or 0) * share for size, share in zip(rows["size"].to_pylist(), shares, strict=True))
         told.frames += pc.sum(rows["frames"]).as_py() or 0
-        told.frames_carried += pc.sum(rows["frames_carried"]).as_py() or 0
+        told.frames_carried += pc.sum(rows["frames_propagated"]).as_py() or 0
         failed = rows.filter(pc.greater(pc.list_value_length(rows["errors"]), 0)).select(["uri", "errors"])
         told.failed += len(failed)
         _count_failures(failures, failed.to_pylist())
-        _add_spent(spent, rows["spent"])
+        _add_spent(spent, rows["usage"])
     told.detectors = [spent[name] for name in sorted(spent)]
     told.failures = sorted(failures.values(), key=lambda one: -one.units)
     told.files, told.bytes = round(told.files, 2), round(told.bytes)

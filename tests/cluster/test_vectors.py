@@ -8,9 +8,11 @@ import pyarrow as pa
 import pytest
 
 from cluster.chroma import SHIFTS
-from cluster.records import SCHEMA, Vector, asset_id
+from cluster.records import Vector, asset_id
+from cluster.results.codec import SCHEMA
 from cluster.results import files as results_files
-from cluster.results.embeddings import COLUMNS, newest_answers, newest_contents
+from cluster.results.embeddings import COLUMNS
+from cluster.results.newest import newest_answers, newest_contents
 from cluster.vectors import Hit, Vectors, VectorsDown
 from tests.support.servers.chroma import chroma, free_port
 from tests.support.stored import commit, found, row

@@ -1,11 +1,13 @@
 """People, with the embedded networks: enrolled, named in what was scanned before, rejected, taken out again."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cluster.records import MediaItem, ModelVersion, to_row
+from cluster.records import MediaItem, ModelVersion
+from cluster.results.codec import to_row
 from cluster.settings import Decoding
 from deployments.detector import DetectorResponse
 from deployments.detectors.face import Face, FaceConfig
@@ -50,7 +52,7 @@ def scan(gallery, out):
     files = [File(item, path, None, frozenset(["face"])) for item, path in zip(items, paths, strict=True)]
     with Decoder() as decoder:
         told = asyncio.run(analyze(files, InProcess(face(gallery)), decoder, Decoding()))
-    commit(out, "1.parquet", *(to_row(result, n, "job") for n, result in enumerate(told)))
+    commit(out, "1.parquet", *(to_row(result, n, "job", 0) for n, result in enumerate(told)))
     return str(out)
 
 
@@ -96,10 +98,9 @@ def test_who_is_enrolled_is_named_once_where_he_is_and_nowhere_else(named):
 def test_a_match_gives_the_hits_of_a_fresh_scan(named, gallery, tmp_path):
     def told(out):
         return {
-            name: [(one.detection.label, one.detection.box, one.detection.time_s, one.detection.evidence, one.carried)
-                   for one in of]
-            for name, of in found(out).items()
-        }  # fmt: skip
+            name: [(replace(finding.detection, score=0, vectors=()), finding.propagated) for finding in findings]
+            for name, findings in found(out).items()
+        }
 
     assert told(scan(gallery, tmp_path)) == told(named)
 
@@ -121,7 +122,7 @@ def scanned(name):
     file = File(MediaItem(path.as_uri(), 1, "e1"), path, None, frozenset(["face"]))
     with Decoder() as decoder:
         (told,) = asyncio.run(analyze([file], InProcess(real("face")), decoder, Decoding()))
-    return to_row(told, 0, "job")
+    return to_row(told, 0, "job", 0)
 
 
 def test_a_rejected_face_loses_the_name_and_then_the_person_leaves_no_trace(named, gallery):

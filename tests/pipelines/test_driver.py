@@ -172,7 +172,7 @@ def test_what_failed_is_done_again_by_another_job(place):
     place.fails = set()
     outcome = place.drive("scan-2", retry_of="scan-1")
     (done,) = (one for one in place.rows() if one["job"] == "scan-2")
-    assert done["uri"].endswith("3.jpg") and [one["detector"] for one in done["analyzers"]] == ["ocr"]
+    assert done["uri"].endswith("3.jpg") and [one["detector"] for one in done["model_versions"]] == ["ocr"]
     assert (outcome.units, outcome.exit_code) == (1, 0)
 
 

@@ -98,7 +98,7 @@ def test_the_same_film_under_another_name_is_not_computed_again(cluster, film, t
     done = cluster.raysift("scan", str(tmp_path / "media"), "--out", out, "--detectors", "ocr,whisper,clip", "--json")
     assert done.returncode == 0, done.stderr
     rows = pq.read_table(out).to_pylist()
-    assert {(spent["detector"], spent["reused"]) for row in rows for spent in row["spent"]} == {
+    assert {(usage["detector"], usage["reused"]) for row in rows for usage in row["usage"]} == {
         ("ocr", True),
         ("whisper", True),
         ("clip", True),

@@ -7,7 +7,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cluster.records import SCHEMA, Detection, Failure, Finding, MediaItem, ModelVersion, Result, Segment, to_row
+from cluster.records import Detection, Failure, Finding, MediaItem, ModelVersion, Result, Segment
+from cluster.results import codec
+from cluster.results.codec import SCHEMA, to_row
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -19,8 +21,11 @@ def found(detector: str, label: str, score: float, model: str = "m1", **more: An
 def row(uri: str, *findings: Finding, job: str = "job", unit: int = 0, minutes: int = 0, **more: Any) -> dict[str, Any]:
     """A row of results. Who found something has answered; `answered` names those that found nothing.
 
+    `minutes` is when its attempt began and its worker's time; `clock_ahead` moves only the latter, by minutes.
     `segment=(n, of, length_s)` makes it that of a segment.
     """
+    ahead = timedelta(minutes=more.pop("clock_ahead", 0))
+    began = NOON + timedelta(minutes=minutes)
     answered = {finding.detector: finding.model for finding in findings}
     answered |= dict.fromkeys(more.pop("answered", ()), "m1")
     item = MediaItem(uri, 10, more.pop("etag", "e1"), more.pop("kind", "image"))
@@ -29,7 +34,7 @@ def row(uri: str, *findings: Finding, job: str = "job", unit: int = 0, minutes: 
     if part := more.pop("segment", None):
         more["segment"] = cut(*part)
     result = Result(item, findings=findings, failures=failures, model_versions=model_versions, **more)
-    return to_row(result, unit, job) | {"analyzed_at": NOON + timedelta(minutes=minutes)}
+    return to_row(result, unit, job, round(began.timestamp() * 1e6)) | {"analyzed_at": began + ahead}
 
 
 def cut(n: int, of: int, length_s: float) -> Segment:
@@ -45,14 +50,30 @@ def commit(folder: Path, name: str, *rows: dict[str, Any]) -> str:
     return (folder / name).as_uri()
 
 
+NEVER_WRITTEN = {"segment", "segments", "segment_s", "begin_s", "end_s", "usage", "sequence"}
+
+
 def aged(folder: Path, name: str) -> None:
-    """Write a committed file anew as it was written before there were segments and floors."""
-    table = pq.read_table(folder / name)
-    model_versions = [
-        row and [{"detector": one["detector"], "model": one["model"]} for one in row]
-        for row in table["analyzers"].to_pylist()
-    ]
-    kind = pa.list_(pa.struct([("detector", pa.string()), ("model", pa.string())]))
-    table = table.set_column(table.schema.get_field_index("analyzers"), "analyzers", pa.array(model_versions, kind))
-    table = table.drop_columns(["segment", "segments", "segment_s", "begin_s", "end_s", "spent"])
-    pq.write_table(table, folder / name)
+    """Write a committed file anew under the names of version 0.1, and without what came after its first results."""
+    schema = pa.schema([_former(field) for field in SCHEMA if field.name not in NEVER_WRITTEN])
+    rows = [_renamed(row) for row in pq.read_table(folder / name).to_pylist()]
+    pq.write_table(pa.Table.from_pylist(rows, schema), folder / name)
+
+
+def _former(field: pa.Field) -> pa.Field:
+    return pa.field(codec.former_name(field.name), _former_type(field.type))
+
+
+def _former_type(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_list(kind):
+        return pa.list_(_former_type(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([_former(field) for field in kind if field.name != "floor"])
+    return kind
+
+
+def _renamed(value: Any) -> Any:
+    """The same with the former names of columns and fields, however deep they lie."""
+    if isinstance(value, dict):
+        return {codec.former_name(name): _renamed(part) for name, part in value.items()}
+    return [_renamed(part) for part in value] if isinstance(value, list) else value

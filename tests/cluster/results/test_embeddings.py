@@ -26,7 +26,8 @@ def test_takes_every_vector_with_what_to_show_of_it():
         "image-2": [f"{asset}:face:3"],
     }
     assert [list(v) for v in by_name["text-3"].values] == [[1, 0, 0], [0, 1, 0]]
-    of = {"asset": asset, "content": results_files.content("e1", None), "analyzed_at": one["analyzed_at"].timestamp()}
+    of = {"asset": asset, "content": results_files.content("e1", None), "job": "job", "unit_id": 0}
+    of["sequence"] = one["sequence"]
     assert by_name["text-3"].metadatas == [
         of | {"detector": "ocr", "label": "text", "text": "x" * 500},
         of | {"detector": "whisper", "label": "speech", "time_s": 2.5, "text": "hi"},

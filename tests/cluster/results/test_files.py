@@ -3,8 +3,8 @@
 import pyarrow.parquet as pq
 import pytest
 
-from cluster.records import SCHEMA
 from cluster.results import files as results_files
+from cluster.results.codec import SCHEMA
 from tests.support.stored import aged, commit, found, row
 
 
@@ -39,16 +39,16 @@ def test_what_a_full_disk_cut_short_never_becomes_a_result(tmp_path):
 def test_a_file_of_before_there_were_segments_is_read_with_nulls(tmp_path):
     commit(tmp_path, "1.parquet", row("s3://b/old", found("nsfw", "nude", 0.9)))
     aged(tmp_path, "1.parquet")
-    commit(tmp_path, "2.parquet", row("s3://b/new", segment=(1, 2, 60.0)) | {"analyzers": [
+    commit(tmp_path, "2.parquet", row("s3://b/new", segment=(1, 2, 60.0)) | {"model_versions": [
         {"detector": "nsfw", "model": "m1", "floor": 0.5}]})  # fmt: skip
     files = results_files.committed(str(tmp_path))
     old, new = (results_files.read(file, SCHEMA.names) for file in files)
     assert old.schema.names == new.schema.names == SCHEMA.names
     (row_of_old,) = old.to_pylist()
-    assert [row_of_old[name] for name in ("segment", "segments", "segment_s", "begin_s", "end_s", "spent")] == [
+    assert [row_of_old[name] for name in ("segment", "segments", "segment_s", "begin_s", "end_s", "usage")] == [
         None
     ] * 6
-    assert row_of_old["analyzers"] == [{"detector": "nsfw", "model": "m1", "floor": None}]
+    assert row_of_old["model_versions"] == [{"detector": "nsfw", "model": "m1", "floor": None}]
     assert row_of_old["detections"][0]["label"] == "nude"
     scanned = [row for table in results_files.scan(str(tmp_path), SCHEMA.names) for row in table.to_pylist()]
     assert sorted(scanned, key=lambda row: row["uri"]) == [*new.to_pylist(), row_of_old]

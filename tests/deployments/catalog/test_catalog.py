@@ -409,7 +409,7 @@ def counting(rows):
     answered = {
         (row["uri"], one["detector"], row["segment"] or 0): row
         for row in newest
-        for one in row["analyzers"]
+        for one in row["model_versions"]
         if current[row["uri"]] == (row["etag"], row["segment_s"])
     }
     told = {uri: [] for uri in sorted(current)}
@@ -494,7 +494,7 @@ def test_a_detector_that_finds_nothing_any_more_takes_back_what_it_found(tmp_pat
 def test_a_detector_that_did_not_finish_leaves_the_older_answer(tmp_path):
     catalog = Catalog(":memory:")
     catalog.load(commit(tmp_path, "1", row("s3://b/a", found("nsfw", "nude", 0.9))))
-    unfinished = row("s3://b/a", found("nsfw", "nude", 0.1), minutes=1) | {"analyzers": []}
+    unfinished = row("s3://b/a", found("nsfw", "nude", 0.1), minutes=1) | {"model_versions": []}
     catalog.load(commit(tmp_path, "2", unfinished))
     assert catalog.assets(AssetQuery())["items"][0]["score"] == 0.9
 

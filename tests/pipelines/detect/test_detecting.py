@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from cluster.cache import Cache, FileStore
-from cluster.records import Detection, Failure, Finding, MediaItem, ModelVersion, Sample, Segment, Spent, Vector, to_row
+from cluster.records import Detection, Failure, Finding, MediaItem, ModelVersion, Sample, Segment, Usage, Vector
+from cluster.results.codec import to_row
 from cluster.settings import Decoding
 from deployments import events
 from deployments.detector import DetectorAway, DetectorResponse
@@ -155,14 +156,14 @@ def test_a_frame_that_looks_the_same_is_not_asked_about_again_and_says_so(tmp_pa
     detectors = StandIn()
     (result,) = run([film(tmp_path / "a.mp4", [RED, RED, RED, BLUE])], detectors, chunk_frames=chunk)
     colours = [f for f in result.findings if f.detection.box is not None]
-    assert [(f.detection.time_s, f.detection.label, f.carried) for f in colours] == [
+    assert [(f.detection.time_s, f.detection.label, f.propagated) for f in colours] == [
         (0.0, "red", False),
         (1.0, "red", True),
         (2.0, "red", True),
         (3.0, "blue", False),
     ]
     assert sum(size for name, size in detectors.asked if name == "eye") == 2
-    assert (result.frames, result.frames_carried) == (4, 2)
+    assert (result.frames, result.frames_propagated) == (4, 2)
     assert [bool(f.detection.vectors) for f in colours] == [True, False, False, True]
 
 
@@ -235,8 +236,8 @@ def test_what_is_found_in_words_stands_where_and_when_they_stood(tmp_path):
 
 def told(result):
     """What its row says, but when, what it cost, and where the file lay."""
-    row = to_row(result, 1, "job")
-    return {key: value for key, value in row.items() if key not in ("analyzed_at", "spent", "uri")}
+    row = to_row(result, 1, "job", 0)
+    return {key: value for key, value in row.items() if key not in ("analyzed_at", "usage", "uri")}
 
 
 def test_a_content_that_was_answered_for_is_neither_decoded_nor_asked_about_again_whatever_its_name(tmp_path, cache):
@@ -246,8 +247,8 @@ def test_a_content_that_was_answered_for_is_neither_decoded_nor_asked_about_agai
     again = run([tmp_path / "b.mp4"], detectors, cache=cache, decoder=decoder)
     assert detectors.asked == [] and decoder.decoded == 0
     assert [told(result) for result in again] == [told(result) for result in first]
-    assert {spent.detector: spent.reused for spent in first[0].spent} == dict.fromkeys(ALL, False)
-    assert again[0].spent == tuple(Spent(name, 0.0, 0.0, reused=True) for name in sorted(ALL))
+    assert {usage.detector: usage.reused for usage in first[0].usage} == dict.fromkeys(ALL, False)
+    assert again[0].usage == tuple(Usage(name, 0.0, 0.0, reused=True) for name in sorted(ALL))
 
 
 def test_of_two_copies_in_one_batch_the_second_is_given_the_answers_of_the_first(tmp_path, cache):
@@ -255,7 +256,7 @@ def test_of_two_copies_in_one_batch_the_second_is_given_the_answers_of_the_first
     detectors = StandIn()
     first, second, _ = run([one, other, picture(tmp_path / "c.png", BLUE)], detectors, cache=cache)
     assert sum(size for name, size in detectors.asked if name == "eye") == 2
-    assert told(first) == told(second) and second.spent[1] == Spent("eye", 0.0, 0.0, reused=True)
+    assert told(first) == told(second) and second.usage[1] == Usage("eye", 0.0, 0.0, reused=True)
     detectors = StandIn()
     run([one, other], detectors)
     assert ("eye", 2) in detectors.asked, "without a cache both are looked at"
@@ -284,7 +285,7 @@ def test_an_answer_is_recalled_only_where_the_same_would_be_answered(tmp_path, c
     detectors = StandIn(**changed.pop("detectors", {}))
     (result,) = run([path], detectors, cache=cache, **changed)
     assert {name for name, _ in detectors.asked} == asked
-    assert {spent.detector for spent in result.spent if not spent.reused} == asked
+    assert {usage.detector for usage in result.usage if not usage.reused} == asked
     assert all(finding.model == detectors.model_versions[finding.detector].model for finding in result.findings)
 
 
@@ -341,7 +342,7 @@ def test_a_failure_is_not_remembered_and_the_others_are(tmp_path, cache):
     detectors = StandIn()
     (result,) = run([path], detectors, wanted=["eye", "ear"], cache=cache)
     assert ("eye", 1) in detectors.asked and result.failures == ()
-    assert {spent.detector: spent.reused for spent in result.spent} == {"eye": False, "ear": True}
+    assert {usage.detector: usage.reused for usage in result.usage} == {"eye": False, "ear": True}
 
 
 def test_what_was_found_before_a_file_turned_out_broken_is_not_remembered(tmp_path, cache):
@@ -388,9 +389,9 @@ def test_a_cache_that_is_damaged_is_as_good_as_none(tmp_path, cache):
 def test_what_a_detector_costs_is_told_by_the_file_it_worked_for(tmp_path):
     one, two = film(tmp_path / "a.mp4", [RED, BLUE, RED]), picture(tmp_path / "b.png", RED)
     first, second = run([one, two], StandIn())
-    assert first.spent == (Spent("ear", 0.0, 0.0), Spent("eye", 3.0, 1.5), Spent("words", 2.0, 1.0))
-    assert second.spent == (Spent("ear", 0.0, 0.0), Spent("eye", 1.0, 0.5), Spent("words", 0.0, 0.0))
-    assert sum(spent.seconds for spent in (*first.spent, *second.spent)) == 6
+    assert first.usage == (Usage("ear", 0.0, 0.0), Usage("eye", 3.0, 1.5), Usage("words", 2.0, 1.0))
+    assert second.usage == (Usage("ear", 0.0, 0.0), Usage("eye", 1.0, 0.5), Usage("words", 0.0, 0.0))
+    assert sum(usage.seconds for usage in (*first.usage, *second.usage)) == 6
 
 
 def test_words_that_are_newly_read_get_their_vectors_though_only_the_reader_was_wanted(tmp_path):
@@ -398,7 +399,7 @@ def test_words_that_are_newly_read_get_their_vectors_though_only_the_reader_was_
     line = next(f.detection for f in result.findings if f.detection.text == "this is red")
     assert [vector.space for vector in line.vectors] == ["text"]
     assert {f.detector for f in result.findings} == {"eye"}, "what words itself found was not wanted"
-    assert [a.detector for a in result.model_versions] == ["eye"] and [s.detector for s in result.spent] == ["eye"]
+    assert [a.detector for a in result.model_versions] == ["eye"] and [s.detector for s in result.usage] == ["eye"]
 
 
 def test_words_without_vectors_are_asked_for_again_of_the_one_who_read_them(tmp_path):

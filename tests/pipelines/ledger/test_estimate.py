@@ -7,11 +7,11 @@ import pytest
 from rich.console import Console
 
 from cluster.errors import SettingsError
-from cluster.records import ModelVersion, Spent
+from cluster.records import ModelVersion, Usage
 from cluster.settings import Prices
 from commands.dry_run import as_json, show
 from pipelines.ledger.estimate import Amount, Cost, Plan, history, plan
-from pipelines.results.reconcile import stored
+from pipelines.ledger.stored import stored
 from tests.support.stored import commit, row
 
 WANTED = {name: ModelVersion(name, "m1") for name in ("nsfw", "ocr")}
@@ -30,8 +30,8 @@ def sized(path: Path, size: int) -> Path:
     return path
 
 
-def spent(kind: str, size: int, *costs: Spent, **more) -> dict:
-    return row(f"s3://b/{kind}", kind=kind, spent=costs, **more) | {"size": size}
+def spent(kind: str, size: int, *costs: Usage, **more) -> dict:
+    return row(f"s3://b/{kind}", kind=kind, usage=costs, **more) | {"size": size}
 
 
 @pytest.fixture
@@ -47,9 +47,9 @@ def measured(tmp_path):
     commit(
         tmp_path / "out",
         "1.parquet",
-        spent("image", 15, Spent("nsfw", 1.0, 0.0), Spent("ocr", 2.0, 1.0)),
-        spent("image", 15, Spent("nsfw", 9.0, 0.0, reused=True), Spent("ocr", 2.0, 1.0)),
-        spent("video", 1000, Spent("nsfw", 1.0, 0.0), Spent("ocr", 4.0, 2.0)),
+        spent("image", 15, Usage("nsfw", 1.0, 0.0), Usage("ocr", 2.0, 1.0)),
+        spent("image", 15, Usage("nsfw", 9.0, 0.0, reused=True), Usage("ocr", 2.0, 1.0)),
+        spent("video", 1000, Usage("nsfw", 1.0, 0.0), Usage("ocr", 4.0, 2.0)),
     )
 
 
@@ -98,7 +98,7 @@ def test_detectors_that_live_together_take_turns(tmp_path, media, measured):
 
 
 def test_the_segments_of_a_film_are_one_file(tmp_path):
-    parts = [spent("video", 900, Spent("ocr", 1.0, 0.0), segment=(n, 3, 60.0)) for n in range(3)]
+    parts = [spent("video", 900, Usage("ocr", 1.0, 0.0), segment=(n, 3, 60.0)) for n in range(3)]
     commit(tmp_path / "out", "1.parquet", *parts)
     on = history(str(tmp_path / "out"))["ocr", "video"]
     assert (on.on.files, on.on.bytes) == (pytest.approx(1), pytest.approx(900))

@@ -9,7 +9,7 @@ import pytest
 from cluster.errors import SettingsError
 from cluster.records import ModelVersion
 from pipelines.ledger.listing import LEDGER, UNCUT, Listed, unit_id, write_ledger
-from pipelines.results.reconcile import stored
+from pipelines.ledger.stored import stored
 from tests.support.servers.many_objects import CREDENTIALS, lister_apart
 from tests.support.stored import commit, cut, row
 
@@ -131,7 +131,9 @@ def answered_by(tmp_path: Path, path: Path, *model_versions: ModelVersion, **mor
     write(tmp_path, path)
     (unit,) = rows(tmp_path).values()
     stored_row = row(unit["uri"], etag=unit["etag"], **more)
-    stored_row["analyzers"] = [{"detector": a.detector, "model": a.model, "floor": a.floor} for a in model_versions]
+    stored_row["model_versions"] = [
+        {"detector": a.detector, "model": a.model, "floor": a.floor} for a in model_versions
+    ]
     commit(tmp_path / "out", "1.parquet", stored_row)
 
 

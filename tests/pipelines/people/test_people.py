@@ -155,8 +155,10 @@ def test_match_leaves_alone_what_another_model_said(tmp_path):
     assert (done.files, done.other) == (0, 1) and len(files.committed(str(tmp_path))) == 1
 
 
-def test_a_carried_face_keeps_the_name_of_the_frame_that_was_looked_at(tmp_path):
-    again = replace(face(0.0, time_s=1.0), carried=True, detection=Detection("face", 0.99, (0.1, 0.1, 0.2, 0.2), 1.0))
+def test_a_propagated_face_keeps_the_name_of_the_frame_that_was_looked_at(tmp_path):
+    again = replace(
+        face(0.0, time_s=1.0), propagated=True, detection=Detection("face", 0.99, (0.1, 0.1, 0.2, 0.2), 1.0)
+    )
     elsewhere = replace(again, detection=replace(again.detection, box=(0.5, 0.5, 0.6, 0.6)))
     commit(tmp_path, "1.parquet", row("s3://b/v", face(0.1, time_s=0.0), again, elsewhere, kind="video"))
     match.match(str(tmp_path), both(), MODEL)
@@ -185,11 +187,11 @@ def test_faces_of_a_film_are_told_by_segment_and_it_is_counted_as_one_file(tmp_p
     told = {answer.row["segment"]: [one.detection.label for one in answer.found]
             for answer in match.current(str(tmp_path))}  # fmt: skip
     assert told == {0: ["face", "Ann"], 1: ["face", "Ann"]}
-    rows = [row for table in files.scan(str(tmp_path), ["job", "segments", "segment_s", "analyzers"])
+    rows = [row for table in files.scan(str(tmp_path), ["job", "segments", "segment_s", "model_versions"])
             for row in table.to_pylist()]  # fmt: skip
     (one, _) = [row for row in rows if row["job"].startswith("people-")]
     assert (one["segments"], one["segment_s"]) == (3, 60.0)
-    assert one["analyzers"] == [{"detector": "face", "model": MODEL, "floor": None}]
+    assert one["model_versions"] == [{"detector": "face", "model": MODEL, "floor": None}]
     catalog = Catalog(":memory:")
     catalog.load_all(str(tmp_path))
     (item,) = catalog.assets(AssetQuery(label=("Ann",)))["items"]

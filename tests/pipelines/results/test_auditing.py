@@ -52,12 +52,12 @@ def test_the_newest_rows_for_the_newest_content_count_and_each_once(tmp_path, se
     random.Random(seed).shuffle(rows)
     for n in range(0, 60, 12):
         commit(tmp_path, f"{n}.parquet", *rows[n : n + 12])
-    columns = ["uri", "job", "segment", "detections", "analyzers"]
+    columns = ["uri", "job", "segment", "detections", "model_versions"]
 
     def told(some):
         said = {row["uri"]: [] for row in rows}
         for one in sorted(some, key=lambda row: row["segment"] or 0):
-            names = {model_version["detector"] for model_version in one["analyzers"]}
+            names = {model_version["detector"] for model_version in one["model_versions"]}
             said[one["uri"]] += [(of["detector"], of["label"]) for of in one["detections"] if of["detector"] in names]
         return {uri: sorted(of) for uri, of in said.items()}
 
@@ -66,8 +66,8 @@ def test_the_newest_rows_for_the_newest_content_count_and_each_once(tmp_path, se
     of_job = pa.concat_tables(newest_rows(str(tmp_path), columns, job="a")).to_pylist()
     assert of_job == [row for row in newest if row["job"] == "a"]
     of_clip = pa.concat_tables(newest_rows(str(tmp_path), columns, detector="clip")).to_pylist()
-    assert {one["detector"] for row in of_clip for one in row["analyzers"]} == {"clip"}
-    assert len(of_clip) == sum("clip" in {one["detector"] for one in row["analyzers"]} for row in newest)
+    assert {one["detector"] for row in of_clip for one in row["model_versions"]} == {"clip"}
+    assert len(of_clip) == sum("clip" in {one["detector"] for one in row["model_versions"]} for row in newest)
 
 
 def test_a_folder_without_results_holds_no_answers(tmp_path):

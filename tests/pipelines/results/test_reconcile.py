@@ -5,10 +5,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.errors import SettingsError
-from cluster.records import SCHEMA, ModelVersion
+from cluster.records import ModelVersion
 from cluster.results import files as results_files
+from cluster.results.codec import SCHEMA
 from cluster.results.merge import Known
-from pipelines.results.reconcile import CHANGED, Reconciliation, Stored, reconcile, renew, settle, stored
+from pipelines.ledger.stored import CHANGED, Stored, stored
+from pipelines.results.reconcile import Reconciliation, reconcile, renew, settle
 from tests.support.stored import aged, commit, found, row
 
 BOTH = frozenset({ModelVersion("nsfw", "m1"), ModelVersion("ocr", "m1")})
@@ -40,7 +42,7 @@ def test_knows_who_has_answered_for_which_content(tmp_path):
 
 def test_a_floor_is_remembered_and_where_none_was_noted_there_is_none(tmp_path):
     one = row("s3://b/a")
-    one["analyzers"] = [
+    one["model_versions"] = [
         {"detector": "ocr", "model": "m1", "floor": 0.1},
         {"detector": "clip", "model": "", "floor": None},
     ]
@@ -119,7 +121,7 @@ def test_only_the_newest_cut_of_a_film_counts(tmp_path):
 def test_a_film_has_the_highest_floor_of_its_segments(tmp_path):
     rows = [segment(n) for n in range(3)]
     for one, floor in zip(rows, (0.1, 0.3, None), strict=True):
-        one["analyzers"] = [{"detector": "ocr", "model": "m1", "floor": floor}]
+        one["model_versions"] = [{"detector": "ocr", "model": "m1", "floor": floor}]
     commit(tmp_path, "a.parquet", *rows)
     (answer,) = known(stored(str(tmp_path)), "s3://b/film").model_versions
     assert answer.floor == pytest.approx(0.3)
@@ -170,7 +172,7 @@ def test_of_what_was_stored_twice_the_older_row_stays(tmp_path):
     assert reconcile(owed, str(out), "job") == Reconciliation(units=3, done=3, failed=0, lost=0, double=0)
     left = pq.read_table(out / "b.parquet")
     assert left.schema.equals(SCHEMA) and left["unit_id"].to_pylist() == [3]
-    assert left["analyzers"].to_pylist() == [[{"detector": "ocr", "model": "m1", "floor": None}]]
+    assert left["model_versions"].to_pylist() == [[{"detector": "ocr", "model": "m1", "floor": None}]]
     assert [one["job"] for one in pq.read_table(out / "c.parquet").to_pylist()] == ["another"]
     assert settle(str(out), "job") == 0
 

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cluster.records import ModelVersion, Segment, Spent
+from cluster.records import ModelVersion, Segment, Usage
 from cluster.settings import Prices
 from cluster.storage import buckets
 from deployments.jobs import folder as job_folder
@@ -16,8 +16,8 @@ from tests.support.stored import commit, found, row
 WANTED = {name: ModelVersion(name, "m1") for name in ("nsfw", "ocr")}
 
 
-def spent(**seconds):
-    return tuple(Spent(name, one[0], one[1], one[0] == 0) for name, one in seconds.items())
+def usage(**seconds):
+    return tuple(Usage(name, one[0], one[1], one[0] == 0) for name, one in seconds.items())
 
 
 @pytest.fixture
@@ -25,14 +25,14 @@ def out(tmp_path):
     commit(
         tmp_path,
         "a.parquet",
-        row("s3://b/1.jpg", found("ocr", "text", 0.9), unit=1, spent=spent(ocr=(10.0, 0.0), nsfw=(1.0, 0.5)), frames=1),
-        row("s3://b/2.jpg", unit=2, spent=spent(ocr=(0.0, 0.0), nsfw=(0.0, 0.0))),
+        row("s3://b/1.jpg", found("ocr", "text", 0.9), unit=1, usage=usage(ocr=(10.0, 0.0), nsfw=(1.0, 0.5)), frames=1),
+        row("s3://b/2.jpg", unit=2, usage=usage(ocr=(0.0, 0.0), nsfw=(0.0, 0.0))),
         row("s3://b/3.jpg", unit=3, failures=[("decode", "it declares 30,000 x 30,000 pixels, more than allowed")]),
         row("s3://b/4.jpg", unit=4, failures=[("decode", "it declares 40,000 x 9 pixels, more than allowed")]),
         row("s3://b/5.jpg", unit=5, failures=[("ocr", "the detector failed on it: ValueError: 'x y' is odd")]),
         row("s3://b/6.jpg", job="another", unit=6, failures=[("fetch", "gone")]),
     )
-    commit(tmp_path, "b.parquet", row("s3://b/7.mp4", unit=7, segment=(0, 2, 60), frames=60, frames_carried=20))
+    commit(tmp_path, "b.parquet", row("s3://b/7.mp4", unit=7, segment=(0, 2, 60), frames=60, frames_propagated=20))
     return str(tmp_path)
 
 
