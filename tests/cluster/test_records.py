@@ -1,4 +1,4 @@
-from cluster.records import Detection, Sample, asset_id
+from cluster.records import Detection, Sample, Vector, asset_id
 
 
 def test_moves_what_was_seen_to_the_time_of_its_frame():

@@ -78,7 +78,7 @@ class Place:
         self.then = lambda: None  # ... this happens
         self.runs = 0
 
-    def analyze(self, ledger, units, out, job, served, settings):
+    def analyze(self, ledger, units, out, job, sequence, served, settings):
         self.runs += 1
         files = sorted(Path(ledger.removeprefix("file://")).glob("*.parquet"))
         owed = [one for file in files for one in pq.read_table(file).to_pylist()]
@@ -91,7 +91,7 @@ class Place:
             bad = one["uri"].rsplit("/", 1)[-1] in self.fails
             failures, answered = ([("ocr", "it failed")], ["nsfw"]) if bad else ([], one["detectors"])
             told = {"job": job, "unit": one["unit_id"], "etag": one["etag"]}
-            rows.append(row(one["uri"], failures=failures, answered=answered, **told))
+            rows.append(row(one["uri"], failures=failures, answered=answered, **told) | {"sequence": sequence})
         if rows:
             commit(Path(self.out.removeprefix("file://")), f"{self.runs}.parquet", *rows)
         self.then()
@@ -145,7 +145,8 @@ def test_a_job_that_was_stopped_in_the_middle_does_only_the_rest(place):
     (place.media / "late.jpg").write_bytes(b"x")
     outcome = place.drive(uris=("/whatever the command line says",))
     assert (outcome.units, outcome.done, outcome.exit_code) == (6, 6, 0), "it lists nothing anew"
-    assert len(place.rows()) == 6
+    sequences = sorted(stored_row["sequence"] for stored_row in place.rows())
+    assert len(sequences) == 6 and sequences[0] == sequences[3] < sequences[4] == sequences[5]
     assert job_folder.read(place.out, "scan-1", "report")["done"] == 6
 
 

@@ -484,6 +484,26 @@ def test_a_unit_that_was_committed_twice_is_counted_once(tmp_path):
     assert catalog.summary("job")["files"] == 2
 
 
+def test_the_summary_counts_the_newest_row_of_a_unit_that_was_committed_twice(tmp_path):
+    first = row("s3://b/a", found("nsfw", "nude", 0.9), found("nsfw", "nude", 0.8), unit=1, failures=[("ocr", "tired")])
+    again = row("s3://b/a", found("nsfw", "suggestive", 0.9), answered=("logo",), unit=1, minutes=1)
+    part = film((0, 2, 60.0), found("nsfw", "nude", 0.9), job="job")
+    other_part = film((1, 2, 60.0), found("nsfw", "nude", 0.7), job="job")
+    commits = {"1": [first, part], "2": [again, part], "3": [other_part], "all": [first, again, part, other_part]}
+    files = [commit(tmp_path, name, *rows) for name, rows in commits.items()]
+    for order in (files[:3], files[2::-1], files[3:], files):
+        catalog = Catalog(":memory:")
+        for file in order:
+            catalog.load(file)
+        summary = catalog.summary("job")
+        assert (summary["files"], catalog.job("job")) == (2, {"done": 3, "failed": 0})
+        logo, nsfw = summary["detectors"]
+        assert (logo["detector"], logo["files"], logo["detections"]) == ("logo", 0, 0)
+        assert (nsfw["files"], nsfw["detections"]) == (2, 3)
+        assert nsfw["top_labels"] == [{"label": "nude", "files": 1}, {"label": "suggestive", "files": 1}]
+        catalog.close()
+
+
 def test_a_detector_that_finds_nothing_any_more_takes_back_what_it_found(tmp_path):
     catalog = Catalog(":memory:")
     catalog.load(commit(tmp_path, "1", row("s3://b/a", found("nsfw", "nude", 0.9), found("ocr", "text", 0.9))))
@@ -619,7 +639,7 @@ def test_answers_while_it_is_filled(tmp_path):
 def test_no_statement_reaches_the_disk():
     catalog = Catalog(":memory:")
     with pytest.raises(Exception, match="file system operations are disabled"):
-        catalog._rows("select * from read_text('/etc/hostname')")
+        catalog._database.rows("select * from read_text('/etc/hostname')")
 
 
 def test_the_catalogue_of_a_new_head_catches_up_with_the_results(tmp_path):

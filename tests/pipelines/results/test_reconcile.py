@@ -161,19 +161,23 @@ def test_a_job_without_a_ledger_is_the_operators_fault(tmp_path):
         reconcile(str(tmp_path / "ledger"), str(tmp_path), "job")
 
 
-def test_of_what_was_stored_twice_the_older_row_stays(tmp_path):
+def test_of_what_was_stored_twice_the_newest_row_stays(tmp_path):
     out = tmp_path / "out"
-    commit(out, "a.parquet", row("s3://b/1", unit=1), row("s3://b/2", unit=2))
-    commit(out, "b.parquet", row("s3://b/1", unit=1, minutes=1), row("s3://b/3", unit=3, answered=["ocr"]))
-    commit(out, "c.parquet", row("s3://b/2", unit=2, job="another"), row("s3://b/2", unit=2, minutes=1))
+    commit(
+        out, "a.parquet", row("s3://b/1", unit=1), row("s3://b/2", unit=2), row("s3://b/3", unit=3, answered=["ocr"])
+    )
+    commit(out, "b.parquet", row("s3://b/1", unit=1, minutes=1, answered=["nsfw"]))
+    commit(out, "c.parquet", row("s3://b/2", unit=2, job="another"), row("s3://b/2", unit=2, minutes=1, clock_ahead=-9))
     owed = ledger(out / "_raysift" / "jobs" / "job" / "ledger", 1, 2, 3)
     assert reconcile(owed, str(out), "job").double == 2
+    newest = stored(str(out)).known([("s3://b/1", "e1")])
     assert settle(str(out), "job") == 2
     assert reconcile(owed, str(out), "job") == Reconciliation(units=3, done=3, failed=0, lost=0, double=0)
-    left = pq.read_table(out / "b.parquet")
+    assert stored(str(out)).known([("s3://b/1", "e1")]) == newest
+    left = pq.read_table(out / "a.parquet")
     assert left.schema.equals(SCHEMA) and left["unit_id"].to_pylist() == [3]
     assert left["model_versions"].to_pylist() == [[{"detector": "ocr", "model": "m1", "floor": None}]]
-    assert [one["job"] for one in pq.read_table(out / "c.parquet").to_pylist()] == ["another"]
+    assert [stored_row["job"] for stored_row in pq.read_table(out / "c.parquet").to_pylist()] == ["another", "job"]
     assert settle(str(out), "job") == 0
 
 

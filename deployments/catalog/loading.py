@@ -1,0 +1,124 @@
+"""Committed results brought into the catalogue's tables, and taken out of them."""
+
+import logging
+import threading
+import time
+
+import pyarrow as pa
+
+from cluster.errors import SettingsError
+from cluster.results import files as results_files
+from deployments.catalog import merge
+from deployments.catalog.database import Database
+
+log = logging.getLogger(__name__)
+
+BATCH_BYTES = 64_000_000  # of rows merged in one transaction
+FILES_A_TURN = 1000  # loaded before others who load get theirs
+AGAIN_S = 60.0  # after results that could not be read
+
+
+class Loader:
+    """Fills a database from folders of results. Methods may be called from several threads; one merges at a time."""
+
+    def __init__(self, database: Database, thumbnails: bool) -> None:
+        self._database = database
+        self._columns = [name for name in merge.COLUMNS if thumbnails or name != "thumbnail"]
+        self._refused: set[str] = set()  # files that hold no results, and were logged
+        self._loading = threading.Lock()
+
+    def load(self, file: str, s3_endpoint: str | None = None) -> int:
+        """Merge one committed Parquet file; its number of rows, 0 if it was loaded before.
+
+        SettingsError if it is no file of results; nothing of it is kept then.
+        """
+        with self._loading:
+            if self._database.rows("select 1 from loaded where file = ?", [file]):
+                return 0
+            return self._merge({file: self._read(file, s3_endpoint)})
+
+    def load_all(self, out: str, s3_endpoint: str | None = None) -> int:
+        """Merge every committed file of a folder that is not loaded yet; the number of rows.
+
+        A file that holds no results is logged, once, and left out.
+        """
+        known = {row["file"] for row in self._database.rows("select file from loaded")}
+        coming = [file for file in results_files.committed(out, s3_endpoint) if file not in known]
+        rows = 0
+        for begin in range(0, len(coming), FILES_A_TURN):
+            rows += self._load_some(coming[begin : begin + FILES_A_TURN], s3_endpoint)
+            if begin + FILES_A_TURN < len(coming):
+                log.info("%d rows of %s are in the catalogue so far", rows, out)
+        return rows
+
+    def _load_some(self, files: list[str], s3_endpoint: str | None) -> int:
+        """Merge those that nobody else has meanwhile. Others get their turn after them: a folder may take hours."""
+        with self._loading:
+            loaded = self._database.rows("select file from loaded where file in (select unnest(?))", [files])
+            known = {row["file"] for row in loaded}
+            rows, size, batch = 0, 0, {}
+            for file in files:
+                if file in known:
+                    continue
+                try:
+                    batch[file] = self._read(file, s3_endpoint)
+                except SettingsError as error:  # it is looked at again the next time: it may be on its way here
+                    if file not in self._refused:
+                        log.error("not in the catalogue: %s", error)
+                        self._refused.add(file)
+                    continue
+                size += batch[file].nbytes
+                if size > BATCH_BYTES:
+                    rows += self._merge(batch)
+                    size, batch = 0, {}
+            return rows + self._merge(batch)
+
+    def catch_up(self, folders: list[str], s3_endpoint: str | None = None) -> None:
+        """Load what is in these folders, however long some of them cannot be read; returns when all are loaded."""
+        waiting = list(folders)
+        while waiting:
+            waiting = [folder for folder in waiting if not self._caught_up(folder, s3_endpoint)]
+            if waiting:
+                time.sleep(AGAIN_S)
+
+    def _caught_up(self, folder: str, s3_endpoint: str | None) -> bool:
+        began = time.monotonic()
+        try:
+            if rows := self.load_all(folder, s3_endpoint):
+                log.info("%d rows of %s are in the catalogue, after %.1f s", rows, folder, time.monotonic() - began)
+            self._database.finish(folder)
+            return True
+        except Exception as error:  # whatever keeps them away, it may pass; people can browse what is there
+            log.warning("%s is not in the catalogue yet: %s", folder, error)
+            return False
+
+    def _read(self, file: str, s3_endpoint: str | None) -> pa.Table:
+        return merge.incoming(results_files.read(file, self._columns, s3_endpoint))
+
+    def _merge(self, tables: dict[str, pa.Table]) -> int:
+        if not tables:
+            return 0
+        with self._database.transaction() as cursor:
+            cursor.register("incoming", pa.concat_tables(tables.values()).combine_chunks())
+            for statement in merge.LOAD:
+                cursor.execute(statement)
+            loaded = [[file, table.num_rows] for file, table in tables.items()]
+            cursor.executemany("insert into loaded values (?, ?)", loaded)
+        return sum(table.num_rows for table in tables.values())
+
+    def forget(self, detector: str, label: str) -> int:
+        """Leave out all detections of that detector and label; how many there were.
+
+        They must have left the results before: what is loaded afterwards is in again. No answer has them any more;
+        pages of the file may, until it is built anew.
+        """
+        with self._loading:
+            with self._database.transaction() as cursor:
+                for table in ("best", "tallies", "counted", "history"):
+                    cursor.execute(f"delete from {table} where detector = ? and label = ?", [detector, label])
+                gone = cursor.execute(
+                    "delete from detections where detector = ? and label = ? returning 1", [detector, label]
+                ).fetchall()
+            with self._database.cursor() as cursor:
+                cursor.execute("checkpoint")  # or they stay in the write-ahead log too
+        return len(gone)
