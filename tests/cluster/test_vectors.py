@@ -9,8 +9,8 @@ import pytest
 
 from cluster.chroma import SHIFTS
 from cluster.records import Vector, asset_id
-from cluster.results.codec import SCHEMA
 from cluster.results import files as results_files
+from cluster.results.codec import SCHEMA
 from cluster.results.embeddings import COLUMNS
 from cluster.results.newest import newest_answers, newest_contents
 from cluster.vectors import Hit, Vectors, VectorsDown
