@@ -45,7 +45,8 @@ SCHEMA = (
     "create table if not exists tallies(job varchar, detector varchar, label varchar, files integer, count integer)",
     # what the tallies were made of, so that a unit which is committed again takes the place of what it was before
     """create table if not exists counted(
-        job varchar, asset integer, unit_id bigint, detector varchar, label varchar, count integer)""",
+        job varchar, asset integer, content bigint, segment integer, unit_id bigint, detector varchar, label varchar,
+        count integer)""",
 )
 
 
@@ -91,25 +92,30 @@ _ARRIVE = (
 
 _COUNT = (
     # of a unit that was committed twice, only the newest row is counted
-    """create temp table units as select r, job, asset, unit_id, sequence, len(errors) > 0 as failed from batch
-        qualify row_number() over (partition by job, asset, unit_id order by sequence desc, r) = 1""",
-    """create temp table known as select job, asset, unit_id, max(sequence) as sequence,
+    """create temp table units as select r, job, asset, content, segment, unit_id, sequence,
+            len(errors) > 0 as failed from batch
+        qualify row_number() over (partition by job, asset, content, segment, unit_id
+            order by sequence desc, r) = 1""",
+    """create temp table known as select job, asset, content, segment, unit_id, max(sequence) as sequence,
             arg_max(len(errors) > 0, sequence) as failed from scans
         where asset in (select asset from batch) group by all""",
-    "delete from units u using known k where (u.job, u.asset, u.unit_id) = (k.job, k.asset, k.unit_id) "
-    "and u.sequence <= k.sequence",
+    """delete from units u using known k where u.sequence <= k.sequence
+        and (u.job, u.asset, u.content, u.segment, u.unit_id) = (k.job, k.asset, k.content, k.segment, k.unit_id)""",
     """insert into job_counts select job, sum(done), sum(failed), sum(files) from (
             select job, count(*) filter (k.asset is null) as done,
                 count(*) filter (u.failed) - count(*) filter (k.failed) as failed, 0 as files
-            from units u left join known k using (job, asset, unit_id) group by job
+            from units u left join known k using (job, asset, content, segment, unit_id) group by job
             union all select job, 0, 0, count(*) from (
                 select distinct job, asset from units anti join known using (job, asset)) group by job)
         group by job""",
     # what the files of this batch add to the tallies: what they amount to now, less what they amounted to before
     "create temp table pairs as select distinct job, asset from units",
     "create temp table tallied as select *, -1 as sign from counted semi join pairs using (job, asset)",
-    "delete from counted c using units u where (c.job, c.asset, c.unit_id) = (u.job, u.asset, u.unit_id)",
-    """insert into counted select u.job, u.asset, u.unit_id, f.d.detector, f.d.label, count(*) as count
+    """delete from counted c using units u
+        where (c.job, c.asset, c.content, c.segment, c.unit_id)
+            = (u.job, u.asset, u.content, u.segment, u.unit_id)""",
+    """insert into counted
+        select u.job, u.asset, u.content, u.segment, u.unit_id, f.d.detector, f.d.label, count(*) as count
         from found f join units u using (r) group by all order by u.asset""",
     "insert into tallied select *, 1 from counted semi join pairs using (job, asset)",
     # of a detector: without a label; one that answered and found nothing is listed too
