@@ -1,4 +1,4 @@
-"""Files in, one result each: what was answered before is recalled, the rest streams through every detector."""
+"""The analysis of a batch of files: answers from the memo, decoding, the fan-out to detectors, the text pass."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -11,10 +11,9 @@ from cluster.errors import MediaError
 from cluster.records import Failure, Finding, Result, Sample
 from cluster.settings import Decoding
 from deployments.detector import DetectorAway, DetectorResponse
-from pipelines.detect import memo
 from pipelines.detect.fan_out import Detectors, FanOut, File
-from pipelines.detect.memo import Asking, Content, Facts, Memory
-from pipelines.detect.text_pass import read
+from pipelines.detect.memo import Content, Facts, Memo, MemoKey, count_lookup
+from pipelines.detect.text_pass import run_text_pass
 from pipelines.media.decoding import Frame, Media, thumbnail
 from pipelines.media.pool import Decoder
 
@@ -31,66 +30,68 @@ async def analyze(
     cache: Cache | None = None,
     stored: bool = True,
 ) -> list[Result]:
-    """One result a file, in order, whatever happens to it: a failure is part of its result.
+    """One result for each file, in order. A failure, of decoding or of a detector, is part of the file's result.
 
-    What the cache has is not computed again. DetectorAway when a detector stays away: what the others answered is in
-    the cache then. `stored`: they will be rows, whose words need vectors.
+    Answers that the cache holds are not computed again. DetectorAway when a detector stays away; the answers of the
+    others are in the cache by then. `stored`: the results will be rows, whose text needs vectors to be searched by.
     """
-    memory = await asyncio.to_thread(lambda: Memory(cache, limits, detectors.states if cache else {}))
-    for turn in _turns(files) if cache else [files]:
-        panel = FanOut(detectors)
-        await asyncio.to_thread(_recall, turn, panel, memory)
-        opened = await asyncio.to_thread(_probe, turn, panel, decoder, limits)
-        await asyncio.gather(_look(opened, panel, decoder, limits), _listen(opened, panel, decoder, limits))
-        await asyncio.to_thread(_remember, opened, panel, memory)
-        panel.complain()
-        await read(turn, panel, memory, stored)
-        panel.complain()
+    memo = await asyncio.to_thread(lambda: Memo(cache, limits, detectors.states if cache else {}))
+    for batch in _originals_then_copies(files) if cache else [files]:
+        fan_out = FanOut(detectors)
+        await asyncio.to_thread(_take_from_memo, batch, fan_out, memo)
+        opened = await asyncio.to_thread(_probe, batch, fan_out, decoder, limits)
+        await asyncio.gather(
+            _analyze_frames(opened, fan_out, decoder, limits), _analyze_sound(opened, fan_out, decoder, limits)
+        )
+        await asyncio.to_thread(_store_in_memo, opened, fan_out, memo)
+        fan_out.raise_if_away()
+        await run_text_pass(batch, fan_out, memo, stored)
+        fan_out.raise_if_away()
     return [file.result(detectors.model_versions) for file in files]
 
 
-def _turns(files: list[File]) -> list[list[File]]:
-    """Copies of a content after the first one of it, whose answers they are given."""
+def _originals_then_copies(files: list[File]) -> list[list[File]]:
+    """Two batches: the first file of each content, then its copies, which get its answers from the memo."""
     first: dict[Content, File] = {}
     copies = [file for file in files if file.content and first.setdefault(file.content, file) is not file]
     others = [file for file in files if not file.content or first[file.content] is file]
     return [others, copies] if copies else [others]
 
 
-def _recall(files: list[File], panel: FanOut, memory: Memory) -> None:
-    """Bring back what was answered for the same content; for those who take words, what was read and heard in it."""
-    sensing, reading = panel.taking("image") | panel.taking("sound"), panel.taking("text")
+def _take_from_memo(files: list[File], fan_out: FanOut, memo: Memo) -> None:
+    """Add the findings that the memo holds of each file's content; those of unwanted detectors become its context."""
+    media_detectors, text_detectors = fan_out.taking("image") | fan_out.taking("sound"), fan_out.taking("text")
     contents = [(file, file.content) for file in files if file.content]
-    asked: dict[Asking, None] = {}
+    keys: dict[MemoKey, None] = {}
     for file, content in contents:
-        names = sensing if file.wanted & reading else sensing & file.wanted
-        asked |= dict.fromkeys((content, panel.model_versions[name]) for name in names)
-    facts = memory.facts({content for _, content in contents})
-    found = memory.findings(asked)
+        names = media_detectors if file.wanted & text_detectors else media_detectors & file.wanted
+        keys |= dict.fromkeys((content, fan_out.model_versions[name]) for name in names)
+    facts = memo.facts({content for _, content in contents})
+    found = memo.findings(keys)
     for file, content in contents:
         file.known = facts.get(content)
-        for name in sorted(sensing):
-            findings = found.get((content, panel.model_versions[name]))
+        for name in sorted(media_detectors):
+            findings = found.get((content, fan_out.model_versions[name]))
             if name not in file.wanted:
                 file.context += findings or []
             elif findings is not None:
                 file.findings += findings
                 file.reused.add(name)
-            if name in file.wanted and memory.cache:
-                memo.counted(name, findings is not None)
+            if name in file.wanted and memo.cache:
+                count_lookup(name, findings is not None)
         file.missing = file.wanted - file.reused
 
 
-def _probe(files: list[File], panel: FanOut, decoder: Decoder, limits: Decoding) -> list[File]:
-    """Those to be decoded. Of the others all is known."""
-    sensing = panel.taking("image") | panel.taking("sound")
+def _probe(files: list[File], fan_out: FanOut, decoder: Decoder, limits: Decoding) -> list[File]:
+    """Read the headers of the files that must be decoded, and return these files. The memo knows all of the others."""
+    media_detectors = fan_out.taking("image") | fan_out.taking("sound")
     opened = []
     for file in files:
         if (known := file.known) is not None:
             file.item = replace(file.item, kind=known.kind)
             file.media = Media(known.kind, known.width, known.height, known.duration_s)
             file.frames, file.frames_propagated, file.thumbnail = known.frames, known.frames_propagated, known.thumbnail
-        if file.source is None or (known is not None and not file.missing & sensing):
+        if file.source is None or (known is not None and not file.missing & media_detectors):
             continue
         try:
             kind, file.media = decoder.probe(file.source, limits)
@@ -101,29 +102,29 @@ def _probe(files: list[File], panel: FanOut, decoder: Decoder, limits: Decoding)
     return opened
 
 
-async def _look(files: list[File], panel: FanOut, decoder: Decoder, limits: Decoding) -> None:
-    """Stream the frames of all files, in chunks that do not care where one file ends, through the image detectors."""
-    names = panel.taking("image")
+async def _analyze_frames(files: list[File], fan_out: FanOut, decoder: Decoder, limits: Decoding) -> None:
+    """Stream the frames of all files through the image detectors, in chunks that span files."""
+    names = fan_out.taking("image")
     unseen = [file for file in files if file.known is None or file.missing & names]
     for file in unseen:
         file.frames = file.frames_propagated = 0
-    last: dict[int, list[Finding]] = {}  # by file: what was found in the last frame that was looked at
+    last: dict[int, list[Finding]] = {}  # id of a file -> the findings of its last analysed frame
     async for chunk in _chunks(_frames(unseen, decoder, limits), limits.chunk_frames):
-        fresh = [(file, one.sample) for file, one in chunk if isinstance(one, Frame) and not one.same_as_before]
-        answers = iter(await panel.ask_each(fresh, names))
-        for file, one in chunk:
-            if isinstance(one, MediaError):
-                file.fail(one.step, one.reason)
+        fresh = [(file, item.sample) for file, item in chunk if isinstance(item, Frame) and not item.same_as_before]
+        answers = iter(await fan_out.ask_each(fresh, names))
+        for file, item in chunk:
+            if isinstance(item, MediaError):
+                file.fail(item.step, item.reason)
                 continue
             file.frames += 1
-            file.frames_propagated += one.same_as_before
-            if one.same_as_before:
-                file.findings += _carried(last[id(file)], one.sample.time_s)
+            file.frames_propagated += item.same_as_before
+            if item.same_as_before:
+                file.findings += _propagated(last[id(file)], item.sample.time_s)
                 continue
-            if file.thumbnail is None and one.sample.pixels is not None:
-                file.thumbnail = thumbnail(one.sample.pixels)
+            if file.thumbnail is None and item.sample.pixels is not None:
+                file.thumbnail = thumbnail(item.sample.pixels)
             before = len(file.findings)
-            _note(file, one.sample, next(answers), panel)
+            _add_answers(file, item.sample, next(answers), fan_out)
             last[id(file)] = file.findings[before:]
 
 
@@ -138,44 +139,45 @@ def _frames(files: list[File], decoder: Decoder, limits: Decoding) -> Iterator[t
             yield file, error
 
 
-def _carried(findings: list[Finding], time_s: float | None) -> list[Finding]:
-    """The findings of a frame, for one that looks the same. Their vectors would only be found twice."""
+def _propagated(findings: list[Finding], time_s: float | None) -> list[Finding]:
+    """The findings of a frame for a later frame that looks the same; without vectors, which search needs once."""
     return [
         replace(finding, propagated=True, detection=replace(finding.detection, time_s=time_s, vectors=()))
         for finding in findings
     ]
 
 
-def _note(file: File, sample: Sample, told: dict[str, DetectorResponse], panel: FanOut) -> None:
-    """Write down what each detector answered for the sample."""
-    for name, asked in sorted(told.items()):
-        file.charge(name, asked.seconds, asked.gpu_seconds)
-        (answer,) = asked.answers
+def _add_answers(file: File, sample: Sample, responses: dict[str, DetectorResponse], fan_out: FanOut) -> None:
+    """Add each detector's answer to one sample of a file, and what it cost."""
+    for name, response in sorted(responses.items()):
+        file.charge(name, response.seconds, response.gpu_seconds)
+        (answer,) = response.answers
         if isinstance(answer, Failure):
             file.fail(answer.step, answer.reason)
         else:
-            model = panel.model_versions[name].model
-            file.findings += [Finding(name, model, found.at(sample.time_s)) for found in answer]
+            model = fan_out.model_versions[name].model
+            file.findings += [Finding(name, model, detection.at(sample.time_s)) for detection in answer]
 
 
-async def _listen(files: list[File], panel: FanOut, decoder: Decoder, limits: Decoding) -> None:
-    names = panel.taking("sound")
+async def _analyze_sound(files: list[File], fan_out: FanOut, decoder: Decoder, limits: Decoding) -> None:
+    """Stream the sound of each file through the sound detectors, piece by piece."""
+    names = fan_out.taking("sound")
     for file in files:
         if not file.missing & names or file.source is None or file.media is None or not file.media.has_sound:
             continue
         try:
             async for (piece,) in _chunks(decoder.sound(file.source, limits, file.segment), 1):
-                (told,) = await panel.ask_each([(file, piece)], names)
-                _note(file, piece, told, panel)
+                (responses,) = await fan_out.ask_each([(file, piece)], names)
+                _add_answers(file, piece, responses, fan_out)
         except MediaError as error:
             file.fail(error.step, error.reason)
 
 
-def _remember(files: list[File], panel: FanOut, memory: Memory) -> None:
-    """Keep the answers that are whole, as the detectors gave them: what is found in words is kept by the words."""
-    sensing = panel.taking("image") | panel.taking("sound")
+def _store_in_memo(files: list[File], fan_out: FanOut, memo: Memo) -> None:
+    """Store the complete answers as the detectors gave them; findings of the text pass are stored by their text."""
+    media_detectors = fan_out.taking("image") | fan_out.taking("sound")
     facts: dict[Content, Facts] = {}
-    answers: dict[Asking, list[Finding]] = {}
+    answers: dict[MemoKey, list[Finding]] = {}
     for file in files:
         failed, media = file.failed(), file.media
         if file.content is None or media is None or failed & {"fetch", "decode"}:
@@ -183,19 +185,19 @@ def _remember(files: list[File], panel: FanOut, memory: Memory) -> None:
         facts[file.content] = Facts(
             media.kind, media.width, media.height, media.duration_s, file.frames, file.frames_propagated, file.thumbnail
         )
-        for name in (file.missing & sensing) - failed - panel.away:
+        for name in (file.missing & media_detectors) - failed - fan_out.away:
             own = [finding for finding in file.findings if finding.detector == name]
-            answers[file.content, panel.model_versions[name]] = own
-    memory.keep(facts, answers)
+            answers[file.content, fan_out.model_versions[name]] = own
+    memo.keep(facts, answers)
 
 
 async def _chunks(source: Iterator[T], size: int) -> AsyncIterator[list[T]]:
-    """Lists of so many, made in a thread; the next is in the making while the caller works on this one."""
+    """Lists of `size` items, taken in a thread; the next one is prepared while the caller works on the current one."""
 
     def take() -> list[T]:
         return list(islice(source, size))
 
-    coming: asyncio.Task[Any] = asyncio.create_task(asyncio.to_thread(take))
-    while chunk := await coming:
-        coming = asyncio.create_task(asyncio.to_thread(take))
+    next_chunk: asyncio.Task[Any] = asyncio.create_task(asyncio.to_thread(take))
+    while chunk := await next_chunk:
+        next_chunk = asyncio.create_task(asyncio.to_thread(take))
         yield chunk

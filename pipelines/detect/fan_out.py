@@ -1,4 +1,4 @@
-"""Who is asked, about which files, and what has come of it so far."""
+"""The fan-out: samples of many files to many detectors at once, and each file's findings so far."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -24,31 +24,31 @@ from pipelines.media.sources import Source
 
 
 class Detectors(Protocol):
-    """Whoever answers for samples: the Serve deployments, or a test's stand-in."""
+    """The interface of the served detectors, which tests replace."""
 
     @property
     def model_versions(self) -> Mapping[str, ModelVersion]:
-        """What each detector's answers are stored as the work of, by the detector's name."""
+        """Detector name -> the model version that its answers are stored under."""
 
     @property
     def states(self) -> Mapping[str, str]:
-        """What else each one's answers depend on; asked for only where answers are remembered."""
+        """Detector name -> what else its answers depend on; read only where answers are cached."""
 
     def taking(self, modality: Modality) -> set[str]:
-        """The detectors that look at such samples."""
+        """The names of the detectors that take samples of a modality."""
 
     async def ask(self, names: Iterable[str], samples: list[Sample]) -> dict[str, DetectorResponse]:
-        """Hand the samples to all these detectors at once; one answer a sample of each. DetectorAway if not."""
+        """Send the samples to all these detectors; one answer a sample of each. DetectorAway if one stays away."""
 
 
 @dataclass
 class File:
-    """A file, or a segment of one, on its way through the detectors, and what is known of it so far."""
+    """A file, or a segment of one, that is being analysed, and what is known of it so far."""
 
     item: MediaItem
     source: Source | None  # None: it could not be fetched
     sha256: str | None
-    wanted: frozenset[str]  # detectors that are to answer for it
+    wanted: frozenset[str]  # detectors that are to analyse it
     segment: Segment | None = None
     media: Media | None = None
     frames: int = 0
@@ -56,36 +56,36 @@ class File:
     thumbnail: bytes | None = None
     findings: list[Finding] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
-    context: list[Finding] = field(default_factory=list)  # remembered of others: their words are for those wanted
+    context: list[Finding] = field(default_factory=list)  # of unwanted detectors, for its text
     known: Facts | None = None
-    missing: frozenset[str] = field(init=False)  # of those wanted: who has no answer in the cache
-    reused: set[str] = field(default_factory=set)  # who has
-    costs: dict[str, tuple[float, float]] = field(default_factory=dict)  # of who was asked: seconds, GPU-seconds
+    missing: frozenset[str] = field(init=False)  # of the wanted: those without an answer in the cache
+    reused: set[str] = field(default_factory=set)  # those with one
+    costs: dict[str, tuple[float, float]] = field(default_factory=dict)  # detector -> seconds, GPU-seconds
 
     def __post_init__(self) -> None:
         self.missing = self.wanted
 
     @property
     def content(self) -> Content | None:
-        """What its answers may be remembered as."""
+        """The key of its answers in the memo; None if the file was not fetched."""
         return Content(self.sha256, self.segment) if self.sha256 and self.source is not None else None
 
     def fail(self, step: str, reason: str) -> None:
-        """Note a failure; the same one in every chunk is one failure."""
+        """Add a failure, unless the same one has been added for an earlier chunk."""
         if Failure(step, reason) not in self.failures:
             self.failures.append(Failure(step, reason))
 
     def failed(self) -> set[str]:
-        """The steps that something failed at."""
+        """The steps that failed."""
         return {failure.step for failure in self.failures}
 
     def charge(self, name: str, seconds: float, gpu_seconds: float) -> None:
-        """Note what it cost to ask a detector."""
+        """Add the cost of a detector's answer."""
         before = self.costs.get(name, (0.0, 0.0))
         self.costs[name] = before[0] + seconds, before[1] + gpu_seconds
 
     def result(self, model_versions: Mapping[str, ModelVersion]) -> Result:
-        """What its row will say. Findings are in a stable order: by detector, then time."""
+        """The file's result. Findings are sorted by detector, then time."""
         media = self.media
         return Result(
             item=self.item,
@@ -96,7 +96,7 @@ class File:
             duration_s=media.duration_s if media else None,
             frames=self.frames,
             frames_propagated=self.frames_propagated,
-            findings=tuple(sorted(self.findings, key=lambda f: (f.detector, _begins(f.detection)))),
+            findings=tuple(sorted(self.findings, key=lambda f: (f.detector, _begin_s(f.detection)))),
             failures=tuple(self.failures),
             model_versions=tuple(model_versions[name] for name in sorted(self._answered())),
             usage=tuple(map(self._usage, sorted(self.wanted))),
@@ -104,7 +104,7 @@ class File:
         )
 
     def _answered(self) -> frozenset[str]:
-        """Who need not be asked again: all that were wanted but those that failed; nobody, if it was never fetched."""
+        """The wanted detectors that did not fail: they need not be asked again. None if the file was not fetched."""
         return frozenset() if "fetch" in self.failed() else self.wanted - self.failed()
 
     def _usage(self, name: str) -> Usage:
@@ -112,7 +112,7 @@ class File:
 
 
 class FanOut:
-    """The detectors, asked for one batch of files. Who is away is asked no more, so that the others can finish."""
+    """Calls detectors for one batch of files. One that is away is not called again, so that the others can finish."""
 
     def __init__(self, detectors: Detectors) -> None:
         self.detectors = detectors
@@ -120,46 +120,49 @@ class FanOut:
         self.away: set[str] = set()
 
     def taking(self, modality: Modality) -> set[str]:
+        """The names of the detectors that take samples of a modality."""
         return self.detectors.taking(modality)
 
     async def ask(self, names: Iterable[str], samples: list[Sample]) -> dict[str, DetectorResponse]:
-        """The answers of those that are not away."""
-        there = set(names) - self.away
+        """The responses of those of the detectors that are not away."""
+        present = set(names) - self.away
         try:
-            return await self.detectors.ask(there, samples) if there and samples else {}
+            return await self.detectors.ask(present, samples) if present and samples else {}
         except DetectorAway as error:
-            self.away |= there - error.answered.keys()
+            self.away |= present - error.answered.keys()
             return error.answered
 
     async def ask_each(
         self, pairs: list[tuple[File, Sample]], names: Iterable[str]
     ) -> list[dict[str, DetectorResponse]]:
-        """For every sample, what the detectors that its file misses answered, with its part of what that cost.
+        """For each sample, the responses of those of the detectors that its file misses, with its share of the cost.
 
-        Each detector is asked about all its samples at once.
+        Each detector is called once, with all its samples.
         """
-        told: list[dict[str, DetectorResponse]] = [{} for _ in pairs]
+        responses: list[dict[str, DetectorResponse]] = [{} for _ in pairs]
         groups: dict[tuple[int, ...], set[str]] = {}
         for name in names:
             places = tuple(n for n, (file, _) in enumerate(pairs) if name in file.missing)
             groups.setdefault(places, set()).add(name)
 
         async def ask(places: tuple[int, ...], group: set[str]) -> None:
-            for name, asked in (await self.ask(group, [pairs[n][1] for n in places])).items():
+            for name, response in (await self.ask(group, [pairs[n][1] for n in places])).items():
                 each = len(places)
-                for n, answer in zip(places, asked.answers, strict=True):
-                    told[n][name] = DetectorResponse([answer], asked.seconds / each, asked.gpu_seconds / each)
+                for n, answer in zip(places, response.answers, strict=True):
+                    cost = response.seconds / each, response.gpu_seconds / each
+                    responses[n][name] = DetectorResponse([answer], *cost)
 
         await asyncio.gather(*(ask(places, group) for places, group in groups.items()))
-        return told
+        return responses
 
-    def complain(self) -> None:
-        """DetectorAway if one was away."""
+    def raise_if_away(self) -> None:
+        """DetectorAway if a detector was away."""
         if self.away:
             raise DetectorAway(", ".join(sorted(self.away)))
 
 
-def _begins(detection: Detection) -> float:
+def _begin_s(detection: Detection) -> float:
+    """When a detection begins in its file, in seconds; -1 in a still image."""
     if detection.span is not None:
         return detection.span[0]
     return -1.0 if detection.time_s is None else detection.time_s

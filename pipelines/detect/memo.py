@@ -1,4 +1,4 @@
-"""What was answered for a content before, whatever its name was then: recalled instead of computed again."""
+"""The memo: detectors' answers by the content of a file, so that the same bytes are not analysed twice."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -16,7 +16,7 @@ from deployments import events
 
 LAYOUT = 1  # of keys and values; to be raised when what is sampled of a file, or how it is kept, changes
 HIT, MISS = "in the cache", "not in the cache"
-_DIGEST = 16  # bytes before every value, so that a damaged one is known before it is read
+_DIGEST = 16  # bytes of the digest before every value, by which a damaged one is recognised before it is read
 
 _FACTS = pa.schema(
     [
@@ -24,7 +24,7 @@ _FACTS = pa.schema(
         for name in ("kind", "width", "height", "duration_s", "frames", "frames_propagated", "thumbnail")
     ]
 )
-_WRITTEN = pa.ipc.IpcWriteOptions(compression="zstd")
+_IPC_OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd")
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -32,7 +32,7 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What was decoded: the bytes of a file, or of a segment of it."""
+    """The content of a file, or of a segment of it: the key of the memo."""
 
     sha256: str
     segment: Segment | None = None
@@ -40,7 +40,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What decoding told of a content, besides its samples."""
+    """What decoding found out about a content, besides its samples."""
 
     kind: Kind
     width: int | None
@@ -51,14 +51,14 @@ class Facts:
     thumbnail: bytes | None
 
 
-Asking = tuple[Content, ModelVersion]
-Passage = tuple[str, ModelVersion]
+MemoKey = tuple[Content, ModelVersion]
+TextKey = tuple[str, ModelVersion]
 
 
-class Memory:
-    """A cache in terms of contents, for these settings of decoding. Without a cache nothing is remembered.
+class Memo:
+    """Answers by content in a cache, for these decoding settings. Without a cache nothing is stored.
 
-    `states`, by detector: an answer is given again only where it is what it was.
+    `states`: detector -> what else its answers depend on; an answer stored under another state is not returned.
     """
 
     def __init__(self, cache: Cache | None, limits: Decoding, states: Mapping[str, str]) -> None:
@@ -67,56 +67,57 @@ class Memory:
         self.sampling = (limits.frames_per_s, limits.max_side_px, limits.same_below)
 
     def facts(self, contents: Iterable[Content]) -> dict[Content, Facts]:
-        """Those that are known."""
-        return self._got({one: self._of_content(one) for one in contents}, _unpacked_facts)
+        """The facts of those contents that are stored."""
+        return self._lookup({content: self._content_key(content) for content in contents}, _decode_facts)
 
-    def findings(self, asked: Iterable[Asking]) -> dict[Asking, list[Finding]]:
-        """What the detectors themselves found in these contents, where they have answered; before words are taken."""
-        found = self._got({one: self._of_content(*one) for one in asked}, _unpacked)
+    def findings(self, keys: Iterable[MemoKey]) -> dict[MemoKey, list[Finding]]:
+        """The findings of detectors in contents, where they are stored; without those of the text pass."""
+        found = self._lookup({key: self._content_key(*key) for key in keys}, _decode_findings)
         return {
-            one: findings for one, findings in found.items() if all(f.detector == one[1].detector for f in findings)
+            key: findings for key, findings in found.items() if all(f.detector == key[1].detector for f in findings)
         }
 
-    def passages(self, asked: Iterable[Passage]) -> dict[Passage, list[Detection]]:
-        """What those who take words answered for these texts."""
-        found = self._got({one: self._of_passage(*one) for one in asked}, _unpacked)
-        return {one: [finding.detection for finding in findings] for one, findings in found.items()}
+    def passages(self, keys: Iterable[TextKey]) -> dict[TextKey, list[Detection]]:
+        """The answers of text detectors to texts, where they are stored."""
+        found = self._lookup({key: self._text_key(*key) for key in keys}, _decode_findings)
+        return {key: [finding.detection for finding in findings] for key, findings in found.items()}
 
-    def keep(self, facts: Mapping[Content, Facts], findings: Mapping[Asking, list[Finding]]) -> None:
-        """Remember answers that are whole: nothing failed in decoding the content or in that detector."""
-        self._put({self._of_content(one): _packed([asdict(known)], _FACTS) for one, known in facts.items()})
+    def keep(self, facts: Mapping[Content, Facts], findings: Mapping[MemoKey, list[Finding]]) -> None:
+        """Store complete answers: neither the decoding of the content nor the detector failed."""
+        self._put({self._content_key(content): _encode([asdict(known)], _FACTS) for content, known in facts.items()})
         self._put(
             {
-                self._of_content(*one): _packed([detection_row(finding) for finding in found], DETECTIONS)
-                for one, found in findings.items()
+                self._content_key(*key): _encode([detection_row(finding) for finding in found], DETECTIONS)
+                for key, found in findings.items()
             }
         )
 
-    def keep_passages(self, answers: Mapping[Passage, Iterable[Detection]]) -> None:
-        """Remember answers to texts."""
+    def keep_passages(self, answers: Mapping[TextKey, Iterable[Detection]]) -> None:
+        """Store answers to texts."""
         entries = {}
-        for (text, by), found in answers.items():
-            rows = [detection_row(Finding(by.detector, by.model, detection)) for detection in found]
-            entries[self._of_passage(text, by)] = _packed(rows, DETECTIONS)
+        for (text, version), detections in answers.items():
+            rows = [detection_row(Finding(version.detector, version.model, detection)) for detection in detections]
+            entries[self._text_key(text, version)] = _encode(rows, DETECTIONS)
         self._put(entries)
 
-    def _of_content(self, content: Content, by: ModelVersion | None = None) -> str:
+    def _content_key(self, content: Content, version: ModelVersion | None = None) -> str:
         part = content.segment
         bounds = part and (part.begin_s, part.end_s, part.before_s, part.sound_begin_s, part.sound_end_s)
-        return repr((LAYOUT, content.sha256, bounds, self.sampling, by and self._whose(by)))
+        return repr((LAYOUT, content.sha256, bounds, self.sampling, version and self._version_key(version)))
 
-    def _of_passage(self, text: str, by: ModelVersion) -> str:
-        return repr((LAYOUT, "text", blake2b(text.encode(), digest_size=32).hexdigest(), self._whose(by)))
+    def _text_key(self, text: str, version: ModelVersion) -> str:
+        return repr((LAYOUT, "text", blake2b(text.encode(), digest_size=32).hexdigest(), self._version_key(version)))
 
-    def _whose(self, by: ModelVersion) -> tuple[object, ...]:
-        return by.detector, by.model, by.floor, self.states.get(by.detector)
+    def _version_key(self, version: ModelVersion) -> tuple[object, ...]:
+        return version.detector, version.model, version.floor, self.states.get(version.detector)
 
-    def _got(self, keys: Mapping[K, str], unpacked: Callable[[bytes], V | None]) -> dict[K, V]:
+    def _lookup(self, keys: Mapping[K, str], decode: Callable[[bytes], V | None]) -> dict[K, V]:
+        """Item -> its value, by the items' keys in the cache; items whose value is missing or damaged are left out."""
         if self.cache is None:
             return {}
         held = self.cache.get(list(keys.values()))
-        found = ((one, unpacked(held[key])) for one, key in keys.items() if key in held)
-        return {one: value for one, value in found if value is not None}
+        found = ((item, decode(held[key])) for item, key in keys.items() if key in held)
+        return {item: value for item, value in found if value is not None}
 
     def _put(self, entries: dict[str, bytes]) -> None:
         if self.cache is not None:
@@ -124,33 +125,34 @@ class Memory:
 
 
 def to_metric() -> Callable[[str, int], None]:
-    """What tells hits and misses to Ray's metrics as `raysift_cache`, by detector and outcome; for counting.listen."""
+    """A listener for events.listen that reports hits and misses to Ray's metrics as `raysift_cache`."""
     from ray.util.metrics import Counter
 
     metric = Counter("raysift_cache", "answers asked of the cache", tag_keys=("detector", "outcome"))
 
-    def hear(event: str, by: int) -> None:
+    def report(event: str, by: int) -> None:
         detector, _, what = event.partition(": ")
         if what in (HIT, MISS):
             metric.inc(by, {"detector": detector, "outcome": "hit" if what == HIT else "miss"})
 
-    return hear
+    return report
 
 
-def counted(detector: str, hit: bool) -> None:
-    """Count whether a detector's answer for a content was in the cache."""
+def count_lookup(detector: str, hit: bool) -> None:
+    """Count a look-up of a detector's answer in the cache as a hit or a miss."""
     events.count(f"{detector}: {HIT if hit else MISS}")
 
 
-def _packed(rows: list[dict[str, Any]], schema: pa.Schema) -> bytes:
+def _encode(rows: list[dict[str, Any]], schema: pa.Schema) -> bytes:
+    """The rows as an Arrow stream behind its digest."""
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, schema, options=_WRITTEN) as writer:
+    with pa.ipc.new_stream(sink, schema, options=_IPC_OPTIONS) as writer:
         writer.write_table(pa.Table.from_pylist(rows, schema))
     value = sink.getvalue().to_pybytes()
     return blake2b(value, digest_size=_DIGEST).digest() + value
 
 
-def _rows(value: bytes, schema: pa.Schema) -> list[dict[str, Any]] | None:
+def _decode(value: bytes, schema: pa.Schema) -> list[dict[str, Any]] | None:
     """None: it is damaged, or has another layout than this version and the one before it."""
     if blake2b(value[_DIGEST:], digest_size=_DIGEST).digest() != value[:_DIGEST]:
         return None
@@ -161,11 +163,11 @@ def _rows(value: bytes, schema: pa.Schema) -> list[dict[str, Any]] | None:
     return table.to_pylist() if table.schema.equals(schema) else None
 
 
-def _unpacked_facts(value: bytes) -> Facts | None:
-    rows = _rows(value, _FACTS)
+def _decode_facts(value: bytes) -> Facts | None:
+    rows = _decode(value, _FACTS)
     return Facts(**rows[0]) if rows else None
 
 
-def _unpacked(value: bytes) -> list[Finding] | None:
-    rows = _rows(value, DETECTIONS)
+def _decode_findings(value: bytes) -> list[Finding] | None:
+    rows = _decode(value, DETECTIONS)
     return None if rows is None else [codec.finding(row) for row in rows]

@@ -1,4 +1,4 @@
-"""What was read and said in files, handed to those who take words: it gets their vectors; what they find is new."""
+"""The text pass: text detectors over OCR and transcript text, which gets their vectors and adds their findings."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 
 from cluster.records import Answer, Detection, Failure, Finding, Sample
 from pipelines.detect.fan_out import FanOut, File
-from pipelines.detect.memo import Memory
+from pipelines.detect.memo import Memo
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A sentence that was said, or all lines that were read in a frame."""
+    """A sentence of a transcript, or all lines that were read in a frame."""
 
     file: File
-    n: int | None  # the finding of the file's that gets the vectors; None: it is only recalled, for its words
-    by: str  # the detector that read or heard it
+    n: int | None  # index of the file's finding that gets the vectors; None: text of an earlier scan, which has its own
+    source: str  # the detector that read or heard it
     lines: list[Detection]
 
     @property
@@ -23,72 +23,81 @@ class Passage:
         return " ".join(line.text for line in self.lines if line.text)
 
 
-async def read(files: list[File], panel: FanOut, memory: Memory, stored: bool) -> None:
-    """Hand the passages of all files to those who take words. `stored`: also to those who were not wanted.
+async def run_text_pass(files: list[File], fan_out: FanOut, memo: Memo, stored: bool) -> None:
+    """Run text detectors (restraint, clip) over the OCR and transcript text of all files.
 
-    A passage that is stored is searched for by its vectors, whoever was wanted.
+    With `stored`, also detectors that were not wanted run over new text: stored text is searched by their vectors.
     """
     passages = [passage for file in files for passage in _passages(file)]
     await asyncio.gather(
         *(
-            _take(
+            _ask_text_detector(
                 name,
-                [one for one in passages if name in one.file.wanted or (stored and one.n is not None)],
-                panel,
-                memory,
+                [passage for passage in passages if _is_for(passage, name, stored)],
+                fan_out,
+                memo,
             )
-            for name in sorted(panel.taking("text"))
+            for name in sorted(fan_out.taking("text"))
         )
     )
 
 
+def _is_for(passage: Passage, name: str, stored: bool) -> bool:
+    """Whether a text detector analyses a passage."""
+    return name in passage.file.wanted or (stored and passage.n is not None)
+
+
 def _passages(file: File) -> Iterator[Passage]:
+    """The passages of a file: of its own findings, and of text that earlier scans found in the same content."""
     for findings, own in ((file.findings, True), (file.context, False)):
         frames: dict[tuple[str, float | None], Passage] = {}
         for n, finding in enumerate(findings):
-            found = finding.detection
-            if not found.text or finding.propagated:
+            detection = finding.detection
+            if not detection.text or finding.propagated:
                 continue
-            passage = Passage(file, n if own else None, finding.detector, [found])
-            if found.span is None:
-                # what is read in one frame is searched as a whole: its vector lies with its first line
-                first = frames.setdefault((finding.detector, found.time_s), passage)
+            passage = Passage(file, n if own else None, finding.detector, [detection])
+            if detection.span is None:
+                # the lines of a frame are searched as a whole: the vector is stored with the first of them
+                first = frames.setdefault((finding.detector, detection.time_s), passage)
                 if first is not passage:
-                    first.lines.append(found)
+                    first.lines.append(detection)
                 continue
             yield passage
         yield from frames.values()
 
 
-async def _take(name: str, passages: list[Passage], panel: FanOut, memory: Memory) -> None:
-    by = panel.model_versions[name]
+async def _ask_text_detector(name: str, passages: list[Passage], fan_out: FanOut, memo: Memo) -> None:
+    """Send the distinct new texts of passages to one text detector, and add all its answers to their files."""
+    version = fan_out.model_versions[name]
     texts = dict.fromkeys(passage.text for passage in passages)
-    known = await asyncio.to_thread(memory.passages, [(text, by) for text in texts])
-    answers: dict[str, Answer] = {text: found for (text, _), found in known.items()}
+    known = await asyncio.to_thread(memo.passages, [(text, version) for text in texts])
+    answers: dict[str, Answer] = {text: detections for (text, _), detections in known.items()}
     new = [text for text in texts if text not in answers]
-    asked = (await panel.ask([name], [Sample(text=text) for text in new])).get(name)
-    unpaid = set(new) if asked else set()
-    if asked:
-        answers |= zip(new, asked.answers, strict=True)
-        whole = {(text, by): found for text in new if not isinstance(found := answers[text], Failure)}
-        await asyncio.to_thread(memory.keep_passages, whole)
+    response = (await fan_out.ask([name], [Sample(text=text) for text in new])).get(name)
+    uncharged = set(new) if response else set()
+    if response:
+        answers |= zip(new, response.answers, strict=True)
+        complete = {(text, version): answer for text in new if not isinstance(answer := answers[text], Failure)}
+        await asyncio.to_thread(memo.keep_passages, complete)
     for passage in passages:
-        if asked and passage.text in unpaid:
-            unpaid.remove(passage.text)
-            passage.file.charge(name, asked.seconds / len(new), asked.gpu_seconds / len(new))
-        elif (passage.text, by) in known:
+        if response and passage.text in uncharged:
+            uncharged.remove(passage.text)
+            passage.file.charge(name, response.seconds / len(new), response.gpu_seconds / len(new))
+        elif (passage.text, version) in known:
             passage.file.reused.add(name)
         if passage.text in answers:
-            _note(passage, name, by.model, answers[passage.text])
+            _add_answer(passage, name, version.model, answers[passage.text])
 
 
-def _note(passage: Passage, name: str, model: str, answer: Answer) -> None:
+def _add_answer(passage: Passage, name: str, model: str, answer: Answer) -> None:
+    """Add a text detector's answer to the passage's file: vectors to the text's finding, the rest as new findings."""
     file, wanted = passage.file, name in passage.file.wanted
     if isinstance(answer, Failure):
-        # nobody will ask again for vectors that are missing, unless the one who read the words is asked again
-        file.fail(
-            answer.step if wanted else passage.by, answer.reason if wanted else f"{name} on its words: {answer.reason}"
-        )
+        # missing vectors are computed only when the detector that found the text is asked again
+        if wanted:
+            file.fail(answer.step, answer.reason)
+        else:
+            file.fail(passage.source, f"{name} on its words: {answer.reason}")
         return
     vectors = tuple(vector for detection in answer for vector in detection.vectors)
     if vectors and passage.n is not None:
@@ -96,12 +105,12 @@ def _note(passage: Passage, name: str, model: str, answer: Answer) -> None:
         detection = replace(finding.detection, vectors=finding.detection.vectors + vectors)
         file.findings[passage.n] = replace(finding, detection=detection)
     if wanted:
-        own = (found for found in answer if not found.vectors)
-        file.findings += [Finding(name, model, _placed(passage.lines, found)) for found in own]
+        own = (detection for detection in answer if not detection.vectors)
+        file.findings += [Finding(name, model, _placed(passage.lines, detection)) for detection in own]
 
 
-def _placed(lines: Sequence[Detection], found: Detection) -> Detection:
-    """Something found in a passage, where and when the passage was seen or heard."""
-    words = (found.text or "").lower()
-    line = next((one for one in lines if words in (one.text or "").lower()), lines[0])
-    return replace(found, time_s=line.time_s, span=line.span, box=line.box)
+def _placed(lines: Sequence[Detection], detection: Detection) -> Detection:
+    """A detection in a passage, with the time and box of the line that holds its words."""
+    words = (detection.text or "").lower()
+    line = next((line for line in lines if words in (line.text or "").lower()), lines[0])
+    return replace(detection, time_s=line.time_s, span=line.span, box=line.box)
