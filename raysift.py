@@ -11,12 +11,13 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 
+from cluster.api_types import Ready
 from cluster.errors import SettingsError
 from cluster.processes import Processes, port_open
 from cluster.settings import PREFIX, Settings, load
@@ -106,17 +107,17 @@ def status() -> None:
     )
     for name, where, runs in parts:
         table.add_row(name, "runs" if runs else "off", where if runs else f"{where}: start it with `raysift up`")
-    readiness: dict[str, Any] = ready(settings) if ray_runs else {"ready": False, "detectors": {}}
-    for name, health in readiness["detectors"].items():
-        table.add_row(f"detector {name}", health["state"], health["message"])
+    readiness = ready(settings) if ray_runs else Ready(ready=False, detectors={})
+    for name, health in readiness.detectors.items():
+        table.add_row(f"detector {name}", health.state, health.message)
     Console().print(table)
-    raise typer.Exit(0 if readiness["ready"] and all(runs for _, _, runs in parts) else NOT_FINISHED)
+    raise typer.Exit(0 if readiness.ready and all(runs for _, _, runs in parts) else NOT_FINISHED)
 
 
-def ready(settings: Settings) -> dict[str, Any]:
+def ready(settings: Settings) -> Ready:
     """What the API says of its detectors: whether all are ready, and the health of each."""
     with api_client(settings) as api:
-        return dict(api.get("/v1/ready").json())
+        return Ready(**api.get("/v1/ready").json())
 
 
 @cli.command()

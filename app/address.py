@@ -1,48 +1,50 @@
-"""What the address of a page says: which files are listed, in which order; and links that say it."""
+"""The addresses of the app's pages: a list of files as parameters of the Browse page, and links to files."""
 
 from collections.abc import Iterable
+from typing import get_args
 from urllib.parse import urlencode
 
-from app.client import Filters, Sort
+from cluster.api_queries import MAX_PAGE, AssetQuery, Sort
+from cluster.records import Kind
 
 Pairs = list[tuple[str, str]]
-SORTS: tuple[Sort, ...] = ("newest", "oldest", "score", "name")
+SORTS: tuple[Sort, ...] = get_args(Sort)
+SEVERAL = ("kind", "detector", "label", "detector_label", "job")  # parameters that may have several values
 
 
-def context(filters: Filters, sort: Sort, page: int) -> Pairs:
-    """The parameters of the Browse page that lists these files; what is as usual is left out."""
-    pairs = [("kind", kind) for kind in filters.kinds]
-    pairs += [("detector", name) for name in filters.detectors]
-    pairs += [("label", label) for label in filters.labels]
-    if filters.failed:
+def context(query: AssetQuery) -> Pairs:
+    """The parameters of the Browse page that lists these files; defaults are left out."""
+    pairs = [(name, value) for name in SEVERAL for value in getattr(query, name)]
+    if query.failed:
         pairs.append(("state", "failed"))
-    if filters.min_score > 0:
-        pairs.append(("min_score", f"{filters.min_score:g}"))
-    if filters.under:
-        pairs.append(("under", filters.under))
-    if sort != SORTS[0]:
-        pairs.append(("sort", sort))
-    if page > 1:
-        pairs.append(("page", str(page)))
+    if query.min_score:
+        pairs.append(("min_score", f"{query.min_score:g}"))
+    pairs += [("under", start) for start in query.under]
+    if query.sort != SORTS[0]:
+        pairs.append(("sort", query.sort))
+    if query.page > 1:
+        pairs.append(("page", str(query.page)))
     return pairs
 
 
-def listed(pairs: Iterable[tuple[str, str]]) -> tuple[Filters, Sort, int]:
-    """The reverse of context. What cannot be read is taken as usual: people edit addresses."""
-    several: dict[str, list[str]] = {}
+def listed(pairs: Iterable[tuple[str, str]]) -> AssetQuery:
+    """The query of a Browse page's parameters. What cannot be read is left at its default: people edit addresses."""
+    values: dict[str, list[str]] = {}
     for name, value in pairs:
-        several.setdefault(name, []).append(value)
-    last = {name: values[-1] for name, values in several.items()}
-    filters = Filters(
-        kinds=tuple(several.get("kind", ())),
-        detectors=tuple(several.get("detector", ())),
-        labels=tuple(several.get("label", ())),
-        min_score=_number(last.get("min_score", "")),
-        under=last.get("under", ""),
-        failed="failed" in several.get("state", ()),
+        values.setdefault(name, []).append(value)
+    last = {name: several[-1] for name, several in values.items()}
+    return AssetQuery(
+        kind=tuple(kind for kind in values.get("kind", []) if kind in get_args(Kind)),
+        detector=tuple(values.get("detector", [])),
+        label=tuple(values.get("label", [])),
+        detector_label=tuple(pair for pair in values.get("detector_label", []) if pair.find(":") > 0),
+        job=tuple(values.get("job", [])),
+        failed=True if "failed" in values.get("state", []) else None,
+        min_score=_number(last.get("min_score", ""), 1.0) or None,
+        under=tuple(start for start in values.get("under", []) if start),
+        sort=next((sort for sort in SORTS if sort == last.get("sort")), SORTS[0]),
+        page=max(1, int(_number(last.get("page", ""), MAX_PAGE))),
     )
-    sort = next((sort for sort in SORTS if sort == last.get("sort")), SORTS[0])
-    return filters, sort, max(1, int(_number(last.get("page", ""))))
 
 
 def href(path: str, pairs: Pairs) -> str:
@@ -53,15 +55,16 @@ def href(path: str, pairs: Pairs) -> str:
 def file(id: str, context: Iterable[tuple[str, str]], at: float | None = None) -> str:
     """A link to a file, in the list it was opened from, at a time in seconds.
 
-    The list is one parameter, so that it cannot be taken for those of the file's own page.
+    The list is one parameter, so that its parameters cannot be taken for those of the file's own page.
     """
     pairs = [("asset", id), ("in", urlencode(list(context))), ("t", "" if at is None else f"{at:g}")]
     return href("/file", [pair for pair in pairs if pair[1]])
 
 
-def _number(text: str) -> float:
+def _number(text: str, most: float) -> float:
+    """A number from 0 to `most`; 0 for what is none, NaN included."""
     try:
         number = float(text)
     except ValueError:
         return 0.0
-    return min(1e9, max(0.0, number))  # also turns NaN into 0
+    return min(most, max(0.0, number))

@@ -1,157 +1,154 @@
-"""The app's side of the HTTP API: what is asked, and what went wrong in words for the viewer."""
+"""The app's client of the HTTP API: typed answers, and errors in words for the viewer."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import IO, Any, Literal
+from collections.abc import Callable, Mapping
+from typing import IO, Any, Literal, TypeVar
 from urllib.parse import quote
 
 import httpx
+from pydantic import TypeAdapter, ValidationError
 
-from cluster.api_types import DetectorInfo, Facets, File, Hit, Job, Page
+from cluster.api_job_types import JobDetails, JobInfo, JobName, Priority
+from cluster.api_queries import AssetQuery, By, LikenessQuery, ScanRequest, SearchQuery
+from cluster.api_types import AssetPage, DetectorInfo, Facets, File, Hit, Hits, Problem, Upload
 
-Sort = Literal["newest", "oldest", "score", "name"]
-By = Literal["image", "faces"]
-Priority = Literal["urgent", "normal", "bulk"]
 Change = Literal["cancel", "resume", "retry-failed"]
+Answer = TypeVar("Answer")
 
-PAGE_SIZE = 60
 _ANALYZE_TIMEOUT_S = 900.0  # a long recording on a CPU takes minutes
 _TIMEOUT_S = 30.0
 _ALIVE_TIMEOUT_S = 2.0
+_DETECTORS = TypeAdapter(list[DetectorInfo])
+_JOBS = TypeAdapter(list[JobInfo])
 
 
 class ApiError(Exception):
-    """The API said no, in a sentence meant for the viewer. Status is that of the HTTP answer."""
+    """The API refused, in a sentence meant for the viewer. `status` is that of the HTTP answer."""
 
     def __init__(self, status: int, sentence: str) -> None:
+        """Keep the status and the sentence."""
         super().__init__(sentence)
         self.status = status
         self.sentence = sentence
 
 
 class ApiDownError(Exception):
-    """Nobody answers at the API's address, or not in time."""
+    """Nothing answers at the API's address; `slow`: it is reachable, but did not answer in time."""
 
     def __init__(self, url: str, slow: bool) -> None:
+        """Keep the address of the API, and whether it is reachable."""
         super().__init__(f"{url}: {'no answer in time' if slow else 'not reachable'}")
         self.url = url
         self.slow = slow
-
-
-@dataclass(frozen=True)
-class Filters:
-    """Which files to list; empty means all."""
-
-    kinds: tuple[str, ...] = ()
-    detectors: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
-    min_score: float = 0.0
-    under: str = ""
-    failed: bool = False
-
-    def params(self) -> list[tuple[str, str]]:
-        """As the API's query parameters."""
-        pairs = [("kind", kind) for kind in self.kinds]
-        pairs += [("detector", name) for name in self.detectors]
-        pairs += [("label", label) for label in self.labels]
-        if self.min_score > 0:
-            pairs.append(("min_score", f"{self.min_score:g}"))
-        if self.under:
-            pairs.append(("under", self.under))
-        if self.failed:
-            pairs.append(("failed", "true"))
-        return pairs
 
 
 class ApiClient:
     """Asks the API. Every method raises ApiError for an answer that is an error and ApiDownError without one."""
 
     def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
+        """`url`: of the API, without /v1. `transport`: what carries the requests, for tests; None: the network."""
         self.url = url
-        # a proxy set for the outside world must not see what is asked of our own API
+        # a proxy set for the outside world must not see requests to our own API
         self._http = httpx.Client(base_url=f"{url}/v1", timeout=_TIMEOUT_S, transport=transport, trust_env=False)
 
     def alive(self) -> bool:
-        """Whether anybody answers at all."""
+        """Whether the API answers at all."""
         try:
             return self._http.get("/health", timeout=_ALIVE_TIMEOUT_S).is_success
         except httpx.TransportError:
             return False
 
-    def assets(self, filters: Filters, sort: Sort, page: int, size: int = PAGE_SIZE) -> Page:
-        """One page of the files that pass the filters."""
-        params = [*filters.params(), ("sort", sort), ("page", str(page)), ("size", str(size))]
-        return self._get("/assets", params)
+    def assets(self, query: AssetQuery) -> AssetPage:
+        """One page of the files that pass the query's filters."""
+        return self._get("/assets", AssetPage, _params(query))
 
-    def facets(self, filters: Filters) -> Facets:
-        """How many files there are of each kind and label among those that pass the filters."""
-        return self._get("/facets", filters.params())
+    def facets(self, query: AssetQuery) -> Facets:
+        """How many files there are of each kind, detector and label among those that pass the filters."""
+        return self._get("/facets", Facets, _params(query))
 
     def asset(self, id: str) -> File:
         """All that is known of one file."""
-        return self._get(f"/assets/{id}")
+        return self._get(f"/assets/{id}", File)
 
     def search(self, words: str, limit: int = 40) -> list[Hit]:
         """Files whose picture, text or speech is about the words, best first."""
-        return self._get("/search", [("q", words), ("limit", str(limit))])["hits"]
+        return self._get("/search", Hits, _params(SearchQuery(q=words, limit=limit))).hits
 
     def alike(self, id: str, limit: int = 40, by: By = "image") -> list[Hit]:
-        """Files that look like this one, or that show a person of its, best first."""
-        return self._get("/search", [("like", id), ("by", by), ("limit", str(limit))])["hits"]
+        """Files that look like this one, or that show a person seen in it, best first."""
+        return self._get("/search", Hits, _params(SearchQuery(like=id, by=by, limit=limit))).hits
 
     def alike_upload(self, name: str, content: IO[bytes], by: By, limit: int = 40) -> list[Hit]:
-        """Files that look like an uploaded picture, which is not kept, or that show a person of its, best first."""
-        asked = {"by": by, "limit": str(limit)}
-        return self._upload("/search", name, content, asked)["hits"]
+        """Files that look like an uploaded picture, or that show a person seen in it, best first.
+
+        The upload is not kept.
+        """
+        return self._upload("/search", Hits, name, content, _params(LikenessQuery(by=by, limit=limit))).hits
 
     def detectors(self) -> list[DetectorInfo]:
         """The detectors that are served."""
-        return self._get("/detectors")
+        return self._get("/detectors", _DETECTORS)
 
-    def jobs(self, limit: int) -> list[Job]:
+    def jobs(self, limit: int) -> list[JobInfo]:
         """The scans that were submitted last, newest first."""
-        return self._get("/jobs", [("limit", str(limit))])
+        return self._get("/jobs", _JOBS, {"limit": limit})
 
-    def job(self, job: str) -> Job:
+    def job(self, job: str) -> JobDetails:
         """One scan, with its report once it is over."""
-        return self._get(f"/jobs/{quote(job, safe='')}")
+        return self._get(f"/jobs/{quote(job, safe='')}", JobDetails)
 
     def submit(self, uris: list[str], detectors: list[str] | None, priority: Priority) -> str:
-        """Queue a scan into the default results folder; the answer is its name."""
-        asked = {"uris": uris, "out": None, "detectors": detectors, "priority": priority}
-        return self._answer(lambda: self._http.post("/jobs", json=asked))["job"]
+        """Queue a scan into the default results folder; returns the job's name."""
+        request = ScanRequest(uris=uris, detectors=detectors, priority=priority).model_dump()
+        name = self._answer(JobName, lambda: self._http.post("/jobs", json=request)).job
+        assert name is not None  # only a retry may find nothing to do
+        return name
 
     def change(self, job: str, change: Change) -> str | None:
-        """Cancel or resume a scan, or do again what failed in it as a new one; the job's name, None: nothing failed."""
-        return self._answer(lambda: self._http.post(f"/jobs/{quote(job, safe='')}/{change}"))["job"]
+        """Cancel or resume a scan, or queue its failed files as a new one.
 
-    def analyze(self, name: str, content: IO[bytes]) -> File:
+        Returns the name of the job that goes on; None if there is nothing to retry.
+        """
+        return self._answer(JobName, lambda: self._http.post(f"/jobs/{quote(job, safe='')}/{change}")).job
+
+    def analyze(self, name: str, content: IO[bytes]) -> Upload:
         """What every detector finds in an uploaded file, which is not kept."""
-        return self._upload("/analyze", name, content, {})
+        return self._upload("/analyze", Upload, name, content, {})
 
-    def _get(self, path: str, params: Iterable[tuple[str, str]] = ()) -> Any:
-        return self._answer(lambda: self._http.get(path, params=list(params)))
+    def _get(
+        self, path: str, kind: type[Answer] | TypeAdapter[Answer], params: Mapping[str, Any] | None = None
+    ) -> Answer:
+        return self._answer(kind, lambda: self._http.get(path, params=params))
 
-    def _upload(self, path: str, name: str, content: IO[bytes], params: dict[str, str]) -> Any:
+    def _upload(self, path: str, kind: type[Answer], name: str, content: IO[bytes], params: dict[str, Any]) -> Answer:
         files = {"file": (name, content)}
-        return self._answer(lambda: self._http.post(path, files=files, params=params, timeout=_ANALYZE_TIMEOUT_S))
+        send = lambda: self._http.post(path, files=files, params=params, timeout=_ANALYZE_TIMEOUT_S)  # noqa: E731
+        return self._answer(kind, send)
 
-    def _answer(self, ask: Callable[[], httpx.Response]) -> Any:
+    def _answer(self, kind: type[Answer] | TypeAdapter[Answer], send: Callable[[], httpx.Response]) -> Answer:
         try:
-            answer = ask()
+            response = send()
         except httpx.TimeoutException:
             raise ApiDownError(self.url, slow=True) from None
         except httpx.TransportError:
             raise ApiDownError(self.url, slow=False) from None
-        if answer.is_success:
-            return answer.json()
-        raise ApiError(answer.status_code, _sentence(answer))
+        if not response.is_success:
+            raise ApiError(response.status_code, _sentence(response))
+        adapter = kind if isinstance(kind, TypeAdapter) else TypeAdapter(kind)
+        try:
+            return adapter.validate_json(response.content)
+        except ValidationError:
+            sentence = f"What answers at {self.url} is not this version of Raysift's API. Start both parts anew."
+            raise ApiError(response.status_code, sentence) from None
 
 
-def _sentence(answer: httpx.Response) -> str:
+def _params(query: AssetQuery | LikenessQuery) -> dict[str, Any]:
+    """The query's parameters that differ from the defaults; httpx repeats those with several values."""
+    return query.model_dump(mode="json", exclude_defaults=True)
+
+
+def _sentence(response: httpx.Response) -> str:
     """The API's own words; those of a server in front of it are not meant for the viewer."""
     try:
-        detail = answer.json()["detail"]
-    except (ValueError, KeyError, TypeError):
-        return f"Raysift answered with an error ({answer.status_code}). The log of its API says why."
-    return detail if isinstance(detail, str) else f"Raysift did not understand the request ({answer.status_code})."
+        return Problem.model_validate_json(response.content).detail
+    except ValidationError:
+        return f"Raysift answered with an error ({response.status_code}). The log of its API says why."

@@ -7,7 +7,8 @@ from urllib.parse import urlencode
 
 from app import address
 from app.address import Pairs
-from cluster.api_types import Asset, Failure, File, Hit, Job, Report
+from cluster.api_job_types import OVER, JobInfo, Report
+from cluster.api_types import Asset, Box, Failure, Hit, Upload
 
 # told apart by eyes that confuse red and green as well, after Okabe and Ito, "Color Universal Design" (2008)
 _PALETTE = ("#e69f00", "#56b4e9", "#00a87e", "#cc79a7", "#e0cf3a", "#d55e00", "#5b8def", "#b18cff", "#8bc34a")
@@ -97,44 +98,44 @@ def plain(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:&=^@/])", lambda found: f"&#{ord(found[1])};", unlinked)
 
 
-def picture(asset: Asset | File) -> str:
+def picture(file: Asset | Upload) -> str:
     """Where the app serves a file's thumbnail; a new analysis gives a new address. Empty when there is none."""
-    if not asset.get("has_thumbnail"):
+    if isinstance(file, Upload) or not file.has_thumbnail:
         return ""
-    return f"/api/thumb/{asset['id']}?{urlencode({'v': asset.get('analyzed_at') or ''})}"
+    return f"/api/thumb/{file.id}?{urlencode({'v': file.analyzed_at})}"
 
 
 def tile(asset: Asset, palette: dict[str, str], context: Pairs, note: str = "", at: float | None = None) -> Tile:
     """An asset as the gallery shows it. Context is kept in its link: which list it was opened from."""
     return {
-        "id": asset["id"],
-        "name": asset["name"],
-        "href": address.file(asset["id"], context, at),
+        "id": asset.id,
+        "name": asset.name,
+        "href": address.file(asset.id, context, at),
         "picture": picture(asset),
-        "kind": asset["kind"] or "unknown",
-        "length": clock(asset["duration_s"]) if asset["kind"] != "image" else "",
+        "kind": asset.kind or "unknown",
+        "length": clock(asset.duration_s) if asset.kind != "image" else "",
         "ratio": ratio(asset),
-        "boxes": [drawn(b["box"], b["label"], b["score"], b["detector"], None, palette) for b in asset["boxes"]],
+        "boxes": [drawn(box.box, box.label, box.score, box.detector, None, palette) for box in asset.boxes],
         "chips": [
             {
-                "text": _times(found["label"], found["count"]),
-                "score": f"{found['score']:.2f}",
-                "color": color(found["detector"], palette),
+                "text": _times(label.label, label.count),
+                "score": f"{label.score:.2f}",
+                "color": color(label.detector, palette),
             }
-            for found in asset["labels"]
+            for label in asset.labels
         ],
-        "cross": "" if not asset["errors"] else "Partly failed" if asset["labels"] else "Failed",
-        "failed": "; ".join(failures(asset["errors"])),
+        "cross": "" if not asset.errors else "Partly failed" if asset.labels else "Failed",
+        "failed": "; ".join(failures(asset.errors)),
         "note": note,
     }
 
 
 def hit_tile(hit: Hit, palette: dict[str, str], context: Pairs) -> Tile:
     """A search hit as the gallery shows it, with how it matched."""
-    where = f" at {clock(hit['time_s'])}" if hit["time_s"] is not None else ""
-    said = f": “{shorten(hit['text'])}”" if hit["text"] else ""
-    note = f"{matched(hit['matched'])}{where}{said} · {hit['score']:.2f}"
-    return tile(hit["asset"], palette, context, note, hit["time_s"])
+    where = f" at {clock(hit.time_s)}" if hit.time_s is not None else ""
+    said = f": “{shorten(hit.text)}”" if hit.text else ""
+    note = f"{matched(hit.matched)}{where}{said} · {hit.score:.2f}"
+    return tile(hit.asset, palette, context, note, hit.time_s)
 
 
 def matched(how: str) -> str:
@@ -150,71 +151,69 @@ def shorten(text: str, most: int = 90) -> str:
 
 def failures(errors: Sequence[Failure]) -> list[str]:
     """Each failure as one line: the step and the reason."""
-    return [f"{error['step']}: {error['reason']}" for error in errors]
+    return [f"{error.step}: {error.reason}" for error in errors]
 
 
-def progress(job: Job) -> str:
+def progress(job: JobInfo) -> str:
     """How far a scan is, how fast and for how long still, in one line."""
-    if job["state"] in ("waiting", "listing") and job["units"] is None:
-        return "Waiting for its turn" if job["state"] == "waiting" else "Listing the files"
-    if job["units"] is None:
+    if job.state in ("waiting", "listing") and job.units is None:
+        return "Waiting for its turn" if job.state == "waiting" else "Listing the files"
+    if job.units is None:
         return "Nothing was listed"
-    parts = [f"{job['done']:,} of {job['units']:,} files"]
-    if job["skipped"]:
-        parts.append(f"{job['skipped']:,} were known already")
-    seconds = job["seconds"] or 0.0
-    if job["done"] and seconds > 0:
-        rate = job["done"] / seconds
+    parts = [f"{job.done:,} of {job.units:,} files"]
+    if job.skipped:
+        parts.append(f"{job.skipped:,} were known already")
+    seconds = job.seconds
+    if job.done and seconds > 0:
+        rate = job.done / seconds
         parts.append(f"{rate:.1f} a second" if rate >= 1 else f"{rate * 60:.1f} a minute")
-        if job["state"] == "running":
-            parts.append(f"about {clock(job['units'] / rate - seconds)} left")
-    if job["state"] in ("finished", "failed", "cancelled") and seconds:
+        if job.state == "running":
+            parts.append(f"about {clock(job.units / rate - seconds)} left")
+    if job.state in OVER and seconds:
         parts.append(f"took {clock(seconds)}")
     return " · ".join(parts)
 
 
 def spent(report: Report) -> str:
     """What each detector took, as a table in markdown."""
-    priced = report["cost"] is not None
+    priced = report.cost is not None
     lines = [f"| Detector | Units | Known already | Seconds | GPU seconds |{' Cost |' if priced else ''}"]
     lines.append("|:--|--:|--:|--:|--:|" + ("--:|" if priced else ""))
-    for of in report["detectors"]:
-        share = f"{of['reused'] / of['units']:.0%}" if of["units"] else ""
-        figures = f"{of['units']:,} | {share} | {of['seconds']:,.1f} | {of['gpu_seconds']:,.1f} |"
-        lines.append(f"| {plain(of['detector'])} | {figures}" + (f" {of['cost']:,.2f} |" if priced else ""))
+    for usage in report.detectors:
+        share = f"{usage.reused / usage.units:.0%}" if usage.units else ""
+        figures = f"{usage.units:,} | {share} | {usage.seconds:,.1f} | {usage.gpu_seconds:,.1f} |"
+        lines.append(f"| {plain(usage.detector)} | {figures}" + (f" {usage.cost:,.2f} |" if priced else ""))
     return "\n".join(lines)
 
 
 def reasons(report: Report) -> str:
     """What failed, by reason, as a table in markdown."""
     lines = ["| Failed | Step | Reason | For example |", "|--:|:--|:--|:--|"]
-    for one in report["failures"]:
-        told = (plain(shorten(one[key], 160)) for key in ("step", "reason", "example"))
-        lines.append(f"| {one['units']:,} | {' | '.join(told)} |")
+    for reason in report.failures:
+        columns = (plain(shorten(text, 160)) for text in (reason.step, reason.reason, reason.example))
+        lines.append(f"| {reason.units:,} | {' | '.join(columns)} |")
     return "\n".join(lines)
 
 
 def speed(report: Report) -> str:
     """How fast a job went, what was not looked at again and what it cost, in one line."""
-    parts = [f"{report['files_per_s']:.2f} files a second", f"{volume(int(report['bytes_per_s']))} a second"]
-    if report["frames"]:
-        parts.append(f"{report['frames_carried']:,} of {report['frames']:,} frames were like the one before")
-    if report["cost_per_1000_files"] is not None:
-        parts.append(f"cost {report['cost']:,.2f}, {report['cost_per_1000_files']:,.2f} per 1,000 files")
+    parts = [f"{report.files_per_s:.2f} files a second", f"{volume(int(report.bytes_per_s))} a second"]
+    if report.frames:
+        parts.append(f"{report.frames_carried:,} of {report.frames:,} frames were like the one before")
+    if report.cost_per_1000_files is not None:
+        parts.append(f"cost {report.cost:,.2f}, {report.cost_per_1000_files:,.2f} per 1,000 files")
     return " · ".join(parts)
 
 
-def ratio(file: Asset | File) -> float | None:
-    return file["width"] / file["height"] if file["width"] and file["height"] else None
+def ratio(file: Asset | Upload) -> float | None:
+    return file.width / file.height if file.width and file.height else None
 
 
 def _times(label: str, count: int) -> str:
     return f"{label} x{count}" if count > 1 else label
 
 
-def drawn(
-    box: list[float], label: str, score: float, detector: str, time: float | None, palette: dict[str, str]
-) -> DrawnBox:
+def drawn(box: Box, label: str, score: float, detector: str, time: float | None, palette: dict[str, str]) -> DrawnBox:
     left, top, right, bottom = (min(1.0, max(0.0, side)) for side in box)
     return {
         "left": round(left * 100, 2),

@@ -34,7 +34,7 @@ def _detectors(url: str) -> list[DetectorInfo]:
 
 def palette() -> dict[str, str]:
     """The colour of each detector."""
-    return draw.colors(detector["name"] for detector in detectors())
+    return draw.colors(detector.name for detector in detectors())
 
 
 def look() -> tuple[bool, bool]:

@@ -26,9 +26,9 @@ from rich.progress import track
 from rich.table import Table
 
 from bench.growth import METRICS, REPORT_S, Watch, handles_media
+from cluster.api_job_types import OVER
 from cluster.processes import Processes
 from cluster.settings import load
-from commands.scans import OVER
 from deployments.detector import names
 
 STORE_MB = 200

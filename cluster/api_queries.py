@@ -1,12 +1,15 @@
 """What the HTTP API can be asked: the models by which its routes read a query, and by which clients write one."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from cluster.records import Kind
+from cluster.api_job_types import Priority
+from cluster.records import Kind, current_space
 
 Sort = Literal["newest", "oldest", "score", "name"]
+# The vector space in which files are compared; addresses from before 0.2 say "looks" for "image".
+By = Annotated[Literal["image", "faces"], BeforeValidator(current_space)]
 
 MAX_PAGE = 10_000_000  # with 200 files a page more than any catalogue holds, and its offset fits 64 bits
 
@@ -37,3 +40,36 @@ class AssetQuery(BaseModel):
     sort: Sort = "newest"
     page: int = Field(default=1, ge=1, le=MAX_PAGE)
     size: int = Field(default=60, ge=1, le=200)
+
+
+class LikenessQuery(BaseModel):
+    """What files are to be alike in, and how many of them are wanted at most."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    by: By = "image"
+    limit: int = Field(default=40, ge=1, le=200)
+
+
+class SearchQuery(LikenessQuery):
+    """A search by words, or for files that are like one which was scanned."""
+
+    q: str | None = Field(default=None, description="words that are seen, read or said")
+    like: str | None = Field(default=None, description="the id of a file")
+
+    @model_validator(mode="after")
+    def _check_one_is_given(self) -> Self:
+        if (self.q is None) == (self.like is None):
+            raise ValueError("search takes either q=words or like=a file's id")
+        return self
+
+
+class ScanRequest(BaseModel):
+    """The body of a request to scan folders, buckets or files."""
+
+    model_config = ConfigDict(frozen=True)
+
+    uris: list[str] = Field(min_length=1)
+    out: str | None = Field(default=None, description="where the results go; null: where the settings say")
+    detectors: list[str] | None = Field(default=None, description="null: all")
+    priority: Priority = "normal"

@@ -1,188 +1,35 @@
-"""What the API answers, as the app reads it."""
+"""The shapes of what the HTTP API answers: response models of its routes, types of its clients.
+
+Times of day are ISO 8601 in UTC, durations and places in a recording are seconds, boxes are fractions of the frame.
+"""
 
 from enum import StrEnum
-from typing import NotRequired, TypedDict
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from cluster.records import Kind, Modality
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+Span = tuple[float, float]  # start, end
 
 
-class Detection(TypedDict):
-    """One thing that a detector found. Boxes are fractions of the frame, times seconds."""
+class Answer(BaseModel):
+    """What all answers share: they are not changed, and fields that a newer API adds are passed over."""
 
-    detector: str
-    model: str
-    label: str
-    score: float
-    box: list[float] | None  # left, top, right, bottom
-    time_s: float | None
-    span: list[float] | None
-    text: str | None
-    evidence: NotRequired[str | None]
+    model_config = ConfigDict(frozen=True)
 
 
-class Label(TypedDict):
-    """The best detection of a label in a file, and how many there are."""
+class Problem(Answer):
+    """The body of every answer that is an error: one sentence for the caller."""
 
-    detector: str
-    label: str
-    score: float
-    count: int
+    detail: str
 
 
-class Outline(TypedDict):
-    """A box to draw on a tile."""
+class Health(Answer):
+    """The API is alive."""
 
-    detector: str
-    label: str
-    score: float
-    box: list[float]
-
-
-class Failure(TypedDict):
-    """What went wrong with a file, at which step."""
-
-    step: str
-    reason: str
-
-
-class Segments(TypedDict):
-    """Of a long video: how many of its segments are analysed, and how many there are."""
-
-    done: int
-    of: int
-
-
-class Asset(TypedDict):
-    """A file as lists show it."""
-
-    id: str
-    uri: str
-    name: str
-    kind: str | None
-    width: int | None
-    height: int | None
-    duration_s: float | None
-    segments: NotRequired[Segments | None]
-    analyzed_at: str | None
-    has_thumbnail: bool
-    score: float | None
-    labels: list[Label]
-    boxes: list[Outline]
-    errors: list[Failure]
-
-
-class File(TypedDict):
-    """All that is known of a file; an upload has no id, name or time of analysis."""
-
-    id: NotRequired[str]
-    uri: str
-    name: NotRequired[str]
-    kind: str | None
-    sha256: str | None
-    size: NotRequired[int | None]
-    width: int | None
-    height: int | None
-    duration_s: float | None
-    segments: NotRequired[Segments | None]
-    analyzed_at: NotRequired[str | None]
-    has_thumbnail: NotRequired[bool]
-    detections: list[Detection]
-    errors: list[Failure]
-
-
-class Page(TypedDict):
-    """One page of the list of files."""
-
-    total: int
-    page: int
-    size: int
-    items: list[Asset]
-
-
-class Facet(TypedDict):
-    """How many files have a label of a detector."""
-
-    detector: str
-    label: str
-    count: int
-
-
-class Facets(TypedDict):
-    """The counts beside the filters."""
-
-    total: int
-    kinds: dict[str, int]
-    found_by: dict[str, int]
-    detectors: list[Facet]
-    failed: int
-
-
-class Hit(TypedDict):
-    """A file that a search found, how, and the line and time that matched."""
-
-    asset: Asset
-    score: float
-    matched: str
-    text: str | None
-    time_s: float | None
-
-
-class DetectorInfo(TypedDict):
-    """A detector that the API serves."""
-
-    name: str
-    model: str
-    modalities: list[str]
-
-
-class DetectorSpent(TypedDict):
-    """What a detector's answers took. Reused: contents that were answered for before."""
-
-    detector: str
-    units: int
-    reused: int
-    seconds: float
-    gpu_seconds: float
-    cost: float | None
-
-
-class Reason(TypedDict):
-    """Failures that are alike, with one of the files."""
-
-    step: str
-    reason: str
-    units: int
-    example: str
-
-
-class Report(TypedDict):
-    """What a job did, what it took and what failed in it."""
-
-    files: float
-    frames: int
-    frames_carried: int
-    files_per_s: float
-    bytes_per_s: float
-    detectors: list[DetectorSpent]
-    failures: list[Reason]
-    cost: float | None
-    cost_per_1000_files: float | None
-
-
-class Job(TypedDict):
-    """A scan and how far it is."""
-
-    job: str
-    state: str
-    uris: list[str]
-    out: str | None
-    priority: str
-    units: int | None
-    done: int
-    failed: int
-    skipped: int
-    seconds: float | None
-    message: str | None
-    submitted_at: str | None
-    report: NotRequired[Report | None]  # of one job that is over; a list leaves it out
+    status: Literal["ok"] = "ok"
 
 
 class DetectorState(StrEnum):
@@ -201,8 +48,176 @@ class DetectorState(StrEnum):
         return self in (DetectorState.OK, DetectorState.ASLEEP, DetectorState.BUSY)
 
 
-class DetectorHealth(TypedDict):
+class DetectorHealth(Answer):
     """The state of one detector, and a sentence that explains it."""
 
     state: DetectorState
     message: str
+
+
+class Ready(Answer):
+    """Whether every detector answers, now or when it is asked, and how each of them is."""
+
+    ready: bool
+    detectors: dict[str, DetectorHealth]
+
+
+class DetectorInfo(Answer):
+    """A detector that the API serves."""
+
+    name: str
+    model: str
+    floor: float | None = None  # weaker detections are not kept
+    modalities: list[Modality]
+    events: tuple[dict[str, int], ...] = ()  # what each of its replicas has counted, by event
+
+
+class Detection(Answer):
+    """One thing that a detector found in a file."""
+
+    detector: str
+    model: str
+    label: str
+    score: float  # 0 to 1
+    box: Box | None = None
+    time_s: float | None = None  # of the frame it was seen in
+    span: Span | None = None  # in which it was heard
+    text: str | None = None  # what was read or said
+    evidence: str | None = None  # why: what it was compared with, and how near it came
+    carried: bool = False  # taken over from the frame before, which looked the same
+
+
+class Label(Answer):
+    """A label of a detector in one file: its best score there, and how many detections have it."""
+
+    detector: str
+    label: str
+    score: float
+    count: int
+
+
+class Outline(Answer):
+    """A box to draw on a tile."""
+
+    detector: str
+    label: str
+    score: float
+    box: Box
+
+
+class Failure(Answer):
+    """What went wrong with a file, at which step: fetch, decode, or a detector's name."""
+
+    step: str
+    reason: str
+
+
+class Segments(Answer):
+    """How many of a long video's segments are analysed, and how many there are."""
+
+    done: int
+    of: int
+
+
+class Asset(Answer):
+    """A file as lists show it, with its best labels and boxes."""
+
+    id: str  # 32 hex digits
+    uri: str
+    name: str
+    kind: Kind | None
+    width: int | None  # pixels
+    height: int | None
+    duration_s: float | None
+    segments: Segments | None = None  # None: it was analysed as a whole
+    analyzed_at: str
+    has_thumbnail: bool
+    score: float | None  # the best of the detections that were asked for
+    labels: list[Label]
+    boxes: list[Outline]
+    errors: list[Failure]
+
+
+class File(Asset):
+    """All that is known of one file."""
+
+    sha256: str | None
+    detections: list[Detection]
+
+
+class Upload(Answer):
+    """What was found in an uploaded file, of which nothing is kept."""
+
+    uri: str  # the name it was sent by
+    sha256: str | None
+    kind: Kind | None
+    width: int | None
+    height: int | None
+    duration_s: float | None
+    detections: list[Detection]
+    errors: list[Failure]
+
+
+class DetectorAnswer(Answer):
+    """What one detector found in an uploaded file."""
+
+    detector: str
+    model: str
+    detections: list[Detection]
+
+
+class AssetPage(Answer):
+    """One page of the list of files, and how many files the whole list has."""
+
+    total: int
+    page: int  # from 1
+    size: int
+    items: list[Asset]
+
+
+class Facet(Answer):
+    """How many files have a label of a detector."""
+
+    detector: str
+    label: str
+    count: int
+
+
+class Facets(Answer):
+    """How many files each choice of a filter would leave, under the other filters."""
+
+    total: int
+    kinds: dict[Kind, int]
+    found_by: dict[str, int]  # by detector
+    detectors: list[Facet]
+    failed: int
+
+
+class Hit(Answer):
+    """A file that a search found, how it matched, and the line and time that did."""
+
+    asset: Asset
+    score: float
+    matched: str  # exact text, text, speech, picture, image or face
+    detector: str | None = None  # whose text or vector matched; None: the file's name
+    text: str | None
+    time_s: float | None
+
+
+class Hits(Answer):
+    """What a search found, best first; notes say which part of it could not be made, and why."""
+
+    hits: list[Hit]
+    notes: tuple[str, ...] = ()
+
+
+class LoadedRows(Answer):
+    """How many rows of results the catalogue took in."""
+
+    rows: int
+
+
+class ForgottenHits(Answer):
+    """How many detections of a person the catalogue has left out."""
+
+    hits: int

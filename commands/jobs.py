@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from cluster.api_job_types import OVER
 from cluster.settings import load
 from commands import scans, tables
 from commands.terminal import ANSWER_S, api_client, console, waiting
@@ -60,7 +61,7 @@ def logs(
         return
     seen = 0
     while True:
-        over = not follow or _request("GET", f"/{job}")["state"] in scans.OVER  # before its last lines are read
+        over = not follow or _request("GET", f"/{job}")["state"] in OVER  # before its last lines are read
         text = _log(job, seen)
         seen += len(text)
         typer.echo(text, nl=False)

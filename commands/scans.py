@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
+from cluster.api_job_types import OVER
 from cluster.errors import SettingsError
 from cluster.settings import Settings
 from cluster.storage import buckets
@@ -18,7 +19,6 @@ from commands import tables
 from commands.terminal import LINE_EVERY_S, api_client, console, say, waiting
 
 FAILED_FILES = 3
-OVER = ("finished", "failed", "cancelled")
 AWAY_S = 60.0  # the API may be away this long, as when its node is replaced, before following ends
 POLL_S = 0.5
 

@@ -17,7 +17,8 @@ from app.draw_file import Viewer
 class Option(TypedDict):
     """A choice of a filter, with how many files it stands for."""
 
-    value: str
+    value: str  # what the page's address holds
+    text: str  # what the viewer reads
     count: int
     chosen: bool
     color: str
@@ -51,7 +52,7 @@ def gallery(
 
 def facets(key: str, groups: list[Group], on_choose: Callable[[], None]) -> None:
     """Draw filters; on_choose finds {name, value, chosen} in the session state under key, as `choose`."""
-    _warn(option["value"] for group in groups for option in group["options"])
+    _warn(option["text"] for group in groups for option in group["options"])
     _component("facets")(key=key, data={"groups": groups}, on_choose_change=on_choose)
 
 

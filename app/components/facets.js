@@ -29,7 +29,7 @@ export default function (component) {
     input.onchange = () => setTriggerValue("choose", { name, value: option.value, chosen: input.checked })
     const dot = make("i")
     if (option.color) dot.style.background = option.color
-    const text = make("span", "text", option.value)
+    const text = make("span", "text", option.text)
     text.title = option.value
     row.append(input, dot, text, make("span", "count", option.count.toLocaleString("en")))
     return row

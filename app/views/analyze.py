@@ -10,12 +10,13 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from app import components, draw, draw_file, page
 from app.client import ApiError
-from cluster.api_types import File
+from cluster.api_types import Upload
 
 _SHOWN = re.compile(r"(image|video|audio)/(?!svg)[\w.+-]+")
 
 
 def show() -> None:
+    """Draw the page."""
     st.markdown("#### Analyze a file")
     upload = st.file_uploader(
         "An image, a video or a recording. It goes to the detectors and is not kept.", key="upload", max_upload_size=500
@@ -36,7 +37,7 @@ def show() -> None:
     components.viewer("analyzed", drawn, {}, look)
 
 
-def _result(upload: UploadedFile) -> tuple[File, float]:
+def _result(upload: UploadedFile) -> tuple[Upload, float]:
     """The answer for this upload, asked once: switches on the page run it again."""
     known = st.session_state.get("answer")
     if known is None or known[0] != upload.file_id:

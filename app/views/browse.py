@@ -1,27 +1,32 @@
-"""The files and what was found in them: filters at the side, tiles, pages. The address holds what is chosen."""
+"""The Browse page: files as tiles, page by page, with filters at the side. Its address holds what is chosen."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from typing import Any
 
 import streamlit as st
 
 from app import address, components, draw, page
-from app.client import PAGE_SIZE, Filters, Sort
-from cluster.api_types import Facets, Page
+from cluster.api_queries import AssetQuery
+from cluster.api_types import AssetPage, Facets
 
-_CHOICES = ("kind", "detector", "label", "state")
-
-
-@st.cache_data(ttl=5, max_entries=256, show_spinner=False)
-def _assets(api: str, filters: Filters, sort: Sort, number: int) -> Page:
-    return page.api().assets(filters, sort, number)
+_CHOICES = ("kind", "detector", "label", "detector_label", "job", "state")  # parameters that the filters set
+_ALL = AssetQuery()
+# how Streamlit tells cached queries apart
+_BY_JSON: dict[str | type[Any], Callable[[Any], Any]] = {AssetQuery: lambda query: query.model_dump_json()}
 
 
-@st.cache_data(ttl=5, max_entries=256, show_spinner=False)
-def _facets(api: str, filters: Filters) -> Facets:
-    return page.api().facets(filters)
+@st.cache_data(ttl=5, max_entries=256, show_spinner=False, hash_funcs=_BY_JSON)
+def _assets(api: str, query: AssetQuery) -> AssetPage:
+    return page.api().assets(query)
+
+
+@st.cache_data(ttl=5, max_entries=256, show_spinner=False, hash_funcs=_BY_JSON)
+def _facets(api: str, query: AssetQuery) -> Facets:
+    return page.api().facets(query)
 
 
 def show() -> None:
+    """Draw the page."""
     api = page.api().url
     filters = _filters(api)
     if st.session_state.get("sort") not in address.SORTS:
@@ -39,23 +44,24 @@ def show() -> None:
             on_change=_to_first_page,
         )
         look = page.look()
-    # the switch of pages stands below the tiles: on the first run only the address knows
-    number = st.session_state.get("page") or address.listed(st.query_params.items())[2]
+    # the switch of pages stands below the tiles: on the first run only the address knows its number
+    number = st.session_state.get("page") or address.listed(st.query_params.items()).page
+    query = filters.model_copy(update={"sort": sort, "page": number})
     with st.spinner("Reading the results"):
-        found = _assets(api, filters, sort, number)
-    heading.markdown(f"#### {found['total']:,} {'file' if found['total'] == 1 else 'files'}")
-    if not found["total"]:
-        return _nothing(filters)
-    context = address.context(filters, sort, number)
-    tiles = [draw.tile(asset, page.palette(), context) for asset in found["items"]]
+        files = _assets(api, query)
+    heading.markdown(f"#### {files.total:,} {'file' if files.total == 1 else 'files'}")
+    if not files.total:
+        return _show_nothing(filters)
+    context = address.context(query)
+    tiles = [draw.tile(asset, page.palette(), context) for asset in files.items]
     components.gallery("tiles", tiles, "Files", look, focus=st.session_state.pop("left", ""))
-    if found["total"] > PAGE_SIZE:
-        pages = -(-found["total"] // PAGE_SIZE)
-        st.pagination(pages, key="page", bind="query-params", width="stretch")
+    if files.total > files.size:
+        st.pagination(-(-files.total // files.size), key="page", bind="query-params", width="stretch")
 
 
-def _filters(api: str) -> Filters:
-    chosen = address.listed((name, value) for name in _CHOICES for value in st.query_params.get_all(name))[0]
+def _filters(api: str) -> AssetQuery:
+    """Draw the filters and return what they let pass, in the default order, first page."""
+    chosen = address.listed((name, value) for name in _CHOICES for value in st.query_params.get_all(name))
     with st.sidebar:
         counts_here = st.container()
         score = st.slider(
@@ -69,59 +75,70 @@ def _filters(api: str) -> Filters:
             help="Only files whose address begins with this.",
             on_change=_to_first_page,
         )
-        filters = replace(chosen, min_score=score, under=(under or "").strip())
+        start = (under or "").strip()
+        filters = chosen.model_copy(update={"min_score": score or None, "under": (start,) if start else ()})
         with counts_here:
             components.facets("facets", _groups(api, filters), _choose)
-        if filters != Filters():
+        if filters != _ALL:
             st.button("Clear all filters", width="stretch", on_click=_clear)
     return filters
 
 
-def _groups(api: str, filters: Filters) -> list[components.Group]:
-    """Counts of a filter's options are made without that filter, so that a second option can be added to the first."""
-    labels = _facets(api, replace(filters, detectors=(), labels=()))
-    kinds = labels if not (filters.kinds or filters.failed) else _facets(api, replace(filters, kinds=(), failed=False))
+def _groups(api: str, filters: AssetQuery) -> list[components.Group]:
+    """The filters with their counts: each counted without itself, so that a second value can be added to the first."""
+    labels = _facets(api, filters.model_copy(update={"detector": (), "label": (), "detector_label": ()}))
+    kinds = _facets(api, filters.model_copy(update={"kind": (), "failed": None}))
     palette = page.palette()
-    by_label: dict[str, tuple[int, str]] = {}
-    for facet in labels["detectors"]:
-        name, label = facet["detector"], facet["label"]
-        if not filters.detectors or name in filters.detectors:
-            by_label[label] = (by_label.get(label, (0, ""))[0] + facet["count"], draw.color(name, palette))
+    failed = ("failed",) if filters.failed else ()
+    by_detector = [_option(name, count, draw.color(name, palette)) for name, count in labels.found_by.items()]
     groups = [
-        _group("kind", "Kind", {kind: (count, "") for kind, count in kinds["kinds"].items()}, filters.kinds),
-        _group("state", "State", {"failed": (kinds["failed"], "")}, ("failed",) if filters.failed else ()),
-        _group(
-            "detector",
-            "Found by",
-            {name: (count, draw.color(name, palette)) for name, count in labels["found_by"].items()},
-            filters.detectors,
-        ),
-        _group("label", "Label", by_label, filters.labels),
+        _group("kind", "Kind", [_option(kind, count) for kind, count in kinds.kinds.items()], filters.kind),
+        _group("state", "State", [_option("failed", kinds.failed)], failed),
+        _group("job", "Job", [_option(job, labels.total) for job in filters.job], filters.job),
+        _group("detector", "Found by", by_detector, filters.detector),
+        _group("detector_label", "Label", _label_options(labels, filters, palette), filters.detector_label),
+        _group("label", "Label, by any detector", [], filters.label),
     ]
     return [group for group in groups if group["options"]]
 
 
-def _group(name: str, title: str, counts: dict[str, tuple[int, str]], chosen: tuple[str, ...]) -> components.Group:
-    """Most frequent first; what is chosen stays even where nothing has it any more."""
-    counts = {**dict.fromkeys(chosen, (0, "")), **counts}
-    ordered = sorted(counts.items(), key=lambda item: (-item[1][0], item[0]))
-    options: list[components.Option] = [
-        {"value": value, "count": count, "chosen": value in chosen, "color": color}
-        for value, (count, color) in ordered
-        if count or value in chosen
-    ]
-    return {"name": name, "title": title, "options": options}
+def _label_options(facets: Facets, filters: AssetQuery, palette: dict[str, str]) -> list[components.Option]:
+    """One option for each label of each detector; a label that several detectors have is shown with the detector."""
+    shown = [facet for facet in facets.detectors if not filters.detector or facet.detector in filters.detector]
+    labels = [facet.label for facet in shown]
+    options = []
+    for facet in shown:
+        text = f"{facet.label} ({facet.detector})" if labels.count(facet.label) > 1 else facet.label
+        value = f"{facet.detector}:{facet.label}"
+        options.append(_option(value, facet.count, draw.color(facet.detector, palette), text))
+    return options
+
+
+def _option(value: str, count: int, color: str = "", text: str = "") -> components.Option:
+    return {"value": value, "text": text or value, "count": count, "chosen": False, "color": color}
+
+
+def _group(name: str, title: str, options: list[components.Option], chosen: tuple[str, ...]) -> components.Group:
+    """The most frequent first; what is chosen stays even where no file has it any more."""
+    absent = set(chosen) - {option["value"] for option in options}
+    options = [*options, *(_option(value, 0) for value in absent)]
+    for option in options:
+        option["chosen"] = option["value"] in chosen
+    kept = [option for option in options if option["count"] or option["chosen"]]
+    return {"name": name, "title": title, "options": sorted(kept, key=lambda one: (-one["count"], one["value"]))}
 
 
 def _choose() -> None:
+    """Bring a click on a filter into the page's address."""
     choice = st.session_state["facets"].choose
     name = choice["name"]
     values = [value for value in st.query_params.get_all(name) if value != choice["value"]]
     st.query_params[name] = [*values, choice["value"]] if choice["chosen"] else values
     if not st.query_params.get_all(name):
         st.query_params.pop(name, None)
-    if name == "detector":
-        st.query_params.pop("label", None)  # labels of a detector that is no longer chosen would hide everything
+    if name == "detector":  # labels of a detector that is no longer chosen would hide everything
+        for labels in ("label", "detector_label"):
+            st.query_params.pop(labels, None)
     _to_first_page()
 
 
@@ -137,8 +154,8 @@ def _to_first_page() -> None:
     st.session_state["page"] = 1
 
 
-def _nothing(filters: Filters) -> None:
-    if filters != Filters():
+def _show_nothing(filters: AssetQuery) -> None:
+    if filters != _ALL:
         st.info("No file passes these filters. Clear some of them at the side.")
         return
     st.info("Nothing has been analysed yet.")

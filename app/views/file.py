@@ -7,7 +7,8 @@ import streamlit as st
 
 from app import address, components, draw, draw_file, page
 from app.address import Pairs
-from app.client import ApiError, By
+from app.client import ApiError
+from cluster.api_queries import By
 from cluster.api_types import File, Hit
 
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -32,12 +33,15 @@ def _list(api: str, context: tuple[tuple[str, str], ...], number: int) -> list[s
             return []
         by: By = "faces" if asked.get("by") == "faces" else "image"
         hits = page.api().search(asked["q"]) if "q" in asked else page.api().alike(asked["like"], by=by)
-        return [hit["asset"]["id"] for hit in hits]
-    filters, sort, _ = address.listed(context)
-    return [asset["id"] for asset in page.api().assets(filters, sort, number)["items"]] if number > 0 else []
+        return [hit.asset.id for hit in hits]
+    if number < 1:
+        return []
+    query = address.listed(context).model_copy(update={"page": number})
+    return [asset.id for asset in page.api().assets(query).items]
 
 
 def show() -> None:
+    """Draw the page."""
     id = st.query_params.get("asset", "")
     if not _ID.fullmatch(id):
         st.warning("This address names no file. Open one from Browse or Search.")
@@ -51,12 +55,11 @@ def show() -> None:
     with st.container(horizontal=True, horizontal_alignment="right"):
         look = page.look()
     start = _seconds(st.query_params.get("t"))
-    name = file.get("name") or file["uri"].rsplit("/", 1)[-1]
-    drawn = draw_file.viewer(file, page.palette(), f"/api/media/{id}", name, start)
+    drawn = draw_file.viewer(file, page.palette(), f"/api/media/{id}", file.name, start)
     components.viewer("viewer", drawn, ways, look)
     st.session_state["left"] = id  # the tile to start at when the viewer goes back
-    if file.get("has_thumbnail"):
-        _strip(api, id, any(found["detector"] == "face" for found in file["detections"]), look)
+    if file.has_thumbnail:
+        _strip(api, id, any(found.detector == "face" for found in file.detections), look)
 
 
 def _ways(api: str, id: str, context: Pairs) -> components.Ways:
@@ -68,7 +71,7 @@ def _ways(api: str, id: str, context: Pairs) -> components.Ways:
         "next": None,
     }
     kept = tuple(pair for pair in context if pair[0] != "page")
-    number = 1 if searched else address.listed(context)[2]
+    number = 1 if searched else address.listed(context).page
     ids = _found_by_picture() if ("picture", "1") in kept else _list(api, kept, number)
     if id not in ids:
         return ways
@@ -87,7 +90,7 @@ def _ways(api: str, id: str, context: Pairs) -> components.Ways:
 def _found_by_picture() -> list[str]:
     """The ids that the visitor's last upload found on the Search page, which keeps them."""
     _, _, hits = st.session_state.get("by_picture", (None, None, []))
-    return [hit["asset"]["id"] for hit in hits]
+    return [hit.asset.id for hit in hits]
 
 
 def _link(context: tuple[tuple[str, str], ...], id: str, number: int) -> str:
@@ -104,7 +107,7 @@ def _seconds(text: str | None) -> float | None:
 def _strip(api: str, id: str, faces: bool, look: tuple[bool, bool]) -> None:
     hits: list[Hit] = []
     try:
-        hits = [hit for hit in _alike(api, id, 13) if hit["asset"]["id"] != id][:12]
+        hits = [hit for hit in _alike(api, id, 13) if hit.asset.id != id][:12]
     except ApiError as error:
         st.caption(f"Files that look like this one cannot be listed: {draw.plain(error.sentence)}")
     with st.container(horizontal=True, vertical_alignment="center"):

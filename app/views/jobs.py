@@ -1,17 +1,16 @@
 """Scans: start one, see how far they are, end them or go on with them, and what they took."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 import streamlit as st
 
 from app import draw, page
-from app.client import ApiError, Change, Priority
-from cluster.api_types import Job, Report
+from app.client import ApiError, Change
+from cluster.api_job_types import OVER, PRIORITIES, JobInfo, JobState, Report
 
 _MOST = 25
-_OVER = ("finished", "failed", "cancelled")
 _Color = Literal["gray", "blue", "green", "red", "orange", "violet"]
-_STATES: dict[str, _Color] = {
+_STATES: dict[JobState, _Color] = {
     "waiting": "gray",
     "listing": "blue",
     "running": "blue",
@@ -28,6 +27,7 @@ _ASKED: dict[Change, tuple[str, str, str]] = {  # what the button says, its sign
 
 
 def show() -> None:
+    """Draw the page."""
     with st.sidebar:
         _form()
     st.markdown("#### Jobs")
@@ -35,8 +35,7 @@ def show() -> None:
 
 
 def _form() -> None:
-    names = [detector["name"] for detector in page.detectors()]
-    priorities: tuple[Priority, ...] = get_args(Priority)
+    names = [detector.name for detector in page.detectors()]
     with st.form("scan", clear_on_submit=True):
         st.markdown("##### Start a scan")
         written = st.text_area(
@@ -46,7 +45,7 @@ def _form() -> None:
         )
         chosen = st.multiselect("Detectors", names, placeholder="All of them")
         priority = st.selectbox(
-            "Priority", priorities, index=1, help="An urgent scan starts at once, a bulk one when nothing else runs."
+            "Priority", PRIORITIES, index=1, help="An urgent scan starts at once, a bulk one when nothing else runs."
         )
         started = st.form_submit_button("Start", key="start", type="primary", width="stretch")
     if not started:
@@ -71,54 +70,52 @@ def _jobs() -> None:
             st.caption("Older jobs are not shown; `raysift jobs list` names them all.")
 
 
-def _job(job: Job) -> None:
+def _job(job: JobInfo) -> None:
     with st.container(border=True, gap="xsmall"):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.badge(job["state"], color=_STATES.get(job["state"], "gray"))
-            if job["priority"] != "normal":
-                st.badge(job["priority"], color="gray")
-            st.markdown(f"**{draw.plain(', '.join(job['uris']))}**", width="content")
+            st.badge(job.state, color=_STATES[job.state])
+            if job.priority != "normal":
+                st.badge(job.priority, color="gray")
+            st.markdown(f"**{draw.plain(', '.join(job.uris))}**", width="content")
             st.space("stretch")
-            st.caption(
-                draw.plain(f"{job['job']} {(job['submitted_at'] or '')[:19].replace('T', ' ')}"), width="content"
-            )
-        if job["units"]:
-            st.progress(min(1.0, job["done"] / job["units"]))
+            st.caption(draw.plain(f"{job.job} {(job.submitted_at or '')[:19].replace('T', ' ')}"), width="content")
+        if job.units:
+            st.progress(min(1.0, job.done / job.units))
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption(draw.plain(draw.progress(job)))
-            if job["failed"]:
+            if job.failed:
                 st.page_link(
                     "views/browse.py",
-                    label=f"{job['failed']:,} failed files" if job["failed"] > 1 else "1 failed file",
+                    label=f"{job.failed:,} failed files" if job.failed > 1 else "1 failed file",
                     icon=":material/error:",
-                    query_params={"state": "failed", "under": job["uris"][0]},
+                    query_params={"state": "failed", "job": job.job},
                 )
             st.space("stretch")
             for change in _changes(job):
                 _button(job, change)
-        if job["message"]:
-            st.caption(draw.plain(job["message"]))
-        if job["state"] in _OVER and job["units"]:
-            with st.expander("Report", key=f"report {job['job']}", on_change="rerun") as opened:
+        if job.message:
+            st.caption(draw.plain(job.message))
+        if job.state in OVER and job.units:
+            with st.expander("Report", key=f"report {job.job}", on_change="rerun") as opened:
                 if opened.open:
-                    _report(_report_of(job["job"], page.api().url))
+                    _report(_report_of(job.job, page.api().url))
 
 
-def _changes(job: Job) -> list[Change]:
-    if job["state"] not in _OVER:
+def _changes(job: JobInfo) -> list[Change]:
+    if job.state not in OVER:
         return ["cancel"]
-    again: list[Change] = ["retry-failed"] if job["failed"] else []
-    return again if job["state"] == "finished" else ["resume", *again]
+    again: list[Change] = ["retry-failed"] if job.failed else []
+    return again if job.state == "finished" else ["resume", *again]
 
 
-def _button(job: Job, change: Change) -> None:
+def _button(job: JobInfo, change: Change) -> None:
     """A button that asks before it does what it says."""
     label, sign, question = _ASKED[change]
-    with st.popover(label, icon=f":material/{sign}:", key=f"{change} {job['job']}"):
+    with st.popover(label, icon=f":material/{sign}:", key=f"{change} {job.job}"):
         st.markdown(question)
-        if st.button(f"Yes, {label.lower()}", key=f"yes {change} {job['job']}", type="primary"):
+        if st.button(f"Yes, {label.lower()}", key=f"yes {change} {job.job}", type="primary"):
             try:
-                again = page.api().change(job["job"], change)
+                again = page.api().change(job.job, change)
                 st.toast("Nothing failed in it." if again is None else f"Done: {draw.plain(again)}.")
             except ApiError as error:  # it may have ended meanwhile: the other jobs are still to be seen
                 st.toast(draw.plain(error.sentence), icon=":material/error:")
@@ -126,7 +123,7 @@ def _button(job: Job, change: Change) -> None:
 
 @st.cache_data(ttl=10, max_entries=_MOST, show_spinner=False)  # the page asks every second
 def _report_of(job: str, url: str) -> Report | None:
-    return page.api().job(job).get("report")
+    return page.api().job(job).report
 
 
 def _report(report: Report | None) -> None:
@@ -134,9 +131,9 @@ def _report(report: Report | None) -> None:
         st.caption("Its driver ended before it could write a report.")
         return
     st.caption(draw.plain(draw.speed(report)))
-    if report["detectors"]:
+    if report.detectors:
         st.markdown(draw.spent(report))
-    if report["failures"]:
+    if report.failures:
         st.markdown(draw.reasons(report))
 
 

@@ -10,7 +10,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from app import components, draw, page
 from app.address import Pairs
-from app.client import By
+from cluster.api_queries import By
 from cluster.api_types import Hit
 
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -36,6 +36,7 @@ def _picture_only() -> None:
 
 
 def show() -> None:
+    """Draw the page."""
     if st.query_params.get("like"):  # a link to it leaves the words of the last search in the box
         st.session_state["q"] = ""
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -67,7 +68,7 @@ def show() -> None:
     elif words or like:
         with st.spinner("Searching"):
             hits = _hits(page.api().url, words, like, by)
-        name = page.api().asset(like).get("name", "") if like else ""
+        name = page.api().asset(like).name if like else ""
     else:
         st.info("Type what a picture shows, what is written in it, or what somebody says. Exact words come first.")
         return

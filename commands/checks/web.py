@@ -4,8 +4,9 @@ import json
 from collections.abc import Collection, Iterator
 
 import httpx
+from pydantic import ValidationError
 
-from cluster.api_types import DetectorHealth, DetectorState
+from cluster.api_types import Ready
 from cluster.settings import Settings
 from commands.checks.check import Check
 
@@ -39,17 +40,17 @@ def api(settings: Settings, enabled: Collection[str], client: httpx.Client) -> I
 
 def _detectors(url: str, enabled: Collection[str], client: httpx.Client) -> Iterator[Check]:
     try:
-        detectors: dict[str, DetectorHealth] = client.get(f"{url}/v1/ready", timeout=READY_S).json()["detectors"]
-    except (httpx.TransportError, json.JSONDecodeError, KeyError) as error:
+        detectors = Ready(**client.get(f"{url}/v1/ready", timeout=READY_S).json()).detectors
+    except (httpx.TransportError, json.JSONDecodeError, ValidationError, TypeError) as error:
         said = f"{url}/v1/ready tells nothing ({type(error).__name__}). `serve status` says what runs."
         yield Check("detectors", "fails", said)
         return
     for name, health in detectors.items():
-        if DetectorState(health["state"]).is_ready:
-            yield Check(f"detector {name}", "ok", f"{health['state']}: {health['message']}")
+        if health.state.is_ready:
+            yield Check(f"detector {name}", "ok", f"{health.state}: {health.message}")
         else:
             advice = f"`serve status` and the log of its replica, replica_raysift_{name}_*.log among Ray's, say why"
-            yield Check(f"detector {name}", "fails", f"{health['message']}; {advice}.")
+            yield Check(f"detector {name}", "fails", f"{health.message}; {advice}.")
     if set(detectors) != set(enabled):
         others = ", ".join(sorted(set(detectors) ^ set(enabled)))
         said = f"the API runs with other settings than these: they differ in {others}. Start it again, or look at both."

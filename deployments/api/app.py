@@ -7,6 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from ray.exceptions import RayTaskError
 
+from cluster.api_types import Problem
 from cluster.errors import SettingsError
 from cluster.vectors import VectorsDown
 from deployments.api.limits import RequestLimits
@@ -26,6 +27,7 @@ api = FastAPI(
     version="1",
     description="What is in your media: ask for files, words, look-alikes, jobs.",
     max_body_size=MAX_BODY_BYTES,
+    responses={422: {"model": Problem, "description": "what is wrong with the request, in a sentence"}},
 )
 # the last one added sees a request first
 api.add_middleware(OwnOrigin)
@@ -37,7 +39,9 @@ api.add_middleware(RequestLimits, answering=ANSWERING, receiving=RECEIVING)
 async def _invalid_request(_: Any, error: RequestValidationError) -> JSONResponse:
     """422 with the first complaint, and the place of the value that it is about."""
     first = error.errors()[0]
-    return JSONResponse({"detail": f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"}, status_code=422)
+    reason = first["msg"].removeprefix("Value error, ")
+    where = ".".join(map(str, first["loc"]))
+    return JSONResponse({"detail": f"{where}: {reason[0].lower()}{reason[1:]}"}, status_code=422)
 
 
 @api.exception_handler(SettingsError)

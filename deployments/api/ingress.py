@@ -10,7 +10,20 @@ from fastapi import Body, Header, HTTPException, Query, Request, Response
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from cluster.api_queries import AssetQuery
+from cluster.api_queries import AssetQuery, LikenessQuery, SearchQuery
+from cluster.api_types import (
+    AssetPage,
+    DetectorAnswer,
+    DetectorInfo,
+    Facets,
+    File,
+    ForgottenHits,
+    Health,
+    Hits,
+    LoadedRows,
+    Ready,
+    Upload,
+)
 from cluster.records import Result
 from cluster.settings import Settings
 from cluster.storage import buckets
@@ -22,7 +35,7 @@ from deployments.api.job_routes import JobRoutes, Verify
 from deployments.api.node_caches import ErasedCaches, erase_cluster
 from deployments.api.origin import answer_to
 from deployments.api.sample_routes import SampleRoutes
-from deployments.api.search import MOST_BYTES, STORE_DEADLINE_S, By, Found, Search
+from deployments.api.search import MOST_BYTES, STORE_DEADLINE_S, Found, Search
 from deployments.catalog.shapes import as_upload
 from deployments.detector import detector_class
 from deployments.serving.client import ServedDetectors
@@ -32,7 +45,6 @@ from deployments.serving.placement import configs, versions
 # A file, its name, the detectors that are to answer: what is in it. The pipeline's own function, handed in by whoever
 # builds the application, since deployments may not import pipelines.
 Analyze = Callable[[Path, str, frozenset[str], ServedDetectors, Settings], Awaitable[Result]]
-Limit = Annotated[int, Query(ge=1, le=200)]
 
 
 @serve.deployment(
@@ -68,51 +80,52 @@ class Ingress(JobRoutes, SampleRoutes):
             handle.options()  # makes its connections now: later the head, which has to be asked for them, may be away
 
     @api.get("/v1/health")
-    async def health(self) -> dict[str, str]:
+    async def health(self) -> Health:
         """Alive: the API answers."""
-        return {"status": "ok"}
+        return Health()
 
-    @api.get("/v1/ready")
-    async def ready(self, response: Response) -> dict[str, Any]:
+    @api.get("/v1/ready", responses={503: {"model": Ready}})
+    async def ready(self, response: Response) -> Ready:
         """Ready: every detector finds something on its own example, has lately, or sleeps. 503 until then, within 8 s.
 
         An answer stands for 5 s, however many ask.
         """
         detectors = await self.readiness.detectors()
-        ready = all(health["state"].is_ready for health in detectors.values())
+        ready = all(health.state.is_ready for health in detectors.values())
         response.status_code = 200 if ready else 503
-        return {"ready": ready, "detectors": detectors}
+        return Ready(ready=ready, detectors=detectors)
 
     @api.get("/v1/detectors")
-    async def list_detectors(self) -> list[dict[str, Any]]:
+    async def list_detectors(self) -> list[DetectorInfo]:
         """The detectors that run here, and what each of their replicas has counted: out of memory, dropped, let go."""
         events = await self.detectors.events()
         return [
-            {
-                "name": name,
-                "model": model_version.model,
-                "floor": model_version.floor,
-                "modalities": sorted(detector_class(name).modalities),
-                "events": events.get(name, []),
-            }
+            DetectorInfo(
+                name=name,
+                model=model_version.model,
+                floor=model_version.floor,
+                modalities=sorted(detector_class(name).modalities),
+                events=tuple(events.get(name, [])),
+            )
             for name, model_version in self.detectors.model_versions.items()
         ]
 
     @api.post("/v1/detect/{name}", openapi_extra=uploads.FORM, max_body_size=uploads.NO_LIMIT)
-    async def detect(self, name: str, request: Request) -> dict[str, Any]:
+    async def detect(self, name: str, request: Request) -> DetectorAnswer:
         """What one detector finds in an uploaded file."""
         if name not in self.detectors.handles:
             there = ", ".join(sorted(self.detectors.handles))
             raise HTTPException(404, f"no detector {name!r}; there are {there}")
-        found = as_upload(await self._analyze(request, frozenset([name])))
-        if found["errors"]:
-            raise HTTPException(422, found["errors"][0]["reason"])
-        return {"detector": name, "model": self.detectors.model_versions[name].model, "detections": found["detections"]}
+        upload = Upload(**as_upload(await self._analyze(request, frozenset([name]))))
+        if upload.errors:
+            raise HTTPException(422, upload.errors[0].reason)
+        model = self.detectors.model_versions[name].model
+        return DetectorAnswer(detector=name, model=model, detections=upload.detections)
 
     @api.post("/v1/analyze", openapi_extra=uploads.FORM, max_body_size=uploads.NO_LIMIT)
-    async def analyze_upload(self, request: Request) -> dict[str, Any]:
+    async def analyze_upload(self, request: Request) -> Upload:
         """What every detector finds in an uploaded file: the same steps as a scan's, nothing is stored."""
-        return as_upload(await self._analyze(request, frozenset(self.detectors.handles)))
+        return Upload(**as_upload(await self._analyze(request, frozenset(self.detectors.handles))))
 
     async def _analyze(self, request: Request, wanted: frozenset[str], most_bytes: int | None = None) -> Result:
         """What these detectors find in the file of a form. HTTPException as `uploads.received` raises it."""
@@ -120,22 +133,22 @@ class Ingress(JobRoutes, SampleRoutes):
             return await self.analyze(upload.path, upload.name, wanted, self.detectors, self.settings)
 
     @api.get("/v1/assets")
-    async def assets(self, query: Annotated[AssetQuery, Query()]) -> dict[str, Any]:
+    async def assets(self, query: Annotated[AssetQuery, Query()]) -> AssetPage:
         """The files that were scanned: filtered, sorted, one page of them."""
-        return await self.catalog.assets.remote(query)
+        return AssetPage(**await self.catalog.assets.remote(query))
 
     @api.get("/v1/facets")
-    async def facets(self, query: Annotated[AssetQuery, Query()]) -> dict[str, Any]:
+    async def facets(self, query: Annotated[AssetQuery, Query()]) -> Facets:
         """How many files each kind, detector and label would leave under the same filters."""
-        return await self.catalog.facets.remote(query)
+        return Facets(**await self.catalog.facets.remote(query))
 
     @api.get("/v1/assets/{asset}")
-    async def asset(self, asset: str) -> dict[str, Any]:
+    async def asset(self, asset: str) -> File:
         """All that is known of one file."""
         found = await self.catalog.asset.remote(asset)
         if found is None:
             raise HTTPException(404, f"no file {asset!r} has been scanned")
-        return found
+        return File(**found)
 
     @api.get("/v1/assets/{asset}/thumbnail")
     async def thumbnail(self, asset: str) -> Response:
@@ -157,35 +170,35 @@ class Ingress(JobRoutes, SampleRoutes):
         return await asyncio.to_thread(media.answer, uri, range, self.settings.s3_endpoint)
 
     @api.get("/v1/search")
-    async def search(
-        self, q: str | None = None, like: str | None = None, by: By = "image", limit: Limit = 40
-    ) -> dict[str, Any]:
-        """Files by words (in the picture, read, said), or those like one of them: `by` image or faces."""
-        if (q is None) == (like is None):
-            raise HTTPException(422, "search takes either q=words or like=a file's id")
-        found = self.searching.like(like, by, limit) if like else self.searching.words(str(q), limit)
-        return await self._shown(await found)
+    async def search(self, query: Annotated[SearchQuery, Query()]) -> Hits:
+        """Files by words (in the picture, read, said), or those like one of them by its looks or by its faces."""
+        if query.like is not None:
+            hits = await self.searching.like(query.like, query.by, query.limit)
+        else:
+            hits = await self.searching.words(str(query.q), query.limit)
+        return await self._shown(hits)
 
     @api.post("/v1/search", openapi_extra=uploads.FORM, max_body_size=uploads.NO_LIMIT)
-    async def search_by_picture(self, request: Request, by: By = "image", limit: Limit = 40) -> dict[str, Any]:
-        """Files that look like an uploaded picture, or that show a person of its. The upload is not kept."""
-        result = await self._analyze(request, frozenset([self.searching.maker(by)]), MOST_BYTES)
-        return await self._shown(await self.searching.picture(result, by, limit))
+    async def search_by_picture(self, request: Request, query: Annotated[LikenessQuery, Query()]) -> Hits:
+        """Files that look like an uploaded picture, or that show a person seen in it. The upload is not kept."""
+        result = await self._analyze(request, frozenset([self.searching.maker(query.by)]), MOST_BYTES)
+        return await self._shown(await self.searching.picture(result, query.by, query.limit))
 
-    async def _shown(self, found: Found) -> dict[str, Any]:
+    async def _shown(self, found: Found) -> Hits:
         items = {item["id"]: item for item in await self.catalog.items.remote([hit["asset"] for hit in found.hits])}
         hits = [hit | {"asset": items[hit["asset"]]} for hit in found.hits if hit["asset"] in items]
-        return {"hits": hits, "notes": found.notes}
+        return Hits(hits=hits, notes=tuple(found.notes))
 
     @api.post("/v1/results/load")
-    async def load(self, out: Annotated[str, Body(embed=True)]) -> dict[str, int]:
+    async def load(self, out: Annotated[str, Body(embed=True)]) -> LoadedRows:
         """Bring what others than a scan have stored in a folder of results into the catalogue; the number of rows."""
-        return {"rows": await self.catalog.load_all.remote(buckets.normalize(out), self.settings.s3_endpoint)}
+        rows = await self.catalog.load_all.remote(buckets.normalize(out), self.settings.s3_endpoint)
+        return LoadedRows(rows=rows)
 
     @api.delete("/v1/people/{name}")
-    async def forget(self, name: str) -> dict[str, int]:
+    async def forget(self, name: str) -> ForgottenHits:
         """Take the hits of a person out of the catalogue; `raysift people purge` has taken them out of the results."""
-        return {"hits": await self.catalog.forget.remote("face", name)}
+        return ForgottenHits(hits=await self.catalog.forget.remote("face", name))
 
     @api.delete("/v1/cache")
     async def erase_caches(self) -> ErasedCaches:

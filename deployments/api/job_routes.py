@@ -12,12 +12,13 @@ from typing import Annotated, Any
 from fastapi import Body, HTTPException, Query
 from fastapi.responses import PlainTextResponse
 
+from cluster.api_job_types import OVER, JobDetails, JobInfo, JobName, Priority, Report, Verification
 from cluster.settings import Settings
 from cluster.storage import buckets
 from deployments.api.app import api
 from deployments.api.calls import TimedHandle
 from deployments.jobs import folder
-from deployments.jobs.store import OVER, Job, Priority
+from deployments.jobs.store import Job
 
 # A folder of results, a job: whether all that it owed is there. Handed in, since deployments may not import pipelines.
 # It gives a dataclass of counts.
@@ -26,6 +27,7 @@ LISTINGS = 16  # URIs of a new job that are looked at at a time: a bucket takes 
 SHOWN_URIS = 20  # of a job, in each answer about it: a page of jobs must not grow with what they scan
 
 Most = Annotated[int, Query(ge=1, le=1000)]
+MAX_CHARACTERS = 1 << 40  # of a log, more than any has
 
 
 class JobRoutes:
@@ -44,7 +46,7 @@ class JobRoutes:
         out: Annotated[str | None, Body()] = None,
         detectors: Annotated[list[str] | None, Body()] = None,
         priority: Annotated[Priority, Body()] = "normal",
-    ) -> dict[str, str]:
+    ) -> JobName:
         """Queue a scan of folders or buckets; results go to `out`, or where the settings say."""
         for name in detectors or []:
             if name not in self.names:
@@ -52,51 +54,51 @@ class JobRoutes:
         where = buckets.normalize(out or self.settings.results)
         what = [buckets.normalize(uri) for uri in uris]
         await asyncio.to_thread(self._check_listable, what)  # said now, not by a job that fails
-        return {"job": await self.jobs.submit.remote(what, where, detectors or [], priority)}
+        return JobName(job=await self.jobs.submit.remote(what, where, detectors or [], priority))
 
     @api.get("/v1/jobs")
-    async def list_jobs(self, limit: Most = 100) -> list[dict[str, Any]]:
+    async def list_jobs(self, limit: Most = 100) -> list[JobInfo]:
         """The jobs that were submitted last, newest first."""
         newest, counts = await asyncio.gather(self.jobs.newest.remote(limit), self.catalog.jobs.remote())
-        return [described(job, counts.get(job.job, {})) for job in newest]
+        return [JobInfo(**described(job, counts.get(job.job, {}))) for job in newest]
 
     @api.get("/v1/jobs/{job}")
-    async def job(self, job: str) -> dict[str, Any]:
+    async def job(self, job: str) -> JobDetails:
         """One job and how far it is; what it found and its report, once it is over."""
         known, counts = await asyncio.gather(self._job(job), self.catalog.job.remote(job))
         over = known.state in OVER
         summary = await self.catalog.summary.remote(job) if over else None
         report = await asyncio.to_thread(self._report, known) if over else None
-        return described(known, counts) | {"summary": summary, "report": report}
+        return JobDetails(**described(known, counts), summary=summary, report=report)
 
     @api.post("/v1/jobs/{job}/cancel")
-    async def cancel(self, job: str) -> dict[str, Any]:
+    async def cancel(self, job: str) -> JobInfo:
         """Take a job out of the queue or stop it. What it has stored stays."""
         await self._job(job)
-        return described(await self.jobs.cancel.remote(job), await self.catalog.job.remote(job))
+        return JobInfo(**described(await self.jobs.cancel.remote(job), await self.catalog.job.remote(job)))
 
     @api.post("/v1/jobs/{job}/resume")
-    async def resume(self, job: str) -> dict[str, Any]:
+    async def resume(self, job: str) -> JobInfo:
         """Queue a job again that failed or was cancelled; no finished file is done again."""
         await self._job(job)
-        return described(await self.jobs.resume.remote(job), await self.catalog.job.remote(job))
+        return JobInfo(**described(await self.jobs.resume.remote(job), await self.catalog.job.remote(job)))
 
     @api.post("/v1/jobs/{job}/retry-failed")
-    async def retry_failed(self, job: str) -> dict[str, str | None]:
+    async def retry_failed(self, job: str) -> JobName:
         """Queue a new job over exactly the files that failed in this one; null when none did."""
         known = await self._job(job)
         await self.catalog.load_all.remote(known.out, self.settings.s3_endpoint)  # a catalogue may be new
         failed = (await self.catalog.job.remote(job))["failed"]
-        return {"job": await self.jobs.retry.remote(job) if failed else None}
+        return JobName(job=await self.jobs.retry.remote(job) if failed else None)
 
     @api.get("/v1/jobs/{job}/verify")
-    async def verified(self, job: str) -> dict[str, int]:
+    async def verified(self, job: str) -> Verification:
         """Whether all that a job owed is there, once: results held against its ledger, vectors against the results."""
         known = await self._job(job)
-        return asdict(await asyncio.to_thread(self.verify, known.out, job, self.settings))
+        return Verification(**asdict(await asyncio.to_thread(self.verify, known.out, job, self.settings)))
 
     @api.get("/v1/jobs/{job}/logs")
-    async def logs(self, job: str, after: Annotated[int, Query(ge=0)] = 0) -> PlainTextResponse:
+    async def logs(self, job: str, after: Annotated[int, Query(ge=0, le=MAX_CHARACTERS)] = 0) -> PlainTextResponse:
         """What the drivers of a job have written, from the character `after` on."""
         await self._job(job)
         return PlainTextResponse((await self.jobs.logs.remote(job))[after:])
@@ -117,8 +119,9 @@ class JobRoutes:
             for _ in pool.map(list_first, uris):
                 pass
 
-    def _report(self, job: Job) -> dict[str, Any] | None:
-        return folder.read(job.out, job.job, "report", self.settings.s3_endpoint)
+    def _report(self, job: Job) -> Report | None:
+        facts = folder.read(job.out, job.job, "report", self.settings.s3_endpoint)
+        return None if facts is None else Report(**facts)
 
 
 def described(job: Job, counts: dict[str, int]) -> dict[str, Any]:

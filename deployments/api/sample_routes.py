@@ -19,6 +19,9 @@ PATIENCE_S = 180.0
 AT_ONCE = 16
 
 _VERSION = {wire.VERSION_HEADER: str(wire.VERSION)}  # of a 422: without it, another version refuses
+MAX_VERSION = 1 << 16  # of the wire format
+# NaN must not pass: it compares equal to the floor of any detector
+Floor = Annotated[float, Query(ge=0, le=1, allow_inf_nan=False)]
 
 
 class SampleRoutes:
@@ -37,9 +40,9 @@ class SampleRoutes:
         self,
         name: str,
         model: str,
-        floor: float,
+        floor: Floor,
         request: Request,
-        version: Annotated[int, Query(alias="wire")] = 1,  # version 1 did not name itself
+        version: Annotated[int, Query(alias="wire", ge=1, le=MAX_VERSION)] = 1,  # version 1 did not name itself
     ) -> Response:
         """What one detector finds in samples that another cluster has decoded. 409 if it is another model's answers
         that are wanted; 503 while the detector is away, or others ask.

@@ -6,19 +6,17 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from fastapi import HTTPException
-from pydantic import BeforeValidator
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
-from cluster.records import Failure, Result, Sample, current_space
+from cluster.api_queries import By
+from cluster.records import Failure, Result, Sample
 from cluster.vectors import Hit, Vectors, VectorsDown
 from deployments.detector import DetectorConfig
 
-# The vector space that is compared; addresses kept from before 0.2 say "looks" for "image".
-By = Annotated[Literal["image", "faces"], BeforeValidator(current_space)]
 Json = dict[str, Any]
 T = TypeVar("T")
 
@@ -205,4 +203,11 @@ async def _part(name: str, answer: Awaitable[T], deadline_s: float, notes: list[
 
 
 def _as_json(hit: Hit, matched: str) -> Json:
-    return {"asset": hit.asset, "score": hit.score, "matched": matched, "text": hit.text, "time_s": hit.time_s}
+    return {
+        "asset": hit.asset,
+        "score": hit.score,
+        "matched": matched,
+        "detector": hit.detector,
+        "text": hit.text,
+        "time_s": hit.time_s,
+    }

@@ -12,6 +12,8 @@ SORTS = {
 }
 
 IN_JOBS = "select asset from scans where job in (select unnest(?))"
+# a job that was resumed may have done a unit again
+FAILED_IN_JOBS = f"{IN_JOBS} group by job, asset, unit_id having arg_max(len(errors) > 0, analyzed_at)"
 
 
 def matching(query: AssetQuery) -> tuple[str, list[Any]]:
@@ -44,8 +46,7 @@ def selection(query: AssetQuery, scored: bool = False) -> tuple[str, list[Any]]:
     if query.job:
         parts.append((f"f.asset in ({IN_JOBS})", [list(query.job)]))
     if query.failed is not None and query.job:
-        failed_there = f"f.asset {'in' if query.failed else 'not in'} ({IN_JOBS} and len(errors) > 0)"
-        parts.append((failed_there, [list(query.job)]))
+        parts.append((f"f.asset {'in' if query.failed else 'not in'} ({FAILED_IN_JOBS})", [list(query.job)]))
     elif query.failed is not None:
         parts.append(("f.failed = ?", [query.failed]))
     if parts:

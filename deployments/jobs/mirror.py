@@ -9,11 +9,12 @@ from dataclasses import asdict, replace
 
 from pydantic import ValidationError
 
+from cluster.api_job_types import ACTIVE, OVER
 from cluster.errors import SettingsError
 from cluster.settings import Settings
 from cluster.storage import buckets
 from deployments.jobs import folder
-from deployments.jobs.store import ACTIVE, OVER, Job, JobStore, from_facts
+from deployments.jobs.store import Job, JobStore, from_facts
 
 log = logging.getLogger(__name__)
 

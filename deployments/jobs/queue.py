@@ -16,12 +16,13 @@ from uuid import uuid4
 
 from ray.job_submission import JobDetails, JobStatus
 
+from cluster.api_job_types import ACTIVE, OVER, PRIORITIES, JobState, Priority
 from cluster.errors import SettingsError
 from cluster.settings import Settings
 from deployments.jobs import task as tasks
 from deployments.jobs.drivers import FINAL, FINISHED, NOT_FINISHED, Client, Drivers, JobsClient, JobsDown, alive
 from deployments.jobs.mirror import JobPages
-from deployments.jobs.store import ACTIVE, OVER, PRIORITIES, Job, JobStore, Priority, State
+from deployments.jobs.store import Job, JobStore
 from deployments.jobs.task import Task
 
 log = logging.getLogger(__name__)
@@ -280,7 +281,7 @@ class Jobs:
         return self._known(job)
 
 
-def _at_work(job: Job) -> State:
+def _at_work(job: Job) -> JobState:
     return "listing" if job.units is None else "running"
 
 

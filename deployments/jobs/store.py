@@ -7,17 +7,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from pydantic import TypeAdapter
 
+from cluster.api_job_types import JobState, Priority
 from cluster.errors import SettingsError
-
-State = Literal["waiting", "listing", "running", "blocked", "finished", "failed", "cancelled"]
-Priority = Literal["urgent", "normal", "bulk"]
-PRIORITIES: tuple[Priority, ...] = get_args(Priority)  # whose turn it is first
-ACTIVE: tuple[State, ...] = ("listing", "running", "blocked")
-OVER: tuple[State, ...] = ("finished", "failed", "cancelled")
 
 # changed: the jobs whose queue.json beside the results is older than their row here
 _SCHEMA = """create table if not exists jobs(job text primary key, state text, submitted_at real, facts text);
@@ -38,7 +33,7 @@ class Job:
     detectors: tuple[str, ...] = ()  # empty: all
     priority: Priority = "normal"
     retry_of: str | None = None  # analyses again the files that failed in that job
-    state: State = "waiting"
+    state: JobState = "waiting"
     message: str = ""
     waits_for: tuple[str, ...] = ()  # detectors that do not answer
     units: int | None = None  # to be analysed; None: not listed yet
@@ -134,7 +129,7 @@ class JobStore:
         """The jobs that were submitted last, newest first."""
         return self._jobs("order by submitted_at desc, rowid desc limit ?", [limit])
 
-    def of(self, *states: State) -> list[Job]:
+    def of(self, *states: JobState) -> list[Job]:
         """All jobs in one of these states, oldest first."""
         marks = ",".join("?" * len(states))
         return self._jobs(f"where state in ({marks}) order by submitted_at, rowid", list(states))

@@ -103,4 +103,4 @@ class Readiness:
 
 
 def _health(state: DetectorState, message: str) -> DetectorHealth:
-    return {"state": state, "message": message}
+    return DetectorHealth(state=state, message=message)

@@ -1,41 +1,38 @@
 """The app in a real browser. Most tests ask only what holds for any results; those named stand-in need its files."""
 
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import uvicorn
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.browser import SHOWN, Visit, chromium, free_port, streamlit
-from tests.support.fake_api import HOSTILE_LINE, HOSTILE_NAME, FakeApi, asset_id, draw_picture
+from cluster.records import asset_id
+from tests.support.browser import (
+    SHOWN,
+    Visit,
+    blurred,
+    chromium,
+    first_picture,
+    focused,
+    free_port,
+    streamlit,
+)
+from tests.support.fake_api import FakeApi
+from tests.support.fake_files import HOSTILE_LINE, HOSTILE_NAME
+from tests.support.fake_media import draw_picture
+from tests.support.pages import served
 from tests.support.paths import ROOT
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
 FLOOR = "import streamlit as st\nst.write('hello-floor')\n"
 
 
-@contextmanager
-def standing_in(port: int) -> Iterator[str]:
-    """The stand-in API at a port."""
-    server = uvicorn.Server(uvicorn.Config(FakeApi().app, port=port, log_level="critical", lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(10)
-
-
 @pytest.fixture(scope="module")
 def stand_in_url() -> Iterator[str]:
     """The app before a stand-in API."""
     api = free_port()
-    with standing_in(api), streamlit(ROOT / "app" / "serve.py", RAYSIFT_API__PORT=str(api)) as url:
+    with served(FakeApi(), api), streamlit(ROOT / "app" / "serve.py", RAYSIFT_API__PORT=str(api)) as url:
         yield url
 
 
@@ -62,28 +59,6 @@ def visit(browser: Browser, app_url: str) -> Iterator[Visit]:
 
 def ready(page: Page) -> None:
     page.wait_for_function(SHOWN)
-
-
-def focused(page: Page) -> str:
-    """The link of the tile that has the keyboard."""
-    return page.evaluate(
-        """() => { let at = document.activeElement
-        while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement
-        return at?.getAttribute("href") ?? "" }"""
-    )
-
-
-def blurred(page: Page, place: int) -> bool:
-    image = page.locator(".tile").nth(place).locator("img")
-    return "blur" in image.evaluate("one => getComputedStyle(one).filter")
-
-
-def first_picture(page: Page) -> int:
-    return page.evaluate(
-        """() => { for (const one of document.querySelectorAll("*")) {
-        const tiles = one.shadowRoot ? [...one.shadowRoot.querySelectorAll(".tile")] : []
-        if (tiles.length) return tiles.findIndex(tile => tile.querySelector("img")) } }"""
-    )
 
 
 def test_tiles_are_blurred_until_the_viewer_says_otherwise(visit: Visit):
@@ -273,7 +248,7 @@ FIND_VIDEO = """() => { for (const one of document.querySelectorAll("*")) {
 def test_stand_in_an_upload_is_drawn_with_its_boxes(browser: Browser, stand_in_url: str):
     visit = Visit(browser, stand_in_url)
     page = visit.open("/analyze")
-    picture = draw_picture({"id": asset_id("x"), "width": 640, "height": 480, "name": "x"}, 640)
+    picture = draw_picture(asset_id("x"), 640, 480, "x", 640)
     page.locator("input[type=file]").set_input_files(
         [{"name": "mine.jpg", "mimeType": "image/jpeg", "buffer": picture}]
     )
@@ -322,6 +297,6 @@ def test_a_page_comes_back_by_itself_when_the_api_does(browser: Browser):
         visit = Visit(browser, url)
         page = visit.open()
         expect(page.get_by_text("raysift up")).to_be_visible()
-        with standing_in(port):
+        with served(FakeApi(), port):
             expect(page.locator(".tile").first).to_be_visible(timeout=15_000)
         visit.close()

@@ -3,11 +3,13 @@ from urllib.parse import parse_qs, urlsplit
 from streamlit.testing.v1 import AppTest
 
 from app import address, draw, draw_file
-from app.client import Filters
-from tests.support.fake_api import asset_id, detection, record
+from cluster.api_queries import MAX_PAGE, AssetQuery
+from cluster.api_types import Failure, Hit, Label
+from cluster.records import asset_id
+from tests.support.fake_files import detection, file
+from tests.support.fake_jobs import FakeJob
 
 PALETTE = {"face": "#111111", "ocr": "#222222", "whisper": "#333333"}
-NAMED = {"width": 400, "height": 300, "labels": [], "boxes": [], "score": None}
 
 
 def test_a_detector_keeps_its_colour_whatever_the_order():
@@ -29,7 +31,7 @@ def test_no_character_that_markdown_knows_is_left_in_plain_text():
 
 
 def test_a_tile_links_to_its_file_in_the_list_it_was_opened_from():
-    tile = draw.tile(record("a&b.jpg", "image", []) | NAMED, PALETTE, [("label", "a b"), ("page", "2")])
+    tile = draw.tile(file("a&b.jpg", "image"), PALETTE, [("label", "a b"), ("page", "2")])
     assert parse_qs(urlsplit(tile["href"]).query) == {
         "asset": [asset_id("s3://evidence/case 7/a&b.jpg")],
         "in": ["label=a+b&page=2"],
@@ -37,33 +39,36 @@ def test_a_tile_links_to_its_file_in_the_list_it_was_opened_from():
 
 
 def test_a_tile_says_whether_all_or_a_part_of_a_file_failed():
-    errors = [{"step": "ocr", "reason": "it ran out of memory"}]
-    labels = [{"detector": "face", "label": "face", "score": 0.9, "count": 2}]
-    partly = draw.tile(record("a.jpg", "image", [], errors=errors) | NAMED | {"labels": labels}, PALETTE, [])
-    wholly = draw.tile(record("a.jpg", "image", [], errors=errors) | NAMED, PALETTE, [])
+    errors = [Failure(step="ocr", reason="it ran out of memory")]
+    labels = [Label(detector="face", label="face", score=0.9, count=2)]
+    partly = draw.tile(file("a.jpg", "image", errors=errors, labels=labels), PALETTE, [])
+    wholly = draw.tile(file("a.jpg", "image", errors=errors), PALETTE, [])
     assert (partly["cross"], partly["failed"]) == ("Partly failed", "ocr: it ran out of memory")
     assert wholly["cross"] == "Failed"
     assert partly["chips"] == [{"text": "face x2", "score": "0.90", "color": "#111111"}]
 
 
 def test_a_box_is_drawn_in_percent_and_never_outside_the_picture():
-    box = draw.drawn([-0.1, 0.25, 0.5, 1.2], "face", 0.876, "face", None, PALETTE)
+    box = draw.drawn((-0.1, 0.25, 0.5, 1.2), "face", 0.876, "face", None, PALETTE)
     assert (box["left"], box["top"], box["width"], box["height"], box["text"]) == (0, 25, 50, 75, "face 0.88")
 
 
 def test_a_hit_says_how_it_matched_where_and_by_which_line():
-    asset = record("a.mp4", "video", [], duration_s=90.0) | NAMED
-    hit = {"asset": asset, "score": 0.8, "matched": "speech", "text": "good morning", "time_s": 62.0}
+    asset = file("a.mp4", "video", duration_s=90.0)
+    hit = Hit(asset=asset, score=0.8, matched="speech", text="good morning", time_s=62.0)
     tile = draw.hit_tile(hit, PALETTE, [("q", "morning")])
     assert tile["note"] == "Spoken at 1:02: “good morning” · 0.80"
     assert parse_qs(urlsplit(tile["href"]).query)["t"] == ["62"]
 
 
 def test_a_job_says_how_far_how_fast_and_for_how_long_still():
-    job = {"job": "j", "state": "running", "uris": [], "out": None, "units": 100, "done": 25, "failed": 0}
-    job |= {"skipped": 3, "seconds": 50.0, "message": None, "submitted_at": None}
+    job = (
+        FakeJob("j", [])
+        .info()
+        .model_copy(update={"state": "running", "units": 100, "done": 25, "skipped": 3, "seconds": 50.0})
+    )
     assert draw.progress(job) == "25 of 100 files · 3 were known already · 30.0 a minute · about 2:30 left"
-    assert draw.progress(job | {"state": "listing", "units": None}) == "Listing the files"
+    assert draw.progress(job.model_copy(update={"state": "listing", "units": None})) == "Listing the files"
 
 
 def test_frames_of_a_label_one_after_the_other_are_one_stretch_of_the_timeline():
@@ -96,27 +101,40 @@ def test_what_was_said_and_what_was_read_are_told_apart_and_a_line_that_stays_is
 
 def test_a_line_of_the_table_knows_its_box_and_the_best_comes_first():
     found = [detection("ocr", "text", 0.5, box=[0, 0, 1, 1], text="a"), detection("face", "face", 0.9)]
-    file = record("a.jpg", "image", found, width=400, height=300)
-    drawn = draw_file.viewer(file, PALETTE, "/api/media/x", "a.jpg")
+    picture = file("a.jpg", "image", found, width=400, height=300)
+    drawn = draw_file.viewer(picture, PALETTE, "/api/media/x", "a.jpg")
     assert [(row["detector"], row["box"]) for row in drawn["rows"]] == [("face", None), ("ocr", 0)]
     assert drawn["boxes"][0]["text"] == "a 0.50"
 
 
 def test_a_long_table_says_how_much_it_leaves_out():
     found = [detection("face", "face", 0.9, time_s=float(time)) for time in range(310)]
-    drawn = draw_file.viewer(record("a.mp4", "video", found), PALETTE, "", "a.mp4")
+    drawn = draw_file.viewer(file("a.mp4", "video", found), PALETTE, "", "a.mp4")
     assert (len(drawn["rows"]), drawn["rows_left_out"]) == (300, 10)
 
 
 def test_an_address_says_what_is_listed_and_reads_back_the_same():
-    filters = Filters(("image",), ("face", "ocr"), ("a b",), 0.35, "s3://x/ü", True)
-    assert address.listed(address.context(filters, "score", 3)) == (filters, "score", 3)
-    assert address.context(Filters(), "newest", 1) == []
+    query = AssetQuery(
+        kind=("image", "audio"),
+        detector=("face", "ocr"),
+        label=("a b",),
+        detector_label=("face:Ann: the second",),
+        job=("scan-1", "scan-2"),
+        min_score=0.35,
+        under=("s3://x/ü",),
+        failed=True,
+        sort="score",
+        page=3,
+    )
+    assert address.listed(address.context(query)) == query
+    assert address.context(AssetQuery()) == []
 
 
 def test_an_address_that_makes_no_sense_lists_what_is_usual():
-    pairs = [("min_score", "nan"), ("sort", "sideways"), ("page", "-4"), ("page", "x")]
-    assert address.listed(pairs) == (Filters(), "newest", 1)
+    pairs = [("min_score", "nan"), ("sort", "sideways"), ("page", "-4"), ("page", "x"), ("kind", "document")]
+    pairs += [("detector_label", pair) for pair in ("face", ":face", "::face", "")] + [("under", "")]
+    assert address.listed(pairs) == AssetQuery()
+    assert address.listed([("page", "1e30"), ("min_score", "7")]) == AssetQuery(page=MAX_PAGE, min_score=1.0)
 
 
 def test_a_model_is_named_without_the_files_in_its_packages():
@@ -129,8 +147,8 @@ CUE = detection("ocr", "cue: words", 0.5, span=[1.0, 2.0], text="handcuffs", evi
 
 
 def test_a_cue_is_shown_with_its_reason_and_with_what_cues_are_worth():
-    plain = draw_file.viewer(record("a.mp3", "audio", [detection("whisper", "en", 0.9, span=[1, 2])]), PALETTE, "", "a")
-    drawn = draw_file.viewer(record("a.mp3", "audio", [CUE]), PALETTE, "", "a.mp3")
+    plain = draw_file.viewer(file("a.mp3", "audio", [detection("whisper", "en", 0.9, span=[1, 2])]), PALETTE, "", "a")
+    drawn = draw_file.viewer(file("a.mp3", "audio", [CUE]), PALETTE, "", "a.mp3")
     assert plain["notes"] == []
     assert drawn["notes"] == [draw.CUES]
     assert "How many are missed is unknown" in draw.CUES and "most hits are false" in draw.CUES
@@ -140,25 +158,23 @@ def test_a_cue_is_shown_with_its_reason_and_with_what_cues_are_worth():
 def test_what_a_cue_quotes_is_not_listed_as_said_or_read_again():
     said = detection("whisper", "en", 0.9, span=[1.0, 2.0], text="put him in handcuffs")
     assert [line["text"] for line in draw_file.said([said, CUE])] == ["put him in handcuffs"]
-    boxed = CUE | {"span": None, "box": [0, 0, 1, 1]}
+    boxed = CUE.model_copy(update={"span": None, "box": (0, 0, 1, 1)})
     assert draw_file.read([boxed]) == []
-    assert (
-        draw_file.viewer(record("a.jpg", "image", [boxed]), PALETTE, "", "a")["boxes"][0]["text"] == "cue: words 0.50"
-    )
+    assert draw_file.viewer(file("a.jpg", "image", [boxed]), PALETTE, "", "a")["boxes"][0]["text"] == "cue: words 0.50"
 
 
 def test_tiles_and_filters_say_what_cues_are_worth_where_one_is_shown():
     def page(label):
         from app import components, draw
+        from tests.support.fake_files import file
 
         chips = [{"text": label, "score": "0.50", "color": ""}]
-        asset = {"id": "a", "name": "a", "kind": "image", "labels": [], "boxes": [], "errors": [], "duration_s": None}
-        shown = draw.tile({**asset, "width": None, "height": None}, {}, []) | {"chips": chips}
+        shown = draw.tile(file("a", "image"), {}, []) | {"chips": chips}
         components.gallery("tiles", [shown], "Files", (True, True))
-        options = [{"value": label, "count": 1, "chosen": False, "color": ""}]
+        options = [{"value": label, "text": label, "count": 1, "chosen": False, "color": ""}]
         components.facets("facets", [{"name": "label", "title": "Label", "options": options}], lambda: None)
 
     for label, captions in (("cue: concept x2", [draw.CUES] * 2), ("rope", [])):
-        at = AppTest.from_function(page, args=(label,)).run()
+        at = AppTest.from_function(page, default_timeout=30, args=(label,)).run()
         assert not at.exception
         assert [caption.value for caption in at.caption] == captions

@@ -3,36 +3,29 @@
 import io
 from collections.abc import Iterator
 
-import httpx
 import pytest
 from playwright.sync_api import expect
-from starlette.testclient import TestClient
 
-from app.client import ApiClient, ApiError
-from tests.app.test_browser import standing_in
-from tests.app.test_client import answer_of
-from tests.app.test_pages import drawn, port, visit, words
+from app.client import ApiError
+from cluster.records import asset_id
 from tests.support.browser import Visit, chromium, free_port, streamlit
-from tests.support.fake_api import FakeApi, asset_id, draw_picture
+from tests.support.fake_api import FakeApi
+from tests.support.fake_media import draw_picture
+from tests.support.pages import client_of, drawn, served, words
 from tests.support.paths import ROOT
 
-__all__ = ["port", "visit"]  # fixtures
 FILM = asset_id("s3://evidence/case 7/clip_1.mp4")
-MINE = draw_picture({"id": asset_id("x"), "width": 640, "height": 480, "name": "x"}, 640)
-
-
-def api() -> ApiClient:
-    inside = TestClient(FakeApi().app)
-    return ApiClient("http://api", httpx.MockTransport(lambda asked: answer_of(inside, asked)))
+MINE = draw_picture(asset_id("x"), 640, 480, "x", 640)
 
 
 def test_the_api_is_asked_for_looks_or_for_faces_of_a_file_or_of_an_upload():
-    assert {hit["matched"] for hit in api().alike(FILM)} == {"image"}
-    assert {hit["matched"] for hit in api().alike(FILM, by="faces")} == {"face"}
-    assert {hit["matched"] for hit in api().alike_upload("a.jpg", io.BytesIO(MINE), "image")} == {"image"}
-    assert len(api().alike_upload("a.jpg", io.BytesIO(MINE), "faces", limit=3)) == 3
+    api = client_of(FakeApi())
+    assert {hit.matched for hit in api.alike(FILM)} == {"image"}
+    assert {hit.matched for hit in api.alike(FILM, by="faces")} == {"face"}
+    assert {hit.matched for hit in api.alike_upload("a.jpg", io.BytesIO(MINE), "image")} == {"image"}
+    assert len(api.alike_upload("a.jpg", io.BytesIO(MINE), "faces", limit=3)) == 3
     with pytest.raises(ApiError, match="no face in that picture"):
-        api().alike_upload("noface.jpg", io.BytesIO(MINE), "faces")
+        api.alike_upload("noface.jpg", io.BytesIO(MINE), "faces")
 
 
 def test_an_address_can_ask_for_a_face_and_its_hits_lead_back_to_it(visit):
@@ -63,7 +56,11 @@ def test_an_upload_that_is_no_longer_here_is_asked_for_again(visit):
 @pytest.fixture(scope="module")
 def visitor() -> Iterator[Visit]:
     api = free_port()
-    with standing_in(api), streamlit(ROOT / "app" / "serve.py", RAYSIFT_API__PORT=str(api)) as url, chromium() as it:
+    with (
+        served(FakeApi(), api),
+        streamlit(ROOT / "app" / "serve.py", RAYSIFT_API__PORT=str(api)) as url,
+        chromium() as it,
+    ):
         visitor = Visit(it, url)
         yield visitor
         assert visitor.strangers == []

@@ -7,6 +7,7 @@ from rich.console import Console
 
 import raysift
 from cluster import gpus
+from cluster.api_types import Ready
 from cluster.settings import Settings
 from commands import evaluate, models, tables
 from commands.checks import doctor, shares
@@ -129,7 +130,7 @@ def test_the_state_of_every_part(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(raysift, "dashboard_answers", lambda settings: True)
     monkeypatch.setattr(raysift, "port_open", lambda listener: False)
-    monkeypatch.setattr(raysift, "ready", lambda settings: {"ready": False, "detectors": detectors})
+    monkeypatch.setattr(raysift, "ready", lambda settings: Ready(ready=False, detectors=detectors))
     with pytest.raises(raysift.typer.Exit):
         raysift.status()
     text = capsys.readouterr().out

@@ -126,3 +126,27 @@ def answers(url: str) -> bool:
         return httpx.get(url, trust_env=False).is_success
     except httpx.TransportError:
         return False
+
+
+def focused(page: Page) -> str:
+    """The link of the tile that has the keyboard."""
+    return page.evaluate(
+        """() => { let at = document.activeElement
+        while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement
+        return at?.getAttribute("href") ?? "" }"""
+    )
+
+
+def blurred(page: Page, place: int) -> bool:
+    """Whether the picture of the tile at that place is blurred."""
+    image = page.locator(".tile").nth(place).locator("img")
+    return "blur" in image.evaluate("one => getComputedStyle(one).filter")
+
+
+def first_picture(page: Page) -> int:
+    """The place of the first tile that has a picture."""
+    return page.evaluate(
+        """() => { for (const one of document.querySelectorAll("*")) {
+        const tiles = one.shadowRoot ? [...one.shadowRoot.querySelectorAll(".tile")] : []
+        if (tiles.length) return tiles.findIndex(tile => tile.querySelector("img")) } }"""
+    )

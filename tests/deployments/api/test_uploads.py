@@ -18,6 +18,11 @@ from deployments.api.search import Found
 from tests.support.api_server import application, serving
 
 MOST = 200_000
+UPLOAD = dict.fromkeys(("sha256", "kind", "width", "height", "duration_s")) | {
+    "uri": "a.jpg",
+    "errors": [],
+    "detections": [],
+}
 ROUTES = ["/v1/analyze", "/v1/detect/nsfw", "/v1/search"]
 
 
@@ -49,7 +54,7 @@ class Seen:
 def seen(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr("deployments.api.ingress.MOST_BYTES", MOST)
-    monkeypatch.setattr("deployments.api.ingress.as_upload", lambda result: {"errors": [], "detections": []})
+    monkeypatch.setattr("deployments.api.ingress.as_upload", lambda result: UPLOAD)
     return Seen(tmp_path)
 
 

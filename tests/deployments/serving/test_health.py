@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from cluster.api_types import DetectorHealth
 from cluster.api_types import DetectorState as State
 from deployments.serving import health
 from deployments.serving.health import Readiness
@@ -53,7 +54,7 @@ def up(names):
 
 
 async def states(readiness):
-    return {name: detector["state"] for name, detector in (await readiness.detectors()).items()}
+    return {name: detector.state for name, detector in (await readiness.detectors()).items()}
 
 
 def test_many_probes_cost_a_detector_one_example_and_the_answer_is_valid_for_some_seconds():
@@ -95,13 +96,13 @@ def test_a_detector_that_is_not_ready_is_named_with_its_reason():
     readiness = Readiness(handles, lambda names: up(names) | {"nsfw": "down", "logo": "asleep"})
     answer = asyncio.run(readiness.detectors())
     assert answer == {
-        "face": {"state": State.FAILING, "message": "it does not answer: ValueError"},
-        "ocr": {"state": State.OK, "message": "it answers"},
-        "clip": {"state": State.FAILING, "message": "it finds nothing on its own example"},
-        "nsfw": {"state": State.DOWN, "message": "none of its replicas runs"},
-        "logo": {"state": State.ASLEEP, "message": "it starts when it is asked"},
+        "face": DetectorHealth(state=State.FAILING, message="it does not answer: ValueError"),
+        "ocr": DetectorHealth(state=State.OK, message="it answers"),
+        "clip": DetectorHealth(state=State.FAILING, message="it finds nothing on its own example"),
+        "nsfw": DetectorHealth(state=State.DOWN, message="none of its replicas runs"),
+        "logo": DetectorHealth(state=State.ASLEEP, message="it starts when it is asked"),
     }
-    assert [name for name, detector in answer.items() if detector["state"].is_ready] == ["ocr", "logo"]
+    assert [name for name, detector in answer.items() if detector.state.is_ready] == ["ocr", "logo"]
 
 
 def test_a_detector_whose_example_waits_is_ready_until_it_has_not_answered_for_minutes(quick):
@@ -112,12 +113,12 @@ def test_a_detector_whose_example_waits_is_ready_until_it_has_not_answered_for_m
         for _ in range(2):
             readiness._until = 0
             (busy,) = (await readiness.detectors()).values()
-            assert busy == {"state": State.BUSY, "message": "it last answered 0 s ago"} and busy["state"].is_ready
+            assert (busy.state, busy.message) == (State.BUSY, "it last answered 0 s ago") and busy.state.is_ready
         assert ocr.examples == 1, "its queue is not filled with examples"
         readiness._until, readiness.answered["ocr"] = 0, time.monotonic() - 301
         (silent,) = (await readiness.detectors()).values()
-        assert silent == {"state": State.SILENT, "message": "it has not answered for 301 s"}
-        assert not silent["state"].is_ready
+        assert silent == DetectorHealth(state=State.SILENT, message="it has not answered for 301 s")
+        assert not silent.state.is_ready
         ocr.finds, readiness._until = 1, 0
         await asyncio.sleep(0.05)
         assert await states(readiness) == {"ocr": State.OK}
@@ -132,7 +133,7 @@ def test_a_detector_that_works_on_a_long_call_is_busy_however_long_its_example_w
         readiness = Readiness({"whisper": whisper}, up)
         readiness.answered["whisper"] -= 2000
         (busy,) = (await readiness.detectors()).values()
-        assert busy == {"state": State.BUSY, "message": "it has worked on a call for 806 s"}
+        assert busy == DetectorHealth(state=State.BUSY, message="it has worked on a call for 806 s")
         for idle in ([None], [], TimeoutError()):
             whisper.working_s, readiness._until = idle, 0
             assert await states(readiness) == {"whisper": State.SILENT}

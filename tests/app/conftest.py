@@ -1,0 +1,38 @@
+"""The app's pages before a fake API."""
+
+from collections.abc import Iterator
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from tests.support.fake_api import FakeApi
+from tests.support.pages import Visit, served
+from tests.support.paths import ROOT
+
+
+@pytest.fixture(scope="session")
+def port() -> Iterator[int]:
+    """The port of a fake API that no test changes."""
+    with served(FakeApi()) as port:
+        yield port
+
+
+@pytest.fixture
+def visit(monkeypatch: pytest.MonkeyPatch, port: int) -> Visit:
+    """Open a page with parameters, before the usual API or that at another port."""
+
+    def visit(view: str = "browse", port: int = port, **params: str | list[str]) -> AppTest:
+        monkeypatch.setenv("RAYSIFT_API__PORT", str(port))
+        st.cache_data.clear()
+        at = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=30)
+        if view != "browse":
+            at.run()
+            at.switch_page(f"views/{view}.py")
+        for name, value in params.items():
+            at.query_params[name] = value
+        at.run()
+        assert not at.exception
+        return at
+
+    return visit

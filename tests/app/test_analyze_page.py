@@ -1,0 +1,22 @@
+"""The Analyze page."""
+
+from tests.support.fake_media import draw_picture
+from tests.support.pages import Visit, drawn, words
+
+
+def test_an_upload_shows_what_every_detector_found(visit: Visit):
+    at = visit("analyze")
+    at.file_uploader[0].upload("me.png", draw_picture("ab" * 16, 64, 48, "me", 64))
+    at.run()
+    assert not at.exception
+    assert [line["text"] for line in drawn(at, "viewer")["file"]["read"]] == ["Exit 3 north"]
+    assert drawn(at, "viewer")["file"]["source"].endswith(".png")
+    assert "Took" in words(at)
+
+
+def test_an_upload_that_cannot_be_read_is_a_sentence(visit: Visit):
+    at = visit("analyze")
+    at.file_uploader[0].upload("paper.pdf", b"%PDF-1.4")
+    at.run()
+    assert "could not be analysed" in words(at)
+    assert not at.exception

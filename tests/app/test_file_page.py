@@ -1,0 +1,69 @@
+"""The page of one file, and searches that lead to it."""
+
+import pytest
+
+from cluster.records import asset_id
+from tests.support.fake_api import FakeApi
+from tests.support.fake_files import HOSTILE_NAME
+from tests.support.pages import Visit, drawn, served, words
+
+
+def test_a_file_shows_what_was_found_in_it_and_its_neighbours(visit: Visit):
+    at = visit("file", asset=asset_id("s3://evidence/case 7/clip_1.mp4"), t="5")
+    shown = drawn(at, "viewer")
+    assert [lane["detector"] for lane in shown["file"]["lanes"]] == ["face", "ocr", "whisper"]
+    assert shown["file"]["start"] == 5.0
+    assert asset_id("s3://evidence/case 7/clip_0.mp4") in shown["ways"]["previous"]
+    assert asset_id("s3://evidence/case 7/clip_2.mp4") in shown["ways"]["next"]
+
+
+def test_neighbours_are_those_of_the_list_and_reach_over_its_pages(visit: Visit):
+    images = visit(kind=["image"])
+    last = drawn(images, "gallery")["items"][-1]
+    ways = drawn(visit("file", asset=last["id"], **{"in": "kind=image"}), "viewer")["ways"]
+    assert ways["next"].endswith("in=kind%3Dimage%26page%3D2")
+    assert ways["back"] == "/?kind=image"
+
+
+def test_a_file_opened_from_a_search_leads_back_to_it(visit: Visit):
+    ways = drawn(visit("file", asset=asset_id("s3://evidence/case 7/clip_1.mp4"), **{"in": "q=harbour"}), "viewer")[
+        "ways"
+    ]
+    assert (ways["where"], ways["back"]) == ("Search", "/search?q=harbour")
+    assert ways["next"].endswith("in=q%3Dharbour")
+
+
+@pytest.mark.parametrize("id", ["", "../../etc/passwd", "0" * 33])
+def test_an_address_that_names_no_file_says_so(visit: Visit, id: str):
+    assert "names no file" in words(visit("file", asset=id))
+
+
+def test_a_file_that_is_gone_is_a_sentence(visit: Visit):
+    assert "There is no such file" in words(visit("file", asset="0" * 32)).replace("&#46;", ".")
+
+
+def test_search_says_how_each_file_matched(visit: Visit):
+    at = visit("search", q="harbour")
+    assert "7 files, best first" in words(at)
+    assert drawn(at, "gallery")["items"][0]["note"].startswith("Spoken at 0:01: “we are live from the harbour”")
+
+
+def test_search_finds_what_looks_like_a_file(visit: Visit):
+    at = visit("search", like=asset_id("s3://evidence/case 7/IMG_0003.jpg"))
+    assert "40 like IMG" in words(at)
+    assert "in=like%3D" in drawn(at, "gallery")["items"][0]["href"]
+
+
+def test_a_search_that_cannot_be_made_says_why_and_the_file_page_stays(visit: Visit):
+    with served(FakeApi(searchable=False)) as port:
+        searched = words(visit("search", port=port, q="harbour"))
+        file = visit("file", port=port, asset=asset_id("s3://evidence/case 7/IMG_0003.jpg"))
+    assert "index is being rebuilt" in searched
+    assert "index is being rebuilt" in words(file)
+    assert drawn(file, "viewer")["file"]["name"] == "IMG_0003.jpg"
+
+
+def test_a_hostile_name_is_written_letter_by_letter(visit: Visit):
+    at = visit("search", like=asset_id(f"s3://evidence/{HOSTILE_NAME}"))
+    assert "<img" not in words(at) and "](javascript" not in words(at)
+    assert "&#60;img" in words(at)

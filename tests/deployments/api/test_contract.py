@@ -1,0 +1,250 @@
+"""Each request gets the same answer from the fake API of the app's tests and from the real API, over the same files."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import BaseModel, TypeAdapter
+from starlette.testclient import TestClient
+
+from cluster.api_job_types import JobDetails, JobInfo, JobName
+from cluster.api_queries import MAX_PAGE, AssetQuery
+from cluster.api_types import AssetPage, Facets, File, Health, Hits, Problem
+from cluster.records import asset_id
+from deployments.api.search import Found
+from tests.support.fake_api import FakeApi
+from tests.support.fake_files import FOLDER, as_row, files
+from tests.support.local_api import LocalApi
+from tests.support.stored import commit
+
+Params = list[tuple[str, str]]
+EVERYTHING = ("under", "s3://evidence/")  # the real catalogue may hold files of other tests
+FILM, NOBODY = asset_id(f"{FOLDER}/clip_1.mp4"), "0" * 32
+
+
+class OnlyExact:
+    """Search without detectors: every search finds one file."""
+
+    async def words(self, words: str, limit: int) -> Found:
+        hit = {"asset": FILM, "score": 1.0, "matched": "exact text", "detector": "ocr", "text": words, "time_s": 5.0}
+        return Found([hit], ["by meaning: it is away"])
+
+    async def like(self, asset: str, by: str, limit: int) -> Found:
+        return Found([{"asset": FILM, "score": 0.5, "matched": by, "detector": "clip", "text": None, "time_s": None}])
+
+
+@pytest.fixture(scope="module")
+def fake() -> Iterator[TestClient]:
+    """The fake API."""
+    with TestClient(FakeApi().app) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def real(running: LocalApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """The real API with the fake's files in its catalogue."""
+    rows = [as_row(file, place, "scan-before") for place, file in enumerate(files())]
+    running.catalog.load(commit(tmp_path_factory.mktemp("results"), "a.parquet", *rows))
+    running.ingress.searching = OnlyExact()
+    with TestClient(running.app, raise_server_exceptions=True) as client:
+        yield client
+
+
+@pytest.fixture(params=["fake", "real"])
+def api(request: pytest.FixtureRequest) -> TestClient:
+    """Either of the two."""
+    return request.getfixturevalue(request.param)
+
+
+def read(model: Any, response: httpx.Response) -> Any:
+    """The answer as the model, which must have every field of the JSON, and no other."""
+    adapter: TypeAdapter[Any] = TypeAdapter(model)
+    answer = adapter.validate_json(response.content)
+    assert adapter.dump_python(answer, mode="json") == response.json()
+    return answer
+
+
+@pytest.mark.parametrize("path", ["assets", "facets"])
+@pytest.mark.parametrize(
+    "filters",
+    [
+        [],
+        [("kind", "video")],
+        [("kind", "video"), ("kind", "audio")],
+        [("detector", "ocr"), ("detector", "whisper")],
+        [("label", "face"), ("label", "en")],
+        [("detector", "ocr"), ("label", "face")],
+        [("detector_label", "face:face"), ("detector_label", "nsfw:nsfw")],
+        [("label", "face"), ("min_score", "0.95")],
+        [("min_score", "0.95")],
+        [("under", f"{FOLDER}/clip"), ("under", f"{FOLDER}/call")],
+        [("under", "s3://elsewhere")],
+        [("failed", "true")],
+        [("failed", "false"), ("kind", "video")],
+        [("job", "scan-before"), ("failed", "true")],
+        [("job", "nobody's")],
+    ],
+)
+def test_filters_mean_the_same(fake: TestClient, real: TestClient, path: str, filters: Params):
+    params = filters if any(name == "under" for name, _ in filters) else [*filters, EVERYTHING]
+    answers = [api.get(f"/v1/{path}", params=params) for api in (fake, real)]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    expected, answer = (read(AssetPage if path == "assets" else Facets, answer) for answer in answers)
+    assert answer == expected
+
+
+@pytest.mark.parametrize("sort", ["newest", "oldest", "score", "name"])
+@pytest.mark.parametrize("page", [1, 2, 9, MAX_PAGE])
+def test_pages_are_cut_the_same_and_one_beyond_the_end_is_empty(
+    fake: TestClient, real: TestClient, sort: str, page: int
+):
+    params = [("sort", sort), ("page", str(page)), ("size", "50"), EVERYTHING]
+    expected, answer = (read(AssetPage, api.get("/v1/assets", params=params)) for api in (fake, real))
+    assert answer == expected
+    assert (answer.total, len(answer.items)) == (80, {1: 50, 2: 30}.get(page, 0))
+
+
+def test_a_file_has_the_same_shape_and_facts(fake: TestClient, real: TestClient):
+    expected, answer = (read(File, api.get(f"/v1/assets/{FILM}")) for api in (fake, real))
+    assert answer == expected
+    assert len(answer.detections) == 13
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        "GET assets?page=0",
+        "GET assets?page=9223372036854775807",
+        "GET assets?page=two",
+        "GET assets?size=201",
+        "GET assets?min_score=nan",
+        "GET assets?min_score=inf",
+        "GET assets?min_score=1.5",
+        "GET assets?kind=image&kind=document",
+        "GET assets?detector_label=face",
+        "GET assets?sort=sideways",
+        "GET assets?failed=perhaps",
+        "GET assets?colour=red",
+        "GET facets?page=9223372036854775807",
+        "GET search",
+        "GET search?q=x&like=y",
+        "GET search?q=x&limit=201",
+        "GET search?q=x&by=sound",
+        "GET jobs?limit=0",
+        "GET jobs?limit=9223372036854775807",
+    ],
+)
+def test_what_is_out_of_bounds_is_refused_in_the_same_words(fake: TestClient, real: TestClient, request_line: str):
+    method, path = request_line.split(" ")
+    expected, answer = (api.request(method, f"/v1/{path}") for api in (fake, real))
+    assert (answer.status_code, read(Problem, answer)) == (422, read(Problem, expected))
+
+
+def test_a_number_that_is_too_large_is_refused_with_its_bound(api: TestClient):
+    problem = read(Problem, api.get("/v1/assets", params={"page": 2**63 - 1}))
+    assert problem.detail == f"query.page: input should be less than or equal to {MAX_PAGE}"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"uris": []}, {"uris": ["/x"], "priority": "soon"}, {"uris": "/x"}, {"uris": ["/x"], "detectors": ["no"]}],
+)
+def test_a_scan_that_cannot_be_is_refused(api: TestClient, body: dict[str, Any]):
+    before = api.get("/v1/jobs").json()
+    response = api.post("/v1/jobs", json=body)
+    assert response.status_code == 422 and read(Problem, response).detail
+    assert api.get("/v1/jobs").json() == before
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        f"GET assets/{NOBODY}",
+        "GET assets/no-id",
+        f"GET assets/{NOBODY}/thumbnail",
+        f"GET assets/{NOBODY}/media",
+        "GET jobs/nobody",
+        "POST jobs/nobody/cancel",
+        "POST jobs/nobody/resume",
+        "POST jobs/nobody/retry-failed",
+    ],
+)
+def test_what_does_not_exist_is_not_found(api: TestClient, request_line: str):
+    method, path = request_line.split(" ")
+    response = api.request(method, f"/v1/{path}")
+    assert response.status_code == 404 and read(Problem, response).detail
+
+
+@pytest.mark.parametrize(
+    "params", [{"q": "news"}, {"like": FILM}, {"like": FILM, "by": "faces"}, {"q": "news", "limit": "1"}]
+)
+def test_hits_have_the_same_shape(api: TestClient, params: dict[str, str]):
+    answer = read(Hits, api.get("/v1/search", params=params))
+    assert answer.hits and answer.hits[0].score
+
+
+def test_the_api_is_alive(api: TestClient):
+    assert read(Health, api.get("/v1/health")).status == "ok"
+
+
+def test_a_job_is_queued_shown_cancelled_and_resumed(api: TestClient, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    job = read(JobName, api.post("/v1/jobs", json={"uris": [tmp_path.as_uri()], "priority": "bulk"})).job
+    shown = read(JobDetails, api.get(f"/v1/jobs/{job}"))
+    assert shown.state in ("waiting", "running")  # the fake's jobs begin by themselves
+    assert (shown.priority, shown.uris, shown.report) == ("bulk", [tmp_path.as_uri()], None)
+    assert job in {each.job for each in read(list[JobInfo], api.get("/v1/jobs", params={"limit": 5}))}
+    assert read(JobName, api.post(f"/v1/jobs/{job}/retry-failed")).job is None
+    assert read(JobInfo, api.post(f"/v1/jobs/{job}/cancel")).state == "cancelled"
+    assert api.post(f"/v1/jobs/{job}/cancel").status_code == 422
+    assert read(JobInfo, api.post(f"/v1/jobs/{job}/resume")).state == "waiting"
+    assert api.post(f"/v1/jobs/{job}/resume").status_code == 422
+
+
+def operations(api: TestClient) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Path, method and description of each route, as /openapi.json has them."""
+    for path, methods in api.get("/openapi.json").json()["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def test_the_documentation_shows_the_shape_of_every_answer(real: TestClient):
+    without_a_model = {
+        path
+        for path, _, operation in operations(real)
+        if not operation["responses"]["200"].get("content", {}).get("application/json", {}).get("schema")
+    }
+    bytes_or_text = {"/v1/assets/{asset}/thumbnail", "/v1/assets/{asset}/media", "/v1/jobs/{job}/logs"}
+    assert without_a_model == bytes_or_text | {"/v1/detect/{name}/samples"}
+    schemas = real.get("/openapi.json").json()["components"]["schemas"]
+    assert {"AssetPage", "Facets", "File", "Hits", "JobDetails", "Upload", "Ready", "DetectorInfo"} <= set(schemas)
+    for _, _, operation in operations(real):
+        refusal = operation["responses"]["422"]["content"]["application/json"]["schema"]
+        assert refusal == {"$ref": "#/components/schemas/Problem"}
+
+
+def test_every_number_that_a_route_takes_has_bounds(real: TestClient):
+    seen = 0
+    for path, method, operation in operations(real):
+        for parameter in operation.get("parameters", []):
+            options = parameter["schema"].get("anyOf", [parameter["schema"]])
+            for number in (option for option in options if option.get("type") in ("integer", "number")):
+                seen += 1
+                assert "minimum" in number and "maximum" in number, (path, parameter["name"])
+                for value in ("9223372036854775807", "-9223372036854775809", "nan", "inf", "-inf", "1e400"):
+                    params = {"q": "x", "model": "m", parameter["name"]: value}
+                    response = real.request(
+                        method, path.format_map(dict.fromkeys(("asset", "job", "name"), "x")), params=params
+                    )
+                    assert response.status_code == 422, (path, parameter["name"], value)
+    assert seen >= 9
+
+
+def test_the_models_hold_all_that_the_catalogue_answers(running: LocalApi, real: TestClient):
+    def kept(model: type[BaseModel], answer: dict[str, Any]) -> bool:
+        return model(**answer).model_dump(mode="json") == answer
+
+    assert kept(AssetPage, running.catalog.assets(AssetQuery()))
+    assert kept(Facets, running.catalog.facets(AssetQuery()))
+    assert kept(File, running.catalog.asset(FILM) or {})

@@ -1,0 +1,131 @@
+"""Jobs of the fake API: each does six of its 120 files a second, and every thirtieth fails."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from fastapi import HTTPException, Query
+
+from cluster.api_job_types import OVER, DetectorUsage, JobDetails, JobInfo, JobName, JobState, Priority, Reason, Report
+from cluster.api_queries import ScanRequest
+from tests.support.fake_files import FOLDER, HOSTILE_NAME, MODELS
+
+REPORT = Report(
+    files=120,
+    frames=300,
+    frames_carried=90,
+    files_per_s=6.0,
+    bytes_per_s=1_500_000.0,
+    detectors=(
+        DetectorUsage(detector="nsfw", units=120, reused=30, seconds=12.5, gpu_seconds=3.0, cost=0.5),
+        DetectorUsage(detector="ocr", units=120, reused=0, seconds=1234.5, gpu_seconds=0.0, cost=1.25),
+    ),
+    failures=(Reason(step="decode", reason="it ends early at N", units=3, example=f"s3://evidence/{HOSTILE_NAME}"),),
+    cost=1.75,
+    cost_per_1000_files=14.58,
+)
+
+
+@dataclass
+class FakeJob:
+    """A job that was submitted. A `state` that is set holds for good; `stubborn`: it ends before it is cancelled."""
+
+    job: str
+    uris: list[str]
+    priority: Priority = "normal"
+    state: JobState | None = None
+    message: str = ""
+    stubborn: bool = False
+    began: float = field(default_factory=time.time)
+
+    def info(self) -> JobInfo:
+        """How far it is now."""
+        seconds = time.time() - self.began
+        done = min(120, int(seconds * 6))
+        state: JobState = "waiting" if seconds < 0.5 else "running" if done < 120 else "finished"
+        return JobInfo(
+            job=self.job,
+            state=self.state or state,
+            units=120,
+            done=done,
+            failed=done // 30,
+            skipped=8,
+            uris=self.uris,
+            uri_count=len(self.uris),
+            out=f"{FOLDER}/results",
+            detectors=[],
+            priority=self.priority,
+            retry_of=None,
+            seconds=min(20.0, seconds),
+            message=self.message,
+            attempts=[self.job],
+            submitted_at="2026-11-22T10:00:00.000Z",
+            started_at=None,
+            ended_at=None,
+        )
+
+
+class FakeJobs:
+    """The jobs and their routes. `on_begin` is called with the name of each job that begins."""
+
+    def __init__(self, on_begin: Callable[[str], None] = lambda job: None) -> None:
+        """No job yet."""
+        self.known: list[FakeJob] = []
+        self._on_begin = on_begin
+
+    def begin(self, uris: list[str], priority: Priority = "normal", **fields: Any) -> FakeJob:
+        """Submit a job; `fields` are those of FakeJob."""
+        job = FakeJob(f"job-{len(self.known) + 1:03}", uris, priority, **fields)
+        self.known.append(job)
+        self._on_begin(job.job)
+        return job
+
+    def list_jobs(self, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[JobInfo]:
+        """The newest first."""
+        return [job.info() for job in self.known[::-1][:limit]]
+
+    def show(self, job: str) -> JobDetails:
+        """One job, with a report once it is over."""
+        info = self._find(job).info()
+        return JobDetails(**info.model_dump(), report=REPORT if info.state in OVER else None)
+
+    def submit(self, request: ScanRequest) -> JobName:
+        """Queue a scan, unless a place or a detector is not there."""
+        for name in request.detectors or []:
+            if name not in MODELS:
+                raise HTTPException(422, f"no detector {name!r}; there are {', '.join(MODELS)}")
+        if any("nowhere" in uri for uri in request.uris):
+            raise HTTPException(422, "s3://nowhere: there is no such bucket. Check its name.")
+        return JobName(job=self.begin(request.uris, request.priority).job)
+
+    def cancel(self, job: str) -> JobInfo:
+        """End a job that is not over."""
+        known = self._find(job)
+        if known.stubborn or known.info().state in OVER:
+            raise HTTPException(422, f"{job} is finished: there is nothing to cancel.")
+        known.state = "cancelled"
+        return known.info()
+
+    def resume(self, job: str) -> JobInfo:
+        """Queue a job again that has not finished."""
+        known = self._find(job)
+        if known.info().state not in ("failed", "cancelled"):
+            raise HTTPException(422, f"{job} is {known.info().state}: there is nothing to resume.")
+        known.state = "waiting"
+        return known.info()
+
+    def retry_failed(self, job: str) -> JobName:
+        """Queue the files of a job that failed as a new job."""
+        known = self._find(job)
+        if not known.info().failed:
+            return JobName(job=None)
+        if known.info().state not in OVER:
+            raise HTTPException(422, f"{job} is not over yet.")
+        return JobName(job=self.begin(known.uris, known.priority).job)
+
+    def _find(self, job: str) -> FakeJob:
+        known = next((known for known in self.known if known.job == job), None)
+        if known is None:
+            raise HTTPException(404, f"there is no job {job!r}")
+        return known

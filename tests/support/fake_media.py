@@ -1,0 +1,52 @@
+"""Media of the fake API, made when they are requested: a picture, a sound, a video."""
+
+import io
+import math
+import struct
+import wave
+
+from PIL import Image, ImageDraw
+
+
+def draw_picture(seed: str, width: int, height: int, caption: str, longest: int) -> bytes:
+    """A JPEG of at most `longest` pixels a side, whose pattern depends on the seed: hexadecimal digits."""
+    number = int(seed[:8], 16)
+    image = Image.linear_gradient("L").resize((width, height)).rotate(number % 4 * 90)
+    colors = [f"hsl({(number + turn) % 360}, 45%, {light}%)" for turn, light in ((0, 25), (40, 75))]
+    paper = Image.composite(Image.new("RGB", image.size, colors[1]), Image.new("RGB", image.size, colors[0]), image)
+    pen = ImageDraw.Draw(paper)
+    disc = (width * 0.22, height * 0.17, width * 0.46, height * 0.58)
+    pen.ellipse(disc, fill=f"hsl({(number + 180) % 360}, 50%, 60%)")
+    pen.rectangle((width * 0.1, height * 0.72, width * 0.9, height * 0.84), fill="white")
+    pen.text((width * 0.12, height * 0.75), caption[:30], fill="black")
+    paper.thumbnail((longest, longest))
+    saved = io.BytesIO()
+    paper.save(saved, "JPEG", quality=80)
+    return saved.getvalue()
+
+
+def make_sound() -> bytes:
+    """Eight seconds of a quiet tone, as WAV."""
+    saved = io.BytesIO()
+    with wave.open(saved, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(8000)
+        sound.writeframes(b"".join(struct.pack("<h", int(2000 * math.sin(n / 5))) for n in range(64_000)))
+    return saved.getvalue()
+
+
+def make_video() -> bytes:
+    """Twelve seconds of a square that moves, as MP4."""
+    import av
+
+    saved = io.BytesIO()
+    with av.open(saved, "w", format="mp4") as film:
+        stream = film.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for n in range(120):
+            image = Image.new("RGB", (320, 240), "#27434d")
+            ImageDraw.Draw(image).rectangle((32 + n * 1.6, 72, 96 + n * 1.6, 168), fill="#e0b040")
+            film.mux(stream.encode(av.VideoFrame.from_image(image)))
+        film.mux(stream.encode())
+    return saved.getvalue()
