@@ -69,9 +69,9 @@ class ApiClient:
         """All that is known of one file."""
         return self._get(f"/assets/{id}", File)
 
-    def search(self, words: str, limit: int = 40) -> list[Hit]:
+    def search(self, words: str, limit: int = 40) -> Hits:
         """Files whose picture, text or speech is about the words, best first."""
-        return self._get("/search", Hits, _params(SearchQuery(q=words, limit=limit))).hits
+        return self._get("/search", Hits, _params(SearchQuery(q=words, limit=limit)))
 
     def alike(self, id: str, limit: int = 40, by: By = "image") -> list[Hit]:
         """Files that look like this one, or that show a person seen in it, best first."""

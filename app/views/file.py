@@ -32,7 +32,7 @@ def _list(api: str, context: tuple[tuple[str, str], ...], number: int) -> list[s
         if number != 1:
             return []
         by: By = "faces" if asked.get("by") == "faces" else "image"
-        hits = page.api().search(asked["q"]) if "q" in asked else page.api().alike(asked["like"], by=by)
+        hits = page.api().search(asked["q"]).hits if "q" in asked else page.api().alike(asked["like"], by=by)
         return [hit.asset.id for hit in hits]
     if number < 1:
         return []

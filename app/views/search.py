@@ -11,15 +11,15 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from app import components, draw, page
 from app.address import Pairs
 from cluster.api_queries import By
-from cluster.api_types import Hit
+from cluster.api_types import Hit, Hits
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _FIND: dict[By, str] = {"image": "What looks like it", "faces": "The same face"}
 
 
 @st.cache_data(ttl=15, max_entries=64, show_spinner=False)
-def _hits(api: str, words: str, like: str, by: By) -> list[Hit]:
-    return page.api().alike(like, by=by) if like else page.api().search(words)
+def _found(api: str, words: str, like: str, by: By) -> Hits:
+    return Hits(hits=page.api().alike(like, by=by)) if like else page.api().search(words)
 
 
 def _words_only() -> None:
@@ -67,7 +67,10 @@ def show() -> None:
         return
     elif words or like:
         with st.spinner("Searching"):
-            hits = _hits(page.api().url, words, like, by)
+            found = _found(page.api().url, words, like, by)
+        hits = found.hits
+        if found.notes:
+            st.warning("Not all of it was searched. " + draw.plain("; ".join(found.notes)))
         name = page.api().asset(like).name if like else ""
     else:
         st.info("Type what a picture shows, what is written in it, or what somebody says. Exact words come first.")

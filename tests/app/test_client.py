@@ -45,7 +45,7 @@ def test_pages_follow_one_another_without_a_gap(api: ApiClient):
 
 
 def test_words_find_speech_with_its_line_and_time(api: ApiClient):
-    hit = api.search("harbour")[0]
+    hit = api.search("harbour").hits[0]
     assert (hit.matched, hit.text, hit.time_s) == ("speech", "we are live from the harbour", 1.0)
 
 

@@ -63,6 +63,16 @@ def test_a_search_that_cannot_be_made_says_why_and_the_file_page_stays(visit: Vi
     assert drawn(file, "viewer")["file"]["name"] == "IMG_0003.jpg"
 
 
+def test_a_search_of_which_a_part_is_missing_says_so_above_its_hits(visit: Visit):
+    note = "by meaning: the vector store does not answer (<b>ConnectError</b>)"
+    with served(FakeApi(notes=(note,))) as port:
+        at = visit("search", port=port, q="harbour")
+    assert "7 files, best first" in words(at)
+    (warning,) = at.warning
+    assert "the vector store does not answer" in warning.value and "<b>" not in warning.value
+    assert not visit("search", q="harbour").warning
+
+
 def test_a_hostile_name_is_written_letter_by_letter(visit: Visit):
     at = visit("search", like=asset_id(f"s3://evidence/{HOSTILE_NAME}"))
     assert "<img" not in words(at) and "](javascript" not in words(at)

@@ -31,8 +31,14 @@ from tests.support.stored import commit
 class FakeApi:
     """Answers as the API does; `app` is the ASGI application that serves it."""
 
-    def __init__(self, known: Sequence[File] | None = None, searchable: bool = True) -> None:
-        """`known`: the files that were scanned, the newest first. Without `searchable` every search is refused."""
+    def __init__(
+        self, known: Sequence[File] | None = None, searchable: bool = True, notes: tuple[str, ...] = ()
+    ) -> None:
+        """`known`: the files that were scanned, the newest first. Without `searchable` every search is refused.
+
+        `notes`: which parts of a search for words are said to be missing.
+        """
+        self.notes = notes
         self.files = files() if known is None else list(known)
         self.searchable = searchable
         self.queries: list[str] = []  # of the lists of files that were requested
@@ -134,7 +140,7 @@ class FakeApi:
                 hits.append(self._hit(file, "speech" if line.span else "exact text", line.score, line.text, at))
             elif any(words in each.label for each in file.detections):
                 hits.append(self._hit(file, "picture", 0.31))
-        return Hits(hits=hits[: query.limit])
+        return Hits(hits=hits[: query.limit], notes=self.notes)
 
     def search_by_picture(self, file: UploadFile, query: Annotated[LikenessQuery, Query()]) -> Hits:
         """The same for an upload. In one whose name says so there is no face."""
