@@ -13,7 +13,7 @@ SORTS = {
 
 IN_JOBS = "select asset from scans where job in (select unnest(?))"
 # a job that was resumed may have done a unit again
-FAILED_IN_JOBS = f"{IN_JOBS} group by job, asset, unit_id having arg_max(len(errors) > 0, analyzed_at)"
+FAILED_IN_JOBS = f"{IN_JOBS} group by job, asset, unit_id having arg_max(len(errors) > 0, sequence)"
 
 
 def matching(query: AssetQuery) -> tuple[str, list[Any]]:
