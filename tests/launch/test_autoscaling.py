@@ -19,7 +19,7 @@ from cluster.processes import ROOT
 from deployments.detector import names
 from tests.launch.machines import Machine, Network
 
-pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.launch, pytest.mark.chaos, pytest.mark.timeout(300)]
 
 CALLERS = 16
 FASTER = 100  # times sooner than ray_cluster.yaml says an idle node goes

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from tests.launch.compose import Compose
 from tests.launch.machines import Machine
 
-pytestmark = [pytest.mark.launch, pytest.mark.timeout(580)]
+pytestmark = [pytest.mark.launch, pytest.mark.chaos, pytest.mark.timeout(580)]
 
 BUCKET, PAGES = "raysift", 80
 RESULTS = f"s3://{BUCKET}/results"  # results_uri of compose.yaml
@@ -186,7 +186,6 @@ def test_while_the_head_is_away_detectors_answer_and_when_it_is_back_the_scan_go
     compose.wait_healthy("head")
 
 
-@pytest.mark.chaos  # beyond what `make test` has the time for
 def test_a_new_cluster_of_the_same_name_finds_the_jobs_of_the_old_one_and_goes_on(compose: Compose):
     scan = Scan(compose, "cluster-lost")
     before = found_again(scan.worker)

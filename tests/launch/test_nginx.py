@@ -147,6 +147,7 @@ def test_who_asks_too_much_is_told_429(compose: Compose):
     assert outcomes.keys() == {401, 429}, outcomes
 
 
+@pytest.mark.chaos
 def test_a_proxy_that_dies_under_load_costs_no_get_and_no_upload_but_those_it_had(compose: Compose):
     one = compose.machines["worker"][0]
     traffic = Traffic(compose)
@@ -163,6 +164,7 @@ def test_a_proxy_that_dies_under_load_costs_no_get_and_no_upload_but_those_it_ha
     _nothing_lost(traffic, killed, dead)
 
 
+@pytest.mark.chaos
 def test_a_machine_that_loses_its_power_under_load_costs_no_more(compose: Compose):
     (one,) = (machine for machine in compose.machines["worker"] if machine.processes("ServeReplica:raysift:nsfw"))
     traffic = Traffic(compose)
