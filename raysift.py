@@ -47,17 +47,23 @@ cli.command()(evaluate.evaluate)
 
 
 class Profile(StrEnum):
+    """Which models run."""
+
     embedded = "embedded"
     gpu = "gpu"
 
 
 class Priority(StrEnum):
+    """Whose turn comes first."""
+
     urgent = "urgent"
     normal = "normal"
     bulk = "bulk"
 
 
 class Format(StrEnum):
+    """File formats of an export."""
+
     jsonl = "jsonl"
     csv = "csv"
     parquet = "parquet"

@@ -206,6 +206,7 @@ def speed(report: Report) -> str:
 
 
 def ratio(file: Asset | Upload) -> float | None:
+    """Width over height; None if the size is not known."""
     return file.width / file.height if file.width and file.height else None
 
 
@@ -214,6 +215,7 @@ def _times(label: str, count: int) -> str:
 
 
 def drawn(box: Box, label: str, score: float, detector: str, time: float | None, palette: dict[str, str]) -> DrawnBox:
+    """A box as the viewer draws it: position and size in percent of the frame, clipped to it."""
     left, top, right, bottom = (min(1.0, max(0.0, side)) for side in box)
     return {
         "left": round(left * 100, 2),

@@ -40,6 +40,7 @@ class Relay:
 
     @property
     def routes(self) -> list[Route]:
+        """The routes that the browser asks: thumbnails and media."""
         return [Route("/api/thumb/{id}", self.thumbnail), Route("/api/media/{id}", self.media)]
 
     async def thumbnail(self, request: Request) -> Response:
@@ -90,6 +91,7 @@ class HostGuard:
         self._listens_on = listens_on
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse a request whose Host is none of the app's names; pass on every other one."""
         if scope["type"] not in ("http", "websocket"):
             return await self.app(scope, receive, send)
         host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")

@@ -52,6 +52,7 @@ class Sample:
 
     @property
     def modality(self) -> Modality:
+        """Which of the three fields is set."""
         return "image" if self.pixels is not None else "sound" if self.sound is not None else "text"
 
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
@@ -17,6 +17,7 @@ from ray import serve
 from ray.data import ActorPoolStrategy, DataContext, Dataset, SaveMode
 from ray.data.checkpoint import CheckpointConfig
 from ray.exceptions import RayTaskError
+from ray.util.metrics import Counter
 
 from cluster import cache
 from cluster.errors import MediaError
@@ -47,7 +48,7 @@ class Analyze:
 
     def __init__(self, model_versions: dict[str, ModelVersion], settings: Settings, job: str, sequence: int) -> None:
         delete_leftovers()
-        events.listen(memo.to_metric())
+        events.listen(_report_lookups())
         self.settings = settings
         self.job = job
         self.sequence = sequence
@@ -58,6 +59,7 @@ class Analyze:
         self.turns = asyncio.Semaphore(BATCHES_IN_FLIGHT)
 
     async def __call__(self, units: pa.Table) -> pa.Table:
+        """Rows of the ledger to rows of SCHEMA, one for each, in order."""
         rows = units.to_pylist()
         async with self.turns:
             with TemporaryDirectory(prefix=f"{FETCHED}{os.getpid()}-") as folder:
@@ -170,3 +172,15 @@ def _detector_away() -> Iterator[None]:
         if away := re.search(rf"{DetectorAway.__name__}: ([\w, ]+)", str(error)):
             raise DetectorAway(away[1]) from error
         raise
+
+
+def _report_lookups() -> Callable[[str, int], None]:
+    """A listener for events.listen that reports look-ups in the memo to Ray's metrics as `raysift_cache`."""
+    metric = Counter("raysift_cache", "answers asked of the cache", tag_keys=("detector", "outcome"))
+
+    def report(event: str, by: int) -> None:
+        if lookup := memo.lookup_of(event):
+            detector, hit = lookup
+            metric.inc(by, {"detector": detector, "outcome": "hit" if hit else "miss"})
+
+    return report

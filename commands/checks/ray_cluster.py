@@ -36,6 +36,7 @@ class Token:
 
     @property
     def place(self) -> str:
+        """Where the token is: a path, or the name of the environment variable."""
         return "RAY_AUTH_TOKEN" if self.file is None else str(self.file)
 
 

@@ -124,18 +124,10 @@ class Memo:
             self.cache.put(entries)
 
 
-def to_metric() -> Callable[[str, int], None]:
-    """A listener for events.listen that reports hits and misses to Ray's metrics as `raysift_cache`."""
-    from ray.util.metrics import Counter
-
-    metric = Counter("raysift_cache", "answers asked of the cache", tag_keys=("detector", "outcome"))
-
-    def report(event: str, by: int) -> None:
-        detector, _, what = event.partition(": ")
-        if what in (HIT, MISS):
-            metric.inc(by, {"detector": detector, "outcome": "hit" if what == HIT else "miss"})
-
-    return report
+def lookup_of(event: str) -> tuple[str, bool] | None:
+    """The detector and whether it was a hit, of an event that `count_lookup` has counted; None for other events."""
+    detector, _, what = event.partition(": ")
+    return (detector, what == HIT) if what in (HIT, MISS) else None
 
 
 def count_lookup(detector: str, hit: bool) -> None:

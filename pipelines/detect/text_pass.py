@@ -20,6 +20,7 @@ class Passage:
 
     @property
     def text(self) -> str:
+        """The lines, joined by blanks."""
         return " ".join(line.text for line in self.lines if line.text)
 
 
