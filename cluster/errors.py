@@ -19,3 +19,7 @@ class SettingsError(Exception):
 
 class NothingThere(SettingsError):
     """A place that an operator named holds nothing; it was looked at, so trying again does not help."""
+
+
+class DiskFull(OSError):
+    """A file system of one machine has no space left: the message names the folder and the machine."""

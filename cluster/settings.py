@@ -12,7 +12,7 @@ from pydantic_settings import SettingsError as UnreadableSettings
 from yaml import YAMLError
 
 from cluster.errors import SettingsError
-from cluster.storage.filesystems import normalize
+from cluster.storage.filesystems import normalize, split
 
 PREFIX = "RAYSIFT_"
 FILE = "settings.yaml"
@@ -119,8 +119,12 @@ class Decoding(_Part):
 
 
 class Scanning(_Part):
-    """How a job is cut and when it has failed."""
+    """What jobs may read and write, how a job is cut and when it has failed."""
 
+    roots: tuple[str, ...] = Field(
+        (), description="folders and buckets that jobs may read: /data/media, s3://bucket/cases; empty: none"
+    )
+    outs: tuple[str, ...] = Field((), description="where jobs may store results, beside results_uri")
     workers: int = Field(2, ge=1, description="files analysed at a time, each by its own Ray actor")
     worker_cpus: float = Field(
         0.1, gt=0, description="what each asks of Ray's CPUs: where nodes come with the load, what it takes, about 1"
@@ -133,6 +137,16 @@ class Scanning(_Part):
     )
     max_jobs: int = Field(2, ge=1, description="jobs that run at a time, of each priority; the others wait")
     resumes: int = Field(3, ge=0, description="times running that a job is started again whose driver died young")
+
+    @field_validator("roots", "outs", mode="after")
+    @classmethod
+    def _normalized(cls, uris: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            for uri in uris:
+                split(uri)
+        except SettingsError as error:
+            raise ValueError(str(error)) from None
+        return tuple(map(normalize, uris))  # a worker runs elsewhere, where a relative path means another folder
 
 
 class Cache(_Part):
@@ -212,7 +226,9 @@ class Settings(BaseSettings):
                 part = part.get(parent) if isinstance(part, dict) else None
             if isinstance(part, dict) and key in part:
                 log.warning("setting %s is called %s now", old, new)
-                part.setdefault(new.rsplit(".", 1)[-1], part.pop(key))
+                value, name = part.pop(key), new.rsplit(".", 1)[-1]
+                both = isinstance(value, dict) and isinstance(part.get(name), dict)
+                part[name] = value | part[name] if both else part.get(name, value)
         return values
 
     @property

@@ -15,6 +15,7 @@ from cluster.errors import SettingsError
 from cluster.records import asset_id
 from cluster.settings import Settings, load
 from cluster.storage import buckets
+from cluster.storage.roots import prove
 from cluster.vectors import Vectors
 from commands.enrolment import Name, Source, face_gallery, face_rejections, stored_faces, watch_list
 from commands.galleries import show_flaws
@@ -193,7 +194,7 @@ def _bring_in(settings: Settings, out: str) -> None:
 
     def into_catalogue(folder: str) -> int:
         with api_client(settings) as api:
-            answer = api.post("/v1/results/load", json={"out": folder})
+            answer = api.post("/v1/results/load", json={"out": folder, "proof": prove(settings, [], folder)})
             answer.raise_for_status()
             return int(answer.json()["rows"])
 

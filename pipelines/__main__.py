@@ -8,6 +8,7 @@ import time
 
 from cluster.errors import SettingsError
 from cluster.settings import Settings, load
+from cluster.storage.roots import prove
 
 
 def main() -> int:
@@ -48,7 +49,9 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     out = arguments.out or settings.results
     wanted = tuple(arguments.detectors.split(",")) if arguments.detectors else ()
     if arguments.uris or arguments.retry_failed:
-        task = Task(tuple(arguments.uris), wanted, retry_of=arguments.retry_failed)
+        # who names URIs is the operator: a driver that the queue starts is given the name of its job alone
+        proof = prove(settings, arguments.uris, out) if arguments.uris else ""
+        task = Task(tuple(arguments.uris), wanted, retry_of=arguments.retry_failed, proof=proof)
     else:
         task = resumed(out, arguments.job, settings)
     try:

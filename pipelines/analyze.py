@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import gettempdir
 from typing import Any
 
 import psutil
@@ -26,6 +26,8 @@ from cluster.results import files as results_files
 from cluster.results.codec import SCHEMA, to_row
 from cluster.settings import Settings
 from cluster.storage import buckets
+from cluster.storage.disks import temporary_folder
+from cluster.storage.roots import Roots
 from deployments import events
 from deployments.detector import DetectorAway
 from deployments.serving.client import connect
@@ -50,6 +52,7 @@ class Analyze:
         delete_leftovers()
         events.listen(_report_lookups())
         self.settings = settings
+        self.roots = Roots(settings.scanning.roots)
         self.job = job
         self.sequence = sequence
         jobs = serve.get_deployment_handle("jobs", APP)
@@ -62,8 +65,8 @@ class Analyze:
         """Rows of the ledger to rows of SCHEMA, one for each, in order."""
         rows = units.to_pylist()
         async with self.turns:
-            with TemporaryDirectory(prefix=f"{FETCHED}{os.getpid()}-") as folder:
-                fetched = (asyncio.to_thread(self._fetch, row, Path(folder) / str(n)) for n, row in enumerate(rows))
+            with temporary_folder(f"{FETCHED}{os.getpid()}-") as folder:
+                fetched = (asyncio.to_thread(self._fetch, row, folder / str(n)) for n, row in enumerate(rows))
                 files = await asyncio.gather(*fetched)
                 found = await detecting.analyze(files, self.detectors, self.decoder, self.settings.decoding, self.cache)
         stored = [
@@ -76,12 +79,12 @@ class Analyze:
         limits = self.settings
         wanted = frozenset(row["detectors"])
         if row["segment"] is not None:  # its pictures and sounds are read where they lie, not the whole film
-            source = Remote(item, limits.s3_endpoint, limits.scanning.attempts)
+            source = Remote(item, limits.s3_endpoint, limits.scanning.attempts, self.roots)
             return detecting.File(item, source, row["sha256"], wanted, Segment(**row["segment"]))
         file = detecting.File(item, to, None, wanted)
         try:
             file.sha256 = buckets.fetch(
-                item, to, limits.s3_endpoint, limits.scanning.attempts, limits.decoding.max_bytes
+                item, to, limits.s3_endpoint, limits.scanning.attempts, limits.decoding.max_bytes, self.roots
             )
         except MediaError as error:
             file.source = None

@@ -1,6 +1,5 @@
 """A job's driver: it lists the files, has them analysed, and checks at the end that every file has one result."""
 
-import errno
 import logging
 import signal
 import threading
@@ -13,22 +12,21 @@ from typing import Any
 
 import ray
 from ray import serve
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import RayTaskError
 
 from cluster.errors import SettingsError
 from cluster.records import ModelVersion
 from cluster.results import attempts
 from cluster.settings import Settings
 from cluster.storage import buckets
+from cluster.storage.roots import Roots, job_settings
 from cluster.vectors import Vectors
 from deployments.detector import DetectorAway
 from deployments.jobs import folder as job_folder
 from deployments.jobs import task as tasks
 from deployments.jobs.drivers import (
-    DIED_WITH_THE_CLUSTER,
     FINISHED,
     FINISHED_WITH_FAILED_FILES,
-    NOT_FINISHED,
     JobsClient,
 )
 from deployments.jobs.task import Task
@@ -36,6 +34,7 @@ from deployments.serving.client import CLUSTER_FAULT
 from deployments.serving.placement import APP
 from deployments.serving.status import running
 from pipelines import analyze
+from pipelines.ending import report_end
 from pipelines.ledger import listing, retrying
 from pipelines.ledger.stored import stored
 from pipelines.results import reporting
@@ -72,9 +71,13 @@ def scan(task: Task, out: str, job: str | None, settings: Settings) -> Outcome:
     attempt, submission = _own_names()
     name = job or submission or f"scan-{time.strftime('%Y%m%d-%H%M%S')}"
     task = replace(task, uris=tuple(map(buckets.normalize, task.uris)))
+    if task.retry_of and not task.uris:
+        first = resumed(out, task.retry_of, settings)
+        task = replace(task, uris=first.uris, proof=first.proof)
     jobs, catalog = (serve.get_deployment_handle(part, APP) for part in ("jobs", "catalog"))
     driver = Driver(buckets.normalize(out), name, attempt, settings, jobs, catalog, Vectors(settings.chroma.url))
-    driver.tell("begin", attempt, list(task.uris), driver.out, list(task.detectors))
+    proof = driver.tell("begin", attempt, list(task.uris), driver.out, list(task.detectors), task.proof)
+    task = replace(task, proof=proof)
     with report_end(driver):
         outcome = driver.run(task, served)
         driver.tell("over", attempt, outcome.exit_code, driver.message)
@@ -115,15 +118,14 @@ class Driver:
         self.jobs, self.catalog, self.vectors = jobs, catalog, vectors
         self.cut_videos, self.analyze = cut, run
 
-    def tell(self, what: str, *facts: Any, **more: Any) -> None:
+    def tell(self, what: str, *facts: Any, **more: Any) -> Any:
         """Call a method of the queue of jobs about this job, up to four times while its replica is lost or hangs.
 
         SettingsError if the queue refuses.
         """
         for attempt in range(4):
             try:
-                getattr(self.jobs, what).remote(self.job, *facts, **more).result(timeout_s=TELL_S)
-                return
+                return getattr(self.jobs, what).remote(self.job, *facts, **more).result(timeout_s=TELL_S)
             except RayTaskError as error:
                 raise error.cause from None
             except CLUSTER_FAULT:
@@ -134,13 +136,15 @@ class Driver:
     def run(self, task: Task, served: Mapping[str, ModelVersion]) -> Outcome:
         """List the files unless that is done, analyse those without a result, and check results against the list."""
         if (begun := tasks.read(self.out, self.job, self.endpoint)) is not None:
-            task = begun
+            task = replace(begun, proof=task.proof or begun.proof)
             renew(f"{self.folder}/checkpoint", self.out, self.job, self.endpoint)
+        self.settings = job_settings(self.settings, task.uris, self.out, task.proof)
         chosen = _chosen(served, task.detectors)
         if not task.listed:
             began = task.started_at or time.time()
             task = self._list(replace(task, detectors=tuple(chosen), started_at=began), chosen)
             self.tell("note", message=self.message)
+        self._add(task.left_out)
         self.tell("note", units=task.units, skipped=task.skipped)
         log.info("%s owes %d units; %d files are unchanged and skipped", self.job, task.units, task.skipped)
         try:
@@ -152,9 +156,12 @@ class Driver:
         for folder in (self.ledger, self.uncut):  # an earlier driver may have left them incomplete
             job_folder.clear(folder, self.endpoint)
         tasks.write(self.out, self.job, task, self.endpoint)
+        roots = Roots(self.settings.scanning.roots)
         if task.retry_of:
             old = f"{job_folder.place(self.out, task.retry_of)}/ledger"
-            retry = retrying.write_ledger(self.out, task.retry_of, old, self.ledger, self.uncut, chosen, self.endpoint)
+            retry = retrying.write_ledger(
+                self.out, task.retry_of, old, self.ledger, self.uncut, chosen, self.endpoint, roots
+            )
             units, videos, skipped = retry.units, retry.videos, 0
             if retry.gone:
                 self.message = f"{len(retry.gone)} of the files are gone, {retry.gone[0]} for one"
@@ -162,12 +169,15 @@ class Driver:
             seen = stored(self.out, self.endpoint)
             length_s = self.settings.decoding.segment_s
             listed = listing.write_ledger(
-                list(task.uris), self.ledger, self.uncut, seen, chosen, length_s, self.endpoint, self._listing
+                list(task.uris), self.ledger, self.uncut, seen, chosen, length_s, self.endpoint, self._listing, roots
             )
             units, videos, skipped = listed.units, listed.videos, listed.skipped
             if not (units or videos or skipped):
                 where = ", ".join(task.uris)
-                raise SettingsError(f"there is no image, video or audio under {where}. Name another folder or bucket.")
+                raise SettingsError(
+                    f"there is no image, video or audio under {where}. Name another folder or bucket. {listed.left_out}"
+                )
+            task = replace(task, left_out=listed.left_out)
         if videos:
             self.tell("note", message=f"looking into {videos} videos")
             units += self.cut_videos(self.uncut, self.ledger, videos, self.settings)
@@ -177,6 +187,10 @@ class Driver:
 
     def _listing(self, files: int) -> None:
         self.tell("note", message=f"{files:,} files listed so far")
+
+    def _add(self, message: str) -> None:
+        """Add a sentence to what is said of the job at its end."""
+        self.message = "; ".join(filter(None, [self.message, message]))
 
     def _work(self, task: Task, served: dict[str, ModelVersion]) -> Outcome:
         if not task.units:
@@ -234,10 +248,10 @@ class Driver:
                 over.set()
         try:
             if missing := following.result():
-                self.message = f"{missing} files of results are not searchable yet: the next scan tries again"
+                self._add(f"{missing} files of results are not searchable yet: the next scan tries again")
         except Exception:  # the results are stored: a job must not fail because they cannot be searched yet
             log.exception("the last results are not indexed")
-            self.message = "the last results are not searchable yet: the next scan tries again"
+            self._add("the last results are not searchable yet: the next scan tries again")
 
     def _report(self, task: Task) -> None:
         seconds = time.time() - task.started_at
@@ -258,27 +272,6 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def report_end(driver: Driver) -> Iterator[None]:
-    """Report an error that ends the job early to the queue, as the job's message."""
-    try:
-        yield
-    except SettingsError as error:
-        driver.tell("over", driver.attempt, NOT_FINISHED, str(error))
-        raise
-    except RayError as error:
-        code = NOT_FINISHED if isinstance(error, RayTaskError) else DIED_WITH_THE_CLUSTER
-        message = f"{type(error).__name__}; see `raysift jobs logs {driver.job}`"
-        if f"[Errno {errno.ENOSPC}]" in str(error):  # an actor's exception comes as text
-            message = f"no space is left in {driver.out}: free some, then `raysift jobs resume {driver.job}` goes on"
-        driver.tell("over", driver.attempt, code, message)
-        raise
-    except Exception as error:
-        fault = f"{type(error).__name__}: {error}; see `raysift jobs logs {driver.job}`"
-        driver.tell("over", driver.attempt, NOT_FINISHED, fault)
-        raise
 
 
 def _chosen(served: Mapping[str, ModelVersion], wanted: tuple[str, ...]) -> dict[str, ModelVersion]:

@@ -13,14 +13,28 @@ from cluster.errors import SettingsError
 
 CONNECT_S = 5
 READ_S = 30
+FORBIDDEN_CODES = ("AccessDenied", "AllAccessDisabled", "403")  # of S3's own answers
+# how S3, Google and Azure say, in pyarrow's errors, that the credentials do not suffice: it has no type for that
+_FORBIDDEN = ("ACCESS_DENIED", "PERMISSION_DENIED", "AuthorizationFailure", "AuthorizationPermissionMismatch")
 
 
 def normalize(uri: str) -> str:
-    """The one spelling of a place: bare paths become absolute file:// URIs; no slash at the end."""
+    """The one spelling of a place: no slash at its end; of a local one, an absolute file:// URI without `.` and `..`.
+
+    `..` is taken out of a local path by its spelling, before links are followed. The key of a bucket stays as it is.
+    """
     if "://" not in uri:
-        return Path(os.path.abspath(uri)).as_uri()
+        return Path(_absolute(uri)).as_uri()
     scheme, _, rest = uri.partition("://")
+    if scheme == "file" and rest.startswith("/"):
+        return Path(_absolute(os.fsdecode(unquote_to_bytes(rest)))).as_uri()
     return f"{scheme}://{rest.rstrip('/')}"
+
+
+def _absolute(path: str) -> str:
+    if "\0" in path:
+        raise SettingsError(f"{path!r}: no path has a NUL byte in it. Correct it.")
+    return "/" + os.path.abspath(path).lstrip("/")  # POSIX lets "//" at the beginning stand for another place
 
 
 def split(uri: str) -> tuple[str, str]:
@@ -49,6 +63,11 @@ def local_path(uri: str) -> str:
     if not path.startswith("/"):
         raise SettingsError(f"{uri}: a file URI has three slashes. Write file:///{path} if that is the folder.")
     return path
+
+
+def is_forbidden(error: OSError) -> bool:
+    """Whether a file system refused because of missing rights."""
+    return isinstance(error, PermissionError) or any(word in str(error) for word in _FORBIDDEN)
 
 
 @lru_cache(maxsize=64)  # making one costs a look at the credentials, and for Amazon's the search for the region
@@ -104,7 +123,7 @@ def s3_complaint(error: Exception, uri: str, endpoint: str | None) -> str:
             return f"{uri}: there is no bucket {bucket!r} at {server}. Check its name and s3_endpoint_url."
         if code in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"):
             return f"{uri}: {server} refuses the credentials ({code}). Correct AWS_ACCESS_KEY_ID and its secret."
-        if code in ("AccessDenied", "AllAccessDisabled", "403"):
+        if code in FORBIDDEN_CODES:
             return f"{uri}: access denied. Allow these credentials s3:ListBucket and s3:GetObject on {bucket!r}."
         return f"{uri} cannot be listed: {server} answers {code}. Check the bucket and s3_endpoint_url."
     if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError | boto.CredentialRetrievalError):

@@ -1,12 +1,13 @@
 """The objects of an S3 bucket, listed a thousand at a time, several folders at once."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from cluster.errors import SettingsError
+from cluster.storage.filesystems import FORBIDDEN_CODES
 
 LISTERS = 8  # requests at a time, and pages that wait for who reads them
 DEEPEST = 4  # folders below are listed with the one that they lie in, never one by one
@@ -26,10 +27,11 @@ class Object(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Objects, and folders of which the objects come later, but for those of hidden folders."""
+    """One page of a listing: objects, sub-prefixes still to be listed, and sub-prefixes that may not be listed."""
 
     objects: list[Object]
     folders: list[str]
+    forbidden: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class _Stretch:
 
 
 def pages(client: Any, bucket: str, prefix: str) -> Iterator[Page]:
-    """All objects whose key begins with the prefix, each once, in no order.
+    """All objects whose key begins with the prefix, each once, in no order; of a page also what may not be listed.
 
     Folders are listed apart until there are enough of them to list at a time. Nothing is asked for while LISTERS pages
     wait to be read, and nothing more once the iterator is closed. Raises what the client does.
@@ -57,20 +59,34 @@ def pages(client: Any, bucket: str, prefix: str) -> Iterator[Page]:
         while waiting and len(running) < LISTERS:
             stretch = waiting.popleft()
             whole = enough or stretch.depth >= DEEPEST or stretch.token is not None
-            running.add(threads.submit(_page if whole else _level, client, bucket, stretch))
+            running.add(threads.submit(_list, _page if whole else _level, client, bucket, stretch, prefix))
 
     try:
         begin()
         while running:
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             running -= done
-            found = [future.result() for future in done]
-            for _, rest in found:
+            listed = [future.result() for future in done]
+            for _, rest in listed:
                 waiting.extendleft(reversed(rest))  # what was begun comes first: few are ever waiting
             begin()  # now, so that the next ones come while these are read
-            yield from (page for page, _ in found)
+            yield from (page for page, _ in listed)
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _list(
+    how: Callable[[Any, str, _Stretch], tuple[Page, list[_Stretch]]], client: Any, bucket: str, at: _Stretch, top: str
+) -> tuple[Page, list[_Stretch]]:
+    """A stretch, listed by `_page` or `_level`. One below `top` that may not be listed does not end the listing."""
+    from botocore.exceptions import ClientError
+
+    try:
+        return how(client, bucket, at)
+    except ClientError as error:
+        if at.prefix == top or error.response.get("Error", {}).get("Code") not in FORBIDDEN_CODES:
+            raise
+        return Page([], [], (at.prefix,)), []
 
 
 def _page(client: Any, bucket: str, at: _Stretch) -> tuple[Page, list[_Stretch]]:

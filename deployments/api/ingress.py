@@ -27,6 +27,7 @@ from cluster.api_types import (
 from cluster.records import Result
 from cluster.settings import Settings
 from cluster.storage import buckets
+from cluster.storage.roots import Roots, check_out, job_settings, proved
 from cluster.vectors import Vectors
 from deployments.api import media, uploads
 from deployments.api.app import MOST_REQUESTS, api
@@ -161,13 +162,16 @@ class Ingress(JobRoutes, SampleRoutes):
     @api.get("/v1/assets/{asset}/media")
     async def file(self, asset: str, range: Annotated[str | None, Header()] = None) -> Response:
         """The file itself, or the part of it that a Range header asks for."""
-        place = await self.catalog.place.remote(asset)
-        if place is None:
+        row = await self.catalog.location.remote(asset)
+        if row is None:
             raise HTTPException(404, f"no file {asset!r} has been scanned")
-        uri, kind = place
-        if kind is None:
+        uri = row["uri"]
+        if row["kind"] is None:
             raise HTTPException(404, f"{uri} is no picture, video or recording that Raysift can read: it has no media")
-        return await asyncio.to_thread(media.answer, uri, range, self.settings.s3_endpoint)
+        job = await self.jobs.one.remote(row["job"])
+        settings = job_settings(self.settings, job.uris, job.out, job.proof) if job else self.settings
+        roots = Roots(settings.scanning.roots)
+        return await asyncio.to_thread(media.answer, uri, range, settings.s3_endpoint, roots)
 
     @api.get("/v1/search")
     async def search(self, query: Annotated[SearchQuery, Query()]) -> Hits:
@@ -190,10 +194,16 @@ class Ingress(JobRoutes, SampleRoutes):
         return Hits(hits=hits, notes=tuple(found.notes))
 
     @api.post("/v1/results/load")
-    async def load(self, out: Annotated[str, Body(embed=True)]) -> LoadedRows:
-        """Bring what others than a scan have stored in a folder of results into the catalogue; the number of rows."""
-        rows = await self.catalog.load_all.remote(buckets.normalize(out), self.settings.s3_endpoint)
-        return LoadedRows(rows=rows)
+    async def load(self, out: Annotated[str, Body(embed=True)], proof: Annotated[str, Body()] = "") -> LoadedRows:
+        """Bring what others than a scan have stored in a folder of results into the catalogue; the number of rows.
+
+        The folder is that of a job, or lies where `scanning.outs` lets jobs store results, or `proof` shows that the
+        operator asks.
+        """
+        where = buckets.normalize(out)
+        if not proved(self.settings, [], where, proof) and not await self.jobs.has_out.remote(where):
+            await asyncio.to_thread(check_out, self.settings, where)
+        return LoadedRows(rows=await self.catalog.load_all.remote(where, self.settings.s3_endpoint))
 
     @api.delete("/v1/people/{name}")
     async def forget(self, name: str) -> ForgottenHits:

@@ -15,6 +15,8 @@ from fastapi.responses import PlainTextResponse
 from cluster.api_job_types import OVER, JobDetails, JobInfo, JobName, Priority, Report, Verification
 from cluster.settings import Settings
 from cluster.storage import buckets
+from cluster.storage.listing import list_media
+from cluster.storage.roots import Roots, check_job, job_settings, prove, proved
 from deployments.api.app import api
 from deployments.api.calls import TimedHandle
 from deployments.jobs import folder
@@ -46,15 +48,21 @@ class JobRoutes:
         out: Annotated[str | None, Body()] = None,
         detectors: Annotated[list[str] | None, Body()] = None,
         priority: Annotated[Priority, Body()] = "normal",
+        proof: Annotated[str, Body()] = "",
     ) -> JobName:
-        """Queue a scan of folders or buckets; results go to `out`, or where the settings say."""
+        """Queue a scan of folders or buckets; results go to `out`, or where the settings say.
+
+        Both must lie under `scanning.roots` and `scanning.outs`, unless `proof` shows that the operator asks.
+        """
         for name in detectors or []:
             if name not in self.names:
                 raise HTTPException(422, f"no detector {name!r}; there are {', '.join(sorted(self.names))}")
         where = buckets.normalize(out or self.settings.results)
         what = [buckets.normalize(uri) for uri in uris]
-        await asyncio.to_thread(self._check_listable, what)  # said now, not by a job that fails
-        return JobName(job=await self.jobs.submit.remote(what, where, detectors or [], priority))
+        asked_out = out and buckets.normalize(out)
+        kept = prove(self.settings, what, where) if proved(self.settings, what, asked_out, proof) else ""
+        await asyncio.to_thread(self._check_listable, what, where, kept)  # said now, not by a job that fails
+        return JobName(job=await self.jobs.submit.remote(what, where, detectors or [], priority, proof=kept))
 
     @api.get("/v1/jobs")
     async def list_jobs(self, limit: Most = 100) -> list[JobInfo]:
@@ -80,13 +88,14 @@ class JobRoutes:
     @api.post("/v1/jobs/{job}/resume")
     async def resume(self, job: str) -> JobInfo:
         """Queue a job again that failed or was cancelled; no finished file is done again."""
-        await self._job(job)
+        await self._check_allowed(await self._job(job))
         return JobInfo(**described(await self.jobs.resume.remote(job), await self.catalog.job.remote(job)))
 
     @api.post("/v1/jobs/{job}/retry-failed")
     async def retry_failed(self, job: str) -> JobName:
         """Queue a new job over exactly the files that failed in this one; null when none did."""
         known = await self._job(job)
+        await self._check_allowed(known)
         await self.catalog.load_all.remote(known.out, self.settings.s3_endpoint)  # a catalogue may be new
         failed = (await self.catalog.job.remote(job))["failed"]
         return JobName(job=await self.jobs.retry.remote(job) if failed else None)
@@ -109,15 +118,23 @@ class JobRoutes:
             raise HTTPException(404, f"there is no job {job!r}; `raysift jobs list` names them")
         return known
 
-    def _check_listable(self, uris: list[str]) -> None:
-        """SettingsError names the first place that cannot be listed."""
+    def _check_listable(self, uris: list[str], out: str, proof: str) -> None:
+        """SettingsError names the first place that may not be read or written, or cannot be listed."""
+        settings = job_settings(self.settings, uris, out, proof)
+        check_job(settings, uris, out)
+        roots = Roots(settings.scanning.roots)
 
         def list_first(uri: str) -> None:
-            next(buckets.list_media(uri, self.settings.s3_endpoint), None)
+            next(list_media(uri, settings.s3_endpoint, roots), None)
 
         with ThreadPoolExecutor(LISTINGS) as pool:
             for _ in pool.map(list_first, uris):
                 pass
+
+    async def _check_allowed(self, job: Job) -> None:
+        """OutsideRoots if the settings, which may have changed, do not allow any more what the job reads and writes."""
+        settings = job_settings(self.settings, job.uris, job.out, job.proof)
+        await asyncio.to_thread(check_job, settings, job.uris, job.out)
 
     def _report(self, job: Job) -> Report | None:
         facts = folder.read(job.out, job.job, "report", self.settings.s3_endpoint)

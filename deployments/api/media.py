@@ -10,20 +10,21 @@ from fastapi.responses import StreamingResponse
 
 from cluster.errors import MediaError, SettingsError
 from cluster.storage import buckets
+from cluster.storage.roots import Roots
 
 PIECE_BYTES = 1 << 20
 PRIVATE = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
 _RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})")
 
 
-def answer(uri: str, wanted: str | None, s3_endpoint: str | None) -> Response:
+def answer(uri: str, wanted: str | None, s3_endpoint: str | None, roots: Roots) -> Response:
     """The bytes that a Range header wants (None: all), streamed from one open file.
 
-    HTTPException 404 if the file is gone, 416 if it has no such part.
+    HTTPException 404 if the file is gone or lies under none of the roots, 416 if it has no such part.
     """
     try:
         with buckets.reading(uri):
-            file = buckets.open_file(uri, s3_endpoint)
+            file = buckets.open_file(uri, s3_endpoint, roots)
             size = file.seek(0, os.SEEK_END)
     except (OSError, MediaError, SettingsError) as error:
         raise HTTPException(404, f"{uri} is not where it was scanned: {error}") from error

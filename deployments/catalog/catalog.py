@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 from cluster.api_queries import AssetQuery
-from cluster.records import Kind
 from deployments.catalog import queries as sql
 from deployments.catalog.database import Ask, Database
 from deployments.catalog.loading import Loader
@@ -106,10 +105,10 @@ class Catalog:
         detections = [as_finding(row) for row in found]
         return {**item, "sha256": rows[0]["sha256"], "detections": detections}
 
-    def place(self, id: str) -> tuple[str, Kind | None] | None:
-        """The URI of a file, and its kind: None if it is no media. None for an id that is unknown."""
-        rows = self._database.rows("select uri, kind from files where id = try_cast(? as uuid)", [id])
-        return (rows[0]["uri"], rows[0]["kind"]) if rows else None
+    def location(self, id: str) -> Json | None:
+        """Where a file lies, its kind, and the job that scanned it last: {"uri", "kind", "job"}; None: no such file."""
+        rows = self._database.rows(sql.LOCATION, [id])
+        return rows[0] if rows else None
 
     def thumbnail(self, id: str) -> bytes | None:
         """JPEG, at most 320 px."""

@@ -62,15 +62,20 @@ class Jobs:
         detectors: list[str],
         priority: Priority = "normal",
         retry_of: str | None = None,
+        proof: str = "",
     ) -> str:
         """Queue a scan and return the name of the job. It runs whether or not anybody follows it."""
         name = f"scan-{time.strftime('%Y%m%d-%H%M%S')}-{uuid4().hex[:6]}"
-        self.store.put(Job(name, tuple(uris), out, time.time(), tuple(detectors), priority, retry_of))
+        self.store.put(Job(name, tuple(uris), out, time.time(), tuple(detectors), priority, retry_of, proof))
         return name
 
     def one(self, job: str) -> Job | None:
         """The job of that name, also one that another cluster has left beside the results; None if there is none."""
         return self.store.get(job) or self.pages.fetch(job)
+
+    def has_out(self, out: str) -> bool:
+        """Whether a job of this cluster stores its results in that folder."""
+        return self.store.has_out(out)
 
     def newest(self, limit: int) -> list[Job]:
         """The jobs that were submitted last, newest first."""
@@ -114,7 +119,7 @@ class Jobs:
         known = self._known(job)
         if known.state not in OVER:
             raise SettingsError(f"{job} is not over yet. Wait for its end, or cancel it first.")
-        return self.submit(list(known.uris), known.out, list(known.detectors), known.priority, retry_of=job)
+        return self.submit([*known.uris], known.out, [*known.detectors], known.priority, job, known.proof)
 
     def logs(self, job: str) -> str:
         """What the drivers of a job have written, one after the other."""
@@ -122,21 +127,25 @@ class Jobs:
 
     # ---- called by drivers
 
-    def begin(self, job: str, attempt: str, uris: list[str], out: str, detectors: list[str]) -> None:
-        """A driver announces itself. SettingsError if another driver works on that job, or the job is over."""
+    def begin(self, job: str, attempt: str, uris: list[str], out: str, detectors: list[str], proof: str = "") -> str:
+        """A driver announces itself; returns the proof of its job. Its own `proof` counts if the operator started it.
+
+        SettingsError if another driver works on that job, or the job is over.
+        """
         while True:
             before = self.store.get(job)
             known = before or Job(job, tuple(uris), out, time.time(), tuple(detectors))
             if attempt not in known.attempts:  # it was not started from here
                 self._check_that_none_runs(known)
-                known = replace(known, attempts=(*known.attempts, attempt), message="")
+                proof = proof if (*known.uris,) == (*uris,) and proof else known.proof
+                known = replace(known, attempts=(*known.attempts, attempt), message="", proof=proof)
             elif known.state not in ACTIVE or known.attempts[-1] != attempt:
                 raise SettingsError(f"{job} is {known.state} without this driver, which does nothing.")
             began = known.started_at or time.time()
             with self.store.changing():
                 if self.store.get(job) == before:
                     self.store.put(replace(known, state=_at_work(known), waits_for=(), started_at=began, ended_at=None))
-                    return
+                    return known.proof
 
     def note(self, job: str, **facts: Any) -> None:
         """Store what a driver reports: units, skipped, message. A job whose units are known is running."""
@@ -223,7 +232,7 @@ class Jobs:
         """Put what the driver has to know into the job's folder, unless an earlier driver has left more there."""
         endpoint = self.settings.s3_endpoint
         if tasks.read(job.out, job.job, endpoint) is None:
-            tasks.write(job.out, job.job, Task(job.uris, job.detectors, job.retry_of), endpoint)
+            tasks.write(job.out, job.job, Task(job.uris, job.detectors, job.retry_of, job.proof), endpoint)
 
     def _take_back(self, started: Job, job: Job) -> None:
         with self.store.changing():

@@ -33,6 +33,7 @@ class Job:
     detectors: tuple[str, ...] = ()  # empty: all
     priority: Priority = "normal"
     retry_of: str | None = None  # analyses again the files that failed in that job
+    proof: str = ""  # of the operator, that it may read its URIs and write to `out`: cluster.storage.roots.prove
     state: JobState = "waiting"
     message: str = ""
     waits_for: tuple[str, ...] = ()  # detectors that do not answer
@@ -133,6 +134,10 @@ class JobStore:
         """All jobs in one of these states, oldest first."""
         marks = ",".join("?" * len(states))
         return self._jobs(f"where state in ({marks}) order by submitted_at, rowid", list(states))
+
+    def has_out(self, out: str) -> bool:
+        """Whether a job stores its results in that folder."""
+        return bool(self._jobs("where json_extract(facts, '$.out') = ? limit 1", [out]))
 
     def _jobs(self, which: str, values: list[Any]) -> list[Job]:
         with self._asking:

@@ -16,15 +16,17 @@ from deployments.jobs import folder
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """All that another driver needs to go on with a job. The queue fills in the first three, the driver the others."""
+    """All that another driver needs to go on with a job. The queue fills in the first four, the driver the others."""
 
     uris: tuple[str, ...]
     detectors: tuple[str, ...]  # by name; empty: all that run
     retry_of: str | None = None  # it does again what failed in that job
+    proof: str = ""  # of the operator, that it may read its URIs and write its results: cluster.storage.roots.prove
     started_at: float = 0.0  # seconds since 1970
     listed: bool = False  # until then the ledger is not whole
     units: int = 0
     skipped: int = 0
+    left_out: str = ""  # which folders and files could not be listed or may not be read, and why; a sentence
 
 
 _TASK = TypeAdapter(Task)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError, field_validator
 
 from cluster.errors import MediaError, SettingsError
 from cluster.storage import buckets
+from cluster.storage.listing import list_media
 
 MANIFEST, FILES = "manifest.json", "files"
 PIECE_BYTES = 8 << 20
@@ -179,7 +180,7 @@ class Store:
             target = to / (path or PurePosixPath(whence).name)
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
-                (item,) = buckets.list_media(uri, self._endpoint)
+                (item,) = list_media(uri, self._endpoint)
                 sha256 = buckets.fetch(item, target, self._endpoint, max_bytes=item.size)
             except MediaError as error:
                 raise SettingsError(f"weights could not be copied: {error.reason}") from error

@@ -8,6 +8,7 @@ from typing import Any
 
 from cluster.errors import SettingsError
 from cluster.storage import buckets
+from cluster.storage.listing import list_media
 from deployments.detector import names
 
 ANY = "*"  # in place of a label: any label of the detector
@@ -47,7 +48,7 @@ def check_there(path: Path, labelled: list[Labelled], s3_endpoint: str | None) -
     """Raise SettingsError for the first line whose file does not exist or cannot be listed."""
     for one in labelled:
         try:
-            listed = next(buckets.list_media(one.uri, s3_endpoint), None)
+            listed = next(list_media(one.uri, s3_endpoint), None)
         except SettingsError as error:
             raise SettingsError(f"{path}, line {one.line}: {error}") from None
         if listed is None or listed.uri != one.uri:

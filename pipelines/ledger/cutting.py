@@ -3,8 +3,6 @@
 import logging
 import os
 from dataclasses import asdict
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +11,8 @@ from cluster.errors import MediaError
 from cluster.records import MediaItem, Segment
 from cluster.settings import Settings
 from cluster.storage import buckets
+from cluster.storage.disks import temporary_folder
+from cluster.storage.roots import Roots
 from pipelines.ledger.listing import LEDGER, unit_id
 from pipelines.media.pool import Decoder
 from pipelines.media.segments import LONG
@@ -30,6 +30,7 @@ class Cut:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.roots = Roots(settings.scanning.roots)
         self.decoder = Decoder()
 
     def __call__(self, units: pa.Table) -> pa.Table:
@@ -49,12 +50,12 @@ class Cut:
         attempts = self.settings.scanning.attempts
         try:
             # of most videos, which are short, the header tells as much
-            kind, media = self.decoder.probe(Remote(item, endpoint, attempts), limits)
+            kind, media = self.decoder.probe(Remote(item, endpoint, attempts, self.roots), limits)
             if kind != "video" or (media.duration_s or 0) <= LONG * limits.segment_s:
                 return None, ()
-            with TemporaryDirectory(prefix=f"{FETCHED}{os.getpid()}-") as folder:
-                path = Path(folder) / "video"
-                sha256 = buckets.fetch(item, path, endpoint, attempts, limits.max_bytes)
+            with temporary_folder(f"{FETCHED}{os.getpid()}-") as folder:
+                path = folder / "video"
+                sha256 = buckets.fetch(item, path, endpoint, attempts, limits.max_bytes, self.roots)
                 return sha256, self.decoder.cut(path, limits)
         except MediaError:  # its analysis will tell
             return None, ()

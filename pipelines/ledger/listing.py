@@ -1,7 +1,7 @@
 """What a job owes: folders and buckets listed lazily into a ledger of work units, minus what is stored already."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import islice
 from typing import Any, Literal
@@ -12,6 +12,8 @@ from cluster.records import Kind, MediaItem, ModelVersion, Segment
 from cluster.results.merge import Known
 from cluster.results.rolling_writer import Shards
 from cluster.storage import buckets
+from cluster.storage.listing import LeftOut, list_media, log_left_out
+from cluster.storage.roots import Roots
 from pipelines.ledger.stored import Stored
 
 # Why a unit is to be done. Of several reasons a unit has the one that stands first.
@@ -62,6 +64,7 @@ UNCUT = pa.schema(
     ]
 )
 
+MOST_LEFT_OUT = 10  # folders and files that are named with their reasons; more are counted
 BATCH = 10_000  # files in memory at a time
 # smaller ones are a unit whatever they hold: looking into them costs as much as analysing them in one piece. A file
 # without a suffix is looked into only when it is larger than pictures are
@@ -85,6 +88,29 @@ class Listed:
     units: int  # in the ledger
     videos: int  # to be looked into and cut before their units are known
     skipped: int  # unchanged, and answered by every detector already
+    left_out: str = ""  # which folders and files could not be listed or may not be read, and why; a sentence
+
+
+@dataclass(slots=True)
+class LeftOutPlaces:
+    """Counts the folders and files that a listing leaves out, and keeps the first of them with the reason."""
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def add(self, uri: str, reason: str) -> None:
+        """Count one, and write the first ones to the log."""
+        self.count += 1
+        if len(self.first) < MOST_LEFT_OUT:
+            self.first.append(f"{uri}: {reason}")
+            log_left_out(uri, reason)
+
+    def __str__(self) -> str:
+        """How many there are, and the first ones with their reasons; empty: none."""
+        if not self.count:
+            return ""
+        more = "; ..." if self.count > MOST_LEFT_OUT else ""
+        return f"{self.count:,} folders or files were left out: {'; '.join(self.first)}{more}"
 
 
 def unit_id(uri: str, etag: str, segment: Segment | None = None) -> int:
@@ -104,15 +130,18 @@ def write_ledger(
     segment_s: float,
     s3_endpoint: str | None,
     tell: Callable[[int], None] | None = None,
+    roots: Roots | None = None,
 ) -> Listed:
     """List all media under the URIs into Parquet files: of LEDGER in the folder `ledger`, of UNCUT in `uncut`.
 
     A unit asks only the detectors that have not answered for this content as it is wanted. `tell` is told now and then
-    how many files have been listed. SettingsError names a URI that does not exist or cannot be listed.
+    how many files have been listed. Only what lies under `roots` is listed; None: everything. SettingsError names a URI
+    that does not exist, cannot be listed or may not be read.
     """
+    left_out = LeftOutPlaces()
     units = videos = listed = 0
     with Shards(ledger, LEDGER, s3_endpoint) as whole, Shards(uncut, UNCUT, s3_endpoint) as to_cut:
-        for owed, count in units_of(uris, stored, wanted, segment_s, s3_endpoint):
+        for owed, count in units_of(uris, stored, wanted, segment_s, s3_endpoint, roots, left_out.add):
             cuttable = [unit for unit in owed if _may_be_cut(unit.item)]
             settled = [unit for unit in owed if not _may_be_cut(unit.item)]
             whole.add(_ledger_rows(settled, wanted))
@@ -120,14 +149,20 @@ def write_ledger(
             units, videos, listed = units + len(settled), videos + len(cuttable), listed + count
             if tell:
                 tell(listed)
-    return Listed(units, videos, listed - units - videos)
+    return Listed(units, videos, listed - units - videos, str(left_out))
 
 
 def units_of(
-    uris: list[str], stored: Stored, wanted: Mapping[str, ModelVersion], segment_s: float, s3_endpoint: str | None
+    uris: list[str],
+    stored: Stored,
+    wanted: Mapping[str, ModelVersion],
+    segment_s: float,
+    s3_endpoint: str | None,
+    roots: Roots | None = None,
+    left_out: LeftOut = log_left_out,
 ) -> Iterator[tuple[list[Unit], int]]:
     """The files under the URIs that are to be analysed, some thousands at a time, and of how many that were listed."""
-    found = (item for uri in _outermost(uris) for item in buckets.list_media(uri, s3_endpoint))
+    found = (item for uri in _outermost(uris) for item in list_media(uri, s3_endpoint, roots, left_out))
     decided: dict[Known | None, tuple[tuple[str, ...], Reason] | None] = {}  # there are few different ones
     while items := list(islice(found, BATCH)):
         units = []
@@ -193,8 +228,8 @@ def _uncut_rows(units: list[Unit], wanted: Mapping[str, ModelVersion], stored: S
         answered.append([{"segment": n, "detectors": _covered(part, wanted)} for n, part in parts.items()])
     columns = [[sorted(wanted)] * len(units), answered]
     rows = _ledger_rows(units, wanted)
-    for field, column in zip(list(UNCUT)[len(LEDGER) :], columns, strict=True):
-        rows = rows.append_column(field, pa.array(column, field.type))
+    for column_type, column in zip(list(UNCUT)[len(LEDGER) :], columns, strict=True):
+        rows = rows.append_column(column_type, pa.array(column, column_type.type))
     return rows
 
 

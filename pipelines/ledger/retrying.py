@@ -14,6 +14,8 @@ from cluster.records import MediaItem, ModelVersion
 from cluster.results import files as results_files
 from cluster.results.rolling_writer import Shards
 from cluster.storage import buckets
+from cluster.storage.listing import list_media
+from cluster.storage.roots import OutsideRoots, Roots
 from pipelines.ledger.listing import LEDGER, UNCUT, unit_id
 
 OF_THE_FILE = {"fetch", "decode"}  # steps whose failure leaves every detector without an answer
@@ -32,9 +34,16 @@ class Again:
 
 
 def write_ledger(
-    out: str, of: str, old: str, ledger: str, uncut: str, wanted: Mapping[str, ModelVersion], s3_endpoint: str | None
+    out: str,
+    of: str,
+    old: str,
+    ledger: str,
+    uncut: str,
+    wanted: Mapping[str, ModelVersion],
+    s3_endpoint: str | None,
+    roots: Roots | None = None,
 ) -> Again:
-    """Write what failed in job `of`, whose ledger is `old`, as the ledger of another job.
+    """Write what failed in job `of`, whose ledger is `old`, as the ledger of another job. Nothing is read but `roots`.
 
     After a fault of the file all detectors are asked that were asked then, else the one that failed.
     """
@@ -44,7 +53,7 @@ def write_ledger(
     with Shards(ledger, LEDGER, s3_endpoint) as whole, Shards(uncut, UNCUT, s3_endpoint) as to_cut:
         for rows in _owed(old, failed, s3_endpoint):
             units, videos = [], []
-            for row, item in _as_they_are(rows, s3_endpoint):
+            for row, item in _as_they_are(rows, s3_endpoint, roots):
                 steps = failed[row["unit_id"]]
                 asked = set(row["detectors"]) if steps & OF_THE_FILE else steps
                 detectors = sorted(asked & wanted.keys())
@@ -83,13 +92,15 @@ def _owed(ledger: str, units: Iterable[int], s3_endpoint: str | None) -> Iterato
             yield batch.to_pylist()
 
 
-def _as_they_are(rows: list[Row], s3_endpoint: str | None) -> Iterator[tuple[Row, MediaItem | None]]:
+def _as_they_are(
+    rows: list[Row], s3_endpoint: str | None, roots: Roots | None
+) -> Iterator[tuple[Row, MediaItem | None]]:
     """Each row with its file as it is now, None if it is gone."""
 
     def look(uri: str) -> MediaItem | None:
         try:
-            return next(buckets.list_media(uri, s3_endpoint), None)
-        except NothingThere:
+            return next(list_media(uri, s3_endpoint, roots), None)
+        except (NothingThere, OutsideRoots):
             return None
 
     uris = list(dict.fromkeys(row["uri"] for row in rows))  # a film stands there once for each segment

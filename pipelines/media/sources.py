@@ -12,7 +12,8 @@ from typing import Any
 
 from cluster.errors import MediaError
 from cluster.records import MediaItem
-from cluster.storage.buckets import PIECE_BYTES, TransientFetchError, filesystem, reading
+from cluster.storage.buckets import PIECE_BYTES, TransientFetchError, open_file, reading
+from cluster.storage.roots import Roots
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ class Remote:
     item: MediaItem
     s3_endpoint: str | None = None
     attempts: int = 4
+    roots: Roots | None = None  # that it must lie under; None: it may be read wherever it lies
 
 
 Source = Path | Remote
@@ -118,10 +120,11 @@ class RemoteFile(io.RawIOBase):
 
     def _opened(self) -> Any:
         item = self._remote.item
-        store, path = filesystem(item.uri, self._remote.s3_endpoint)
-        file = store.open_input_file(os.fsencode(path))
-        etag = (file.metadata() or {}).get("ETag", b"").decode().strip('"')
-        if (item.uri.startswith("s3://") and etag != item.etag) or file.size() != item.size:
+        file = open_file(item.uri, self._remote.s3_endpoint, self._remote.roots)
+        etag = item.etag
+        if item.uri.startswith("s3://"):
+            etag = (file.metadata() or {}).get("ETag", b"").decode().strip('"')
+        if etag != item.etag or file.seek(0, os.SEEK_END) != item.size:
             file.close()
             raise MediaError("fetch", f"{item.uri} has changed since it was listed; scan it again")
         return file

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from cluster.processes import Processes
 from cluster.settings import Settings
+from cluster.storage.roots import prove
 from deployments.detector import names
 from tests.chaos.faulty_s3 import Faults, faulty
 from tests.support.cluster import Cluster, environment
@@ -159,7 +160,8 @@ def scan(broken: Broken, tmp_path: Path, request: pytest.FixtureRequest) -> Scan
 
 def started(broken: Broken, folder: Path | str, out: str, in_the_middle: bool = True) -> Scan:
     with broken.cluster.api() as api:
-        asked = {"uris": [str(folder)], "out": out, "detectors": DETECTORS}
+        proof = prove(broken.processes.settings, [str(folder)], out)  # as the operator's command line makes it
+        asked = {"uris": [str(folder)], "out": out, "detectors": DETECTORS, "proof": proof}
         scan = Scan(broken.cluster, out, api.post("/v1/jobs", json=asked).raise_for_status().json()["job"])
     if in_the_middle:
         scan.until_committed()

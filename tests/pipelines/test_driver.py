@@ -19,7 +19,8 @@ from deployments.detector import DetectorAway
 from deployments.jobs import folder as job_folder
 from deployments.jobs.queue import Jobs
 from deployments.jobs.task import Task
-from pipelines.driver import Driver, report_end, resumed
+from pipelines.driver import Driver, resumed
+from pipelines.ending import report_end
 from tests.deployments.jobs.jobs_api import JobsApi
 from tests.support.stored import commit, row
 
@@ -70,7 +71,7 @@ class Place:
         self.media.mkdir()
         for n in range(6):
             (self.media / f"{n}.jpg").write_bytes(b"x")
-        self.settings = Settings(state_dir=folder, scanning=Scanning(**scanning))
+        self.settings = Settings(state_dir=folder, scanning=Scanning(roots=(str(folder),), **scanning))
         self.jobs = Jobs(folder / "jobs.sqlite", self.settings, lambda url: JobsApi(), every_s=None)
         self.catalog = Catalog(":memory:")
         self.fails: set[str] = set()  # names of files

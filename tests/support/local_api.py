@@ -10,7 +10,7 @@ from unittest.mock import patch
 from fastapi import FastAPI
 from ray import serve
 
-from cluster.settings import Settings
+from cluster.settings import Scanning, Settings
 from deployments.api.ingress import Ingress
 from deployments.catalog.catalog import Catalog
 from deployments.jobs.queue import Jobs
@@ -64,7 +64,7 @@ class LocalApi:
 @contextmanager
 def local_api(state: Path) -> Iterator[LocalApi]:
     """Run the API. Once in a process: an application that has run cannot be pickled again."""
-    settings = Settings(state_dir=state)
+    settings = Settings(state_dir=state, scanning=Scanning(roots=("/",), outs=("/",)))
     catalog = serve.deployment(KeptCatalog).options(name="catalog").bind()
     jobs = serve.deployment(UnattendedJobs).options(name="jobs").bind(state / "jobs.sqlite", settings)
     verify = lambda out, job, settings: Verified(  # noqa: E731

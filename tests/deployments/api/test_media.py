@@ -8,12 +8,14 @@ import pytest
 from fastapi import HTTPException
 
 from cluster.errors import MediaError
-from cluster.settings import Settings
+from cluster.settings import Scanning, Settings
 from cluster.storage import buckets
+from cluster.storage.roots import Roots
 from deployments.api import media
 from tests.support.api_server import application
 
 SIZE = 3 * media.PIECE_BYTES + 10
+ANYWHERE = Roots(("/", "s3://opened-once"))
 CONTENT = bytes(range(256)) * (SIZE // 256 + 1)
 
 
@@ -45,7 +47,7 @@ def body_of(answer):
 
 
 def test_a_file_is_opened_once_however_many_pieces_it_has(picture, opened):
-    answer = media.answer(picture, None, None)
+    answer = media.answer(picture, None, None, ANYWHERE)
     assert body_of(answer) == CONTENT[:SIZE]
     assert (answer.status_code, answer.headers["content-length"]) == (200, str(SIZE))
     assert len(opened) == 1 and opened[0].closed
@@ -57,7 +59,7 @@ def test_an_object_of_a_bucket_is_opened_once_too(s3, monkeypatch, opened):
     client = s3.client()
     client.create_bucket(Bucket="opened-once")
     client.put_object(Bucket="opened-once", Key="a.jpg", Body=CONTENT[:SIZE])
-    answer = media.answer("s3://opened-once/a.jpg", f"bytes=5-{SIZE - 2}", s3.endpoint)
+    answer = media.answer("s3://opened-once/a.jpg", f"bytes=5-{SIZE - 2}", s3.endpoint, ANYWHERE)
     assert body_of(answer) == CONTENT[5 : SIZE - 1]
     assert len(opened) == 1 and opened[0].closed
 
@@ -75,7 +77,7 @@ def test_an_object_of_a_bucket_is_opened_once_too(s3, monkeypatch, opened):
 )
 def test_a_part(tmp_path, wanted, first, last):
     (tmp_path / "a.mp4").write_bytes(CONTENT[:100])
-    answer = media.answer((tmp_path / "a.mp4").as_uri(), wanted, None)
+    answer = media.answer((tmp_path / "a.mp4").as_uri(), wanted, None, ANYWHERE)
     assert body_of(answer) == CONTENT[first : last + 1]
     assert answer.status_code == 206
     assert answer.headers["content-range"] == f"bytes {first}-{last}/100"
@@ -109,33 +111,33 @@ def test_a_part(tmp_path, wanted, first, last):
 def test_a_range_that_cannot_be_had(tmp_path, opened, wanted):
     (tmp_path / "a.mp4").write_bytes(CONTENT[:100])
     with pytest.raises(HTTPException) as refusal:
-        media.answer((tmp_path / "a.mp4").as_uri(), wanted, None)
+        media.answer((tmp_path / "a.mp4").as_uri(), wanted, None, ANYWHERE)
     assert (refusal.value.status_code, refusal.value.headers["Content-Range"]) == (416, "bytes */100")
     assert [file.closed for file in opened] == [True]
 
 
 def test_an_empty_file_is_answered_and_has_no_part(tmp_path):
     (tmp_path / "a.jpg").touch()
-    answer = media.answer((tmp_path / "a.jpg").as_uri(), None, None)
+    answer = media.answer((tmp_path / "a.jpg").as_uri(), None, None, ANYWHERE)
     assert (body_of(answer), answer.headers["content-length"]) == (b"", "0")
     with pytest.raises(HTTPException, match="416"):
-        media.answer((tmp_path / "a.jpg").as_uri(), "bytes=0-", None)
+        media.answer((tmp_path / "a.jpg").as_uri(), "bytes=0-", None, ANYWHERE)
 
 
 def test_a_file_that_shrinks_meanwhile_ends_early(picture, tmp_path):
-    answer = media.answer(picture, None, None)
+    answer = media.answer(picture, None, None, ANYWHERE)
     (tmp_path / "a.jpg").write_bytes(CONTENT[:10])
     assert body_of(answer) == CONTENT[:10]
 
 
 def test_a_file_that_is_gone(tmp_path):
     with pytest.raises(HTTPException, match="is not where it was scanned") as refusal:
-        media.answer((tmp_path / "a.jpg").as_uri(), None, None)
+        media.answer((tmp_path / "a.jpg").as_uri(), None, None, ANYWHERE)
     assert refusal.value.status_code == 404
 
 
 def test_what_breaks_in_the_middle_names_the_file(picture, opened):
-    answer = media.answer(picture, None, None)
+    answer = media.answer(picture, None, None, ANYWHERE)
     opened[0].close()
     with pytest.raises(MediaError, match=r"a\.jpg"):
         body_of(answer)
@@ -151,19 +153,24 @@ def test_nothing_is_answered_that_a_browser_would_run(uri, type):
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("place", "status", "sentence"),
+    ("row", "status", "sentence"),
     [
         (None, 404, "has been scanned"),
-        (("{picture}", None), 404, "it has no media"),
-        (("{picture}", "image"), 200, ""),
+        ({"kind": None, "job": "scan-1"}, 404, "it has no media"),
+        ({"kind": "image", "job": "scan-1"}, 200, ""),
     ],
 )
-async def test_a_row_without_a_kind_has_no_media(picture, place, status, sentence):
-    async def found(asset):
-        return place and (picture, place[1])
+async def test_a_row_without_a_kind_has_no_media(picture, row, status, sentence):
+    async def location(asset):
+        return row and row | {"uri": picture}
 
-    catalog = SimpleNamespace(place=SimpleNamespace(remote=found))
-    with application(catalog=catalog, settings=Settings()) as app:
+    async def no_job(job):
+        return None
+
+    catalog = SimpleNamespace(location=SimpleNamespace(remote=location))
+    jobs = SimpleNamespace(one=SimpleNamespace(remote=no_job))
+    settings = Settings(scanning=Scanning(roots=("/",)))
+    with application(catalog=catalog, jobs=jobs, settings=settings) as app:
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             answer = await client.get(f"/v1/assets/{'0' * 32}/media")

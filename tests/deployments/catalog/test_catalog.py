@@ -198,7 +198,7 @@ def test_what_is_not_there_is_none(catalog):
     for id in (asset_id("s3://b/nothing"), "no id", "", "'; drop table files"):
         assert catalog.asset(id) is None
         assert catalog.thumbnail(id) is None
-        assert catalog.place(id) is None
+        assert catalog.location(id) is None
     assert catalog.items(["no id", asset_id("s3://b/x/one.jpg")])[0]["name"] == "one.jpg"
     assert catalog.thumbnail(asset_id("s3://b/y/four.jpg")) is None
 

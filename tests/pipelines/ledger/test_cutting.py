@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from cluster.records import SOUND_RATE_HZ, Segment
-from cluster.settings import Decoding, Settings
+from cluster.settings import Decoding, Scanning, Settings
 from pipelines.ledger.cutting import Cut
 from pipelines.ledger.listing import LEDGER, UNCUT, unit_id
 from pipelines.media.decoding import frames, sound
@@ -172,7 +172,7 @@ def unit(path: Path, **more: Any) -> dict[str, Any]:
 def cut_units(*units: dict[str, Any]) -> list[dict[str, Any]]:
     import pyarrow as pa
 
-    step = Cut(Settings(decoding=Decoding(segment_s=4)))
+    step = Cut(Settings(decoding=Decoding(segment_s=4), scanning=Scanning(roots=("/",))))
     try:
         told = step(pa.Table.from_pylist(list(units), UNCUT))
     finally:

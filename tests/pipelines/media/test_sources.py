@@ -11,7 +11,7 @@ from PIL import Image
 from cluster.errors import MediaError
 from cluster.records import MediaItem, Segment
 from cluster.settings import Decoding
-from cluster.storage.buckets import list_media
+from cluster.storage.listing import list_media
 from pipelines.media import decoding
 from pipelines.media.decoding import sniff
 from pipelines.media.guard import readable

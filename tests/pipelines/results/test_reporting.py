@@ -6,7 +6,7 @@ import pytest
 
 from cluster.records import ModelVersion, Segment, Usage
 from cluster.settings import Prices
-from cluster.storage import buckets
+from cluster.storage.listing import list_media
 from deployments.jobs import folder as job_folder
 from pipelines.ledger.listing import LEDGER, UNCUT, unit_id
 from pipelines.ledger.retrying import write_ledger
@@ -110,7 +110,7 @@ def read(folder, schema):
 def media(folder, name, content=b"x"):
     folder.mkdir(exist_ok=True)
     (folder / name).write_bytes(content)
-    (item,) = buckets.list_media((folder / name).as_uri())
+    (item,) = list_media((folder / name).as_uri())
     unit = unit_id(item.uri, item.etag)
     return {"unit_id": unit, "uri": item.uri, "size": item.size, "etag": item.etag, "kind": item.kind}
 

@@ -46,6 +46,14 @@ class Counted(Sequence[str]):
         return f"in/{at // self.a_folder:06d}/{at % self.a_folder:08d}.jpg"
 
 
+class Refusal(Exception):
+    """What `listing` raises to have a request refused with a status and S3's code for it."""
+
+    def __init__(self, status: int, code: str) -> None:
+        super().__init__(code)
+        self.status, self.code = status, code
+
+
 class Lister(ThreadingHTTPServer):
     """Answers ListObjectsV2 for any bucket with the same keys, which must be sorted."""
 
@@ -77,7 +85,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.refusals -= 1
             self._answer(503, "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>")
         else:
-            self._answer(200, self.server.listing(asked))
+            try:
+                self._answer(200, self.server.listing(asked))
+            except Refusal as refusal:
+                self._answer(refusal.status, f"<Error><Code>{refusal.code}</Code><Message>no</Message></Error>")
 
     def _answer(self, status: int, body: str) -> None:
         self.send_response(status)

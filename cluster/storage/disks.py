@@ -1,0 +1,34 @@
+"""The temporary folders of a machine, and which of its file systems is full."""
+
+import errno
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
+
+from cluster.errors import DiskFull
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def naming_full_disk(folder: Path) -> Iterator[None]:
+    """Turn "no space left", met while files of a folder are written, into DiskFull, which names folder and machine."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise DiskFull(
+            f"no space is left in {folder} on the machine {socket.gethostname()}: free some there"
+        ) from error
+
+
+@contextmanager
+def temporary_folder(prefix: str) -> Iterator[Path]:
+    """A folder of this machine's temporary ones, deleted at the end. DiskFull if there is no space for it."""
+    with naming_full_disk(Path(gettempdir())):
+        folder = TemporaryDirectory(prefix=prefix)
+    with folder as name:
+        yield Path(name)
