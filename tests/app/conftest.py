@@ -6,7 +6,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from tests.support.fake_api import FakeApi
+from tests.support.fakes.api import FakeApi
 from tests.support.pages import Visit, served
 from tests.support.paths import ROOT
 

@@ -1,6 +1,6 @@
 """The Analyze page."""
 
-from tests.support.fake_media import draw_picture
+from tests.support.fakes.media import draw_picture
 from tests.support.pages import Visit, drawn, words
 
 

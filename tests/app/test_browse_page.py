@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tests.support.fake_api import FakeApi
-from tests.support.fake_files import detection, file
+from tests.support.fakes.api import FakeApi
+from tests.support.fakes.files import detection, file
 from tests.support.pages import Visit, drawn, served, words
 
 

@@ -18,9 +18,9 @@ from tests.support.browser import (
     free_port,
     streamlit,
 )
-from tests.support.fake_api import FakeApi
-from tests.support.fake_files import HOSTILE_LINE, HOSTILE_NAME
-from tests.support.fake_media import draw_picture
+from tests.support.fakes.api import FakeApi
+from tests.support.fakes.files import HOSTILE_LINE, HOSTILE_NAME
+from tests.support.fakes.media import draw_picture
 from tests.support.pages import served
 from tests.support.paths import ROOT
 

@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 
 from app.client import ApiClient, ApiDownError, ApiError
 from cluster.api_queries import AssetQuery
-from tests.support.fake_api import FakeApi
+from tests.support.fakes.api import FakeApi
 from tests.support.pages import client_of
 
 

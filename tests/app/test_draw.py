@@ -6,8 +6,8 @@ from app import address, draw, draw_file
 from cluster.api_queries import MAX_PAGE, AssetQuery
 from cluster.api_types import Failure, Hit, Label
 from cluster.records import asset_id
-from tests.support.fake_files import detection, file
-from tests.support.fake_jobs import FakeJob
+from tests.support.fakes.files import detection, file
+from tests.support.fakes.jobs import FakeJob
 
 PALETTE = {"face": "#111111", "ocr": "#222222", "whisper": "#333333"}
 
@@ -166,7 +166,7 @@ def test_what_a_cue_quotes_is_not_listed_as_said_or_read_again():
 def test_tiles_and_filters_say_what_cues_are_worth_where_one_is_shown():
     def page(label):
         from app import components, draw
-        from tests.support.fake_files import file
+        from tests.support.fakes.files import file
 
         chips = [{"text": label, "score": "0.50", "color": ""}]
         shown = draw.tile(file("a", "image"), {}, []) | {"chips": chips}

@@ -3,8 +3,8 @@
 import pytest
 
 from cluster.records import asset_id
-from tests.support.fake_api import FakeApi
-from tests.support.fake_files import HOSTILE_NAME
+from tests.support.fakes.api import FakeApi
+from tests.support.fakes.files import HOSTILE_NAME
 from tests.support.pages import Visit, drawn, served, words
 
 

@@ -6,8 +6,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import draw
-from tests.support.fake_api import FakeApi
-from tests.support.fake_jobs import REPORT
+from tests.support.fakes.api import FakeApi
+from tests.support.fakes.jobs import REPORT
 from tests.support.pages import Visit, served, words
 
 

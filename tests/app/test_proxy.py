@@ -9,8 +9,8 @@ from starlette.testclient import TestClient
 
 from app.proxy import HostGuard, Relay, allowed
 from cluster.settings import AppListener
-from tests.support.fake_api import FakeApi
-from tests.support.fake_files import file
+from tests.support.fakes.api import FakeApi
+from tests.support.fakes.files import file
 
 
 @pytest.fixture(scope="module")

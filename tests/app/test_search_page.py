@@ -9,8 +9,8 @@ from playwright.sync_api import expect
 from app.client import ApiError
 from cluster.records import asset_id
 from tests.support.browser import Visit, chromium, free_port, streamlit
-from tests.support.fake_api import FakeApi
-from tests.support.fake_media import draw_picture
+from tests.support.fakes.api import FakeApi
+from tests.support.fakes.media import draw_picture
 from tests.support.pages import client_of, drawn, served, words
 from tests.support.paths import ROOT
 

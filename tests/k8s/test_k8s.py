@@ -24,7 +24,7 @@ from cluster.processes import Processes
 from cluster.settings import PREFIX, Settings, load
 from deployments.api.ingress import Ingress
 from deployments.serving.placement import configs, grouped, most_replicas, replicas, shares
-from pipelines.analyze import BATCHES_AT_ONCE
+from pipelines.analyze import BATCHES_IN_FLIGHT
 from tests.support.manifests import BUILDS, build, cluster, complaints, containers, kuberays_own, number, of, pods_of
 from tests.support.paths import ROOT
 from tests.support.servers.redis import RedisServer
@@ -256,7 +256,7 @@ def test_frames_in_flight_fit_in_the_memory_that_a_node_has_for_them(where, sett
         assert store == settings.ray.object_store_mb * 1_000_000
         if group["groupName"] == "decode":
             on_node = min(settings.scanning.workers, _limit(group, "cpu") / settings.scanning.worker_cpus)
-            assert on_node * BATCHES_AT_ONCE * settings.decoding.chunk_frames * frame <= store
+            assert on_node * BATCHES_IN_FLIGHT * settings.decoding.chunk_frames * frame <= store
 
 
 @each

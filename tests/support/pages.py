@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from streamlit.testing.v1 import AppTest
 
 from app.client import ApiClient
-from tests.support.fake_api import FakeApi
+from tests.support.fakes.api import FakeApi
 
 Visit = Callable[..., AppTest]  # the fixture `visit`
 

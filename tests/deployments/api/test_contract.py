@@ -13,8 +13,8 @@ from cluster.api_queries import MAX_PAGE, AssetQuery
 from cluster.api_types import AssetPage, Facets, File, Health, Hits, Problem
 from cluster.records import asset_id
 from deployments.api.search import Found
-from tests.support.fake_api import FakeApi
-from tests.support.fake_files import FOLDER, as_row, files
+from tests.support.fakes.api import FakeApi
+from tests.support.fakes.files import FOLDER, as_row, files
 from tests.support.local_api import LocalApi
 from tests.support.stored import commit
 

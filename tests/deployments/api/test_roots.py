@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 from fastapi import HTTPException
 
+from cluster.api_types import LoadedRows
 from cluster.errors import SettingsError
 from cluster.records import asset_id
 from cluster.settings import Scanning, Settings
@@ -68,7 +69,7 @@ def api(place, settings):
 
 
 def submit(api, *uris, out=None, proof=""):
-    return api("submit", [str(uri) for uri in uris], out and str(out), None, "normal", proof)["job"]
+    return api("submit", [str(uri) for uri in uris], out and str(out), None, "normal", proof).job
 
 
 def media(api, uri, wanted=None):
@@ -106,7 +107,7 @@ def test_a_file_outside_the_roots_is_not_scanned_however_it_is_named(api, place)
 
 
 def test_what_lies_under_a_root_is_scanned(api, place):
-    assert api("job", submit(api, place / "media"))["uris"] == [(place / "media").as_uri()]
+    assert list(api("job", submit(api, place / "media")).uris) == [(place / "media").as_uri()]
     assert submit(api, place / "media" / "a.jpg", out=place / "found" / "mine")
 
 
@@ -162,13 +163,13 @@ def test_only_results_under_the_outs_or_of_a_job_are_loaded(api, place):
     for out in ("file:///etc", "/", str(place / "secret"), f"{place.as_uri()}/found/../secret", "s3://bucket/results"):
         with pytest.raises(OutsideRoots, match=r"scanning\.outs"):
             api("load", out)
-    assert api("load", str(place / "found" / "nothing")) == {"rows": 0}
+    assert api("load", str(place / "found" / "nothing")) == LoadedRows(rows=0)
 
 
 def test_the_operator_loads_results_from_anywhere(api, place, settings):
     commit(place / "others", "a.parquet", row("s3://bucket/x.jpg"))
     proof = prove(settings, [], str(place / "others"))
-    assert api("load", str(place / "others"), proof) == {"rows": 1}
+    assert api("load", str(place / "others"), proof) == LoadedRows(rows=1)
     with pytest.raises(OutsideRoots):
         api("load", str(place / "secret"), proof)
 
@@ -179,11 +180,11 @@ def test_the_operator_scans_a_folder_of_their_own_whose_files_are_shown_then(api
     job = submit(api, case, out=out, proof=proof)
     uri = (case / "b.jpg").as_uri()
     commit(out, "a.parquet", row(uri, job=job, minutes=1))
-    assert api("load", str(out)) == {"rows": 1}, "it is the folder of a job"
+    assert api("load", str(out)) == LoadedRows(rows=1), "it is the folder of a job"
     assert media(api, uri) == b"of another case"
-    assert "proof" not in api("job", job)
+    assert "proof" not in api("job", job).model_dump()
     api("cancel", job)
-    assert api("resume", job)["state"] == "waiting"
+    assert api("resume", job).state == "waiting"
     put(place / "secret" / "c.jpg")
     for uris, where, shown in (([place / "secret"], out, proof), ([case], place / "secret", proof), ([case], out, "x")):
         with pytest.raises(OutsideRoots):

@@ -7,7 +7,7 @@ from cluster.errors import SettingsError
 from cluster.records import Detection, Sample, Vector
 from deployments.detectors.clip import LABELS, Clip, ClipConfig, Seen
 from tests.deployments.detectors.test_contract import on_media, picture, real
-from tests.support import tiny
+from tests.support.models import tiny
 
 IMAGE_VECTOR, TEXT_VECTOR = Vector("image", (1.0,) + (0.0,) * 1279), Vector("text", (1.0,) + (0.0,) * 383)
 PICTURE, TEXT = Sample(pixels=np.zeros((8, 8, 3), np.uint8)), Sample(text="a dog")

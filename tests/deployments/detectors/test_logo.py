@@ -15,7 +15,7 @@ from deployments.models.boxes import overlap
 from deployments.models.orb_matching import Matcher, described
 from deployments.models.regions import Region
 from tests.deployments.detectors.test_contract import MEDIA, on_media, picture
-from tests.support import tiny_detection
+from tests.support.models import tiny_detection
 
 GREY = Sample(pixels=np.full((40, 60, 3), 128, np.uint8))
 BOX = (0.1, 0.1, 0.5, 0.5)

@@ -10,7 +10,7 @@ from cluster.errors import SettingsError
 from cluster.records import Detection, Sample
 from deployments.detectors.nsfw import Nsfw, NsfwConfig
 from tests.deployments.detectors.test_contract import MEDIA, on_media, picture, real
-from tests.support import tiny
+from tests.support.models import tiny
 
 GREY = Sample(pixels=np.full((4, 4, 3), 128, np.uint8))
 GRADED = ["neutral", "low", "medium", "high"]

@@ -14,7 +14,7 @@ from deployments.models.conse import Pictured
 from deployments.models.keywords import find_keywords
 from deployments.models.regions import Region
 from tests.deployments.detectors.test_contract import MEDIA, on_media, picture, real
-from tests.support import tiny_detection
+from tests.support.models import tiny_detection
 
 PICTURE = Sample(pixels=np.zeros((8, 8, 3), np.uint8))
 SENTENCE = "The police officer put the suspect in handcuffs near the main gate."

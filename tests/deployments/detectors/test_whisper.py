@@ -13,7 +13,7 @@ from deployments.models import runtime, speech
 from deployments.models.speech import Passage, Word, sentences
 from deployments.weights import copies
 from tests.deployments.detectors.test_contract import MEDIA, on_media, read_only, real
-from tests.support import tiny_speech
+from tests.support.models import tiny_speech
 
 HALVES = WhisperConfig().model.split(runtime.JOINT)[:2]
 VOICE = WhisperConfig().model.split(runtime.JOINT)[2]

@@ -8,7 +8,7 @@ import pytest
 from cluster.errors import SettingsError
 from deployments.models.open_vocabulary import OpenVocabulary
 from deployments.models.regions import Region
-from tests.support import tiny_detection
+from tests.support.models import tiny_detection
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(120)]  # torch and transformers, though no cluster
 

@@ -11,9 +11,9 @@ from cluster.settings import load
 from deployments.models import runtime
 from deployments.weights import copies, references
 from deployments.weights.copies import Manifest, Store
+from tests.support.models.weights import CTRANSLATE2, FILES, NET, PICKLE, refused, state, write
 from tests.support.paths import ROOT
 from tests.support.servers.hub import Repo
-from tests.support.weights import CTRANSLATE2, FILES, NET, PICKLE, refused, state, write
 
 
 @pytest.mark.ray

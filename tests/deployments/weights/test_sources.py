@@ -9,8 +9,8 @@ import pytest
 from cluster.settings import load
 from deployments.models import runtime
 from deployments.weights import copies, pickles
+from tests.support.models.weights import CTRANSLATE2, FILES, NET, PICKLE, mirrored, refused, state, write
 from tests.support.servers.hub import Repo
-from tests.support.weights import CTRANSLATE2, FILES, NET, PICKLE, mirrored, refused, state, write
 
 
 def test_a_file_is_named_by_its_path_or_its_uri(tmp_path):

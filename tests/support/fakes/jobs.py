@@ -9,7 +9,7 @@ from fastapi import HTTPException, Query
 
 from cluster.api_job_types import OVER, DetectorUsage, JobDetails, JobInfo, JobName, JobState, Priority, Reason, Report
 from cluster.api_queries import ScanRequest
-from tests.support.fake_files import FOLDER, HOSTILE_NAME, MODELS
+from tests.support.fakes.files import FOLDER, HOSTILE_NAME, MODELS
 
 REPORT = Report(
     files=120,

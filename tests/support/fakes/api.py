@@ -2,7 +2,7 @@
 
 Requests and answers are those of cluster/api_*.py, and the files are filtered by the catalogue itself, so that the fake
 cannot take or answer what the API does not. tests/deployments/api/test_contract.py holds one against the other.
-To look at the app without a cluster: `python -m tests.support.fake_api 8000`, and start the app beside it.
+To look at the app without a cluster: `python -m tests.support.fakes.api 8000`, and start the app beside it.
 """
 
 import hashlib
@@ -22,9 +22,9 @@ from cluster.api_queries import AssetQuery, LikenessQuery, SearchQuery
 from cluster.api_types import Asset, AssetPage, Detection, DetectorInfo, Facets, File, Health, Hit, Hits, Upload
 from deployments.api.app import api
 from deployments.catalog.catalog import Catalog
-from tests.support.fake_files import MODELS, as_row, files, picture
-from tests.support.fake_jobs import FakeJobs
-from tests.support.fake_media import draw_picture, make_sound, make_video
+from tests.support.fakes.files import MODELS, as_row, files, picture
+from tests.support.fakes.jobs import FakeJobs
+from tests.support.fakes.media import draw_picture, make_sound, make_video
 from tests.support.stored import commit
 
 
