@@ -1,4 +1,4 @@
-"""What the tests share: one S3 server and one cluster for the whole session, started by users' commands."""
+"""Shared fixtures: one S3 server and one cluster for the whole session, started by the public commands."""
 
 import json
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tests.support.servers.seaweed import Seaweed, seaweed
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of one file, and all tests of the session's cluster, in one process of pytest-xdist."""
+    """Run the tests of one file, and all tests of the session's cluster, in the same worker of pytest-xdist."""
     for item in items:
         group = "cluster" if "cluster" in getattr(item, "fixturenames", ()) else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
@@ -23,12 +23,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
+    """A running S3 server."""
     with seaweed(tmp_path_factory.mktemp("seaweed")) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory, s3: Seaweed) -> Iterator[Cluster]:
+    """A cluster with its own state folder and ports, started by `raysift up` and stopped by `raysift down`."""
     state = tmp_path_factory.mktemp("raysift") / "state"
     up = Cluster(environment(state, AWS_ENDPOINT_URL=s3.endpoint, **s3.environment()))
     started = up.raysift("up")
@@ -40,7 +42,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, s3: Seaweed) -> Iterator[C
 
 @pytest.fixture(scope="session")
 def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's files, and all that can be wrong with a file."""
+    """The demo's files, and invalid ones: empty, not an image, too many pixels, not media by name."""
     folder = demo.make(tmp_path_factory.mktemp("media") / "files")
     (folder / "empty.png").touch()
     (folder / "zero.mp4").touch()
@@ -52,7 +54,7 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def scanned(cluster: Cluster, media: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any], int]:
-    """The results folder of a scan, its last line, its exit code."""
+    """The results folder, the JSON summary and the exit code of a scan of `media`."""
     out = str(tmp_path_factory.mktemp("results"))
     done = cluster.raysift("scan", str(media), "--out", out, "--json")
     assert done.stdout, done.stderr

@@ -1,4 +1,4 @@
-"""What the tests of faults share: one cluster behind a faulty network, scans that are hit while they run, a report."""
+"""Fixtures of the fault injection tests: a cluster behind a faulty network, running scans, measured recovery times."""
 
 import json
 import os
@@ -28,7 +28,7 @@ PATIENCE_S = 240.0
 
 @dataclass
 class Broken:
-    """The cluster, and what it can be hit with."""
+    """The cluster, and its parts in which tests inject faults."""
 
     cluster: Cluster
     processes: Processes
@@ -38,35 +38,40 @@ class Broken:
 
     @property
     def state(self) -> Path:
+        """The cluster's state folder."""
         return self.processes.state
 
 
 @dataclass
 class Scan:
-    """A job, and the time between a fault and what comes after it."""
+    """A running job, with measurements of its recovery after a fault."""
 
     cluster: Cluster
     out: str
     job: str
 
     def now(self) -> dict[str, Any]:
+        """The job's record from the API."""
         with self.cluster.api() as api:
             return dict(api.get(f"/v1/jobs/{self.job}").raise_for_status().json())
 
     def files(self) -> set[str]:
-        """The names of the result files that are committed; of a local folder."""
+        """The names of the committed result files; for a local results folder only."""
         return {entry.name for entry in Path(self.out).glob("*.parquet")}
 
     def until_committed(self, files: int = 2) -> None:
-        """Until it is in the middle: so many result files are there."""
+        """Wait until at least `files` result files are committed."""
         until(lambda: len(self.files()) >= files, "no result was committed")
 
     def until_over(self) -> dict[str, Any]:
+        """Wait until the job has ended; returns its record."""
         until(lambda: self.now()["state"] in ("finished", "failed", "cancelled"), "the job did not end")
         return self.now()
 
     def seconds_until(self, whole: Callable[[], Any] = lambda: True) -> float:
-        """How long it takes, from now, until what was lost is whole again and a result is committed after that."""
+        """Wait until `whole()`, the recovery of the lost part, and then for the next committed result file (or the
+        end of the job); returns the seconds since the call.
+        """
         hit_at = time.monotonic()
         until(whole, "what was lost did not come back")
         before = self.files()
@@ -74,14 +79,16 @@ class Scan:
         return time.monotonic() - hit_at
 
     def check(self) -> dict[str, int]:
-        """What `jobs verify` says, after the test's own count of the two places has said the same."""
+        """Assert that each unit of the ledger has exactly one row of results; returns the report of `jobs verify`,
+        which must agree.
+        """
         folder = Path(self.out)
-        owed = units(folder / "_raysift" / "jobs" / self.job / "ledger")
-        assert owed and sorted(units(folder)) == sorted(set(owed)) == sorted(owed)
+        planned = units(folder / "_raysift" / "jobs" / self.job / "ledger")
+        assert planned and sorted(units(folder)) == sorted(set(planned)) == sorted(planned)
         verified = self.cluster.raysift("jobs", "verify", self.job, "--json")
-        told = dict(json.loads(verified.stdout.splitlines()[-1]))
-        assert (told["lost"], told["double"], told["vectors_missing"]) == (0, 0, 0), told
-        return told
+        report = dict(json.loads(verified.stdout.splitlines()[-1]))
+        assert (report["lost"], report["double"], report["vectors_missing"]) == (0, 0, 0), report
+        return report
 
 
 def units(folder: Path) -> list[int]:
@@ -91,7 +98,7 @@ def units(folder: Path) -> list[int]:
 
 
 def until(true: Callable[[], Any], otherwise: str, seconds: float = PATIENCE_S) -> None:
-    """Wait until it is true. AssertionError with the sentence when it takes too long."""
+    """Wait until `true()`. AssertionError with the message `otherwise` after `seconds`."""
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, otherwise
@@ -100,20 +107,21 @@ def until(true: Callable[[], Any], otherwise: str, seconds: float = PATIENCE_S) 
 
 @pytest.fixture(scope="session")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
-    """Writes down what was measured, a line a fault, where RAYSIFT_CHAOS_REPORT says."""
+    """A function that records the measurements of a fault in the JSON file $RAYSIFT_CHAOS_REPORT."""
     to = Path(os.environ.get("RAYSIFT_CHAOS_REPORT") or tmp_path_factory.mktemp("report") / "report.json")
-    told: dict[str, dict[str, float]] = {}
+    measured: dict[str, dict[str, float]] = {}
 
     def note(fault: str, **seconds: float) -> None:
-        told[fault] = {name: round(value, 1) for name, value in seconds.items()}
-        print(f"{fault}: {told[fault]}")
-        to.write_text(json.dumps(told, indent=1) + "\n")
+        measured[fault] = {name: round(value, 1) for name, value in seconds.items()}
+        print(f"{fault}: {measured[fault]}")
+        to.write_text(json.dumps(measured, indent=1) + "\n")
 
     return note
 
 
 @pytest.fixture(scope="session")
 def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broken]:
+    """A running cluster with its own Redis, and with S3 behind a proxy that injects faults."""
     folder = tmp_path_factory.mktemp("chaos")
     faults = Faults()
     with (
@@ -139,7 +147,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broken]:
 
 
 def settings(own: dict[str, str]) -> Settings:
-    """What the cluster's own processes read out of this environment, as far as this one needs it."""
+    """The settings that the cluster's processes read from this environment: the state folder and the ports."""
     port = {
         part: int(own[f"RAYSIFT_{part}_PORT"]) for part in ("RAY__GCS", "RAY__DASHBOARD", "CHROMA_", "API_", "APP_")
     }
@@ -154,15 +162,16 @@ def settings(own: dict[str, str]) -> Settings:
 
 @pytest.fixture
 def scan(broken: Broken, tmp_path: Path, request: pytest.FixtureRequest) -> Scan:
-    """A job of many pages, of this test's own, in the middle of its work."""
+    """A running job over 48 images unique to this test, which has committed its first results."""
     return started(broken, pages(tmp_path / "media", request.node.name, 48), str(tmp_path / "out"))
 
 
 def started(broken: Broken, folder: Path | str, out: str, in_the_middle: bool = True) -> Scan:
+    """Submit a job; with `in_the_middle` wait for its first results and assert that it still runs."""
     with broken.cluster.api() as api:
         proof = prove(broken.processes.settings, [str(folder)], out)  # as the operator's command line makes it
-        asked = {"uris": [str(folder)], "out": out, "detectors": DETECTORS, "proof": proof}
-        scan = Scan(broken.cluster, out, api.post("/v1/jobs", json=asked).raise_for_status().json()["job"])
+        request = {"uris": [str(folder)], "out": out, "detectors": DETECTORS, "proof": proof}
+        scan = Scan(broken.cluster, out, api.post("/v1/jobs", json=request).raise_for_status().json()["job"])
     if in_the_middle:
         scan.until_committed()
         assert scan.now()["state"] == "running"
@@ -170,7 +179,7 @@ def started(broken: Broken, folder: Path | str, out: str, in_the_middle: bool = 
 
 
 def pages(folder: Path, word: str, count: int) -> Path:
-    """Pictures with a line of text each; of no two tests the same, or the cache would know them."""
+    """Write `count` images with a line of text each, unique to `word`, so that the cache has no answers for them."""
     folder.mkdir()
     font = ImageFont.load_default(size=40)
     for n in range(count):

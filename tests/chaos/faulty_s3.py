@@ -1,4 +1,4 @@
-"""A proxy before an S3 server that answers as bad networks and busy servers do: by object, so many times, then well."""
+"""A proxy for an S3 server that injects network and server faults a given number of times for each object."""
 
 import http.client
 import socket
@@ -20,17 +20,17 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 @dataclass
 class Faults:
-    """What goes wrong: by method and the end of an object's name, a kind and how many times. Counts what was done."""
+    """The faults to inject: (HTTP method, suffix of the path) -> (kind, times per object), and counts of those done."""
 
     planned: dict[tuple[str, str], tuple[Kind, int]] = field(default_factory=dict)
     done: Counter[tuple[str, str, Kind]] = field(default_factory=Counter)
-    over: threading.Event = field(default_factory=threading.Event)  # lets go of those that hang
+    over: threading.Event = field(default_factory=threading.Event)  # set at the end: releases hanging requests
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, method: str, path: str) -> Kind | None:
-        """What is to happen to this request: each object has its own count."""
-        for (of, ending), (kind, times) in self.planned.items():
-            if method == of and path.endswith(ending):
+        """The fault to inject into this request, which is counted, or None. Each object has its own count."""
+        for (planned_method, suffix), (kind, times) in self.planned.items():
+            if method == planned_method and path.endswith(suffix):
                 with self.lock:
                     if self.done[method, path, kind] < times:
                         self.done[method, path, kind] += 1
@@ -38,13 +38,15 @@ class Faults:
         return None
 
     def times(self, kind: Kind) -> int:
-        """How many requests this has happened to."""
-        return sum(count for (_, _, of), count in self.done.items() if of == kind)
+        """The number of requests with this fault so far."""
+        return sum(count for (_, _, injected), count in self.done.items() if injected == kind)
 
 
 @contextmanager
 def faulty(endpoint: str, faults: Faults) -> Iterator[str]:
-    """The proxy's own URL. Clients sign for it, and the server checks the Host that they sent: it is left as it is."""
+    """Run the proxy until the end of the block; yields its URL. The Host header is passed on unchanged, because it is
+    part of the signature that the server checks.
+    """
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (_Handler,), {"to": endpoint, "faults": faults}))
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -66,8 +68,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = self._body()
         kind = self.faults.take(self.command, urlsplit(self.path).path)
         if kind in _REFUSALS:
-            told = f"<Error><Code>{_REFUSALS[kind]}</Code><Message>a fault of the test</Message></Error>".encode()
-            self._answer(int(kind), {"Content-Type": "application/xml", "Content-Length": str(len(told))}, told)
+            error = f"<Error><Code>{_REFUSALS[kind]}</Code><Message>a fault of the test</Message></Error>".encode()
+            self._answer(int(kind), {"Content-Type": "application/xml", "Content-Length": str(len(error))}, error)
         elif kind == "hang":
             self.faults.over.wait()
             self.close_connection = True
@@ -97,14 +99,14 @@ class _Handler(BaseHTTPRequestHandler):
             if "Content-Length" not in self.headers and body:
                 server.putheader("Content-Length", str(len(body)))
             server.endheaders(body)
-            answer = server.getresponse()
-            content = answer.read()
-            headers = {name: value for name, value in answer.getheaders() if name.lower() not in _HOP_BY_HOP}
+            response = server.getresponse()
+            content = response.read()
+            headers = {name: value for name, value in response.getheaders() if name.lower() not in _HOP_BY_HOP}
         finally:
             server.close()
-        if self.command != "HEAD" and answer.status != http.client.NO_CONTENT:
+        if self.command != "HEAD" and response.status != http.client.NO_CONTENT:
             headers["Content-Length"] = str(len(content))
-        return answer.status, headers, content
+        return response.status, headers, content
 
     def _answer(self, status: int, headers: dict[str, str], content: bytes, kind: Kind | None = None) -> None:
         half = len(content) // 2
@@ -122,4 +124,4 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.close()
 
     def log_message(self, *_: Any) -> None:
-        """Nothing: the faults are counted."""
+        """Log nothing; `Faults` counts."""

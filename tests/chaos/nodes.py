@@ -1,6 +1,6 @@
-"""The processes of a cluster, by the names Ray gives them, and a second node.
+"""Find and kill a cluster's processes by the titles that Ray gives them, and add a second node.
 
-`python -m tests.chaos.nodes ADDRESS CPUS` starts that node.
+`python -m tests.chaos.nodes ADDRESS CPUS` runs such a node.
 """
 
 import os
@@ -16,7 +16,7 @@ from cluster.processes import FAMILY, ROOT, Processes
 
 
 def join(processes: Processes, cpus: int) -> psutil.Process:
-    """A node with so many logical CPUs on this machine; `raysift down` of its cluster finds it."""
+    """Start another node with `cpus` logical CPUs on this machine; returns its process. `raysift down` stops it."""
     environment = {**os.environ, **processes.environment(), FAMILY: str(processes.state)}
     with (processes.state / "node.log").open("ab") as log:
         child = subprocess.Popen(
@@ -32,7 +32,7 @@ def join(processes: Processes, cpus: int) -> psutil.Process:
 
 
 def kill(processes: list[psutil.Process]) -> None:
-    """SIGKILL them all at once, as a machine that is taken away: none sees another one die."""
+    """Kill all processes at once, as the loss of a machine does: they are stopped first, so that none can react."""
     for number in (signal.SIGSTOP, signal.SIGKILL):
         for process in processes:
             with suppress(psutil.NoSuchProcess):
@@ -41,28 +41,28 @@ def kill(processes: list[psutil.Process]) -> None:
 
 
 def titled(state: Path, title: str) -> dict[int, psutil.Process]:
-    """The processes of the cluster whose command line holds the title, by their ids."""
-    found = {}
+    """Process id -> process of the cluster with this state folder whose command line contains `title`."""
+    matching = {}
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             ours = process.environ().get(FAMILY) == str(state) and process.status() != psutil.STATUS_ZOMBIE
             if ours and title in " ".join(process.cmdline()):
-                found[process.pid] = process
-    return found
+                matching[process.pid] = process
+    return matching
 
 
 def on(node: psutil.Process, title: str) -> set[int]:
-    """The ids of those on this node."""
-    found = set()
+    """The ids of the node's processes whose command line contains `title`."""
+    matching = set()
     for process in node.children(recursive=True):
         with suppress(psutil.Error):
             if title in " ".join(process.cmdline()):
-                found.add(process.pid)
-    return found
+                matching.add(process.pid)
+    return matching
 
 
 def _serve(address: str, cpus: int) -> None:
-    # `ray start` takes 127.0.0.1 for another name of the machine's outer address, where `up` lets nobody listen
+    # `ray start` replaces 127.0.0.1 by the machine's external address, on which a cluster of `up` does not listen
     from ray._private.node import Node
     from ray._private.parameter import RayParams
 
@@ -72,7 +72,7 @@ def _serve(address: str, cpus: int) -> None:
             node_ip_address="127.0.0.1",
             num_cpus=cpus,
             object_store_memory=100_000_000,
-            # two nodes of one machine must not want the same ports
+            # 0: a free port, as two nodes of one machine cannot share ports
             node_manager_port=0,
             dashboard_agent_listen_port=0,
             min_worker_port=0,

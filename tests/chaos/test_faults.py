@@ -1,4 +1,4 @@
-"""Whatever dies, hangs or fills up in the middle of a scan: afterwards no unit is lost and none is there twice."""
+"""Processes die, hang or run out of disk space during a scan: afterwards no unit is lost and none is duplicated."""
 
 import subprocess
 import time
@@ -18,7 +18,7 @@ ANALYZE, OCR, DECODER = "MapWorker(MapBatches(Analyze))", "ServeReplica:raysift:
 
 
 def another(broken: Broken, title: str, gone: set[int]) -> Callable[[], bool]:
-    """Whether a process with the title runs that is none of those."""
+    """A predicate: whether a process with this title runs whose id is not in `gone`."""
     return lambda: bool(nodes.titled(broken.state, title).keys() - gone)
 
 
@@ -39,8 +39,7 @@ def test_a_killed_replica_is_replaced(broken, scan, report):
 
 def test_a_killed_analyze_actor_is_replaced(broken, scan, report):
     running = nodes.titled(broken.state, ANALYZE)
-    one = min(running)
-    nodes.kill([running[one]])
+    nodes.kill([running[min(running)]])
     recovered_s = scan.seconds_until(another(broken, ANALYZE, set(running)))
     assert scan.until_over()["state"] == "finished"
     assert scan.check()["failed"] == 0
@@ -71,6 +70,7 @@ def test_a_job_whose_driver_is_killed_goes_on_by_itself(broken, scan, report):
 
 
 def driver(broken: Broken, scan: Scan) -> psutil.Process | None:
+    """The process of the job's driver, if it runs."""
     found = nodes.titled(broken.state, f"-m pipelines file://{Path(scan.out).parent}")
     return next((process for process in found.values() if "python" in process.name()), None)
 
@@ -118,8 +118,12 @@ def test_a_decoder_that_is_killed_in_mid_film_costs_that_film(broken, tmp_path, 
     scan = started(broken, folder, str(tmp_path / "out"), in_the_middle=False)
 
     def at_the_film() -> list[psutil.Process]:
-        found = nodes.titled(broken.state, DECODER).values()
-        return [one for one in found if any(Path(file.path).stat().st_size == size for file in one.open_files())]
+        decoders = nodes.titled(broken.state, DECODER).values()
+        return [
+            decoder
+            for decoder in decoders
+            if any(Path(file.path).stat().st_size == size for file in decoder.open_files())
+        ]
 
     size = (folder / "film.mp4").stat().st_size
     until(at_the_film, "no decoder opened the film")
@@ -133,7 +137,7 @@ def test_a_decoder_that_is_killed_in_mid_film_costs_that_film(broken, tmp_path, 
 
 
 def film(to: Path) -> None:
-    """Of 50 seconds, with a picture in each that is like none before: long enough to be hit in the middle."""
+    """Write a video of 50 s with a different picture in each second, long enough for a fault while it is decoded."""
     import av
     import numpy as np
 
@@ -150,7 +154,7 @@ def film(to: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder on a disk of 8 MB."""
+    """A folder on a tmpfs of 8 MB; skips the test without permission to mount."""
     folder = tmp_path / "small"
     folder.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], capture_output=True, text=True)
@@ -170,13 +174,13 @@ def test_a_full_disk_stops_a_job_that_then_goes_on(broken, small_disk, tmp_path,
                 written = file.write(bytes(4096))
             except OSError:
                 written = 0
-    told = scan.until_over()
+    job = scan.until_over()
     stored = len(scan.files())
     ballast.unlink()
-    assert told["state"] == "failed" and "space" in told["message"].lower(), told
+    assert job["state"] == "failed" and "space" in job["message"].lower(), job
     with broken.cluster.api() as api:
-        # until its driver has ended, it may not be resumed
-        until(lambda: api.post(f"/v1/jobs/{scan.job}/resume").is_success, "it may not be resumed")
+        # the API refuses to resume the job until its driver has ended
+        until(lambda: api.post(f"/v1/jobs/{scan.job}/resume").is_success, "the job cannot be resumed")
     recovered_s = scan.seconds_until()
     assert scan.until_over()["state"] == "finished"
     assert scan.check()["failed"] == 0

@@ -1,4 +1,4 @@
-"""A bucket behind a bad network: every file is fetched whole and right, and every result gets there."""
+"""S3 faults during a scan: every file is fetched completely and unchanged, and every result is stored."""
 
 import hashlib
 from pathlib import Path
@@ -24,8 +24,8 @@ def test_files_that_arrive_badly_are_fetched_again(broken: Broken, tmp_path, rep
             broken.faults.planned["GET", f"/media/{file.name}"] = kinds[n], PLANNED[kinds[n]]
     broken.faults.planned["GET", "/faulty"] = "503", 1  # the listing too
     scan = started(broken, "s3://faulty/media", str(tmp_path / "out"), in_the_middle=False)
-    told = scan.until_over()
-    assert told["state"] == "finished" and told["failed"] == 0, told
+    job = scan.until_over()
+    assert job["state"] == "finished" and job["failed"] == 0, job
     assert scan.check()["failed"] == 0
     assert {kind: broken.faults.times(kind) for kind in PLANNED} == {
         kind: EACH * times + (kind == "503") for kind, times in PLANNED.items()
@@ -34,7 +34,7 @@ def test_files_that_arrive_badly_are_fetched_again(broken: Broken, tmp_path, rep
     assert {name: line["sha256"] for name, line in lines.items()} == {
         file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()
     }
-    report("S3 answers badly", whole_job_s=told["seconds"])
+    report("S3 answers badly", whole_job_s=job["seconds"])
 
 
 def test_results_reach_a_bucket_that_is_busy(broken: Broken, tmp_path: Path):
@@ -45,9 +45,9 @@ def test_results_reach_a_bucket_that_is_busy(broken: Broken, tmp_path: Path):
     try:
         out = "s3://busy/found"
         scan = started(broken, folder, out, in_the_middle=False)
-        told = scan.until_over()
+        job = scan.until_over()
     finally:
         del broken.faults.planned["PUT", ".parquet"]
-    assert told["state"] == "finished" and told["failed"] == 0, told
+    assert job["state"] == "finished" and job["failed"] == 0, job
     assert broken.faults.times("503") > done
     assert len(broken.cluster.export(out)) == 12

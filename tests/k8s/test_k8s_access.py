@@ -1,47 +1,48 @@
-"""Who may do what in k8s/: over the network, in a pod, with which Secret; and that all that is named is there."""
+"""Access control in k8s/: network policies, pod security, service accounts, Secrets; and dangling references."""
 
 import re
 
 import pytest
 
-from tests.support.manifests import BUILDS, K8S, build, containers, matches, may_reach, of, pods_of, references
+from tests.support.manifests import BUILDS, K8S, build, containers, matches, may_reach, of_kind, pods_of, references
 from tests.support.paths import ROOT
 
 README = (K8S / "README.md").read_text()
-OVERLAYS = BUILDS[:3]  # those with all parts
+OVERLAYS = BUILDS[:3]  # builds of a complete service
 INGRESS = "nginx.ingress.kubernetes.io/"
-OF_KUBERAY = {
+OF_KUBERAY = {  # services that KubeRay makes -> one of their ports
     "raysift-serve-svc": "serve",
     "raysift-head-svc": "dashboard",
-}  # the services that it makes, a port of each
+}
 
 each = pytest.mark.parametrize("where", OVERLAYS)
 
 
-# ---- over the network
+# ---- network
 
 
 @each
 def test_parts_reach_each_other_as_they_must_and_nobody_else_does(where):
     documents = build(where)
-    policies = of(documents, "NetworkPolicy")
+    policies = of_kind(documents, "NetworkPolicy")
     pods = {pod.name: pod.labels for pod in pods_of(documents)}
     outside = ["traefik", "ingress-nginx", "kuberay", "monitoring"]
-    others = {pod.name: port for pod in pods_of(documents) for port in pod.ports.values()} | {"head": 8265}
-    others |= {name: 8000 for name, labels in pods.items() if labels.get("ray.io/node-type") == "worker"}
+    targets = {pod.name: port for pod in pods_of(documents) for port in pod.ports.values()} | {"head": 8265}
+    targets |= {name: 8000 for name, labels in pods.items() if labels.get("ray.io/node-type") == "worker"}
     ray = {name for name, labels in pods.items() if "ray.io/is-ray-node" in labels}
     workers = ray - {"head"}
-    wanted = {(one, other) for one in ray for other in ray | (set(others) & {"redis", "chroma", "seaweedfs"})}
-    wanted |= {("app", worker) for worker in workers} | {("kuberay", "head")}
-    wanted |= {(proxy, other) for proxy in ("traefik", "ingress-nginx") for other in {*workers, "app"}}
-    found = {
+    stores = set(targets) & {"redis", "chroma", "seaweedfs"}
+    expected = {(source, target) for source in ray for target in ray | stores}
+    expected |= {("app", worker) for worker in workers} | {("kuberay", "head")}
+    expected |= {(proxy, target) for proxy in ("traefik", "ingress-nginx") for target in {*workers, "app"}}
+    allowed = {
         (source, target)
         for source in [*pods, *outside]
-        for target, port in others.items()
+        for target, port in targets.items()
         if may_reach(policies, pods.get(source, source), pods[target], port)
     }
-    assert found == wanted
-    assert may_reach(policies, pods["decode"], pods["head"], 12345)  # Ray's workers listen anywhere
+    assert allowed == expected
+    assert may_reach(policies, pods["decode"], pods["head"], 12345)  # Ray's workers listen on random ports
     assert not may_reach(policies, "traefik", pods["decode"], 12345)
 
 
@@ -49,26 +50,26 @@ def test_parts_reach_each_other_as_they_must_and_nobody_else_does(where):
 def test_ports_of_policies_are_ports_of_the_pods_that_they_lead_to(where):
     documents = build(where)
     pods = pods_of(documents)
-    for policy in of(documents, "NetworkPolicy"):
+    for policy in of_kind(documents, "NetworkPolicy"):
         spec = policy["spec"]
         assert any(matches(spec["podSelector"], pod.labels) for pod in pods)
-        ways = [(spec["podSelector"], rule) for rule in spec.get("ingress", [])]
-        ways += [
+        rules = [(spec["podSelector"], rule) for rule in spec.get("ingress", [])]
+        rules += [
             (peer["podSelector"], rule)
             for rule in spec.get("egress", [])
             for peer in rule["to"]
             if "podSelector" in peer
         ]
-        for selector, rule in ways:
-            there = {port for pod in pods if matches(selector, pod.labels) for port in pod.ports.values()}
-            assert {one["port"] for one in rule.get("ports", [])} <= there, policy["metadata"]["name"]
+        for selector, rule in rules:
+            open_ports = {port for pod in pods if matches(selector, pod.labels) for port in pod.ports.values()}
+            assert {entry["port"] for entry in rule.get("ports", [])} <= open_ports, policy["metadata"]["name"]
 
 
 @each
 def test_services_and_ingresses_lead_somewhere(where):
     documents = build(where)
     services = {}
-    for service in of(documents, "Service"):
+    for service in of_kind(documents, "Service"):
         (pod,) = [
             pod for pod in pods_of(documents) if matches({"matchLabels": service["spec"]["selector"]}, pod.labels)
         ]
@@ -78,14 +79,14 @@ def test_services_and_ingresses_lead_somewhere(where):
     (head,) = [pod for pod in pods_of(documents) if pod.name == "head"]
     assert set(OF_KUBERAY.values()) <= set(head.ports)
     services |= {name: {port} for name, port in OF_KUBERAY.items()}
-    for ingress in of(documents, "Ingress"):
+    for ingress in of_kind(documents, "Ingress"):
         for path in ingress["spec"]["rules"][0]["http"]["paths"]:
             backend = path["backend"]["service"]
             assert backend["port"]["name"] in services[backend["name"]]
 
 
 def test_nobody_comes_in_without_tls_and_a_password():
-    ingresses = of(build("base"), "Ingress")
+    ingresses = of_kind(build("base"), "Ingress")
     assert len(ingresses) == 2
     for ingress in ingresses:
         annotations = ingress["metadata"]["annotations"]
@@ -97,7 +98,7 @@ def test_nobody_comes_in_without_tls_and_a_password():
         assert tls["hosts"] == [rule["host"] for rule in ingress["spec"]["rules"]]
 
 
-# ---- in a pod
+# ---- pods
 
 
 @pytest.mark.parametrize("where", BUILDS)
@@ -107,7 +108,7 @@ def test_no_pod_may_do_more_than_it_must(where):
         assert pod.spec["securityContext"]["runAsNonRoot"] is True
         assert pod.spec["securityContext"]["runAsUser"] > 0
         assert pod.spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        # variables of services would be taken for settings: RAYSIFT_SERVE_SVC_PORT, CHROMA_PORT
+        # Raysift and Chroma would read the variables of services as settings: RAYSIFT_SERVE_SVC_PORT, CHROMA_PORT
         assert pod.spec["enableServiceLinks"] is False, pod.name
         assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod.spec)
     for pod, container in containers(documents):
@@ -126,7 +127,7 @@ def test_every_container_has_sizes_and_probes(where):
     for pod, container in containers(build(where)):
         resources = container["resources"]
         assert {"cpu", "memory"} <= set(resources["requests"]) & set(resources["limits"]), pod.name
-        if container["name"] != "autoscaler":  # KubeRay's own, which has none
+        if container["name"] != "autoscaler":  # KubeRay adds it, without probes
             assert {"livenessProbe", "readinessProbe"} <= set(container), pod.name
 
 
@@ -134,21 +135,21 @@ def test_every_container_has_sizes_and_probes(where):
 def test_probes_ask_under_a_name_that_is_answered(where):
     for pod, container in containers(build(where)):
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-            asked = container.get(probe, {}).get("httpGet", {})
-            if asked.get("path", "").startswith(("/v1/", "/_stcore/")):
-                assert asked["httpHeaders"] == [{"name": "Host", "value": "localhost"}], pod.name
-            if asked:
-                assert asked["port"] in {port["name"] for port in container["ports"]}
+            request = container.get(probe, {}).get("httpGet", {})
+            if request.get("path", "").startswith(("/v1/", "/_stcore/")):
+                assert request["httpHeaders"] == [{"name": "Host", "value": "localhost"}], pod.name
+            if request:
+                assert request["port"] in {port["name"] for port in container["ports"]}
 
 
 @each
 def test_only_the_autoscaler_may_ask_kubernetes(where):
     documents = build(where)
-    accounts = {account["metadata"]["name"]: account for account in of(documents, "ServiceAccount")}
+    accounts = {account["metadata"]["name"]: account for account in of_kind(documents, "ServiceAccount")}
     assert {pod.spec["serviceAccountName"] for pod in pods_of(documents)} == set(accounts)
-    silent = {name for name, account in accounts.items() if account.get("automountServiceAccountToken") is False}
-    assert set(accounts) - silent == {"ray-head"}
-    (namespace,) = of(documents, "Namespace")
+    without_token = {name for name, account in accounts.items() if account.get("automountServiceAccountToken") is False}
+    assert set(accounts) - without_token == {"ray-head"}
+    (namespace,) = of_kind(documents, "Namespace")
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
     assert {document["metadata"]["namespace"] for document in documents if document is not namespace} == {
         namespace["metadata"]["name"]
@@ -160,46 +161,45 @@ def test_drains_take_a_pod_at_a_time_and_ask_first_for_what_there_is_one_of(wher
     documents = build(where)
     pods = {pod.name: pod.labels for pod in pods_of(documents)}
     guarded = {}
-    for budget in of(documents, "PodDisruptionBudget"):
+    for budget in of_kind(documents, "PodDisruptionBudget"):
         names = [name for name, labels in pods.items() if matches(budget["spec"]["selector"], labels)]
         assert names, budget["metadata"]["name"]
         guarded |= dict.fromkeys(names, budget["spec"])
     assert set(pods) - set(guarded) <= {"seaweedfs"}
     for name, labels in pods.items():
-        if "ray.io/is-ray-node" in labels:  # a RayCluster has no scale that Kubernetes could ask for
+        if "ray.io/is-ray-node" in labels:  # maxUnavailable needs a scale subresource, which a RayCluster has not
             assert isinstance(guarded[name]["minAvailable"], int)
 
 
-# ---- what is named
+# ---- references
 
 
 @each
 def test_what_is_named_is_made_or_told_how_to_make(where):
     documents = build(where)
-    made = {document["metadata"]["name"] for document in of(documents, "ConfigMap")}
-    assert {name for name, _ in references(documents, "ConfigMap")} == made
-    told = _secrets_of_the_readme()
+    config_maps = {document["metadata"]["name"] for document in of_kind(documents, "ConfigMap")}
+    assert {name for name, _ in references(documents, "ConfigMap")} == config_maps
+    documented = _secrets_of_the_readme()
     for name, key in references(documents, "Secret"):
-        assert name in told and (not key or key in told[name]), (name, key)
-    assert "auth_token" in told[_ray(documents)["authOptions"]["secretName"]]  # the key that KubeRay looks for
-    ours = {"raysift-settings"}
-    assert {re.sub(r"-[a-z0-9]{10}$", "", name) for name in made} == ours
+        assert name in documented and (not key or key in documented[name]), (name, key)
+    assert "auth_token" in documented[_ray(documents)["authOptions"]["secretName"]]  # the key that KubeRay reads
+    assert {re.sub(r"-[a-z0-9]{10}$", "", name) for name in config_maps} == {"raysift-settings"}
 
 
 def _ray(documents):
-    (service,) = of(documents, "RayService")
+    (service,) = of_kind(documents, "RayService")
     return service["spec"]["rayClusterConfig"]
 
 
 @pytest.mark.parametrize("where", BUILDS)
 def test_no_secret_is_written_down(where):
     documents = build(where)
-    assert of(documents, "Secret") == []
+    assert of_kind(documents, "Secret") == []
     for _, container in containers(documents):
         for variable in container.get("env", []):
             if re.search("PASSWORD|SECRET|TOKEN|AUTH|KEY", variable["name"]):
                 assert "secretKeyRef" in variable["valueFrom"]
-    for settings in of(documents, "ConfigMap"):
+    for settings in of_kind(documents, "ConfigMap"):
         assert not re.search("password|secret|token", " ".join(settings["data"]), re.IGNORECASE)
 
 
@@ -209,8 +209,8 @@ def test_every_image_has_a_version(where):
         name, _, tag = container["image"].partition(":")
         assert tag and tag != "latest", name
     compose = (ROOT / "compose.yaml").read_text()
-    foreign = {one["image"] for _, one in containers(build(where)) if not one["image"].startswith("raysift:")}
-    assert all(f"image: {image}\n" in compose for image in foreign)
+    images = {container["image"] for _, container in containers(build(where))}
+    assert all(f"image: {image}\n" in compose for image in images if not image.startswith("raysift:"))
 
 
 def test_the_readmes_commands_name_what_is_there():
@@ -222,19 +222,19 @@ def test_the_readmes_commands_name_what_is_there():
 
 
 def _secrets_of_the_readme():
-    """Their names, and the keys that the commands there give them."""
+    """Secret name -> its keys, from the README's `kubectl create secret` commands."""
     commands = README.replace("\\\n", " ")
-    found = {}
+    secrets = {}
     for kind, name, rest in re.findall(r"kubectl create secret (\w+) ([\w-]+)(.*)", commands):
         keys = re.findall(r"--from-(?:literal|file)=([\w.]+)=", rest)
-        found[name] = {*keys} if kind == "generic" else {"tls.crt", "tls.key"}
-    return found
+        secrets[name] = {*keys} if kind == "generic" else {"tls.crt", "tls.key"}
+    return secrets
 
 
 def _volumes(pod, documents):
     claims = [
         claim["metadata"]["name"]
-        for document in of(documents, "StatefulSet")
+        for document in of_kind(documents, "StatefulSet")
         if document["metadata"]["name"] == pod.name
         for claim in document["spec"]["volumeClaimTemplates"]
     ]

@@ -1,7 +1,8 @@
-"""compose.yaml without a container engine: a machine for each container, its command and its healthcheck as written.
+"""Run compose.yaml without a container engine: each container is a machine (namespaces) with its own command and
+healthcheck.
 
-What an image would bring is this machine's: the locked environment and the distribution's redis-server and nginx. Of
-the Dockerfile is taken what it says of the code, the environment variables, the working directory and the user.
+Programs come from this machine instead of the images: the locked environment, and the distribution's redis-server and
+nginx. The Dockerfile supplies the code paths, environment variables, working directory and user.
 """
 
 import re
@@ -18,15 +19,15 @@ from tests.launch.compose_file import Image, read, seconds, words
 from tests.launch.machines import Machine, Network
 from tests.support.paths import ROOT
 
-IN_IMAGE = "raysift:"  # our own; the others bring a program of the same name as is on PATH here
+IN_IMAGE = "raysift:"  # prefix of our images; programs of the other images are taken from PATH
 
 
 @dataclass
 class Compose:
-    """The services, in an order in which they can be started, and the machines that they run on.
+    """The services of compose.yaml and the machines that they run on.
 
-    `folder` keeps the volumes and the secrets: what outlives a machine that is turned off. `env` is what .env would
-    hold, and `more` is set for every process of our own image beside what the file says.
+    `folder` holds volumes and secrets, which outlive a machine. `env` stands for the .env file. `more` are additional
+    environment variables of every process of our image.
     """
 
     network: Network
@@ -34,8 +35,8 @@ class Compose:
     env: Mapping[str, str] = field(default_factory=dict)
     more: Mapping[str, str] = field(default_factory=dict)
     machines: dict[str, list[Machine]] = field(default_factory=dict)
-    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)  # by the name of the machine
-    blank: dict[str, list[str]] = field(default_factory=dict)  # what was written on each machine before it was used
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)  # machine name -> process of its service
+    blank: dict[str, list[str]] = field(default_factory=dict)  # machine name -> files written during its set-up
 
     def __post_init__(self) -> None:
         self.spec = read(env=self.env)
@@ -49,16 +50,17 @@ class Compose:
 
     @property
     def secrets(self) -> Path:
+        """The folder that cluster/secrets.sh has filled."""
         return self.folder / "secrets"
 
     def tls(self) -> ssl.SSLContext:
-        """That of a client who trusts nginx's certificate."""
+        """A TLS context that trusts nginx's self-signed certificate."""
         return ssl.create_default_context(cafile=self.secrets / "tls.crt")
 
-    # ---- what people do with it
+    # ---- commands of docker compose
 
     def up(self) -> None:
-        """`docker compose up --wait`."""
+        """Start all services and wait until they are healthy, as `docker compose up --wait`."""
         for name in self.in_order():
             self.start(name)
         for name in self.services:
@@ -66,7 +68,7 @@ class Compose:
                 self.wait_healthy(name)
 
     def start(self, name: str) -> None:
-        """Start one service, once what it depends on is there."""
+        """Start one service on its machines, after the services that it depends on are healthy."""
         service = self.services[name]
         for other, how in service.get("depends_on", {}).items():
             if how["condition"] == "service_healthy":
@@ -76,7 +78,7 @@ class Compose:
         else:
             replicas = service.get("deploy", {}).get("replicas", 1)
             names = [f"{name}-{number + 1}" for number in range(replicas)] if replicas > 1 else [name]
-            self.machines[name] = [self._machine(one, name) for one in names]
+            self.machines[name] = [self._machine(machine, name) for machine in names]
         if service.get("restart") == "on-failure":
             self.run(name)
         else:
@@ -84,17 +86,17 @@ class Compose:
                 self.spawn(name, machine)
 
     def restart(self, name: str, machine: Machine) -> None:
-        """What `restart: unless-stopped` does when its machine is back: same volumes, same address, empty disk."""
+        """Start a machine and its service again after `kill`: same volumes, same address, empty disk."""
         machine.start()
         self._prepare(name, machine)
         self.spawn(name, machine)
 
     def spawn(self, name: str, machine: Machine) -> None:
-        """Start the service's command there."""
+        """Start the service's command on a machine, without waiting."""
         self.running[machine.name] = machine.spawn(self.command(name), env=self.environment(name))
 
     def run(self, name: str) -> None:
-        """One that does its work and ends, tried again when it fails: `restart: on-failure`."""
+        """Run a service that ends by itself (`restart: on-failure`), up to five times until it succeeds."""
         for _ in range(5):
             done = self._run(name, self.command(name), 240)
             if done.returncode == 0:
@@ -102,7 +104,7 @@ class Compose:
         raise AssertionError(f"{name}: {done.stdout}{done.stderr}\n{self.logs()}")
 
     def execute(self, name: str, command: list[str], timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        """`docker compose exec NAME COMMAND`."""
+        """Run a command on the service's first machine, as `docker compose exec NAME COMMAND`."""
         ours = self.services[name]["image"].startswith(IN_IMAGE)
         return self._run(name, self._as_in_image(command) if ours else command, timeout)
 
@@ -113,14 +115,14 @@ class Compose:
             raise AssertionError(f"{name}: {command} takes too long: {late.stdout}\n{self.logs()}") from None
 
     def wait_healthy(self, name: str) -> None:
-        """Until the healthcheck passes on each of its machines, for no longer than it allows."""
+        """Wait until the healthcheck passes on all machines of a service, within start_period + retries x interval."""
         check = self.services[name]["healthcheck"]
         allowed = seconds(check["start_period"]) + check["retries"] * seconds(check["interval"])
         for machine in self.machines[name]:
             self.wait(lambda machine=machine: self.healthy(name, machine), allowed, f"{machine.name} is not healthy")
 
     def healthy(self, name: str, machine: Machine) -> bool:
-        """What its healthcheck says now."""
+        """Whether the service's healthcheck passes on this machine now."""
         check = self.services[name]["healthcheck"]
         env = self.environment(name)
         try:
@@ -129,11 +131,11 @@ class Compose:
             return False
 
     def wait(self, true: Callable[[], bool], allowed: float, complaint: str) -> float:
-        """Until it is true; the seconds that took."""
+        """Wait until `true()`; returns the seconds it took. See `machines.wait`."""
         return machines.wait(true, allowed, complaint, self.running, self.logs)
 
     def written(self, name: str) -> list[str]:
-        """What a service has written on its machine's disk since it was started, less what it is given memory for."""
+        """The files that a service has written to its machines' disks since its start, outside of its tmpfs mounts."""
         memory = tuple(f"{path.partition(':')[0]}/" for path in self.services[name]["tmpfs"])
         return [
             path
@@ -143,13 +145,13 @@ class Compose:
         ]
 
     def logs(self) -> str:
-        """The end of what each machine's services have said."""
-        return machines.ends({one.name: one for of_service in self.machines.values() for one in of_service})
+        """The last lines of each machine's log."""
+        return machines.ends({machine.name: machine for replicas in self.machines.values() for machine in replicas})
 
-    # ---- what the file says
+    # ---- contents of the file
 
     def in_order(self) -> Iterator[str]:
-        """The services, each after those that it depends on."""
+        """Yield the services in an order in which each follows those that it depends on."""
         left = dict(self.services)
         while left:
             ready = [name for name, service in left.items() if not set(service.get("depends_on", {})) & set(left)]
@@ -159,19 +161,19 @@ class Compose:
                 yield name
 
     def command(self, name: str) -> list[str]:
-        """A service's entrypoint and command."""
+        """The argument list of a service: its entrypoint and command."""
         service = self.services[name]
         command = [*words(service.get("entrypoint", [])), *words(service["command"])]
         return self._as_in_image(command) if service["image"].startswith(IN_IMAGE) else command
 
     def environment(self, name: str) -> dict[str, str]:
-        """What a service's processes are given."""
+        """The environment variables of a service's processes."""
         service = self.services[name]
         path = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
-        said = {key: str(value) for key, value in (service.get("environment") or {}).items()}
+        declared = {key: str(value) for key, value in (service.get("environment") or {}).items()}
         if not service["image"].startswith(IN_IMAGE):
-            return {**said, "PATH": path}
-        return {**self.image.env, "HOME": "/home/raysift", **said, **self.more, "PATH": path}
+            return {**declared, "PATH": path}
+        return {**self.image.env, "HOME": "/home/raysift", **declared, **self.more, "PATH": path}
 
     def _as_in_image(self, command: list[str]) -> list[str]:
         user = self.image.user
@@ -200,7 +202,7 @@ class Compose:
         return binds
 
     def volume(self, name: str) -> Path:
-        """Where a named volume lies here; the image's user owns it."""
+        """The folder of a named volume, which every user may write to."""
         folder = self.folder / "volumes" / name
         if not folder.exists():
             folder.mkdir(parents=True)
@@ -209,8 +211,8 @@ class Compose:
 
     def _prepare(self, name: str, machine: Machine) -> None:
         for key, value in self.services[name].get("sysctls", {}).items():
-            said = machine.run(["sh", "-c", f"echo {value} > /proc/sys/{key.replace('.', '/')}"])
-            assert said.returncode == 0, said.stderr
+            done = machine.run(["sh", "-c", f"echo {value} > /proc/sys/{key.replace('.', '/')}"])
+            assert done.returncode == 0, done.stderr
         if self.services[name]["image"].startswith(IN_IMAGE):
             home = (
                 "mkdir -p /home/raysift && chown {0}:{0} /home/raysift && chmod 1777 /tmp /dev/shm && chmod 711 /root"

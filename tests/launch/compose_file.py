@@ -1,4 +1,4 @@
-"""What compose.yaml and the Dockerfile say, for those who have no container engine to ask."""
+"""Read compose.yaml and the Dockerfile without a container engine."""
 
 import re
 import shlex
@@ -14,11 +14,11 @@ from tests.support.paths import ROOT
 
 
 def read(path: Path = ROOT / "compose.yaml", env: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """A compose file, with its variables replaced."""
-    given = env or {}
+    """Parse a compose file, with its ${NAME:-default} variables replaced from `env`."""
+    variables = env or {}
 
-    def value(found: re.Match[str]) -> str:
-        return given.get(found["name"]) or found["default"] or ""
+    def value(match: re.Match[str]) -> str:
+        return variables.get(match["name"]) or match["default"] or ""
 
     text = re.sub(r"\$\{(?P<name>\w+)(:-(?P<default>[^}]*))?\}", value, path.read_text())
     return dict(yaml.safe_load(text))
@@ -26,15 +26,16 @@ def read(path: Path = ROOT / "compose.yaml", env: Mapping[str, str] | None = Non
 
 @dataclass(frozen=True)
 class Image:
-    """What the Dockerfile says of our image, as far as a plain process can be given it."""
+    """The properties of our image that also apply to a process without a container."""
 
     env: dict[str, str]
     workdir: str
     user: str
-    code: list[str]  # what .dockerignore lets into it
+    code: list[str]  # files and folders that .dockerignore lets into the image
 
     @classmethod
     def read(cls) -> "Image":
+        """Parse the Dockerfile and .dockerignore."""
         text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
         env = dict(
             word.split("=", 1) for line in re.findall(r"^ENV (.+)", text, re.M) for word in shlex.split(line)
@@ -45,18 +46,19 @@ class Image:
         return cls(env, workdir, user, [each.rstrip("/") for each in code])
 
 
-def seconds(said: str) -> float:
-    """What compose calls "5s" or "1m"."""
-    return float(said[:-1]) * {"s": 1, "m": 60}[said[-1]]
+def seconds(duration: str) -> float:
+    """Parse a duration of compose ("5s", "1m") into seconds."""
+    return float(duration[:-1]) * {"s": 1, "m": 60}[duration[-1]]
 
 
-def words(said: str | list[str]) -> list[str]:
-    return shlex.split(said) if isinstance(said, str) else list(said)
+def words(command: str | list[str]) -> list[str]:
+    """A command of compose, a shell line or a list, as a list of arguments."""
+    return shlex.split(command) if isinstance(command, str) else list(command)
 
 
 def config(*files: str) -> dict[str, Any]:
-    """What docker-compose makes of the files."""
+    """The merged configuration that `docker-compose -f FILE... config` prints."""
     command = ["docker-compose", *(word for file in files for word in ("-f", file)), "config"]
-    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert said.returncode == 0, said.stderr
-    return dict(yaml.safe_load(said.stdout))
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return dict(yaml.safe_load(done.stdout))

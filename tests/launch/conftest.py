@@ -1,4 +1,4 @@
-"""What the tests of launching share."""
+"""Fixtures of the launch tests: a network of machines, and the services of compose.yaml on it."""
 
 from collections.abc import Iterator
 
@@ -13,13 +13,14 @@ LIGHT = {f"RAYSIFT_DETECTORS__{name}__ENABLED": "false" for name in ("CLIP", "FA
 
 @pytest.fixture(scope="session")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+    """A network without machines, shared by the session."""
     with made(tmp_path_factory.mktemp("network")) as network:
         yield network
 
 
 @pytest.fixture(scope="session")
 def compose(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
-    """compose.yaml's services, up, with the two lightest detectors."""
+    """The running services of compose.yaml, with the two lightest detectors."""
     made = Compose(network, tmp_path_factory.mktemp("compose"), {"RAYSIFT_NAME": "raysift.test"}, LIGHT)
     made.up()
     yield made

@@ -1,8 +1,9 @@
-"""Machines of a test's own: each has its network, processes, hostname and a copy of this machine's files to write on.
+"""Virtual machines for tests, made of Linux namespaces: each has its own network, processes, hostname and a writable
+overlay of this machine's files.
 
-They are Linux namespaces on a bridge, which root may make; `make test-launch` runs all in namespaces of its own,
-so that nothing of them reaches this machine's network, and all ends with the tests. It is what a container gives a
-service of compose.yaml, less its image, and what `ray up` finds behind an address.
+They stand for the containers of compose.yaml, the pods of Kubernetes and the machines of `ray up`. Creating them needs
+root. `make test-launch` runs the tests in namespaces of their own: nothing reaches this machine's network, and every
+process ends with the tests.
 """
 
 import json
@@ -37,13 +38,13 @@ hostname {name}
 {binds}
 ip link set lo up
 touch {ready}
-exec chroot . bash -c 'while :; do sleep 86400 & wait; done' # it takes in the orphans of what ended
+exec chroot . bash -c 'while :; do sleep 86400 & wait; done' # init of the PID namespace: reaps orphans
 """
 _ENTER = ("nsenter", "--net", "--pid", "--mount", "--uts", "--root", "--wdns=/root", "--target")
 
 
 class Machine:
-    """One of a network's. `address` stays the same when it is started again; what was written on it does not."""
+    """A machine of a network. A restart keeps its `address` and discards what was written to its disk."""
 
     def __init__(self, network: "Network", name: str, address: str, binds: Mapping[str, Path]) -> None:
         self.network, self.name, self.address, self.binds = network, name, address, dict(binds)
@@ -51,7 +52,7 @@ class Machine:
         self._init: psutil.Process | None = None
 
     def start(self) -> None:
-        """Turn it on: nothing runs on it but what is started then."""
+        """Turn the machine on. No program runs on it until `spawn` or `run`."""
         folder, ready = self.network.folder / f"{self.name}.disk", self.network.folder / f"{self.name}.ready"
         folder.mkdir(exist_ok=True)
         ready.unlink(missing_ok=True)
@@ -86,12 +87,12 @@ class Machine:
         for command in (
             f"address add {self.address}/24 dev eth0",
             "link set eth0 up",
-            f"route add default via {NET}.1",  # for programs that ask which address is theirs
+            f"route add default via {NET}.1",  # programs find their own address by the default route
         ):
             subprocess.run(["nsenter", "--net", "--target", str(pid), "ip", *command.split()], check=True)
 
     def kill(self) -> None:
-        """Take its power away: every process on it dies at once, its disk is gone."""
+        """Simulate a power loss: every process dies at once, and the disk is lost."""
         if self._init is not None:
             self._init.send_signal(signal.SIGKILL)
             psutil.wait_procs([self._init], timeout=10)
@@ -104,7 +105,7 @@ class Machine:
         return [*_ENTER, str(self._init.pid), *command]
 
     def spawn(self, command: list[str], env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-        """Start a program on it, which writes to its log."""
+        """Start a program on the machine, with its output in the machine's log; does not wait for it."""
         with self.log.open("ab") as log:
             log.write(f"==> {shlex.join(command)}\n".encode())
             log.flush()
@@ -115,34 +116,35 @@ class Machine:
     def run(
         self, command: list[str], env: Mapping[str, str] | None = None, timeout: float = 120
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program on it to its end."""
+        """Run a program on the machine to its end, within `timeout` seconds."""
         return subprocess.run(
             self._inside(command), stdin=subprocess.DEVNULL, capture_output=True, text=True, env=_environment(env),
             timeout=timeout,
         )  # fmt: skip
 
     def written(self) -> list[str]:
-        """The files that were made or changed on its disk since it was turned on."""
+        """The files created or changed on the machine's disk since it was turned on."""
         assert self._init is not None
         disk = Path(f"/proc/{self._init.ppid()}/root{self.network.folder}/{self.name}.disk/upper")
         return [f"/{path.relative_to(disk)}" for path in disk.rglob("*") if path.is_file()]
 
     def processes(self, title: str = "") -> list[psutil.Process]:
-        """Those on it whose command line holds the title."""
+        """The processes on the machine whose command line contains `title`."""
         assert self._init is not None
-        here = os.stat(f"/proc/{self._init.pid}/ns/pid").st_ino
-        found = []
+        pid_namespace = os.stat(f"/proc/{self._init.pid}/ns/pid").st_ino
+        matching = []
         for process in psutil.process_iter():
             try:
-                if os.stat(f"/proc/{process.pid}/ns/pid").st_ino == here and title in " ".join(process.cmdline()):
-                    found.append(process)
+                own_namespace = os.stat(f"/proc/{process.pid}/ns/pid").st_ino
+                if own_namespace == pid_namespace and title in " ".join(process.cmdline()):
+                    matching.append(process)
             except (psutil.Error, OSError):
                 continue
-        return found
+        return matching
 
 
 class Network:
-    """A bridge with machines on it, which know each other by name. The test itself is on it as well, at .1."""
+    """A bridge that connects machines, which resolve each other's names. The test process has the address .1."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -151,7 +153,9 @@ class Network:
         self.machines: dict[str, Machine] = {}
 
     def machine(self, name: str, binds: Mapping[str, Path] | None = None, names: tuple[str, ...] = ()) -> Machine:
-        """One more, turned on. binds: files and folders of this machine, by where they lie on that one."""
+        """Add a machine and turn it on. `binds`: path on the machine -> mounted file or folder of this machine;
+        `names`: further host names.
+        """
         address = f"{NET}.{len(self.machines) + 2}"
         with self.hosts.open("a") as hosts:
             hosts.write(f"{address} {' '.join((name, *names))}\n")
@@ -167,8 +171,8 @@ def wait(
     running: Mapping[str, subprocess.Popen[bytes]],
     logs: Callable[[], str],
 ) -> float:
-    """Until it is true; the seconds that took. AssertionError with the logs when that is more than `allowed`, or
-    when one of those ends that should run.
+    """Wait until `true()`; returns the seconds it took. AssertionError with the logs after `allowed` seconds, or when
+    one of the `running` processes ends.
     """
     since = time.monotonic()
     while not true():
@@ -180,14 +184,14 @@ def wait(
 
 
 def ends(machines: Mapping[str, Machine], lines: int = 25) -> str:
-    """The end of what was said on each."""
-    said = {name: machine.log.read_text(errors="replace").splitlines() for name, machine in machines.items()}
-    return "\n".join(f"==> {name}\n" + "\n".join(words[-lines:]) for name, words in said.items())
+    """The last `lines` lines of each machine's log."""
+    logs = {name: machine.log.read_text(errors="replace").splitlines() for name, machine in machines.items()}
+    return "\n".join(f"==> {name}\n" + "\n".join(log[-lines:]) for name, log in logs.items())
 
 
 @contextmanager
 def network(folder: Path) -> Iterator[Network]:
-    """The network, from here to the end of the block."""
+    """Create the bridge and take over /etc/hosts until the end of the block; kills all machines at the end."""
     links = json.loads(subprocess.run(["ip", "-j", "link"], capture_output=True, check=True).stdout)
     assert [link["ifname"] for link in links] == ["lo"], "these tests make a network: run them with `make test-launch`"
     _ip("link set lo up")
@@ -206,7 +210,7 @@ def network(folder: Path) -> Iterator[Network]:
 
 
 def _checkout(folder: Path) -> str:
-    """What brings this checkout back, to write on as well, where the empty /tmp of a machine would hide it."""
+    """Shell commands that mount a writable overlay of this checkout, if the empty /tmp of the machine hides it."""
     if not ROOT.is_relative_to("/tmp"):
         return ""
     layers = f"lowerdir={ROOT},upperdir={folder}/upper-checkout,workdir={folder}/work-checkout"

@@ -1,7 +1,8 @@
-"""The pods of k8s/ without Kubernetes: a machine for each, its commands, mounts, rights and probes as written.
+"""Run the pods of k8s/ without Kubernetes: each is a machine (namespaces) with the pod's commands, mounts, user and
+probes.
 
-What KubeRay adds is taken from its source (ray-operator/controllers/ray/common/pod.go): the command that starts Ray,
-the token, Redis for the head. No kubelet, operator, network policy or autoscaler is here.
+KubeRay's additions follow its source (ray-operator/controllers/ray/common/pod.go): the command that starts Ray, the
+token, Redis for the head. There is no kubelet, operator, network policy or autoscaler.
 """
 
 import re
@@ -18,10 +19,10 @@ import httpx
 from tests.launch import machines
 from tests.launch.compose import Image
 from tests.launch.machines import Machine, Network
-from tests.support.manifests import Pod, build, cluster, number, of, pods_of
+from tests.support.manifests import Pod, build, cluster, number, of_kind, pods_of
 from tests.support.paths import ROOT
 
-SERVICES = {"head": "raysift-head-svc", "decode": "raysift-serve-svc"}  # KubeRay makes them
+SERVICES = {"head": "raysift-head-svc", "decode": "raysift-serve-svc"}  # pod -> the service that KubeRay makes for it
 _RUN = """set -e
 mkdir -p /home/raysift {mounts}
 {mount}
@@ -33,13 +34,13 @@ exec setpriv --reuid={user} --regid={user} --clear-groups --no-new-privs --bound
 
 @dataclass
 class Pods:
-    """Those of one overlay, each on a machine. Secrets are by name and key, as `kubectl create secret` gave them."""
+    """The pods of one overlay, each on a machine. `secrets`: name of a Secret -> key -> value."""
 
     network: Network
     folder: Path
     where: str
     secrets: Mapping[str, Mapping[str, str]]
-    more: Mapping[str, str] = field(default_factory=dict)  # set in every process, beside what is said
+    more: Mapping[str, str] = field(default_factory=dict)  # additional environment variables of every process
     machines: dict[str, Machine] = field(default_factory=dict)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -47,9 +48,9 @@ class Pods:
         self.documents = build(self.where)
         self.ray = cluster(self.documents)
         self.pods = {pod.name: pod for pod in pods_of(self.documents)}
-        (self.settings,) = of(self.documents, "ConfigMap")
+        (self.settings,) = of_kind(self.documents, "ConfigMap")
         self.image = Image.read()
-        self.hosts = self.folder / "hosts"  # of a namespace of theirs
+        self.hosts = self.folder / "hosts"  # service names, which only the pods resolve
         self.hosts.write_text("127.0.0.1 localhost\n")
 
     def start(self, name: str) -> None:
@@ -81,10 +82,10 @@ class Pods:
         )
 
     def command(self, name: str) -> list[str]:
-        """A pod's own, or that by which KubeRay starts Ray."""
+        """The argument list of a pod's container; for Ray's pods, the command that KubeRay generates."""
         container = self.pods[name].spec["containers"][0]
-        if said := [*container.get("command", []), *container.get("args", [])]:
-            return said
+        if declared := [*container.get("command", []), *container.get("args", [])]:
+            return declared
         groups = {group["groupName"]: group for group in self.ray["workerGroupSpecs"]}
         group = self.ray["headGroupSpec"] if name == "head" else groups[name]
         limits = container["resources"]["limits"]
@@ -101,74 +102,78 @@ class Pods:
         return ["/bin/bash", "-c", "--", f"ulimit -n 65536; ray start {where} --block {words}"]
 
     def environment(self, container: Mapping[str, Any], head: bool = False) -> dict[str, str]:
-        """What its processes are given."""
-        said: dict[str, str] = {}
+        """The environment variables of a container's processes."""
+        variables: dict[str, str] = {}
         if container["image"].startswith("raysift:"):
-            said |= {**self.image.env, "HOME": "/home/raysift"}
+            variables |= {**self.image.env, "HOME": "/home/raysift"}
         if "envFrom" in container:
-            said |= self.settings["data"]
-        for one in container.get("env", []):
-            said[one["name"]] = self._value(one, said)
+            variables |= self.settings["data"]
+        for variable in container.get("env", []):
+            variables[variable["name"]] = self._value(variable, variables)
         if container["name"].startswith("ray-"):
-            said |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token}
+            variables |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token}
         if head:
             options = self.ray["gcsFaultToleranceOptions"]
-            said |= {"RAY_REDIS_ADDRESS": options["redisAddress"], "RAY_external_storage_namespace": "an-id"}
-            said |= {"REDIS_PASSWORD": self._value(options["redisPassword"], said), "RAY_ADDRESS": "127.0.0.1:6379"}
+            password = self._value(options["redisPassword"], variables)
+            variables |= {"RAY_REDIS_ADDRESS": options["redisAddress"], "RAY_external_storage_namespace": "an-id"}
+            variables |= {"REDIS_PASSWORD": password, "RAY_ADDRESS": "127.0.0.1:6379"}
         return {
-            **said,
+            **variables,
             **self.more,
             "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
         }
 
     @property
     def token(self) -> str:
+        """Ray's authentication token."""
         return self.secrets[self.ray["authOptions"]["secretName"]]["auth_token"]
 
-    def _value(self, one: Mapping[str, Any], said: Mapping[str, str]) -> str:
-        if "value" in one:
-            return re.sub(r"\$\((\w+)\)", lambda found: said[found[1]], one["value"])
-        source = one["valueFrom"]
+    def _value(self, variable: Mapping[str, Any], earlier: Mapping[str, str]) -> str:
+        """The value of an entry of `env`, whose $(NAME) refer to `earlier` variables."""
+        if "value" in variable:
+            return re.sub(r"\$\((\w+)\)", lambda match: earlier[match[1]], variable["value"])
+        source = variable["valueFrom"]
         if "fieldRef" in source:
             return "raysift-abcde"
         return self.secrets[source["secretKeyRef"]["name"]][source["secretKeyRef"]["key"]]
 
     def _files(self, pod: Pod) -> dict[str, Path]:
-        """Files of Secrets, by where they are mounted."""
-        found = {}
+        """Path in the pod -> a local file with the value of the Secret that is mounted there."""
+        files = {}
         volumes = {volume["name"]: volume for volume in pod.spec.get("volumes", [])}
         for mount in pod.spec["containers"][0]["volumeMounts"]:
             secret = volumes.get(mount["name"], {}).get("secret")
             for key, value in self.secrets.get(secret["secretName"], {}).items() if secret else ():
                 file = self.folder / f"{secret['secretName']}-{key}"
                 file.write_text(value)
-                found[mount["mountPath"] if "subPath" in mount else f"{mount['mountPath']}/{key}"] = file
-        return found
+                files[mount["mountPath"] if "subPath" in mount else f"{mount['mountPath']}/{key}"] = file
+        return files
 
-    # ---- what the kubelet does
+    # ---- probes, which the kubelet runs in Kubernetes
 
     def probe(self, name: str, which: str) -> bool:
-        """What a probe says now."""
+        """Run one of a pod's probes (`livenessProbe`, `readinessProbe`) once; returns whether it succeeds."""
         container = self.pods[name].spec["containers"][0]
         probe, machine = container[which], self.machines[name]
         if "exec" in probe:
             return machine.run(probe["exec"]["command"], env=self.environment(container)).returncode == 0
-        asked = probe["httpGet"]
-        headers = {one["name"]: one["value"] for one in asked.get("httpHeaders", [])}
-        url = f"http://{machine.address}:{self.pods[name].ports[asked['port']]}{asked['path']}"
+        request = probe["httpGet"]
+        headers = {header["name"]: header["value"] for header in request.get("httpHeaders", [])}
+        url = f"http://{machine.address}:{self.pods[name].ports[request['port']]}{request['path']}"
         try:
-            answer = httpx.get(url, headers=headers, timeout=probe.get("timeoutSeconds", 1), trust_env=False)
+            response = httpx.get(url, headers=headers, timeout=probe.get("timeoutSeconds", 1), trust_env=False)
         except httpx.HTTPError:
             return False
-        return 200 <= answer.status_code < 400
+        return 200 <= response.status_code < 400
 
     def wait_ready(self, name: str, allowed: float = 120) -> float:
-        """Until it is sent requests; the seconds that took."""
+        """Wait until a pod's readiness probe succeeds; returns the seconds it took."""
         return self.wait(lambda: self.probe(name, "readinessProbe"), allowed, f"{name} is not ready")
 
     def wait(self, true: Callable[[], bool], allowed: float, complaint: str) -> float:
+        """Wait until `true()`; returns the seconds it took. See `machines.wait`."""
         return machines.wait(true, allowed, complaint, self.running, self.logs)
 
     def logs(self) -> str:
-        """The end of what each has said."""
+        """The last lines of each pod's log."""
         return machines.ends(self.machines)

@@ -1,4 +1,4 @@
-"""Detectors scale with their queue and nodes with the detectors, on ray_cluster.yaml's node types: up, and back."""
+"""Autoscaling up and down on the node types of ray_cluster.yaml: replicas follow the queue, nodes the replicas."""
 
 import json
 import sys
@@ -22,10 +22,10 @@ from tests.launch.machines import Machine, Network
 pytestmark = [pytest.mark.launch, pytest.mark.chaos, pytest.mark.timeout(300)]
 
 CALLERS = 16
-FASTER = 100  # times sooner than ray_cluster.yaml says an idle node goes
-HEAD = "ray.head.default"  # so Ray's provider of nodes that are processes calls the type of its head
+FASTER = 100  # divisor of ray_cluster.yaml's idle timeouts
+HEAD = "ray.head.default"  # the head's node type in Ray's fake node provider, whose nodes are processes
 HEAD_ID = "f" * 51 + "00000"
-# what `ray up` gives the command that starts the head, and what such nodes want
+# variables that `ray up` sets for the head's start command, and those that the fake node provider needs
 LAUNCHER = {
     "RAY_enable_autoscaler_v2": "1",
     "RAY_NODE_TYPE_NAME": HEAD,
@@ -52,8 +52,8 @@ def test_replicas_and_nodes_come_with_the_load_and_leave_after_it(head: Machine)
     def call() -> None:
         with api_client(head) as api:
             while not over.is_set():
-                answer = api.post("/v1/detect/nsfw", files={"file": picture.getvalue()})
-                assert answer.is_success, answer.text
+                response = api.post("/v1/detect/nsfw", files={"file": picture.getvalue()})
+                assert response.is_success, response.text
                 first.set()
 
     assert replicas() == 0
@@ -61,15 +61,15 @@ def test_replicas_and_nodes_come_with_the_load_and_leave_after_it(head: Machine)
     with ThreadPoolExecutor(CALLERS) as pool:
         calls = [pool.submit(call) for _ in range(CALLERS)]
         try:
-            until(lambda: first.is_set() or any(one.done() for one in calls), "something answered")
+            until(lambda: first.is_set() or any(call.done() for call in calls), "something answered")
             first_s = time.monotonic() - begun
             until(lambda: (replicas(), workers()) == (4, 3), "it grew")
             whole_s = time.monotonic() - begun
             status = on(head, "ray status")
         finally:
             over.set()
-    for one in calls:
-        one.result()
+    for caller in calls:
+        caller.result()
     assert "1 decode" in status and "2 l4" in status and "l40s" not in status, status
     ended = time.monotonic()
     until(lambda: replicas() == 0, "the replicas left")
@@ -81,14 +81,14 @@ def test_replicas_and_nodes_come_with_the_load_and_leave_after_it(head: Machine)
 
 @pytest.fixture
 def head(network: Network) -> Iterator[Machine]:
-    """The head as `ray up` starts it, but for a provider whose nodes are processes there."""
+    """A head started with the commands of `ray up`, with a node provider whose nodes are processes on its machine."""
     config = yaml.safe_load((ROOT / "ray_cluster.yaml").read_text())
     machine = network.machine("autoscaled", {sys.base_prefix: Path(sys.base_prefix), "/srv/raysift": ROOT})
     try:
         on(machine, f"echo '{json.dumps(of_processes(config, machine.address))}' > ~/ray_bootstrap_config.yaml")
         on(machine, "ray get-auth-token --generate")
         start, _, deploy = config["head_start_ray_commands"][-3:]
-        # `ray up` says it in the environment, which would reach the nodes here
+        # `ray up` sets the head's CPUs by an environment variable; here the nodes would inherit it
         cpus = config["available_node_types"]["head"]["resources"]["CPU"]
         on(machine, f"{start} --num-cpus={cpus} > ~/start.log 2>&1", LAUNCHER)
         on(machine, deploy)
@@ -99,8 +99,8 @@ def head(network: Network) -> Iterator[Machine]:
 
 
 def of_processes(config: dict[str, Any], address: str) -> dict[str, Any]:
-    """The launcher's file with nodes that are processes of one machine: as large, as many, with the same labels."""
-    memory = {"object_store_memory": 80_000_000}  # a machine would have it
+    """The launcher's configuration with Ray's fake node provider: same sizes, limits and labels of the nodes."""
+    memory = {"object_store_memory": 80_000_000}  # detected on a real machine
     kinds = {}
     for name, kind in config["available_node_types"].items():
         idle = {"idle_timeout_s": kind["idle_timeout_s"] / FASTER} if "idle_timeout_s" in kind else {}
@@ -123,7 +123,7 @@ def of_processes(config: dict[str, Any], address: str) -> dict[str, Any]:
 
 
 def settings() -> dict[str, str]:
-    """One detector, with half a card for each of its replicas, which come and go soon."""
+    """Environment variables for one detector with 0.5 GPU per replica and short scaling delays."""
     others = {f"RAYSIFT_DETECTORS__{name}__ENABLED": "false" for name in names() if name != "nsfw"}
     scaled = {"GPUS": "0.5", "REPLICAS": "0", "MAX_REPLICAS": "4"}
     delays = {"UPSCALE_DELAY_S": "1", "DOWNSCALE_DELAY_S": "3", "DOWNSCALE_TO_ZERO_DELAY_S": "3"}
@@ -132,21 +132,22 @@ def settings() -> dict[str, str]:
 
 
 def on(machine: Machine, command: str, env: dict[str, str] | None = None) -> str:
-    """What a command writes that is run on a node as `ray up` runs it."""
-    there = f". /srv/raysift/cluster/ray_up/environment.sh && {command}"
-    done = machine.run(["bash", "-c", there], settings() | (env or {}))
+    """Run a shell command on a node in the environment of `ray up`; returns its output."""
+    line = f". /srv/raysift/cluster/ray_up/environment.sh && {command}"
+    done = machine.run(["bash", "-c", line], settings() | (env or {}))
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
 def api_client(machine: Machine) -> httpx.Client:
-    # it answers to its own names alone
+    """An HTTP client of the API at that machine's proxy. The Host header is one that the API accepts."""
     return httpx.Client(
         base_url=f"http://{machine.address}:8000", headers={"Host": "localhost"}, timeout=120, trust_env=False
     )
 
 
 def answers(machine: Machine) -> bool:
+    """Whether the API's health route answers."""
     try:
         with api_client(machine) as api:
             return api.get("/v1/health").is_success
@@ -155,8 +156,8 @@ def answers(machine: Machine) -> bool:
 
 
 def until(true: Callable[[], Any], what: str, seconds: float = 120) -> None:
-    """Wait until it is true. AssertionError when it takes too long."""
+    """Wait until `true()`. AssertionError after `seconds`."""
     deadline = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < deadline, f"waited for so long: {what}"
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
         time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""compose.yaml: what it says is right, and its services, run as it says, are what docs/launching.md promises."""
+"""compose.yaml: valid and consistent with the settings; its services, once running, do what docs/launching.md says."""
 
 import json
 import re
@@ -80,7 +80,7 @@ def test_what_has_a_read_only_root_writes_on_volumes_and_in_memory_alone(compose
 
 
 def test_a_bucket_is_scanned_by_a_job_of_rays(compose: Compose):
-    media = demo.make(compose.volume("bucket") / "media")  # /data/media there
+    media = demo.make(compose.volume("bucket") / "media")  # /data/media in SeaweedFS's container
     for left_out in (*media.glob("*.mp4"), *media.glob("broken*")):
         left_out.unlink()
     copy = "weed filer.copy /data/media http://seaweedfs:8888/buckets/raysift/"
@@ -91,7 +91,7 @@ def test_a_bucket_is_scanned_by_a_job_of_rays(compose: Compose):
     assert done.returncode == 0, f"{done.stdout}{done.stderr}\n{compose.logs()}"
     (job,) = json.loads(compose.execute("head", ["curl", "-sS", "http://nginx:8000/v1/jobs"]).stdout)
     assert (job["state"], job["done"], job["failed"]) == ("finished", len(list(media.iterdir())), 0)
-    told = compose.execute("head", ["raysift", "export", "--from", "s3://raysift/results/first"])
-    found = {line["uri"]: line for line in map(json.loads, told.stdout.splitlines())}
-    assert found.keys() == {f"s3://raysift/media/{file.name}" for file in media.iterdir()}
-    assert any(line["detections"] for line in found.values())
+    exported = compose.execute("head", ["raysift", "export", "--from", "s3://raysift/results/first"])
+    lines = {line["uri"]: line for line in map(json.loads, exported.stdout.splitlines())}
+    assert lines.keys() == {f"s3://raysift/media/{file.name}" for file in media.iterdir()}
+    assert any(line["detections"] for line in lines.values())

@@ -1,4 +1,4 @@
-"""The head dies in the middle of a scan and is started again: what Ray knows lies in Redis, the jobs in the results."""
+"""Fail-over of the head during a scan: Ray's state is restored from Redis, the list of jobs from the results."""
 
 import configparser
 import shutil
@@ -22,12 +22,12 @@ pytestmark = [pytest.mark.launch, pytest.mark.chaos, pytest.mark.timeout(580)]
 
 BUCKET, PAGES = "raysift", 80
 RESULTS = f"s3://{BUCKET}/results"  # results_uri of compose.yaml
-OUTAGE_S = 10.0  # before it is started again
+OUTAGE_S = 10.0  # between the head's death and its restart
 PATIENCE_S = 240.0
 
 
 class Bucket:
-    """The one in SeaweedFS."""
+    """Media and results of the tests in SeaweedFS's bucket."""
 
     def __init__(self, compose: Compose) -> None:
         keys = configparser.ConfigParser()
@@ -36,18 +36,21 @@ class Bucket:
         self.client = boto3.client("s3", endpoint_url="http://seaweedfs:8333", **own)
 
     def fill(self, folder: str) -> str:
-        """Put pages there, of no two folders the same, or the cache would know them; where they lie."""
+        """Upload PAGES images under a prefix, with contents unique to it, so that the cache has no answers for them.
+        Returns the prefix as a URI.
+        """
         for number in range(PAGES):
             self.client.put_object(Bucket=BUCKET, Key=f"{folder}/{number:03}.png", Body=page(f"{folder} {number}"))
         return f"s3://{BUCKET}/{folder}"
 
     def results(self) -> set[str]:
-        """The result files that are committed."""
+        """The keys of the committed result files."""
         listed = self.client.list_objects_v2(Bucket=BUCKET, Prefix="results/", Delimiter="/")
         return {entry["Key"] for entry in listed.get("Contents", []) if entry["Key"].endswith(".parquet")}
 
 
 def page(text: str) -> bytes:
+    """A PNG with five lines of text."""
     picture, png = Image.new("RGB", (640, 360), "white"), BytesIO()
     for line in range(5):
         place, font = (20, 20 + 65 * line), ImageFont.load_default(size=36)
@@ -57,13 +60,13 @@ def page(text: str) -> bytes:
 
 
 def api(machine: Machine) -> httpx.Client:
-    """The API, as that machine's proxy gives it."""
+    """An HTTP client of the API at that machine's Serve proxy."""
     where = f"http://{machine.address}:8000"
     return httpx.Client(base_url=where, headers={"Host": "localhost"}, timeout=60, trust_env=False)
 
 
 def said(machine: Machine, path: str) -> Any:
-    """What the API answers there; None while it does not."""
+    """The JSON of a GET at that machine's proxy; None if the request fails."""
     try:
         with api(machine) as client:
             return client.get(path, timeout=10).raise_for_status().json()
@@ -72,7 +75,7 @@ def said(machine: Machine, path: str) -> Any:
 
 
 class Caller:
-    """Asks a machine's proxy again and again: how long each answer took, and which was none."""
+    """Calls a detector through a machine's proxy continuously; records latencies in seconds, and errors."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
@@ -81,6 +84,7 @@ class Caller:
 
     @contextmanager
     def calling(self) -> Iterator[None]:
+        """Call from a thread until the end of the block."""
         over = threading.Event()
         thread = threading.Thread(target=self._call, args=(over,))
         thread.start()
@@ -94,16 +98,16 @@ class Caller:
         picture = page("who is there?")
         with api(self.machine) as client:
             while not over.wait(0.2):
-                asked_at = time.monotonic()
+                begun = time.monotonic()
                 try:
                     client.post("/v1/detect/nsfw", files={"file": picture}).raise_for_status()
                 except httpx.HTTPError as error:
                     self.failed.append(repr(error))
-                self.seconds.append(time.monotonic() - asked_at)
+                self.seconds.append(time.monotonic() - begun)
 
 
 class Scan:
-    """A job that is met in the middle of its work."""
+    """A job that has committed at least two result files and still runs."""
 
     def __init__(self, compose: Compose, folder: str) -> None:
         self.compose, self.bucket = compose, Bucket(compose)
@@ -115,14 +119,16 @@ class Scan:
         compose.wait(lambda: len(self.bucket.results() - before) >= 2, PATIENCE_S, "no result is committed")
 
     def now(self) -> Any:
+        """The job's record; None while the API is unavailable."""
         return said(self.worker, f"/v1/jobs/{self.job}")
 
     def is_over(self) -> bool:
-        told = self.now()
-        return told is not None and told["state"] in ("finished", "failed", "cancelled")
+        """Whether the job has ended."""
+        job = self.now()
+        return job is not None and job["state"] in ("finished", "failed", "cancelled")
 
     def seconds_until(self, since: float, stored: set[str]) -> dict[str, float]:
-        """How long it takes until each thing is as it was, and the job over."""
+        """Wait for each step of the recovery; returns step -> seconds after `since`. `stored`: result files by then."""
         awaited = {
             "jobs are told of": self.now,
             "ready at the head": lambda: said(self.head, "/v1/ready"),
@@ -130,36 +136,38 @@ class Scan:
             "the job is over": self.is_over,
         }
         took = {}
-        for what, there in awaited.items():
-            self.compose.wait(lambda there=there: bool(there()), PATIENCE_S, f"not yet: {what}")
-            took[what] = round(time.monotonic() - since, 1)
+        for step, reached in awaited.items():
+            self.compose.wait(lambda reached=reached: bool(reached()), PATIENCE_S, f"not yet: {step}")
+            took[step] = round(time.monotonic() - since, 1)
         return took
 
     def check(self) -> None:
-        """It is finished, by its second driver, and all that it owed is there, once."""
-        told, verified = self.now(), said(self.worker, f"/v1/jobs/{self.job}/verify")
-        assert (told["state"], told["done"], told["attempts"]) == ("finished", PAGES, [self.job, f"{self.job}-2"])
+        """Assert that the job's second driver has finished it, without lost or duplicate units."""
+        job, verified = self.now(), said(self.worker, f"/v1/jobs/{self.job}/verify")
+        assert (job["state"], job["done"], job["attempts"]) == ("finished", PAGES, [self.job, f"{self.job}-2"])
         assert (verified["lost"], verified["double"]) == (0, 0)
 
 
 def detectors(workers: list[Machine]) -> set[int]:
-    """The process ids of what Serve runs on them."""
+    """The process ids of Serve's replicas on these machines."""
     return {process.pid for worker in workers for process in worker.processes("ServeReplica:raysift")}
 
 
 def kill(compose: Compose, *services: str) -> None:
+    """Turn off all machines of the services, as a power loss does."""
     for machine in (machine for service in services for machine in compose.machines[service]):
         del compose.running[machine.name]
         machine.kill()
 
 
 def wipe(folder: Path) -> None:
+    """Delete everything in a folder."""
     for entry in folder.iterdir():
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
 def found_again(machine: Machine) -> list[dict[str, Any]]:
-    """The jobs whose results lie where a new list looks for them."""
+    """The jobs whose results are under results_uri, where a new head looks for jobs."""
     return [job for job in said(machine, "/v1/jobs") if job["out"] == RESULTS]
 
 
@@ -178,7 +186,7 @@ def test_while_the_head_is_away_detectors_answer_and_when_it_is_back_the_scan_go
         took = scan.seconds_until(since, stored)
     print(f"disk {disk}: {took}; {len(caller.seconds)} calls meanwhile, the slowest {max(caller.seconds):.1f} s")
     assert caller.failed == []
-    assert replicas <= detectors(workers), "not one of them was started again"
+    assert replicas <= detectors(workers), "a replica was restarted"
     scan.check()
     jobs = found_again(scan.worker)
     assert [job["job"] for job in jobs] == [scan.job, *(job["job"] for job in before)]

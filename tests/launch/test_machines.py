@@ -1,4 +1,4 @@
-"""The machines that the tests of launching use."""
+"""The machines of the launch tests: name resolution, restart, and that no process survives `kill`."""
 
 import httpx
 import pytest

@@ -1,5 +1,5 @@
-"""nginx before two and more proxies of Serve's, one of which dies while people ask: the distribution's own nginx, with
-the configuration of cluster/nginx/.
+"""The configuration in cluster/nginx/, with the distribution's nginx: access, limits, headers, and fail-over between
+Serve's proxies under load.
 """
 
 import collections
@@ -27,17 +27,17 @@ pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
 
 
 def test_ports_and_sizes_are_those_of_the_settings():
-    """A little more than each, for the form that a file comes in: who refuses it says why."""
-    said = {file.name: file.read_text() for file in (ROOT / "cluster/nginx").iterdir()}
-    assert set(re.findall(r"^server \w+:(\d+) ", said["machines.conf"], re.M)) == {str(ApiListener().port)}
-    assert f"listen {ApiListener().port};" in said["nginx.conf"]
-    assert f"server app:{AppListener().port} " in said["nginx.conf"]
-    (samples, films, pictures) = re.findall(r"client_max_body_size (\d+)[gm];", said["api.conf"])
+    """nginx's limits leave room for the form around a file, so that the API or the app refuses it with a reason."""
+    files = {file.name: file.read_text() for file in (ROOT / "cluster/nginx").iterdir()}
+    assert set(re.findall(r"^server \w+:(\d+) ", files["machines.conf"], re.M)) == {str(ApiListener().port)}
+    assert f"listen {ApiListener().port};" in files["nginx.conf"]
+    assert f"server app:{AppListener().port} " in files["nginx.conf"]
+    (samples, films, pictures) = re.findall(r"client_max_body_size (\d+)[gm];", files["api.conf"])
     assert int(films) << 30 > Decoding().max_bytes > int(films) * 10**9 - 1
     assert int(samples) << 20 == wire.MAX_BYTES
     assert int(pictures) == (MOST_BYTES >> 20) + 1
     page = tomllib.loads((ROOT / "app/.streamlit/config.toml").read_text())["server"]["maxUploadSize"]
-    assert f"client_max_body_size {page + 1}m;" in said["nginx.conf"]
+    assert f"client_max_body_size {page + 1}m;" in files["nginx.conf"]
 
 
 def test_http_is_sent_to_https(compose: Compose):
@@ -55,14 +55,14 @@ def test_without_the_password_nobody_sees_more_than_that_it_lives(compose: Compo
 
 def test_with_it_they_are_answered(compose: Compose):
     with client(compose) as people:
-        # each API gives what it last found for 5 s, and one was asked before all was up
+        # each API replica caches its state for 5 s, and the healthcheck may have queried it before all was up
         compose.wait(lambda: people.get("/v1/ready").status_code == 200, 30, "the detectors are not ready")
         detectors = people.get("/v1/ready").json()["detectors"]
         assert {name: health["state"] for name, health in detectors.items()} == {"nsfw": "ok", "ocr": "ok"}
         assert people.get("/docs").status_code == 200
         assert people.get("/openapi.json").json()["info"]["title"] == "Raysift"
-        found = people.post("/v1/analyze", files={"file": ("a.jpg", picture())})
-        assert found.status_code == 200 and found.json()["errors"] == [], found.text
+        analyzed = people.post("/v1/analyze", files={"file": ("a.jpg", picture())})
+        assert analyzed.status_code == 200 and analyzed.json()["errors"] == [], analyzed.text
         assert "Streamlit" in people.get("/").text or people.get("/").status_code == 200
 
 
@@ -75,9 +75,9 @@ def test_the_apps_websocket_carries_a_run_of_its_page(compose: Compose):
         header={"Authorization": authorization(compose)},
         sslopt={"context": compose.tls()},
     )
-    wanted = BackMsg()
-    wanted.rerun_script.query_string = ""
-    page.send_binary(wanted.SerializeToString())
+    request = BackMsg()
+    request.rerun_script.query_string = ""
+    page.send_binary(request.SerializeToString())
     kinds = []
     while "script_finished" not in kinds:
         message = ForwardMsg()
@@ -149,16 +149,16 @@ def test_who_asks_too_much_is_told_429(compose: Compose):
 
 @pytest.mark.chaos
 def test_a_proxy_that_dies_under_load_costs_no_get_and_no_upload_but_those_it_had(compose: Compose):
-    one = compose.machines["worker"][0]
+    worker = compose.machines["worker"][0]
     traffic = Traffic(compose)
     with traffic.flowing():
-        _until_asked(compose, one, traffic)
+        _until_asked(compose, worker, traffic)
         killed = time.time()
-        (proxy,) = one.processes("ProxyActor")
+        (proxy,) = worker.processes("ProxyActor")
         proxy.kill()
         dead = time.time()
-        back = compose.wait(lambda: _answers(one), 90, "the proxy is not started again")
-        balanced = _until_asked(compose, one, traffic)
+        back = compose.wait(lambda: _answers(worker), 90, "the proxy is not started again")
+        balanced = _until_asked(compose, worker, traffic)
     print(f"\na proxy's process killed: {traffic.told(killed)}; another one answers after {back:.1f} s, "
           f"nginx uses it after {back + balanced:.1f} s")  # fmt: skip
     _nothing_lost(traffic, killed, dead)
@@ -166,19 +166,19 @@ def test_a_proxy_that_dies_under_load_costs_no_get_and_no_upload_but_those_it_ha
 
 @pytest.mark.chaos
 def test_a_machine_that_loses_its_power_under_load_costs_no_more(compose: Compose):
-    (one,) = (machine for machine in compose.machines["worker"] if machine.processes("ServeReplica:raysift:nsfw"))
+    (worker,) = (machine for machine in compose.machines["worker"] if machine.processes("ServeReplica:raysift:nsfw"))
     traffic = Traffic(compose)
     with traffic.flowing():
-        _until_asked(compose, one, traffic)
+        _until_asked(compose, worker, traffic)
         killed = time.time()
-        del compose.running[one.name]
-        one.kill()
+        del compose.running[worker.name]
+        worker.kill()
         dead = time.time()
         compose.wait(lambda: traffic.answered_since(dead, "upload"), 90, "its detector is not started elsewhere")
         elsewhere = time.time() - killed
-        compose.restart("worker", one)
+        compose.restart("worker", worker)
         compose.wait_healthy("worker")
-        _until_asked(compose, one, traffic)
+        _until_asked(compose, worker, traffic)
     print(f"\na worker's machine killed, and its detector's only replica with it: {traffic.told(killed)}; the detector "
           f"answers elsewhere after {elsewhere:.1f} s; the machine is started again then, and nginx uses its proxy "
           f"{time.time() - killed:.1f} s after the loss")  # fmt: skip
@@ -186,9 +186,11 @@ def test_a_machine_that_loses_its_power_under_load_costs_no_more(compose: Compos
 
 
 def _nothing_lost(traffic: Traffic, killed: float, dead: float) -> None:
-    assert [one for one in traffic.asked if one.failed and one.what != "upload"] == []
-    lost = [one for one in traffic.asked if one.failed and not (one.began <= dead and killed <= one.ended)]
-    assert lost == [], "uploads that were not on their way to it when it died"
+    """Assert that no GET failed, and that only uploads in flight between `killed` and `dead` did."""
+    failed = [request for request in traffic.asked if request.failed]
+    assert [request for request in failed if request.what != "upload"] == []
+    lost = [request for request in failed if not (request.began <= dead and killed <= request.ended)]
+    assert lost == [], "failed uploads that were not in flight at that moment"
     assert len(traffic.answered_since(dead, "GET")) > 20 and len(traffic.answered_since(dead, "upload")) > 1
 
 
@@ -201,7 +203,7 @@ def _answers(machine: Machine) -> bool:
 
 
 def _until_asked(compose: Compose, machine: Machine, traffic: Traffic) -> float:
-    """Until nginx has had an answer of that machine's proxy: the seconds that took."""
+    """Wait until nginx logs a response 200 of that machine's proxy; returns the seconds it took."""
     (nginx,) = compose.machines["nginx"]
     offset = nginx.log.stat().st_size
     answered = re.compile(rf" by \S*{re.escape(machine.address)}:8000 200$", re.M)
@@ -211,4 +213,4 @@ def _until_asked(compose: Compose, machine: Machine, traffic: Traffic) -> float:
             log.seek(offset)
             return answered.search(log.read()) is not None
 
-    return compose.wait(asked, 90, f"nginx does not ask {machine.name} any more: {len(traffic.asked)} requests")
+    return compose.wait(asked, 90, f"nginx sends no requests to {machine.name}: {len(traffic.asked)} so far")

@@ -1,4 +1,4 @@
-"""The pods of k8s/overlays/dev as they are written: their user, a root that nobody may write to, their probes."""
+"""The pods of k8s/overlays/dev, run on machines: user, read-only root, probes, and the RayJob's entrypoint."""
 
 import json
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.launch.machines import Network
 from tests.launch.pods import Pods
-from tests.support.manifests import build, of
+from tests.support.manifests import build, of_kind
 from tests.support.servers.seaweed import Seaweed
 
 pytestmark = [pytest.mark.launch, pytest.mark.timeout(500)]
@@ -35,7 +35,7 @@ LIGHT = json.dumps({name: {"enabled": False} for name in ("clip", "face", "logo"
 
 @pytest.fixture(scope="module")
 def pods(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pods]:
-    """Up, and not told yet what Serve is to run."""
+    """The running pods, before Serve's configuration is deployed."""
     made = Pods(network, tmp_path_factory.mktemp("pods"), "overlays/dev", SECRETS, {"RAYSIFT_DETECTORS": LIGHT})
     for name in ("redis", "chroma", "seaweedfs", "app"):
         made.start(name)
@@ -51,7 +51,7 @@ def pods(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="module")
 def dashboard(pods: Pods) -> Iterator[httpx.Client]:
-    """Ray's, asked from another machine, as the operator does."""
+    """An HTTP client of Ray's dashboard, on another machine than the head, as KubeRay's operator is."""
     url = f"http://{pods.machines['head'].address}:8265"
     with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
         yield client
@@ -60,7 +60,8 @@ def dashboard(pods: Pods) -> Iterator[httpx.Client]:
 def test_ray_runs_as_its_user_on_a_root_that_it_may_not_write_to(pods: Pods):
     pods.wait(lambda: pods.probe("decode", "livenessProbe"), 120, "the worker does not live")
     for name in ("head", "decode"):
-        (raylet,) = [one for one in pods.machines[name].processes("raylet/raylet") if "raylet" in one.name()]
+        processes = pods.machines[name].processes("raylet/raylet")
+        (raylet,) = [process for process in processes if "raylet" in process.name()]
         assert raylet.uids().real == pods.pods[name].spec["securityContext"]["runAsUser"]
         root = next(line for line in Path(f"/proc/{raylet.pid}/mounts").read_text().splitlines() if " / " in line)
         assert root.split()[3].split(",")[0] == "ro"
@@ -68,14 +69,14 @@ def test_ray_runs_as_its_user_on_a_root_that_it_may_not_write_to(pods: Pods):
 
 def test_a_worker_is_ready_when_the_api_answers_through_it(pods: Pods, dashboard: httpx.Client):
     assert not pods.probe("decode", "readinessProbe")
-    (service,) = of(pods.documents, "RayService")
+    (service,) = of_kind(pods.documents, "RayService")
     config = yaml.safe_load(service["spec"]["serveConfigV2"])
     assert dashboard.put("/api/serve/applications/", json=config).status_code == 401
     dashboard.headers["Authorization"] = f"Bearer {pods.token}"
     dashboard.put("/api/serve/applications/", json=config).raise_for_status()
     pods.wait_ready("decode", 240)
     by_address = f"http://{pods.machines['decode'].address}:8000/v1/health"
-    assert httpx.get(by_address, trust_env=False).status_code == 400  # why the probe names a host
+    assert httpx.get(by_address, trust_env=False).status_code == 400  # hence the Host header of the probe
 
 
 def test_the_rayjobs_entrypoint_deploys_scans_and_ends_well(pods: Pods, dashboard: httpx.Client):
@@ -86,11 +87,12 @@ def test_the_rayjobs_entrypoint_deploys_scans_and_ends_well(pods: Pods, dashboar
     Image.new("RGB", (64, 64), "red").save(picture, "PNG")
     store.put_object(Bucket="raysift", Key="media/red.png", Body=picture.getvalue())
     store.put_object(Bucket="raysift", Key="media/broken.png", Body=b"no picture")
-    (job,) = of(build("scan"), "RayJob")
+    (job,) = of_kind(build("scan"), "RayJob")
     name, entrypoint = job["metadata"]["name"], job["spec"]["entrypoint"].replace("your-bucket", "raysift")
     dashboard.post("/api/jobs/", json={"entrypoint": entrypoint, "submission_id": name}).raise_for_status()
     pods.wait(lambda: dashboard.get(f"/api/jobs/{name}").json()["status"] in ("SUCCEEDED", "FAILED"), 240, "no end")
-    said = dashboard.get(f"/api/jobs/{name}/logs").json()["logs"]
-    assert dashboard.get(f"/api/jobs/{name}").json()["status"] == "SUCCEEDED", said
-    told = json.loads(next(line for line in said.splitlines() if line.startswith("{")))
-    assert (told["job"], told["units"], told["done"], told["failed"]) == (name, 2, 2, 1)  # exit code 3 is well, too
+    log = dashboard.get(f"/api/jobs/{name}/logs").json()["logs"]
+    assert dashboard.get(f"/api/jobs/{name}").json()["status"] == "SUCCEEDED", log
+    summary = json.loads(next(line for line in log.splitlines() if line.startswith("{")))
+    # the entrypoint accepts exit code 3, finished with failed files
+    assert (summary["job"], summary["units"], summary["done"], summary["failed"]) == (name, 2, 2, 1)

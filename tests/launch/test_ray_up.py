@@ -1,4 +1,4 @@
-"""`ray up` with machines that one owns, as docs/launching.md tells it: from a laptop, over ssh, to a finished scan."""
+"""`ray up` on one's own machines by the steps of docs/launching.md: from a laptop, over ssh, to a finished scan."""
 
 import re
 import subprocess
@@ -27,29 +27,33 @@ WORDS = ("amber", "birch", "cedar", "dahlia", "elder", "fennel")
 
 @dataclass
 class Laptop:
-    """Whose Raysift is a checkout with an environment; it alone is written on."""
+    """The operator's machine, which has a checkout of the repository and its environment."""
 
     machine: Machine
 
     def start(self, command: str) -> subprocess.Popen[bytes]:
-        return self.machine.spawn(["bash", "-c", self._there(command)])
+        """Start a shell command in the checkout, without waiting for it."""
+        return self.machine.spawn(["bash", "-c", self._in_checkout(command)])
 
     def run(self, command: str) -> str:
-        """What a command of its user writes. AssertionError with all of it if it fails."""
-        done = self.machine.run(["bash", "-c", self._there(command)], timeout=300)
+        """Run a shell command in the checkout; returns its output. AssertionError with the output if it fails."""
+        done = self.machine.run(["bash", "-c", self._in_checkout(command)], timeout=300)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
     def write(self, path: str, text: str) -> None:
-        done = self.machine.run(["bash", "-c", self._there(f"cat > {path} <<'END'\n{text}\nEND")])
+        """Write a file of the checkout."""
+        done = self.machine.run(["bash", "-c", self._in_checkout(f"cat > {path} <<'END'\n{text}\nEND")])
         assert done.returncode == 0, done.stderr
 
-    def _there(self, command: str) -> str:
+    def _in_checkout(self, command: str) -> str:
         return f"cd {ROOT} && . .venv/bin/activate && {command}"
 
 
 @dataclass
 class Cluster:
+    """The cluster that `ray up` has started, and the seconds that took."""
+
     laptop: Laptop
     head: Machine
     worker: Machine
@@ -79,7 +83,7 @@ def test_a_scan_by_ray_job_submit_finds_what_is_there_on_nodes_that_ray_up_has_s
         forwarding.terminate()
     assert f'"done": {len(WORDS)}' in log and '"failed": 0' in log and scan_s < 120, log
     rows = [row for file in cluster.results.glob("*.parquet") for row in pq.read_table(file).to_pylist()]
-    texts = {row["uri"].rpartition("/")[2]: [found["text"] for found in row["detections"]] for row in rows}
+    texts = {row["uri"].rpartition("/")[2]: [detection["text"] for detection in row["detections"]] for row in rows}
     assert texts == {f"{word}.png": [word] for word in WORDS}
     print(
         f"ray up {cluster.up_s:.1f} s; then ready after {ready_s:.1f} s, two nodes {nodes_s:.1f} s; scan {scan_s:.1f} s"
@@ -111,7 +115,7 @@ def test_ray_down_and_ray_stop_leave_nothing_of_ray_on_the_machines(cluster: Clu
 
 
 def until_ready(cluster: Cluster) -> None:
-    """Until every detector answers; the head's three parts run then."""
+    """Wait until every detector answers, and assert that the three other processes of the head run."""
     ready = "curl -fsS --retry 120 --retry-delay 1 --retry-all-errors http://localhost:8000/v1/ready"
     assert '"ready":true' in cluster.laptop.run(f"ray exec {CONFIG} {ready!r}").replace(" ", "")
     status = cluster.laptop.run(f"ray exec {CONFIG} 'raysift status'")
@@ -120,11 +124,12 @@ def until_ready(cluster: Cluster) -> None:
 
 @pytest.fixture(scope="module")
 def cluster(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A head, a worker and a laptop, after `ray up` on the laptop."""
     folder = tmp_path_factory.mktemp("ray_up")
     media, results = folder / "media", folder / "results"
     results.mkdir()
     pictures(media)
-    # what people install there beforehand: an ssh server, and the environment, that `make install` has less to do
+    # machines have an ssh server beforehand; they also get the environment, so that `make install` is quick
     python = {sys.base_prefix: Path(sys.base_prefix)}
     binds = python | {"/srv/raysift/.venv": ROOT / ".venv", "/srv/media": media, "/srv/results": results}
     head, worker = (network.machine(name, binds) for name in ("rayhead", "rayworker"))
@@ -145,7 +150,7 @@ def cluster(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def changed(config: str, head: str, worker: str) -> str:
-    """The launcher's file with this network's own addresses and user at the places that are marked."""
+    """The launcher's file with this network's addresses and user at the lines marked with `<--`."""
     for key, value in {"head_ip": head, "worker_ips": f"[{worker}]", "ssh_user": "root"}.items():
         config, times = re.subn(rf"^( +{key}:) .* # <--", rf"\1 {value} # <--", config, flags=re.MULTILINE)
         assert times == 1, key
@@ -153,18 +158,19 @@ def changed(config: str, head: str, worker: str) -> str:
 
 
 def own(settings: dict[str, object]) -> dict[str, object]:
-    """The cluster's settings for two small machines without a card, which share a folder."""
+    """The cluster's settings adapted to two small machines without a GPU, which share a folder."""
     chosen = {name: {"replicas": 1} if name in DETECTORS else {"enabled": False} for name in names()}
     return settings | {
         "profile": "embedded",
         "results_uri": "file:///srv/results",
         "galleries_uri": "file:///srv/results/galleries",
-        "scanning": {"workers": 2, "worker_cpus": 0.5},  # Ray Data's own tasks want a whole CPU too
+        "scanning": {"workers": 2, "worker_cpus": 0.5},  # Ray Data's own tasks need a whole CPU as well
         "detectors": chosen,
     }
 
 
 def pictures(folder: Path) -> None:
+    """Make a folder with an image for each of WORDS, which shows the word."""
     folder.mkdir()
     font = ImageFont.load_default(size=40)
     for word in WORDS:

@@ -1,4 +1,4 @@
-"""People who keep asking through nginx, and what became of each thing that they asked."""
+"""A steady load of requests through nginx, with the outcome of each."""
 
 import base64
 import io
@@ -18,7 +18,7 @@ NAME = "raysift.test"
 
 @dataclass(frozen=True)
 class DetectorResponse:
-    """One request: what, from when to when (time.time), and how it ended: a status, or the name of an error."""
+    """A request: what it was, its begin and end (time.time()), and its outcome: an HTTP status or an error's name."""
 
     what: str
     began: float
@@ -27,11 +27,12 @@ class DetectorResponse:
 
     @property
     def failed(self) -> bool:
+        """Whether the outcome is anything but 200."""
         return self.outcome != "200"
 
 
 def client(compose: Compose, timeout: float = 60, password: str | None = None) -> httpx.Client:
-    """Somebody who has been given the password."""
+    """An HTTP client that trusts nginx's certificate and logs in, with the right password unless another is given."""
     auth = ("raysift", compose.password if password is None else password)
     return httpx.Client(
         base_url=f"https://{NAME}", auth=auth, verify=compose.tls(), timeout=timeout, trust_env=False
@@ -39,18 +40,19 @@ def client(compose: Compose, timeout: float = 60, password: str | None = None) -
 
 
 def picture(side: int = 64) -> bytes:
-    """A small JPEG."""
-    held = io.BytesIO()
-    Image.effect_noise((side, side), 60).convert("RGB").save(held, "JPEG")
-    return held.getvalue()
+    """A JPEG of noise, `side` x `side` pixels."""
+    buffer = io.BytesIO()
+    Image.effect_noise((side, side), 60).convert("RGB").save(buffer, "JPEG")
+    return buffer.getvalue()
 
 
 def authorization(compose: Compose) -> str:
+    """The value of the Authorization header."""
     return "Basic " + base64.b64encode(f"raysift:{compose.password}".encode()).decode()
 
 
 class Traffic:
-    """GETs and uploads, at a steady pace, until the block ends."""
+    """GETs and uploads from several threads; `asked` collects their outcomes."""
 
     gets = ("/v1/health", "/v1/assets?size=1", "/v1/jobs?limit=1")
 
@@ -61,7 +63,7 @@ class Traffic:
 
     @contextmanager
     def flowing(self, readers: int = 3, uploaders: int = 2) -> Iterator["Traffic"]:
-        """All is asked for in full before the block is left: none is cut off."""
+        """Send requests until the end of the block, which waits for requests in flight."""
         threads = [threading.Thread(target=self._read, args=(path,)) for path in self.gets[:readers]]
         threads += [threading.Thread(target=self._upload) for _ in range(uploaders)]
         for thread in threads:
@@ -93,17 +95,26 @@ class Traffic:
         self.asked.append(DetectorResponse(what, began, time.time(), outcome))
 
     def answered_since(self, when: float, what: str) -> list[DetectorResponse]:
-        """Those that were asked after that moment, and answered."""
-        return [one for one in self.asked if one.began > when and one.what.startswith(what) and not one.failed]
+        """The successful requests of a kind that began after that time."""
+        return [
+            request
+            for request in self.asked
+            if request.began > when and request.what.startswith(what) and not request.failed
+        ]
 
     def told(self, killed: float) -> str:
-        """The figures."""
-        gets, uploads = ([one for one in self.asked if one.what.startswith(what)] for what in ("GET", "upload"))
+        """A summary for the test's output: counts, failures with their times relative to `killed`, worst latency."""
+        gets, uploads = (
+            [request for request in self.asked if request.what.startswith(what)] for what in ("GET", "upload")
+        )
 
-        def of(some: list[DetectorResponse]) -> str:
-            failed = [f"{one.what} {one.outcome} {one.began - killed:+.1f}..{one.ended - killed:+.1f} s" for one in some
-                      if one.failed]  # fmt: skip
-            slowest = max((one.ended - one.began for one in some), default=0)
-            return f"{len(some)}, {len(failed)} failed {failed}, the slowest took {slowest:.1f} s"
+        def summary(requests: list[DetectorResponse]) -> str:
+            failed = [
+                f"{request.what} {request.outcome} {request.began - killed:+.1f}..{request.ended - killed:+.1f} s"
+                for request in requests
+                if request.failed
+            ]
+            slowest = max((request.ended - request.began for request in requests), default=0)
+            return f"{len(requests)}, {len(failed)} failed {failed}, the slowest took {slowest:.1f} s"
 
-        return f"GETs: {of(gets)}; uploads: {of(uploads)}"
+        return f"GETs: {summary(gets)}; uploads: {summary(uploads)}"

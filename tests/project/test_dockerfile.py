@@ -1,4 +1,4 @@
-"""The Dockerfile as far as it can be judged unbuilt: what it copies is there, versions are those of everything else."""
+"""Static checks of the Dockerfile: copied files exist, and versions match the Makefile and the lock file."""
 
 import re
 import tomllib
@@ -13,12 +13,13 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
 def stages() -> dict[str, str]:
-    """The text of each stage, by its name."""
+    """Stage name -> text of the stage."""
     parts = re.split(r"^FROM (?P<base>\S+) AS (?P<name>\w+)$", TEXT, flags=re.M)[1:]
     return dict(zip(parts[1::3], parts[2::3], strict=True))
 
 
 def bases() -> dict[str, str]:
+    """Stage name -> the image or stage that it is built from."""
     return {name: base for base, name in re.findall(r"^FROM (\S+) AS (\w+)$", TEXT, re.M)}
 
 
@@ -66,4 +67,4 @@ def test_raysift_is_a_command_in_it_as_everywhere():
 @pytest.mark.parametrize("target", ["cpu", "gpu"])
 def test_nothing_runs_as_root(target):
     users = re.findall(r"^USER (.+)$", stages()["cpu"] + (stages()["gpu"] if target == "gpu" else ""), re.M)
-    assert users[-1] == "1000", "a number: Kubernetes' runAsNonRoot cannot judge a name"
+    assert users[-1] == "1000", "not a numeric user: Kubernetes' runAsNonRoot cannot check a name"

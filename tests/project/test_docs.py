@@ -1,4 +1,4 @@
-"""The README and docs/ tell the truth: what they name exists, and their commands are known."""
+"""The README and docs/ match the code: commands, files, links and anchors exist; tables list every detector."""
 
 import re
 
@@ -9,7 +9,7 @@ README = (ROOT / "README.md").read_text()
 
 
 def rows_of(page: str) -> list[str]:
-    """The first cells of the table of detectors."""
+    """The first cell of every table row that starts with a single word."""
     return [cell for cell in re.findall(r"^\| (\w+) \|.*$", page, re.MULTILINE) if cell != "detector"]
 
 
@@ -28,15 +28,15 @@ def test_docs_list_every_detector_with_its_weights():
 
 def test_the_tree_of_the_architecture_names_every_folder_and_nothing_else():
     (tree,) = re.findall(r"## The folders\n\n```\n(.*?)```", (ROOT / "docs" / "architecture.md").read_text(), re.DOTALL)
-    told, package = set(), ""
+    documented, package = set(), ""
     for line in tree.splitlines():
         for name in re.findall(r"[\w.]+(?:/|\.yaml)", line.split("  ")[0] or line.strip().split("  ")[0]):
             package = name if not line.startswith(" ") else package
-            told.add(name if not line.startswith(" ") else package + name)
-    assert all((ROOT / name).exists() for name in told), told
+            documented.add(name if not line.startswith(" ") else package + name)
+    assert all((ROOT / name).exists() for name in documented), documented
     for package in ("cluster", "deployments", "pipelines"):
         folders = {f"{package}/{path.parent.name}/" for path in (ROOT / package).glob("*/__init__.py")}
-        assert folders <= told, folders - told
+        assert folders <= documented, folders - documented
 
 
 def test_the_commands_of_readme_and_docs_exist():
@@ -80,14 +80,14 @@ def test_what_launching_names_is_there():
 
     import raysift
 
-    told = (ROOT / "docs" / "launching.md").read_text()
+    page = (ROOT / "docs" / "launching.md").read_text()
     known = set(get_command(raysift.cli).commands)
-    assert set(re.findall(r"(?:^|['`]|exec [\w/-]+ )raysift ([a-z]+)", told, re.MULTILINE)) <= known
-    files = re.findall(r"\b(?:cluster|k8s|tests|docs|commands|deployments)/[\w./-]*\w", told)
+    assert set(re.findall(r"(?:^|['`]|exec [\w/-]+ )raysift ([a-z]+)", page, re.MULTILINE)) <= known
+    files = re.findall(r"\b(?:cluster|k8s|tests|docs|commands|deployments)/[\w./-]*\w", page)
     assert files and all((ROOT / file).exists() for file in files), [f for f in files if not (ROOT / f).exists()]
     anchors = {
-        re.sub(r"[^\w -]", "", line.strip("# ").lower()).replace(" ", "-") for line in told.splitlines() if "#" in line
+        re.sub(r"[^\w -]", "", line.strip("# ").lower()).replace(" ", "-") for line in page.splitlines() if "#" in line
     }
-    for link in re.findall(r"\]\(([^)]+)\)", told):
-        page, _, anchor = link.partition("#")
-        assert (ROOT / "docs" / page).exists() if page else anchor in anchors, link
+    for link in re.findall(r"\]\(([^)]+)\)", page):
+        file, _, anchor = link.partition("#")
+        assert (ROOT / "docs" / file).exists() if file else anchor in anchors, link

@@ -1,4 +1,4 @@
-"""What `ray up` is given: Ray's own loader, EC2's own shapes and our settings agree with it."""
+"""The configurations for `ray up`, checked against Ray's loader, EC2's API model and our settings."""
 
 import re
 import shlex
@@ -33,10 +33,11 @@ FILES = {
     "gcp": ROOT / "cluster" / "ray_up" / "gcp.yaml",
     "local": ROOT / "cluster" / "ray_up" / "local.yaml",
 }
-CARDS_GB = {"g6.2xlarge": 22.4, "g6e.2xlarge": 44.9, "g2-standard-8": 22.4}  # as NVIDIA's driver tells them
-# of a machine, a node's host or the image, before anything of ours is on it
+CARDS_GB = {"g6.2xlarge": 22.4, "g6e.2xlarge": 44.9, "g2-standard-8": 22.4}  # memory as NVIDIA's driver reports it
+# programs that nodes, their hosts or the image have before `ray up`
 THERE = {"ulimit", "grep", "echo", "make", "sudo", "aws", "docker", "gcloud", "/usr/local/bin/pip"}
-# of https://cloud.google.com/compute/docs/reference/rest/v1/instances/insert, by hand: its client is not installed
+# copied from https://cloud.google.com/compute/docs/reference/rest/v1/instances/insert: Google's client, which could
+# validate it, is not installed
 GOOGLES = {
     "machineType": str,
     "disks": {"boot", "autoDelete", "type", "initializeParams"},
@@ -46,14 +47,17 @@ GOOGLES = {
 
 
 def loaded(cloud: str) -> dict[str, Any]:
+    """The parsed launcher configuration of a cloud."""
     return dict(yaml.safe_load(FILES[cloud].read_text()))
 
 
 def workers(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The node types other than the head's, by name."""
     return {name: kind for name, kind in config["available_node_types"].items() if name != config["head_node_type"]}
 
 
 def settings() -> Settings:
+    """The settings that every node of the cluster gets."""
     return Settings(**yaml.safe_load((ROOT / "cluster" / "ray_up" / "settings.yaml").read_text()))
 
 
@@ -76,11 +80,11 @@ def test_ray_reads_every_key_of_its_provider(cloud):
 def test_every_machine_of_aws_is_one_that_ec2_would_start():
     service = botocore.session.get_session().get_service_model("ec2")
     for kind in loaded("aws")["available_node_types"].values():
-        asked = kind["node_config"] | {"MinCount": 1, "MaxCount": 1}
-        report = ParamValidator().validate(asked, service.operation_model("RunInstances").input_shape)
+        request = kind["node_config"] | {"MinCount": 1, "MaxCount": 1}
+        report = ParamValidator().validate(request, service.operation_model("RunInstances").input_shape)
         assert not report.has_errors(), report.generate_report()
-        assert asked["InstanceType"] in service.shape_for("InstanceType").enum
-        assert asked.get("InstanceMarketOptions", {"MarketType": "spot"}) == {"MarketType": "spot"}
+        assert request["InstanceType"] in service.shape_for("InstanceType").enum
+        assert request.get("InstanceMarketOptions", {"MarketType": "spot"}) == {"MarketType": "spot"}
 
 
 def test_every_machine_of_googles_says_only_what_is_known_of_googles_api():
@@ -138,16 +142,16 @@ def test_every_command_is_one_that_there_is(cloud, tmp_path):
 
 
 def simple_commands(line: str) -> list[list[str]]:
-    """The words of each program that a shell would start, without the variables before it."""
+    """The argument list of each program of a shell line, without leading variable assignments."""
     lexer = shlex.shlex(line, posix=True, punctuation_chars=";|&")
     lexer.whitespace_split = True
-    found: list[list[str]] = [[]]
+    commands: list[list[str]] = [[]]
     for word in lexer:
         if set(word) <= set(";|&"):
-            found.append([])
-        elif found[-1] or not re.match(r"\w+=", word):
-            found[-1].append(word)
-    return [words for words in found if words]
+            commands.append([])
+        elif commands[-1] or not re.match(r"\w+=", word):
+            commands[-1].append(word)
+    return [words for words in commands if words]
 
 
 @every
@@ -176,14 +180,15 @@ def test_the_workers_of_a_job_fit_the_decode_nodes(cloud):
 def test_the_detectors_fit_the_cards(cloud):
     ours = settings()
     groups, kinds = grouped(ours), [kind for kind in workers(loaded(cloud)).values() if "GPU" in kind["resources"]]
-    given = shares(groups, ours.ray.card_gb or 0)
+    gpu_shares = shares(groups, ours.ray.card_gb or 0)
     for kind in kinds:
         machine = kind["node_config"].get("InstanceType") or kind["node_config"]["machineType"]
         assert (ours.ray.card_gb or 0) <= CARDS_GB[machine]
         assert kind["resources"]["GPU"] == 1 and kind["docker"]["worker_image"].endswith(":gpu")
-        assert sum(max(one.cpus for one in group.values()) for group in groups.values()) <= kind["resources"]["CPU"]
-    wanted = gpus.cards_needed(given[name] for name, group in groups.items() for _ in range(most_replicas(group)))
-    assert wanted <= sum(kind["max_workers"] for kind in kinds)
+        cpus = sum(max(config.cpus for config in group.values()) for group in groups.values())
+        assert cpus <= kind["resources"]["CPU"]
+    cards = gpus.cards_needed(gpu_shares[name] for name, group in groups.items() for _ in range(most_replicas(group)))
+    assert cards <= sum(kind["max_workers"] for kind in kinds)
 
 
 @pytest.mark.parametrize(("cloud", "first", "then"), [("aws", "l4", "l40s"), ("gcp", "l4", "l4_on_demand")])
@@ -198,7 +203,7 @@ def test_the_cheaper_cards_come_first_and_the_others_when_all_of_them_run(cloud,
 
 
 def planned(config: dict[str, Any], resources: dict[str, float], count: int) -> dict[str, int]:
-    """How many machines of each type Ray's autoscaler starts for so many actors that ask for that."""
+    """Node type -> number of machines that Ray's autoscaler starts for `count` actors with these resources each."""
     kinds = AutoscalingConfig(config, skip_content_hash=True).get_node_type_configs()
     request = SchedulingRequest(
         disable_launch_config_check=True,
@@ -208,13 +213,13 @@ def planned(config: dict[str, Any], resources: dict[str, float], count: int) -> 
             [ResourceRequestUtil.make(resources) for _ in range(count)]
         ),
     )
-    return {one.instance_type: one.count for one in ResourceDemandScheduler().schedule(request).to_launch}
+    return {launch.instance_type: launch.count for launch in ResourceDemandScheduler().schedule(request).to_launch}
 
 
 @pytest.mark.parametrize("refusal", ["InsufficientInstanceCapacity", "MaxSpotInstanceCountExceeded"])
 def test_a_machine_that_is_not_to_be_had_as_spot_is_started_on_demand(refusal):
-    started = asked_of_ec2([refusal] * 5 + [None])
-    assert [("InstanceMarketOptions" in one) for one in started] == [True] * 5 + [False]
+    requests = asked_of_ec2([refusal] * 5 + [None])
+    assert ["InstanceMarketOptions" in request for request in requests] == [True] * 5 + [False]
 
 
 def test_what_ec2_refuses_for_another_reason_is_refused():
@@ -228,7 +233,7 @@ def test_a_worker_is_ended_however_it_started_and_the_head_is_kept():
     kinds = {"i-head": "head", "i-paid": "worker", "i-spot": "worker"}
     provider.tag_cache = {id: {"ray-node-type": kind} for id, kind in kinds.items()}
     head = provider.ec2.Instance("i-head")
-    head.meta.data = {"InstanceId": "i-head"}  # what EC2 says of it: nothing of spot
+    head.meta.data = {"InstanceId": "i-head"}  # EC2's description, without a spot request
     provider.cached_nodes = {"i-head": head}
     with Stubber(provider.ec2.meta.client) as ec2:
         ec2.add_response("stop_instances", {}, {"InstanceIds": ["i-head"]})
@@ -238,18 +243,21 @@ def test_a_worker_is_ended_however_it_started_and_the_head_is_kept():
 
 
 def asked_of_ec2(answers: list[str | None]) -> list[dict[str, Any]]:
-    """What the provider asks EC2 for, in turn, when the answers are these: a refusal's code, or a machine for None."""
-    config, asked = loaded("aws"), []
-    fresh = config["provider"] | {"cache_stopped_nodes": False}  # no question which stopped one there is
-    provider = SpotElseOnDemand(fresh, config["cluster_name"])
+    """The parameters of the provider's RunInstances calls, in order, to a stub of EC2.
+
+    `answers`: for each call the code of a refusal, or None for a started machine.
+    """
+    config, requests = loaded("aws"), []
+    uncached = config["provider"] | {"cache_stopped_nodes": False}  # no call to look for stopped machines
+    provider = SpotElseOnDemand(uncached, config["cluster_name"])
     client = provider.ec2_fail_fast.meta.client
-    client.meta.events.register("provide-client-params.ec2.RunInstances", lambda params, **_: asked.append(params))
-    started = {"InstanceId": "i-1", "State": {"Name": "pending"}, "StateReason": {"Message": "pending"}}
+    client.meta.events.register("provide-client-params.ec2.RunInstances", lambda params, **_: requests.append(params))
+    instance = {"InstanceId": "i-1", "State": {"Name": "pending"}, "StateReason": {"Message": "pending"}}
     with Stubber(client) as ec2:
         for code in answers:
             if code:
                 ec2.add_client_error("run_instances", code, "no")
             else:
-                ec2.add_response("run_instances", {"Instances": [started]})
+                ec2.add_response("run_instances", {"Instances": [instance]})
         provider.create_node(config["available_node_types"]["l4"]["node_config"] | {"SubnetIds": ["subnet-1"]}, {}, 1)
-    return asked
+    return requests

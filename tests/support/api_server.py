@@ -1,4 +1,4 @@
-"""The real API over HTTP without Serve: its routes, guards and limits in uvicorn, with a stand-in behind the routes."""
+"""Serve the real API over HTTP without Ray: its routes, guards and limits in uvicorn, with a stub behind the routes."""
 
 import threading
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from tests.support.servers.chroma import free_port
 
 @contextmanager
 def serving(app: ASGIApp) -> Iterator[int]:
-    """An ASGI application in uvicorn, as Serve's proxy runs one, on a port of 127.0.0.1."""
+    """Run an ASGI application in a uvicorn thread on 127.0.0.1, as Serve's proxy does; yields the port."""
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", port, log_level="critical", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
@@ -34,10 +34,10 @@ def serving(app: ASGIApp) -> Iterator[int]:
 
 @contextmanager
 def application(**attributes: Any) -> Iterator[ASGIApp]:
-    """The API's application, whose Ingress has these attributes and nothing else."""
+    """Yield the API's ASGI application with an uninitialized Ingress that has only the given attributes."""
     ingress = object.__new__(Ingress.func_or_class)
     vars(ingress).update(attributes)
-    api.middleware_stack = None  # limits of its own, which have counted nothing
+    api.middleware_stack = None  # built again, so that rate limits start at zero
     with mock.patch("ray.serve.get_replica_context", lambda: SimpleNamespace(servable_object=ingress)):
         yield api
-    api.middleware_stack = None  # Serve cannot pickle an application that has run
+    api.middleware_stack = None  # Serve cannot pickle an application with a built middleware stack

@@ -1,4 +1,4 @@
-"""A headless Chromium and a Streamlit server for the tests, and what they ask of the pages."""
+"""A headless Chromium and a Streamlit server for browser tests."""
 
 import os
 import random
@@ -30,24 +30,24 @@ ARGS = [
     "--mute-audio",
 ]
 
-expect.set_options(timeout=20_000)  # a page of a machine that is busy with a scan may take its time
+expect.set_options(timeout=20_000)  # in ms; pages render slowly while the machine runs a scan
 
-# every picture of a tile that is in the window has been fetched and decoded; tiles lie in shadow roots
+# JavaScript predicate: every thumbnail inside the viewport is loaded and decoded. Tiles are in shadow roots.
 SHOWN = """() => {
-  const found = []
-  const walk = node => { for (const one of node.querySelectorAll("*")) {
-    if (one.shadowRoot) walk(one.shadowRoot)
-    if (one.tagName === "IMG" && one.src.includes("/api/thumb/")) found.push(one) } }
+  const thumbnails = []
+  const walk = node => { for (const element of node.querySelectorAll("*")) {
+    if (element.shadowRoot) walk(element.shadowRoot)
+    if (element.tagName === "IMG" && element.src.includes("/api/thumb/")) thumbnails.push(element) } }
   walk(document)
-  const within = at => at.top < innerHeight && at.bottom > 0
-  const seen = found.filter(one => within(one.getBoundingClientRect()))
-  return seen.length > 0 && seen.every(one => one.complete && one.naturalWidth > 0)
+  const inViewport = box => box.top < innerHeight && box.bottom > 0
+  const visible = thumbnails.filter(image => inViewport(image.getBoundingClientRect()))
+  return visible.length > 0 && visible.every(image => image.complete && image.naturalWidth > 0)
 }"""
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """A browser that asks nobody but the pages it is sent to."""
+    """Start a headless browser whose background network requests are switched off."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=ARGS)
         yield browser
@@ -55,7 +55,7 @@ def chromium() -> Iterator[Browser]:
 
 
 class Visit:
-    """A page of a new visitor, and what went wrong on it: errors in the console, requests to anybody else."""
+    """A page in a fresh browser context. Records console errors and requests to other hosts (`strangers`)."""
 
     def __init__(self, browser: Browser, url: str, width: int = 1440, height: int = 900, dark: bool = False) -> None:
         self.url = url
@@ -67,29 +67,31 @@ class Visit:
             color_scheme="dark" if dark else "light",
         )
         self.page: Page = self._context.new_page()
-        self.page.on("console", self._heard)
+        self.page.on("console", self._record_error)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("request", self._asked)
+        self.page.on("request", self._record_foreign_request)
 
     def open(self, path: str = "/") -> Page:
+        """Navigate to a path of the app; returns as soon as the response headers have arrived."""
         self.page.goto(self.url + path, wait_until="commit")
         return self.page
 
     def close(self) -> None:
+        """Close the browser context, with its cookies and storage."""
         self._context.close()
 
-    def _heard(self, message: ConsoleMessage) -> None:
+    def _record_error(self, message: ConsoleMessage) -> None:
         if message.type == "error":
             self.errors.append(message.text)
 
-    def _asked(self, request: Request) -> None:
+    def _record_foreign_request(self, request: Request) -> None:
         parts = urlsplit(request.url)
         if parts.scheme not in ("data", "blob") and parts.netloc != urlsplit(self.url).netloc:
             self.strangers.append(request.url)
 
 
 def free_port() -> int:
-    """Where nobody listens now; neither among Ray's workers' ports nor where the system takes its own from."""
+    """Return an unused TCP port outside Ray's worker range and the system's ephemeral range."""
     while True:
         port = random.randrange(20_000, 32_000)
         with socket.socket() as probe, suppress(OSError):
@@ -99,7 +101,7 @@ def free_port() -> int:
 
 @contextmanager
 def streamlit(script: Path, **environment: str) -> Iterator[str]:
-    """A Streamlit server as `raysift up` starts it, until it is no longer needed."""
+    """Run a Streamlit script with the options that `raysift up` uses; yields its URL once it is healthy."""
     port = free_port()
     flags = ["--server.address", "127.0.0.1", "--server.port", str(port), "--server.headless", "true"]
     command = [sys.executable, "-m", "streamlit", "run", str(script), *flags]
@@ -122,6 +124,7 @@ def streamlit(script: Path, **environment: str) -> Iterator[str]:
 
 
 def answers(url: str) -> bool:
+    """Whether a GET of the URL returns a 2xx status."""
     try:
         return httpx.get(url, trust_env=False).is_success
     except httpx.TransportError:

@@ -1,4 +1,4 @@
-"""A running Raysift for tests, started and asked by the ways that its users have."""
+"""A running Raysift for tests, controlled through its public interfaces: the command line and the HTTP API."""
 
 import json
 import os
@@ -13,18 +13,19 @@ import httpx
 from tests.support.browser import free_port
 from tests.support.paths import ROOT
 
-BAD = {"broken.jpg", "empty.png", "zero.mp4", "letter.jpg", "huge.png"}  # the broken files of the fixture `media`
+BAD = {"broken.jpg", "empty.png", "zero.mp4", "letter.jpg", "huge.png"}  # invalid files of the fixture `media`
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """A running Raysift, as its operator has it: a shell environment, a command line, an API, an app."""
+    """Access to a running Raysift: the environment variables of a shell, the command line, the API, the app."""
 
     environment: dict[str, str]
     cwd: Path = ROOT
     command: tuple[str, ...] = (str(Path(sys.executable).parent / "raysift"),)
 
     def raysift(self, *arguments: str, timeout: float = 400) -> subprocess.CompletedProcess[str]:
+        """Run `raysift ARGUMENTS` to its end, within `timeout` seconds; returns its exit code and output."""
         return subprocess.run(
             [*self.command, *arguments],
             env=self.environment,
@@ -35,19 +36,23 @@ class Cluster:
         )
 
     def url(self, part: str) -> str:
+        """The base URL of a part, given by the prefix of its port setting: `API__`, `APP__`, `RAY__DASHBOARD_`."""
         return f"http://127.0.0.1:{self.environment[f'RAYSIFT_{part}PORT']}"
 
     def api(self) -> httpx.Client:
+        """An HTTP client of the API, with a timeout of 120 s."""
         return httpx.Client(base_url=self.url("API__"), timeout=120, trust_env=False)
 
     def export(self, folder: str) -> dict[str, dict[str, Any]]:
-        """What was found under a results folder, by the file's name."""
+        """Run `raysift export` on a results folder; returns file name -> exported line."""
         lines = map(json.loads, self.raysift("export", "--from", folder).stdout.splitlines())
         return {line["uri"].rsplit("/", 1)[-1]: line for line in lines}
 
 
 def environment(state: Path, **more: str) -> dict[str, str]:
-    """Of a Raysift that is nobody else's: its own state, its own ports."""
+    """Environment variables of an isolated Raysift: this process's, less all RAYSIFT_ and RAY_ ones, with the state
+    folder `state`, free ports, and `more`.
+    """
     ports = ("RAY__GCS_PORT", "RAY__DASHBOARD_PORT", "API__PORT", "CHROMA__PORT", "APP__PORT")
     own = {f"RAYSIFT_{key}": str(free_port()) for key in ports}
     plain = {key: value for key, value in os.environ.items() if not key.startswith(("RAYSIFT_", "RAY_"))}

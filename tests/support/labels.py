@@ -1,9 +1,9 @@
-"""What MANIFEST.md says is in ../shared/media, as LABELS.jsonl:
+"""Labels of the media in ../shared/media, taken from its MANIFEST.md, for `raysift evaluate` by hand:
 `python -m tests.support.labels ../shared/media > labels.jsonl`.
 
-For `raysift evaluate` by hand. Logos are those of a gallery that was filled from the same folder: for each picture P of
-logos/, `raysift logos add NAME P`, NAME being the file's without its suffix. Videos and photos of the folder show them
-only where it says so. Nothing explicit and nobody restrained is among these media: they tell of false alarms alone.
+Logo labels assume a gallery filled from the same folder: `raysift logos add NAME P` for each image P of logos/, NAME
+being the file name without suffix. The media contain no explicit content and no restrained person: for nsfw and
+restraint they measure false positives only.
 """
 
 import json
@@ -46,10 +46,11 @@ NEWS = "BREAKING NEWS Press briefing 14:30 ARCHIVE TAPE 7 Rear Admiral MISSION S
 
 
 def lines(media: Path) -> Iterator[dict[str, Any]]:
+    """Yield one line of labels per file: its URI, and detector -> labels."""
     logos = sorted(picture.stem for picture in (media / "logos").iterdir())
 
     def line(path: str, *, shown: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
-        """A picture or video: nothing explicit, no restraint, no logo but those that are shown."""
+        """An image or video without explicit content or restraint, and with no other logos than `shown`."""
         seen = {"nsfw": {"nsfw": False}, "restraint": {"*": False}, "logo": {name: name in shown for name in logos}}
         return {"uri": str((media / path).absolute()), "labels": seen | more}
 
@@ -79,5 +80,5 @@ def lines(media: Path) -> Iterator[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    for told in lines(Path(sys.argv[1])):
-        print(json.dumps(told, ensure_ascii=False))
+    for labelled in lines(Path(sys.argv[1])):
+        print(json.dumps(labelled, ensure_ascii=False))

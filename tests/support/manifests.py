@@ -1,4 +1,4 @@
-"""What k8s/ builds, read: its documents, checked; its pods, as KubeRay makes them; who may reach whom."""
+"""Read the manifests that kustomize builds from k8s/: validation, pods as KubeRay makes them, network reachability."""
 
 import copy
 import subprocess
@@ -30,11 +30,12 @@ def _built(where: str) -> str:
 
 
 def build(where: str) -> list[Document]:
-    """The documents that `kubectl apply -k` would send, fresh ones each time."""
+    """The documents that `kubectl apply -k k8s/WHERE` would send, as new objects on each call."""
     return list(yaml.load_all(_built(where), yaml.CSafeLoader))
 
 
-def of(documents: list[Document], *kinds: str) -> list[Document]:
+def of_kind(documents: list[Document], *kinds: str) -> list[Document]:
+    """The documents of the given kinds."""
     return [document for document in documents if document["kind"] in kinds]
 
 
@@ -44,35 +45,35 @@ def _schemas() -> dict[str, Any]:
 
 
 def complaints(document: Document) -> list[str]:
-    """What Kubernetes or KubeRay would not take, or would take no notice of: a misspelt key."""
+    """Validation errors of a document: what Kubernetes or KubeRay would reject, and keys that it would ignore."""
     if not document["apiVersion"].startswith("ray.io/"):
         return _not_kubernetes(document)
     schema = jsonschema.Draft202012Validator(_schemas()[document["kind"]])
-    if found := [
+    if errors := [
         f"{'.'.join(map(str, error.path))}: {error.message}" for error in schema.iter_errors(document["spec"])
     ]:
-        return found
+        return errors
     pods = pods_of([document])
-    kinds = ({"apiVersion": "v1", "kind": "Pod", "metadata": pod.metadata, "spec": pod.spec} for pod in pods)
-    return [words for kind in kinds for words in _not_kubernetes(kind)]
+    pod_documents = ({"apiVersion": "v1", "kind": "Pod", "metadata": pod.metadata, "spec": pod.spec} for pod in pods)
+    return [error for pod_document in pod_documents for error in _not_kubernetes(pod_document)]
 
 
 @cache
 def kuberays_own() -> dict[str, Any]:
-    """The schemas of KubeRay's kinds, complete and strict; none where they do not lie beside the repository."""
-    found = {}
+    """Kind -> complete schema of its spec, from KubeRay's CRDs. Empty where they are not beside the repository."""
+    schemas = {}
     for file in CRDS.glob("*.yaml"):
         definition = yaml.load(file.read_text(), yaml.CSafeLoader)["spec"]
-        (version,) = [one for one in definition["versions"] if one["name"] == "v1"]
+        (version,) = [version for version in definition["versions"] if version["name"] == "v1"]
         schema = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
-        found[definition["names"]["kind"]] = _strict(schema)
-    return found
+        schemas[definition["names"]["kind"]] = _strict(schema)
+    return schemas
 
 
 def _strict(schema: Any) -> Any:
-    """What Kubernetes says in words of its own, in those of JSON schema; and what it would drop, refused."""
+    """Translate Kubernetes' extensions into JSON Schema, and forbid unknown keys, which Kubernetes would drop."""
     if isinstance(schema, list):
-        return [_strict(one) for one in schema]
+        return [_strict(element) for element in schema]
     if not isinstance(schema, dict):
         return schema
     kept = {key: value for key, value in schema.items() if not key.startswith("x-kubernetes-") and key != "format"}
@@ -97,14 +98,14 @@ def _not_kubernetes(document: Document) -> list[str]:
 
 
 def cluster(documents: list[Document]) -> Document:
-    """The specification of the Ray cluster among them."""
-    (document,) = of(documents, "RayService", "RayJob")
+    """The Ray cluster specification of the only RayService or RayJob."""
+    (document,) = of_kind(documents, "RayService", "RayJob")
     return dict(document["spec"].get("rayClusterConfig") or document["spec"]["rayClusterSpec"])
 
 
 @dataclass(frozen=True)
 class Pod:
-    """One of each kind that there will be."""
+    """A kind of pod: a Deployment, a StatefulSet, Ray's head or a Ray worker group (`name`)."""
 
     name: str
     metadata: Document
@@ -112,73 +113,78 @@ class Pod:
 
     @property
     def labels(self) -> dict[str, str]:
+        """The pod's labels, with those that KubeRay adds."""
         return dict(self.metadata.get("labels", {}))
 
     @property
     def ports(self) -> dict[str, int]:
+        """Port name -> number, over all containers."""
         containers = self.spec["containers"]
-        return {port["name"]: port["containerPort"] for one in containers for port in one.get("ports", [])}
+        return {port["name"]: port["containerPort"] for container in containers for port in container.get("ports", [])}
 
 
 def pods_of(documents: list[Document]) -> list[Pod]:
-    """Their pods. Ray's have the labels and the autoscaler that KubeRay adds (controllers/ray/common/pod.go)."""
-    found = []
-    for document in of(documents, "Deployment", "StatefulSet"):
+    """The pods of the documents. Ray's have the labels and autoscaler that KubeRay adds (its controllers/ray/common/
+    pod.go).
+    """
+    pods = []
+    for document in of_kind(documents, "Deployment", "StatefulSet"):
         template = document["spec"]["template"]
-        found.append(Pod(document["metadata"]["name"], template["metadata"], template["spec"]))
-    if of(documents, "RayService", "RayJob"):
+        pods.append(Pod(document["metadata"]["name"], template["metadata"], template["spec"]))
+    if of_kind(documents, "RayService", "RayJob"):
         ray = cluster(documents)
-        found.append(_ray_pod("head", ray["headGroupSpec"]))
-        found += [_ray_pod(group["groupName"], group) for group in ray["workerGroupSpecs"]]
+        pods.append(_ray_pod("head", ray["headGroupSpec"]))
+        pods += [_ray_pod(group["groupName"], group) for group in ray["workerGroupSpecs"]]
         options = {
             key: value
             for key, value in ray["autoscalerOptions"].items()
             if key in ("env", "resources", "securityContext", "volumeMounts")
         }
-        (head,) = [pod for pod in found if pod.name == "head"]
+        (head,) = [pod for pod in pods if pod.name == "head"]
         head.spec["containers"].append({"name": "autoscaler", "image": "raysift:cpu", **options})
-    return found
+    return pods
 
 
 def _ray_pod(name: str, group: Document) -> Pod:
     template = copy.deepcopy(group["template"])
     kind = "head" if name == "head" else "worker"
-    given = {"ray.io/is-ray-node": "yes", "ray.io/node-type": kind, "ray.io/group": name}
-    labels = {**template.get("metadata", {}).get("labels", {}), **group.get("labels", {}), **given}
+    added = {"ray.io/is-ray-node": "yes", "ray.io/node-type": kind, "ray.io/group": name}
+    labels = {**template.get("metadata", {}).get("labels", {}), **group.get("labels", {}), **added}
     return Pod(name, {"labels": labels}, template["spec"])
 
 
 def containers(documents: list[Document]) -> Iterator[tuple[Pod, Document]]:
+    """Yield every container with its pod."""
     for pod in pods_of(documents):
         for container in pod.spec["containers"]:
             yield pod, container
 
 
 def references(documents: list[Document], kind: str) -> set[tuple[str, str]]:
-    """The Secrets or ConfigMaps that are named, each with the key that is wanted, empty for all of it."""
-    # where a name stands, and what the key beside it is called; of an Ingress' annotation see the test of it
+    """The Secrets or ConfigMaps that documents refer to, as (name, key); the key is empty for the whole object."""
+    # field of a reference -> its field with the name. Annotations of Ingresses have a test of their own.
     where = {
         "Secret": {"secretKeyRef": "name", "secretRef": "name", "secret": "secretName"},
         "ConfigMap": {"configMapKeyRef": "name", "configMapRef": "name", "configMap": "name"},
     }[kind]
-    found: set[tuple[str, str]] = set()
+    referenced: set[tuple[str, str]] = set()
 
-    def look(node: Any) -> None:
+    def collect(node: Any) -> None:
         if isinstance(node, dict):
             for key, value in node.items():
                 if key in where and isinstance(value, dict):
-                    found.add((value[where[key]], value.get("key", "")))
-                look(value)
+                    referenced.add((value[where[key]], value.get("key", "")))
+                collect(value)
         elif isinstance(node, list):
             for value in node:
-                look(value)
+                collect(value)
 
-    look(documents)
-    return found
+    collect(documents)
+    return referenced
 
 
 def number(quantity: str | int) -> float:
-    """Kubernetes' quantity: 500m, 2, 16Gi."""
+    """Parse a Kubernetes quantity (500m, 2, 16Gi) into a number of units or bytes."""
     units = {"m": 1e-3, "Mi": 2**20, "Gi": 2**30}
     text = str(quantity)
     unit = next((unit for unit in units if text.endswith(unit)), "")
@@ -186,34 +192,39 @@ def number(quantity: str | int) -> float:
 
 
 def matches(selector: Document, labels: Mapping[str, str]) -> bool:
+    """Whether a label selector, of matchLabels and matchExpressions with the operator In, selects these labels."""
     plain = selector.get("matchLabels", {})
-    listed = selector.get("matchExpressions", [])
+    expressions = selector.get("matchExpressions", [])
     return all(labels.get(key) == value for key, value in plain.items()) and all(
-        one["operator"] == "In" and labels.get(one["key"]) in one["values"] for one in listed
+        expression["operator"] == "In" and labels.get(expression["key"]) in expression["values"]
+        for expression in expressions
     )
 
 
 def may_reach(policies: list[Document], source: Mapping[str, str] | str, target: Mapping[str, str], port: int) -> bool:
-    """Whether the policies let a pod of these labels, or the pods of another namespace, reach one of these."""
+    """Whether the NetworkPolicies allow traffic from `source`, the labels of a pod or the name of another namespace,
+    to a port of pods with the labels `target`.
+    """
 
-    def lets(direction: str, selected: Mapping[str, str], side: str, other: Mapping[str, str] | str) -> bool:
-        ours = [
+    def allows(direction: str, selected: Mapping[str, str], side: str, other: Mapping[str, str] | str) -> bool:
+        applying = [
             policy["spec"]
             for policy in policies
             if direction in policy["spec"]["policyTypes"] and matches(policy["spec"]["podSelector"], selected)
         ]
-        rules = [rule for spec in ours for rule in spec.get(direction.lower(), [])]
-        return not ours or any(
-            any(_is(peer, other) for peer in rule[side])
-            and any(one.get("port") == port for one in rule.get("ports", [{"port": port}]))
+        rules = [rule for spec in applying for rule in spec.get(direction.lower(), [])]
+        return not applying or any(
+            any(_selects(peer, other) for peer in rule[side])
+            and any(allowed.get("port") == port for allowed in rule.get("ports", [{"port": port}]))
             for rule in rules
         )
 
-    leaves = isinstance(source, str) or lets("Egress", source, "to", target)
-    return leaves and lets("Ingress", target, "from", source)
+    leaves = isinstance(source, str) or allows("Egress", source, "to", target)
+    return leaves and allows("Ingress", target, "from", source)
 
 
-def _is(peer: Document, who: Mapping[str, str] | str) -> bool:
-    if isinstance(who, str):
-        return "namespaceSelector" in peer and matches(peer["namespaceSelector"], {"kubernetes.io/metadata.name": who})
-    return "namespaceSelector" not in peer and "podSelector" in peer and matches(peer["podSelector"], who)
+def _selects(peer: Document, pod: Mapping[str, str] | str) -> bool:
+    """Whether a peer of a rule selects a pod by its labels, or all pods of the namespace with this name."""
+    if isinstance(pod, str):
+        return "namespaceSelector" in peer and matches(peer["namespaceSelector"], {"kubernetes.io/metadata.name": pod})
+    return "namespaceSelector" not in peer and "podSelector" in peer and matches(peer["podSelector"], pod)

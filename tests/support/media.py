@@ -1,4 +1,4 @@
-"""Media files that tests write, and what they compare decoded media with."""
+"""Write media files for tests, and compare what is decoded from them."""
 
 import struct
 import zlib
@@ -22,12 +22,12 @@ FILMS = SHARED / "media" / "video"
 
 
 def solid(color: tuple[int, int, int], width: int = 160, height: int = 120) -> Image.Image:
-    """A picture of one colour."""
+    """An image of one colour."""
     return Image.new("RGB", (width, height), color)
 
 
 def save(path: Path, image: Image.Image, **options: Any) -> Path:
-    """Write a picture with Pillow's options."""
+    """Write an image with Pillow's options; returns the path."""
     image.save(path, **options)
     return path
 
@@ -85,7 +85,7 @@ def encoded_tone(stream: Any, hz: float, rate: int, seconds: float) -> list[Any]
 
 
 def times(sampled: Iterable[Frame]) -> list[float | None]:
-    """The times of frames in seconds, to a hundredth."""
+    """The timestamps of frames in seconds, rounded to 0.01 s."""
     return [None if frame.sample.time_s is None else round(frame.sample.time_s, 2) for frame in sampled]
 
 
@@ -103,7 +103,7 @@ def near(pixel: Any, color: tuple[int, int, int], by: int = 12) -> bool:
 
 
 def reason(call: Callable[[], Any]) -> str:
-    """The reason of the MediaError of decoding that a call raises."""
+    """The reason of the MediaError (step `decode`) that the call must raise."""
     with pytest.raises(MediaError) as caught:
         call()
     assert caught.value.step == "decode"
@@ -111,7 +111,7 @@ def reason(call: Callable[[], Any]) -> str:
 
 
 def until_it_breaks(stream: Iterator[Any]) -> tuple[list[Any], str]:
-    """What a stream yields, and the reason of the MediaError that ends it; an empty one without an error."""
+    """The items of a stream, and the reason of the MediaError that ends it; an empty reason without an error."""
     items = []
     try:
         for item in stream:
@@ -122,7 +122,7 @@ def until_it_breaks(stream: Iterator[Any]) -> tuple[list[Any], str]:
 
 
 def png(width: int, height: int, data: bytes) -> bytes:
-    """A grey PNG file of that size with these compressed pixels, which may be wrong."""
+    """A greyscale PNG file with `data`, valid or not, as its compressed pixels."""
 
     def chunk(name: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))

@@ -1,4 +1,4 @@
-"""Where the tests find the repository and, where it exists, the material beside it."""
+"""Paths of the repository and of the optional test media beside it."""
 
 from pathlib import Path
 

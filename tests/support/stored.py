@@ -1,4 +1,4 @@
-"""Results for tests, written as a job commits them."""
+"""Write result files for tests in the format that jobs commit."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,14 +15,15 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
 def found(detector: str, label: str, score: float, model: str = "m1", **more: Any) -> Finding:
+    """A finding of a detector; `more` are fields of its Detection."""
     return Finding(detector, model, Detection(label, score, **more))
 
 
 def row(uri: str, *findings: Finding, job: str = "job", unit: int = 0, minutes: int = 0, **more: Any) -> dict[str, Any]:
-    """A row of results. Who found something has answered; `answered` names those that found nothing.
+    """A row of results. Every detector with a finding counts as answered; `answered` names detectors without one.
 
-    `minutes` is when its attempt began and its worker's time; `clock_ahead` moves only the latter, by minutes.
-    `segment=(n, of, length_s)` makes it that of a segment.
+    `minutes` is the time of the job's attempt and of the worker's clock, after NOON; `clock_ahead`, in minutes, moves
+    the worker's clock alone. `segment=(n, count, length_s)` makes it the row of a segment.
     """
     ahead = timedelta(minutes=more.pop("clock_ahead", 0))
     began = NOON + timedelta(minutes=minutes)
@@ -37,14 +38,14 @@ def row(uri: str, *findings: Finding, job: str = "job", unit: int = 0, minutes: 
     return to_row(result, unit, job, round(began.timestamp() * 1e6)) | {"analyzed_at": began + ahead}
 
 
-def cut(n: int, of: int, length_s: float) -> Segment:
-    """A segment of a video all whose pictures are key frames, 25 a second."""
-    begin, end = n * length_s, (n + 1) * length_s if n + 1 < of else None
-    return Segment(n, of, length_s, begin, end, begin - 0.04 if n else None, begin, end)
+def cut(n: int, count: int, length_s: float) -> Segment:
+    """Segment n of `count` of a video with 25 frames per second, each of them a key frame."""
+    begin, end = n * length_s, (n + 1) * length_s if n + 1 < count else None
+    return Segment(n, count, length_s, begin, end, begin - 0.04 if n else None, begin, end)
 
 
 def commit(folder: Path, name: str, *rows: dict[str, Any]) -> str:
-    """Write the rows as one committed file; its URI."""
+    """Write the rows as one committed Parquet file; returns its URI."""
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), folder / name)
     return (folder / name).as_uri()
@@ -54,7 +55,7 @@ NEVER_WRITTEN = {"segment", "segments", "segment_s", "begin_s", "end_s", "usage"
 
 
 def aged(folder: Path, name: str) -> None:
-    """Write a committed file anew under the names of version 0.1, and without what came after its first results."""
+    """Rewrite a committed file with the column names of version 0.1, without the columns that came later."""
     schema = pa.schema([_former(field) for field in SCHEMA if field.name not in NEVER_WRITTEN])
     rows = [_renamed(row) for row in pq.read_table(folder / name).to_pylist()]
     pq.write_table(pa.Table.from_pylist(rows, schema), folder / name)
@@ -73,7 +74,7 @@ def _former_type(kind: pa.DataType) -> pa.DataType:
 
 
 def _renamed(value: Any) -> Any:
-    """The same with the former names of columns and fields, however deep they lie."""
+    """A value with the former names of columns and fields, at all levels."""
     if isinstance(value, dict):
         return {codec.former_name(name): _renamed(part) for name, part in value.items()}
     return [_renamed(part) for part in value] if isinstance(value, list) else value

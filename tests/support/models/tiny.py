@@ -1,13 +1,13 @@
-"""Networks of the production architectures with a few thousand random weights, made without a network in a second."""
+"""Models of the production architectures with a few thousand random weights, made offline in about a second."""
 
 from pathlib import Path
 
-SIDE = 32  # of the pictures that they take
-MEAN, SPREAD = (0.5, 0.4, 0.3), (0.5, 0.6, 0.7)  # of the pre-processing: no two channels alike
+SIDE = 32  # input width and height in pixels
+MEAN, SPREAD = (0.5, 0.4, 0.3), (0.5, 0.6, 0.7)  # normalization; all differ, so that swapped channels are noticed
 
 
 def classifier(folder: Path, labels: list[str]) -> Path:
-    """A ViT that tells such labels, as Falconsai's; the folder holds what a hub's would."""
+    """Save a ViT classifier with these labels (as Falconsai/nsfw_image_detection) in the hub's layout."""
     import torch
     from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
@@ -22,7 +22,7 @@ def classifier(folder: Path, labels: list[str]) -> Path:
 
 
 def timm_classifier(folder: Path, labels: list[str]) -> Path:
-    """An EVA-02 of timm that tells such labels, as Freepik's: rotary positions and all."""
+    """Save a timm EVA-02 classifier with these labels (as Freepik/nsfw_image_detector), with rotary embeddings."""
     import json
 
     import timm
@@ -49,7 +49,7 @@ def timm_classifier(folder: Path, labels: list[str]) -> Path:
 
 
 def siglip(folder: Path) -> Path:
-    """A SigLIP for pictures of SIDE pixels and texts of 64 tokens, most of them single letters."""
+    """Save a SigLIP for images of SIDE pixels and texts of 64 tokens, most of which are single letters."""
     import torch
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast, SiglipConfig, SiglipImageProcessor, SiglipModel
@@ -71,7 +71,7 @@ def siglip(folder: Path) -> Path:
     language = {**shape, **ends, "vocab_size": len(vocabulary), "max_position_embeddings": 64}
     config = SiglipConfig(text_config=language, vision_config={**shape, "image_size": SIDE, "patch_size": 8})
     network = SiglipModel(config)
-    with torch.no_grad():  # which training finds, and a new network leaves at random
+    with torch.no_grad():  # values of a trained SigLIP; an untrained one starts with random ones
         network.logit_scale.fill_(4.7)
         network.logit_bias.fill_(-16.0)
     network.save_pretrained(folder)
@@ -80,4 +80,5 @@ def siglip(folder: Path) -> Path:
 
 
 def processor(kind):
+    """An image processor of that class, with SIDE, MEAN and SPREAD."""
     return kind(size={"height": SIDE, "width": SIDE}, image_mean=list(MEAN), image_std=list(SPREAD))

@@ -1,16 +1,16 @@
-"""Open-vocabulary detectors with a few thousand random weights, made offline: real loading, real pre-processing."""
+"""Open-vocabulary detectors with a few thousand random weights, made offline; loading and pre-processing are real."""
 
 import functools
 import string
 
-SIDE = 64  # of OWLv2's square
+SIDE = 64  # of OWLv2's square input, in pixels
 PATCH = 16
 
 TEXT = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 
 
 def owlv2(folder, **vision):
-    """OWLv2 in 4 x 4 patches. Its projection must be as wide as its text tower, as the class head compares the two."""
+    """Save an OWLv2 with 4 x 4 patches. The class head requires a projection as wide as the text encoder."""
     import torch
     from transformers import (
         CLIPTokenizerFast,
@@ -40,7 +40,7 @@ def owlv2(folder, **vision):
 
 
 def grounding_dino(folder, config="GroundingDinoConfig", network="GroundingDinoForObjectDetection"):
-    """Grounding DINO, or its kin by the names of their classes. Two decoder layers at least: their heads are tied."""
+    """Save a Grounding DINO, or a related model given by its class names. The tied heads need two decoder layers."""
     import torch
     import transformers
 
@@ -87,13 +87,13 @@ def grounding_dino(folder, config="GroundingDinoConfig", network="GroundingDinoF
 
 
 def mm_grounding_dino(folder):
-    """What LLMDet is."""
+    """Save an MM Grounding DINO, the architecture of LLMDet."""
     return grounding_dino(folder, "MMGroundingDinoConfig", "MMGroundingDinoForObjectDetection")
 
 
 @functools.cache
 def _bytes():
-    """The letter that byte-level BPE writes for each byte, as in GPT-2's vocabulary."""
+    """The character that byte-level BPE writes for each byte, as in GPT-2's vocabulary."""
     shown = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     hidden = [byte for byte in range(256) if byte not in shown]
     return [chr(byte) for byte in shown] + [chr(256 + place) for place in range(len(hidden))]

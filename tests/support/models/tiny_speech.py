@@ -1,4 +1,4 @@
-"""Random models of production architectures for what follows Whisper: times of words, and who said them."""
+"""Random models of the production architectures for the steps after Whisper: word alignment and diarization."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ from deployments.models import runtime
 
 
 def wav2vec2(folder):
-    """A random CTC model of English letters: what it says means nothing, and comes of the real code."""
+    """Save a wav2vec 2.0 CTC model for English letters with random weights; the real alignment code runs on it."""
     import torch
     from transformers import (
         Wav2Vec2Config,
@@ -43,7 +43,9 @@ def wav2vec2(folder):
 
 
 def diarizer(folder, voice):
-    """A folder like that of speaker-diarization-community-1: WhisperX's own voice detector, all else random."""
+    """Save a pipeline in the layout of speaker-diarization-community-1: WhisperX's own voice activity detector
+    (`voice`, a file), and random weights for everything else.
+    """
     with runtime.quiet():
         import torch
         from pyannote.audio.core.task import Problem, Resolution, Specifications

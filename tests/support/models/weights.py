@@ -1,4 +1,4 @@
-"""Weights of a few bytes, and what is asked of them."""
+"""Weights of a few bytes, and helpers that store, mirror and load them."""
 
 import struct
 
@@ -17,6 +17,7 @@ CTRANSLATE2 = struct.pack("<IH", 6, 12) + b"WhisperSpec\0" + bytes(20)
 
 
 def write(folder, files):
+    """Write path -> content under the folder; returns the folder."""
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
@@ -24,7 +25,7 @@ def write(folder, files):
 
 
 def mirrored(to, files=FILES, reference=NET):
-    """A mirror with that model in it; where its files lie."""
+    """Put the model into a mirror at `to`; returns the folder of its files there."""
     folder = write(to.parent / "pulled", files)
     name = references.source(reference, load()).name
     manifest = Manifest(source=reference, commit="c" * 40, licence="mit", files=copies.held(folder))
@@ -33,10 +34,12 @@ def mirrored(to, files=FILES, reference=NET):
 
 
 def state(reference):
+    """The state of a reference's weights on this machine."""
     return references.source(reference, load()).state()
 
 
 def refused(reference):
+    """The message of the SettingsError, one line, that loading the reference must raise."""
     with pytest.raises(SettingsError) as error:
         runtime.weights(reference)
     assert "\n" not in str(error.value)

@@ -1,4 +1,4 @@
-"""A real Chroma server for tests: a child process with its own folder and port."""
+"""Run a real Chroma server for tests, as a child process with its own folder and port."""
 
 import socket
 import subprocess
@@ -11,25 +11,30 @@ from pathlib import Path
 
 import httpx
 
-START_S = 120  # of a machine that runs other tests meanwhile
+START_S = 120  # other tests run on the machine at the same time
 
 
 @dataclass
 class Server:
+    """A running Chroma server."""
+
     url: str
     process: subprocess.Popen[bytes]
 
     def kill(self) -> None:
+        """Send SIGKILL and wait for the end of the process."""
         self.process.kill()
         self.process.wait()
 
 
 @contextmanager
 def chroma(folder: Path, port: int | None = None) -> Iterator[Server]:
-    """Up when it answers its heartbeat, gone at the end. The same folder and port again: the same server, restarted."""
+    """Yield a server that answers its heartbeat, and kill it at the end. Starting one again with the same folder and
+    port restarts the same server.
+    """
     port = port or free_port()
     arguments = ["chroma", "run", "--path", str(folder), "--host", "127.0.0.1", "--port", str(port)]
-    # what the script `chroma` calls, without the import of the whole client before it
+    # what the script `chroma` calls, without importing the whole client first, which is slow
     command = [sys.executable, "-c", f"import chromadb_rust_bindings; chromadb_rust_bindings.cli({arguments!r})"]
     with (folder.parent / f"{folder.name}.log").open("ab") as log:
         server = Server(f"http://127.0.0.1:{port}", subprocess.Popen(command, stdout=log, stderr=log))
@@ -46,7 +51,7 @@ def chroma(folder: Path, port: int | None = None) -> Iterator[Server]:
 
 @contextmanager
 def silent() -> Iterator[str]:
-    """The URL of a server that takes every connection and never answers."""
+    """Yield the URL of a server that accepts connections and never answers."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(128)
@@ -61,6 +66,7 @@ def _answers(url: str) -> bool:
 
 
 def free_port() -> int:
+    """An unused TCP port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

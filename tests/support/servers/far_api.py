@@ -1,4 +1,4 @@
-"""The API of another cluster for tests: the real route on a real port, with a stand-in detector."""
+"""The API of a remote cluster for tests: the real route for samples on a real port, with a stub detector."""
 
 import asyncio
 import base64
@@ -22,24 +22,25 @@ from tests.support.browser import free_port
 
 
 class Far:
-    """The other cluster: its detector returns `answer(samples)`; attributes inject faults and record the calls."""
+    """The remote cluster. Its detector returns `answer(samples)`; attributes inject faults and record the calls."""
 
     def __init__(self, model="m", floor=0.1, answer=lambda samples: [[] for _ in samples], password="") -> None:
         self.answer = answer
         self.password = password
-        self.faults: list[int] = []  # statuses of the next answers
-        self.said = '{"detail": "not now"}'
-        self.ports: list[int] = []  # of who asked
-        self.states = {"nsfw": DetectorState.OK}  # what /v1/ready says of its detectors
-        self.samples = 0  # that came
-        self.most = self.now = 0  # calls at a time
-        self.free: threading.Event | None = None  # calls wait for it
+        self.faults: list[int] = []  # HTTP statuses of the next responses
+        self.said = '{"detail": "not now"}'  # body of these responses
+        self.ports: list[int] = []  # client port of each request
+        self.states = {"nsfw": DetectorState.OK}  # detector states in the response of /v1/ready
+        self.samples = 0  # samples received
+        self.most = self.now = 0  # concurrent calls: the maximum, and now
+        self.free: threading.Event | None = None  # if set, calls block until this event
         self.detect = self
         self.routes = SampleRoutes()
         model_versions = {"nsfw": ModelVersion("nsfw", model, floor)}
         self.routes.detectors = ServedDetectors({"nsfw": self}, model_versions, {"nsfw": NsfwConfig()})
 
     async def remote(self, name, samples) -> DetectorResponse:
+        """Answer a batch, in place of a Serve handle's `detect.remote`."""
         self.now += 1
         self.samples += len(samples)
         self.most = max(self.most, self.now)
@@ -50,6 +51,7 @@ class Far:
 
     @property
     def app(self) -> FastAPI:
+        """The application with /v1/detect/NAME/samples and /v1/ready, behind basic authentication if `password`."""
         app = FastAPI()
         app.post("/v1/detect/{name}/samples", max_body_size=wire.MAX_BYTES)(self.routes.detect_samples)
 
@@ -60,21 +62,21 @@ class Far:
             return JSONResponse({"ready": ready, "detectors": detectors}, 200 if ready else 503)
 
         @app.middleware("http")
-        async def proxy(request: Request, go_on):
+        async def proxy(request: Request, call_next):
             self.ports.append(request.client.port)
-            wanted = base64.b64encode(f"ours:{self.password}".encode()).decode()
-            if self.password and request.headers.get("Authorization") != f"Basic {wanted}":
+            expected = base64.b64encode(f"ours:{self.password}".encode()).decode()
+            if self.password and request.headers.get("Authorization") != f"Basic {expected}":
                 return PlainTextResponse("<h1>401 Authorization Required</h1>", 401)
             if self.faults:
                 return PlainTextResponse(self.said, self.faults.pop(0))
-            return await go_on(request)
+            return await call_next(request)
 
         return app
 
 
 @contextmanager
 def running(far: Far, port: int | None = None, **options) -> Iterator[str]:
-    """Serve the API until the end of the block; yields its URL."""
+    """Serve the API until the end of the block, with uvicorn's `options` for TLS; yields its URL."""
     config = uvicorn.Config(far.app, port=port or free_port(), log_level="error", lifespan="off", **options)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

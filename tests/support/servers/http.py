@@ -1,4 +1,4 @@
-"""A server of the standard library's, run by a test."""
+"""Run an HTTP server of the standard library in a thread."""
 
 import threading
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ Server = TypeVar("Server", bound=HTTPServer)
 
 @contextmanager
 def running(server: Server) -> Iterator[Server]:
-    """Runs in this process from here to the end of the block."""
+    """Serve in a thread until the end of the block; yields the server."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

@@ -1,4 +1,4 @@
-"""A model hub on this machine: what huggingface_hub asks of the real one to fetch a model, and no more."""
+"""A local model hub with the three routes that huggingface_hub calls to download a model."""
 
 import hashlib
 import json
@@ -13,34 +13,36 @@ from typing import Any
 INFO = re.compile(r"/api/models/([\w.-]+/[\w.-]+)/revision/([\w.-]+)(\?.*)?")
 TREE = re.compile(r"/api/models/([\w.-]+/[\w.-]+)/tree/([\w.-]+)(\?.*)?")
 FILE = re.compile(r"/([\w.-]+/[\w.-]+)/resolve/([\w.-]+)/(\S+)")
-LARGE = (".safetensors", ".bin", ".onnx", ".pth")  # kept outside of git, by SHA-256
+LARGE = (".safetensors", ".bin", ".onnx", ".pth")  # stored by Git LFS, under their SHA-256
 
 
 @dataclass
 class Repo:
-    """A model: its files at its one commit, to which `main` points."""
+    """A model repository with a single commit, to which `main` points."""
 
     files: dict[str, bytes]
     licence: str = "apache-2.0"
     gated: bool = False
-    flipped: bool = False  # the bytes that are sent are not those that are listed
+    flipped: bool = False  # send bytes that do not match the listed hashes
 
     @property
     def commit(self) -> str:
+        """A SHA-1 of all files, 40 hex digits."""
         return hashlib.sha1(repr([_oid(*file) for file in sorted(self.files.items())]).encode()).hexdigest()
 
 
 @dataclass
 class Hub:
-    """Where it listens, what it holds, what it was asked for."""
+    """The hub: its URL, its repositories by name, and the paths requested so far (`asked`)."""
 
     endpoint: str = ""
     repos: dict[str, Repo] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
     def answer(self, path: str) -> tuple[int, dict[str, str], bytes]:
+        """The status, headers and body of a request, with the hub's error codes for unknown and gated models."""
         self.asked.append(path)
-        for pattern, of in ((INFO, self._info), (TREE, self._tree), (FILE, self._file)):
+        for pattern, respond in ((INFO, self._info), (TREE, self._tree), (FILE, self._file)):
             if match := pattern.fullmatch(path):
                 repo = self.repos.get(match[1])
                 if repo is None:
@@ -49,7 +51,7 @@ class Hub:
                     return 403, {"X-Error-Code": "GatedRepo"}, b"{}"
                 if match[2] not in ("main", repo.commit):
                     return 404, {"X-Error-Code": "RevisionNotFound"}, b"{}"
-                return of(match[1], repo, match)
+                return respond(match[1], repo, match)
         return 400, {}, b"{}"
 
     def _info(self, name: str, repo: Repo, _: Any) -> tuple[int, dict[str, str], bytes]:
@@ -80,7 +82,7 @@ class Hub:
 
 
 def _oid(path: str, content: bytes) -> str:
-    """As git names the file; of a large one, the note that git keeps in its place."""
+    """The git blob id of a file; for a large file, of the LFS pointer that git stores instead."""
     if path.endswith(LARGE):
         content = f"oid sha256:{hashlib.sha256(content).hexdigest()}\n".encode()
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
@@ -94,7 +96,7 @@ def _lfs(path: str, content: bytes, key: str) -> dict[str, Any]:
 
 @contextmanager
 def hub() -> Iterator[Hub]:
-    """Runs from here to the end of the block."""
+    """Run an empty hub until the end of the block."""
     running = Hub()
 
     class Handler(BaseHTTPRequestHandler):

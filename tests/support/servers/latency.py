@@ -1,4 +1,4 @@
-"""A proxy that lets TCP connections through, each byte a while later: a long line, and not a narrow one."""
+"""A TCP proxy that delays every byte: it adds latency and does not limit bandwidth."""
 
 import asyncio
 import threading
@@ -12,18 +12,18 @@ class _Proxy:
     def __init__(self, port: int, one_way_s: float) -> None:
         self.port, self.one_way_s = port, one_way_s
 
-    async def meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(2 * self.one_way_s)  # the handshake
-        there, back = await asyncio.open_connection("127.0.0.1", self.port)
-        await asyncio.gather(self._carry(reader, back), self._carry(there, writer))
+    async def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(2 * self.one_way_s)  # the round trip of the TCP handshake
+        from_server, to_server = await asyncio.open_connection("127.0.0.1", self.port)
+        await asyncio.gather(self._copy(reader, to_server), self._copy(from_server, writer))
 
-    async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    async def _copy(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         clock = asyncio.get_running_loop().time
-        underway: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        in_transit: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
 
-        async def arrive() -> None:
+        async def deliver() -> None:
             while True:
-                due, piece = await underway.get()
+                due, piece = await in_transit.get()
                 await asyncio.sleep(max(0, due - clock()))
                 if not piece:
                     break
@@ -31,22 +31,23 @@ class _Proxy:
                 await target.drain()
             target.close()
 
-        arriving = asyncio.create_task(arrive())
+        delivering = asyncio.create_task(deliver())
         piece = b"x"
         while piece:
             try:
                 piece = await source.read(PIECE)
             except ConnectionError:
                 piece = b""
-            underway.put_nowait((clock() + self.one_way_s, piece))
-        await arriving
+            in_transit.put_nowait((clock() + self.one_way_s, piece))
+        await delivering
 
 
 @contextmanager
 def delayed(port: int, one_way_s: float) -> Iterator[int]:
-    """The port of a proxy to that port of this machine, from here to the end of the block."""
+    """Run a proxy to a local port that delays each direction by `one_way_s` seconds; yields the proxy's port."""
     loop = asyncio.new_event_loop()
-    server = loop.run_until_complete(asyncio.start_server(_Proxy(port, one_way_s).meet, "127.0.0.1", 0, limit=PIECE))
+    proxy = _Proxy(port, one_way_s)
+    server = loop.run_until_complete(asyncio.start_server(proxy.connect, "127.0.0.1", 0, limit=PIECE))
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:

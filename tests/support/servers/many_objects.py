@@ -1,4 +1,4 @@
-"""A small S3 on this machine that only lists: buckets of any size whose keys are counted, not kept."""
+"""A local S3 server that only lists objects. Keys of large buckets are computed, not stored."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ from tests.support.paths import ROOT
 from tests.support.servers.http import running
 
 PAGE = 1000
-CREDENTIALS = {  # any will do
+CREDENTIALS = {  # not checked
     "AWS_ACCESS_KEY_ID": "lister",
     "AWS_SECRET_ACCESS_KEY": "lister-secret",
     "AWS_DEFAULT_REGION": "us-east-1",
@@ -26,7 +26,7 @@ CREDENTIALS = {  # any will do
 
 
 class Counted(Sequence[str]):
-    """Keys of pictures, so many in all and so many a folder, in order; none is kept."""
+    """A sorted sequence of `count` computed image keys, `a_folder` of them in each folder."""
 
     def __init__(self, count: int, a_folder: int) -> None:
         self.count, self.a_folder = count, a_folder
@@ -55,22 +55,23 @@ class Refusal(Exception):
 
 
 class Lister(ThreadingHTTPServer):
-    """Answers ListObjectsV2 for any bucket with the same keys, which must be sorted."""
+    """Answers ListObjectsV2 of any bucket with the same keys, which must be sorted."""
 
     daemon_threads = True
 
     def __init__(self, keys: Sequence[str], refusals: int = 0) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.keys = keys
-        self.refusals = refusals  # so many requests, from the second on, are answered with 503 SlowDown
-        self.asked: list[dict[str, str]] = []  # what each request asked for
+        self.refusals = refusals  # number of requests, after the first one, to answer with 503 SlowDown
+        self.asked: list[dict[str, str]] = []  # the query parameters of each request
 
-    def listing(self, asked: dict[str, str]) -> str:
-        """The answer to a request."""
-        return _listing(self.keys, asked)
+    def listing(self, query: dict[str, str]) -> str:
+        """The XML response to a request with these query parameters."""
+        return _listing(self.keys, query)
 
     @property
     def endpoint(self) -> str:
+        """The server's URL."""
         return f"http://127.0.0.1:{self.server_port}"
 
 
@@ -79,14 +80,14 @@ class _Handler(BaseHTTPRequestHandler):
     server: Lister
 
     def do_GET(self) -> None:
-        asked = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
-        self.server.asked.append(asked)
+        query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+        self.server.asked.append(query)
         if self.server.refusals and len(self.server.asked) > 1:
             self.server.refusals -= 1
             self._answer(503, "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>")
         else:
             try:
-                self._answer(200, self.server.listing(asked))
+                self._answer(200, self.server.listing(query))
             except Refusal as refusal:
                 self._answer(refusal.status, f"<Error><Code>{refusal.code}</Code><Message>no</Message></Error>")
 
@@ -101,10 +102,10 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-def _listing(keys: Sequence[str], asked: dict[str, str]) -> str:
-    prefix, delimiter = asked.get("prefix", ""), asked.get("delimiter")
-    page = int(asked.get("max-keys", PAGE))
-    at, entries = int(asked.get("continuation-token", bisect_left(keys, prefix))), 0
+def _listing(keys: Sequence[str], query: dict[str, str]) -> str:
+    prefix, delimiter = query.get("prefix", ""), query.get("delimiter")
+    page = int(query.get("max-keys", PAGE))
+    at, entries = int(query.get("continuation-token", bisect_left(keys, prefix))), 0
     parts = ["<ListBucketResult>"]
     while at < len(keys) and keys[at].startswith(prefix) and entries < page:
         key, entries = keys[at], entries + 1
@@ -131,13 +132,15 @@ def _etag(key: str) -> str:
 
 
 def lister(keys: Sequence[str], refusals: int = 0) -> AbstractContextManager[Lister]:
-    """A server of these keys that runs to the end of the block."""
+    """Run a server with these keys until the end of the block."""
     return running(Lister(sorted(keys) if isinstance(keys, list) else keys, refusals))
 
 
 @contextmanager
 def lister_apart(count: int, a_folder: int) -> Iterator[str]:
-    """The same in a process of its own, so that its memory and its work are not the listing's; its endpoint."""
+    """Run such a server in a child process, so that a test measures the memory and CPU time of the client alone.
+    Yields its endpoint.
+    """
     command = [sys.executable, "-m", "tests.support.servers.many_objects", json.dumps([count, a_folder])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         try:

@@ -1,4 +1,4 @@
-"""A Redis server for tests: on a port of its own, in memory."""
+"""Run an in-memory Redis server for tests, on a port of its own."""
 
 import signal
 import subprocess
@@ -10,7 +10,7 @@ from tests.support.browser import free_port
 
 
 class RedisServer:
-    """A server that can be stopped, started again, and made to hang; a context manager."""
+    """A server that can be stopped, restarted and suspended. As a context manager it runs during the block."""
 
     def __init__(self, password: str = "") -> None:
         self.port = free_port()
@@ -19,10 +19,11 @@ class RedisServer:
 
     @property
     def url(self) -> str:
+        """redis://, with the password if there is one."""
         return f"redis://{f':{self.password}@' if self.password else ''}127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        """Until it answers."""
+        """Start the server and wait until it answers a PING."""
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         if self.password:
             options += ["--requirepass", self.password]
@@ -32,17 +33,19 @@ class RedisServer:
             client.ping()
 
     def stop(self) -> None:
+        """Kill the server; its data are lost."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
             self.process = None
 
     def hang(self) -> None:
-        """Its port takes connections, and nobody answers."""
+        """Suspend the process: its port accepts connections, and requests get no answer."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
+        """Resume the process after `hang`."""
         assert self.process is not None
         self.process.send_signal(signal.SIGCONT)
 

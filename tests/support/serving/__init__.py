@@ -1,1 +1,1 @@
-"""Stand-ins for Serve handles, and programs that start a Ray of their own to watch its replicas."""
+"""Stubs of Serve handles, and programs that start a Ray cluster of their own to observe its replicas."""

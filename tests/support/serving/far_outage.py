@@ -1,4 +1,4 @@
-"""A detector of another cluster, in a Ray of its own: prints what its callers saw while that cluster was away."""
+"""A remote detector during an outage of its cluster. Starts its own Ray; prints as JSON what callers received."""
 
 import asyncio
 import json
@@ -22,25 +22,27 @@ SAMPLES = [Sample(pixels=np.zeros((2, 2, 3), np.uint8))]
 
 
 def answer(samples):
+    """One detection for each sample."""
     return [[Detection("nsfw", 1.0)] for _ in samples]
 
 
 def replica():
-    """The one there is: Serve names every one that it starts anew."""
-    (name,) = (one["name"] for one in list_named_actors(all_namespaces=True) if "nsfw" in one["name"])
+    """The actor name of the only replica. A replica that Serve restarts gets a new name."""
+    (name,) = (actor["name"] for actor in list_named_actors(all_namespaces=True) if "nsfw" in actor["name"])
     return name
 
 
 async def life(handle, config, port):
+    """Call the detector before, during and after outages of the remote API on `port`; returns event -> result."""
     waiting, told = asyncio.Event(), []
 
-    def tell(name, away):
+    def record_away(name, away):
         told.append(away)
         waiting.set()
 
     async def ask(detector_timeout_s):
-        detectors = ServedDetectors({"nsfw": handle}, {}, {"nsfw": config}, detector_timeout_s, True, tell)
-        return [found.label for found in (await detectors.ask(["nsfw"], SAMPLES))["nsfw"].answers[0]]
+        detectors = ServedDetectors({"nsfw": handle}, {}, {"nsfw": config}, detector_timeout_s, True, record_away)
+        return [detection.label for detection in (await detectors.ask(["nsfw"], SAMPLES))["nsfw"].answers[0]]
 
     async def away(detector_timeout_s):
         try:
@@ -55,7 +57,7 @@ async def life(handle, config, port):
     waiting.clear()
     job = asyncio.create_task(ask(60))
     await waiting.wait()
-    await asyncio.sleep(2)  # ten of Serve's health checks: failing three would cost it its process
+    await asyncio.sleep(2)  # ten health checks of Serve, which restarts a replica after three failed ones
     with far_api.running(Far(answer=answer), port):
         seen["after an outage"] = await job
     seen["told"] = told
@@ -65,6 +67,7 @@ async def life(handle, config, port):
 
 
 def main():
+    """Deploy the detector and print the results of `life` as JSON."""
     port = free_port()
     config = NsfwConfig(backend="remote", model="m", remote={"url": f"http://127.0.0.1:{port}"})
     ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)

@@ -1,4 +1,4 @@
-"""Stand-ins for the handles of Serve deployments."""
+"""Stubs of Serve deployment handles."""
 
 import asyncio
 from typing import Any
@@ -14,7 +14,7 @@ FOUND = [Detection("x", 1.0)]
 
 
 class Call:
-    """What a handle returns for a call: awaitable, and it can be cancelled."""
+    """The result of a call of a handle: an awaitable that can be cancelled."""
 
     def __init__(self, answer) -> None:
         self.answer = answer
@@ -24,14 +24,15 @@ class Call:
         return self.answer.__await__()
 
     def cancel(self) -> None:
+        """Record that the caller cancelled this call."""
         self.cancelled = True
 
 
 class Handle:
-    """A deployment handle with Serve's interface, `.detect.remote(name, batch)`.
+    """A stub with the interface of Serve's handles, `.detect.remote(name, batch)`.
 
-    Its first calls raise `faults`. A batch with the text `poison` fails, one with `slow` never ends. `ready`: whether
-    it answers its own example.
+    The first calls raise `faults`, in order. A batch that contains the text `poison` fails; one with the text `slow`
+    never ends. `ready` says whether the detector answers its own example.
     """
 
     def __init__(self, *faults: Exception | None, poison: str = "", ready: bool = True, slow: str = "") -> None:
@@ -44,16 +45,19 @@ class Handle:
         self.detect = self.answers_example = self
 
     def broadcast(self, method: str):
+        """Serve's broadcast of `counts`; this stub is also its result."""
         assert method == "counts"
         return self
 
     async def results_async(self, timeout_s: float, return_exceptions: bool):
+        """The counts of three replicas, of which the second has died."""
         assert return_exceptions
         if self.faults:
             raise self.faults[0]
         return [{"batch halved": 2}, RayActorError(), {}]
 
     def remote(self, name: str, batch: list[Sample] | None = None) -> Call:
+        """Call `detect` with a batch, or without one `answers_example`."""
         self.made.append(Call(self._example() if batch is None else self._answer(batch)))
         return self.made[-1]
 
@@ -74,7 +78,7 @@ class Handle:
 
 
 def served(handles: dict[str, Handle], raise_if_away: bool = True, **options: Any) -> ServedDetectors:
-    """A client of these handles that repeats failed calls at once."""
+    """A client of these handles that retries failed calls without delay."""
     configs = {name: ClipConfig(deadline_s=0.05) for name in handles}
     detectors = ServedDetectors(
         handles, {}, configs, **{"detector_timeout_s": 60.0} | options, raise_if_away=raise_if_away
@@ -84,5 +88,5 @@ def served(handles: dict[str, Handle], raise_if_away: bool = True, **options: An
 
 
 def ask(handle: Handle, *texts: str, **options: Any) -> DetectorResponse:
-    """The response of a detector `clip` behind a handle to samples of these texts."""
+    """Send samples with these texts to a detector `clip` behind the handle; returns its response."""
     return asyncio.run(served({"clip": handle}, **options).ask(["clip"], [Sample(text=text) for text in texts]))["clip"]

@@ -1,4 +1,4 @@
-"""A replica whose memory grows, in a Ray of its own: prints who answered before and after, and what was counted."""
+"""A replica whose memory grows. Starts its own Ray; prints as JSON the process ids before and after its restart."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from deployments.serving.deployment import NO_CARD, DetectorDeployment
 
 
 class Leaking:
-    """A detector that keeps 240 MB of every leak; it answers with its process and the cards that this may see."""
+    """A detector that leaks 240 MB for each sample `leak`. Its detections hold its process id and visible GPUs."""
 
     def __init__(self, name, config):
         self.kept = []
@@ -26,17 +26,21 @@ class Leaking:
 
     @classmethod
     def example(cls):
+        """The sample of health checks."""
         return Sample(text="example")
 
     def detect(self, samples):
+        """One detection for each sample: label = process id, text = CUDA_VISIBLE_DEVICES."""
         self.kept += [np.ones(30_000_000) for sample in samples if sample.text == "leak"]
         return [[Detection(str(os.getpid()), 1.0, text=os.environ.get("CUDA_VISIBLE_DEVICES"))] for _ in samples]
 
 
 async def life(detectors):
+    """Leak memory, and wait up to 60 s until another process answers."""
+
     async def ask(text):
-        ((found,),) = (await detectors.ask(["nsfw"], [Sample(text=text)]))["nsfw"].answers
-        return found
+        ((detection,),) = (await detectors.ask(["nsfw"], [Sample(text=text)]))["nsfw"].answers
+        return detection
 
     before = after = await ask("a")
     events = (await detectors.events())["nsfw"]
@@ -49,6 +53,7 @@ async def life(detectors):
 
 
 def main():
+    """Deploy the leaking detector and print the results of `life` as JSON."""
     ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     serve.start(proxy_location="Disabled")
     options = {"num_cpus": 0.1, "runtime_env": {"env_vars": NO_CARD}}

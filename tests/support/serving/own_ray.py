@@ -1,4 +1,4 @@
-"""Programs that start a Ray cluster of their own."""
+"""Run programs that start a Ray cluster of their own."""
 
 import json
 import os
@@ -10,7 +10,10 @@ from tests.support.paths import ROOT
 
 
 def run_in_own_ray(module: str) -> Any:
-    """Run a module as a program, outside of the session's cluster; the JSON of the last line that it prints."""
+    """Run `python -m MODULE` without the variables of the session's cluster; returns the JSON of its last line.
+
+    AssertionError with its stderr if it fails.
+    """
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     command = [sys.executable, "-m", module]
     process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=150)

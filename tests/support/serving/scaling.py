@@ -1,4 +1,4 @@
-"""A detector that starts with no replica, in a Ray of its own: prints how long it took to come, to grow and to go."""
+"""Autoscaling of a detector that starts with no replica. Starts its own Ray; prints seconds per step as JSON."""
 
 import asyncio
 import json
@@ -19,26 +19,30 @@ CONFIG = NsfwConfig(replicas=0, max_replicas=3, upscale_delay_s=1, downscale_del
 
 
 class Slow:
-    """A detector that takes half a second for a batch."""
+    """A detector that takes 0.5 s for a batch."""
 
     def __init__(self, name, config):
         pass
 
     @classmethod
     def example(cls):
+        """The sample of health checks."""
         return Sample(text="example")
 
     def detect(self, samples):
+        """One detection for each sample; the example is answered without delay."""
         if samples[0].text != "example":
             time.sleep(0.5)
         return [[Detection("seen", 1.0)] for _ in samples]
 
 
 def replicas():
+    """The number of running replicas."""
     return serve.status().applications[APP].deployments["nsfw"].replica_states.get("RUNNING", 0)
 
 
 async def until(reached, seconds=90):
+    """Wait until `reached()`; returns the seconds it took. TimeoutError after `seconds`."""
     begun = time.monotonic()
     while not await asyncio.to_thread(reached):
         if time.monotonic() - begun > seconds:
@@ -48,6 +52,8 @@ async def until(reached, seconds=90):
 
 
 async def life(detectors):
+    """Scale from zero to three replicas by load and back to zero; returns step -> state or seconds."""
+
     async def ask():
         return (await detectors.ask(["nsfw"], [Sample(text="a")]))["nsfw"].answers
 
@@ -62,14 +68,15 @@ async def life(detectors):
     told["once asked"] = conditions(["nsfw"])
     load = [asyncio.create_task(busy()) for _ in range(8)]
     told["three replicas"] = await until(lambda: replicas() == 3)
-    for one in load:
-        one.cancel()
+    for caller in load:
+        caller.cancel()
     await asyncio.gather(*load, return_exceptions=True)
     told["none"] = await until(lambda: conditions(["nsfw"]) == {"nsfw": "asleep"})
     return told
 
 
 def main():
+    """Deploy the slow detector with autoscaling and print the results of `life` as JSON."""
     ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     serve.start(proxy_location="Disabled")
     options = {"num_cpus": 0.1, "runtime_env": {"env_vars": NO_CARD}}
