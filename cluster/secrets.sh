@@ -1,10 +1,10 @@
 #!/bin/sh
-# Makes what compose.yaml's services share in confidence, under ./secrets: sh cluster/secrets.sh raysift.example.com
-# What is there stays, so that a certificate or a password of your own may lie there before.
+# Generate the secrets of compose.yaml's services in ./secrets: sh cluster/secrets.sh raysift.example.com
+# Existing files are kept, for example your own certificate or password file.
 set -eu
 name=${1:-localhost}
 mkdir -p secrets
-chmod 700 secrets # a service reads its files as whatever user it runs as: this folder keeps all others out
+chmod 700 secrets # the files are world-readable, as services run as different users; the folder keeps others out
 cd secrets
 random() { openssl rand -hex "$1"; }
 
@@ -12,9 +12,9 @@ random() { openssl rand -hex "$1"; }
 
 if ! [ -e htpasswd ]; then
     password=$(random 12)
-    # nginx checks it with every request: a slow hash would cost more than it guards, of a password nobody can guess
+    # a fast hash, as nginx checks it on every request; the password is random and cannot be guessed
     echo "raysift:$(openssl passwd -apr1 "$password")" > htpasswd
-    echo "user raysift, password $password (told only once)"
+    echo "user raysift, password $password (printed only once)"
 fi
 
 if ! [ -e tls.key ]; then
