@@ -1,0 +1,39 @@
+"""Search for words in text that was read or heard, and in names of files."""
+
+from cluster.records import asset_id
+from deployments.catalog.catalog import Catalog
+from tests.support.stored import commit, found, row
+
+
+def test_finds_words_in_lines_speech_and_names_whatever_the_case(catalog):
+    (hit,) = catalog.text_search("total DUE")
+    assert hit == {
+        "asset": asset_id("s3://b/x/one.jpg"),
+        "detector": "ocr",
+        "text": "Total Due 42",
+        "time_s": None,
+        "score": 0.8,
+    }
+    assert [hit["time_s"] for hit in catalog.text_search("is due")] == [1.25]
+    assert [hit["text"] for hit in catalog.text_search("two.JPG")] == ["Two.jpg"]
+    assert len(catalog.text_search("total")) == 2
+    assert len(catalog.text_search("total", limit=1)) == 1
+
+
+def test_words_are_taken_as_they_are(catalog):
+    for words in ("%", "t.tal", "[", "_", "(", "\\", " ", ""):
+        assert catalog.text_search(words) == []
+
+
+def test_whole_words_come_before_parts_of_words(tmp_path):
+    commit(
+        tmp_path,
+        "a.parquet",
+        row("s3://b/1", found("ocr", "text", 0.9, text="subtotals"), unit=1),
+        row("s3://b/2", found("ocr", "text", 0.3, text="Straße total"), unit=2),
+    )
+    catalog = Catalog(":memory:")
+    catalog.load_all(str(tmp_path))
+    assert [hit["text"] for hit in catalog.text_search("total")] == ["Straße total", "subtotals"]
+    assert [hit["text"] for hit in catalog.text_search("STRASSE")] == []
+    assert [hit["text"] for hit in catalog.text_search("straße")] == ["Straße total"]
