@@ -1,18 +1,12 @@
 """A job's driver: it lists the files, has them analysed, and checks at the end that every file has one result."""
 
 import logging
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import ray
 from ray import serve
-from ray.exceptions import RayTaskError
 
 from cluster.errors import SettingsError
 from cluster.records import ModelVersion
@@ -24,28 +18,20 @@ from cluster.vectors import Vectors
 from deployments.detector import DetectorAway
 from deployments.jobs import folder as job_folder
 from deployments.jobs import task as tasks
-from deployments.jobs.drivers import (
-    FINISHED,
-    FINISHED_WITH_FAILED_FILES,
-    JobsClient,
-)
+from deployments.jobs.drivers import FINISHED, FINISHED_WITH_FAILED_FILES
 from deployments.jobs.task import Task
-from deployments.serving.client import CLUSTER_FAULT
 from deployments.serving.placement import APP
 from deployments.serving.status import running
 from pipelines import analyze
+from pipelines.calls import Calls, own_names
 from pipelines.ending import report_end
 from pipelines.ledger import listing, retrying
 from pipelines.ledger.stored import stored
+from pipelines.live_indexing import LiveIndexing
 from pipelines.results import reporting
-from pipelines.results.indexing import Indexing
 from pipelines.results.reconcile import reconcile, renew, settle
 
 log = logging.getLogger(__name__)
-
-TELL_S = 60.0  # the jobs deployment writes a row of SQLite; it may ask Ray's Jobs API first
-LOAD_S = 900.0  # the catalogue reads every file of results that it does not have, millions of rows the first time
-COUNT_S = 60.0  # the catalogue counts the rows of one job
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +54,20 @@ def scan(task: Task, out: str, job: str | None, settings: Settings) -> Outcome:
     """
     ray.init(address="auto", log_to_driver=False, ignore_reinit_error=True)
     served = running(settings)
-    attempt, submission = _own_names()
+    attempt, submission = own_names()
     name = job or submission or f"scan-{time.strftime('%Y%m%d-%H%M%S')}"
     task = replace(task, uris=tuple(map(buckets.normalize, task.uris)))
     if task.retry_of and not task.uris:
         first = resumed(out, task.retry_of, settings)
         task = replace(task, uris=first.uris, proof=first.proof)
     jobs, catalog = (serve.get_deployment_handle(part, APP) for part in ("jobs", "catalog"))
-    driver = Driver(buckets.normalize(out), name, attempt, settings, jobs, catalog, Vectors(settings.chroma.url))
-    proof = driver.tell("begin", attempt, list(task.uris), driver.out, list(task.detectors), task.proof)
+    calls = Calls(buckets.normalize(out), name, attempt, jobs, catalog)
+    proof = calls.tell("begin", attempt, list(task.uris), calls.out, list(task.detectors), task.proof)
     task = replace(task, proof=proof)
-    with report_end(driver):
+    with report_end(calls):
+        driver = Driver(calls, settings, Vectors(settings.chroma.url))
         outcome = driver.run(task, served)
-        driver.tell("over", attempt, outcome.exit_code, driver.message)
+        calls.tell("over", attempt, outcome.exit_code, driver.message)
         return outcome
 
 
@@ -93,45 +80,22 @@ def resumed(out: str, job: str, settings: Settings) -> Task:
 
 
 class Driver:
-    """One attempt at a job. `jobs` and `catalog`: handles of these deployments; `cut` and `run`: those of `analyze`."""
-
-    first_wait_s = 1.0  # before a call that failed is made again; four times as long each next time
+    """One attempt at a job. `cut` and `run`: those of `analyze`."""
 
     def __init__(
         self,
-        out: str,
-        job: str,
-        attempt: str,
+        calls: Calls,
         settings: Settings,
-        jobs: Any,
-        catalog: Any,
         vectors: Vectors,
         cut: Callable[..., int] = analyze.cut,
         run: Callable[..., None] = analyze.run,
     ) -> None:
-        self.out, self.job, self.settings, self.endpoint = out, job, settings, settings.s3_endpoint
-        self.folder = job_folder.place(out, job)
+        self.out, self.job, self.settings, self.endpoint = calls.out, calls.job, settings, settings.s3_endpoint
+        self.folder = job_folder.place(self.out, self.job)
         self.ledger, self.uncut = f"{self.folder}/ledger", f"{self.folder}/uncut"
-        self.attempt = attempt
         self.message = ""
-        self.hopeless = False  # more files have failed than the settings allow
-        self.jobs, self.catalog, self.vectors = jobs, catalog, vectors
+        self.calls, self.vectors = calls, vectors
         self.cut_videos, self.analyze = cut, run
-
-    def tell(self, what: str, *facts: Any, **more: Any) -> Any:
-        """Call a method of the queue of jobs about this job, up to four times while its replica is lost or hangs.
-
-        SettingsError if the queue refuses.
-        """
-        for attempt in range(4):
-            try:
-                return getattr(self.jobs, what).remote(self.job, *facts, **more).result(timeout_s=TELL_S)
-            except RayTaskError as error:
-                raise error.cause from None
-            except CLUSTER_FAULT:
-                if attempt == 3:
-                    raise
-                time.sleep(self.first_wait_s * 4**attempt)
 
     def run(self, task: Task, served: Mapping[str, ModelVersion]) -> Outcome:
         """List the files unless that is done, analyse those without a result, and check results against the list."""
@@ -143,9 +107,9 @@ class Driver:
         if not task.listed:
             began = task.started_at or time.time()
             task = self._list(replace(task, detectors=tuple(chosen), started_at=began), chosen)
-            self.tell("note", message=self.message)
+            self.calls.tell("note", message=self.message)
         self._add(task.left_out)
-        self.tell("note", units=task.units, skipped=task.skipped)
+        self.calls.tell("note", units=task.units, skipped=task.skipped)
         log.info("%s owes %d units; %d files are unchanged and skipped", self.job, task.units, task.skipped)
         try:
             return self._work(task, dict(served))
@@ -179,14 +143,14 @@ class Driver:
                 )
             task = replace(task, left_out=listed.left_out)
         if videos:
-            self.tell("note", message=f"looking into {videos} videos")
+            self.calls.tell("note", message=f"looking into {videos} videos")
             units += self.cut_videos(self.uncut, self.ledger, videos, self.settings)
         task = replace(task, listed=True, units=units, skipped=skipped)
         tasks.write(self.out, self.job, task, self.endpoint)
         return task
 
     def _listing(self, files: int) -> None:
-        self.tell("note", message=f"{files:,} files listed so far")
+        self.calls.tell("note", message=f"{files:,} files listed so far")
 
     def _add(self, message: str) -> None:
         """Add a sentence to what is said of the job at its end."""
@@ -195,9 +159,11 @@ class Driver:
     def _work(self, task: Task, served: dict[str, ModelVersion]) -> Outcome:
         if not task.units:
             return Outcome(self.job, 0, 0, 0, task.skipped, FINISHED)
+        max_failed = self.settings.scanning.max_failed_share * task.units
+        indexing = LiveIndexing(self.calls, self.vectors, max_failed, self.endpoint)
         try:
             sequence = attempts.begin(self.out, self.job, self.endpoint)
-            with self._indexed(task):
+            with indexing.running():
                 self.analyze(self.ledger, task.units, self.out, self.job, sequence, served, self.settings)
         except DetectorAway as away:
             waited = _duration(self.settings.scanning.detector_timeout_s)
@@ -205,8 +171,10 @@ class Driver:
                 f"detector {away} was away for {waited}: `raysift jobs resume {self.job}` goes on where it stopped"
             ) from None
         except KeyboardInterrupt:
-            if not self.hopeless:
+            if not indexing.hopeless:
                 raise
+        finally:
+            self._add(indexing.message)
         counts = reconcile(self.ledger, self.out, self.job, self.endpoint)
         if counts.double:
             settle(self.out, self.job, self.endpoint)
@@ -224,35 +192,6 @@ class Driver:
         code = FINISHED_WITH_FAILED_FILES if counts.failed else FINISHED
         return Outcome(self.job, counts.units, counts.done, counts.failed, task.skipped, code)
 
-    @contextmanager
-    def _indexed(self, task: Task) -> Iterator[None]:
-        """During the block and once more at its end, load committed results into catalogue and vector store."""
-        over = threading.Event()
-
-        def load(folder: str) -> int:
-            rows = int(self.catalog.load_all.remote(folder, self.endpoint).result(timeout_s=LOAD_S))
-            failed = self.catalog.job.remote(self.job).result(timeout_s=COUNT_S)["failed"] if rows else 0
-            if failed > self.settings.scanning.max_failed_share * task.units and not over.is_set():
-                self.hopeless = True
-                over.set()
-                # the main thread waits in Ray Data, which only an interrupt ends
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-            return rows
-
-        indexing = Indexing(self.out, self.vectors, load, self.endpoint)
-        with interruptible(), ThreadPoolExecutor(1) as thread:
-            following = thread.submit(indexing.follow, over)
-            try:
-                yield
-            finally:
-                over.set()
-        try:
-            if missing := following.result():
-                self._add(f"{missing} files of results are not searchable yet: the next scan tries again")
-        except Exception:  # the results are stored: a job must not fail because they cannot be searched yet
-            log.exception("the last results are not indexed")
-            self._add("the last results are not searchable yet: the next scan tries again")
-
     def _report(self, task: Task) -> None:
         seconds = time.time() - task.started_at
         try:
@@ -264,28 +203,11 @@ class Driver:
             log.exception("there is no report")
 
 
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Have SIGINT raise KeyboardInterrupt here, also in a process that has inherited from its shell to ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _chosen(served: Mapping[str, ModelVersion], wanted: tuple[str, ...]) -> dict[str, ModelVersion]:
     for name in wanted:
         if name not in served:
             raise SettingsError(f"no detector {name!r}; there are {', '.join(served)}. Correct --detectors.")
     return {name: model_version for name, model_version in served.items() if not wanted or name in wanted}
-
-
-def _own_names() -> tuple[str, str | None]:
-    """The id of this driver in Ray's Jobs API, and its submission id, None if it was not submitted."""
-    own = ray.get_runtime_context().get_job_id()
-    submission = JobsClient().get_job_info(own).submission_id
-    return submission or own, submission
 
 
 def _duration(seconds: float) -> str:

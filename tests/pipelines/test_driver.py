@@ -19,6 +19,7 @@ from deployments.detector import DetectorAway
 from deployments.jobs import folder as job_folder
 from deployments.jobs.queue import Jobs
 from deployments.jobs.task import Task
+from pipelines.calls import Calls
 from pipelines.driver import Driver, resumed
 from pipelines.ending import report_end
 from tests.deployments.jobs.jobs_api import JobsApi
@@ -104,13 +105,14 @@ class Place:
     def drive(self, job="scan-1", attempt=None, jobs_faults=(), catalog_faults=(), **task):
         jobs, catalog = Handle(self.jobs, *jobs_faults), Handle(self.catalog, *catalog_faults)
         attempt = attempt or job
-        driver = Driver(self.out, job, attempt, self.settings, jobs, catalog, NoVectors(), run=self.analyze)
-        driver.first_wait_s = 0.0
+        calls = Calls(self.out, job, attempt, jobs, catalog)
+        calls.first_wait_s = 0.0
         task = Task(**{"uris": (str(self.media),), "detectors": ()} | task)
-        driver.tell("begin", attempt, list(task.uris), self.out, list(task.detectors))
-        with report_end(driver):
+        calls.tell("begin", attempt, list(task.uris), self.out, list(task.detectors))
+        with report_end(calls):
+            driver = Driver(calls, self.settings, NoVectors(), run=self.analyze)
             outcome = driver.run(task, SERVED)
-            driver.tell("over", attempt, outcome.exit_code, driver.message)
+            calls.tell("over", attempt, outcome.exit_code, driver.message)
             return outcome
 
 
