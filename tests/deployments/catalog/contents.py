@@ -24,3 +24,21 @@ def answers(catalog: Catalog) -> tuple[Any, ...]:
 def film(segment: tuple[int, int, float], *findings: Finding, **more: Any) -> dict[str, Any]:
     """A row of one segment of s3://b/film. `segment`: its number, how many there are, their length in seconds."""
     return row("s3://b/film", *findings, kind="video", segment=segment, unit=segment[0], **more)
+
+
+def expected_detections(rows: list[dict[str, Any]]) -> dict[str, list[tuple[str, str]]]:
+    """URI -> (detector, label) of its detections, worked out row by row: of each segment of the newest row's content,
+    the newest answer of each detector."""
+    newest = sorted(rows, key=lambda row: (row["analyzed_at"], row["job"], row["unit_id"]))
+    current = {row["uri"]: (row["etag"], row["segment_s"]) for row in newest}
+    answered = {
+        (row["uri"], version["detector"], row["segment"] or 0): row
+        for row in newest
+        for version in row["model_versions"]
+        if current[row["uri"]] == (row["etag"], row["segment_s"])
+    }
+    expected: dict[str, list[tuple[str, str]]] = {uri: [] for uri in sorted(current)}
+    for (uri, detector, _), newest_row in sorted(answered.items(), key=lambda item: item[0]):
+        labels = [found["label"] for found in newest_row["detections"] if found["detector"] == detector]
+        expected[uri] += [(detector, label) for label in labels]
+    return expected

@@ -7,7 +7,7 @@ import pytest
 
 from cluster.api_queries import AssetQuery
 from deployments.catalog.catalog import Catalog
-from tests.deployments.catalog.contents import answers
+from tests.deployments.catalog.contents import answers, expected_detections
 from tests.support.stored import commit, found, row
 
 
@@ -47,24 +47,6 @@ def test_the_order_in_which_files_are_loaded_does_not_matter(tmp_path):
     # of a file whose content changed, only what was said of the new one
     assert [(d["detector"], d["score"]) for d in lines[1]["detections"]] == [("ocr", 0.2)]
     assert lines[1]["sha256"] is None and not assets[1]["has_thumbnail"]
-
-
-def expected_detections(rows):
-    """URI -> (detector, label) of its detections, worked out row by row: of each segment of the newest row's content,
-    the newest answer of each detector."""
-    newest = sorted(rows, key=lambda row: (row["analyzed_at"], row["job"], row["unit_id"]))
-    current = {row["uri"]: (row["etag"], row["segment_s"]) for row in newest}
-    answered = {
-        (row["uri"], version["detector"], row["segment"] or 0): row
-        for row in newest
-        for version in row["model_versions"]
-        if current[row["uri"]] == (row["etag"], row["segment_s"])
-    }
-    expected = {uri: [] for uri in sorted(current)}
-    for (uri, detector, _), newest_row in sorted(answered.items(), key=lambda item: item[0]):
-        labels = [found["label"] for found in newest_row["detections"] if found["detector"] == detector]
-        expected[uri] += [(detector, label) for label in labels]
-    return expected
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -16,7 +16,7 @@ from cluster.vectors import Vectors, VectorsDown
 from commands.vectors import cli
 from pipelines.results.auditing import Audit, SelfSearch, audit, rebuild
 from pipelines.results.indexing import Indexing
-from tests.deployments.catalog.test_catalog import counting
+from tests.deployments.catalog.contents import expected_detections
 from tests.support.servers.chroma import chroma, free_port
 from tests.support.stored import commit, found, row
 
@@ -62,7 +62,7 @@ def test_the_newest_rows_for_the_newest_content_count_and_each_once(tmp_path, se
         return {uri: sorted(of) for uri, of in said.items()}
 
     newest = pa.concat_tables(newest_rows(str(tmp_path), columns)).to_pylist()
-    assert told(newest) == {uri: sorted(of) for uri, of in counting(rows).items()}
+    assert told(newest) == {uri: sorted(of) for uri, of in expected_detections(rows).items()}
     of_job = pa.concat_tables(newest_rows(str(tmp_path), columns, job="a")).to_pylist()
     assert of_job == [row for row in newest if row["job"] == "a"]
     of_clip = pa.concat_tables(newest_rows(str(tmp_path), columns, detector="clip")).to_pylist()

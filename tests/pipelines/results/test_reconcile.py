@@ -185,7 +185,8 @@ def test_where_nothing_is_double_no_file_is_touched(tmp_path):
     commit(tmp_path, "a.parquet", row("s3://b/1", unit=1), row("s3://b/2", unit=2))
     before = (tmp_path / "a.parquet").stat()
     assert settle(str(tmp_path), "job") == 0
-    assert (tmp_path / "a.parquet").stat() == before
+    after = (tmp_path / "a.parquet").stat()  # its access time may change: the file is read
+    assert (after.st_ino, after.st_size, after.st_mtime_ns) == (before.st_ino, before.st_size, before.st_mtime_ns)
     assert len(results_files.committed(str(tmp_path))) == 1
 
 
