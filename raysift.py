@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
+from cluster.api_job_types import Priority
 from cluster.api_types import Ready
 from cluster.errors import SettingsError
 from cluster.processes import Processes, port_open
@@ -25,8 +25,9 @@ from commands import dry_run as dry_run_command
 from commands import evaluate, galleries, jobs, models, people, tables, vectors
 from commands.checks import doctor
 from commands.scans import end_or_follow, follow, submit
-from commands.terminal import api_client, console, waiting
+from commands.terminal import ProfileOption, api_client, console, waiting
 from commands.up import dashboard_answers, launch, launch_beside_ray
+from pipelines.results import exporting
 
 NOT_FINISHED = 1
 
@@ -46,32 +47,9 @@ cli.command()(doctor.doctor)
 cli.command()(evaluate.evaluate)
 
 
-class Profile(StrEnum):
-    """Which models run."""
-
-    embedded = "embedded"
-    gpu = "gpu"
-
-
-class Priority(StrEnum):
-    """Whose turn comes first."""
-
-    urgent = "urgent"
-    normal = "normal"
-    bulk = "bulk"
-
-
-class Format(StrEnum):
-    """File formats of an export."""
-
-    jsonl = "jsonl"
-    csv = "csv"
-    parquet = "parquet"
-
-
 @cli.command()
 def up(
-    profile: Annotated[Profile | None, typer.Option(help="Which models; default: settings.profile.")] = None,
+    profile: ProfileOption = None,
     offline: Annotated[bool, typer.Option("--offline", help="Ask no model hub.")] = False,
     beside_ray: Annotated[
         bool, typer.Option("--beside-ray", help="Only Chroma and the app: on the head of a cluster of `ray up`.")
@@ -138,7 +116,7 @@ def scan(
     uris: Annotated[list[str], typer.Argument(help="Folders, buckets or files: /data/media s3://bucket/prefix ...")],
     out: Annotated[str | None, typer.Option(help="Where the results go; default: settings.results_uri.")] = None,
     detectors: Annotated[str | None, typer.Option(help="Only these, comma-separated; default: all.")] = None,
-    priority: Annotated[Priority, typer.Option(help="urgent: it does not wait behind others.")] = Priority.normal,
+    priority: Annotated[Priority, typer.Option(help="urgent: it does not wait behind others.")] = "normal",
     follows: Annotated[bool, typer.Option("--follow/--no-follow", help="Show its progress until it is over.")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done, why and at what cost.")] = (
         False
@@ -163,14 +141,14 @@ def scan(
 @cli.command()
 def export(
     source: Annotated[str, typer.Option("--from", help="A folder of results.")],
-    format: Annotated[Format, typer.Option(help="jsonl: one line a file. csv: one line a detection.")] = Format.jsonl,
+    format: Annotated[
+        exporting.Format, typer.Option(help="jsonl: one line a file. csv: one line a detection.")
+    ] = "jsonl",
     to: Annotated[Path | None, typer.Option(help="The file to write; default: standard output.")] = None,
 ) -> None:
     """Write results in a format for other programs. Needs no running cluster."""
-    from pipelines.results.exporting import export as write
-
     with to.open("wb") if to else nullcontext(sys.stdout.buffer) as sink, waiting(f"exporting {source}"):
-        files = write(source, format.value, sink, load().s3_endpoint)
+        files = exporting.export(source, format, sink, load().s3_endpoint)
     console.print(f"{files} files")
 
 

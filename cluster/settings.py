@@ -14,6 +14,8 @@ from yaml import YAMLError
 from cluster.errors import SettingsError
 from cluster.storage.filesystems import normalize, split
 
+Profile = Literal["embedded", "gpu"]  # small models that run on the CPU, or large ones
+
 PREFIX = "RAYSIFT_"
 FILE = "settings.yaml"
 
@@ -98,6 +100,7 @@ class RayCluster(_Part):
 
     @property
     def dashboard_url(self) -> str:
+        """Where this machine reaches the dashboard and the Jobs API; other machines cannot."""
         return f"http://127.0.0.1:{self.dashboard_port}"
 
 
@@ -200,7 +203,7 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_nested_delimiter="__", yaml_file=FILE, extra="forbid", frozen=True
     )
 
-    profile: Literal["embedded", "gpu"] = Field("embedded", description="the backend of every detector that has it")
+    profile: Profile = Field("embedded", description="the backend of every detector that has it")
     state_dir: Path = Field(Path(".raysift"), description="tokens, logs, the catalogue, Chroma's folder")
     results_uri: str = Field("", description="where scans store when --out is not given; empty: state_dir/results")
     s3_endpoint_url: str | None = Field(None, description="an S3 that is not Amazon's; default: AWS_ENDPOINT_URL")
@@ -255,6 +258,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The sources by precedence. Without .env and secrets files: what sets a key is one of two places."""
         return init_settings, env_settings, YamlConfigSettingsSource(settings_cls)
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -10,8 +10,8 @@ from rich.filesize import decimal
 from rich.table import Column, Table
 
 from cluster.errors import SettingsError
-from cluster.settings import Settings, load
-from commands.terminal import console, progress, waiting
+from cluster.settings import Profile, Settings, load
+from commands.terminal import ProfileOption, console, progress, waiting
 from deployments.weights import references
 from deployments.weights.copies import FILES, Manifest, Store
 from deployments.weights.hub import Hub
@@ -19,12 +19,10 @@ from deployments.weights.sources import Source, State
 
 cli = typer.Typer(help="The detectors' weights: what there is of them, and a mirror.", no_args_is_help=True)
 
-Profile = Annotated[Literal["embedded", "gpu"] | None, typer.Option(help="Whose models; default: settings.profile.")]
-
 
 @cli.command("list")
 def show(
-    profile: Profile = None,
+    profile: ProfileOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array with an object for each.")] = False,
 ) -> None:
     """Every detector's weights: licence, revision, size, where they load from, and whether they are there now.
@@ -72,7 +70,7 @@ def _object(detector: str, source: Source, state: State) -> dict[str, str | int 
 @cli.command()
 def pull(
     to: Annotated[str, typer.Option(help="A folder or bucket: /data/models s3://bucket/models ...")],
-    profile: Profile = None,
+    profile: ProfileOption = None,
     detectors: Annotated[str | None, typer.Option(help="Only these, comma-separated; default: all.")] = None,
 ) -> None:
     """Copy every model that comes from the hub into a mirror, for machines that may not or shall not ask the hub.
@@ -123,7 +121,7 @@ def _put(source: Hub, copy: Manifest, mirror: Store) -> None:
         mirror.put(source.name, copy, source.home() / FILES, add)
 
 
-def _settings(profile: str | None) -> Settings:
+def _settings(profile: Profile | None) -> Settings:
     settings = load()
     return settings.model_copy(update={"profile": profile}) if profile else settings
 

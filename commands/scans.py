@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from cluster.api_job_types import OVER
+from cluster.api_job_types import OVER, Priority
 from cluster.errors import SettingsError
 from cluster.settings import Settings
 from cluster.storage import buckets
@@ -27,7 +27,7 @@ Show = Callable[[dict[str, Any]], None]  # shows what the API says of a job now
 
 
 def submit(
-    settings: Settings, uris: list[str], out: str | None, detectors: str | None, priority: str = "normal"
+    settings: Settings, uris: list[str], out: str | None, detectors: str | None, priority: Priority = "normal"
 ) -> str:
     """Submit a scan through the API and return the name of its job. `detectors`: comma-separated, None: all."""
     with api_client(settings) as api:

@@ -4,14 +4,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Annotated
 
 import httpx
+import typer
 from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
 
 from cluster.errors import SettingsError
-from cluster.settings import Settings
+from cluster.settings import Profile, Settings
+
+ProfileOption = Annotated[Profile | None, typer.Option(help="Which models; default: settings.profile.")]
 
 console = Console(stderr=True)
 LINE_EVERY_S = 10.0  # between lines of progress where no terminal shows a spinner or a bar

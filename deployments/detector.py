@@ -7,12 +7,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, TypeVar, get_args
+from typing import Any, ClassVar, Self, TypeVar, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from cluster.records import Answer, Detection, Modality, Sample
+from cluster.settings import Profile
 
 # searched by name, so that the contract does not import the detectors that import it
 DETECTORS = "deployments.detectors"
@@ -21,7 +22,6 @@ T = TypeVar("T")
 
 # settings of models that are loaded on this cluster: invalid for a detector that another cluster answers for
 OF_LOADED_MODELS = ("gpus", "gpu_memory_gb", "idle_s", "colocate")
-Profile = Literal["embedded", "gpu"]
 REMOTE = "remote"  # a backend that every detector has: another Raysift cluster answers
 
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import httpx
 import typer
@@ -15,19 +15,17 @@ from rich.table import Column, Table
 from cluster import gpus
 from cluster.errors import SettingsError
 from cluster.processes import Processes, port_open
-from cluster.settings import FILE, PREFIX, Listener, Settings, load
+from cluster.settings import FILE, PREFIX, Listener, Profile, Settings, load
 from commands.checks import bucket, machine, ray_cluster, shares, stores, web
 from commands.checks.check import ANSWER_S, Check, Question, together
-from commands.terminal import harmless, waiting
+from commands.terminal import ProfileOption, harmless, waiting
 
 SLOWLY = "Without a card the gpu profile runs on the CPU, slowly."
 HERE = ("127.0.0.1", "localhost", "0.0.0.0", "::", "::1")
 
 
 def doctor(
-    profile: Annotated[
-        Literal["embedded", "gpu"] | None, typer.Option(help="Which models; default: settings.profile.")
-    ] = None,
+    profile: ProfileOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Check this machine and every part of Raysift, and say what to do about what is wrong. Starts nothing.
@@ -97,7 +95,7 @@ def _redis(settings: Settings, environment: Mapping[str, str]) -> Iterator[Check
         yield from stores.redis(url, keeps)
 
 
-def _tell(checks: Sequence[Check], profile: str | None, as_json: bool, memory: dict[str, Any]) -> None:
+def _tell(checks: Sequence[Check], profile: Profile | None, as_json: bool, memory: dict[str, Any]) -> None:
     ok = all(check.state != "fails" for check in checks)
     if as_json:
         typer.echo(json.dumps({"profile": profile, "ok": ok, "checks": list(map(asdict, checks))} | memory))
@@ -112,7 +110,7 @@ def _tell(checks: Sequence[Check], profile: str | None, as_json: bool, memory: d
     raise typer.Exit(0 if ok else 1)
 
 
-def _checked(profile: str | None, checks: Sequence[Check]) -> Table:
+def _checked(profile: Profile | None, checks: Sequence[Check]) -> Table:
     table = Table("", "", Column("what was found", overflow="fold"), title=f"profile {profile}" if profile else None)
     colors = {"ok": "green", "note": "yellow", "fails": "red"}
     for check in checks:

@@ -2,6 +2,7 @@
 
 import json
 from types import SimpleNamespace
+from typing import get_args
 
 import httpx
 import pytest
@@ -9,8 +10,11 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import raysift
+from cluster.api_job_types import PRIORITIES
 from cluster.errors import SettingsError
+from cluster.settings import Profile
 from commands import tables
+from pipelines.results.exporting import Format
 
 JOB = {
     "job": "scan-1",
@@ -74,6 +78,20 @@ def test_every_command_says_what_it_does():
 def test_a_scan_without_a_cluster_says_how_to_start_one(tmp_path):
     with pytest.raises(SettingsError, match="raysift up"):
         raise run("scan", str(tmp_path)).exception
+
+
+@pytest.mark.parametrize(
+    ("command", "values"),
+    [
+        (("scan", "x", "--priority"), PRIORITIES),
+        (("up", "--profile"), get_args(Profile)),
+        (("export", "--from", "x", "--format"), get_args(Format)),
+    ],
+)
+def test_an_option_takes_the_values_of_its_type_and_refuses_any_other(command, values):
+    done = run(*command, "other")
+    assert done.exit_code == 2
+    assert all(value in done.output for value in values)
 
 
 def test_stopping_nothing_is_no_error():
