@@ -217,6 +217,14 @@ class LoadedRows(Answer):
     rows: int
 
 
+class ErasedCaches(Answer):
+    """What was erased from the caches of detectors' answers. Nodes are named by host, Redis as "Redis"."""
+
+    entries: dict[str, int]  # place -> entries that were erased
+    failed: dict[str, str]  # place that may still hold entries -> the reason
+    away: list[str]  # nodes that are down: each erases its file before it reads it again
+
+
 class ForgottenHits(Answer):
     """How many detections of a person the catalogue has left out."""
 

@@ -7,6 +7,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
+from cluster.api_types import ErasedCaches
 from cluster.errors import SettingsError
 from cluster.settings import Settings
 from cluster.vectors import Vectors, VectorsDown
@@ -28,7 +29,7 @@ def purge(name: Name, source: Source = None) -> None:
     with api_client(settings) as api, waiting("removing the person from the results and the index"):
         api.get("/v1/health").raise_for_status()  # nothing is begun without the API
         done = people_purge.purge(name, out, watch_list(config, settings), Face.version(config), endpoint)
-        caches = _answer(api.delete("/v1/cache"))  # an answer from a cache would bring the person back
+        caches = ErasedCaches(**_answer(api.delete("/v1/cache")))  # an answer from a cache would bring the person back
         searched = _unsearchable(settings, done, out)
         catalogued = _answer(api.delete(f"/v1/people/{quote(name, safe='')}"))["hits"]
         listed = _answer(api.get("/v1/assets", params={"detector": "face", "label": name}))["total"]
@@ -38,7 +39,7 @@ def purge(name: Name, source: Source = None) -> None:
         [
             (f"hits in {done.files} files of {out}", done.hits),
             (f"vectors of faces in {done.files} files of {out}", done.faces),
-            *((f"cached answers, of anybody, on {place}", count) for place, count in caches["entries"].items()),
+            *((f"cached answers, of anybody, on {place}", count) for place, count in caches.entries.items()),
             ("vectors of faces in the vector store", searched.removed),
             ("hits in the catalogue", catalogued),
             ("photos in the gallery", photos),
@@ -80,12 +81,12 @@ def _show(places: Places) -> None:
     Console().print(table)
 
 
-def _report_caches(caches: dict[str, Any], settings: Settings) -> None:
+def _report_caches(caches: ErasedCaches, settings: Settings) -> None:
     """Say which nodes were not reached. SettingsError if the operator has to act for one of them."""
-    away = ", ".join(caches["away"])
+    away = ", ".join(caches.away)
     if away and settings.galleries_uri:
         console.print(f"down, and not erased: the cache of {away}. It is erased there before it is used again.")
-    complaints = [f"the cache on {place} was not erased ({reason})." for place, reason in caches["failed"].items()]
+    complaints = [f"the cache on {place} was not erased ({reason})." for place, reason in caches.failed.items()]
     if away and not settings.galleries_uri:
         complaints.append(
             f"{away} is down, and has galleries of its own: it cannot learn that its cache is to be erased. Delete "

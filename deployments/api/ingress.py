@@ -15,6 +15,7 @@ from cluster.api_types import (
     AssetPage,
     DetectorAnswer,
     DetectorInfo,
+    ErasedCaches,
     Facets,
     File,
     ForgottenHits,
@@ -33,7 +34,7 @@ from deployments.api import media, uploads
 from deployments.api.app import MOST_REQUESTS, api
 from deployments.api.calls import CATALOG_S, JOBS_S, TimedHandle
 from deployments.api.job_routes import JobRoutes, Verify
-from deployments.api.node_caches import ErasedCaches, erase_cluster
+from deployments.api.node_caches import erase_cluster
 from deployments.api.origin import answer_to
 from deployments.api.sample_routes import SampleRoutes
 from deployments.api.search import MOST_BYTES, STORE_DEADLINE_S, Found, Search

@@ -9,29 +9,22 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-from typing_extensions import TypedDict  # pydantic takes that of `typing` only from Python 3.12 on
 
 from cluster import cache, erasures
+from cluster.api_types import ErasedCaches
 from cluster.errors import SettingsError
 from cluster.settings import Settings
 
 NODE_S = 30.0  # for a node to start a worker and erase its file
 
 
-class ErasedCaches(TypedDict):
-    """What was erased where. Nodes are named by host; Redis is named so."""
-
-    entries: dict[str, int]  # erased, by place
-    failed: dict[str, str]  # places that hold entries still, with the reason
-    away: list[str]  # nodes that are down: they erase their file when they open it next
-
-
 def erase_caches(
     settings: Settings, nodes: Sequence[Mapping[str, Any]], on_node: Callable[[str, Settings], int]
 ) -> ErasedCaches:
-    """Erase the files of all nodes, as ray.nodes() lists them, and Redis; `on_node` erases one by the node's id.
+    """Erase the cache files of `nodes`, as ray.nodes() lists them, and Redis.
 
-    The mark comes first, so that a node that comes back in between, or later, erases its own file.
+    `on_node` takes a node's id, erases its file and returns how many entries there were. The mark is written first, so
+    that a node that is down erases its file itself when it is back.
     """
     erasures.demand(settings)
     alive = {node["NodeID"]: node["NodeManagerHostname"] for node in nodes if node["Alive"]}
@@ -39,13 +32,14 @@ def erase_caches(
     if settings.cache.redis_url:
         tasks.append(("Redis", cache.open_cache(settings).clear))
     with ThreadPoolExecutor(16) as threads:
-        outcomes = list(threads.map(lambda task: _tried(task[1]), tasks))
+        outcomes = list(threads.map(lambda task: _outcome(task[1]), tasks))
     places = [place for place, _ in tasks]
-    return {
-        "entries": {place: done for place, done in zip(places, outcomes, strict=True) if isinstance(done, int)},
-        "failed": {place: done for place, done in zip(places, outcomes, strict=True) if isinstance(done, str)},
-        "away": sorted({node["NodeManagerHostname"] for node in nodes} - set(alive.values())),
-    }
+    by_place = list(zip(places, outcomes, strict=True))
+    return ErasedCaches(
+        entries={place: outcome for place, outcome in by_place if isinstance(outcome, int)},
+        failed={place: outcome for place, outcome in by_place if isinstance(outcome, str)},
+        away=sorted({node["NodeManagerHostname"] for node in nodes} - set(alive.values())),
+    )
 
 
 def erase_cluster(settings: Settings) -> ErasedCaches:
@@ -67,7 +61,8 @@ def _erase_file(settings: Settings) -> int:
     return cache.erase_file(settings)
 
 
-def _tried(erase: Callable[[], int]) -> int | str:
+def _outcome(erase: Callable[[], int]) -> int | str:
+    """The number of entries that were erased, or the last line of the error."""
     try:
         return erase()
     except (SettingsError, RayError, TimeoutError, OSError) as error:

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from cluster.api_types import ErasedCaches
 from cluster.errors import SettingsError
 from cluster.records import Vector
 from commands import purge as command
@@ -36,7 +37,7 @@ def raysift(tmp_path, monkeypatch):
     def answer(request):
         match request.method, request.url.path:
             case "DELETE", "/v1/cache":
-                return httpx.Response(200, json=run.caches)
+                return httpx.Response(200, json=ErasedCaches(**run.caches).model_dump())
             case "DELETE", "/v1/people/Ann":
                 return httpx.Response(200, json={"hits": 3})
             case "GET", "/v1/assets":

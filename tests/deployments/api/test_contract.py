@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from cluster.api_job_types import JobDetails, JobInfo, JobName
 from cluster.api_queries import MAX_PAGE, AssetQuery
-from cluster.api_types import AssetPage, Facets, File, Health, Hits, Problem
+from cluster.api_types import AssetPage, ErasedCaches, Facets, File, Health, Hits, Problem
 from cluster.records import asset_id
 from deployments.api.search import Found
 from tests.support.fakes.api import FakeApi
@@ -188,6 +188,11 @@ def test_the_api_is_alive(api: TestClient):
     assert read(Health, api.get("/v1/health")).status == "ok"
 
 
+def test_erased_caches_are_counted_by_place(api: TestClient):
+    erased = read(ErasedCaches, api.delete("/v1/cache"))
+    assert list(erased.entries.values()) == [0] and (erased.failed, erased.away) == ({}, [])
+
+
 def test_a_job_is_queued_shown_cancelled_and_resumed(api: TestClient, tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"x")
     job = read(JobName, api.post("/v1/jobs", json={"uris": [tmp_path.as_uri()], "priority": "bulk"})).job
@@ -218,7 +223,8 @@ def test_the_documentation_shows_the_shape_of_every_answer(real: TestClient):
     bytes_or_text = {"/v1/assets/{asset}/thumbnail", "/v1/assets/{asset}/media", "/v1/jobs/{job}/logs"}
     assert without_a_model == bytes_or_text | {"/v1/detect/{name}/samples"}
     schemas = real.get("/openapi.json").json()["components"]["schemas"]
-    assert {"AssetPage", "Facets", "File", "Hits", "JobDetails", "Upload", "Ready", "DetectorInfo"} <= set(schemas)
+    shown = {"AssetPage", "DetectorInfo", "ErasedCaches", "Facets", "File", "Hits", "JobDetails", "Ready", "Upload"}
+    assert shown <= set(schemas)
     for _, _, operation in operations(real):
         refusal = operation["responses"]["422"]["content"]["application/json"]["schema"]
         assert refusal == {"$ref": "#/components/schemas/Problem"}

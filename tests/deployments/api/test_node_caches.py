@@ -1,12 +1,12 @@
 """Erasing of the caches of all nodes: of those that answer now, and of those that are down by the mark they find."""
 
-import json
 import subprocess
 import sys
 
 import pytest
 
 from cluster import cache, erasures
+from cluster.api_types import ErasedCaches
 from cluster.errors import SettingsError
 from cluster.settings import Settings
 from deployments.api.node_caches import erase_caches
@@ -49,7 +49,7 @@ def bytes_of(folder):
 def test_every_node_that_is_up_is_erased_and_one_that_is_down_is_named(nodes):
     nodes.down = {"away"}
     erased = erase_caches(nodes.settings("head"), nodes.listed("head", "worker", "away"), nodes.erase)
-    assert erased == {"entries": {"head": 2, "worker": 2}, "failed": {}, "away": ["away"]}
+    assert erased == ErasedCaches(entries={"head": 2, "worker": 2}, failed={}, away=["away"])
     for host in ("head", "worker"):
         assert nodes.cache(host).get(["Ann", "Bob"]) == {}
         assert b"Ann is in it" not in bytes_of(nodes.folder / host)
@@ -69,7 +69,7 @@ def test_a_node_that_comes_back_erases_its_cache_before_anything_is_read_from_it
 def test_a_node_that_is_listed_as_lost_and_has_joined_again_is_not_away(nodes):
     lost = {"NodeID": "before", "NodeManagerHostname": "worker", "Alive": False}
     erased = erase_caches(nodes.settings("head"), [lost, *nodes.listed("head", "worker")], nodes.erase)
-    assert erased["away"] == [] and set(erased["entries"]) == {"head", "worker"}
+    assert erased.away == [] and set(erased.entries) == {"head", "worker"}
 
 
 def test_a_node_that_does_not_answer_is_named_with_the_reason_and_the_others_are_erased(nodes):
@@ -79,8 +79,8 @@ def test_a_node_that_does_not_answer_is_named_with_the_reason_and_the_others_are
         return nodes.erase(id, settings)
 
     erased = erase_caches(nodes.settings("head"), nodes.listed("head", "worker"), erase)
-    assert erased["entries"] == {"head": 2}
-    assert erased["failed"] == {"worker": "it did not answer for 30 s"}
+    assert erased.entries == {"head": 2}
+    assert erased.failed == {"worker": "it did not answer for 30 s"}
     assert nodes.cache("worker").get(["Ann"]) == {}, "the mark reaches it when its cache is opened next"
 
 
@@ -89,7 +89,7 @@ def test_a_redis_that_cannot_be_reached_is_a_failure(nodes):
         update={"cache": Settings().cache.model_copy(update={"redis_url": "redis://127.0.0.1:1"})}
     )
     erased = erase_caches(settings, nodes.listed("head"), nodes.erase)
-    assert erased["entries"] == {"head": 2} and "was not cleared" in erased["failed"]["Redis"]
+    assert erased.entries == {"head": 2} and "was not cleared" in erased.failed["Redis"]
 
 
 def test_a_cache_is_not_used_while_nobody_knows_whether_it_is_to_be_erased(nodes, monkeypatch):
@@ -126,14 +126,14 @@ def test_bytes_of_answers_that_were_replaced_before_are_gone_too(nodes):
 
 
 IN_A_CLUSTER = """
-import json, logging, ray, sys
+import logging, ray, sys
 from cluster import cache
 from cluster.settings import Settings
 from deployments.api.node_caches import erase_cluster
 ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
 settings = Settings(state_dir=sys.argv[1])
 cache.open_cache(settings).put({"a": b"1", "b": b"2"})
-print(json.dumps(erase_cluster(settings)))
+print(erase_cluster(settings).model_dump_json())
 """
 
 
@@ -142,5 +142,5 @@ def test_a_task_on_each_node_of_a_cluster_erases_its_file(tmp_path):
     command = [sys.executable, "-c", IN_A_CLUSTER, str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=55)
     assert done.returncode == 0, done.stderr
-    erased = json.loads(done.stdout.splitlines()[-1])
-    assert list(erased["entries"].values()) == [2] and erased["failed"] == {} and erased["away"] == []
+    erased = ErasedCaches.model_validate_json(done.stdout.splitlines()[-1])
+    assert list(erased.entries.values()) == [2] and erased.failed == {} and erased.away == []

@@ -19,7 +19,19 @@ from fastapi.exceptions import RequestValidationError
 from PIL import Image
 
 from cluster.api_queries import AssetQuery, LikenessQuery, SearchQuery
-from cluster.api_types import Asset, AssetPage, Detection, DetectorInfo, Facets, File, Health, Hit, Hits, Upload
+from cluster.api_types import (
+    Asset,
+    AssetPage,
+    Detection,
+    DetectorInfo,
+    ErasedCaches,
+    Facets,
+    File,
+    Health,
+    Hit,
+    Hits,
+    Upload,
+)
 from deployments.api.app import api
 from deployments.catalog.catalog import Catalog
 from tests.support.fakes.files import MODELS, as_row, files, picture
@@ -69,6 +81,7 @@ class FakeApi:
             ("/jobs/{job}/retry-failed", self.jobs.retry_failed),
         ):
             self.app.add_api_route(f"/v1{path}", answer, methods=["POST"])
+        self.app.add_api_route("/v1/cache", self.erase_caches, methods=["DELETE"])
 
     def _load(self, scanned: Sequence[File], job: str) -> None:
         places = {file.id: place for place, file in enumerate(self.files)}
@@ -164,6 +177,10 @@ class FakeApi:
             detections=picture(3).detections,
             errors=[],
         )
+
+    def erase_caches(self) -> ErasedCaches:
+        """One node, whose cache is empty."""
+        return ErasedCaches(entries={"head": 0}, failed={}, away=[])
 
     def _file(self, asset: str) -> File:
         known = next((file for file in self.files if file.id == asset), None)
