@@ -1,4 +1,7 @@
-"""What was answered before, by key: in Redis for all nodes, or in a file. What cannot be had is a miss, no error."""
+"""The cache of detectors' answers: bytes by key, in Redis for all nodes or in a file of this node.
+
+A store that fails is a miss, not an error.
+"""
 
 import logging
 import os
@@ -18,70 +21,80 @@ from cluster.settings import Settings
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-AGAIN_S = 1.0  # a store that was away is left alone for so long
+RETRY_AFTER_S = 1.0  # a store that failed is not called for this long
 REDIS_TIMEOUT_S = 0.5
 PREFIX = b"raysift:"
 
 
 class Store(Protocol):
-    """Where a cache keeps its bytes, by keys of a fixed length."""
+    """Where a cache keeps its bytes, by keys of 20 bytes. Every method may raise `errors`."""
 
-    errors: tuple[type[Exception], ...]  # what it raises when it is away, full or damaged
-    advice: str
+    errors: tuple[type[Exception], ...]  # raised when the store is unreachable, full or damaged
+    advice: str  # what the operator can do then
 
-    def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]: ...
-    def put(self, entries: Mapping[bytes, bytes]) -> None: ...
-    def clear(self) -> int: ...
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """The values of those keys that are stored; reading a key postpones its removal."""
+
+    def put(self, entries: Mapping[bytes, bytes]) -> None:
+        """Store these values, replacing older ones."""
+
+    def clear(self) -> int:
+        """Delete every entry and return how many there were."""
 
 
 class Cache:
-    """Bytes by key. Whatever is wrong with its store is a miss; it is logged once an outage."""
+    """Bytes by key. An error of the store is a miss; it is logged once for each outage."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.shut: dict[str, float] = {}  # reading or writing failed last time: when to try again
+        self.retry_at: dict[
+            str, float
+        ] = {}  # "read" or "write", if it failed last time -> monotonic time of the next try
 
     def get(self, keys: Sequence[str]) -> dict[str, bytes]:
-        """Those that are there."""
+        """The stored values by key; keys that are not stored are left out."""
         by_digest = {_digest(key): key for key in keys}
-        found = self._tried("read", lambda: self.store.get(list(by_digest))) if by_digest else None
-        return {by_digest[digest]: value for digest, value in (found or {}).items()}
+        values = self._attempt("read", lambda: self.store.get(list(by_digest))) if by_digest else None
+        return {by_digest[digest]: value for digest, value in (values or {}).items()}
 
     def put(self, entries: Mapping[str, bytes]) -> None:
-        """Keep these until nobody has asked for them for long."""
+        """Store these values. Those that are not read for long are removed first."""
         if entries:
-            self._tried("write", lambda: self.store.put({_digest(key): value for key, value in entries.items()}))
+            self._attempt("write", lambda: self.store.put({_digest(key): value for key, value in entries.items()}))
 
     def clear(self) -> int:
         """Delete everything; returns how many entries there were. SettingsError if the store cannot be reached."""
         try:
             return self.store.clear()
         except self.store.errors as error:
-            raise SettingsError(f"the cache was not cleared ({_said(error)}). {self.store.advice}") from None
+            raise SettingsError(f"the cache was not cleared ({_described(error)}). {self.store.advice}") from None
 
-    def _tried(self, what: str, do: Callable[[], T]) -> T | None:
-        if time.monotonic() < self.shut.get(what, 0.0):
+    def _attempt(self, operation: str, call: Callable[[], T]) -> T | None:
+        """The result of a call of the store; None if it fails, or failed less than RETRY_AFTER_S ago."""
+        if time.monotonic() < self.retry_at.get(operation, 0.0):
             return None
         try:
-            done = do()
+            result = call()
         except self.store.errors as error:
-            if not self.shut:
-                log.warning("no cache, files are analysed anew meanwhile (%s). %s", _said(error), self.store.advice)
-            self.shut[what] = time.monotonic() + AGAIN_S
+            if not self.retry_at:
+                log.warning(
+                    "no cache: files are analysed again meanwhile (%s). %s", _described(error), self.store.advice
+                )
+            self.retry_at[operation] = time.monotonic() + RETRY_AFTER_S
             return None
-        self.shut.pop(what, None)
-        return done
+        self.retry_at.pop(operation, None)
+        return result
 
 
 def open_cache(settings: Settings) -> Cache:
-    """The cache of these settings. SettingsError when cache.redis_url is none; that nobody answers there is a miss."""
+    """The cache of these settings. SettingsError if cache.redis_url is no URL; a server that is down is a miss."""
     if settings.cache.redis_url:
         return Cache(RedisStore(settings.cache.redis_url, settings.cache.days))
     return Cache(_file(settings))
 
 
 def erase_file(settings: Settings) -> int:
-    """Delete what this node's file holds, whether or not it is in use beside Redis; returns how many entries."""
+    """Delete every entry of this node's file, also if Redis is used instead; returns how many there were."""
     store = _file(settings)
     return Cache(store).clear() if store.path.exists() else 0
 
@@ -95,12 +108,12 @@ def _digest(key: str) -> bytes:
     return blake2b(key.encode(), digest_size=20).digest()
 
 
-def _said(error: Exception) -> str:
+def _described(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
 class RedisStore:
-    """A Redis server. What nobody asks for expires after so many days."""
+    """A Redis server, shared by all nodes. An entry expires `days` after it was last read or written."""
 
     def __init__(self, url: str, days: float) -> None:
         import redis
@@ -124,26 +137,29 @@ class RedisStore:
         )
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        asked = self.server.pipeline(transaction=False)
+        """The stored values, in one round trip; the expiry of each is counted from now."""
+        pipeline = self.server.pipeline(transaction=False)
         for key in keys:
-            asked.getex(PREFIX + key, ex=self.seconds)
-        return {key: value for key, value in zip(keys, asked.execute(), strict=True) if value is not None}
+            pipeline.getex(PREFIX + key, ex=self.seconds)
+        return {key: value for key, value in zip(keys, pipeline.execute(), strict=True) if value is not None}
 
     def put(self, entries: Mapping[bytes, bytes]) -> None:
-        asked = self.server.pipeline(transaction=False)
+        """Store the values, in one round trip; all of them or, if Redis fails in between, some."""
+        pipeline = self.server.pipeline(transaction=False)
         for key, value in entries.items():
-            asked.set(PREFIX + key, value, ex=self.seconds)
-        asked.execute()
+            pipeline.set(PREFIX + key, value, ex=self.seconds)
+        pipeline.execute()
 
     def clear(self) -> int:
+        """Delete every key with our prefix; the server may be shared with other programs."""
         return sum(self.server.unlink(key) for key in self.server.scan_iter(match=PREFIX + b"*", count=1000))
 
 
 class FileStore:
-    """A SQLite file that several processes use at once. Beyond max_mb, what was not used for longest goes.
+    """A SQLite file that several processes use at once. Beyond max_mb, the least recently used entries are removed.
 
-    It erases itself when it is opened and `mark` (cluster/erasures.py) has changed. While the mark cannot be read the
-    file is not used: it may hold what is to be erased.
+    Its entries are erased when it is opened and `mark` (cluster/erasures.py) has changed. While the mark cannot be
+    read, the file is not used: it may hold what has to be erased.
     """
 
     errors: tuple[type[Exception], ...] = (sqlite3.Error, OSError)
@@ -152,24 +168,26 @@ class FileStore:
         self.path = path
         self.mark = mark
         self.most = int(max_mb * 1e6)
-        self.advice = f"Free space on the disk of {path}, or delete that file if it is damaged: it is made anew."
-        self.local = threading.local()  # a connection a thread
+        self.advice = f"Free space on the disk of {path}, or delete that file if it is damaged: a new one is created."
+        self.local = threading.local()  # one connection per thread: SQLite's are bound to theirs
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """The stored values; the hour of use of each is brought up to date."""
         connection, hour = self._connection(), _hour()
-        found, old = {}, []
+        values, old = {}, []
         for key in keys:
             row = connection.execute("SELECT value, used FROM answers WHERE key = ?", [key]).fetchone()
             if row is not None:
-                found[key] = row[0]
-                old += [(hour, key)] if row[1] < hour else []  # noted by the hour: a read is seldom a write
+                values[key] = row[0]
+                old += [(hour, key)] if row[1] < hour else []  # by the hour, so that few reads cause a write
         if old:
-            # a full disk does not keep anybody from what is there
+            # what is stored can be read although the disk is full
             with suppress(sqlite3.OperationalError), connection:
                 connection.executemany("UPDATE answers SET used = ? WHERE key = ?", old)
-        return found
+        return values
 
     def put(self, entries: Mapping[bytes, bytes]) -> None:
+        """Store the values in one transaction, then remove the least recently used ones if the file is too large."""
         connection, hour = self._connection(), _hour()
         with connection:
             connection.executemany(
@@ -180,10 +198,11 @@ class FileStore:
             self._evict(connection)
 
     def clear(self) -> int:
+        """Overwrite every entry, so that no byte of it is left in the file. sqlite3.Error if another process reads."""
         return self._erase(self._open(), self.mark())
 
     def _erase(self, connection: sqlite3.Connection, mark: str) -> int:
-        """Overwrite all entries, note under which mark, and return how many there were."""
+        """Overwrite all entries, store the mark of this erasure, and return how many there were."""
         connection.execute("PRAGMA secure_delete = ON")
         with connection:
             entries = connection.execute("DELETE FROM answers").rowcount
@@ -195,7 +214,7 @@ class FileStore:
         return entries
 
     def _evict(self, connection: sqlite3.Connection) -> None:
-        """Down to nine tenths, a few at a time, so that others may write in between."""
+        """Remove the least recently used entries down to 90 % of the limit; 20 at a time, so that others may write."""
         oldest = "DELETE FROM answers WHERE key IN (SELECT key FROM answers ORDER BY used LIMIT 20)"
         while self._bytes(connection) > 0.9 * self.most:
             with connection:
@@ -203,13 +222,14 @@ class FileStore:
                     return
 
     def _bytes(self, connection: sqlite3.Connection) -> int:
+        """The size of the entries in bytes: of all pages that are in use."""
         pages, free, size = (
             connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
         )
         return int((pages - free) * size)
 
     def _connection(self) -> sqlite3.Connection:
-        """This thread's own, to the file that has the name now: one that was deleted is left."""
+        """This thread's connection; a new one if the file was deleted or replaced since the last call."""
         held: tuple[int, sqlite3.Connection] | None = getattr(self.local, "held", None)
         there = self.path.stat().st_ino if self.path.exists() else None
         if held and held[0] == there:
@@ -217,19 +237,19 @@ class FileStore:
         connection, mark = self._open(), self.mark()
         erased = connection.execute("SELECT mark FROM erased").fetchone() or ("",)
         if erased[0] != mark:
-            log.info("%d answers are erased from %s", self._erase(connection, mark), self.path)
+            log.info("erased %d entries from %s", self._erase(connection, mark), self.path)
         self.local.held = (self.path.stat().st_ino, connection)
         return connection
 
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))  # what was read and who was seen stands in it
+        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))  # it holds texts and faces: for its owner only
         connection = sqlite3.connect(self.path, timeout=5)
         if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
             connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         with connection:
-            # keys are digests: in their order, without row ids, the room of what goes is filled again
+            # keys are digests: stored in their order (WITHOUT ROWID), new ones fill the pages of removed ones
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, used INT, value BLOB) WITHOUT ROWID"
             )

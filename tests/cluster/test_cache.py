@@ -41,9 +41,9 @@ def file(tmp_path):
     return Cache(FileStore(tmp_path / "state" / "cache.sqlite", 1))
 
 
-def again(cache: Cache) -> None:
-    """As if the time in which a store is left alone were over."""
-    cache.shut = dict.fromkeys(cache.shut, 0.0)
+def allow_retry(cache: Cache) -> None:
+    """Let the next call reach a store that has just failed, as if RETRY_AFTER_S had passed."""
+    cache.retry_at = dict.fromkeys(cache.retry_at, 0.0)
 
 
 def warnings(caplog) -> list[str]:
@@ -59,13 +59,13 @@ def test_what_was_put_is_there_and_what_was_not_is_a_miss(cache):
     assert cache.get([]) == {}
 
 
-def test_it_can_be_cleared(cache):
+def test_clearing_deletes_every_entry(cache):
     cache.put({str(n): b"x" for n in range(100)})
     cache.clear()
     assert cache.get([str(n) for n in range(100)]) == {}
 
 
-def test_the_settings_say_which_it_is(tmp_path):
+def test_the_settings_select_the_store(tmp_path):
     state = {"state_dir": tmp_path}
     assert isinstance(open_cache(Settings(**state)).store, FileStore)
     redis = Settings(**state, cache={"redis_url": "redis://127.0.0.1:1/0"})
@@ -81,11 +81,11 @@ from cluster.cache import Cache, FileStore
 cache = Cache(FileStore(Path(sys.argv[1]), 50))
 for n in range(50):
     cache.put({f"{sys.argv[2]} {n}": bytes(2000), f"all {n}": b"same"})
-sys.exit(len(cache.get([f"{sys.argv[2]} {n}" for n in range(50)])) != 50 or bool(cache.shut))
+sys.exit(len(cache.get([f"{sys.argv[2]} {n}" for n in range(50)])) != 50 or bool(cache.retry_at))
 """
 
 
-def test_several_processes_make_and_write_one_file_at_a_time(tmp_path):
+def test_several_processes_create_and_write_the_same_file_at_once(tmp_path):
     command = [sys.executable, "-c", WRITER, str(tmp_path / "cache.sqlite")]
     writers = [subprocess.Popen([*command, str(n)], cwd=ROOT) for n in range(3)]
     assert [writer.wait(60) for writer in writers] == [0, 0, 0]
@@ -104,7 +104,7 @@ def test_several_threads_use_one_cache(file):
     assert len(file.get([f"{name} {n}" for name in "abcd" for n in range(20)])) == 80
 
 
-def test_beyond_its_size_what_was_not_used_for_longest_goes_first(file, monkeypatch):
+def test_beyond_its_size_the_least_recently_used_entries_are_removed(file, monkeypatch):
     hours = iter(range(10_000))
     monkeypatch.setattr(caching, "_hour", lambda: next(hours))
     file.put({"kept": b"x", "old": b"x"})
@@ -116,7 +116,7 @@ def test_beyond_its_size_what_was_not_used_for_longest_goes_first(file, monkeypa
     assert file.store.path.stat().st_size < 1.5e6
 
 
-def test_nobody_else_may_read_the_file(file):
+def test_only_the_owner_may_read_the_file(file):
     file.put({"a": b"1"})
     assert {path.stat().st_mode & 0o077 for path in file.store.path.parent.iterdir()} == {0}
 
@@ -132,16 +132,20 @@ def test_a_damaged_file_is_a_miss_that_is_logged_once_with_what_to_do(tmp_path, 
     for _ in range(3):
         assert file.get(["a"]) == {}
         file.put({"b": b"1"})
-        again(file)
+        allow_retry(file)
     if damage:
-        (said,) = warnings(caplog)
-        assert "file is not a database" in said and "delete that file if it is damaged" in said and str(path) in said
+        (message,) = warnings(caplog)
+        assert (
+            "file is not a database" in message
+            and "delete that file if it is damaged" in message
+            and str(path) in message
+        )
     path.unlink()
     file.put({"c": b"1"})
-    assert file.get(["c"]) == {"c": b"1"}, "another is made in its place"
+    assert file.get(["c"]) == {"c": b"1"}, "a new file is created in its place"
 
 
-def test_a_full_file_still_gives_what_it_has(file, caplog):
+def test_a_full_file_can_still_be_read(file, caplog):
     file.put({"a": b"1"})
     connection = file.store._connection()
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
@@ -149,15 +153,15 @@ def test_a_full_file_still_gives_what_it_has(file, caplog):
     for _ in range(3):
         file.put({"b": bytes(100_000)})
         assert file.get(["a", "b"]) == {"a": b"1"}
-        again(file)
-    (said,) = warnings(caplog)
-    assert "database or disk is full" in said and "Free space" in said
+        allow_retry(file)
+    (message,) = warnings(caplog)
+    assert "database or disk is full" in message and "Free space" in message
     connection.execute("PRAGMA max_page_count = 100000")
     file.put({"b": b"2"})
     assert file.get(["a", "b"]) == {"a": b"1", "b": b"2"}
 
 
-def test_a_file_that_another_holds_locked_is_left_alone(file, caplog):
+def test_a_file_that_is_locked_by_another_writer_can_be_read(file, caplog):
     file.put({"a": b"1"})
     file.store._connection().execute("PRAGMA busy_timeout = 10")
     other = sqlite3.connect(file.store.path, isolation_level=None)
@@ -167,59 +171,59 @@ def test_a_file_that_another_holds_locked_is_left_alone(file, caplog):
     other.execute("ROLLBACK")
 
 
-def test_a_store_that_was_away_is_left_alone_for_a_while():
-    class Away:
-        errors, advice, asked = (OSError,), "Mend it.", 0
+def test_a_store_that_failed_is_not_called_for_a_while():
+    class Broken:
+        errors, advice, calls = (OSError,), "Mend it.", 0
 
         def get(self, keys):
-            self.asked += 1
-            raise OSError("away")
+            self.calls += 1
+            raise OSError("unreachable")
 
-    cache = Cache(Away())
+    cache = Cache(Broken())
     for _ in range(10):
         assert cache.get(["a"]) == {}
-    assert cache.store.asked == 1
-    again(cache)
+    assert cache.store.calls == 1
+    allow_retry(cache)
     cache.get(["a"])
-    assert cache.store.asked == 2
+    assert cache.store.calls == 2
 
 
 @needs_redis
-def test_redis_stopped_is_a_miss_and_started_again_it_is_asked_again(server, caplog):
+def test_a_stopped_redis_is_a_miss_and_is_used_again_after_its_start(server, caplog):
     cache = Cache(RedisStore(server.url, 1))
     cache.put({"a": b"1"})
     server.stop()
     for _ in range(3):
         assert cache.get(["a"]) == {}
         cache.put({"b": b"1"})
-        again(cache)
+        allow_retry(cache)
     server.start()
     cache.put({"c": b"3"})
-    assert cache.get(["a", "b", "c"]) == {"c": b"3"} and not cache.shut
-    (said,) = warnings(caplog)
-    assert f"Start Redis at 127.0.0.1:{server.port}" in said
+    assert cache.get(["a", "b", "c"]) == {"c": b"3"} and not cache.retry_at
+    (message,) = warnings(caplog)
+    assert f"Start Redis at 127.0.0.1:{server.port}" in message
     server.stop()
-    again(cache)
+    allow_retry(cache)
     cache.get(["a"])
-    assert len(warnings(caplog)) == 2, "once an outage"
+    assert len(warnings(caplog)) == 2, "one warning for each outage"
 
 
 @needs_redis
-def test_redis_that_hangs_costs_half_a_second_once(server):
+def test_a_redis_that_hangs_costs_one_timeout(server):
     cache = Cache(RedisStore(server.url, 1))
     cache.put({"a": b"1"})
     server.hang()
     begun = time.monotonic()
     for _ in range(50):
         assert cache.get(["a"]) == {}
-    assert time.monotonic() - begun < 1.4, "one timeout, and the others were not asked"
+    assert time.monotonic() - begun < 1.4, "one call timed out, the others were not made"
     server.go_on()
-    again(cache)
+    allow_retry(cache)
     assert cache.get(["a"]) == {"a": b"1"}
 
 
 @needs_redis
-def test_what_redis_keeps_expires_after_so_many_days_without_being_asked_for(server):
+def test_an_entry_in_redis_expires_after_the_configured_days_without_a_read(server):
     store = RedisStore(server.url, days=2)
     cache = Cache(store)
     cache.put({"a": b"1"})
@@ -240,7 +244,7 @@ def test_a_full_redis_is_a_miss(server, caplog):
 
 
 @needs_redis
-def test_clearing_leaves_what_others_keep_in_the_same_redis_and_is_an_error_where_it_fails(server):
+def test_clearing_leaves_keys_of_other_programs_and_raises_if_redis_is_down(server):
     store = RedisStore(server.url, 1)
     cache = Cache(store)
     cache.put({"a": b"1"})
@@ -258,6 +262,6 @@ def test_the_password_in_its_url_is_not_logged(caplog):
         cache = Cache(RedisStore(server.url, 1))
         cache.put({"a": b"1"})
         assert cache.get(["a"]) == {"a": b"1"}
-    again(cache)
+    allow_retry(cache)
     cache.get(["a"])
     assert len(warnings(caplog)) == 1 and "s3cr3t" not in caplog.text
