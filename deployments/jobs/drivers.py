@@ -32,12 +32,22 @@ class JobsRefusal(JobsDown):
 
 
 class Client(Protocol):
-    """What is used of ray.job_submission.JobSubmissionClient. Raises JobsRefusal, RuntimeError or OSError."""
+    """The methods of ray.job_submission.JobSubmissionClient that are used; tests pass another class.
 
-    def submit_job(self, *, entrypoint: str, submission_id: str, metadata: dict[str, str]) -> str: ...
-    def get_job_info(self, job_id: str) -> JobDetails: ...
-    def get_job_logs(self, job_id: str) -> str: ...
-    def stop_job(self, job_id: str) -> bool: ...
+    `job_id` and `submission_id` are Ray's id of one driver. Every method may raise JobsRefusal, RuntimeError, OSError.
+    """
+
+    def submit_job(self, *, entrypoint: str, submission_id: str, metadata: dict[str, str]) -> str:
+        """Start a shell command as a driver and return its id, the one that was given."""
+
+    def get_job_info(self, job_id: str) -> JobDetails:
+        """The status of a driver, its node and its times in milliseconds since 1970. JobsRefusal 404: unknown."""
+
+    def get_job_logs(self, job_id: str) -> str:
+        """All that a driver has written to stdout and stderr."""
+
+    def stop_job(self, job_id: str) -> bool:
+        """Send SIGTERM to a driver; whether it was running."""
 
 
 class JobsClient(JobSubmissionClient):

@@ -73,6 +73,7 @@ class JobStore:
             ) from error
 
     def close(self) -> None:
+        """Close the file, so that another process may open it. No method works afterwards."""
         self._db.close()
 
     @contextmanager

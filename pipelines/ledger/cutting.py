@@ -1,4 +1,4 @@
-"""Long videos, cut: one unit of the listing in, one a segment out."""
+"""Cutting of long videos: one unit of the listing in, one unit for each segment out."""
 
 import logging
 import os
@@ -20,36 +20,38 @@ from pipelines.media.sources import Remote
 
 log = logging.getLogger(__name__)
 
-FETCHED = "raysift-media-"  # how folders of fetched files begin; the process whose they are follows
+FETCHED = "raysift-media-"  # prefix of the folders of fetched files, before the id of their process
 
 Row = dict[str, Any]  # of UNCUT or LEDGER
 
 
 class Cut:
-    """An actor of the job: rows of UNCUT in, rows of LEDGER out. What cannot be cut passes as the whole unit it is."""
+    """The callable of Ray Data's map_batches, one for each actor: rows of UNCUT in, rows of LEDGER out."""
 
     def __init__(self, settings: Settings) -> None:
+        """Read limits and roots from the settings; a decoder starts with the first video."""
         self.settings = settings
         self.roots = Roots(settings.scanning.roots)
         self.decoder = Decoder()
 
     def __call__(self, units: pa.Table) -> pa.Table:
-        told: list[Row] = []
+        """One row for each segment that is owed; a file that is short or cannot be cut stays one row."""
+        rows: list[Row] = []
         cut = segments = 0
         for row in units.to_pylist():
             sha256, parts = self._segments(row)
-            told += [part for segment in parts if (part := _part(row, segment, sha256))] if parts else [_whole(row)]
+            rows += [part for segment in parts if (part := _part(row, segment, sha256))] if parts else [_whole(row)]
             cut, segments = cut + bool(parts), segments + len(parts)
         log.info("cut %d of %d videos into %d segments", cut, units.num_rows, segments)
-        return pa.Table.from_pylist(told, schema=LEDGER)
+        return pa.Table.from_pylist(rows, schema=LEDGER)
 
     def _segments(self, row: Row) -> tuple[str | None, tuple[Segment, ...]]:
-        """The file's SHA-256 and its segments; none if it is to be left whole."""
+        """The file's SHA-256 and its segments; (None, ()) if it stays whole."""
         item = MediaItem(row["uri"], row["size"], row["etag"], row["kind"])
         endpoint, limits = self.settings.s3_endpoint, self.settings.decoding
         attempts = self.settings.scanning.attempts
         try:
-            # of most videos, which are short, the header tells as much
+            # the header is enough for most videos, which are short: they are not fetched
             kind, media = self.decoder.probe(Remote(item, endpoint, attempts, self.roots), limits)
             if kind != "video" or (media.duration_s or 0) <= LONG * limits.segment_s:
                 return None, ()
@@ -57,7 +59,7 @@ class Cut:
                 path = folder / "video"
                 sha256 = buckets.fetch(item, path, endpoint, attempts, limits.max_bytes, self.roots)
                 return sha256, self.decoder.cut(path, limits)
-        except MediaError:  # its analysis will tell
+        except MediaError:  # its analysis meets the same error and stores it
             return None, ()
 
 
@@ -66,8 +68,8 @@ def _whole(row: Row) -> Row:
 
 
 def _part(row: Row, segment: Segment, sha256: str | None) -> Row | None:
-    """The unit of a segment, None if it has been answered for."""
-    answered = {name for one in row["answered"] or () if one["segment"] == segment.n for name in one["detectors"]}
+    """The row of a segment; None if every detector has answered for it."""
+    answered = {name for part in row["answered"] or () if part["segment"] == segment.n for name in part["detectors"]}
     detectors = [name for name in row["everything"] if name not in answered]
     if not detectors:
         return None

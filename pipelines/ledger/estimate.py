@@ -1,4 +1,4 @@
-"""What a scan would do, why, and what it would take, before anything is done."""
+"""The plan of a scan: which files it would analyse, why, and an estimate of time and cost. Nothing is analysed."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -17,51 +17,52 @@ from pipelines.ledger.stored import Stored
 
 @dataclass(slots=True)
 class Amount:
-    """So many files, and so many bytes of them."""
+    """A number of files and their size in bytes; floats, because a segment counts as a share of its file."""
 
     files: float = 0
     bytes: float = 0
 
     def add(self, files: float, bytes: float) -> None:
+        """Add to both numbers, in place."""
         self.files += files
         self.bytes += bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What answers of a detector took."""
+    """Computing time of a detector's answers."""
 
-    seconds: float  # that its replicas worked
-    gpu_seconds: float  # of these, by the share of a card that a replica holds
+    seconds: float  # of replicas
+    gpu_seconds: float  # of these, times the share of a card that the replica holds
     cpu_seconds: float  # of these, by replicas without a card
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What a detector has spent on files of a kind: those that were computed, not those that were remembered."""
+    """The computing time of a detector for files of one kind. Answers from the cache are not counted."""
 
-    on: Amount
-    spent: Cost
+    analysed: Amount
+    cost: Cost
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """How many files a detector would be asked about."""
+    """The files that a detector would analyse."""
 
     detector: str
     files: int
-    cost: Cost | None  # what that takes; None: nothing was measured here yet, or not of every kind
+    cost: Cost | None  # estimated; None: it has no history for one of the kinds
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a scan would do."""
+    """The files that a scan would analyse, and the estimate."""
 
-    units: Mapping[tuple[Reason, Kind | None], Amount]  # files to be analysed; a long video is one
-    skipped: int  # files that are unchanged, and answered by every detector already
+    units: Mapping[tuple[Reason, Kind | None], Amount]  # files to be analysed; a long video counts as one
+    skipped: int  # unchanged files that every detector has answered for
     asks: tuple[Ask, ...]
-    busiest: str | None  # the deployment, of one or several detectors, that would work longest; None: no estimate
-    seconds: float | None  # how long its replicas take
+    busiest: str | None  # the deployment, of one or several detectors, that takes longest; None: no estimate
+    seconds: float | None  # that its replicas take, working side by side
     price: float | None  # None: no estimate, or no prices are set
 
 
@@ -70,52 +71,54 @@ def plan(
     stored: Stored,
     wanted: Mapping[str, ModelVersion],
     segment_s: float,
-    spent: Mapping[tuple[str, str | None], History],
+    past: Mapping[tuple[str, str | None], History],
     replicas: Mapping[str, int],
     prices: Prices,
     s3_endpoint: str | None,
     tell: Callable[[int], None] | None = None,
 ) -> Plan:
-    """List what a scan would, and estimate by what was `spent` in the same results; nothing is written.
+    """List the files as a scan would, and estimate its cost from past scans into the same results. Nothing is written.
 
-    `replicas` is of each deployment, by the names of its detectors. SettingsError names a URI that does not exist or
-    cannot be listed.
+    `wanted`: the models that run now, by detector. `past`: as `history` returns it. `replicas`: their number for each
+    deployment, by its name. `tell` is called with the number of files listed so far. SettingsError names a URI that
+    does not exist or cannot be listed.
     """
     units: dict[tuple[Reason, Kind | None], Amount] = defaultdict(Amount)
-    asked: dict[tuple[tuple[str, ...], Kind | None], Amount] = defaultdict(Amount)
+    missing: dict[tuple[tuple[str, ...], Kind | None], Amount] = defaultdict(Amount)
     listed = owed = 0
-    for found, count in units_of(uris, stored, wanted, segment_s, s3_endpoint):
-        for unit in found:
+    for batch, count in units_of(uris, stored, wanted, segment_s, s3_endpoint):
+        for unit in batch:
             units[unit.reason, unit.item.kind].add(1, unit.item.size)
-            asked[unit.missing, unit.item.kind].add(1, unit.item.size)
-        listed, owed = listed + count, owed + len(found)
+            missing[unit.missing, unit.item.kind].add(1, unit.item.size)
+        listed, owed = listed + count, owed + len(batch)
         if tell:
             tell(listed)
-    asks = tuple(_ask(name, asked, spent) for name in sorted({name for names, _ in asked for name in names}))
+    asks = tuple(_ask(name, missing, past) for name in sorted({name for names, _ in missing for name in names}))
     return Plan(dict(units), listed - owed, asks, *_estimate(asks, replicas, prices))
 
 
 def history(out: str, s3_endpoint: str | None = None) -> dict[tuple[str, str | None], History]:
-    """What each detector has spent on each kind of file in a folder's rows; under None, on files of any kind."""
+    """The computing time in a folder's rows, by (detector, kind of file); kind None: files of all kinds together."""
     sums = [
         _sums(rows) for rows in results_files.scan(out, ["size", "kind", "segments", "usage"], s3_endpoint) if len(rows)
     ]
-    found: dict[tuple[str, str | None], History] = {}
+    by_kind: dict[tuple[str, str | None], History] = {}
     if not sums:
-        return found
+        return by_kind
     table = pa.concat_tables(sums)
     for keys in (["detector", "kind"], ["detector"]):
         for row in _summed(table, keys).to_pylist():
-            spent = Cost(row["seconds"], row["gpu_seconds"], row["cpu_seconds"])
-            found[row["detector"], row.get("kind")] = History(Amount(row["files"], row["bytes"]), spent)
-    return found
+            cost = Cost(row["seconds"], row["gpu_seconds"], row["cpu_seconds"])
+            by_kind[row["detector"], row.get("kind")] = History(Amount(row["files"], row["bytes"]), cost)
+    return by_kind
 
 
 _NUMBERS = ("files", "bytes", "seconds", "gpu_seconds", "cpu_seconds")
 
 
 def _sums(rows: pa.Table) -> pa.Table:
-    # a segment is as much of its file as any other
+    """Rows of results as sums of _NUMBERS by detector and kind, without answers from the cache."""
+    # every segment counts as the same share of its file
     share = pc.divide(1.0, pc.coalesce(rows["segments"].cast(pa.float64()), 1.0))
     of_row = pc.list_parent_indices(rows["usage"])
     usage = pc.list_flatten(rows["usage"]).combine_chunks()
@@ -141,31 +144,32 @@ def _summed(table: pa.Table, keys: list[str]) -> pa.Table:
 
 def _ask(
     name: str,
-    asked: Mapping[tuple[tuple[str, ...], Kind | None], Amount],
-    spent: Mapping[tuple[str, str | None], History],
+    missing: Mapping[tuple[tuple[str, ...], Kind | None], Amount],
+    past: Mapping[tuple[str, str | None], History],
 ) -> Ask:
+    """The files that one detector would analyse; `missing` is by the detectors that have to answer, and kind."""
     files, seconds, gpu_seconds, cpu_seconds, known = 0, 0.0, 0.0, 0.0, True
-    for (names, kind), amount in asked.items():
+    for (names, kind), amount in missing.items():
         if name not in names:
             continue
         files += round(amount.files)
-        before = spent.get((name, kind))
+        before = past.get((name, kind))
         if before is None:
             known = False
             continue
-        # pictures cost what pictures cost; recordings by their length, which listing does not know, but for the size
-        by_size = kind in ("video", "audio") and before.on.bytes
-        times = amount.bytes / before.on.bytes if by_size else amount.files / before.on.files
-        seconds += times * before.spent.seconds
-        gpu_seconds += times * before.spent.gpu_seconds
-        cpu_seconds += times * before.spent.cpu_seconds
+        # pictures cost the same each; recordings cost by length, which a listing knows only as the size in bytes
+        by_size = kind in ("video", "audio") and before.analysed.bytes
+        times = amount.bytes / before.analysed.bytes if by_size else amount.files / before.analysed.files
+        seconds += times * before.cost.seconds
+        gpu_seconds += times * before.cost.gpu_seconds
+        cpu_seconds += times * before.cost.cpu_seconds
     return Ask(name, files, Cost(seconds, gpu_seconds, cpu_seconds) if known else None)
 
 
 def _estimate(
     asks: tuple[Ask, ...], replicas: Mapping[str, int], prices: Prices
 ) -> tuple[str | None, float | None, float | None]:
-    """Whose replicas work longest, how long, and what all of them cost."""
+    """The deployment that takes longest, its seconds, and the price of all; None where it is not known."""
     costs = {ask.detector: ask.cost for ask in asks if ask.cost}
     if not costs or len(costs) < len(asks):
         return None, None, None

@@ -1,4 +1,4 @@
-"""What is decoded: a file on this machine, or one that is read where it lies, by ranges, without a copy."""
+"""The input of a decoder: a file on this machine, or a remote one that is read by ranges, without a copy."""
 
 import io
 import logging
@@ -17,51 +17,59 @@ from cluster.storage.roots import Roots
 
 log = logging.getLogger(__name__)
 
-FIRST_BYTES = 256 << 10  # of a piece that does not go on where another ended: a header is no longer
-PIECES = 3  # kept: some files hold their sound far from their pictures
+FIRST_BYTES = 256 << 10  # of a range that does not continue an earlier one: most headers are shorter
+PIECES = 3  # kept in memory: some files store their sound far from their pictures
 
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A file of a bucket, read where it lies."""
+    """A file of a bucket or folder that is read by ranges."""
 
     item: MediaItem
     s3_endpoint: str | None = None
     attempts: int = 4
-    roots: Roots | None = None  # that it must lie under; None: it may be read wherever it lies
+    roots: Roots | None = None  # the file must lie under one of these; None: anywhere
 
 
 Source = Path | Remote
 
 
 class RemoteFile(io.RawIOBase):
-    """A remote file for libraries that read and seek. What cannot be had ends it, and `error` says why.
+    """A remote file for libraries that read and seek, such as libav.
 
-    It raises nothing while it is read: libav swallows what Python raises, or raises it for another file."""
+    Reading raises nothing, because libav swallows Python's exceptions or raises them for another file: after an error
+    the file seems to end, and `error` has the reason.
+    """
 
     def __init__(self, remote: Remote, alive: Callable[[], None]) -> None:
+        """`alive` is called after every try to read a range, so that a slow network is not taken for a hung decoder."""
         self.error: MediaError | None = None
         self._remote = remote
-        self._alive = alive  # told whenever a range has come, or has not
+        self._alive = alive
         self._at = 0
-        self._pieces: list[tuple[int, bytes]] = []  # where each begins; the one used last is the last
+        self._pieces: list[tuple[int, bytes]] = []  # (offset, bytes), the most recently used last
         self._file: Any = None
 
     def readable(self) -> bool:
+        """True: io asks before it reads."""
         return True
 
     def seekable(self) -> bool:
+        """True: libav seeks only in files that say so."""
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to an offset in bytes from start, position or end; returns the new position. Reads nothing."""
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._remote.item.size}[whence]
         self._at = max(0, base + offset)
         return self._at
 
     def tell(self) -> int:
+        """The position of the next byte to be read, from 0."""
         return self._at
 
     def readinto(self, buffer: Any) -> int:
+        """Read some bytes into a buffer and return how many; 0 at the end and after an error."""
         begin, piece = self._piece()
         within = piece[self._at - begin : self._at - begin + len(buffer)]
         buffer[: len(within)] = within
@@ -69,13 +77,14 @@ class RemoteFile(io.RawIOBase):
         return len(within)
 
     def close(self) -> None:
+        """Close the connection and free the ranges in memory. `error` stays."""
         if self._file is not None:
             self._file.close()
         self._pieces.clear()
         super().close()
 
     def _piece(self) -> tuple[int, bytes]:
-        """The piece with the byte to be read next; an empty one at the end of the file and after an error."""
+        """(offset, bytes) of a range that holds the next byte to read; empty at the end and after an error."""
         if self.error or self._at >= self._remote.item.size:
             return self._at, b""
         length = FIRST_BYTES
@@ -94,6 +103,7 @@ class RemoteFile(io.RawIOBase):
         return self._at, piece
 
     def _fetched(self, start: int, length: int) -> bytes:
+        """Read a range, with retries and exponential back-off. MediaError if it cannot be had."""
         for attempt in range(1, self._remote.attempts + 1):
             try:
                 return self._read(start, length)
@@ -119,6 +129,7 @@ class RemoteFile(io.RawIOBase):
         return piece
 
     def _opened(self) -> Any:
+        """The open file. MediaError if its ETag or size is no longer what was listed."""
         item = self._remote.item
         file = open_file(item.uri, self._remote.s3_endpoint, self._remote.roots)
         etag = item.etag

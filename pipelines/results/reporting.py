@@ -30,6 +30,7 @@ class DetectorSpent:
 
     @property
     def reused_share(self) -> float:
+        """The share of units that were answered from the cache, 0 to 1; 0 without any."""
         return self.reused / self.units if self.units else 0.0
 
 

@@ -104,7 +104,7 @@ def test_a_scan_knows_what_is_stored(former):
     of_all = {ModelVersion(name, "m1") for name in ("clip", "face", "ocr")}
     assert first == Known(frozenset(of_all | {ModelVersion("nsfw", "m2", 0.25)}))
     assert gone.failed and film.complete and film.segments == 2
-    assert estimate.history(str(former))["whisper", "video"].spent.seconds == 3.0
+    assert estimate.history(str(former))["whisper", "video"].cost.seconds == 3.0
 
 
 def test_a_job_is_verified_against_its_ledger(former):
