@@ -153,3 +153,8 @@ def first_picture(page: Page) -> int:
         const tiles = one.shadowRoot ? [...one.shadowRoot.querySelectorAll(".tile")] : []
         if (tiles.length) return tiles.findIndex(tile => tile.querySelector("img")) } }"""
     )
+
+
+def wait_for_pictures(page: Page) -> None:
+    """Wait until every thumbnail in the window is fetched and decoded."""
+    page.wait_for_function(SHOWN)

@@ -1,0 +1,142 @@
+"""The gallery in a browser: tiles, keys, filters, pages. They hold for any results."""
+
+import time
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.support.browser import Visit, blurred, first_picture, focused, free_port, streamlit, wait_for_pictures
+from tests.support.fakes.api import FakeApi
+from tests.support.pages import served
+from tests.support.paths import ROOT
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
+FLOOR = "import streamlit as st\nst.write('hello-floor')\n"
+
+
+def test_tiles_are_blurred_until_the_viewer_says_otherwise(visit: Visit):
+    page = visit.open()
+    wait_for_pictures(page)
+    place = first_picture(page)
+    tile = page.locator(".tile").nth(place)
+    assert blurred(page, place)
+    tile.locator(".open").focus()
+    page.keyboard.press("b")
+    assert not blurred(page, place)
+    page.keyboard.press("b")
+    tile.hover()
+    tile.locator(".eye").click()
+    assert not blurred(page, place)
+    page.get_by_text("Blur", exact=True).click()
+    page.wait_for_function("() => !document.querySelector('[data-testid=stStatusWidget]')")
+    expect(page.locator(".tiles")).not_to_have_class("tiles blur")
+    assert not blurred(page, place)
+
+
+def test_arrows_move_between_tiles_enter_opens_and_escape_returns(visit: Visit):
+    page = visit.open()
+    wait_for_pictures(page)
+    page.locator(".tile .open").first.focus()
+    first = focused(page)
+    page.keyboard.press("ArrowRight")
+    second = focused(page)
+    assert second != first
+    page.keyboard.press("ArrowLeft")
+    assert focused(page) == first
+    page.keyboard.press("ArrowDown")
+    assert focused(page) not in (first, second)
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    expect(page.locator(".viewer h1")).to_be_visible()
+    assert first in page.url
+    page.keyboard.press("Escape")
+    wait_for_pictures(page)
+    page.wait_for_function("() => !location.pathname.includes('file')")
+    assert focused(page) == first
+
+
+def test_a_file_of_the_second_page_leads_back_to_it(visit: Visit):
+    page = visit.open()
+    wait_for_pictures(page)
+    first = page.locator(".tile .open").first.get_attribute("title")
+    page.get_by_text("Greyscale", exact=True).click()
+    page.get_by_role("button", name="Page 2", exact=True).click()
+    page.wait_for_url("**/?page=2")
+    expect(page.locator(".tile .open").first).not_to_have_attribute("title", first)  # the address is there before them
+    expect(page.locator(".tiles")).to_have_class("tiles blur grey")
+    opened = page.locator(".tile .open").nth(1)
+    name = opened.get_attribute("title")
+    opened.click()
+    expect(page.locator(".viewer h1")).to_have_text(name)
+    expect(page.locator(".stage")).to_contain_class("grey")
+    page.locator(".viewer .top").get_by_role("link", name="Browse").click()
+    page.wait_for_url("**/?page=2")
+    expect(page.locator(".tile .open").nth(1)).to_have_attribute("title", name)
+    page.go_back()
+    expect(page.locator(".viewer h1")).to_have_text(name)
+
+
+def test_a_filter_is_kept_in_the_address_and_taken_back_by_the_browser(visit: Visit):
+    page = visit.open()
+    wait_for_pictures(page)
+    everything = page.get_by_role("heading", level=4).inner_text()
+    page.locator(".facets label").first.click()
+    page.wait_for_url("**/?*kind=*")
+    expect(page.get_by_role("heading", level=4)).not_to_have_text(everything)
+    narrowed = page.get_by_role("heading", level=4).inner_text()
+    page.reload()
+    expect(page.get_by_role("heading", level=4)).to_have_text(narrowed)
+    page.locator(".facets label").first.click()
+    expect(page.get_by_role("heading", level=4)).to_have_text(everything)
+
+
+def test_every_picture_has_a_name_and_never_a_description(visit: Visit):
+    page = visit.open()
+    wait_for_pictures(page)
+    names = page.locator(".tile img").evaluate_all("all => all.map(one => one.alt)")
+    titles = page.locator(".tile .open:has(img)").evaluate_all("all => all.map(one => one.title)")
+    assert names and names == titles
+
+
+def test_the_pages_fit_a_narrow_window(browser: Browser, app_url: str):
+    visit = Visit(browser, app_url, width=420)
+    page = visit.open()
+    wait_for_pictures(page)
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 420
+    page.locator(".tile .open").first.click()
+    expect(page.locator(".viewer h1")).to_be_visible()
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 420
+    visit.close()
+
+
+def test_the_gallery_is_drawn_within_a_second_of_an_empty_page(browser: Browser, app_url: str, tmp_path: Path):
+    script = tmp_path / "floor.py"
+    script.write_text(FLOOR)
+    floors, galleries = [], []
+    with streamlit(script) as floor_url:
+        for _ in range(5):
+            floors.append(seconds(browser, floor_url, lambda page: page.wait_for_selector("text=hello-floor")))
+            galleries.append(seconds(browser, app_url, wait_for_pictures))
+    print(f"floor {min(floors):.2f} s, gallery {min(galleries):.2f} s")
+    assert min(galleries) <= min(floors) + 1.0
+
+
+def seconds(browser: Browser, url: str, until) -> float:
+    visit = Visit(browser, url)
+    began = time.perf_counter()
+    until(visit.open())
+    taken = time.perf_counter() - began
+    visit.close()
+    return taken
+
+
+def test_a_page_comes_back_by_itself_when_the_api_does(browser: Browser):
+    port = free_port()
+    with streamlit(ROOT / "app" / "serve.py", RAYSIFT_API__PORT=str(port)) as url:
+        visit = Visit(browser, url)
+        page = visit.open()
+        expect(page.get_by_text("raysift up")).to_be_visible()
+        with served(FakeApi(), port):
+            expect(page.locator(".tile").first).to_be_visible(timeout=15_000)
+        visit.close()

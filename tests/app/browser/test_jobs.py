@@ -1,0 +1,37 @@
+"""The Jobs page in a browser, with the invented jobs of the fake API."""
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.support.browser import Visit
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
+
+
+def test_stand_in_a_scan_shows_how_far_it_is(browser: Browser, stand_in_url: str):
+    visit = Visit(browser, stand_in_url)
+    page = visit.open("/jobs")
+    page.get_by_role("textbox", name="Folders, buckets or files").fill("s3://evidence/case 7")
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.get_by_text("was started")).to_be_visible()
+    expect(page.get_by_text("of 120 files").first).to_be_visible()
+    before = page.get_by_text("of 120 files").first.inner_text()
+    expect(page.get_by_text("of 120 files").first).not_to_have_text(before)
+    page.get_by_role("link", name="failed file").first.click()
+    expect(page.locator(".tile .cross").first).to_be_visible()
+    visit.close()
+
+
+def test_stand_in_web_addresses_in_what_people_type_are_no_links(browser: Browser, stand_in_url: str):
+    visit = Visit(browser, stand_in_url)
+    page = visit.open("/jobs")
+    written = (
+        "https://evil.example/a www.evil.example b@evil.example <img src=x onerror=alert(1)> [c](http://evil.example)"
+    )
+    page.get_by_role("textbox", name="Folders, buckets or files").fill(written)
+    page.get_by_role("button", name="Start", exact=True).click()
+    shown = page.locator("strong", has_text="evil.example/a")
+    expect(shown).to_be_visible()
+    assert shown.inner_text().replace("\u2060", "") == written
+    assert page.locator("a[href*=evil], img[src=x]").count() == 0
+    visit.close()

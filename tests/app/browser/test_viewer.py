@@ -1,0 +1,94 @@
+"""One file in a browser: address, neighbours, jumps in time. Tests named stand_in need the files of the fake API."""
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from cluster.records import asset_id
+from tests.support.browser import Visit, wait_for_pictures
+from tests.support.fakes.files import HOSTILE_LINE, HOSTILE_NAME
+from tests.support.fakes.media import draw_picture
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
+FIND_VIDEO = """() => { for (const one of document.querySelectorAll("*")) {
+  const found = one.shadowRoot?.querySelector("video"); if (found) return found } }"""
+
+
+def test_a_hit_opens_and_leads_back_to_its_search(visit: Visit):
+    page = visit.open("/search")
+    page.get_by_role("textbox", name="Search").fill("face")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/search?q=face")
+    page.locator(".tile .open").first.click()
+    expect(page.locator(".viewer h1")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.wait_for_url("**/search?q=face")
+    expect(page.locator(".tile").first).to_be_visible()
+    visit.errors = [error for error in visit.errors if "404" not in error]
+
+
+def test_a_file_has_its_own_address_and_neighbours(visit: Visit):
+    page = visit.open()
+    wait_for_pictures(page)
+    names = page.locator(".tile .name").all_inner_texts()
+    page.locator(".tile .open").nth(1).click()
+    expect(page.locator(".viewer h1")).to_have_text(names[1])
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".viewer h1")).to_have_text(names[2])
+    page.get_by_role("link", name="Previous").click()
+    expect(page.locator(".viewer h1")).to_have_text(names[1])
+    address = page.url.removeprefix(visit.url)
+    page.goto("about:blank")
+    expect(visit.open(address).locator(".viewer h1")).to_have_text(names[1])
+    # on a page that is not the first, Streamlit looks for its server beside the page before it looks at the root
+    visit.errors = [error for error in visit.errors if "404" not in error]
+
+
+def test_stand_in_hostile_names_and_lines_are_only_text(visit: Visit, stand_in_url: str):
+    visit.url = stand_in_url
+    page = visit.open()
+    wait_for_pictures(page)
+    tile = page.locator(".tile", has_text=HOSTILE_NAME[:20])
+    expect(tile.locator(".name")).to_have_text(HOSTILE_NAME)
+    tile.locator(".open").click()
+    expect(page.locator(".viewer h1")).to_have_text(HOSTILE_NAME)
+    expect(page.locator(".lines .text")).to_have_text(HOSTILE_LINE)
+    expect(page.locator("td.text")).to_have_text(HOSTILE_LINE)
+    assert page.locator("a[href*=evil], a[href^=javascript], img[src=x]").count() == 0
+    assert page.evaluate("() => window.hacked") is None
+
+
+def test_stand_in_a_mark_a_line_and_a_time_jump_to_a_second_before(visit: Visit, stand_in_url: str):
+    visit.url = stand_in_url
+    page = visit.open()
+    wait_for_pictures(page)
+    page.locator(".tile", has_text="clip_1.mp4").locator(".open").click()
+    video = page.locator(".stage video")
+    page.wait_for_function(f"() => ({FIND_VIDEO})()?.readyState > 0")
+    for place, target in (
+        (page.locator(".lines button", has_text="the ship leaves"), 2.0),
+        (page.locator(".mark").last, 4.0),
+        (page.locator("td.number button").last, 6.0),
+    ):
+        place.click()
+        at = video.evaluate("one => { one.pause(); return one.currentTime }")
+        assert target <= at < target + 1.0
+    expect(page.locator(".box").first).to_be_visible()
+    page.locator(".legend button", has_text="face").click()
+    expect(page.locator("tr[data-detector=face]").first).to_be_hidden()
+
+
+def test_stand_in_an_upload_is_drawn_with_its_boxes(browser: Browser, stand_in_url: str):
+    visit = Visit(browser, stand_in_url)
+    page = visit.open("/analyze")
+    picture = draw_picture(asset_id("x"), 640, 480, "x", 640)
+    page.locator("input[type=file]").set_input_files(
+        [{"name": "mine.jpg", "mimeType": "image/jpeg", "buffer": picture}]
+    )
+    expect(page.locator(".viewer h1")).to_have_text("mine.jpg")
+    page.wait_for_function(
+        """() => [...document.querySelectorAll("*")].some(one =>
+        one.shadowRoot?.querySelector(".stage img")?.naturalWidth === 640)"""
+    )
+    assert page.locator(".stage .box").count() == 2
+    assert visit.strangers == []
+    visit.close()
