@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
 
-FILES_AHEAD = 4  # read while the one before is worked on
+FILES_AHEAD = 4  # read in threads while the caller works on the table before them
 
 
 def content(etag: str | None, segment_s: float | None) -> int:
-    """A signed 64-bit number for what a row is about: a file's rows belong together when this is the same.
+    """A hash (signed, 64 bits) of the content and segment length that a row is about.
 
-    That of the file's newest row is the file's content and cut as they are now; rows of another are history.
+    Rows of a file with the hash of its newest row are about the file as it is now; the others are history.
     """
     return int.from_bytes(blake2b(f"{etag or ''}\0{segment_s}".encode(), digest_size=8).digest(), signed=True)
 
@@ -44,18 +44,18 @@ def committed(folder: str, s3_endpoint: str | None = None) -> list[str]:
     """
     folder = buckets.normalize(folder)
     files, path = buckets.filesystem(folder, s3_endpoint)
-    found = [
+    results = [
         info
         for info in files.get_file_info(fs.FileSelector(path, allow_not_found=True))
         if info.is_file and info.extension == "parquet" and not info.base_name.startswith(("_", "."))
     ]
-    found.sort(key=lambda info: (info.mtime_ns or 0, info.base_name))
+    results.sort(key=lambda info: (info.mtime_ns or 0, info.base_name))
     local = folder.startswith("file:")
-    return [f"{folder}/{quote(info.base_name) if local else info.base_name}" for info in found]
+    return [f"{folder}/{quote(info.base_name) if local else info.base_name}" for info in results]
 
 
 def read(file: str, columns: Sequence[str], s3_endpoint: str | None = None, job: str | None = None) -> pa.Table:
-    """These columns of one committed file, nested ones by dotted path, in the order of SCHEMA; only a job's, if given.
+    """Read columns of one committed file, nested ones by dotted path, in the order of SCHEMA. `job`: only its rows.
 
     Files of earlier versions are read under today's names. A column that came into SCHEMA after the file was written is
     null; `sequence` never is. SettingsError if the file holds no results.
@@ -66,20 +66,22 @@ def read(file: str, columns: Sequence[str], s3_endpoint: str | None = None, job:
     with files.open_input_file(path) as source:
         try:
             parquet = pq.ParquetFile(source)
-            there = set(parquet.schema_arrow.names)
-            missing = {column.split(".")[0] for column in columns} - {codec.RENAMED.get(name, name) for name in there}
+            stored_names = parquet.schema_arrow.names  # taken once: it costs 1 ms
+            current_names = {codec.RENAMED.get(name, name) for name in stored_names}
+            missing = {column.split(".")[0] for column in columns} - current_names
             if missing <= codec.OPTIONAL:
-                return _read(parquet, columns, missing, job)
+                return _read(parquet, stored_names, columns, missing, job)
         except pa.ArrowInvalid as error:
             raise SettingsError(f"{file} cannot be read as Parquet ({error}). Move it out of the folder.") from error
     raise SettingsError(f"{file} holds no results of Raysift (no column {min(missing)}). Move it out of the folder.")
 
 
-def _read(parquet: "ParquetFile", columns: Sequence[str], missing: set[str], job: str | None) -> pa.Table:
-    there = parquet.schema_arrow.names
+def _read(
+    parquet: "ParquetFile", stored_names: list[str], columns: Sequence[str], missing: set[str], job: str | None
+) -> pa.Table:
     wanted = [name for name in columns if name.split(".")[0] not in missing]
     needed = [*wanted, *(["analyzed_at"] if "sequence" in columns else []), *([] if job is None else ["job"])]
-    if not codec.RENAMED.keys().isdisjoint(there):
+    if not codec.RENAMED.keys().isdisjoint(stored_names):
         needed = [codec.former_name(name) for name in needed]
     groups = [n for n in range(parquet.num_row_groups) if job is None or _may_hold(parquet, n, job)]
     table = codec.renamed(parquet.read_row_groups(groups, list(dict.fromkeys(needed)), use_threads=False))
@@ -91,8 +93,8 @@ def _read(parquet: "ParquetFile", columns: Sequence[str], missing: set[str], job
         table = table.append_column(SCHEMA.field("sequence"), filled)
     for name in missing - {"sequence"}:
         table = table.append_column(SCHEMA.field(name), pa.nulls(len(table), SCHEMA.field(name).type))
-    asked = {name.split(".")[0] for name in columns}
-    return table.select([name for name in SCHEMA.names if name in asked])
+    requested = {name.split(".")[0] for name in columns}
+    return table.select([name for name in SCHEMA.names if name in requested])
 
 
 def _may_hold(parquet: "ParquetFile", group: int, job: str) -> bool:
@@ -110,7 +112,10 @@ def _may_hold(parquet: "ParquetFile", group: int, job: str) -> bool:
 def scan(
     folder: str, columns: Sequence[str], s3_endpoint: str | None = None, job: str | None = None
 ) -> Iterator[pa.Table]:
-    """These columns of all committed rows, or of one job's: a table a file, some files read ahead; as `read`."""
+    """Read columns of all committed rows, or of one job's. Yields one table for each file that has rows; see `read`.
+
+    FILES_AHEAD files are read ahead in threads.
+    """
     files = iter(committed(folder, s3_endpoint))
     with ThreadPoolExecutor(FILES_AHEAD) as pool:
         ahead = deque(pool.submit(read, file, columns, s3_endpoint, job) for file in islice(files, FILES_AHEAD))
@@ -122,21 +127,24 @@ def scan(
 
 
 def sink(folder: str, s3_endpoint: str | None = None) -> tuple[fs.FileSystem, str]:
-    """What a job writes its results with, and the path to give it: a reader sees a file whole or not at all."""
+    """What a job writes results with, and the folder's path in it: a reader sees only complete files."""
     files, path = buckets.filesystem(folder, s3_endpoint)
-    # stores of objects show what is uploaded when it is complete; a disk shows every byte as it comes
+    # an object store shows an upload once it is complete; a local disk shows a file while it is written
     return (fs.PyFileSystem(_WholeFiles(LocalFileSystem())) if isinstance(files, fs.LocalFileSystem) else files), path
 
 
 class _WholeFiles(fs.FSSpecHandler):
-    """A local disk on which a file has its name only once it is closed."""
+    """The local disk; a file gets its name when it is closed."""
 
     def open_output_stream(self, path: str, metadata: Any) -> pa.PythonFile:
         return pa.PythonFile(_Renamed(Path(path)), mode="w")
 
 
 class _Renamed(BufferedWriter):
-    """Written under a name that is no result's, renamed when closed. A writer that fails or dies leaves that name."""
+    """A file that is written under a hidden name and renamed when it is closed.
+
+    Of a writer that fails or is killed, only the hidden file is left, which is not read as results.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path, self._part, self._whole = path, path.with_name(f".{path.name}.part"), True
@@ -145,7 +153,7 @@ class _Renamed(BufferedWriter):
     def write(self, data: "ReadableBuffer") -> int:
         try:
             return super().write(data)
-        except OSError:  # a full disk; Arrow closes the file all the same
+        except OSError:  # the disk is full; Arrow closes the file even so
             self._whole = False
             raise
 

@@ -1,4 +1,4 @@
-"""A table that is too long for memory, written as several Parquet files."""
+"""A writer of tables that do not fit into memory: it starts a new Parquet file every ROWS_A_FILE rows."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,16 +10,19 @@ from cluster.errors import SettingsError
 from cluster.storage import buckets
 
 ROWS_A_FILE = 100_000
-ROWS_A_GROUP = 10_000  # in memory at a time, of who writes and of who reads
+ROWS_A_GROUP = 10_000  # rows of one row group: what the writer buffers and a reader loads at a time
 
 
 class Shards:
-    """The Parquet files of a folder, from 000000.parquet on. SettingsError if they cannot be written."""
+    """Writes a folder of Parquet files, 000000.parquet, 000001.parquet and so on, within a `with` block.
+
+    The last file is complete when the block ends without an exception. SettingsError if the folder cannot be written.
+    """
 
     def __init__(self, folder: str, schema: pa.Schema, s3_endpoint: str | None) -> None:
         self._folder, self._schema = folder, schema
         self._files, self._place = buckets.filesystem(folder, s3_endpoint)
-        self._waiting: list[pa.Table] = []
+        self._buffered: list[pa.Table] = []
         self._writer: pq.ParquetWriter | None = None
         self._rows = self._shard = 0
 
@@ -29,21 +32,22 @@ class Shards:
         return self
 
     def add(self, rows: pa.Table) -> None:
-        self._waiting.append(rows)
-        if sum(len(table) for table in self._waiting) >= ROWS_A_GROUP:
+        """Append rows of the writer's schema; they are written once ROWS_A_GROUP have come together."""
+        self._buffered.append(rows)
+        if sum(len(table) for table in self._buffered) >= ROWS_A_GROUP:
             self._flush()
 
     def _flush(self) -> None:
-        table = pa.concat_tables(self._waiting)
-        self._waiting.clear()
+        table = pa.concat_tables(self._buffered)
+        self._buffered.clear()
         with self._writing():
             while len(table):
                 if self._writer is None:
                     name = f"{self._place}/{self._shard:06d}.parquet"
                     self._writer = pq.ParquetWriter(name, self._schema, filesystem=self._files)
-                now = table.slice(0, min(ROWS_A_GROUP, ROWS_A_FILE - self._rows))
-                self._writer.write_table(now)
-                table, self._rows = table.slice(len(now)), self._rows + len(now)
+                part = table.slice(0, min(ROWS_A_GROUP, ROWS_A_FILE - self._rows))
+                self._writer.write_table(part)
+                table, self._rows = table.slice(len(part)), self._rows + len(part)
                 if self._rows == ROWS_A_FILE:
                     self._close()
 
@@ -53,7 +57,7 @@ class Shards:
         self._writer, self._rows, self._shard = None, 0, self._shard + 1
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None and self._waiting:
+        if kind is None and self._buffered:
             self._flush()
         with self._writing() if kind is None else suppress(OSError):
             self._close()

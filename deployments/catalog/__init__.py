@@ -1,1 +1,1 @@
-"""The catalogue that people browse: a DuckDB database that is built from the results."""
+"""The catalogue: a DuckDB database, built from the committed results, that answers browsing, search and exports."""

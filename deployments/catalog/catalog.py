@@ -1,4 +1,4 @@
-"""The results, asked: filter, sort, page, count, search and export, over an index built from committed Parquet."""
+"""Queries over the results: filter, sort, page, count, search and export, on an index of committed Parquet."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -16,10 +16,10 @@ STREAMED = 2000  # rows of an export in memory at a time
 
 
 class Catalog:
-    """Owns a DuckDB file: one process may have it open. It is an index; deleted, it is built anew from the results.
+    """Owns a DuckDB file, which one process may have open. If the file is deleted, it is built again from the results.
 
-    Methods may be called from several threads. SettingsError if the file does not open. Results that lie in the folder
-    `of` already are loaded meanwhile, by a thread; so are those that were in a file which an earlier version made.
+    Methods may be called from several threads. SettingsError if the file does not open. A thread loads the results that
+    are in the folder `of` already, and those that were in a file with the tables of an earlier version.
     """
 
     def __init__(
@@ -43,15 +43,15 @@ class Catalog:
     # ---- filling
 
     def load(self, file: str, s3_endpoint: str | None = None) -> int:
-        """Merge one committed Parquet file; its number of rows, 0 if it was loaded before. See Loader.load."""
+        """Merge one committed Parquet file. Returns its number of rows, 0 if it was loaded before. See Loader.load."""
         return self._loader.load(file, s3_endpoint)
 
     def load_all(self, out: str, s3_endpoint: str | None = None) -> int:
-        """Merge every committed file of a folder that is not loaded yet; the number of rows. See Loader.load_all."""
+        """Merge a folder's committed files that are not loaded yet. Returns the rows added. See Loader.load_all."""
         return self._loader.load_all(out, s3_endpoint)
 
     def forget(self, detector: str, label: str) -> int:
-        """Leave out all detections of that detector and label; how many there were. See Loader.forget."""
+        """Delete all detections of that detector and label. Returns how many there were. See Loader.forget."""
         return self._loader.forget(detector, label)
 
     # ---- browsing
@@ -88,14 +88,14 @@ class Catalog:
             }
 
     def items(self, ids: Sequence[str]) -> list[Json]:
-        """The same items for these ids, in their order; unknown ids are left out."""
+        """Items, as in `assets`, for these ids, in their order; unknown ids are left out."""
         with self._database.snapshot() as ask:
             rows = ask("select asset, id from files where id in (select try_cast(unnest(?) as uuid))", [list(ids)])
             found = {row["id"].hex: row["asset"] for row in rows}
             return _items(ask, [found[id] for id in ids if id in found], AssetQuery())
 
     def asset(self, id: str) -> Json | None:
-        """All that is known of one file, None if there is none of that id."""
+        """A file's item with its SHA-256 and all its detections; None if the id is unknown."""
         with self._database.snapshot() as ask:
             rows = ask("select asset, sha256 from files where id = try_cast(? as uuid)", [id])
             if not rows:
@@ -111,12 +111,12 @@ class Catalog:
         return rows[0] if rows else None
 
     def thumbnail(self, id: str) -> bytes | None:
-        """JPEG, at most 320 px."""
+        """The file's thumbnail, a JPEG of at most 320 px a side; None if it has none or the id is unknown."""
         rows = self._database.rows(sql.THUMBNAIL, [id])
         return rows[0]["jpeg"] if rows else None
 
     def text_search(self, words: str, limit: int = 40) -> list[Json]:
-        """Files in whose text, speech or name the words stand as they are, whatever their case; whole words first.
+        """Files whose text, speech or name contains these words as one string, ignoring case; whole words first.
 
         One hit a file, its best line: {"asset": its id, "detector" (None: the name), "text", "time_s", "score"}.
         """
@@ -129,12 +129,12 @@ class Catalog:
     # ---- jobs and export
 
     def job(self, job: str) -> Json:
-        """How many of a job's units are in ("done"), and how many of these have errors ("failed")."""
+        """Counts of a job's loaded units: {"done": all of them, "failed": those with errors}."""
         (counted,) = self._database.rows(sql.JOB, [job])
         return {"done": counted["done"], "failed": counted["failed"]}
 
     def jobs(self) -> dict[str, Json]:
-        """The same of every job that has units here."""
+        """Counts, as in `job`, of every job that has loaded units, by the job's name."""
         return {row.pop("job"): row for row in self._database.rows(sql.JOBS)}
 
     def summary(self, job: str) -> Json:
@@ -147,7 +147,7 @@ class Catalog:
             return as_summary(files, ask(sql.FAILED, [job]), ask(sql.TALLIES, [job]), examples)
 
     def lines(self) -> Iterator[Json]:
-        """Every file with its detections and errors, by URI: the lines of an export."""
+        """The lines of an export, sorted by URI: every file with its detections and errors."""
         with self._database.cursor() as cursor:
             cursor.execute(sql.LINES)
             names = [column[0] for column in cursor.description]

@@ -1,4 +1,4 @@
-"""The catalogue's DuckDB file: opened, asked, and emptied where an earlier version made it."""
+"""The catalogue's DuckDB file: opening it, cursors and transactions, and its migration from earlier versions."""
 
 import logging
 import threading
@@ -13,18 +13,18 @@ from deployments.catalog.shapes import Json
 
 log = logging.getLogger(__name__)
 
-MEMORY = "1GB"  # of DuckDB; what does not fit is done on disk, beside the catalogue
+MEMORY = "1GB"  # limit of DuckDB's memory; above it, DuckDB spills to files beside the catalogue
 THREADS = 2
-LAYOUT = 2  # of the tables in merge.py; raised when they change. 1, which was not noted, is that of version 0.1
+LAYOUT = 2  # version of the tables in merge.py; raise it when they change. Files of version 0.1 have none: that is 1
 
 Ask = Callable[..., list[Json]]  # a statement and its values -> its rows
 
 
 class Database:
-    """Owns the file: one process may have it open. Methods may be called from several threads.
+    """Owns the DuckDB file, which one process may have open. Methods may be called from several threads.
 
-    A file of another layout is emptied: it is an index, and what it held is loaded again from `unfinished()`.
-    SettingsError if it does not open.
+    The tables of a file with another LAYOUT are dropped; the folders to load again are then in `unfinished()`.
+    SettingsError if the file does not open.
     """
 
     def __init__(self, path: Path | Literal[":memory:"]) -> None:
@@ -54,7 +54,7 @@ class Database:
 
     @contextmanager
     def cursor(self) -> Iterator[Any]:
-        """A cursor of its own, for one thread."""
+        """A cursor that one thread may use until the `with` block ends."""
         with self._opening:
             cursor = self._db.cursor()
         try:
@@ -64,7 +64,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Any]:
-        """A cursor whose statements take effect together at the end, or not at all if an exception ends them."""
+        """A cursor in a transaction: committed at the end of the block, rolled back if an exception leaves it."""
         with self.cursor() as cursor:
             cursor.begin()
             try:
@@ -76,18 +76,18 @@ class Database:
 
     @contextmanager
     def snapshot(self) -> Iterator[Ask]:
-        """Answers that agree with each other, whatever is loaded meanwhile."""
+        """A function that runs statements in one read transaction: their rows agree, whatever is loaded meanwhile."""
         with self.cursor() as cursor:
             cursor.begin()
             yield lambda statement, values=(): _named(cursor.execute(statement, values))
 
     def rows(self, statement: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[Json]:
-        """The rows of one statement."""
+        """Run one statement; its rows as dicts by column name."""
         with self.cursor() as cursor:
             return _named(cursor.execute(statement, values))
 
     def unfinished(self) -> list[str]:
-        """The folders of results that were in the file when it was emptied, and have not been loaded again."""
+        """Folders of results that were loaded when the tables were dropped, and are not loaded again yet."""
         return [row["folder"] for row in self.rows("select folder from unfinished order by folder")]
 
     def finish(self, folder: str) -> None:
@@ -101,7 +101,7 @@ def _named(cursor: Any) -> list[Json]:
 
 
 def _bring_to_layout(cursor: Any) -> None:
-    """Make the tables; drop those of another layout first, and note which folders they were filled from."""
+    """Create the tables. Those of another layout are dropped first, and the folders they were filled from are noted."""
     rows = cursor.execute("select table_name from duckdb_tables() where not internal").fetchall()
     tables = {name for (name,) in rows}
     if "layout" in tables:
@@ -110,7 +110,7 @@ def _bring_to_layout(cursor: Any) -> None:
         layout = 1 if "loaded" in tables else LAYOUT
     cursor.execute("create table if not exists unfinished(folder varchar)")
     if layout != LAYOUT:
-        log.warning("the catalogue is of another version: it is built anew from the results, by itself")
+        log.warning("the catalogue was made by another version: it is being built again from the results")
         cursor.execute(
             "insert into unfinished select distinct regexp_replace(file, '/[^/]*$', '') as folder from loaded "
             "where folder not in (select folder from unfinished)"

@@ -1,4 +1,4 @@
-"""Committed results brought into the catalogue's tables, and taken out of them."""
+"""Loads committed results into the catalogue's tables, and deletes detections from them."""
 
 import logging
 import threading
@@ -13,9 +13,9 @@ from deployments.catalog.database import Database
 
 log = logging.getLogger(__name__)
 
-BATCH_BYTES = 64_000_000  # of rows merged in one transaction
-FILES_A_TURN = 1000  # loaded before others who load get theirs
-AGAIN_S = 60.0  # after results that could not be read
+BATCH_BYTES = 64_000_000  # size of the rows that one transaction merges
+FILES_A_TURN = 1000  # files loaded before the lock is released, so that other threads can load too
+AGAIN_S = 60.0  # pause before folders that could not be read are tried again
 
 
 class Loader:
@@ -28,9 +28,9 @@ class Loader:
         self._loading = threading.Lock()
 
     def load(self, file: str, s3_endpoint: str | None = None) -> int:
-        """Merge one committed Parquet file; its number of rows, 0 if it was loaded before.
+        """Merge one committed Parquet file. Returns its number of rows, 0 if it was loaded before.
 
-        SettingsError if it is no file of results; nothing of it is kept then.
+        SettingsError if it holds no results; nothing of it is kept then.
         """
         with self._loading:
             if self._database.rows("select 1 from loaded where file = ?", [file]):
@@ -38,9 +38,9 @@ class Loader:
             return self._merge({file: self._read(file, s3_endpoint)})
 
     def load_all(self, out: str, s3_endpoint: str | None = None) -> int:
-        """Merge every committed file of a folder that is not loaded yet; the number of rows.
+        """Merge every committed file of a folder that is not loaded yet. Returns the number of rows added.
 
-        A file that holds no results is logged, once, and left out.
+        A file that holds no results is logged once and skipped.
         """
         known = {row["file"] for row in self._database.rows("select file from loaded")}
         coming = [file for file in results_files.committed(out, s3_endpoint) if file not in known]
@@ -52,7 +52,7 @@ class Loader:
         return rows
 
     def _load_some(self, files: list[str], s3_endpoint: str | None) -> int:
-        """Merge those that nobody else has meanwhile. Others get their turn after them: a folder may take hours."""
+        """Merge the files that no other thread has loaded meanwhile, under the lock. A whole folder may take hours."""
         with self._loading:
             loaded = self._database.rows("select file from loaded where file in (select unnest(?))", [files])
             known = {row["file"] for row in loaded}
@@ -62,7 +62,7 @@ class Loader:
                     continue
                 try:
                     batch[file] = self._read(file, s3_endpoint)
-                except SettingsError as error:  # it is looked at again the next time: it may be on its way here
+                except SettingsError as error:  # tried again by the next call: it may still be on its way here
                     if file not in self._refused:
                         log.error("not in the catalogue: %s", error)
                         self._refused.add(file)
@@ -74,7 +74,7 @@ class Loader:
             return rows + self._merge(batch)
 
     def catch_up(self, folders: list[str], s3_endpoint: str | None = None) -> None:
-        """Load what is in these folders, however long some of them cannot be read; returns when all are loaded."""
+        """Load these folders; those that cannot be read are tried again every AGAIN_S. Returns when all are loaded."""
         waiting = list(folders)
         while waiting:
             waiting = [folder for folder in waiting if not self._caught_up(folder, s3_endpoint)]
@@ -88,7 +88,7 @@ class Loader:
                 log.info("%d rows of %s are in the catalogue, after %.1f s", rows, folder, time.monotonic() - began)
             self._database.finish(folder)
             return True
-        except Exception as error:  # whatever keeps them away, it may pass; people can browse what is there
+        except Exception as error:  # it may be temporary; what is loaded can be browsed meanwhile
             log.warning("%s is not in the catalogue yet: %s", folder, error)
             return False
 
@@ -107,10 +107,10 @@ class Loader:
         return sum(table.num_rows for table in tables.values())
 
     def forget(self, detector: str, label: str) -> int:
-        """Leave out all detections of that detector and label; how many there were.
+        """Delete all detections of that detector and label. Returns how many there were.
 
-        They must have left the results before: what is loaded afterwards is in again. No answer has them any more;
-        pages of the file may, until it is built anew.
+        They must be deleted from the results first, or the next load adds them again. Queries no longer return them;
+        free pages of the database file may hold them until the file is built again.
         """
         with self._loading:
             with self._database.transaction() as cursor:

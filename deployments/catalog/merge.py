@@ -1,10 +1,10 @@
 """The catalogue's tables, and the statements that merge newly committed rows into them.
 
-A file of the bucket is `asset`, a number by order of arrival, so that what belongs together lies together on disk
-and a look-up skips the rest. `scans` keeps every row that was ever loaded, without its detections: the view of a file
-is derived from all of its rows, so it does not matter in which order they came. What rows say of another content than
-that of the file's newest row is counted for their job, and waits in `history`: the content may come back. `segment` is
-0 for a whole file; no content has both.
+`asset` is the number of a media file, by order of arrival, so that its rows are close to each other on disk and a
+look-up skips the rest. `scans` keeps every loaded row, without its detections: what is shown of a file is derived from
+all of its rows, so the order in which they are loaded does not matter. Detections in another content than that of the
+file's newest row are counted for their job and kept in `history`, as that content may come back. `segment` is 0 for a
+whole file.
 """
 
 from urllib.parse import unquote
@@ -43,7 +43,7 @@ SCHEMA = (
     # summed when a query needs them
     "create table if not exists job_counts(job varchar, done integer, failed integer, files integer)",
     "create table if not exists tallies(job varchar, detector varchar, label varchar, files integer, count integer)",
-    # what the tallies were made of, so that a unit which is committed again takes the place of what it was before
+    # what the tallies are sums of, so that a unit that is committed again replaces what it added before
     """create table if not exists counted(
         job varchar, asset integer, content bigint, segment integer, unit_id bigint, detector varchar, label varchar,
         count integer)""",
@@ -51,7 +51,7 @@ SCHEMA = (
 
 
 def incoming(rows: pa.Table) -> pa.Table:
-    """COLUMNS of committed rows as LOAD takes them: with id, name and content, the time without its zone, UTC."""
+    """Committed rows (COLUMNS) as LOAD takes them: with id, name and content; `analyzed_at` in UTC without a zone."""
     uris = rows["uri"].to_pylist()
     if "thumbnail" not in rows.column_names:
         rows = rows.append_column("thumbnail", pa.nulls(len(uris), pa.binary()))
@@ -68,8 +68,7 @@ def _name(uri: str) -> str:
     return unquote(last) if uri.startswith("file:") else last
 
 
-# They take `incoming` as a table, merge it, and leave nothing behind but in the tables above.
-# Temporary tables live as long as the cursor that loads.
+# The statements of LOAD merge the table `incoming`. Temporary tables live as long as the cursor that loads.
 _NEWEST_FIRST = ", ".join(f"{column} desc" for column in newest.KEY)
 
 
@@ -132,7 +131,7 @@ _DESCRIBE = (
     f"""create temp table newest as select asset, first(content order by {_NEWEST_FIRST}) as content,
             first(segments order by {_NEWEST_FIRST}) as segments
         from scans where asset in (select asset from batch) group by asset""",
-    # whose content is another one than it was
+    # files whose current content has changed
     """create temp table turned as select n.asset, n.content from newest n join files f using (asset)
         where n.content <> f.content""",
     "create temp table told as select s.* from scans s semi join newest n using (asset, content)",
@@ -145,7 +144,7 @@ _DESCRIBE = (
             first(duration_s order by {_NEWEST_FIRST}) filter (duration_s is not null) as duration_s,
             count(distinct segment) as segments_done
         from told group by asset""",
-    # what the newest row of each segment says, each once
+    # errors of the newest row of each segment, without repetitions
     f"""create temp table wrong as
         with latest as (select asset, segment, errors from told
                         qualify row_number() over (partition by asset, segment order by {_NEWEST_FIRST}) = 1),
@@ -186,7 +185,7 @@ _ANSWER = (
         for table in ("answers", "detections", "history")
     ),
     "insert into answers select asset, content, segment, detector, sequence, job, unit_id from won",
-    # the content that was goes, the one that came back is here again
+    # detections of the former content go to history; those of a content that came back leave it
     "insert into history select d.* from detections d semi join turned t using (asset)",
     "delete from detections where asset in (select asset from turned)",
     """insert into detections select h.* from history h semi join turned t using (asset, content)

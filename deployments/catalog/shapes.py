@@ -1,4 +1,4 @@
-"""The catalogue's rows in the shape in which the API and the exports give them."""
+"""Rows of the catalogue's tables as the JSON objects of the API and of exports."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -13,14 +13,17 @@ Json = dict[str, Any]
 
 
 def rounded(value: float | None, digits: int) -> float | None:
+    """The value rounded to so many decimal digits; None stays None."""
     return None if value is None else round(value, digits)
 
 
 def rounded_all(values: Sequence[float] | None, digits: int) -> list[float] | None:
+    """Each value rounded to so many decimal digits; None stays None."""
     return None if values is None else [round(value, digits) for value in values]
 
 
 def as_detection(row: Json) -> Json:
+    """A detection of an export: box as fractions of the frame (left, top, right, bottom), times in seconds."""
     return {
         "detector": row["detector"],
         "model": row["model"],
@@ -34,11 +37,12 @@ def as_detection(row: Json) -> Json:
 
 
 def as_finding(row: Json) -> Json:
-    """A detection with what an export leaves out: why it was made, and whether its frame was looked at."""
+    """A detection with `evidence` (why it was made) and `carried` (taken over from a frame like this one)."""
     return {**as_detection(row), "evidence": row["evidence"], "carried": row["propagated"]}
 
 
 def as_item(row: Json, labels: list[Json], boxes: list[Json]) -> Json:
+    """A file of a page, from its row of ITEMS, its best labels (LABELS) and, of an image, its best boxes (BOXES)."""
     return {
         "id": row["id"].hex,
         **{key: row[key] for key in ("uri", "name", "kind", "width", "height")},
@@ -48,24 +52,24 @@ def as_item(row: Json, labels: list[Json], boxes: list[Json]) -> Json:
         "has_thumbnail": row["has_thumbnail"],
         "score": rounded(row["score"], 4),
         "labels": [
-            {"detector": of["detector"], "label": of["label"], "score": round(of["score"], 4), "count": of["count"]}
-            for of in labels
+            {**{key: label[key] for key in ("detector", "label", "count")}, "score": round(label["score"], 4)}
+            for label in labels
         ],
         "boxes": [
             {
-                "detector": of["detector"],
-                "label": of["label"],
-                "score": round(of["score"], 4),
-                "box": rounded_all(of["box"], 4),
+                "detector": box["detector"],
+                "label": box["label"],
+                "score": round(box["score"], 4),
+                "box": rounded_all(box["box"], 4),
             }
-            for of in boxes
+            for box in boxes
         ],
         "errors": row["errors"],
     }
 
 
 def as_line(rows: list[Json]) -> Json:
-    """A line of an export, from a file's rows: one a detection, or one with none."""
+    """A line of an export, from a file's rows of LINES: one row a detection, or one row without a detector."""
     first = rows[0]
     return {
         **{key: first[key] for key in ("uri", "sha256", "kind", "width", "height")},
@@ -76,19 +80,19 @@ def as_line(rows: list[Json]) -> Json:
 
 
 def as_upload(result: Result) -> Json:
-    """What was found in a file that is not stored, as an export's line says it, and why."""
+    """The result of an uploaded file, which is not stored: a line of an export whose detections have their evidence."""
     # by way of the stored row, so that its figures are rounded as a scan's are
     (row,) = pa.Table.from_pylist([to_row(result, 0, "", 0)], schema=SCHEMA).to_pylist()
     return {
         **{key: row[key] for key in ("uri", "sha256", "kind", "width", "height")},
         "duration_s": rounded(row["duration_s"], 3),
-        "detections": [as_finding(found) for found in row["detections"]],
+        "detections": [as_finding(detection) for detection in row["detections"]],
         "errors": row["errors"],
     }
 
 
 def as_summary(files: int, failed: list[Json], tallies: list[Json], examples: dict[str, str]) -> Json:
-    """What a job found, from its tallies: one row a label, and one without a label for the whole detector."""
+    """The summary of a job, from TALLIES (a row a label, and one without a label for the whole detector)."""
     labels: dict[str, list[Json]] = {}
     for row in tallies:
         if row["label"] is not None:
@@ -108,5 +112,5 @@ def as_summary(files: int, failed: list[Json], tallies: list[Json], examples: di
 
 
 def by_asset(rows: list[Json]) -> dict[int, list[Json]]:
-    """Rows that are sorted by asset, apart."""
+    """Rows sorted by asset, grouped: asset number -> its rows."""
     return {asset: list(group) for asset, group in groupby(rows, key=lambda row: row["asset"])}

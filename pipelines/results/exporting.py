@@ -1,4 +1,4 @@
-"""Results, handed out: one line a file as JSON, one row a detection as CSV, one row a file as Parquet."""
+"""Exports of results: JSON lines (a line a file), CSV (a row a detection) or Parquet (a row a file)."""
 
 import csv
 import io
@@ -33,7 +33,7 @@ _ROWS_A_GROUP = 5000
 
 
 def export(from_uri: str, format: Format, to: BinaryIO, s3_endpoint: str | None = None) -> int:
-    """Write all that a results folder holds, each file once with its newest detections; the number of files.
+    """Write each file of a results folder with its newest detections to `to`; returns the number of files.
 
     Scores and boxes are rounded to 4 digits, times to 3. SettingsError if the folder holds no results.
     """
@@ -58,7 +58,7 @@ def _jsonl(lines: Iterator[dict[str, Any]], to: BinaryIO) -> int:
 
 
 def _csv(lines: Iterator[dict[str, Any]], to: BinaryIO) -> int:
-    """A file without detections keeps one row. What a spreadsheet would take for a formula gets an apostrophe."""
+    """Write a row a detection, or one row for a file without any. Texts that look like formulas get an apostrophe."""
     written = 0
     text = io.TextIOWrapper(to, encoding="utf-8", newline="", write_through=True)
     rows = csv.DictWriter(text, [*_FILE, *_DETECTION, "errors"], lineterminator="\n")
@@ -67,12 +67,12 @@ def _csv(lines: Iterator[dict[str, Any]], to: BinaryIO) -> int:
         written += 1
         of_file = {key: line[key] for key in _FILE}
         of_file["errors"] = "; ".join(f"{error['step']}: {error['reason']}" for error in line["errors"])
-        for found in line["detections"] or [{}]:
-            cells = of_file | {key: found.get(key) for key in _DETECTION}
-            cells |= dict(zip(("left", "top", "right", "bottom"), found.get("box") or (), strict=False))
-            cells |= dict(zip(("start_s", "end_s"), found.get("span") or (), strict=False))
+        for detection in line["detections"] or [{}]:
+            cells = of_file | {key: detection.get(key) for key in _DETECTION}
+            cells |= dict(zip(("left", "top", "right", "bottom"), detection.get("box") or (), strict=False))
+            cells |= dict(zip(("start_s", "end_s"), detection.get("span") or (), strict=False))
             rows.writerow({key: _harmless(value) for key, value in cells.items()})
-    text.detach()  # the file stays the caller's
+    text.detach()  # or closing the wrapper would close the caller's file
     return written
 
 

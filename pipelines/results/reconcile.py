@@ -1,4 +1,4 @@
-"""Whether a job's results are all there: nothing lost, nothing twice."""
+"""Compare a job's ledger with its committed rows, rebuild its checkpoint, and remove rows that were stored twice."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from cluster.storage import buckets
 
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
-    """What a job owed against what lies in its results."""
+    """Counts of the units in a job's ledger and of their committed rows."""
 
     units: int  # in the ledger
     done: int  # of these, with a row; failed ones too
@@ -28,7 +28,7 @@ class Reconciliation:
 
 
 def reconcile(ledger: str, out: str, job: str, s3_endpoint: str | None = None) -> Reconciliation:
-    """Hold a job's ledger against its committed rows, by unit_id. SettingsError if there is no ledger."""
+    """Compare a job's ledger with its committed rows, by unit_id. SettingsError if there is no ledger."""
     shards = results_files.committed(ledger, s3_endpoint)
     if not shards:
         raise SettingsError(
@@ -48,10 +48,11 @@ def reconcile(ledger: str, out: str, job: str, s3_endpoint: str | None = None) -
 
 
 def renew(checkpoint: str, out: str, job: str, s3_endpoint: str | None = None) -> None:
-    """Make a job's checkpoint anew from its rows: what has one is done, and nothing else is.
+    """Write a job's checkpoint again from its rows: exactly the units that have a row are done.
 
-    Ray's own may say otherwise where a writer was killed between the two halves of its commit, or a file of results
-    was lost; and what it takes for half committed it would delete, though it may be indexed already.
+    The checkpoint that Ray wrote may disagree where a writer was killed between writing results and checkpoint, or
+    where a file of results was lost. Ray would also delete results that it takes for half committed,
+    and their vectors may be in the vector store already.
     """
     units, _, _ = _committed(out, job, s3_endpoint)
     files, path = buckets.filesystem(checkpoint, s3_endpoint)
@@ -63,10 +64,10 @@ def renew(checkpoint: str, out: str, job: str, s3_endpoint: str | None = None) -
 
 
 def settle(out: str, job: str, s3_endpoint: str | None = None) -> int:
-    """Leave only the newest row of each unit that a job stored twice; how many rows were removed.
+    """Remove all but the newest row of each unit that a job stored more than once; returns the number of rows removed.
 
-    A driver that was killed leaves writers behind, and one of them may commit what the resumed job has done again.
-    A file is replaced whole or not at all.
+    Writers may outlive a driver that was killed, and commit units that the resumed job has done again. Each file is
+    replaced atomically.
     """
     units, counts, _ = _committed(out, job, s3_endpoint)
     double = units[counts > 1]
@@ -103,7 +104,7 @@ def _ids(table: pa.Table) -> Numbers:
 
 
 def _committed(out: str, job: str, s3_endpoint: str | None) -> tuple[Numbers, Numbers, Numbers]:
-    """A job's units in order, how many rows each has, and whether one of them tells of an error."""
+    """A job's sorted unit ids (int64), the number of rows of each, and whether any of them has an error (bool)."""
     ids, errors = [np.empty(0, np.int64)], [np.empty(0, bool)]
     for rows in results_files.scan(out, ["unit_id", "errors"], s3_endpoint, job):
         ids.append(_ids(rows))

@@ -1,4 +1,4 @@
-"""The report of a job: what was done, what failed and why, what it took and what that cost."""
+"""The report of a job: how much was done, what failed and why, how long detectors worked and what that cost."""
 
 import re
 from collections.abc import Iterable
@@ -12,20 +12,20 @@ from cluster.results import files as results_files
 from cluster.settings import Prices
 from deployments.jobs import folder
 
-MOST_REASONS = 200  # told apart; the rest is counted together
+MOST_REASONS = 200  # listed one by one; further ones are counted as "other reasons" of their step
 _OTHER = "other reasons"
 _COLUMNS = ["uri", "size", "segments", "frames", "frames_propagated", "errors", "usage"]
 
 
 @dataclass(slots=True)
-class DetectorSpent:
-    """What one detector's answers took."""
+class DetectorUsage:
+    """Work that one detector did for a job."""
 
     detector: str
-    units: int = 0  # that it was to answer for
-    reused: int = 0  # of these, whose content was answered for before: it was not asked
-    seconds: float = 0.0  # that its replicas worked
-    gpu_seconds: float = 0.0  # of whole cards
+    units: int = 0  # units that it had to answer for
+    reused: int = 0  # of these, answered from the cache: the detector was not called
+    seconds: float = 0.0  # time its replicas worked
+    gpu_seconds: float = 0.0  # the same times the share of a GPU that a replica holds
     cost: float | None = None
 
     @property
@@ -36,30 +36,30 @@ class DetectorSpent:
 
 @dataclass(slots=True)
 class Reason:
-    """Failures that are alike: at the same step, for a reason that differs in figures and names at most."""
+    """Failures of the same kind: the same step, and reasons that differ only in numbers, addresses and quoted names."""
 
     step: str
     reason: str
     units: int
-    example: str  # the URI of one
+    example: str  # URI of a file that failed so
 
 
 @dataclass(slots=True)
 class Report:
-    """Of a job, from its committed rows. A cost of None: no price is set."""
+    """Figures of a job, from its committed rows. A cost is None where no price is set."""
 
-    units: int  # that it owed
-    skipped: int
+    units: int  # units in the job's ledger
+    skipped: int  # files that needed no new answer
     done: int = 0
     failed: int = 0
     files: float = 0.0  # a segment counts as its share of a file
     bytes: float = 0.0
     frames: int = 0
     frames_carried: int = 0
-    seconds: float = 0.0  # from its first start to its end, pauses and waits included
+    seconds: float = 0.0  # from the first start to the end, pauses and waits included
     files_per_s: float = 0.0
     bytes_per_s: float = 0.0
-    detectors: list[DetectorSpent] = field(default_factory=list)
+    detectors: list[DetectorUsage] = field(default_factory=list)
     failures: list[Reason] = field(default_factory=list)
     cost: float | None = None
     cost_per_1000_files: float | None = None
@@ -68,33 +68,40 @@ class Report:
 def report(
     out: str, job: str, units: int, skipped: int, seconds: float, prices: Prices, s3_endpoint: str | None = None
 ) -> Report:
-    """Count over a job's committed rows, some thousands in memory at a time."""
-    told = Report(units, skipped, seconds=round(seconds, 1))
-    spent: dict[str, DetectorSpent] = {}
+    """Make the report of a job from its committed rows; a few Parquet files are in memory at a time.
+
+    `units` and `skipped` come from the job's ledger, `seconds` is how long the job took. SettingsError if a file of the
+    folder holds no results.
+    """
+    job_report = Report(units, skipped, seconds=round(seconds, 1))
+    usages: dict[str, DetectorUsage] = {}
     failures: dict[tuple[str, str], Reason] = {}
     for rows in results_files.scan(out, _COLUMNS, s3_endpoint, job):
-        shares = [1 / (of or 1) for of in rows["segments"].to_pylist()]
-        told.done += len(rows)
-        told.files += sum(shares)
-        told.bytes += sum((size or 0) * share for size, share in zip(rows["size"].to_pylist(), shares, strict=True))
-        told.frames += pc.sum(rows["frames"]).as_py() or 0
-        told.frames_carried += pc.sum(rows["frames_propagated"]).as_py() or 0
+        shares = [1 / (segments or 1) for segments in rows["segments"].to_pylist()]
+        job_report.done += len(rows)
+        job_report.files += sum(shares)
+        job_report.bytes += sum(
+            (size or 0) * share for size, share in zip(rows["size"].to_pylist(), shares, strict=True)
+        )
+        job_report.frames += pc.sum(rows["frames"]).as_py() or 0
+        job_report.frames_carried += pc.sum(rows["frames_propagated"]).as_py() or 0
         failed = rows.filter(pc.greater(pc.list_value_length(rows["errors"]), 0)).select(["uri", "errors"])
-        told.failed += len(failed)
+        job_report.failed += len(failed)
         _count_failures(failures, failed.to_pylist())
-        _add_spent(spent, rows["usage"])
-    told.detectors = [spent[name] for name in sorted(spent)]
-    told.failures = sorted(failures.values(), key=lambda one: -one.units)
-    told.files, told.bytes = round(told.files, 2), round(told.bytes)
+        _add_usage(usages, rows["usage"])
+    job_report.detectors = [usages[name] for name in sorted(usages)]
+    job_report.failures = sorted(failures.values(), key=lambda reason: -reason.units)
+    job_report.files, job_report.bytes = round(job_report.files, 2), round(job_report.bytes)
     if seconds > 0:
-        told.files_per_s, told.bytes_per_s = round(told.files / seconds, 3), round(told.bytes / seconds, 1)
-    _price(told, prices)
-    return told
+        job_report.files_per_s = round(job_report.files / seconds, 3)
+        job_report.bytes_per_s = round(job_report.bytes / seconds, 1)
+    _price(job_report, prices)
+    return job_report
 
 
-def write(out: str, job: str, told: Report, s3_endpoint: str | None = None) -> None:
-    """Keep it in the job's folder."""
-    folder.write(out, job, "report", asdict(told), s3_endpoint)
+def write(out: str, job: str, job_report: Report, s3_endpoint: str | None = None) -> None:
+    """Store the report in the job's folder under `out`. SettingsError if it cannot be written."""
+    folder.write(out, job, "report", asdict(job_report), s3_endpoint)
 
 
 def _count_failures(failures: dict[tuple[str, str], Reason], rows: Iterable[dict[str, Any]]) -> None:
@@ -108,31 +115,31 @@ def _count_failures(failures: dict[tuple[str, str], Reason], rows: Iterable[dict
 
 
 def alike(reason: str) -> str:
-    """A reason without what differs from file to file: figures, addresses, quoted names."""
+    """The reason with numbers, addresses and quoted names replaced, which differ from file to file."""
     plain = re.sub(r"""(?<!\w)(['"`]).*?\1(?!\w)|“.*?”""", "…", reason)
     plain = re.sub(r"\b[a-z0-9]+://\S+|(?<!\w)/\S+", "…", plain)
     return re.sub(r"\d[\d.,_]*\d|\d", "N", plain)
 
 
-def _add_spent(spent: dict[str, DetectorSpent], column: pa.ChunkedArray) -> None:
+def _add_usage(usages: dict[str, DetectorUsage], column: pa.ChunkedArray) -> None:
     flat = pa.Table.from_struct_array(column.combine_chunks().flatten())
     summed = flat.group_by("detector").aggregate(
         [("seconds", "sum"), ("gpu_seconds", "sum"), ("reused", "sum"), ("detector", "count")]
     )
     for row in summed.to_pylist():
-        of = spent.setdefault(row["detector"], DetectorSpent(row["detector"]))
-        of.units += row["detector_count"]
-        of.reused += row["reused_sum"] or 0
-        of.seconds = round(of.seconds + (row["seconds_sum"] or 0.0), 3)
-        of.gpu_seconds = round(of.gpu_seconds + (row["gpu_seconds_sum"] or 0.0), 3)
+        usage = usages.setdefault(row["detector"], DetectorUsage(row["detector"]))
+        usage.units += row["detector_count"]
+        usage.reused += row["reused_sum"] or 0
+        usage.seconds = round(usage.seconds + (row["seconds_sum"] or 0.0), 3)
+        usage.gpu_seconds = round(usage.gpu_seconds + (row["gpu_seconds_sum"] or 0.0), 3)
 
 
-def _price(told: Report, prices: Prices) -> None:
-    """What the detectors' work cost: of cards, or else of CPU cores."""
+def _price(job_report: Report, prices: Prices) -> None:
+    """Set the costs: of GPU time for detectors that used a GPU, of CPU time for the others."""
     if not prices.known:
         return
-    for of in told.detectors:
-        on_cpu = 0.0 if of.gpu_seconds else of.seconds
-        of.cost = round(prices.of(on_cpu, of.gpu_seconds), 4)
-    told.cost = round(sum(of.cost or 0.0 for of in told.detectors), 4)
-    told.cost_per_1000_files = round(told.cost / told.files * 1000, 4) if told.files else None
+    for usage in job_report.detectors:
+        on_cpu = 0.0 if usage.gpu_seconds else usage.seconds
+        usage.cost = round(prices.of(on_cpu, usage.gpu_seconds), 4)
+    job_report.cost = round(sum(usage.cost or 0.0 for usage in job_report.detectors), 4)
+    job_report.cost_per_1000_files = round(job_report.cost / job_report.files * 1000, 4) if job_report.files else None

@@ -1,4 +1,4 @@
-"""Whether all that a job owed is there, once: in its results and in the vector store."""
+"""Check that every unit of a job has exactly one row of results, and that its vectors are in the vector store."""
 
 from dataclasses import dataclass
 
@@ -12,20 +12,21 @@ from pipelines.results.reconcile import reconcile
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What a job owed against what is there."""
+    """Counts of a job's units, of their rows and of vectors that are missing."""
 
     units: int
     done: int  # of these, with a row; failed ones too
     failed: int  # of these, with errors in their row
     lost: int  # without a row
     double: int  # with more than one
-    vectors_missing: int  # that its rows hold and search cannot find
+    vectors_missing: int  # vectors in its rows that the vector store does not have
 
 
 def verify(out: str, job: str, settings: Settings) -> Verified:
-    """Hold a job's ledger against its rows, and these against the vector store.
+    """Compare a job's ledger with its rows, and the vectors in these rows with the vector store.
 
-    SettingsError if the folder knows no such job or it has not listed its files yet; VectorsDown.
+    SettingsError if the folder knows no such job or it has not listed its files yet; VectorsDown if the
+    vector store does not answer.
     """
     task = folder.read(out, job, "job", settings.s3_endpoint)
     if task is None or not task["listed"]:
