@@ -12,10 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from cluster.errors import SettingsError
+from cluster.permissions import prove
 from cluster.records import asset_id
 from cluster.settings import Settings, load
 from cluster.storage import buckets
-from cluster.storage.roots import prove
 from cluster.vectors import Vectors
 from commands.enrolment import Name, Source, face_gallery, face_rejections, stored_faces, watch_list
 from commands.galleries import show_flaws

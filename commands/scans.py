@@ -13,9 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from cluster.api_job_types import OVER, Priority
 from cluster.errors import SettingsError
+from cluster.permissions import prove
 from cluster.settings import Settings
 from cluster.storage import buckets
-from cluster.storage.roots import prove
 from commands import tables
 from commands.terminal import LINE_EVERY_S, api_client, console, say, waiting
 

@@ -7,8 +7,8 @@ import sys
 import time
 
 from cluster.errors import SettingsError
+from cluster.permissions import prove
 from cluster.settings import Settings, load
-from cluster.storage.roots import prove
 
 
 def main() -> int:

@@ -9,11 +9,12 @@ import ray
 from ray import serve
 
 from cluster.errors import SettingsError
+from cluster.permissions import job_settings
 from cluster.records import ModelVersion
 from cluster.results import attempts
 from cluster.settings import Settings
 from cluster.storage import buckets
-from cluster.storage.roots import Roots, job_settings
+from cluster.storage.roots import Roots
 from cluster.vectors import Vectors
 from deployments.detector import DetectorAway
 from deployments.jobs import folder as job_folder

@@ -1,19 +1,13 @@
 """Which folders and buckets may be read or written: the check of a URI, and of a local file that has been opened."""
 
-import hashlib
-import hmac
-import json
 import os
 import stat
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote
 
 from cluster.errors import MediaError, SettingsError
-from cluster.settings import Settings
 from cluster.storage.filesystems import local_path, normalize, split
 
 KERNELS = ("/proc", "/sys")  # file systems whose files are views of the kernel, whatever type they say they have
@@ -42,7 +36,7 @@ class Roots:
     def check(self, uri: str) -> None:
         """OutsideRoots if a URI lies under no root; it says which setting to write and how."""
         if not self.allow(uri):
-            raise OutsideRoots(_refusal(uri, "read", "roots", self.uris))
+            raise OutsideRoots(refusal(uri, "read", "roots", self.uris))
 
     def allow_path(self, resolved: str) -> bool:
         """Whether an absolute local path, in which no link is left, lies under a root."""
@@ -50,29 +44,8 @@ class Roots:
         return any(_under(resolved, _resolved(root)) for root in roots)
 
 
-def job_settings(settings: Settings, uris: Sequence[str], out: str, proof: str) -> Settings:
-    """The settings of one job: its own URIs join `scanning.roots`, and its `out` joins `scanning.outs`, if the operator
-    has proved that they allow them."""
-    if not proved(settings, uris, out, proof):
-        return settings
-    allowed = {"roots": (*settings.scanning.roots, *uris), "outs": (*settings.scanning.outs, out)}
-    return settings.model_copy(update={"scanning": settings.scanning.model_copy(update=allowed)})
-
-
-def check_job(settings: Settings, uris: Sequence[str], out: str) -> None:
-    """OutsideRoots if a job with these settings may not read one of its URIs, or not store its results in `out`."""
-    for uri in uris:
-        Roots(settings.scanning.roots).check(uri)
-    check_out(settings, out)
-
-
-def check_out(settings: Settings, out: str) -> None:
-    """OutsideRoots if `out` is neither the settings' folder of results nor under `scanning.outs`."""
-    if not Roots((settings.results, *settings.scanning.outs)).allow(out):
-        raise OutsideRoots(_refusal(out, "written", "outs", settings.scanning.outs))
-
-
-def _refusal(uri: str, what: str, key: str, allowed: Sequence[str]) -> str:
+def refusal(uri: str, what: str, key: str, allowed: Sequence[str]) -> str:
+    """The message of OutsideRoots: the URI may not be `what` (read or written), and how to extend scanning.`key`."""
     there = f"it lies under none of them ({', '.join(allowed)})" if allowed else "there are none yet"
     return (
         f"{uri} may not be {what}: scanning.{key} names the folders and buckets that may be, and {there}. Add its "
@@ -80,39 +53,6 @@ def _refusal(uri: str, what: str, key: str, allowed: Sequence[str]) -> str:
         f"RAYSIFT_SCANNING__{key.upper()} in the environment, as a JSON list, and start Raysift again. Or run "
         "`raysift scan` on the cluster's own machine, as the user who started it: that needs no setting."
     )
-
-
-def operator_secret(settings: Settings) -> bytes:
-    """The token of this machine's Ray cluster, from where Ray takes it; empty if this process may not read it.
-
-    Whoever holds it may run any program on the cluster: its operator.
-    """
-    if token := os.environ.get("RAY_AUTH_TOKEN"):
-        return token.strip().encode()
-    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    places = [Path(named)] if named else [settings.state_dir / "ray_token", Path.home() / ".ray" / "auth_token"]
-    for place in places:
-        with suppress(OSError):
-            return place.read_bytes().strip()
-    return b""
-
-
-def prove(settings: Settings, uris: Sequence[str], out: str | None) -> str:
-    """The operator's proof that a job may read these URIs and write there; empty for whoever holds no Ray token.
-
-    It is a keyed hash (HMAC-SHA256) of the URIs and of `out`: the token itself is never sent, and the proof is good for
-    nothing but these. It is kept with the job, so that each of its drivers and the API can check it.
-    """
-    secret = operator_secret(settings)
-    if not secret:
-        return ""
-    message = json.dumps(["raysift scan", [normalize(uri) for uri in uris], normalize(out) if out else None])
-    return hmac.new(secret, message.encode(), hashlib.sha256).hexdigest()
-
-
-def proved(settings: Settings, uris: Sequence[str], out: str | None, proof: str) -> bool:
-    """Whether that is the operator's proof for a job over these URIs into `out`."""
-    return bool(proof) and hmac.compare_digest(prove(settings, uris, out).encode(), proof.encode(errors="replace"))
 
 
 def open_local(uri: str, roots: Roots | None) -> BinaryIO:

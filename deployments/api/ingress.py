@@ -25,10 +25,11 @@ from cluster.api_types import (
     Ready,
     Upload,
 )
+from cluster.permissions import check_out, job_settings, proved
 from cluster.records import Result
 from cluster.settings import Settings
 from cluster.storage import buckets
-from cluster.storage.roots import Roots, check_out, job_settings, proved
+from cluster.storage.roots import Roots
 from cluster.vectors import Vectors
 from deployments.api import media, uploads
 from deployments.api.app import MOST_REQUESTS, api

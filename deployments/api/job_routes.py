@@ -13,10 +13,11 @@ from fastapi import Body, HTTPException, Query
 from fastapi.responses import PlainTextResponse
 
 from cluster.api_job_types import OVER, JobDetails, JobInfo, JobName, Priority, Report, Verification
+from cluster.permissions import check_job, job_settings, prove, proved
 from cluster.settings import Settings
 from cluster.storage import buckets
 from cluster.storage.listing import list_media
-from cluster.storage.roots import Roots, check_job, job_settings, prove, proved
+from cluster.storage.roots import Roots
 from deployments.api.app import api
 from deployments.api.calls import TimedHandle
 from deployments.jobs import folder

@@ -33,7 +33,7 @@ class Job:
     detectors: tuple[str, ...] = ()  # empty: all
     priority: Priority = "normal"
     retry_of: str | None = None  # analyses again the files that failed in that job
-    proof: str = ""  # of the operator, that it may read its URIs and write to `out`: cluster.storage.roots.prove
+    proof: str = ""  # of the operator, that it may read its URIs and write to `out`: cluster.permissions.prove
     state: JobState = "waiting"
     message: str = ""
     waits_for: tuple[str, ...] = ()  # detectors that do not answer

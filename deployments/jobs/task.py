@@ -21,7 +21,7 @@ class Task:
     uris: tuple[str, ...]
     detectors: tuple[str, ...]  # by name; empty: all that run
     retry_of: str | None = None  # it does again what failed in that job
-    proof: str = ""  # of the operator, that it may read its URIs and write its results: cluster.storage.roots.prove
+    proof: str = ""  # of the operator, that it may read its URIs and write its results: cluster.permissions.prove
     started_at: float = 0.0  # seconds since 1970
     listed: bool = False  # until then the ledger is not whole
     units: int = 0

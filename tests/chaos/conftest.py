@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from cluster.permissions import prove
 from cluster.processes import Processes
 from cluster.settings import Settings
-from cluster.storage.roots import prove
 from deployments.detector import names
 from tests.chaos.faulty_s3 import Faults, faulty
 from tests.support.cluster import Cluster, environment

@@ -6,8 +6,9 @@ import pytest
 from ray.exceptions import RayTaskError
 
 from cluster.errors import DiskFull
+from cluster.permissions import prove
 from cluster.settings import Scanning, Settings
-from cluster.storage.roots import OutsideRoots, prove
+from cluster.storage.roots import OutsideRoots
 from pipelines.ending import report_end
 from tests.pipelines.test_driver import Place
 from tests.support.listed import put

@@ -3,8 +3,9 @@
 import pytest
 
 from cluster.errors import SettingsError
+from cluster.permissions import check_job
 from cluster.settings import Scanning, Settings
-from cluster.storage.roots import OutsideRoots, Roots, check_job, job_settings, operator_secret, prove, proved
+from cluster.storage.roots import OutsideRoots, Roots
 from tests.support.listed import put
 
 
@@ -83,59 +84,6 @@ def test_without_roots_nothing_may_be_read_and_the_message_names_the_setting():
         assert words in str(refused.value)
     with pytest.raises(OutsideRoots, match=r"s3://b/out may not be written.*scanning.outs"):
         check_job(Settings(scanning=Scanning(roots=("/data",))), ["file:///data/a"], "s3://b/out")
-
-
-def test_results_go_to_the_settings_folder_and_under_outs(tmp_path):
-    settings = Settings(state_dir=tmp_path / "state", scanning=Scanning(roots=("/data",), outs=("s3://b/found",)))
-    for out in (settings.results, f"{settings.results}/mine", "s3://b/found/x"):
-        check_job(settings, ["file:///data/a"], out)
-    for out in ("file:///data/a", f"{settings.results}/../jobs.sqlite", "s3://b/found-2", "/etc"):
-        with pytest.raises(OutsideRoots, match="may not be written"):
-            check_job(settings, ["file:///data/a"], out)
-
-
-@pytest.fixture
-def operator(tmp_path, monkeypatch):
-    """The settings of a machine whose Ray token this process may read."""
-    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
-    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
-    put(tmp_path / "ray_token", b"a secret\n")
-    return Settings(state_dir=tmp_path)
-
-
-def test_the_operator_allows_the_uris_of_one_job_and_nothing_else(operator):
-    uris, out = ["file:///cases/1", "s3://b/2"], "file:///found"
-    proof = prove(operator, uris, out)
-    assert len(proof) == 64 and proof == prove(operator, ["/cases/1/", "s3://b/2/"], "/found")
-    job = job_settings(operator, uris, out, proof)
-    assert job.scanning.roots == tuple(uris) and job.scanning.outs == (out,)
-    check_job(job, uris, out)
-    for other in (["file:///cases"], uris[:1], uris[::-1], []):
-        assert job_settings(operator, other, out, proof) == operator
-    assert job_settings(operator, uris, "file:///etc", proof) == operator
-    for wrong in ("", "0" * 64, proof[:-1], proof.upper(), "\udcff"):
-        assert not proved(operator, uris, out, wrong)
-
-
-def test_who_holds_no_token_or_another_proves_nothing(operator, tmp_path, monkeypatch):
-    uris, out = ["file:///cases/1"], None
-    proof = prove(operator, uris, out)
-    put(tmp_path / "other" / "ray_token", b"another")
-    assert not proved(Settings(state_dir=tmp_path / "other"), uris, out, proof)
-    monkeypatch.setenv("HOME", str(tmp_path / "nobody"))
-    stranger = Settings(state_dir=tmp_path / "empty")
-    assert operator_secret(stranger) == b"" and prove(stranger, uris, out) == ""
-    assert not proved(stranger, uris, out, "") and not proved(stranger, uris, out, proof)
-    put(tmp_path / "empty" / "ray_token", b"\n")  # an empty token is none, or its proof could be made by anyone
-    assert operator_secret(stranger) == b"" == prove(stranger, uris, out).encode()
-
-
-def test_the_token_is_found_where_ray_finds_it(operator, tmp_path, monkeypatch):
-    assert operator_secret(operator) == b"a secret"
-    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(put(tmp_path / "elsewhere", b"of the cluster")))
-    assert operator_secret(operator) == b"of the cluster"
-    monkeypatch.setenv("RAY_AUTH_TOKEN", "given")
-    assert operator_secret(operator) == b"given"
 
 
 def test_roots_are_settings_of_the_machine_that_reads_them(tmp_path, monkeypatch):

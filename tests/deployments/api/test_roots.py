@@ -8,9 +8,10 @@ from fastapi import HTTPException
 
 from cluster.api_types import LoadedRows
 from cluster.errors import SettingsError
+from cluster.permissions import prove
 from cluster.records import asset_id
 from cluster.settings import Scanning, Settings
-from cluster.storage.roots import OutsideRoots, prove
+from cluster.storage.roots import OutsideRoots
 from deployments.api.ingress import Ingress
 from deployments.catalog.catalog import Catalog
 from deployments.jobs.queue import Jobs
