@@ -81,20 +81,20 @@ def lanes(detections: Sequence[Detection], palette: dict[str, str]) -> list[Lane
     """Where in a recording each detector found something; neighbouring frames of a label are joined."""
     by_detector: dict[str, list[Mark]] = {}
     latest: dict[tuple[str, str], Mark] = {}
-    for found in sorted(detections, key=_start):
-        if found.span is None and found.time_s is None:
+    for detection in sorted(detections, key=_start):
+        if detection.span is None and detection.time_s is None:
             continue
-        what = (found.detector, found.label)
-        start = _start(found)
-        end = found.span[1] if found.span else start
+        what = (detection.detector, detection.label)
+        start = _start(detection)
+        end = detection.span[1] if detection.span else start
         mark = latest.get(what)
-        if mark is not None and found.span is None and start - mark["end"] <= _JOIN_S:
+        if mark is not None and detection.span is None and start - mark["end"] <= _JOIN_S:
             mark["end"] = max(mark["end"], end)
-            mark["score"] = max(mark["score"], found.score)
+            mark["score"] = max(mark["score"], detection.score)
         else:
-            mark = {"start": start, "end": end, "label": found.label, "score": found.score}
+            mark = {"start": start, "end": end, "label": detection.label, "score": detection.score}
             latest[what] = mark
-            by_detector.setdefault(found.detector, []).append(mark)
+            by_detector.setdefault(detection.detector, []).append(mark)
     return [
         {"detector": name, "color": color(name, palette), "marks": thinned(marks)}
         for name, marks in sorted(by_detector.items())
@@ -110,38 +110,38 @@ def thinned(marks: list[Mark]) -> list[Mark]:
 
 def said(detections: Iterable[Detection]) -> list[Line]:
     """What was heard, in order of time."""
-    heard = [found for found in _worded(detections) if found.span is not None]
-    return [_line(found) for found in sorted(heard, key=_start)]
+    heard = [detection for detection in _worded(detections) if detection.span is not None]
+    return [_line(detection) for detection in sorted(heard, key=_start)]
 
 
 def read(detections: Iterable[Detection]) -> list[Line]:
     """What was read in pictures: in order of time and place; a line that stays on the screen is listed once."""
     lines: list[Line] = []
     seen: dict[str, float] = {}
-    written = [found for found in _worded(detections) if found.span is None]
-    for found in sorted(written, key=_start):
-        text, start = found.text or "", _start(found)
-        if found.time_s is None or start - seen.get(text, -1e9) > _JOIN_S:
-            lines.append(_line(found))
+    written = [detection for detection in _worded(detections) if detection.span is None]
+    for detection in sorted(written, key=_start):
+        text, start = detection.text or "", _start(detection)
+        if detection.time_s is None or start - seen.get(text, -1e9) > _JOIN_S:
+            lines.append(_line(detection))
         seen[text] = start
     return lines
 
 
 def _worded(detections: Iterable[Detection]) -> list[Detection]:
     """Those with words of their own; a cue only quotes what somebody else has read or heard."""
-    return [found for found in detections if found.text and not found.label.startswith(CUE)]
+    return [detection for detection in detections if detection.text and not detection.label.startswith(CUE)]
 
 
 def viewer(file: File | Upload, palette: dict[str, str], source: str, name: str, start: float | None = None) -> Viewer:
     """A file as the viewer shows it. Source is where the browser gets it; start is the time to begin at."""
-    found = file.detections
+    detections = file.detections
     moving = file.kind in ("video", "audio")
     counts: dict[str, int] = {}
-    for one in found:
-        counts[one.detector] = counts.get(one.detector, 0) + 1
-    boxed = [(one, one.box) for one in found if one.box][:_MOST_BOXES]
-    places = {id(one): place for place, (one, _) in enumerate(boxed)}
-    rows = sorted(found, key=_start if moving else lambda one: -one.score)
+    for detection in detections:
+        counts[detection.detector] = counts.get(detection.detector, 0) + 1
+    boxed = [(detection, detection.box) for detection in detections if detection.box][:_MOST_BOXES]
+    places = {id(detection): place for place, (detection, _) in enumerate(boxed)}
+    rows = sorted(detections, key=_start if moving else lambda detection: -detection.score)
     return {
         "key": f"{file.id} {file.analyzed_at}" if isinstance(file, File) else file.sha256 or "",
         "name": name,
@@ -154,14 +154,17 @@ def viewer(file: File | Upload, palette: dict[str, str], source: str, name: str,
         "legend": [
             {"detector": name, "count": count, "color": color(name, palette)} for name, count in sorted(counts.items())
         ],
-        "boxes": [drawn(box, _title(one), one.score, one.detector, one.time_s, palette) for one, box in boxed],
-        "lanes": lanes(found, palette) if moving else [],
-        "said": said(found),
-        "read": read(found),
-        "rows": [_row(one, palette, places.get(id(one))) for one in rows[:_MOST_ROWS]],
+        "boxes": [
+            drawn(box, _title(detection), detection.score, detection.detector, detection.time_s, palette)
+            for detection, box in boxed
+        ],
+        "lanes": lanes(detections, palette) if moving else [],
+        "said": said(detections),
+        "read": read(detections),
+        "rows": [_row(detection, palette, places.get(id(detection))) for detection in rows[:_MOST_ROWS]],
         "rows_left_out": max(0, len(rows) - _MOST_ROWS),
         "facts": facts(file),
-        "notes": [CUES] if any(one.label.startswith(CUE) for one in found) else [],
+        "notes": [CUES] if any(detection.label.startswith(CUE) for detection in detections) else [],
         "errors": failures(file.errors),
     }
 
@@ -169,7 +172,7 @@ def viewer(file: File | Upload, palette: dict[str, str], source: str, name: str,
 def facts(file: File | Upload) -> list[list[str]]:
     """What is known of a file besides what was found in it: name and value."""
     pixels = f"{file.width} x {file.height} px" if file.width and file.height else ""
-    models = sorted({f"{one.detector}: {short(one.model)}" for one in file.detections})
+    models = sorted({f"{detection.detector}: {short(detection.model)}" for detection in file.detections})
     pairs = [
         ["Address", file.uri if isinstance(file, File) else ""],
         ["SHA-256", file.sha256 or ""],
@@ -187,30 +190,30 @@ def short(model: str) -> str:
     return re.sub(r"package:([^=+/]+)==([^/+ ]+)(/[^+ ]*)?", r"\1 \2", model)
 
 
-def _title(found: Detection) -> str:
-    return found.label if found.label.startswith(CUE) else found.text or found.label
+def _title(detection: Detection) -> str:
+    return detection.label if detection.label.startswith(CUE) else detection.text or detection.label
 
 
-def _start(found: Detection) -> float:
-    return found.span[0] if found.span else found.time_s or 0.0
+def _start(detection: Detection) -> float:
+    return detection.span[0] if detection.span else detection.time_s or 0.0
 
 
-def _line(found: Detection) -> Line:
-    time = None if found.span is None and found.time_s is None else _start(found)
-    return {"time": time, "clock": clock(time), "text": found.text or "", "score": f"{found.score:.2f}"}
+def _line(detection: Detection) -> Line:
+    time = None if detection.span is None and detection.time_s is None else _start(detection)
+    return {"time": time, "clock": clock(time), "text": detection.text or "", "score": f"{detection.score:.2f}"}
 
 
-def _row(found: Detection, palette: dict[str, str], box: int | None) -> Row:
-    line = _line(found)
+def _row(detection: Detection, palette: dict[str, str], box: int | None) -> Row:
+    line = _line(detection)
     return {
-        "detector": found.detector,
-        "color": color(found.detector, palette),
-        "label": found.label,
+        "detector": detection.detector,
+        "color": color(detection.detector, palette),
+        "label": detection.label,
         "score": line["score"],
         "clock": line["clock"],
         "time": line["time"],
         "text": shorten(line["text"], 200),
-        "why": shorten(found.evidence or "", 300),
-        "model": short(found.model),
+        "why": shorten(detection.evidence or "", 300),
+        "model": short(detection.model),
         "box": box,
     }

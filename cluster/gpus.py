@@ -1,4 +1,4 @@
-"""The cards of this machine, and which share of one each group of detectors gets."""
+"""The GPUs of this machine ("cards"), and the share of one that each group of detectors gets."""
 
 import math
 import os
@@ -16,7 +16,7 @@ _HUNDREDTHS = 100
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A card as its driver has it; free_gb is what nobody uses at this moment."""
+    """A card as the driver reports it. Memory is in GB of 1024**3 bytes; free_gb is what no process uses now."""
 
     name: str
     memory_gb: float
@@ -38,7 +38,7 @@ def cards(nvml: Any = pynvml) -> list[Card]:
 
 
 def driver_version(nvml: Any = pynvml) -> str:
-    """As the driver tells it. NVMLError without one: ask only where there are cards."""
+    """The version of the NVIDIA driver. NVMLError without a driver."""
     nvml.nvmlInit()
     try:
         return str(nvml.nvmlSystemGetDriverVersion())
@@ -47,18 +47,19 @@ def driver_version(nvml: Any = pynvml) -> str:
 
 
 def smallest_gb(cards: Iterable[Card]) -> float:
-    """The memory of the smallest of them, which is what a share must do with; 0 when there are none."""
+    """Memory of the smallest card in GB, which every share is computed from; 0 without cards."""
     return min((card.memory_gb for card in cards), default=0.0)
 
 
 def _visible(nvml: Any) -> list[Any]:
-    told = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if told is None:
+    """NVML handles of the cards in CUDA_VISIBLE_DEVICES, by index or UUID; of all cards if it is not set."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
         return [nvml.nvmlDeviceGetHandleByIndex(n) for n in range(nvml.nvmlDeviceGetCount())]
-    wanted = [one.strip() for one in told.split(",") if one.strip() not in ("", "-1", "NoDevFiles")]
+    names = [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1", "NoDevFiles")]
     return [
-        nvml.nvmlDeviceGetHandleByIndex(int(one)) if one.isdigit() else nvml.nvmlDeviceGetHandleByUUID(one)
-        for one in wanted
+        nvml.nvmlDeviceGetHandleByIndex(int(name)) if name.isdigit() else nvml.nvmlDeviceGetHandleByUUID(name)
+        for name in names
     ]
 
 
@@ -69,21 +70,21 @@ def _card(nvml: Any, handle: Any) -> Card:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How groups share cards of one size. Ray's fractions reserve a share; they do not enforce it."""
+    """How groups of detectors share cards of one size. Ray reserves fractions but does not enforce them."""
 
-    fractions: Mapping[str, float]  # of a card, by group; all but those that are too large
-    on_one: tuple[str, ...]  # as many groups as one card takes, the smallest first
+    fractions: Mapping[str, float]  # group -> share of a card, 0 to 1; without those that are too large
+    on_one: tuple[str, ...]  # groups that fit on one card together, smallest first
     beyond: tuple[str, ...]  # those that need another card
-    too_large: tuple[str, ...]  # those that no card of this size takes
+    too_large: tuple[str, ...]  # those that need more than a whole card
 
     @property
     def total(self) -> float:
-        """Of a card, what all that is in `fractions` takes."""
+        """The sum of all fractions, in cards."""
         return round(sum(self.fractions.values()), 2)
 
 
 def plan(memory_gb: Mapping[str, float], card_gb: float) -> Plan:
-    """Share cards of `card_gb` among groups that need so much memory each; who needs none gets none."""
+    """Divide cards of `card_gb` among groups by the memory in GB that each needs. Those of 0 are left out."""
     fractions = {group: fraction(needed, card_gb) for group, needed in memory_gb.items() if 0 < needed <= card_gb}
     on_one: list[str] = []
     taken = 0
@@ -100,15 +101,15 @@ def plan(memory_gb: Mapping[str, float], card_gb: float) -> Plan:
 
 
 def fraction(memory_gb: float, card_gb: float) -> float:
-    """The share of a card that so much memory is, rounded up to a hundredth."""
-    # first to what no memory has: 1.2 / 10 is a little more than 0.12
+    """`memory_gb` as a share of a card, rounded up to a hundredth."""
+    # rounded first, because in floating point 1.2 / 10 * 100 is slightly more than 12
     return math.ceil(round(memory_gb / card_gb * _HUNDREDTHS, 6)) / _HUNDREDTHS
 
 
 def cards_needed(fractions: Iterable[float]) -> int:
-    """How many cards take these shares, none of them divided between two: first fit, the largest first."""
+    """The number of cards for these shares, none divided between two cards: first fit, largest share first."""
     free: list[int] = []
-    for share in sorted((round(one * _HUNDREDTHS) for one in fractions if one > 0), reverse=True):
+    for share in sorted((round(share * _HUNDREDTHS) for share in fractions if share > 0), reverse=True):
         if share > _HUNDREDTHS:  # whole cards
             free += [0] * math.ceil(share / _HUNDREDTHS)
             continue

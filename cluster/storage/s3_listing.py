@@ -1,4 +1,4 @@
-"""The objects of an S3 bucket, listed a thousand at a time, several folders at once."""
+"""Listing of an S3 bucket: pages of up to 1000 objects, several folders in parallel."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -9,16 +9,16 @@ from typing import Any, NamedTuple
 from cluster.errors import SettingsError
 from cluster.storage.filesystems import FORBIDDEN_CODES
 
-LISTERS = 8  # requests at a time, and pages that wait for who reads them
-DEEPEST = 4  # folders below are listed with the one that they lie in, never one by one
-# a level with more names is not worth a request for each of its folders
+LISTERS = 8  # requests in flight, and pages that are fetched ahead of the reader
+DEEPEST = 4  # deeper folders are listed together with their parent
+# beyond these limits a level is listed flat, instead of with one request for each folder
 WIDEST_PAGES = 10
 WIDEST_FOLDERS = 2000
-HIDDEN = (".", "_")  # names that begin so are not media
+HIDDEN = (".", "_")  # prefixes of names that are not media
 
 
 class Object(NamedTuple):
-    """What a listing tells of an object."""
+    """An object as a listing reports it."""
 
     key: str
     size: int  # bytes
@@ -36,7 +36,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class _Stretch:
-    """What is to be listed yet: all below a prefix, from where the token says."""
+    """A part of the listing that is still to be done: a prefix, from a continuation token on (None: from the start)."""
 
     prefix: str
     depth: int = 0
@@ -44,14 +44,14 @@ class _Stretch:
 
 
 def pages(client: Any, bucket: str, prefix: str) -> Iterator[Page]:
-    """All objects whose key begins with the prefix, each once, in no order; of a page also what may not be listed.
+    """Pages with all objects whose key begins with the prefix, each object once, in no order.
 
-    Folders are listed apart until there are enough of them to list at a time. Nothing is asked for while LISTERS pages
-    wait to be read, and nothing more once the iterator is closed. Raises what the client does.
+    Folders are listed separately until LISTERS requests are in flight. No request is made while LISTERS pages wait to
+    be read, nor after the iterator is closed. Raises the errors of the botocore client.
     """
     threads = ThreadPoolExecutor(LISTERS, "listing")
     waiting, running = deque([_Stretch(prefix)]), set[Future[tuple[Page, list[_Stretch]]]]()
-    enough = False  # stretches for all listers, now or before: then no folder is looked into for more
+    enough = False  # once there is work for all listers, folders are no longer split into more parts
 
     def begin() -> None:
         nonlocal enough
@@ -68,8 +68,8 @@ def pages(client: Any, bucket: str, prefix: str) -> Iterator[Page]:
             running -= done
             listed = [future.result() for future in done]
             for _, rest in listed:
-                waiting.extendleft(reversed(rest))  # what was begun comes first: few are ever waiting
-            begin()  # now, so that the next ones come while these are read
+                waiting.extendleft(reversed(rest))  # depth first, so that the queue stays short
+            begin()  # before the pages are read, so that the next requests run meanwhile
             yield from (page for page, _ in listed)
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
@@ -78,7 +78,7 @@ def pages(client: Any, bucket: str, prefix: str) -> Iterator[Page]:
 def _list(
     how: Callable[[Any, str, _Stretch], tuple[Page, list[_Stretch]]], client: Any, bucket: str, at: _Stretch, top: str
 ) -> tuple[Page, list[_Stretch]]:
-    """A stretch, listed by `_page` or `_level`. One below `top` that may not be listed does not end the listing."""
+    """List a part with `_page` or `_level`. Below `top`, a prefix with denied access is reported and skipped."""
     from botocore.exceptions import ClientError
 
     try:
@@ -90,7 +90,7 @@ def _list(
 
 
 def _page(client: Any, bucket: str, at: _Stretch) -> tuple[Page, list[_Stretch]]:
-    """A thousand objects, however deep they lie, and the rest."""
+    """Up to 1000 objects at any depth, and what is left to list."""
     after = {"ContinuationToken": at.token} if at.token else {}
     answer = client.list_objects_v2(Bucket=bucket, Prefix=at.prefix, **after)
     token = _next(answer, bucket, at)
@@ -98,7 +98,7 @@ def _page(client: Any, bucket: str, at: _Stretch) -> tuple[Page, list[_Stretch]]
 
 
 def _level(client: Any, bucket: str, at: _Stretch) -> tuple[Page, list[_Stretch]]:
-    """The objects that lie in no folder below the prefix, and those folders; all in one where there are too many."""
+    """The objects directly below the prefix, and its folders as parts; one flat part if there are too many."""
     objects: list[Object] = []
     folders: list[str] = []
     after: dict[str, str] = {}
@@ -112,17 +112,18 @@ def _level(client: Any, bucket: str, at: _Stretch) -> tuple[Page, list[_Stretch]
         if not token:
             seen = [folder for folder in folders if not folder[len(at.prefix) :].startswith(HIDDEN)]
             return Page(objects, folders), [_Stretch(folder, at.depth + 1) for folder in seen]
-        if not folders:  # so many objects, and none of them in a folder
+        if not folders:  # a flat prefix with many objects
             break
         after = {"ContinuationToken": token}
     return Page([], []), [_Stretch(at.prefix, DEEPEST)]
 
 
 def _objects(answer: dict[str, Any]) -> list[Object]:
-    return [Object(one["Key"], one["Size"], one["ETag"].strip('"')) for one in answer.get("Contents", [])]
+    return [Object(entry["Key"], entry["Size"], entry["ETag"].strip('"')) for entry in answer.get("Contents", [])]
 
 
 def _next(answer: dict[str, Any], bucket: str, at: _Stretch) -> str | None:
+    """The continuation token of a response; None at the end. SettingsError if a truncated response has none."""
     if not answer.get("IsTruncated"):
         return None
     token = answer.get("NextContinuationToken")

@@ -1,4 +1,4 @@
-"""Calls of the API to the deployments that own the catalogue and the jobs: each ends, whatever becomes of the other."""
+"""Calls of the API to the deployments of the catalogue and the jobs, each with a deadline."""
 
 import asyncio
 from collections.abc import Mapping
@@ -17,9 +17,8 @@ JOBS_S = {"logs": LOGS_S}
 class TimedHandle:
     """A deployment's handle whose calls have deadlines. It is used as Serve's own: `await handle.method.remote(...)`.
 
-    `name`: what people call that deployment. `longer_s`: the deadlines of methods that are given more than ANSWER_S.
-    A call that is late is cancelled and becomes HTTPException 504; one that the deployment has refused or raised is
-    passed on unchanged.
+    `name`: the deployment in messages. `longer_s`: method -> its deadline in seconds, where that is not ANSWER_S.
+    A call that is late is cancelled and becomes HTTPException 504; errors of the deployment are passed on unchanged.
     """
 
     def __init__(self, handle: Any, name: str, longer_s: Mapping[str, float]) -> None:
@@ -36,7 +35,7 @@ class _Method:
         self._method, self._name, self._within_s = method, name, within_s
 
     async def remote(self, *arguments: Any, **more: Any) -> Any:
-        """What the method gives. HTTPException 504 if that takes too long."""
+        """The result of the method. HTTPException 504 if it takes longer than the deadline."""
         response = self._method.remote(*arguments, **more)
         try:
             return await asyncio.wait_for(response, self._within_s)

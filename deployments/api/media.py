@@ -1,4 +1,4 @@
-"""A file of a folder or bucket as an HTTP answer: whole, or the part that a player asks for."""
+"""A file of a folder or bucket as an HTTP response: whole, or the byte range that a player requests."""
 
 import mimetypes
 import os
@@ -69,7 +69,7 @@ def byte_range(wanted: str | None, size: int) -> tuple[int, int]:
 
 
 def media_type(uri: str) -> str:
-    """By its name, and never one that a browser would run, like HTML or SVG."""
+    """The media type by the file's suffix; application/octet-stream for types that a browser would run (HTML, SVG)."""
     guessed = mimetypes.guess_type(uri)[0] or ""
     shown = guessed.startswith(("image/", "video/", "audio/")) and "svg" not in guessed
     return guessed if shown else "application/octet-stream"

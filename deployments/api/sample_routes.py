@@ -11,11 +11,11 @@ from deployments.detector import DetectorAway, detector_class
 from deployments.serving import wire
 from deployments.serving.client import ServedDetectors
 
-# So long it is tried here before the other cluster is told to wait. In that time a sample that kills every replica has
-# done so three times, and is named; a job that waits has more patience than that.
+# How long a request is tried here before it is a 503. In that time a sample that kills every replica has done so three
+# times and becomes a failure of its own; a job waits longer than that (scanning.detector_timeout_s).
 PATIENCE_S = 180.0
 
-# Requests in an API: of its places the others are for people and jobs of its own, and each may be MAX_BYTES large.
+# Requests at a time in one API process: each may hold MAX_BYTES, and people and the jobs here need places too.
 AT_ONCE = 16
 
 _VERSION = {wire.VERSION_HEADER: str(wire.VERSION)}  # of a 422: without it, another version refuses
@@ -25,10 +25,10 @@ Floor = Annotated[float, Query(ge=0, le=1, allow_inf_nan=False)]
 
 
 class SampleRoutes:
-    """What the API answers to other clusters, whose detector's backend is `remote`."""
+    """The routes for other clusters, in which the backend of a detector is `remote`."""
 
     detectors: ServedDetectors
-    sampling = 0  # requests that are here
+    sampling = 0  # requests that are being answered
 
     @api.post(
         "/v1/detect/{name}/samples",
@@ -44,8 +44,8 @@ class SampleRoutes:
         request: Request,
         version: Annotated[int, Query(alias="wire", ge=1, le=MAX_VERSION)] = 1,  # version 1 did not name itself
     ) -> Response:
-        """What one detector finds in samples that another cluster has decoded. 409 if it is another model's answers
-        that are wanted; 503 while the detector is away, or others ask.
+        """Run one detector over samples that another cluster has decoded. 409 if this cluster has another model or wire
+        version; 503 while the detector is away or AT_ONCE requests are being answered.
         """
         if version != wire.VERSION:
             raise HTTPException(
@@ -54,9 +54,9 @@ class SampleRoutes:
                 "Run the same version of Raysift in both clusters.",
             )
         self._check(name, model, floor)
-        if self.sampling >= AT_ONCE:  # said before a byte of it is read; a remote detector asks again
-            said = f"{AT_ONCE} requests with samples are here already; try again later"
-            raise HTTPException(503, said, {"Retry-After": "1"})
+        if self.sampling >= AT_ONCE:  # before the body is read; a remote detector tries again
+            refusal = f"{AT_ONCE} requests with samples are here already; try again later"
+            raise HTTPException(503, refusal, {"Retry-After": "1"})
         self.sampling += 1
         try:
             return await self._answer(name, await request.body())
@@ -95,6 +95,6 @@ class SampleRoutes:
             )
 
     def _patient(self) -> ServedDetectors:
-        """One that says that a detector is away, where the API's own gives failures to whoever waits."""
+        """A client that raises DetectorAway, where the API's own client turns it into failures of the samples."""
         own = self.detectors
         return ServedDetectors(own.handles, own.model_versions, own.configs, PATIENCE_S, raise_if_away=True)

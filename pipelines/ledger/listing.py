@@ -1,4 +1,4 @@
-"""What a job owes: folders and buckets listed lazily into a ledger of work units, minus what is stored already."""
+"""The ledger of a job: folders and buckets listed lazily into work units, without those that are stored already."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from cluster.storage.listing import LeftOut, list_media, log_left_out
 from cluster.storage.roots import Roots
 from pipelines.ledger.stored import Stored
 
-# Why a unit is to be done. Of several reasons a unit has the one that stands first.
+# Why a unit is analysed. If several reasons apply, the first of this list is given.
 Reason = Literal[
     "new",  # nothing is stored of this URI
     "changed",  # what is stored of this URI is of another content: its ETag is another one
@@ -134,9 +134,9 @@ def write_ledger(
 ) -> Listed:
     """List all media under the URIs into Parquet files: of LEDGER in the folder `ledger`, of UNCUT in `uncut`.
 
-    A unit asks only the detectors that have not answered for this content as it is wanted. `tell` is told now and then
-    how many files have been listed. Only what lies under `roots` is listed; None: everything. SettingsError names a URI
-    that does not exist, cannot be listed or may not be read.
+    A unit names only the detectors without an answer for this content that covers `wanted`. `tell` is called after each
+    batch with the number of files listed. Only what lies under `roots` is listed; None: everything. SettingsError names
+    a URI that does not exist, cannot be listed or may not be read.
     """
     left_out = LeftOutPlaces()
     units = videos = listed = 0
@@ -161,10 +161,10 @@ def units_of(
     roots: Roots | None = None,
     left_out: LeftOut = log_left_out,
 ) -> Iterator[tuple[list[Unit], int]]:
-    """The files under the URIs that are to be analysed, some thousands at a time, and of how many that were listed."""
-    found = (item for uri in _outermost(uris) for item in list_media(uri, s3_endpoint, roots, left_out))
+    """Batches of (files to be analysed, number of files listed); a batch lists up to BATCH files."""
+    listed = (item for uri in _outermost(uris) for item in list_media(uri, s3_endpoint, roots, left_out))
     decided: dict[Known | None, tuple[tuple[str, ...], Reason] | None] = {}  # there are few different ones
-    while items := list(islice(found, BATCH)):
+    while items := list(islice(listed, BATCH)):
         units = []
         for item, known in zip(items, stored.known([(item.uri, item.etag) for item in items]), strict=True):
             if known not in decided:
@@ -177,11 +177,11 @@ def units_of(
 def _decide(
     known: Known | None, wanted: Mapping[str, ModelVersion], segment_s: float
 ) -> tuple[tuple[str, ...], Reason] | None:
-    """Which detectors are to be asked of a file of which this is stored, and why; None: all have answered."""
+    """The detectors that still have to answer for a file of which `known` is stored, and why; None: none."""
     everything = tuple(sorted(wanted))
     if known is None or known.changed:
         return everything, "new" if known is None else "changed"
-    have = {one.detector: one for one in known.model_versions}
+    have = {version.detector: version for version in known.model_versions}
     missing = tuple(name for name in everything if name not in have or not have[name].covers(wanted[name]))
     if not missing:
         return None
@@ -194,7 +194,7 @@ def _decide(
         reason = "new model"
     else:
         reason = "new detector" if all(name not in have for name in missing) else "lower floor"
-    # cut by another length than it was, it has segments of which nothing is stored
+    # with another segment length the file has other segments, of which nothing is stored
     return missing if known.segment_s in (None, segment_s) else everything, reason
 
 
@@ -234,11 +234,11 @@ def _uncut_rows(units: list[Unit], wanted: Mapping[str, ModelVersion], stored: S
 
 
 def _covered(known: Known, wanted: Mapping[str, ModelVersion]) -> list[str]:
-    return sorted(name for name, one in wanted.items() if any(has.covers(one) for has in known.model_versions))
+    return sorted(name for name, version in wanted.items() if any(has.covers(version) for has in known.model_versions))
 
 
 def _outermost(uris: list[str]) -> Iterator[str]:
-    """Without those that lie in another of them: their files would be units twice."""
+    """The URIs that lie in no other one of them, so that no file is listed twice."""
     last = None
     for folder in sorted(f"{buckets.normalize(uri)}/" for uri in uris):
         if last is None or not folder.startswith(last):

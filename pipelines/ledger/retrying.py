@@ -1,4 +1,4 @@
-"""What a job owes that does again what failed in another one: exactly those files, listed anew."""
+"""The ledger of a retry job: the units that failed in another job, with their files looked up again."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,19 +18,19 @@ from cluster.storage.listing import list_media
 from cluster.storage.roots import OutsideRoots, Roots
 from pipelines.ledger.listing import LEDGER, UNCUT, unit_id
 
-OF_THE_FILE = {"fetch", "decode"}  # steps whose failure leaves every detector without an answer
-LOOK_UPS = 16  # of files at a time
+OF_THE_FILE = {"fetch", "decode"}  # failures at these steps leave every detector without an answer
+LOOK_UPS = 16  # files that are looked up in parallel
 
 Row = dict[str, Any]
 
 
 @dataclass(slots=True)
 class Again:
-    """How much there is to do again."""
+    """The size of a retry job."""
 
     units: int = 0  # in the ledger
-    videos: int = 0  # to be looked into and cut: they have changed since
-    gone: list[str] = field(default_factory=list)  # URIs of files that are there no more
+    videos: int = 0  # changed since; probed and cut again before their units are known
+    gone: list[str] = field(default_factory=list)  # URIs of files that no longer exist
 
 
 def write_ledger(
@@ -43,20 +43,21 @@ def write_ledger(
     s3_endpoint: str | None,
     roots: Roots | None = None,
 ) -> Again:
-    """Write what failed in job `of`, whose ledger is `old`, as the ledger of another job. Nothing is read but `roots`.
+    """Write the units that failed in job `of`, whose ledger is `old`, as the ledger of another job.
 
-    After a fault of the file all detectors are asked that were asked then, else the one that failed.
+    After a failed fetch or decode, all detectors of that unit run again, otherwise those that failed. Files outside
+    `roots` count as gone.
     """
     failed = _failed(out, of, s3_endpoint)
     again = Again()
-    changed: set[str] = set()  # videos that are to be cut anew: once, not once for each segment
+    changed: set[str] = set()  # videos that are cut again: once each, not once for each segment
     with Shards(ledger, LEDGER, s3_endpoint) as whole, Shards(uncut, UNCUT, s3_endpoint) as to_cut:
         for rows in _owed(old, failed, s3_endpoint):
             units, videos = [], []
             for row, item in _as_they_are(rows, s3_endpoint, roots):
                 steps = failed[row["unit_id"]]
-                asked = set(row["detectors"]) if steps & OF_THE_FILE else steps
-                detectors = sorted(asked & wanted.keys())
+                failed_detectors = set(row["detectors"]) if steps & OF_THE_FILE else steps
+                detectors = sorted(failed_detectors & wanted.keys())
                 if item is None:
                     again.gone.append(row["uri"])
                 elif item.etag == row["etag"]:
@@ -73,7 +74,7 @@ def write_ledger(
 
 
 def _failed(out: str, job: str, s3_endpoint: str | None) -> dict[int, set[str]]:
-    """Of the units that failed in a job, at which steps."""
+    """Unit id -> the steps at which it failed in a job."""
     failed: dict[int, set[str]] = {}
     for rows in results_files.scan(out, ["unit_id", "errors"], s3_endpoint, job):
         for row in rows.filter(pc.greater(pc.list_value_length(rows["errors"]), 0)).to_pylist():
@@ -86,7 +87,7 @@ def _owed(ledger: str, units: Iterable[int], s3_endpoint: str | None) -> Iterato
     files, _ = buckets.filesystem(ledger, s3_endpoint)
     for file in results_files.committed(ledger, s3_endpoint):
         path = buckets.filesystem(file, s3_endpoint)[1]
-        # written by Ray after a cut, its columns may stand in another order
+        # files that Ray wrote after cutting may have another order of columns
         table = pq.read_table(path, filesystem=files, columns=LEDGER.names).select(LEDGER.names)
         for batch in table.filter(pc.is_in(table["unit_id"], ids)).to_batches(max_chunksize=1000):
             yield batch.to_pylist()
@@ -95,7 +96,7 @@ def _owed(ledger: str, units: Iterable[int], s3_endpoint: str | None) -> Iterato
 def _as_they_are(
     rows: list[Row], s3_endpoint: str | None, roots: Roots | None
 ) -> Iterator[tuple[Row, MediaItem | None]]:
-    """Each row with its file as it is now, None if it is gone."""
+    """Each row with its file as it is now; None if the file is gone or lies outside the roots."""
 
     def look(uri: str) -> MediaItem | None:
         try:
@@ -103,13 +104,13 @@ def _as_they_are(
         except (NothingThere, OutsideRoots):
             return None
 
-    uris = list(dict.fromkeys(row["uri"] for row in rows))  # a film stands there once for each segment
+    uris = list(dict.fromkeys(row["uri"] for row in rows))  # a video has one row for each segment
     with ThreadPoolExecutor(LOOK_UPS) as pool:
         items = dict(zip(uris, pool.map(look, uris), strict=True))
     yield from ((row, items[row["uri"]]) for row in rows)
 
 
 def _changed(row: Row, item: MediaItem) -> Row:
-    """The unit of the whole file as it is now, for all that were asked then."""
+    """The unit of the whole changed file, for the same detectors."""
     now = {"size": item.size, "etag": item.etag, "kind": item.kind, "sha256": None, "segment": None}
     return row | now | {"unit_id": unit_id(item.uri, item.etag), "reason": "changed"}
