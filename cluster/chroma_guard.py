@@ -30,11 +30,13 @@ REFUSAL = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n
 def may_ask(head: bytes, host: str) -> bool:
     """Whether the head of a request is a program's that asks for this server: by an address, `localhost` or `host`.
 
-    Rebinding needs a name, so any address is taken. A request with an Origin comes from a page, and none is ours.
+    Rebinding needs a name, so any address is taken. A request with an Origin comes from a page, and none is ours. One
+    with Sec-Fetch-Site comes from a browser: a page's picture has no Origin, but the connection that it opens would be
+    used again for what the page sends afterwards.
     """
     headers = parse_headers(BytesIO(head.partition(b"\r\n")[2]))
     names = headers.get_all("Host", [])
-    if len(names) != 1 or "Origin" in headers:
+    if len(names) != 1 or "Origin" in headers or "Sec-Fetch-Site" in headers:
         return False
     name = names[0].strip().lower()
     name = name[1 : name.find("]")] if name.startswith("[") else name.partition(":")[0]

@@ -147,9 +147,12 @@ class Scanning(_Part):
         try:
             for uri in uris:
                 split(uri)
+                if uri.startswith("~"):
+                    raise SettingsError(f"{uri}: `~` is not replaced here. Write the folder's whole path.")
+            normalized = tuple(map(normalize, uris))
         except SettingsError as error:
             raise ValueError(str(error)) from None
-        return tuple(map(normalize, uris))  # a worker runs elsewhere, where a relative path means another folder
+        return normalized  # a worker runs elsewhere, where a relative path means another folder
 
 
 class Cache(_Part):

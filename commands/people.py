@@ -22,7 +22,7 @@ from commands.galleries import show_flaws
 from commands.purge import purge
 from commands.terminal import api_client, console, harmless, waiting
 from deployments.detectors.face import Face
-from deployments.galleries.store import Flaw
+from deployments.galleries.store import Flaw, content_of
 from deployments.galleries.watchlist import FACE
 from pipelines.people import clustering
 from pipelines.people import match as people_match
@@ -50,7 +50,7 @@ def add(
 
 def _check(photo: Path, name: str, api: httpx.Client) -> None:
     """SettingsError unless the running detector sees exactly one face in the photo that can be told from others."""
-    flaw, enrolled = _face_flaw(photo.name, photo.read_bytes(), api)
+    flaw, enrolled = _face_flaw(photo.name, content_of(photo), api)
     if flaw:
         raise SettingsError(f"{photo}: {flaw}.")
     for other in enrolled - {name}:

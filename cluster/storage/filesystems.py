@@ -22,16 +22,26 @@ def normalize(uri: str) -> str:
     """The one spelling of a place: no slash at its end; of a local one, an absolute file:// URI without `.` and `..`.
 
     `..` is taken out of a local path by its spelling, before links are followed. The key of a bucket stays as it is.
+    SettingsError for an empty URI, and for characters that no path can have.
     """
+    is_local = "://" not in uri or uri.startswith("file://")
+    try:
+        uri.encode(errors="surrogateescape" if is_local else "strict")  # a local name may have bytes that are no UTF-8
+    except UnicodeEncodeError:
+        raise SettingsError(f"{uri!a} has characters that are none, such as \\ud800. Correct it.") from None
     if "://" not in uri:
         return Path(_absolute(uri)).as_uri()
     scheme, _, rest = uri.partition("://")
     if scheme == "file" and rest.startswith("/"):
-        return Path(_absolute(os.fsdecode(unquote_to_bytes(rest)))).as_uri()
+        return Path(_absolute(os.fsdecode(unquote_to_bytes(os.fsencode(rest))))).as_uri()
+    if scheme == "file":
+        raise SettingsError(f"{uri}: a file URI has three slashes. Write file:///{rest} if that is the folder.")
     return f"{scheme}://{rest.rstrip('/')}"
 
 
 def _absolute(path: str) -> str:
+    if not path:  # it would mean the folder that this process was started in
+        raise SettingsError("the name of a folder or file is empty. Write `.` for the folder that you are in.")
     if "\0" in path:
         raise SettingsError(f"{path!r}: no path has a NUL byte in it. Correct it.")
     return "/" + os.path.abspath(path).lstrip("/")  # POSIX lets "//" at the beginning stand for another place
@@ -59,10 +69,7 @@ def filesystem(uri: str, s3_endpoint: str | None = None) -> tuple[fs.FileSystem,
 
 def local_path(uri: str) -> str:
     """The path that a file URI means, its %-escapes undone."""
-    path = os.fsdecode(unquote_to_bytes(normalize(uri).removeprefix("file://"))) or "/"
-    if not path.startswith("/"):
-        raise SettingsError(f"{uri}: a file URI has three slashes. Write file:///{path} if that is the folder.")
-    return path
+    return os.fsdecode(unquote_to_bytes(normalize(uri).removeprefix("file://")))
 
 
 def is_forbidden(error: OSError) -> bool:

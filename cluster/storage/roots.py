@@ -1,6 +1,7 @@
 """Which folders and buckets may be read or written: the check of a URI, and of a local file that has been opened."""
 
 import os
+import re
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from cluster.errors import MediaError, SettingsError
 from cluster.storage.filesystems import local_path, normalize, split
 
 KERNELS = ("/proc", "/sys")  # file systems whose files are views of the kernel, whatever type they say they have
+
+
+DECODINGS = 4  # of a key in a row; one that is encoded more often than that is not read
 
 
 class OutsideRoots(SettingsError):
@@ -28,8 +32,7 @@ class Roots:
         scheme, rest = split(uri)
         if scheme == "file":
             return self.allow_path(_resolved(local_path(uri)))
-        # a server may resolve what is a name to S3: "case-1/../case-2"
-        if any(unquote(part) in (".", "..") for part in rest.split("/")):
+        if _climbs(rest):
             return False
         return any(_under(f"{scheme}://{rest}", root) for root in map(normalize, self.uris))
 
@@ -42,6 +45,16 @@ class Roots:
         """Whether an absolute local path, in which no link is left, lies under a root."""
         roots = [local_path(root) for root in self.uris if split(root)[0] == "file"]
         return any(_under(resolved, _resolved(root)) for root in roots)
+
+
+def _climbs(key: str) -> bool:
+    """Whether a server could resolve the key of an object to another: "case-1/../case-2", in any encoding of it.
+
+    To S3 these are names. A store that keeps its objects in folders, or a proxy before it, may follow them.
+    """
+    for _ in range(DECODINGS):
+        key = unquote(key)
+    return unquote(key) != key or any(part in (".", "..") for part in re.split(r"[/\\]", key))
 
 
 def refusal(uri: str, what: str, key: str, allowed: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ and 630 MB in the API. And uvicorn waits for ever for headers that do not end.
 """
 
 import asyncio
+import os
 import weakref
 from typing import Any
 
@@ -100,6 +101,12 @@ class BodyWindow:
 
 
 def middlewares() -> list[Middleware]:
-    """Set uvicorn's protocol in this process, a proxy of Serve's that does not listen yet; the middlewares to add."""
+    """Set uvicorn's protocol in this process, a proxy of Serve's that does not listen yet; the middlewares to add.
+
+    Also have uvicorn believe nobody's X-Forwarded-For whom FORWARDED_ALLOW_IPS does not name. By itself it believes
+    127.0.0.1, where everybody comes from who uses one machine's API: each could be as many clients as they like, and
+    the API's limits are by client.
+    """
+    os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
     auto.AutoHTTPProtocol = HeaderDeadline
     return [Middleware(BodyWindow)]

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from pyarrow import fs
 
-from cluster.errors import SettingsError
+from cluster.errors import MediaError, SettingsError
 from cluster.results import files as results_files
 from cluster.storage import buckets
+from cluster.storage.roots import open_local
 from deployments.galleries import pictures
 from deployments.galleries.pictures import UnusablePicture
 
@@ -182,17 +183,31 @@ def _base_name(info: fs.FileInfo) -> str:
         return ""
 
 
+def content_of(path: Path) -> bytes:
+    """The bytes of a local file that somebody wants to add.
+
+    SettingsError if it cannot be read, is no regular file (a FIFO would be waited for without an end, a device may have
+    no end) or is larger than a picture may be.
+    """
+    try:
+        with open_local(path.absolute().as_uri(), None) as file:
+            content = file.read(pictures.MAX_BYTES + 1)  # it may grow while it is read
+    except MediaError as error:
+        raise SettingsError(f"{error.reason}. Give another.") from None
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read ({error.strerror or error}). Give another.") from None
+    if len(content) > pictures.MAX_BYTES:
+        raise SettingsError(f"{path} cannot be read as a picture: it has more than {pictures.MAX_BYTES:,} bytes.")
+    return content
+
+
 def _checked(path: Path) -> bytes:
     """The file's bytes. SettingsError if they are no picture."""
     if path.suffix.lower() not in SUFFIXES:
         raise SettingsError(f"{path} is no picture by its name. Give one that ends in {', '.join(SUFFIXES)}.")
+    content = content_of(path)
     try:
-        if path.stat().st_size > pictures.MAX_BYTES:
-            raise UnusablePicture(f"has more than {pictures.MAX_BYTES:,} bytes")
-        content = path.read_bytes()
         pictures.decode(content)
     except UnusablePicture as error:
         raise SettingsError(f"{path} cannot be read as a picture: it {error}. Give another.") from None
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be read ({error.strerror or error}). Give another.") from None
     return content

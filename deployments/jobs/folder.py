@@ -13,7 +13,9 @@ Page = Literal["job", "queue", "report"]
 
 
 def place(out: str, job: str) -> str:
-    """The URI of the folder of a job whose results go to `out`."""
+    """The URI of a job's folder, whose results go to `out`. SettingsError for a name that leads to another folder."""
+    if job in ("", ".", "..") or "/" in job or "\0" in job:
+        raise SettingsError(f"{job!r} cannot be the name of a job. `raysift jobs list` names them.")
     return f"{out}/_raysift/jobs/{job}"
 
 
@@ -31,8 +33,11 @@ def read(out: str, job: str, page: Page, s3_endpoint: str | None = None) -> dict
     """One of the JSON files of a job, None if it has not been written. SettingsError if it cannot be read."""
     try:
         files, path = buckets.filesystem(f"{place(out, job)}/{page}.json", s3_endpoint)
-        if files.get_file_info(path).type == fs.FileType.NotFound:
+        kind = files.get_file_info(path).type
+        if kind == fs.FileType.NotFound:
             return None
+        if kind != fs.FileType.File:  # a FIFO would be waited for without an end
+            raise SettingsError(f"{place(out, job)}/{page}.json is no regular file. Delete it.")
         with files.open_input_file(path) as source:
             return dict(json.loads(source.read()))
     except (OSError, ValueError) as error:

@@ -84,6 +84,8 @@ def test_headers_that_do_not_end_are_not_waited_for(monkeypatch, guarded):
         (b"Host: 127.0.0.1.evil.example\r\n", False),
         (b"Host: evil.example\r\nHost: 127.0.0.1\r\n", False),
         (b"Host: 127.0.0.1\r\nOrigin: null\r\n", False),
+        (b"Host: 127.0.0.1\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Dest: image\r\n", False),
+        (b"Host: 127.0.0.1\r\nsec-fetch-site: none\r\n", False),
         (b"Host:\r\n", False),
         (b"", False),
     ],

@@ -5,6 +5,7 @@ import pytest
 from cluster.errors import SettingsError
 from cluster.permissions import check_job
 from cluster.settings import Scanning, Settings
+from cluster.storage.filesystems import normalize
 from cluster.storage.roots import OutsideRoots, Roots
 from tests.support.listed import put
 
@@ -49,6 +50,35 @@ def test_no_spelling_leads_out_of_a_local_root(tmp_path):
         *(f"{uri}/folder/data/../secret.txt", f"{data}/../secret.txt", "file:////etc/passwd", "//etc/passwd"),
         *("/proc/self/root/etc/passwd", f"{uri} /a.jpg", "s3://data", f"s3:/{data}", "s3://deep/a.jpg"),
     )
+
+
+@pytest.mark.parametrize("uri", ["", "/data/\ud800", "file:///data/\udfff.jpg", "s3://bucket/\udcff", "file://"])
+def test_what_can_be_no_name_is_refused_with_a_sentence(uri):
+    with pytest.raises(SettingsError):
+        normalize(uri)
+
+
+def test_no_encoding_of_a_key_leads_out_of_a_prefix():
+    assert not allowed(
+        "s3://bucket/case-1",
+        *("s3://bucket/case-1/..%2fcase-2/a.jpg", "s3://bucket/case-1%2F..%2Fcase-2", "s3://bucket/case-1/x%2f..%2f.."),
+        *(
+            "s3://bucket/case-1/%252e%252e/case-2",
+            "s3://bucket/case-1/%25252e./case-2",
+            "s3://bucket/case-1/..%5ccase-2",
+        ),
+        *("s3://bucket/case-1/..\\case-2", "s3://bucket/case-1/a%2f.", "s3://bucket/case-1/..%252fcase-2"),
+        f"s3://bucket/case-1/%{'25' * 100_000}2e%2e/case-2",
+    )
+    inside = ["s3://bucket/case-1/a%2fb.jpg", "s3://bucket/case-1/100%.jpg", "s3://bucket/case-1/a%252eb.jpg"]
+    assert allowed("s3://bucket/case-1", *inside) == inside
+
+
+@pytest.mark.parametrize("root", ["", "~", "~/media", "file://", "file://host/media", "/data/\0"])
+def test_a_root_that_means_another_folder_than_it_says_is_refused(root):
+    for key in ("roots", "outs"):
+        with pytest.raises(ValueError, match=r"Write|Correct"):
+            Scanning(**{key: (root,)})
 
 
 @pytest.mark.parametrize("uri", ["FILE:///data/a.jpg", "S3://bucket/case-1", "file://data/a.jpg", "file:///data/%00"])

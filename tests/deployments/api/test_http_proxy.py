@@ -108,11 +108,34 @@ async def test_no_more_of_a_body_lies_in_the_proxy_than_the_window():
     assert type(sent[0]) is dict and sent[0] == {"type": "http.request", "body": bytes(1000), "more_body": True}
 
 
+@pytest.mark.parametrize(
+    ("named", "client"), [(None, "127.0.0.1"), ("10.9.9.9", "127.0.0.1"), ("127.0.0.1", "10.0.0.7")]
+)
+def test_nobody_is_another_client_by_a_header_of_their_own(monkeypatch, named, client):
+    monkeypatch.setattr(auto, "AutoHTTPProtocol", auto.AutoHTTPProtocol)
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", named or "")
+    if named is None:
+        monkeypatch.delenv("FORWARDED_ALLOW_IPS")
+    http_proxy.middlewares()
+    seen = []
+
+    async def application(scope, receive, send):
+        seen.append(scope["client"][0])
+
+    config = uvicorn.Config(application, lifespan="off")
+    config.load()
+    headers = [(b"x-forwarded-for", b"10.0.0.7")]
+    scope = {"type": "http", "client": ("127.0.0.1", 1), "headers": headers, "asgi": {"version": "3.0"}}
+    asyncio.run(config.loaded_app(scope, None, None))
+    assert seen == [client]
+
+
 def test_serve_finds_the_function_where_raysift_up_names_it(monkeypatch):
     from ray.serve._private.http_util import validate_http_proxy_callback_return
     from ray.serve._private.utils import call_function_from_import_path
 
     monkeypatch.setattr(auto, "AutoHTTPProtocol", auto.AutoHTTPProtocol)
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "")  # what the function sets does not outlive this test
     name = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
     path = Processes(Settings()).environment()[name]
     assert hasattr(constants, name)  # Serve's constants have the names of the variables that they are read from

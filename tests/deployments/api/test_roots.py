@@ -107,6 +107,28 @@ def test_a_file_outside_the_roots_is_not_scanned_however_it_is_named(api, place)
     assert api("list_jobs", limit=100) == before
 
 
+@pytest.mark.parametrize("uri", ["", "/data/\ud800", "file:///%00", "file://host/etc", "zip://x::file:///etc/passwd"])
+def test_what_is_no_place_is_refused_with_a_sentence_wherever_it_is_given(api, place, uri):
+    with pytest.raises(SettingsError):
+        submit(api, uri)
+    with pytest.raises(SettingsError):
+        api("load", uri)
+    if uri:  # empty: results go where the settings say
+        with pytest.raises(SettingsError):
+            submit(api, place / "media", out=uri)
+
+
+@pytest.mark.parametrize("job", ["", ".", "..", "../../../secret", "a/../../b"])
+def test_the_name_of_a_job_that_a_row_names_leads_nowhere(api, place, settings, job):
+    put(place / "state" / "results" / "_raysift" / "secret" / "queue.json", b"{}")
+    with pytest.raises(HTTPException) as error:
+        api("job", job)
+    assert error.value.status_code == 404
+    uri = scanned(api, place, f"{place.as_uri()}/media/a.jpg", job=job)
+    assert media(api, uri) == b"a picture"
+    assert "scanning.roots" in refused(api, scanned(api, place, f"{place.as_uri()}/secret/secret.txt", job=job))
+
+
 def test_what_lies_under_a_root_is_scanned(api, place):
     assert list(api("job", submit(api, place / "media")).uris) == [(place / "media").as_uri()]
     assert submit(api, place / "media" / "a.jpg", out=place / "found" / "mine")

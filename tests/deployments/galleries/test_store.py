@@ -1,5 +1,7 @@
 """Galleries of reference pictures, in a folder and in a bucket."""
 
+import os
+
 import pytest
 from PIL import Image
 
@@ -28,6 +30,23 @@ def check(gallery, picture):
 
 def test_keeps_pictures_by_name_in_a_folder(tmp_path, picture):
     check(Gallery(str(tmp_path / "a gallery")), picture)
+
+
+def test_only_a_regular_file_is_added(tmp_path):
+    gallery, path = Gallery(str(tmp_path / "gallery")), tmp_path / "x.png"
+    for target, says in (
+        ("/dev/zero", "a device"),
+        ("/proc/self/environ", "a view of the system's kernel"),
+        ("/", "a folder"),
+    ):
+        path.symlink_to(target)
+        with pytest.raises(SettingsError, match=f"x.png is {says}"):
+            gallery.add("Grace Hopper", path)
+        path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(SettingsError, match=r"x.png is a FIFO, not a file\. Give another"):
+        gallery.add("Grace Hopper", path)
+    assert gallery.references() == []
 
 
 @pytest.mark.ray
