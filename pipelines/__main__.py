@@ -42,7 +42,7 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     from ray.exceptions import RayError, RayTaskError
 
     from deployments.jobs.drivers import DIED_WITH_THE_CLUSTER
-    from deployments.jobs.task import Task
+    from deployments.jobs.job import Job
     from pipelines.driver import resumed, scan
 
     started = time.monotonic()
@@ -51,11 +51,19 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.uris or arguments.retry_failed:
         # who names URIs is the operator: a driver that the queue starts is given the name of its job alone
         proof = prove(settings, arguments.uris, out) if arguments.uris else ""
-        task = Task(tuple(arguments.uris), wanted, retry_of=arguments.retry_failed, proof=proof)
+        task = Job(
+            job=arguments.job or "",
+            uris=tuple(arguments.uris),
+            out=out,
+            submitted_at=time.time(),
+            detectors=wanted,
+            retry_of=arguments.retry_failed,
+            proof=proof,
+        )
     else:
         task = resumed(out, arguments.job, settings)
     try:
-        outcome = scan(task, out, arguments.job, settings)
+        outcome = scan(task, settings)
     except RayTaskError:
         raise
     except RayError:

@@ -18,9 +18,9 @@ from cluster.storage.roots import Roots
 from cluster.vectors import Vectors
 from deployments.detector import DetectorAway
 from deployments.jobs import folder as job_folder
-from deployments.jobs import task as tasks
+from deployments.jobs import job as job_file
 from deployments.jobs.drivers import FINISHED, FINISHED_WITH_FAILED_FILES
-from deployments.jobs.task import Task
+from deployments.jobs.job import Job
 from deployments.serving.placement import APP
 from deployments.serving.status import running
 from pipelines import analyze
@@ -47,23 +47,24 @@ class Outcome:
     exit_code: int  # 0: all files have results; 3: some files failed
 
 
-def scan(task: Task, out: str, job: str | None, settings: Settings) -> Outcome:
+def scan(task: Job, settings: Settings) -> Outcome:
     """Do a job: from its beginning, or from where an earlier driver of that job stopped. Raysift must run in this Ray
-    cluster. `job`: its name, by default the submission id that Ray knows this driver by.
+    cluster. Without a name it gets the submission id that Ray knows this driver by.
 
     SettingsError says which URI, name or setting is wrong, or why the job could not be finished.
     """
     ray.init(address="auto", log_to_driver=False, ignore_reinit_error=True)
     served = running(settings)
     attempt, submission = own_names()
-    name = job or submission or f"scan-{time.strftime('%Y%m%d-%H%M%S')}"
-    task = replace(task, uris=tuple(map(buckets.normalize, task.uris)))
+    name = task.job or submission or f"scan-{time.strftime('%Y%m%d-%H%M%S')}"
+    out = buckets.normalize(task.out)
+    task = replace(task, job=name, out=out, uris=tuple(map(buckets.normalize, task.uris)))
     if task.retry_of and not task.uris:
         first = resumed(out, task.retry_of, settings)
         task = replace(task, uris=first.uris, proof=first.proof)
     jobs, catalog = (serve.get_deployment_handle(part, APP) for part in ("jobs", "catalog"))
-    calls = Calls(buckets.normalize(out), name, attempt, jobs, catalog)
-    proof = calls.tell("begin", attempt, list(task.uris), calls.out, list(task.detectors), task.proof)
+    calls = Calls(out, name, attempt, jobs, catalog)
+    proof = calls.tell("begin", attempt, list(task.uris), out, list(task.detectors), task.proof)
     task = replace(task, proof=proof)
     with report_end(calls):
         driver = Driver(calls, settings, Vectors(settings.chroma.url))
@@ -72,9 +73,9 @@ def scan(task: Task, out: str, job: str | None, settings: Settings) -> Outcome:
         return outcome
 
 
-def resumed(out: str, job: str, settings: Settings) -> Task:
-    """The task in the folder of a job. SettingsError if there is no such job."""
-    task = tasks.read(buckets.normalize(out), job, settings.s3_endpoint)
+def resumed(out: str, job: str, settings: Settings) -> Job:
+    """The job as its folder describes it. SettingsError if there is no such job."""
+    task = job_file.read(buckets.normalize(out), job, settings.s3_endpoint)
     if task is None:
         raise SettingsError(f"there is no job {job} in {out}. Correct its name or --out.")
     return task
@@ -98,29 +99,29 @@ class Driver:
         self.calls, self.vectors = calls, vectors
         self.cut_videos, self.analyze = cut, run
 
-    def run(self, task: Task, served: Mapping[str, ModelVersion]) -> Outcome:
+    def run(self, task: Job, served: Mapping[str, ModelVersion]) -> Outcome:
         """List the files unless that is done, analyse those without a result, and check results against the list."""
-        if (begun := tasks.read(self.out, self.job, self.endpoint)) is not None:
+        if (begun := job_file.read(self.out, self.job, self.endpoint)) is not None:
             task = replace(begun, proof=task.proof or begun.proof)
             renew(f"{self.folder}/checkpoint", self.out, self.job, self.endpoint)
         self.settings = job_settings(self.settings, task.uris, self.out, task.proof)
         chosen = _chosen(served, task.detectors)
-        if not task.listed:
+        if task.units is None:
             began = task.started_at or time.time()
             task = self._list(replace(task, detectors=tuple(chosen), started_at=began), chosen)
             self.calls.tell("note", message=self.message)
         self._add(task.left_out)
-        self.calls.tell("note", units=task.units, skipped=task.skipped)
+        self.calls.tell("note", units=task.units, skipped=task.skipped, left_out=task.left_out)
         log.info("%s owes %d units; %d files are unchanged and skipped", self.job, task.units, task.skipped)
         try:
             return self._work(task, dict(served))
         finally:
             self._report(task)
 
-    def _list(self, task: Task, chosen: Mapping[str, ModelVersion]) -> Task:
+    def _list(self, task: Job, chosen: Mapping[str, ModelVersion]) -> Job:
         for folder in (self.ledger, self.uncut):  # an earlier driver may have left them incomplete
             job_folder.clear(folder, self.endpoint)
-        tasks.write(self.out, self.job, task, self.endpoint)
+        job_file.write(task, self.endpoint)
         roots = Roots(self.settings.scanning.roots)
         if task.retry_of:
             old = f"{job_folder.place(self.out, task.retry_of)}/ledger"
@@ -146,8 +147,8 @@ class Driver:
         if videos:
             self.calls.tell("note", message=f"looking into {videos} videos")
             units += self.cut_videos(self.uncut, self.ledger, videos, self.settings)
-        task = replace(task, listed=True, units=units, skipped=skipped)
-        tasks.write(self.out, self.job, task, self.endpoint)
+        task = replace(task, units=units, skipped=skipped)
+        job_file.write(task, self.endpoint)
         return task
 
     def _listing(self, files: int) -> None:
@@ -157,7 +158,7 @@ class Driver:
         """Add a sentence to what is said of the job at its end."""
         self.message = "; ".join(filter(None, [self.message, message]))
 
-    def _work(self, task: Task, served: dict[str, ModelVersion]) -> Outcome:
+    def _work(self, task: Job, served: dict[str, ModelVersion]) -> Outcome:
         if not task.units:
             return Outcome(self.job, 0, 0, 0, task.skipped, FINISHED)
         max_failed = self.settings.scanning.max_failed_share * task.units
@@ -193,11 +194,11 @@ class Driver:
         code = FINISHED_WITH_FAILED_FILES if counts.failed else FINISHED
         return Outcome(self.job, counts.units, counts.done, counts.failed, task.skipped, code)
 
-    def _report(self, task: Task) -> None:
-        seconds = time.time() - task.started_at
+    def _report(self, task: Job) -> None:
+        seconds = time.time() - (task.started_at or time.time())
         try:
             report = reporting.report(
-                self.out, self.job, task.units, task.skipped, seconds, self.settings.prices, self.endpoint
+                self.out, self.job, task.units or 0, task.skipped, seconds, self.settings.prices, self.endpoint
             )
             reporting.write(self.out, self.job, report, self.endpoint)
         except Exception:  # it must not hide what ended the job

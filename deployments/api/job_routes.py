@@ -21,7 +21,7 @@ from cluster.storage.roots import Roots
 from deployments.api.app import api
 from deployments.api.calls import TimedHandle
 from deployments.jobs import folder
-from deployments.jobs.store import Job
+from deployments.jobs.job import Job
 
 # A folder of results, a job: whether all that it owed is there. Handed in, since deployments may not import pipelines.
 # It gives a dataclass of counts.

@@ -14,7 +14,8 @@ from cluster.errors import SettingsError
 from cluster.settings import Settings
 from cluster.storage import buckets
 from deployments.jobs import folder
-from deployments.jobs.store import Job, JobStore, from_facts
+from deployments.jobs.job import Job, from_facts
+from deployments.jobs.store import JobStore
 
 log = logging.getLogger(__name__)
 

@@ -19,11 +19,11 @@ from ray.job_submission import JobDetails, JobStatus
 from cluster.api_job_types import ACTIVE, OVER, PRIORITIES, JobState, Priority
 from cluster.errors import SettingsError
 from cluster.settings import Settings
-from deployments.jobs import task as tasks
+from deployments.jobs import job as job_file
 from deployments.jobs.drivers import FINAL, FINISHED, NOT_FINISHED, Client, Drivers, JobsClient, JobsDown, alive
+from deployments.jobs.job import Job
 from deployments.jobs.mirror import JobPages
-from deployments.jobs.store import Job, JobStore
-from deployments.jobs.task import Task
+from deployments.jobs.store import JobStore
 
 log = logging.getLogger(__name__)
 
@@ -231,8 +231,8 @@ class Jobs:
     def _write_task(self, job: Job) -> None:
         """Put what the driver has to know into the job's folder, unless an earlier driver has left more there."""
         endpoint = self.settings.s3_endpoint
-        if tasks.read(job.out, job.job, endpoint) is None:
-            tasks.write(job.out, job.job, Task(job.uris, job.detectors, job.retry_of, job.proof), endpoint)
+        if job_file.read(job.out, job.job, endpoint) is None:  # then its ledger is gone as well
+            job_file.write(replace(job, units=None, skipped=0, left_out=""), endpoint)
 
     def _take_back(self, started: Job, job: Job) -> None:
         with self.store.changing():

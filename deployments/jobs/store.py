@@ -3,16 +3,15 @@
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
-from cluster.api_job_types import JobState, Priority
+from cluster.api_job_types import JobState
 from cluster.errors import SettingsError
+from deployments.jobs.job import JOB, Job
 
 # changed: the jobs whose queue.json beside the results is older than their row here
 _SCHEMA = """create table if not exists jobs(job text primary key, state text, submitted_at real, facts text);
@@ -20,40 +19,6 @@ _SCHEMA = """create table if not exists jobs(job text primary key, state text, s
     create table if not exists changed as select job from jobs;
     create unique index if not exists changed_once on changed(job);
     update jobs set state = 'blocked', facts = json_set(facts, '$.state', 'blocked') where state = 'parked'"""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A job: what it is to do and its state. Times are seconds since 1970."""
-
-    job: str
-    uris: tuple[str, ...]
-    out: str
-    submitted_at: float
-    detectors: tuple[str, ...] = ()  # empty: all
-    priority: Priority = "normal"
-    retry_of: str | None = None  # analyses again the files that failed in that job
-    proof: str = ""  # of the operator, that it may read its URIs and write to `out`: cluster.permissions.prove
-    state: JobState = "waiting"
-    message: str = ""
-    waits_for: tuple[str, ...] = ()  # detectors that do not answer
-    units: int | None = None  # to be analysed; None: not listed yet
-    skipped: int = 0
-    attempts: tuple[str, ...] = ()  # Ray submission id of each driver it has had
-    resumes: int = 0  # consecutive times that its driver died young and was started again
-    attempt_at: float | None = None  # when the last driver was started
-    started_at: float | None = None
-    ended_at: float | None = None
-
-
-_JOB = TypeAdapter(Job)
-_FORMER_STATES = {"parked": "blocked"}  # as the version before calls them
-
-
-def from_facts(facts: Mapping[str, Any]) -> Job:
-    """A job from its facts as this version or the one before has kept them. ValidationError if they are no job's."""
-    state = facts.get("state")
-    return _JOB.validate_python({**facts, "state": _FORMER_STATES.get(str(state), state)} if state else facts)
 
 
 class JobStore:
@@ -143,7 +108,7 @@ class JobStore:
     def _jobs(self, which: str, values: list[Any]) -> list[Job]:
         with self._asking:
             rows = self._db.execute(f"select facts from jobs {which}", values).fetchall()
-        return [_JOB.validate_json(facts) for (facts,) in rows]
+        return [JOB.validate_json(facts) for (facts,) in rows]
 
 
 def _row(job: Job) -> tuple[str, str, float, str]:

@@ -17,8 +17,8 @@ from cluster.vectors import VectorsDown
 from deployments.catalog.catalog import Catalog
 from deployments.detector import DetectorAway
 from deployments.jobs import folder as job_folder
+from deployments.jobs.job import Job
 from deployments.jobs.queue import Jobs
-from deployments.jobs.task import Task
 from pipelines.calls import Calls
 from pipelines.driver import Driver, resumed
 from pipelines.ending import report_end
@@ -107,7 +107,7 @@ class Place:
         attempt = attempt or job
         calls = Calls(self.out, job, attempt, jobs, catalog)
         calls.first_wait_s = 0.0
-        task = Task(**{"uris": (str(self.media),), "detectors": ()} | task)
+        task = Job(**{"job": job, "uris": (str(self.media),), "out": self.out, "submitted_at": time.time()} | task)
         calls.tell("begin", attempt, list(task.uris), self.out, list(task.detectors))
         with report_end(calls):
             driver = Driver(calls, self.settings, NoVectors(), run=self.analyze)

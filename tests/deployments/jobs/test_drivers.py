@@ -7,7 +7,7 @@ import pytest
 from ray.job_submission import JobStatus
 
 from cluster.errors import SettingsError
-from deployments.jobs import task as tasks
+from deployments.jobs import job as job_file
 from deployments.jobs.drivers import START_S, JobsDown
 from deployments.jobs.queue import STEADY_S
 from tests.deployments.jobs.jobs_api import URI, JobsApi, queue, state, submit
@@ -130,7 +130,7 @@ def test_a_driver_that_was_submitted_to_ray_itself_is_known_from_then_on(jobs, r
     jobs.tick()
     assert ray.running == ["raysubmit_1-2"]
     assert ray.drivers["raysubmit_1-2"].entrypoint.endswith(f"--job raysubmit_1 --out {jobs.settings.results}")
-    assert tasks.read(jobs.settings.results, "raysubmit_1").uris == ("s3://b",)
+    assert job_file.read(jobs.settings.results, "raysubmit_1").uris == ("s3://b",)
 
 
 def test_two_drivers_of_one_job_are_refused(jobs, ray):

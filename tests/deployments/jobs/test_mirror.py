@@ -11,11 +11,11 @@ from ray.job_submission import JobStatus
 from cluster.errors import SettingsError
 from cluster.settings import RayCluster, Settings
 from deployments.jobs import folder
-from deployments.jobs import task as tasks
+from deployments.jobs import job as job_file
+from deployments.jobs.job import Job
 from deployments.jobs.mirror import AGAIN_S, JobPages
 from deployments.jobs.queue import Jobs
 from deployments.jobs.store import JobStore
-from deployments.jobs.task import Task
 from tests.deployments.jobs.jobs_api import JobsApi
 
 
@@ -51,7 +51,7 @@ def test_a_new_head_finds_the_jobs_again_and_goes_on_with_them(tmp_path):
     new.tick()
     assert (new.one(begun).state, new.one(begun).attempts) == ("running", (begun, f"{begun}-2"))
     assert another.running == [f"{begun}-2", waiting]
-    assert tasks.read(new.one(waiting).out, waiting).detectors == ("ocr",)
+    assert job_file.read(new.one(waiting).out, waiting).detectors == ("ocr",)
     assert new.one(next_one).state == "waiting" and new.one(finished).message == "two files failed"
 
 
@@ -207,10 +207,16 @@ def test_what_the_last_version_has_kept_of_jobs_is_still_read(tmp_path):
     place = tmp_path / "results" / "_raysift" / "jobs" / "scan-old" / "job.json"
     place.parent.mkdir()
     place.write_text('{"uris": ["s3://b"], "detectors": [], "retry_of": null, "started_at": 1.5, "listed": false}')
-    assert tasks.read((tmp_path / "results").as_uri(), "scan-old") == Task(("s3://b",), (), started_at=1.5)
+    out = (tmp_path / "results").as_uri()
+    assert job_file.read(out, "scan-old") == Job("scan-old", ("s3://b",), out, 1.5, started_at=1.5)
+    facts = json.loads(place.read_text()) | {"units": 0, "skipped": 0}
+    place.write_text(json.dumps(facts))
+    assert job_file.read(out, "scan-old").units is None, "it was not listed to its end"
+    place.write_text(json.dumps(facts | {"listed": True, "units": 5, "skipped": 2}))
+    assert (job_file.read(out, "scan-old").units, job_file.read(out, "scan-old").skipped) == (5, 2)
     place.write_text('{"detectors": 7}')
     with pytest.raises(SettingsError, match=r"scan-old/job\.json is not what Raysift has written"):
-        tasks.read((tmp_path / "results").as_uri(), "scan-old")
+        job_file.read(out, "scan-old")
 
 
 def test_pages_lie_in_a_bucket_as_well(tmp_path, s3, monkeypatch):

@@ -8,9 +8,9 @@ from ray.job_submission import JobStatus
 
 from cluster.errors import SettingsError
 from cluster.settings import Settings
-from deployments.jobs import task as tasks
+from deployments.jobs import job as job_file
+from deployments.jobs.job import TASK, Job
 from deployments.jobs.queue import Jobs
-from deployments.jobs.task import Task
 from tests.deployments.jobs.jobs_api import ONE_ARGUMENT, URI, JobsApi, queue, state, submit
 
 
@@ -31,7 +31,10 @@ def test_a_job_is_started_by_its_name_and_its_folder_says_what_its_driver_is_to_
     jobs.tick()
     assert state(jobs, job) == "listing"
     assert ray.drivers[job].entrypoint == f"python -m pipelines --job {job} --out {out}"
-    assert tasks.read(out, job) == Task(("s3://b/case 7", "s3://c"), ("ocr", "face"))
+    task = job_file.read(out, job)
+    assert (task.uris, task.detectors, task.units) == (("s3://b/case 7", "s3://c"), ("ocr", "face"), None)
+    queued = jobs.one(job)
+    assert all(getattr(task, key) == getattr(queued, key) for key in TASK if key != "started_at")
 
 
 def test_a_job_of_5000_long_uris_is_started_and_its_driver_finds_them_all(jobs, ray):
@@ -40,7 +43,7 @@ def test_a_job_of_5000_long_uris_is_started_and_its_driver_finds_them_all(jobs, 
     job = jobs.submit(uris, jobs.settings.results, [])
     jobs.tick()
     assert ray.running == [job] and len(ray.drivers[job].entrypoint) < 1000
-    assert tasks.read(jobs.settings.results, job).uris == tuple(uris)
+    assert job_file.read(jobs.settings.results, job).uris == tuple(uris)
     ray.ends(job, JobStatus.FAILED)
     jobs.tick()
     jobs.cancel(job)
@@ -51,10 +54,10 @@ def test_a_job_of_5000_long_uris_is_started_and_its_driver_finds_them_all(jobs, 
 
 def test_what_a_driver_has_left_in_the_folder_of_its_job_is_not_overwritten(jobs, ray):
     job = submit(jobs)
-    listed = Task((URI,), ("ocr",), started_at=9.0, listed=True, units=7)
-    tasks.write(jobs.settings.results, job, listed)
+    listed = Job(job, (URI,), jobs.settings.results, 8.0, ("ocr",), started_at=9.0, units=7)
+    job_file.write(listed)
     jobs.tick()
-    assert ray.running == [job] and tasks.read(jobs.settings.results, job) == listed
+    assert ray.running == [job] and job_file.read(jobs.settings.results, job) == listed
 
 
 def test_a_job_whose_folder_cannot_be_written_fails_with_a_sentence_and_others_start(jobs, ray, tmp_path):
@@ -153,7 +156,8 @@ def test_what_failed_is_done_again_as_a_job_of_its_own(jobs, ray):
     jobs.tick()
     told = jobs.one(again)
     assert (told.retry_of, told.priority, told.detectors) == (job, "bulk", ("ocr",))
-    assert tasks.read(told.out, again) == Task(("s3://b",), ("ocr",), retry_of=job)
+    task = job_file.read(told.out, again)
+    assert (task.uris, task.detectors, task.retry_of) == (("s3://b",), ("ocr",), job)
 
 
 def test_the_logs_are_those_of_all_attempts(jobs, ray):

@@ -1,0 +1,80 @@
+"""A job as one record: what was asked, what its listing found, and its state.
+
+The queue keeps it in SQLite and as queue.json beside the results. What a driver works from (TASK) is job.json in the
+job's folder. The queue writes it before it starts a driver, whose command line then holds the job's name alone: a
+command line and an environment variable may have 128 KiB, a list of URIs may have more.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from cluster.api_job_types import JobState, Priority
+from cluster.errors import SettingsError
+from deployments.jobs import folder
+
+# the fields in job.json: another driver needs no more to go on with the job
+TASK = ("uris", "detectors", "retry_of", "proof", "submitted_at", "started_at", "units", "skipped", "left_out")
+_FORMER_STATES = {"parked": "blocked"}  # as the version before calls them
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job: what it is to do and its state. Times are seconds since 1970."""
+
+    job: str  # its name
+    uris: tuple[str, ...]
+    out: str
+    submitted_at: float
+    detectors: tuple[str, ...] = ()  # by name; empty: all that run
+    priority: Priority = "normal"
+    retry_of: str | None = None  # analyses again the files that failed in that job
+    proof: str = ""  # of the operator, that it may read its URIs and write to `out`: cluster.permissions.prove
+    state: JobState = "waiting"
+    message: str = ""
+    waits_for: tuple[str, ...] = ()  # detectors that do not answer
+    units: int | None = None  # to be analysed; None: not listed yet, the ledger is not whole
+    skipped: int = 0
+    left_out: str = ""  # which folders and files could not be listed or may not be read, and why; a sentence
+    attempts: tuple[str, ...] = ()  # Ray submission id of each driver it has had
+    resumes: int = 0  # consecutive times that its driver died young and was started again
+    attempt_at: float | None = None  # when the last driver was started
+    started_at: float | None = None
+    ended_at: float | None = None
+
+
+JOB = TypeAdapter(Job)
+
+
+def from_facts(facts: Mapping[str, Any]) -> Job:
+    """A job from its facts as this version or the one before has kept them. ValidationError if they are no job's."""
+    state = facts.get("state")
+    return JOB.validate_python({**facts, "state": _FORMER_STATES.get(str(state), state)} if state else facts)
+
+
+def read(out: str, job: str, s3_endpoint: str | None = None) -> Job | None:
+    """The job as its folder in `out` describes it: the fields TASK. None if it has no job.json.
+
+    SettingsError if that is unreadable.
+    """
+    facts = folder.read(out, job, "job", s3_endpoint)
+    if facts is None:
+        return None
+    task = {"submitted_at": facts.get("started_at") or 0.0} | {key: facts[key] for key in TASK if key in facts}
+    if not facts.get("listed", True):  # the version before has a flag and counts 0 units until then
+        task["units"] = None
+    try:
+        return JOB.validate_python({**task, "job": job, "out": out})
+    except ValidationError as error:
+        place = f"{folder.place(out, job)}/job.json"
+        raise SettingsError(f"{place} is not what Raysift has written there: {error}. Scan again.") from None
+
+
+def write(job: Job, s3_endpoint: str | None = None) -> None:
+    """Write the fields TASK to job.json: a reader sees it whole or as it was before.
+
+    SettingsError if the folder cannot be written.
+    """
+    folder.write(job.out, job.job, "job", {key: getattr(job, key) for key in TASK}, s3_endpoint)
