@@ -9,8 +9,8 @@ export UV_PYTHON_DOWNLOADS := never
 # uv would take no notice of them otherwise; compiled modules halve Ray's start
 unexport PYTHONDONTWRITEBYTECODE
 
-# two processes; the tests of one file, and all that use the session's cluster, run in the same one
-PARALLEL := -n 2 --dist loadgroup
+# two processes, tests/conftest.py says which tests share one; in this order, which starts the cluster's tests first
+PARALLEL := -n 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: demo test lint check test-ray test-launch test-gpu chaos fix install install-dev debian lock clean
 

@@ -7,18 +7,25 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from xdist.scheduler import LoadScopeScheduling
 
 from commands import demo
 from tests.support.cluster import Cluster, environment
 from tests.support.servers.seaweed import Seaweed, seaweed
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests of one file, and all tests of the session's cluster, in the same worker of pytest-xdist."""
-    for item in items:
-        group = "cluster" if "cluster" in getattr(item, "fixturenames", ()) else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+class ByFile(LoadScopeScheduling):
+    """Runs the tests of one file, and all tests of the session's cluster, in one worker of pytest-xdist."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "cluster" if file.endswith("_on_cluster.py") else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """The scheduler of `pytest -n 2`."""
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
