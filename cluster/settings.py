@@ -50,9 +50,7 @@ class Listener(_Part):
 class WebListener(Listener):
     """A server that people or programs may reach through a proxy, under the proxy's names."""
 
-    names: tuple[str, ...] = Field(
-        (), description="the host names that it is asked under, beside its own: raysift.example.com"
-    )
+    names: tuple[str, ...] = Field((), description="host names that it answers to, beside its own")
 
     @field_validator("names", mode="after")
     @classmethod

@@ -268,7 +268,7 @@ def test_a_catalogue_that_hangs_does_not_keep_a_job_from_its_end(place):
 @pytest.mark.parametrize(
     ("error", "state", "said"),
     [
-        (ValueError("a bug"), "failed", "ValueError: a bug; see `raysift jobs logs scan-1`"),
+        (ValueError("bug"), "failed", "ValueError: bug; see `raysift jobs logs scan-1`"),
         (ActorDiedError(), "listing", ""),
     ],
 )

@@ -1,4 +1,4 @@
-"""The layout of the code: our packages are imported, imports stay light, folders stay small."""
+"""The layout of the code: whose packages are imported, what an import loads, how large folders and modules are."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.paths import ROOT
 
-MOST_MODULES = 14  # per folder
+MOST_MODULES, MOST_LINES = 14, 300  # of a folder, of a module
 OURS = ("cluster", "deployments", "pipelines", "commands", "app", "bench", "tests")
 MODULES = sorted(path for folder in OURS for path in (ROOT / folder).rglob("*.py"))
 
@@ -17,6 +17,13 @@ MODULES = sorted(path for folder in OURS for path in (ROOT / folder).rglob("*.py
 def test_no_folder_holds_more_modules_than_a_reader_takes_in():
     sizes = Counter(path.parent for path in MODULES if path.name != "__init__.py")
     assert {str(folder.relative_to(ROOT)): n for folder, n in sizes.items() if n > MOST_MODULES} == {}
+
+
+def test_no_module_is_longer_than_a_reader_takes_in():
+    sizes = {
+        str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in [*MODULES, ROOT / "raysift.py"]
+    }
+    assert {module: lines for module, lines in sizes.items() if lines > MOST_LINES} == {}
 
 
 @pytest.mark.parametrize("package", ["cluster", "deployments", "pipelines", "app", "raysift"])
