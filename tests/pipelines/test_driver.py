@@ -266,22 +266,21 @@ def test_a_catalogue_that_hangs_does_not_keep_a_job_from_its_end(place):
 
 
 @pytest.mark.parametrize(
-    ("error", "state", "said"),
+    ("error", "final", "message"),
     [
-        (ValueError("bug"), "failed", "ValueError: bug; see `raysift jobs logs scan-1`"),
+        (ValueError("bug"), True, "ValueError: bug; see `raysift jobs logs scan-1`"),
         (ActorDiedError(), "listing", ""),
     ],
 )
-def test_a_bug_is_final_and_a_fault_of_the_cluster_is_not(place, error, state, said):
+def test_a_bug_is_final_and_a_fault_of_the_cluster_is_not(place, error, final, message):
     def fail():
         raise error
 
     place.then = fail
     with pytest.raises(type(error)):
         place.drive()
-    told = place.jobs.one("scan-1")
-    assert (told.state if state == "failed" else "listing", told.message) == (state, said)
-    assert (told.ended_at is None) == (state == "listing")
+    job = place.jobs.one("scan-1")
+    assert (job.state == "failed", job.message, job.ended_at is not None) == (final, message, final)
 
 
 def test_a_folder_without_media_and_a_job_without_a_folder_are_sentences(place, tmp_path):
@@ -296,6 +295,6 @@ def test_a_folder_without_media_and_a_job_without_a_folder_are_sentences(place, 
 
 def test_what_a_job_is_to_do_can_be_read_by_anybody(place):
     place.drive()
-    text = Path(f"{job_folder.place(place.out, 'scan-1')}/job.json".removeprefix("file://")).read_text()
-    assert json.loads(text)["detectors"] == ["nsfw", "ocr"]
+    folder = Path(job_folder.place(place.out, "scan-1").removeprefix("file://"))
+    assert json.loads((folder / "job.json").read_text())["detectors"] == ["nsfw", "ocr"]
     assert resumed(place.out, "scan-1", place.settings).units == 6
