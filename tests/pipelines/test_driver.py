@@ -269,7 +269,7 @@ def test_a_catalogue_that_hangs_does_not_keep_a_job_from_its_end(place):
     ("error", "final", "message"),
     [
         (ValueError("bug"), True, "ValueError: bug; see `raysift jobs logs scan-1`"),
-        (ActorDiedError(), "listing", ""),
+        (ActorDiedError(), False, ""),
     ],
 )
 def test_a_bug_is_final_and_a_fault_of_the_cluster_is_not(place, error, final, message):
