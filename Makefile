@@ -9,21 +9,18 @@ export UV_PYTHON_DOWNLOADS := never
 # uv would take no notice of them otherwise; compiled modules halve Ray's start
 unexport PYTHONDONTWRITEBYTECODE
 
-# two processes, tests/conftest.py says which tests share one; in this order, which starts the cluster's tests first
-PARALLEL := -n 2 --dist loadscope --no-loadscope-reorder
+# two processes; the tests of one file run in the same one
+PARALLEL := -n 2 --dist loadfile
 
 .PHONY: demo test lint check test-ray test-launch test-gpu chaos fix install install-dev debian lock clean
 
 demo: install
 	$(VENV)/bin/raysift demo $(ARGS)
 
-# the clusters of test-launch mostly wait, so they run beside the other tests; their output is printed at the end
 test: install-dev debian lint
-	@$(AS_ROOT) true && mkdir -p build
-	@$(MAKE) --no-print-directory test-launch >build/launch.log 2>&1 & launch=$$!; \
-	trap "kill $$launch" INT TERM; \
-	$(VENV)/bin/pytest $(PARALLEL) -m "not (launch or chaos or gpu)" --durations=8; tests=$$?; \
-	wait $$launch; launched=$$?; cat build/launch.log; exit $$((tests | launched))
+	$(VENV)/bin/pytest $(PARALLEL) -m "not (alone or launch or chaos or gpu)" --durations=8
+	$(VENV)/bin/pytest -m "alone and not (launch or chaos or gpu)" --durations=8
+	@$(MAKE) --no-print-directory test-launch
 
 # formatting, lints, types, who imports whom
 lint: install-dev
@@ -38,7 +35,8 @@ check: lint
 
 # a real cluster, real models, a real S3 server, Chroma and browser
 test-ray: install-dev debian
-	$(VENV)/bin/pytest $(PARALLEL) -m ray --durations=8
+	$(VENV)/bin/pytest $(PARALLEL) -m "ray and not alone" --durations=8
+	$(VENV)/bin/pytest -m "ray and alone" --durations=8
 
 # `ray up`, compose.yaml's services and nginx on machines of their own: namespaces, which take root
 test-launch: install-dev debian

@@ -7,25 +7,17 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from xdist.scheduler import LoadScopeScheduling
 
 from commands import demo
 from tests.support.cluster import Cluster, environment
 from tests.support.servers.seaweed import Seaweed, seaweed
 
 
-class ByFile(LoadScopeScheduling):
-    """Runs the tests of one file, and all tests of the session's cluster, in one worker of pytest-xdist."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return "cluster" if file.endswith("_on_cluster.py") else file
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
-    """The scheduler of `pytest -n 2`."""
-    return ByFile(config, log)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that use the session's cluster or a browser: other tests beside them would slow them down."""
+    for item in items:
+        if item.path.name.endswith("_on_cluster.py") or "browser" in item.path.parts:
+            item.add_marker(pytest.mark.alone)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import pytest
 
 from cluster.errors import SettingsError
 from deployments.jobs import folder
-from deployments.jobs import task as tasks
+from deployments.jobs import job as jobs
 
 
 @pytest.mark.parametrize("job", ["", ".", "..", "../../secret", "a/b", "/etc", "scan-1/../scan-2", "a\0b"])
@@ -16,7 +16,7 @@ def test_no_name_of_a_job_leads_out_of_its_folder(tmp_path, job):
         lambda: folder.place(out, job),
         lambda: folder.read(out, job, "queue"),
         lambda: folder.write(out, job, "queue", {}),
-        lambda: tasks.read(out, job),
+        lambda: jobs.read(out, job),
     ]
     for call in calls:
         with pytest.raises(SettingsError, match="cannot be the name of a job"):
