@@ -6,6 +6,7 @@ from cluster.errors import SettingsError
 from cluster.settings import Settings
 from cluster.vectors import Vectors
 from deployments.jobs import folder
+from deployments.jobs import job as jobs
 from pipelines.results.auditing import audit
 from pipelines.results.reconcile import reconcile
 
@@ -28,12 +29,12 @@ def verify(out: str, job: str, settings: Settings) -> Verified:
     SettingsError if the folder knows no such job or it has not listed its files yet; VectorsDown if the
     vector store does not answer.
     """
-    task = folder.read(out, job, "job", settings.s3_endpoint)
-    if task is None or not task["listed"]:
+    task = jobs.read(out, job, settings.s3_endpoint)
+    if task is None or task.units is None:
         raise SettingsError(
             f"{job} has not listed its files in {out} yet: there is nothing to verify. See `raysift jobs show {job}`."
         )
-    if not task["units"]:
+    if not task.units:
         return Verified(0, 0, 0, 0, 0, 0)
     held = reconcile(f"{folder.place(out, job)}/ledger", out, job, settings.s3_endpoint)
     checked = audit(out, Vectors(settings.chroma.url), settings.s3_endpoint, job)

@@ -1,0 +1,25 @@
+"""Verification of a job: its ledger against its rows. The vector store is not asked where nothing is owed."""
+
+import pytest
+
+from cluster.errors import SettingsError
+from cluster.settings import Settings
+from deployments.jobs import job as jobs
+from deployments.jobs.job import Job
+from pipelines.results.verifying import Verified, verify
+
+
+def owing(units, out):
+    jobs.write(Job("scan-1", ("file:///media",), out, 1.0, units=units))
+
+
+def test_a_job_that_owes_nothing_has_lost_nothing(tmp_path):
+    owing(0, tmp_path.as_uri())
+    assert verify(tmp_path.as_uri(), "scan-1", Settings()) == Verified(0, 0, 0, 0, 0, 0)
+
+
+def test_a_job_that_is_not_listed_yet_or_unknown_says_so(tmp_path):
+    owing(None, tmp_path.as_uri())
+    for name in ("scan-1", "scan-2"):
+        with pytest.raises(SettingsError, match="has not listed its files"):
+            verify(tmp_path.as_uri(), name, Settings())
