@@ -16,6 +16,7 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from cluster.settings import ApiListener, AppListener, Decoding
+from deployments.api.app import MAX_BODY_BYTES
 from deployments.api.search import MOST_BYTES
 from deployments.serving import wire
 from tests.launch.compose import Compose
@@ -32,7 +33,8 @@ def test_ports_and_sizes_are_those_of_the_settings():
     assert set(re.findall(r"^server \w+:(\d+) ", files["machines.conf"], re.M)) == {str(ApiListener().port)}
     assert f"listen {ApiListener().port};" in files["nginx.conf"]
     assert f"server app:{AppListener().port} " in files["nginx.conf"]
-    (samples, films, pictures) = re.findall(r"client_max_body_size (\d+)[gm];", files["api.conf"])
+    (bodies, samples, films, pictures) = re.findall(r"client_max_body_size (\d+)[gm];", files["api.conf"])
+    assert int(bodies) << 20 == MAX_BODY_BYTES
     assert int(films) << 30 > Decoding().max_bytes > int(films) * 10**9 - 1
     assert int(samples) << 20 == wire.MAX_BYTES
     assert int(pictures) == (MOST_BYTES >> 20) + 1
@@ -95,11 +97,11 @@ def test_a_strangers_host_name_is_refused(compose: Compose):
 
 def test_what_is_too_large_is_refused_before_it_is_sent(compose: Compose):
     with client(compose) as people:
-        assert people.post("/v1/jobs", content=b" " * (2 << 20)).status_code == 413
+        assert people.post("/v1/jobs", content=b" " * (5 << 20)).status_code == 413
     for path, size, status in (
         ("/v1/analyze", 21 << 30, "413"),
         ("/v1/search", 66 << 20, "413"),
-        ("/v1/jobs", 2 << 20, "413"),
+        ("/v1/jobs", 5 << 20, "413"),
     ):
         assert _status_of_a_length(compose, path, size) == status, path
 
