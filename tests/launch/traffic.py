@@ -17,7 +17,7 @@ NAME = "raysift.test"
 
 
 @dataclass(frozen=True)
-class DetectorResponse:
+class Request:
     """A request: what it was, its begin and end (time.time()), and its outcome: an HTTP status or an error's name."""
 
     what: str
@@ -58,7 +58,7 @@ class Traffic:
 
     def __init__(self, compose: Compose) -> None:
         self.compose = compose
-        self.asked: list[DetectorResponse] = []
+        self.asked: list[Request] = []
         self._over = threading.Event()
 
     @contextmanager
@@ -92,9 +92,9 @@ class Traffic:
             outcome = str(ask().status_code)  # type: ignore[operator]
         except httpx.TransportError as error:
             outcome = type(error).__name__
-        self.asked.append(DetectorResponse(what, began, time.time(), outcome))
+        self.asked.append(Request(what, began, time.time(), outcome))
 
-    def answered_since(self, when: float, what: str) -> list[DetectorResponse]:
+    def answered_since(self, when: float, what: str) -> list[Request]:
         """The successful requests of a kind that began after that time."""
         return [
             request
@@ -108,7 +108,7 @@ class Traffic:
             [request for request in self.asked if request.what.startswith(what)] for what in ("GET", "upload")
         )
 
-        def summary(requests: list[DetectorResponse]) -> str:
+        def summary(requests: list[Request]) -> str:
             failed = [
                 f"{request.what} {request.outcome} {request.began - killed:+.1f}..{request.ended - killed:+.1f} s"
                 for request in requests
