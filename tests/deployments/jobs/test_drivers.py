@@ -13,16 +13,6 @@ from deployments.jobs.queue import STEADY_S
 from tests.deployments.jobs.jobs_api import URI, JobsApi, queue, state, submit
 
 
-@pytest.fixture
-def ray():
-    return JobsApi()
-
-
-@pytest.fixture
-def jobs(tmp_path, ray):
-    return queue(tmp_path, ray)
-
-
 def test_a_job_whose_driver_died_is_started_again_by_itself_and_says_so(jobs, ray):
     job = submit(jobs)
     jobs.tick()

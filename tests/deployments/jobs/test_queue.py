@@ -11,17 +11,7 @@ from cluster.settings import Settings
 from deployments.jobs import job as job_file
 from deployments.jobs.job import TASK, Job
 from deployments.jobs.queue import Jobs
-from tests.deployments.jobs.jobs_api import ONE_ARGUMENT, URI, JobsApi, queue, state, submit
-
-
-@pytest.fixture
-def ray():
-    return JobsApi()
-
-
-@pytest.fixture
-def jobs(tmp_path, ray):
-    return queue(tmp_path, ray)
+from tests.deployments.jobs.jobs_api import ONE_ARGUMENT, URI, queue, state, submit
 
 
 def test_a_job_is_started_by_its_name_and_its_folder_says_what_its_driver_is_to_do(jobs, ray):

@@ -11,17 +11,7 @@ from ray.job_submission import JobStatus
 from cluster.errors import SettingsError
 from deployments.jobs import drivers
 from deployments.jobs.drivers import Drivers, JobsDown
-from tests.deployments.jobs.jobs_api import URI, JobsApi, queue, state, submit
-
-
-@pytest.fixture
-def ray():
-    return JobsApi()
-
-
-@pytest.fixture
-def jobs(tmp_path, ray):
-    return queue(tmp_path, ray)
+from tests.deployments.jobs.jobs_api import URI, queue, state, submit
 
 
 @pytest.fixture
