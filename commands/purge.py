@@ -114,4 +114,5 @@ def _report_remains(name: str, done: people_purge.Removed, out: str, settings: S
         f"these are built anew. `raysift down`, delete {settings.state_dir / 'catalog-*.duckdb'} and "
         f"{settings.state_dir / 'chroma'}, `raysift up`, scan again.",
         markup=False,
+        soft_wrap=True,  # a path is never broken, so that it can be copied
     )

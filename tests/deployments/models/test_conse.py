@@ -40,7 +40,7 @@ def test_a_picture_is_known_by_its_chances_its_words_and_its_looks():
     (one,) = conse().pictures(pictures(1))
     assert (one.chances.shape, one.text.shape, one.image.shape) == ((1000,), (384,), (1280,))
     assert one.chances.dtype == np.float32 and one.chances.sum() == pytest.approx(1, abs=1e-4)
-    assert np.linalg.norm(one.words) == pytest.approx(1, abs=1e-4)
+    assert np.linalg.norm(one.text) == pytest.approx(1, abs=1e-4)
     assert np.linalg.norm(one.image) == pytest.approx(1, abs=1e-4)
     assert len(conse().names) == 1000 and conse().names[282] == "tiger cat"
 
