@@ -1,4 +1,4 @@
-# make demo: everything on this machine, on a few sample files. make test: every check that there is.
+# make demo: run everything on this machine, on a few sample files. make test: run all checks except `chaos`, `test-gpu`.
 PYTHON ?= python3.11
 VENV := .venv
 UV := $(VENV)/uv/bin/uv
@@ -6,10 +6,10 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 IN_NAMESPACES := $(AS_ROOT) unshare --net --pid --mount --fork --kill-child --mount-proc
 export UV_COMPILE_BYTECODE := 1
 export UV_PYTHON_DOWNLOADS := never
-# uv would take no notice of them otherwise; compiled modules halve Ray's start
+# if it is set, uv compiles no modules; compiled modules halve Ray's start time
 unexport PYTHONDONTWRITEBYTECODE
 
-# two processes; the tests of one file run in the same one
+# two processes; all tests of a file run in the same process
 PARALLEL := -n 2 --dist loadfile
 
 .PHONY: demo test lint check test-ray test-launch test-gpu chaos fix install install-dev debian lock clean
@@ -22,7 +22,7 @@ test: install-dev debian lint
 	$(VENV)/bin/pytest -m "alone and not (launch or chaos or gpu)" --durations=8
 	@$(MAKE) --no-print-directory test-launch
 
-# formatting, lints, types, who imports whom
+# formatting, lints, types, import contracts
 lint: install-dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
@@ -38,16 +38,16 @@ test-ray: install-dev debian
 	$(VENV)/bin/pytest $(PARALLEL) -m "ray and not alone" --durations=8
 	$(VENV)/bin/pytest -m "ray and alone" --durations=8
 
-# `ray up`, compose.yaml's services and nginx on machines of their own: namespaces, which take root
+# `ray up`, compose.yaml's services and nginx on virtual machines made of namespaces, which need root
 test-launch: install-dev debian
-	@test "$$(id -u)" = 0 || echo "namespaces take root: sudo asks for your password" >&2
+	@test "$$(id -u)" = 0 || echo "namespaces need root: sudo asks for your password" >&2
 	$(IN_NAMESPACES) $(VENV)/bin/pytest -m "launch and not chaos" tests/launch --durations=8
 
-# the large models' architectures on this machine's NVIDIA card, with random weights
+# the large models' architectures on this machine's NVIDIA GPU, with random weights
 test-gpu: install-dev
 	$(VENV)/bin/pytest -m gpu
 
-# faults, really injected, on clusters of their own; docs/reliability.md tells what they showed
+# fault injection on test clusters; the results are in docs/reliability.md
 chaos: install-dev debian
 	$(VENV)/bin/pytest -m chaos tests/chaos --durations=0
 	$(IN_NAMESPACES) $(VENV)/bin/pytest -m chaos tests/launch --durations=0
@@ -60,11 +60,11 @@ install: $(VENV)/installed
 install-dev: $(VENV)/installed-dev
 
 $(VENV)/installed: requirements.lock pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "Raysift needs Python 3.11 as $(PYTHON): install it, or say make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "Raysift needs Python 3.11 as $(PYTHON): install it, or run make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@test -x $(UV) || $(PYTHON) -m venv $(VENV)/uv || { echo "Raysift needs Python's venv module (Debian: apt-get install python3-venv)" >&2; exit 1; }
 	@test -x $(UV) || $(VENV)/uv/bin/pip install -q uv==0.13.9
 	@test -x $(VENV)/bin/python || $(UV) venv -q --allow-existing --python $(PYTHON) $(VENV)
-	@echo "installing what requirements.lock names (8.6 GB the first time)"
+	@echo "installing the packages of requirements.lock (8.6 GB the first time)"
 	@VIRTUAL_ENV=$(VENV) $(UV) pip install -q --require-hashes -r requirements.lock
 	@VIRTUAL_ENV=$(VENV) $(UV) pip install -q --no-deps --no-build-isolation -e .
 	@touch $@
@@ -73,14 +73,14 @@ $(VENV)/installed-dev: $(VENV)/installed requirements-dev.lock
 	@VIRTUAL_ENV=$(VENV) $(UV) pip install -q --require-hashes -r requirements-dev.lock
 	@touch $@
 
-# what the tests look at the app with, and servers and programs that users have, from the distribution
+# from the distribution: the browser of the app's tests, and servers and programs that users have
 DEBIAN := chromium fonts-dejavu-core redis-server nginx-light docker-compose rsync openssh-client dropbear-bin iproute2 curl
 debian:
 	@dpkg -s $(DEBIAN) >/dev/null 2>&1 || { \
 	  $(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq --no-install-recommends $(DEBIAN); \
 	} >/dev/null || { echo "the tests need $(DEBIAN): apt-get install $(DEBIAN)" >&2; exit 1; }
 
-# after a change of pyproject.toml's dependencies
+# run it after changing the dependencies in pyproject.toml
 lock: install
 	$(UV) pip compile -q --python 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock
 	$(UV) pip compile -q --python 3.11 --generate-hashes --no-header --no-annotate --group dev -c requirements.lock -o requirements-dev.lock

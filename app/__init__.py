@@ -1,1 +1,1 @@
-"""The web app: Streamlit pages that ask the HTTP API."""
+"""The web app: Streamlit pages over the HTTP API."""

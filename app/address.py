@@ -1,4 +1,4 @@
-"""The addresses of the app's pages: a list of files as parameters of the Browse page, and links to files."""
+"""URLs of the app's pages: a query for files as parameters of the Browse page, and links to files."""
 
 from collections.abc import Iterable
 from typing import get_args
@@ -13,7 +13,7 @@ SEVERAL = ("kind", "detector", "label", "detector_label", "job")  # parameters t
 
 
 def context(query: AssetQuery) -> Pairs:
-    """The parameters of the Browse page that lists these files; defaults are left out."""
+    """The parameters of the Browse page for a query, without those that have default values."""
     pairs = [(name, value) for name in SEVERAL for value in getattr(query, name)]
     if query.failed:
         pairs.append(("state", "failed"))
@@ -27,8 +27,8 @@ def context(query: AssetQuery) -> Pairs:
     return pairs
 
 
-def listed(pairs: Iterable[tuple[str, str]]) -> AssetQuery:
-    """The query of a Browse page's parameters. What cannot be read is left at its default: people edit addresses."""
+def query_of(pairs: Iterable[tuple[str, str]]) -> AssetQuery:
+    """The query of a Browse page's parameters. Invalid values are ignored, because users edit URLs by hand."""
     values: dict[str, list[str]] = {}
     for name, value in pairs:
         values.setdefault(name, []).append(value)
@@ -48,21 +48,21 @@ def listed(pairs: Iterable[tuple[str, str]]) -> AssetQuery:
 
 
 def href(path: str, pairs: Pairs) -> str:
-    """A link to a page of the app."""
+    """The relative URL of a page of the app, with the parameters as query string."""
     return f"{path}?{urlencode(pairs)}" if pairs else path
 
 
 def file(id: str, context: Iterable[tuple[str, str]], at: float | None = None) -> str:
-    """A link to a file, in the list it was opened from, at a time in seconds.
+    """The relative URL of a file's page. `context`: the list it was opened from; `at`: a time in seconds.
 
-    The list is one parameter, so that its parameters cannot be taken for those of the file's own page.
+    The context is encoded as one parameter, so that its names cannot collide with those of the file's page.
     """
     pairs = [("asset", id), ("in", urlencode(list(context))), ("t", "" if at is None else f"{at:g}")]
     return href("/file", [pair for pair in pairs if pair[1]])
 
 
 def _number(text: str, most: float) -> float:
-    """A number from 0 to `most`; 0 for what is none, NaN included."""
+    """Parse a number and clip it to 0..`most`; 0 for NaN and for text that is not a number."""
     try:
         number = float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The app's client of the HTTP API: typed answers, and errors in words for the viewer."""
+"""The app's client of the HTTP API: typed responses, and errors with messages for the user."""
 
 from collections.abc import Callable, Mapping
 from typing import IO, Any, Literal, TypeVar
@@ -22,36 +22,36 @@ _JOBS = TypeAdapter(list[JobInfo])
 
 
 class ApiError(Exception):
-    """The API refused, in a sentence meant for the viewer. `status` is that of the HTTP answer."""
+    """An error response of the API: its HTTP status, and a message for the user (`sentence`)."""
 
     def __init__(self, status: int, sentence: str) -> None:
-        """Keep the status and the sentence."""
+        """Store the status and the message."""
         super().__init__(sentence)
         self.status = status
         self.sentence = sentence
 
 
 class ApiDownError(Exception):
-    """Nothing answers at the API's address; `slow`: it is reachable, but did not answer in time."""
+    """No response from the API. `slow`: the request timed out; otherwise the API is not reachable."""
 
     def __init__(self, url: str, slow: bool) -> None:
-        """Keep the address of the API, and whether it is reachable."""
+        """`url`: of the API. `slow`: whether the request timed out."""
         super().__init__(f"{url}: {'no answer in time' if slow else 'not reachable'}")
         self.url = url
         self.slow = slow
 
 
 class ApiClient:
-    """Asks the API. Every method raises ApiError for an answer that is an error and ApiDownError without one."""
+    """Calls the API. Methods other than `alive` raise ApiError for an error response, ApiDownError without response."""
 
     def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
-        """`url`: of the API, without /v1. `transport`: what carries the requests, for tests; None: the network."""
+        """`url`: of the API, without /v1. `transport`: replaces the network in tests."""
         self.url = url
-        # a proxy set for the outside world must not see requests to our own API
+        # requests to our own API must not go through a proxy that the environment sets
         self._http = httpx.Client(base_url=f"{url}/v1", timeout=_TIMEOUT_S, transport=transport, trust_env=False)
 
     def alive(self) -> bool:
-        """Whether the API answers at all."""
+        """Whether the API answers its health check within 2 s. Raises nothing."""
         try:
             return self._http.get("/health", timeout=_ALIVE_TIMEOUT_S).is_success
         except httpx.TransportError:
@@ -62,25 +62,25 @@ class ApiClient:
         return self._get("/assets", AssetPage, _params(query))
 
     def facets(self, query: AssetQuery) -> Facets:
-        """How many files there are of each kind, detector and label among those that pass the filters."""
+        """Number of files by kind, detector and label, among those that pass the filters."""
         return self._get("/facets", Facets, _params(query))
 
     def asset(self, id: str) -> File:
-        """All that is known of one file."""
+        """One file with its detections and errors."""
         return self._get(f"/assets/{id}", File)
 
     def search(self, words: str, limit: int = 40) -> Hits:
-        """Files whose picture, text or speech is about the words, best first."""
+        """Files whose image, text or speech matches the words, best first."""
         return self._get("/search", Hits, _params(SearchQuery(q=words, limit=limit)))
 
     def alike(self, id: str, limit: int = 40, by: By = "image") -> list[Hit]:
-        """Files that look like this one, or that show a person seen in it, best first."""
+        """Files that look like this one or, by faces, show a person in it; best first."""
         return self._get("/search", Hits, _params(SearchQuery(like=id, by=by, limit=limit))).hits
 
     def alike_upload(self, name: str, content: IO[bytes], by: By, limit: int = 40) -> list[Hit]:
-        """Files that look like an uploaded picture, or that show a person seen in it, best first.
+        """Files that look like an uploaded image or, by faces, show a person in it; best first.
 
-        The upload is not kept.
+        The upload is not stored.
         """
         return self._upload("/search", Hits, name, content, _params(LikenessQuery(by=by, limit=limit))).hits
 
@@ -89,29 +89,29 @@ class ApiClient:
         return self._get("/detectors", _DETECTORS)
 
     def jobs(self, limit: int) -> list[JobInfo]:
-        """The scans that were submitted last, newest first."""
+        """The latest scans, newest first."""
         return self._get("/jobs", _JOBS, {"limit": limit})
 
     def job(self, job: str) -> JobDetails:
-        """One scan, with its report once it is over."""
+        """One scan, with its report once it has ended."""
         return self._get(f"/jobs/{quote(job, safe='')}", JobDetails)
 
     def submit(self, uris: list[str], detectors: list[str] | None, priority: Priority) -> str:
-        """Queue a scan into the default results folder; returns the job's name."""
+        """Queue a scan of URIs into the default results folder; returns the job's name. `detectors`: None for all."""
         request = ScanRequest(uris=uris, detectors=detectors, priority=priority).model_dump()
         name = self._answer(JobName, lambda: self._http.post("/jobs", json=request)).job
-        assert name is not None  # only a retry may find nothing to do
+        assert name is not None  # only a retry returns no job
         return name
 
     def change(self, job: str, change: Change) -> str | None:
-        """Cancel or resume a scan, or queue its failed files as a new one.
+        """Cancel or resume a scan, or queue its failed files as a new scan.
 
-        Returns the name of the job that goes on; None if there is nothing to retry.
+        Returns the name of the changed or new job; None if there is nothing to retry.
         """
         return self._answer(JobName, lambda: self._http.post(f"/jobs/{quote(job, safe='')}/{change}")).job
 
     def analyze(self, name: str, content: IO[bytes]) -> Upload:
-        """What every detector finds in an uploaded file, which is not kept."""
+        """Run every detector on an uploaded file, which is not stored; returns the detections."""
         return self._upload("/analyze", Upload, name, content, {})
 
     def _get(
@@ -137,18 +137,18 @@ class ApiClient:
         try:
             return adapter.validate_json(response.content)
         except ValidationError:
-            sentence = f"What answers at {self.url} is not this version of Raysift's API. Start both parts anew."
+            sentence = f"The server at {self.url} is not this version of Raysift's API. Restart the API and the app."
             raise ApiError(response.status_code, sentence) from None
 
 
 def _params(query: AssetQuery | LikenessQuery) -> dict[str, Any]:
-    """The query's parameters that differ from the defaults; httpx repeats those with several values."""
+    """The query's parameters that differ from the defaults; httpx repeats a parameter with several values."""
     return query.model_dump(mode="json", exclude_defaults=True)
 
 
 def _sentence(response: httpx.Response) -> str:
-    """The API's own words; those of a server in front of it are not meant for the viewer."""
+    """The API's error message. The text of a proxy in front of it is not shown: it may name internal hosts."""
     try:
         return Problem.model_validate_json(response.content).detail
     except ValidationError:
-        return f"Raysift answered with an error ({response.status_code}). The log of its API says why."
+        return f"Raysift answered with an error ({response.status_code}). The API's log has the reason."

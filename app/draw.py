@@ -1,4 +1,4 @@
-"""From the API's answers to what the components draw; pure functions."""
+"""Convert responses of the API to the data that the components draw. Pure functions."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -10,12 +10,12 @@ from app.address import Pairs
 from cluster.api_job_types import OVER, JobInfo, Report
 from cluster.api_types import Asset, Box, Failure, Hit, Upload
 
-# told apart by eyes that confuse red and green as well, after Okabe and Ito, "Color Universal Design" (2008)
+# distinguishable with colour vision deficiency, after Okabe and Ito, "Color Universal Design" (2008)
 _PALETTE = ("#e69f00", "#56b4e9", "#00a87e", "#cc79a7", "#e0cf3a", "#d55e00", "#5b8def", "#b18cff", "#8bc34a")
 _OTHER = "#93a1a8"
 
-CUE = "cue: "  # what labels begin with that are no finding but a reason to look
-CUES = "Cues for restraints are hints for somebody to look. How many are missed is unknown, and most hits are false."
+CUE = "cue: "  # prefix of labels that are hints for a human check, not findings
+CUES = "Restraint cues are hints for a human check. How many are missed is unknown, and most hits are false."
 
 
 class Chip(TypedDict):
@@ -27,7 +27,7 @@ class Chip(TypedDict):
 
 
 class DrawnBox(TypedDict):
-    """A box in percent of the picture. Time is None in a still image."""
+    """A box in percent of the picture's width and height. `time`: of its frame in seconds; None in a still image."""
 
     left: float
     top: float
@@ -40,7 +40,7 @@ class DrawnBox(TypedDict):
 
 
 class Tile(TypedDict):
-    """A file in the gallery. Ratio is width by height; without it no box can be drawn."""
+    """A file in the gallery. `ratio`: width / height; no box is drawn if it is None."""
 
     id: str
     name: str
@@ -57,18 +57,18 @@ class Tile(TypedDict):
 
 
 def colors(detectors: Iterable[str]) -> dict[str, str]:
-    """A colour for each detector, the same on every page as long as the same detectors are served."""
+    """Detector -> colour (#rrggbb). It depends only on the set of names, so it is the same on every page."""
     names = sorted(set(detectors))
     return {name: _PALETTE[place % len(_PALETTE)] for place, name in enumerate(names)}
 
 
 def color(detector: str, palette: dict[str, str]) -> str:
-    """Its colour; grey for a detector that is no longer served."""
+    """The detector's colour; grey for one that is no longer served."""
     return palette.get(detector, _OTHER)
 
 
 def clock(seconds: float | None) -> str:
-    """0:07, 12:40, 1:02:03; empty for None."""
+    """Format seconds as 0:07, 12:40 or 1:02:03; empty for None."""
     if seconds is None:
         return ""
     minutes, rest = divmod(int(seconds), 60)
@@ -76,8 +76,8 @@ def clock(seconds: float | None) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def volume(size: int | None) -> str:
-    """A number of bytes as people say it; empty for None."""
+def format_bytes(size: int | None) -> str:
+    """Format a number of bytes with a decimal unit, such as 183.2 kB; empty for None."""
     if size is None:
         return ""
     amount = float(size)
@@ -88,10 +88,10 @@ def volume(size: int | None) -> str:
     return f"{amount:.1f} TB"
 
 
-def plain(text: str) -> str:
-    """Text of a file or of its name, so that Streamlit's markdown shows it letter by letter on one line.
+def escape(text: str) -> str:
+    """Escape text from a file or its name: Streamlit's markdown shows it literally, on one line.
 
-    Escapes do not keep it from making links of web addresses: an invisible word joiner (U+2060) in them does.
+    Character references do not stop it from linking URLs; an invisible word joiner (U+2060) in them does.
     """
     flat = re.sub(r"\s+", " ", text)
     unlinked = re.sub(r"(?i)(https?:)(?=//)|(www)(?=\.)|(@)(?=\w)", "\\g<0>\u2060", flat)
@@ -99,14 +99,14 @@ def plain(text: str) -> str:
 
 
 def picture(file: Asset | Upload) -> str:
-    """Where the app serves a file's thumbnail; a new analysis gives a new address. Empty when there is none."""
+    """The URL of a file's thumbnail; empty if there is none. Each analysis changes it, so browsers may cache it."""
     if isinstance(file, Upload) or not file.has_thumbnail:
         return ""
     return f"/api/thumb/{file.id}?{urlencode({'v': file.analyzed_at})}"
 
 
 def tile(asset: Asset, palette: dict[str, str], context: Pairs, note: str = "", at: float | None = None) -> Tile:
-    """An asset as the gallery shows it. Context is kept in its link: which list it was opened from."""
+    """A file as a tile. `context`: the list it is shown in, for the link; `at`: the time to start at, in seconds."""
     return {
         "id": asset.id,
         "name": asset.name,
@@ -131,21 +131,21 @@ def tile(asset: Asset, palette: dict[str, str], context: Pairs, note: str = "", 
 
 
 def hit_tile(hit: Hit, palette: dict[str, str], context: Pairs) -> Tile:
-    """A search hit as the gallery shows it, with how it matched."""
+    """A search hit as a tile, with a note on how it matched."""
     where = f" at {clock(hit.time_s)}" if hit.time_s is not None else ""
-    said = f": “{shorten(hit.text)}”" if hit.text else ""
-    note = f"{matched(hit.matched)}{where}{said} · {hit.score:.2f}"
+    quoted = f": “{shorten(hit.text)}”" if hit.text else ""
+    note = f"{matched(hit.matched)}{where}{quoted} · {hit.score:.2f}"
     return tile(hit.asset, palette, context, note, hit.time_s)
 
 
 def matched(how: str) -> str:
-    """How a hit matched, in words."""
-    words = {"exact text": "Exact words", "text": "Text like it", "speech": "Spoken", "picture": "Picture"}
+    """The text for how a hit matched."""
+    words = {"exact text": "Exact words", "text": "Similar text", "speech": "Spoken", "picture": "Picture"}
     return {**words, "image": "Looks alike", "face": "Same face"}.get(how, how)
 
 
 def shorten(text: str, most: int = 90) -> str:
-    """The beginning of a long line."""
+    """Cut text to at most `most` characters, with an ellipsis at the end."""
     return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
 
 
@@ -155,11 +155,11 @@ def failures(errors: Sequence[Failure]) -> list[str]:
 
 
 def progress(job: JobInfo) -> str:
-    """How far a scan is, how fast and for how long still, in one line."""
+    """One line: files done, rate, and the time that is left or was taken."""
     if job.state in ("waiting", "listing") and job.units is None:
-        return "Waiting for its turn" if job.state == "waiting" else "Listing the files"
+        return "Waiting to start" if job.state == "waiting" else "Listing the files"
     if job.units is None:
-        return "Nothing was listed"
+        return "No files were listed"
     parts = [f"{job.done:,} of {job.units:,} files"]
     if job.skipped:
         parts.append(f"{job.skipped:,} were known already")
@@ -174,30 +174,30 @@ def progress(job: JobInfo) -> str:
     return " · ".join(parts)
 
 
-def spent(report: Report) -> str:
-    """What each detector took, as a table in markdown."""
+def usage_table(report: Report) -> str:
+    """A markdown table of the units, seconds and cost of each detector."""
     priced = report.cost is not None
     lines = [f"| Detector | Units | Known already | Seconds | GPU seconds |{' Cost |' if priced else ''}"]
     lines.append("|:--|--:|--:|--:|--:|" + ("--:|" if priced else ""))
     for usage in report.detectors:
         share = f"{usage.reused / usage.units:.0%}" if usage.units else ""
         figures = f"{usage.units:,} | {share} | {usage.seconds:,.1f} | {usage.gpu_seconds:,.1f} |"
-        lines.append(f"| {plain(usage.detector)} | {figures}" + (f" {usage.cost:,.2f} |" if priced else ""))
+        lines.append(f"| {escape(usage.detector)} | {figures}" + (f" {usage.cost:,.2f} |" if priced else ""))
     return "\n".join(lines)
 
 
-def reasons(report: Report) -> str:
-    """What failed, by reason, as a table in markdown."""
+def failure_table(report: Report) -> str:
+    """A markdown table of the failures by reason."""
     lines = ["| Failed | Step | Reason | For example |", "|--:|:--|:--|:--|"]
     for reason in report.failures:
-        columns = (plain(shorten(text, 160)) for text in (reason.step, reason.reason, reason.example))
+        columns = (escape(shorten(text, 160)) for text in (reason.step, reason.reason, reason.example))
         lines.append(f"| {reason.units:,} | {' | '.join(columns)} |")
     return "\n".join(lines)
 
 
 def speed(report: Report) -> str:
-    """How fast a job went, what was not looked at again and what it cost, in one line."""
-    parts = [f"{report.files_per_s:.2f} files a second", f"{volume(int(report.bytes_per_s))} a second"]
+    """One line: throughput, frames that were not analysed because they repeat the previous one, and cost."""
+    parts = [f"{report.files_per_s:.2f} files a second", f"{format_bytes(int(report.bytes_per_s))} a second"]
     if report.frames:
         parts.append(f"{report.frames_carried:,} of {report.frames:,} frames were like the one before")
     if report.cost_per_1000_files is not None:
@@ -206,7 +206,7 @@ def speed(report: Report) -> str:
 
 
 def ratio(file: Asset | Upload) -> float | None:
-    """Width over height; None if the size is not known."""
+    """Width / height; None if the size is unknown."""
     return file.width / file.height if file.width and file.height else None
 
 
@@ -215,7 +215,7 @@ def _times(label: str, count: int) -> str:
 
 
 def drawn(box: Box, label: str, score: float, detector: str, time: float | None, palette: dict[str, str]) -> DrawnBox:
-    """A box as the viewer draws it: position and size in percent of the frame, clipped to it."""
+    """Convert a box (left, top, right, bottom; 0..1) to percent, clipped to the frame. `time` is in seconds."""
     left, top, right, bottom = (min(1.0, max(0.0, side)) for side in box)
     return {
         "left": round(left * 100, 2),

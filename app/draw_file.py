@@ -1,4 +1,4 @@
-"""From one file's answer to what the viewer draws: timelines, lines, tables; pure functions."""
+"""Convert the API's response for one file to the viewer's data: timelines, lines, tables. Pure functions."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -7,23 +7,23 @@ from typing import TypedDict
 from app.draw import CUE, CUES, DrawnBox, clock, color, drawn, failures, picture, ratio, shorten
 from cluster.api_types import Detection, File, Upload
 
-_JOIN_S = 1.6  # detections of a label no further apart are one stretch of a timeline
-_MOST_MARKS = 400  # a lane is a few hundred pixels wide
-_MOST_ROWS = 300
-_MOST_BOXES = 2000
+_MAX_GAP_S = 1.6  # detections of a label with smaller gaps are joined to one mark of the timeline
+_MAX_MARKS = 400  # a lane is a few hundred pixels wide
+_MAX_ROWS = 300
+_MAX_BOXES = 2000
 
 
 class Mark(TypedDict):
-    """A stretch of a timeline."""
+    """An interval of a timeline, in seconds."""
 
     start: float
     end: float
     label: str
-    score: float  # the best of it
+    score: float  # the highest in the interval
 
 
 class Lane(TypedDict):
-    """One detector's marks along the file."""
+    """The timeline of one detector."""
 
     detector: str
     color: str
@@ -31,7 +31,7 @@ class Lane(TypedDict):
 
 
 class Line(TypedDict):
-    """A line that was said or read. Time is where a click jumps to, None in a still image."""
+    """A line of speech or text. `time`: where a click jumps to, in seconds; None in a still image."""
 
     time: float | None
     clock: str
@@ -40,7 +40,7 @@ class Line(TypedDict):
 
 
 class Row(TypedDict):
-    """A line of the table of detections."""
+    """A row of the table of detections."""
 
     detector: str
     color: str
@@ -51,11 +51,11 @@ class Row(TypedDict):
     text: str
     why: str
     model: str
-    box: int | None  # its place among the boxes
+    box: int | None  # index into the boxes
 
 
 class Viewer(TypedDict):
-    """A whole file."""
+    """One file as the viewer's script draws it. `seconds`: its length; `start`: where to begin, in seconds."""
 
     key: str
     name: str
@@ -78,7 +78,7 @@ class Viewer(TypedDict):
 
 
 def lanes(detections: Sequence[Detection], palette: dict[str, str]) -> list[Lane]:
-    """Where in a recording each detector found something; neighbouring frames of a label are joined."""
+    """The timeline of each detector. Frames with the same label at most _MAX_GAP_S apart become one mark."""
     by_detector: dict[str, list[Mark]] = {}
     latest: dict[tuple[str, str], Mark] = {}
     for detection in sorted(detections, key=_start):
@@ -88,7 +88,7 @@ def lanes(detections: Sequence[Detection], palette: dict[str, str]) -> list[Lane
         start = _start(detection)
         end = detection.span[1] if detection.span else start
         mark = latest.get(what)
-        if mark is not None and detection.span is None and start - mark["end"] <= _JOIN_S:
+        if mark is not None and detection.span is None and start - mark["end"] <= _MAX_GAP_S:
             mark["end"] = max(mark["end"], end)
             mark["score"] = max(mark["score"], detection.score)
         else:
@@ -102,44 +102,44 @@ def lanes(detections: Sequence[Detection], palette: dict[str, str]) -> list[Lane
 
 
 def thinned(marks: list[Mark]) -> list[Mark]:
-    """As many marks as a lane can show, spread over all of them."""
-    if len(marks) <= _MOST_MARKS:
+    """At most _MAX_MARKS of the marks, evenly spaced in the list."""
+    if len(marks) <= _MAX_MARKS:
         return marks
-    return [marks[place * len(marks) // _MOST_MARKS] for place in range(_MOST_MARKS)]
+    return [marks[place * len(marks) // _MAX_MARKS] for place in range(_MAX_MARKS)]
 
 
 def said(detections: Iterable[Detection]) -> list[Line]:
-    """What was heard, in order of time."""
-    heard = [detection for detection in _worded(detections) if detection.span is not None]
+    """Lines of speech, in order of time."""
+    heard = [detection for detection in _with_text(detections) if detection.span is not None]
     return [_line(detection) for detection in sorted(heard, key=_start)]
 
 
 def read(detections: Iterable[Detection]) -> list[Line]:
-    """What was read in pictures: in order of time and place; a line that stays on the screen is listed once."""
+    """Lines of text in images, in order of time. A line that stays on the screen is listed once."""
     lines: list[Line] = []
     seen: dict[str, float] = {}
-    written = [detection for detection in _worded(detections) if detection.span is None]
+    written = [detection for detection in _with_text(detections) if detection.span is None]
     for detection in sorted(written, key=_start):
         text, start = detection.text or "", _start(detection)
-        if detection.time_s is None or start - seen.get(text, -1e9) > _JOIN_S:
+        if detection.time_s is None or start - seen.get(text, -1e9) > _MAX_GAP_S:
             lines.append(_line(detection))
         seen[text] = start
     return lines
 
 
-def _worded(detections: Iterable[Detection]) -> list[Detection]:
-    """Those with words of their own; a cue only quotes what somebody else has read or heard."""
+def _with_text(detections: Iterable[Detection]) -> list[Detection]:
+    """Detections with text, without cues, whose text quotes another detection."""
     return [detection for detection in detections if detection.text and not detection.label.startswith(CUE)]
 
 
 def viewer(file: File | Upload, palette: dict[str, str], source: str, name: str, start: float | None = None) -> Viewer:
-    """A file as the viewer shows it. Source is where the browser gets it; start is the time to begin at."""
+    """A file as the viewer shows it. `source`: the media's URL; `start`: the time to begin at, in seconds."""
     detections = file.detections
     moving = file.kind in ("video", "audio")
     counts: dict[str, int] = {}
     for detection in detections:
         counts[detection.detector] = counts.get(detection.detector, 0) + 1
-    boxed = [(detection, detection.box) for detection in detections if detection.box][:_MOST_BOXES]
+    boxed = [(detection, detection.box) for detection in detections if detection.box][:_MAX_BOXES]
     places = {id(detection): place for place, (detection, _) in enumerate(boxed)}
     rows = sorted(detections, key=_start if moving else lambda detection: -detection.score)
     return {
@@ -161,8 +161,8 @@ def viewer(file: File | Upload, palette: dict[str, str], source: str, name: str,
         "lanes": lanes(detections, palette) if moving else [],
         "said": said(detections),
         "read": read(detections),
-        "rows": [_row(detection, palette, places.get(id(detection))) for detection in rows[:_MOST_ROWS]],
-        "rows_left_out": max(0, len(rows) - _MOST_ROWS),
+        "rows": [_row(detection, palette, places.get(id(detection))) for detection in rows[:_MAX_ROWS]],
+        "rows_left_out": max(0, len(rows) - _MAX_ROWS),
         "facts": facts(file),
         "notes": [CUES] if any(detection.label.startswith(CUE) for detection in detections) else [],
         "errors": failures(file.errors),
@@ -170,7 +170,7 @@ def viewer(file: File | Upload, palette: dict[str, str], source: str, name: str,
 
 
 def facts(file: File | Upload) -> list[list[str]]:
-    """What is known of a file besides what was found in it: name and value."""
+    """Pairs of name and value with the metadata of a file; unknown ones are left out."""
     pixels = f"{file.width} x {file.height} px" if file.width and file.height else ""
     models = sorted({f"{detection.detector}: {short(detection.model)}" for detection in file.detections})
     pairs = [
@@ -186,7 +186,7 @@ def facts(file: File | Upload) -> list[list[str]]:
 
 
 def short(model: str) -> str:
-    """A model's reference without the files in its packages: `package:NAME==VERSION/FILE` is `NAME VERSION`."""
+    """Shorten a model reference: `package:NAME==VERSION/FILE` becomes `NAME VERSION`."""
     return re.sub(r"package:([^=+/]+)==([^/+ ]+)(/[^+ ]*)?", r"\1 \2", model)
 
 

@@ -1,4 +1,4 @@
-"""Navigation, and nothing else: `streamlit run app/serve.py` runs this for every visitor."""
+"""The app's navigation. `streamlit run app/serve.py` runs this script for every visitor."""
 
 import streamlit as st
 
@@ -9,7 +9,7 @@ _MARK = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 108 24">
 <circle cx="12" cy="22" r="1.6" fill="#2b8ba3"/>
 <text x="30" y="18" font-family="sans-serif" font-size="17" font-weight="600" fill="#2b8ba3">Raysift</text></svg>"""
 
-# without an icon of ours Streamlit fetches that of the page from a font server, as favicon
+# without a page_icon Streamlit fetches the icon of the page from a font server, as favicon
 st.set_page_config(page_icon=_ICON, layout="wide", initial_sidebar_state="auto")
 st.logo(_MARK, size="medium")
 st.navigation(

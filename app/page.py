@@ -1,4 +1,4 @@
-"""What the pages share: the API, its colours, how pictures are shown, and sentences for what does not work."""
+"""Helpers of all pages: the API client, detector colours, switches for blur and grey, and error messages."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from cluster.settings import load
 
 
 def api() -> ApiClient:
-    """The API of the settings. SettingsError if they are wrong."""
+    """The client of the API at the configured address. Raises SettingsError if the settings are invalid."""
     return _api(load().api.url)
 
 
@@ -23,7 +23,7 @@ def _api(url: str) -> ApiClient:
 
 
 def detectors() -> list[DetectorInfo]:
-    """What the API serves, asked once a minute."""
+    """The detectors that are served; cached for a minute."""
     return _detectors(api().url)
 
 
@@ -33,12 +33,12 @@ def _detectors(url: str) -> list[DetectorInfo]:
 
 
 def palette() -> dict[str, str]:
-    """The colour of each detector."""
+    """Detector -> colour."""
     return draw.colors(detector.name for detector in detectors())
 
 
 def look() -> tuple[bool, bool]:
-    """Two switches, kept for the visit: whether pictures are blurred and whether they are grey."""
+    """Draw two switches, kept for the session; returns whether to blur pictures and whether to show them in grey."""
     blur = st.toggle("Blur", True, key="blur", persist_state="session", help="Reveal one file with b or the eye.")
     grey = st.toggle("Greyscale", key="grey", persist_state="session")
     return blur, grey
@@ -46,24 +46,24 @@ def look() -> tuple[bool, bool]:
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Whatever the API or the settings refuse inside becomes a sentence for the viewer, and the page ends there."""
+    """Show errors of the API and the settings that the block raises as messages, and stop the page."""
     try:
         yield
     except ApiDownError as error:
         if error.slow:
-            st.warning(f"Raysift at {draw.plain(error.url)} took too long to answer. Try again in a moment.")
+            st.warning(f"Raysift at {draw.escape(error.url)} took too long to answer. Try again in a moment.")
         else:
             st.warning(
-                f"Raysift does not answer at {draw.plain(error.url)}. Start it with `raysift up`, "
-                "or wait if it is starting: this page comes back by itself."
+                f"Raysift does not answer at {draw.escape(error.url)}. Start it with `raysift up`, "
+                "or wait if it is starting: this page then reloads itself."
             )
         _wait_for_the_api()
         st.stop()
     except ApiError as error:
-        st.warning(draw.plain(error.sentence))
+        st.warning(draw.escape(error.sentence))
         st.stop()
     except SettingsError as error:
-        st.error(f"The settings are wrong: {draw.plain(str(error))}")
+        st.error(f"The settings are wrong: {draw.escape(str(error))}")
         st.stop()
 
 
@@ -71,4 +71,4 @@ def guarded() -> Iterator[None]:
 def _wait_for_the_api() -> None:
     if api().alive():
         st.rerun()
-    st.caption("Asking again every 3 seconds.")
+    st.caption("Retrying every 3 seconds.")

@@ -1,7 +1,7 @@
-"""The proxy of the app's server: thumbnails and media of the API, and a check of the Host header of every request.
+"""A reverse proxy in the app's server for the API's thumbnails and media, and a check of every Host header.
 
-The browser talks to this server only. Streamlit's own `server.allowedHosts` checks only the websocket, so a foreign
-page could read our routes by DNS rebinding; HostGuard checks every request.
+The browser connects to this server only. Streamlit's `server.allowedHosts` checks only the websocket, so a page of
+another site could read our routes by DNS rebinding; HostGuard checks every request.
 """
 
 import ipaddress
@@ -18,7 +18,7 @@ from cluster.settings import AppListener
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _PASSED_BACK = ("content-length", "content-range", "accept-ranges", "etag", "last-modified")
-_SHOWN = re.compile(r"(image|video|audio)/(?!svg)[\w.+-]+")  # other types could run scripts: they are sent as downloads
+_SHOWN = re.compile(r"(image|video|audio)/(?!svg)[\w.+-]+")  # others could run scripts, so they are downloads
 _PRIVATE = {
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -35,7 +35,7 @@ class Relay:
     """Streams thumbnails and media from the API, which the browser cannot reach."""
 
     def __init__(self, api: Callable[[], httpx.AsyncClient]) -> None:
-        """`api` returns the client, whose base URL is that of the API; it is called for every request."""
+        """`api` returns a client with the API's base URL; it is called for every request."""
         self._api = api
 
     @property
@@ -44,11 +44,11 @@ class Relay:
         return [Route("/api/thumb/{id}", self.thumbnail), Route("/api/media/{id}", self.media)]
 
     async def thumbnail(self, request: Request) -> Response:
-        """The JPEG of a file. Its address changes with every analysis, so that it may be kept for a day."""
+        """The JPEG of a file. Its URL changes with every analysis, so browsers may cache it for a day."""
         return await self._pass_on(request, "thumbnail", "private, max-age=86400")
 
     async def media(self, request: Request) -> Response:
-        """The file itself, or the range of it that the browser asks for."""
+        """The file, or the byte range of it that the request names."""
         return await self._pass_on(request, "media", "private, no-cache")
 
     async def _pass_on(self, request: Request, what: str, cache: str) -> Response:
@@ -83,15 +83,15 @@ async def _body(answer: httpx.Response) -> AsyncIterator[bytes]:
 
 
 class HostGuard:
-    """Refuses requests addressed to a host name that is not ours, and adds the headers every answer carries."""
+    """ASGI middleware: refuses requests for other host names, and adds security headers to every response."""
 
     def __init__(self, app: ASGIApp, listens_on: Callable[[], AppListener]) -> None:
-        """`listens_on` returns the configured address of the app and the other names that it is reached by."""
+        """`listens_on` returns the configured address of the app and its other host names."""
         self.app = app
         self._listens_on = listens_on
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse a request whose Host is none of the app's names; pass on every other one."""
+        """Refuse a request with another Host header (403, or websocket close 1008); pass on all others."""
         if scope["type"] not in ("http", "websocket"):
             return await self.app(scope, receive, send)
         host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
@@ -99,7 +99,7 @@ class HostGuard:
         if not allowed(host, ours.host, ours.names):
             if scope["type"] == "websocket":
                 return await send({"type": "websocket.close", "code": 1008})
-            refusal = PlainTextResponse("This server does not answer to that host name.", 403)
+            refusal = PlainTextResponse("This server does not serve that host name.", 403)
             return await refusal(scope, receive, send)
 
         async def send_with_headers(message: Message) -> None:
@@ -113,9 +113,9 @@ class HostGuard:
 
 
 def allowed(host_header: str, listens_on: str, names: Iterable[str] = ()) -> bool:
-    """Whether a Host header names this machine, the configured host or one of its other names.
+    """Whether a Host header names the loopback interface, the configured host or one of its other names.
 
-    A server that listens on all addresses also accepts any IP address as Host: DNS rebinding needs a name.
+    A server that listens on all interfaces also accepts any IP address: DNS rebinding requires a name.
     """
     host = re.sub(r":\d+$", "", host_header.strip()).strip("[]").lower()
     if host in {"localhost", "127.0.0.1", "::1", listens_on.lower(), *(name.lower() for name in names)}:

@@ -1,4 +1,4 @@
-"""The web server: `streamlit run app/serve.py`. Streamlit runs main.py; the relay's routes lie beside it."""
+"""The web server: `streamlit run app/serve.py`. It serves the pages of main.py and the routes of Relay."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from app.proxy import HostGuard, Relay
 from cluster.settings import AppListener, Settings, load
 
-_settings = cache(load)  # read when the server starts, not when this file is looked at
+_settings = cache(load)  # read when the server starts, not at import
 
 
 def _listener() -> AppListener:

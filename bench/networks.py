@@ -1,6 +1,7 @@
-"""The networks of the gpu profile with random weights, made from their configs without a hub: full-size or small.
+"""The networks of the gpu profile with random weights, built from their configs without a hub: full-size or small.
 
-Speed and memory do not depend on what the weights are; what the networks say means nothing.
+Each function saves a network into `folder` and returns its model reference. Speed and memory do not depend on the
+values of the weights; the outputs are meaningless.
 """
 
 import hashlib
@@ -17,21 +18,21 @@ LABELS = ("neutral", "low", "medium", "high")
 
 
 def vit(folder: Path, full: bool) -> str:
-    """ViT-B/16 at 224 px, as Falconsai/nsfw_image_detection: 85.8 M parameters."""
+    """ViT-B/16 at 224 px, the architecture of Falconsai/nsfw_image_detection: 85.8 M parameters."""
     from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
     side = 224 if full else 32
     shape = {} if full else SMALL
-    named = {0: "normal", 1: "nsfw"}
-    numbers = {label: n for n, label in named.items()}
-    config = ViTConfig(**shape, image_size=side, patch_size=16, id2label=named, label2id=numbers)
+    labels = {0: "normal", 1: "nsfw"}
+    ids = {label: n for n, label in labels.items()}
+    config = ViTConfig(**shape, image_size=side, patch_size=16, id2label=labels, label2id=ids)
     _saved(ViTForImageClassification, config, folder)
     ViTImageProcessor(size={"height": side, "width": side}).save_pretrained(folder)
     return f"file:{folder}"
 
 
 def eva(folder: Path, full: bool) -> str:
-    """EVA-02 base in patches of 14 at 448 px, as Freepik/nsfw_image_detector: about 87 M parameters."""
+    """EVA-02 base, patch size 14, at 448 px, the architecture of Freepik/nsfw_image_detector: about 87 M parameters."""
     import timm
     import torch
     from safetensors.torch import save_file
@@ -42,7 +43,8 @@ def eva(folder: Path, full: bool) -> str:
     if not full:
         name, shape = "eva02_tiny_patch14_224", {"img_size": 28, "embed_dim": 32, "depth": 2, "num_heads": 2}
     network: Any = timm.create_model(name, pretrained=False, num_classes=len(LABELS), **shape)
-    torch.nn.init.normal_(network.get_classifier().weight, std=0.1)  # new, it says the same of every picture
+    # with its initial weights the classifier gives every image the same scores
+    torch.nn.init.normal_(network.get_classifier().weight, std=0.1)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(network.state_dict(), folder / "model.safetensors", {"format": "pt"})
     side = 448 if full else 28
@@ -61,7 +63,7 @@ def eva(folder: Path, full: bool) -> str:
 
 
 def owlv2(folder: Path, full: bool) -> str:
-    """OWLv2 base in patches of 16 at 960 px: 155 M parameters. Every letter is a token, of a smaller vocabulary."""
+    """OWLv2 base, patch size 16, at 960 px: 155 M parameters. The tokenizer is replaced by one of single characters."""
     import torch
     from transformers import CLIPTokenizer, Owlv2Config, Owlv2ForObjectDetection, Owlv2ImageProcessor, Owlv2Processor
 
@@ -78,7 +80,7 @@ def owlv2(folder: Path, full: bool) -> str:
     )
     torch.manual_seed(0)
     network = Owlv2ForObjectDetection(config)
-    with torch.no_grad():  # else every score is 0 or 1, whatever the picture
+    with torch.no_grad():  # otherwise every score is 0 or 1 for every image
         for layer, bias in ((network.class_head.logit_shift, 0.0), (network.class_head.logit_scale, 3.0)):
             layer.weight.zero_()
             layer.bias.fill_(bias)
@@ -88,7 +90,7 @@ def owlv2(folder: Path, full: bool) -> str:
 
 
 def siglip(folder: Path, full: bool) -> str:
-    """SigLIP 2 base in patches of 16 at 256 px: 375 M parameters, most of them words. Every letter is a token."""
+    """SigLIP 2 base, patch size 16, at 256 px: 375 M parameters, most of them token embeddings. Letters as tokens."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast, SiglipConfig, SiglipImageProcessor, SiglipModel
 
@@ -98,8 +100,8 @@ def siglip(folder: Path, full: bool) -> str:
     tokens.normalizer = normalizers.Lowercase()
     tokens.pre_tokenizer = pre_tokenizers.Metaspace()
     tokens.post_processor = processors.TemplateProcessing(single="$A <eos>", special_tokens=[("<eos>", 1)])
-    named = {"unk_token": "<unk>", "eos_token": "<eos>", "pad_token": "<pad>"}
-    PreTrainedTokenizerFast(tokenizer_object=tokens, **named).save_pretrained(folder)
+    special = {"unk_token": "<unk>", "eos_token": "<eos>", "pad_token": "<pad>"}
+    PreTrainedTokenizerFast(tokenizer_object=tokens, **special).save_pretrained(folder)
     side = 256 if full else 32
     shape = {} if full else SMALL
     ends = {"bos_token_id": 1, "eos_token_id": 1, "pad_token_id": 0}
@@ -113,7 +115,7 @@ def siglip(folder: Path, full: bool) -> str:
 
 
 def facenet512(folder: Path) -> str:
-    """The Inception-ResNet v1 of 23.5 M parameters that DeepFace calls Facenet512. A pickle, so pinned."""
+    """Inception-ResNet v1 with 23.5 M parameters, DeepFace's Facenet512. The reference is pinned, as it is a pickle."""
     import torch
     from deepface.models.facial_recognition.pytorch.Facenet import InceptionResNetV1
 
@@ -125,7 +127,7 @@ def facenet512(folder: Path) -> str:
 
 
 def whisper(folder: Path, full: bool, base: str) -> str:
-    """Whisper large-v3-turbo for CTranslate2: 809 M parameters, with the tokens of Whisper base, a package's model."""
+    """Whisper large-v3-turbo for CTranslate2: 809 M parameters. `base`: reference of Whisper base, for its tokens."""
     import ctranslate2
     import torch
     from ctranslate2.converters.transformers import WhisperLoader

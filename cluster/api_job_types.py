@@ -1,4 +1,4 @@
-"""The shapes of what the HTTP API answers about jobs, and the states and priorities that a job has."""
+"""The types of the HTTP API's responses about jobs, and the states and priorities of jobs."""
 
 from typing import Literal, get_args
 
@@ -8,22 +8,22 @@ JobState = Literal["waiting", "listing", "running", "blocked", "finished", "fail
 ACTIVE: tuple[JobState, ...] = ("listing", "running", "blocked")
 OVER: tuple[JobState, ...] = ("finished", "failed", "cancelled")
 Priority = Literal["urgent", "normal", "bulk"]
-PRIORITIES: tuple[Priority, ...] = get_args(Priority)  # whose turn it is first
+PRIORITIES: tuple[Priority, ...] = get_args(Priority)  # the most urgent first
 
 
 class DetectorUsage(Answer):
-    """What a detector's answers for a job took."""
+    """The computing time of a detector's answers for a job."""
 
     detector: str
-    units: int = 0  # that it was to answer for
-    reused: int = 0  # of these, contents that it had answered for before
+    units: int = 0  # that it had to analyse
+    reused: int = 0  # of these, answered from the cache
     seconds: float = 0.0
-    gpu_seconds: float = 0.0  # of whole cards
+    gpu_seconds: float = 0.0  # of whole GPUs
     cost: float | None = None  # None: no price is set
 
 
 class Reason(Answer):
-    """Failures that are alike: how many units have failed so, and the URI of one of them."""
+    """Failures with the same reason: the number of units, and the URI of one of them."""
 
     step: str
     reason: str
@@ -32,7 +32,7 @@ class Reason(Answer):
 
 
 class Report(Answer):
-    """What a job did, what it took and what failed in it. Reports of earlier versions lack some fields."""
+    """The counts, speed, cost and failures of a job. Reports of earlier versions lack some fields."""
 
     units: int = 0
     skipped: int = 0
@@ -52,14 +52,14 @@ class Report(Answer):
 
 
 class TopLabel(Answer):
-    """A label that a job has found, and in how many files."""
+    """A label that a job has found, and the number of files with it."""
 
     label: str
     files: int
 
 
 class DetectorSummary(Answer):
-    """What a detector has found in a job: in how many files, how often, its commonest labels, a text as an example."""
+    """What a detector has found in a job: numbers of files and detections, the top labels, an example text."""
 
     detector: str
     files: int
@@ -75,7 +75,7 @@ class FailedFile(Failure):
 
 
 class Summary(Answer):
-    """What a job has found and which files failed in it: the first 1000 of them."""
+    """What a job has found, and which files failed in it, at most 1000."""
 
     files: int
     failed: list[FailedFile]
@@ -83,47 +83,47 @@ class Summary(Answer):
 
 
 class JobInfo(Answer):
-    """A scan and how far it is. A unit is a file, or a segment of a long video."""
+    """A scan and its progress. A unit is a file, or a segment of a long video."""
 
     job: str
     state: JobState
     units: int | None  # None: not listed yet
     done: int
     failed: int
-    skipped: int  # known already
-    uris: list[str]  # the first of them, where there are many
+    skipped: int  # analysed before and unchanged
+    uris: list[str]  # the first ones, if there are many
     uri_count: int
     out: str
     detectors: list[str]  # empty: all
     priority: Priority
-    retry_of: str | None  # the job whose failed files it does again
+    retry_of: str | None  # the job whose failed files it scans again
     seconds: float
     message: str
-    attempts: list[str]  # what Ray calls each driver it has had
+    attempts: list[str]  # Ray's submission id of each of its drivers
     submitted_at: str | None
     started_at: str | None
     ended_at: str | None
 
 
 class JobDetails(JobInfo):
-    """A job with what it found and what it took, once it is over."""
+    """A job with its summary and its report, once it is over."""
 
     summary: Summary | None = None
     report: Report | None = None
 
 
 class JobName(Answer):
-    """The name of a job that was queued; None if a retry found nothing that failed."""
+    """The name of a queued job; None if there was no failed file to retry."""
 
     job: str | None
 
 
 class Verification(Answer):
-    """What a job owed against what is there."""
+    """The units of a job compared with the stored results and vectors."""
 
     units: int
     done: int  # of these, with a row in the results; failed ones too
     failed: int  # of these, with errors in their row
     lost: int  # without a row
     double: int  # with more than one
-    vectors_missing: int  # that its rows hold and search cannot find
+    vectors_missing: int  # in its rows, but not in the vector store

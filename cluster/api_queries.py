@@ -1,4 +1,4 @@
-"""What the HTTP API can be asked: the models by which its routes read a query, and by which clients write one."""
+"""The queries of the HTTP API: models with which its routes parse a query and its clients build one."""
 
 from typing import Annotated, Literal, Self
 
@@ -8,31 +8,31 @@ from cluster.api_job_types import Priority
 from cluster.records import Kind, current_space
 
 Sort = Literal["newest", "oldest", "score", "name"]
-# The vector space in which files are compared; addresses from before 0.2 say "looks" for "image".
+# The vector space in which files are compared; URLs from before 0.2 say "looks" for "image".
 By = Annotated[Literal["image", "faces"], BeforeValidator(current_space)]
 
-MAX_PAGE = 10_000_000  # with 200 files a page more than any catalogue holds, and its offset fits 64 bits
+MAX_PAGE = 10_000_000  # at 200 files a page, more than any catalogue holds; the offset fits 64 bits
 
 
 class AssetQuery(BaseModel):
     """Which files to list, in which order, and which page of them.
 
-    A filter without a value passes every file, one with several values passes what has any of them. A file must pass
-    all filters; detector, label, detector_label and min_score must hold for one and the same detection of it.
+    A filter without a value accepts every file, one with several values accepts files with any of them. A file must
+    pass all filters; detector, label, detector_label and min_score must apply to the same detection of it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: tuple[Kind, ...] = ()
     detector: tuple[str, ...] = ()
-    label: tuple[str, ...] = Field(default=(), description="by whichever detector")
+    label: tuple[str, ...] = Field(default=(), description="of any detector")
     detector_label: tuple[Annotated[str, Field(pattern=r"^[^:]+:")], ...] = Field(
         default=(), description="a label of one detector, as DETECTOR:LABEL"
     )
     min_score: float | None = Field(
-        default=None, ge=0, le=1, allow_inf_nan=False, description="of a detection that passes the three above"
+        default=None, ge=0, le=1, allow_inf_nan=False, description="of a detection that passes the three filters above"
     )
-    under: tuple[str, ...] = Field(default=(), description="how the URI begins")
+    under: tuple[str, ...] = Field(default=(), description="the beginning of the URI")
     job: tuple[str, ...] = Field(default=(), description="files that this job has analysed")
     failed: bool | None = Field(
         default=None, description="only files with errors, or only those without; with `job`: in that job"
@@ -43,7 +43,7 @@ class AssetQuery(BaseModel):
 
 
 class LikenessQuery(BaseModel):
-    """What files are to be alike in, and how many of them are wanted at most."""
+    """In what files are to be similar, and the maximum number of them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -52,7 +52,7 @@ class LikenessQuery(BaseModel):
 
 
 class SearchQuery(LikenessQuery):
-    """A search by words, or for files that are like one which was scanned."""
+    """A search by words, or for files that are similar to a scanned one."""
 
     q: str | None = Field(default=None, description="words that are seen, read or said")
     like: str | None = Field(default=None, description="the id of a file")
@@ -70,6 +70,6 @@ class ScanRequest(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     uris: list[str] = Field(min_length=1)
-    out: str | None = Field(default=None, description="where the results go; null: where the settings say")
+    out: str | None = Field(default=None, description="where the results go; null: the place in the settings")
     detectors: list[str] | None = Field(default=None, description="null: all")
     priority: Priority = "normal"

@@ -1,6 +1,6 @@
-"""The shapes of what the HTTP API answers: response models of its routes, types of its clients.
+"""The types of the HTTP API's responses: response models of its routes, result types of its clients.
 
-Times of day are ISO 8601 in UTC, durations and places in a recording are seconds, boxes are fractions of the frame.
+Times of day are ISO 8601 in UTC, durations and positions in recordings are seconds, boxes are fractions of the frame.
 """
 
 from enum import StrEnum
@@ -15,36 +15,36 @@ Span = tuple[float, float]  # start, end
 
 
 class Answer(BaseModel):
-    """What all answers share: they are not changed, and fields that a newer API adds are passed over."""
+    """The base of all responses: immutable; fields that a newer API adds are ignored."""
 
     model_config = ConfigDict(frozen=True)
 
 
 class Problem(Answer):
-    """The body of every answer that is an error: one sentence for the caller."""
+    """The body of every error response: one sentence for the caller."""
 
     detail: str
 
 
 class Health(Answer):
-    """The API is alive."""
+    """The liveness of the API."""
 
     status: Literal["ok"] = "ok"
 
 
 class DetectorState(StrEnum):
-    """Whether a detector answers, as `GET /v1/ready` says it."""
+    """Whether a detector answers, as `GET /v1/ready` reports it."""
 
-    OK = "ok"  # it has just answered its own example
-    ASLEEP = "asleep"  # it has no replica because nobody asks: a call starts one
-    BUSY = "busy"  # its example waits behind the calls that it works on
+    OK = "ok"  # it has just analysed its own example
+    ASLEEP = "asleep"  # it has no replica, since it was idle: a call starts one
+    BUSY = "busy"  # its example is queued behind other calls
     DOWN = "down"  # none of its replicas runs
-    FAILING = "failing"  # it raises, or finds nothing on its own example
-    SILENT = "silent"  # it has not answered for minutes, and no replica says that it works
+    FAILING = "failing"  # it raises an error, or finds nothing in its own example
+    SILENT = "silent"  # it has not answered for minutes, and no replica reports work
 
     @property
     def is_ready(self) -> bool:
-        """Whether such a detector answers, now or when it is asked."""
+        """Whether such a detector answers a call, if need be after a start."""
         return self in (DetectorState.OK, DetectorState.ASLEEP, DetectorState.BUSY)
 
 
@@ -56,7 +56,7 @@ class DetectorHealth(Answer):
 
 
 class Ready(Answer):
-    """Whether every detector answers, now or when it is asked, and how each of them is."""
+    """Whether every detector is ready, and the state of each."""
 
     ready: bool
     detectors: dict[str, DetectorHealth]
@@ -67,9 +67,9 @@ class DetectorInfo(Answer):
 
     name: str
     model: str
-    floor: float | None = None  # weaker detections are not kept
+    floor: float | None = None  # detections with a lower score are not kept
     modalities: list[Modality]
-    events: tuple[dict[str, int], ...] = ()  # what each of its replicas has counted, by event
+    events: tuple[dict[str, int], ...] = ()  # of each replica: event -> count
 
 
 class Detection(Answer):
@@ -80,15 +80,15 @@ class Detection(Answer):
     label: str
     score: float  # 0 to 1
     box: Box | None = None
-    time_s: float | None = None  # of the frame it was seen in
-    span: Span | None = None  # in which it was heard
-    text: str | None = None  # what was read or said
-    evidence: str | None = None  # why: what it was compared with, and how near it came
-    carried: bool = False  # taken over from the frame before, which looked the same
+    time_s: float | None = None  # of the frame
+    span: Span | None = None  # when it was heard
+    text: str | None = None  # that was read or heard
+    evidence: str | None = None  # what it was compared with, and the distance
+    carried: bool = False  # copied from the frame before, which is equal
 
 
 class Label(Answer):
-    """A label of a detector in one file: its best score there, and how many detections have it."""
+    """A label of a detector in one file: its best score and its number of detections."""
 
     detector: str
     label: str
@@ -106,14 +106,14 @@ class Outline(Answer):
 
 
 class Failure(Answer):
-    """What went wrong with a file, at which step: fetch, decode, or a detector's name."""
+    """Why a file failed, and at which step: fetch, decode, or a detector's name."""
 
     step: str
     reason: str
 
 
 class Segments(Answer):
-    """How many of a long video's segments are analysed, and how many there are."""
+    """The number of a long video's segments that are analysed, and of all."""
 
     done: int
     of: int
@@ -129,26 +129,26 @@ class Asset(Answer):
     width: int | None  # pixels
     height: int | None
     duration_s: float | None
-    segments: Segments | None = None  # None: it was analysed as a whole
+    segments: Segments | None = None  # None: analysed as a whole
     analyzed_at: str
     has_thumbnail: bool
-    score: float | None  # the best of the detections that were asked for
+    score: float | None  # the best score of the detections that match the query
     labels: list[Label]
     boxes: list[Outline]
     errors: list[Failure]
 
 
 class File(Asset):
-    """All that is known of one file."""
+    """A file with all its detections."""
 
     sha256: str | None
     detections: list[Detection]
 
 
 class Upload(Answer):
-    """What was found in an uploaded file, of which nothing is kept."""
+    """The detections in an uploaded file. Nothing of it is stored."""
 
-    uri: str  # the name it was sent by
+    uri: str  # the file's name in the request
     sha256: str | None
     kind: Kind | None
     width: int | None
@@ -159,7 +159,7 @@ class Upload(Answer):
 
 
 class DetectorAnswer(Answer):
-    """What one detector found in an uploaded file."""
+    """The detections of one detector in an uploaded file."""
 
     detector: str
     model: str
@@ -167,7 +167,7 @@ class DetectorAnswer(Answer):
 
 
 class AssetPage(Answer):
-    """One page of the list of files, and how many files the whole list has."""
+    """One page of a list of files, and the number of files in the whole list."""
 
     total: int
     page: int  # from 1
@@ -176,7 +176,7 @@ class AssetPage(Answer):
 
 
 class Facet(Answer):
-    """How many files have a label of a detector."""
+    """The number of files that have a label of a detector."""
 
     detector: str
     label: str
@@ -184,7 +184,7 @@ class Facet(Answer):
 
 
 class Facets(Answer):
-    """How many files each choice of a filter would leave, under the other filters."""
+    """The number of files that match each value of a filter together with the other filters."""
 
     total: int
     kinds: dict[Kind, int]
@@ -194,7 +194,7 @@ class Facets(Answer):
 
 
 class Hit(Answer):
-    """A file that a search found, how it matched, and the line and time that did."""
+    """A file that a search found, how it matched, and the matching text and time."""
 
     asset: Asset
     score: float
@@ -205,27 +205,27 @@ class Hit(Answer):
 
 
 class Hits(Answer):
-    """What a search found, best first; notes say which part of it could not be made, and why."""
+    """The hits of a search, best first; notes name the parts of the search that failed, and why."""
 
     hits: list[Hit]
     notes: tuple[str, ...] = ()
 
 
 class LoadedRows(Answer):
-    """How many rows of results the catalogue took in."""
+    """The number of rows of results that were loaded into the catalogue."""
 
     rows: int
 
 
 class ErasedCaches(Answer):
-    """What was erased from the caches of detectors' answers. Nodes are named by host, Redis as "Redis"."""
+    """The erasure of the caches of detectors' answers. Nodes are named by host, Redis as "Redis"."""
 
-    entries: dict[str, int]  # place -> entries that were erased
+    entries: dict[str, int]  # place -> number of erased entries
     failed: dict[str, str]  # place that may still hold entries -> the reason
     away: list[str]  # nodes that are down: each erases its file before it reads it again
 
 
 class ForgottenHits(Answer):
-    """How many detections of a person the catalogue has left out."""
+    """The number of detections of a person that were removed from the catalogue."""
 
     hits: int

@@ -58,7 +58,7 @@ class Cache:
         return {by_digest[digest]: value for digest, value in (values or {}).items()}
 
     def put(self, entries: Mapping[str, bytes]) -> None:
-        """Store these values. Those that are not read for long are removed first."""
+        """Store these values. The least recently used ones are removed first."""
         if entries:
             self._attempt("write", lambda: self.store.put({_digest(key): value for key, value in entries.items()}))
 
@@ -78,7 +78,7 @@ class Cache:
         except self.store.errors as error:
             if not self.retry_at:
                 log.warning(
-                    "no cache: files are analysed again meanwhile (%s). %s", _described(error), self.store.advice
+                    "no cache: files are analysed again until it works (%s). %s", _described(error), self.store.advice
                 )
             self.retry_at[operation] = time.monotonic() + RETRY_AFTER_S
             return None
@@ -87,7 +87,7 @@ class Cache:
 
 
 def open_cache(settings: Settings) -> Cache:
-    """The cache of these settings. SettingsError if cache.redis_url is no URL; a server that is down is a miss."""
+    """The cache of these settings. SettingsError if cache.redis_url is invalid; a server that is down is a miss."""
     if settings.cache.redis_url:
         return Cache(RedisStore(settings.cache.redis_url, settings.cache.days))
     return Cache(_file(settings))
@@ -169,10 +169,10 @@ class FileStore:
         self.mark = mark
         self.most = int(max_mb * 1e6)
         self.advice = f"Free space on the disk of {path}, or delete that file if it is damaged: a new one is created."
-        self.local = threading.local()  # one connection per thread: SQLite's are bound to theirs
+        self.local = threading.local()  # one connection per thread, as SQLite requires
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """The stored values; the hour of use of each is brought up to date."""
+        """The stored values; updates the hour of the last use of each."""
         connection, hour = self._connection(), _hour()
         values, old = {}, []
         for key in keys:
@@ -181,7 +181,7 @@ class FileStore:
                 values[key] = row[0]
                 old += [(hour, key)] if row[1] < hour else []  # by the hour, so that few reads cause a write
         if old:
-            # what is stored can be read although the disk is full
+            # stored values can be read even if the disk is full
             with suppress(sqlite3.OperationalError), connection:
                 connection.executemany("UPDATE answers SET used = ? WHERE key = ?", old)
         return values

@@ -1,4 +1,4 @@
-"""Calls of a Chroma server over HTTP, with deadlines, and collections whose index reaches every vector it holds."""
+"""A client of a Chroma server over HTTP, with timeouts and with an index in which every vector can be found."""
 
 import logging
 import random
@@ -17,25 +17,25 @@ from cluster.results.embeddings import collection_name
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 4
-BACK_OFF_S = 0.2  # doubled with every attempt
+BACK_OFF_S = 0.2  # doubled after every attempt
 
-# docs/decisions/0014: what Chroma starts with (16, 100, 100) leaves vectors that no search reaches
+# docs/decisions/0014: Chroma's defaults (16, 100, 100) leave vectors that no search reaches
 HNSW = {"max_neighbors": 32, "ef_construction": 200, "ef_search": 1000}
-# How far a stored vector is moved, as a share of its length, so that no two are equal: above the rounding of a cosine
-# in 32 bits, far below what a score shows (a cosine changes by 5e-7, a Euclidean distance by one in 100,000).
+# The shift of a stored vector, as a share of its length, so that no two are equal: above the rounding error of a cosine
+# in float32, below the precision of a score (a cosine changes by 5e-7, a Euclidean distance by one in 100,000).
 SHIFTS = {"cosine": 1e-3, "l2": 1e-5}
 
 T = TypeVar("T")
 
 
 class VectorsDown(Exception):
-    """The vector store did not answer, in a plain sentence: search by meaning or likeness waits, all else works."""
+    """The vector store did not answer. The message is a sentence for users; only search by vectors depends on it."""
 
 
 class Chroma:
-    """A client of one server. Nothing is sent before the first call.
+    """A client of one server. It connects at the first call.
 
-    `timeout_s`: how long one call may take, connecting included, and how long a failed call is tried again. Every
+    `timeout_s`: the timeout of one call in seconds, connecting included, and the time limit of its retries. Every
     method raises VectorsDown when the server does not answer in that time.
     """
 
@@ -44,34 +44,35 @@ class Chroma:
         self.timeout_s = timeout_s
         self._client: Any = None
 
-    def ask(self, question: Callable[[Any], T]) -> T:
-        """The answer of a function that is given chromadb's client.
+    def ask(self, function: Callable[[Any], T]) -> T:
+        """The result of a function that takes chromadb's client. Connection errors are retried.
 
-        VectorsDown, and at once, where the server refuses or is no Chroma; NotFoundError of a collection is passed on.
+        VectorsDown, without retries, if the server is not Chroma or refuses the call; NotFoundError of a missing
+        collection is passed on.
         """
         import httpx
         from chromadb.errors import ChromaError, InternalError, NotFoundError
 
-        begun = time.monotonic()
+        started = time.monotonic()
         for attempt in range(ATTEMPTS):
             try:
-                return question(self._connected())
+                return function(self._connected())
             except NotFoundError:
                 raise
             except (httpx.TransportError, InternalError, ConnectionError) as error:
                 log.info("the vector store at %s: %s, attempt %d", self.url, type(error).__name__, attempt + 1)
-                why = error
-                if time.monotonic() - begun >= self.timeout_s:
+                last = error
+                if time.monotonic() - started >= self.timeout_s:
                     break
                 if attempt + 1 < ATTEMPTS:
                     time.sleep(BACK_OFF_S * 2**attempt * random.uniform(0.5, 1))
             except (ChromaError, httpx.HTTPStatusError, JSONDecodeError) as error:
                 name = type(error).__name__
-                raise VectorsDown(f"what answers at {self.url} is no Chroma, or refuses ({name}: {error})") from error
-        raise VectorsDown(f"the vector store at {self.url} does not answer ({type(why).__name__})") from why
+                raise VectorsDown(f"{self.url} is not Chroma, or refuses the call ({name}: {error})") from error
+        raise VectorsDown(f"the vector store at {self.url} does not answer ({type(last).__name__})") from last
 
     def call(self, name: str, method: str, **values: Any) -> Any:
-        """The answer of a method of a collection. chromadb.errors.NotFoundError if there is none of that name."""
+        """The result of a collection's method. chromadb.errors.NotFoundError if the collection does not exist."""
         return self.ask(lambda client: getattr(client.get_collection(name, embedding_function=None), method)(**values))
 
     def names(self) -> list[str]:
@@ -95,10 +96,10 @@ class Chroma:
         values: Sequence[npt.NDArray[np.float32]],
         metadatas: list[dict[str, Any]] | None,
     ) -> None:
-        """Write vectors, each moved by its `shifted`. A collection that is not there is made for that distance."""
+        """Write vectors, each shifted by `shifted`. A missing collection is created with that distance."""
         apart = [shifted(id, value, SHIFTS[distance]) for id, value in zip(ids, values, strict=True)]
         configuration = {"hnsw": {"space": distance, **HNSW}}
-        # never an embedding function: it would be named to the server, and let others name theirs (CVE-2026-45829)
+        # no embedding function: its name would be sent, and servers that accept names run such code (CVE-2026-45829)
         self.ask(
             lambda client: client.get_or_create_collection(
                 name, configuration=configuration, embedding_function=None
@@ -111,23 +112,23 @@ class Chroma:
             import httpx
             from chromadb.config import Settings
 
-            # the client's own first calls wait for ever
+            # chromadb's first calls have no timeout
             httpx.get(f"{self.url}/api/v2/heartbeat", timeout=self.timeout_s, trust_env=False).raise_for_status().json()
             try:
                 client = chromadb.HttpClient(host=self.url, settings=Settings(anonymized_telemetry=False))
-            except ValueError as error:  # what Chroma makes of a refused connection
+            except ValueError as error:  # raised by chromadb for a refused connection
                 raise ConnectionError(str(error)) from error
-            cast(Any, client)._server._session.timeout = self.timeout_s  # it has no setting for it
+            cast(Any, client)._server._session.timeout = self.timeout_s  # chromadb has no setting for it
             _rename_former(client)
             self._client = client
         return self._client
 
 
 def shifted(id: str, values: npt.NDArray[np.float32], share: float) -> npt.NDArray[np.float32]:
-    """The vector (n,), moved by that share of its length in a direction that depends on its id alone.
+    """The vector (n,), shifted by `share` of its length in a direction that depends only on its id.
 
-    Vectors that are equal, as those of copies and of still frames are, link only to one another in an HNSW graph: where
-    more of them meet than a node has links, none but they can be reached from them, nor they from the rest.
+    Equal vectors, as of copies and of still frames, link only to one another in an HNSW graph: if there are more of
+    them than a node has links, the rest of the graph cannot be reached from them, nor they from it.
     """
     seed = int.from_bytes(blake2b(id.encode(), digest_size=8).digest(), "big")
     direction = np.random.default_rng(seed).standard_normal(len(values))
@@ -136,9 +137,9 @@ def shifted(id: str, values: npt.NDArray[np.float32], share: float) -> npt.NDArr
 
 
 def _rename_former(client: Any) -> None:
-    """Give collections made under a former name of their space the current name, with all they hold.
+    """Rename collections that have a former name of their space; their vectors are kept.
 
-    Where both names exist (an older version ran in between), the old collection is left alone and no longer searched.
+    If both names exist (an older version ran in between), the old collection is kept but no longer searched.
     """
     names = {collection.name for collection in client.list_collections()}
     for name in names:

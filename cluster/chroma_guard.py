@@ -1,9 +1,9 @@
-"""Chroma behind a check of who asks: `python -m cluster.chroma_guard --path FOLDER --host HOST --port PORT`.
+"""Chroma behind a check of HTTP requests: `python -m cluster.chroma_guard --path FOLDER --host HOST --port PORT`.
 
-Chroma 1.5 answers any Host without a credential and has no setting for it, so a page of another site could read and
-delete all vectors by a name that it lets point to 127.0.0.1 (DNS rebinding). This process starts Chroma on another port
-of 127.0.0.1 and passes connections on to it, after it has looked at the first request of each: a browser sends all
-requests of a connection to the same host. docs/decisions/0012 says what was weighed, and what this does not keep out.
+Chroma 1.5 accepts any Host header without credentials and has no setting to restrict it, so a page of another site
+could read and delete all vectors under a name that resolves to 127.0.0.1 (DNS rebinding). This process starts Chroma on
+another port of 127.0.0.1 and forwards connections to it after a check of the first request of each: a browser sends all
+requests of a connection to the same host. docs/decisions/0012 compares alternatives and lists what this does not stop.
 """
 
 import argparse
@@ -27,12 +27,12 @@ _PR_SET_PDEATHSIG = 1
 REFUSAL = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
-def may_ask(head: bytes, host: str) -> bool:
-    """Whether the head of a request is a program's that asks for this server: by an address, `localhost` or `host`.
+def is_allowed(head: bytes, host: str) -> bool:
+    """Whether a request comes from a program and names this server: by an IP address, `localhost` or `host`.
 
-    Rebinding needs a name, so any address is taken. A request with an Origin comes from a page, and none is ours. One
-    with Sec-Fetch-Site comes from a browser: a page's picture has no Origin, but the connection that it opens would be
-    used again for what the page sends afterwards.
+    Rebinding needs a name, so any address is allowed. A request with an Origin comes from a web page, and Raysift has
+    none that needs Chroma. One with Sec-Fetch-Site comes from a browser: a page's request for an image has no Origin,
+    but the browser would reuse its connection for later requests of the page.
     """
     headers = parse_headers(BytesIO(head.partition(b"\r\n")[2]))
     names = headers.get_all("Host", [])
@@ -50,7 +50,7 @@ def may_ask(head: bytes, host: str) -> bool:
 
 
 async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Pass on what comes until one side closes."""
+    """Forward bytes until one side closes."""
     with contextlib.suppress(OSError):
         while piece := await reader.read(PIECE_BYTES):
             writer.write(piece)
@@ -59,20 +59,20 @@ async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def guard(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, chroma_port: int) -> None:
-    """Look at the first request of a connection, then pass the connection on to Chroma, or refuse it with 403."""
+    """Check the first request of a connection, then forward the connection to Chroma, or refuse it with 403."""
     try:
         async with asyncio.timeout(HEAD_S):
             head = await reader.readuntil(b"\r\n\r\n")
     except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         writer.close()
         return
-    if not may_ask(head, host):
+    if not is_allowed(head, host):
         writer.write(REFUSAL)
         writer.close()
         return
     try:
         from_chroma, to_chroma = await asyncio.open_connection("127.0.0.1", chroma_port)
-    except OSError:  # its client takes a closed connection for a server that is down
+    except OSError:  # a client treats a closed connection as a server that is down
         writer.close()
         return
     to_chroma.write(head)
@@ -86,13 +86,13 @@ def _free_port() -> int:
 
 
 def _end_with_parent() -> None:
-    """Let Linux kill this process when its parent ends, however it does: no second Chroma may open the folder."""
+    """Have Linux kill this process when its parent ends for any reason: no second Chroma may open the folder."""
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 async def run(path: str, host: str, port: int) -> int:
-    """Start Chroma, listen once it does, and end when it ends; its exit status."""
+    """Start Chroma, listen once it accepts connections, and stop when it ends. Returns its exit status."""
     chroma_port = _free_port()
     command = [str(Path(sys.executable).with_name("chroma")), "run", "--path", path]
     command += ["--host", "127.0.0.1", "--port", str(chroma_port)]
@@ -116,8 +116,8 @@ async def run(path: str, host: str, port: int) -> int:
 
 
 def main() -> None:
-    """Run until Chroma ends or this process is told to."""
-    parser = argparse.ArgumentParser(description="Chroma, which refuses what a page of another site asks")
+    """Run until Chroma ends or this process gets SIGTERM."""
+    parser = argparse.ArgumentParser(description="Chroma behind a check that refuses requests of web pages")
     parser.add_argument("--path", required=True, help="Chroma's folder")
     parser.add_argument("--host", required=True, help="the address to listen on")
     parser.add_argument("--port", required=True, type=int)

@@ -1,4 +1,4 @@
-"""Erasure of cached answers: a mark beside the galleries, by which nodes that are down now erase their caches later."""
+"""Erasure of cached answers: by a mark beside the galleries, nodes that are down now erase their caches later."""
 
 from uuid import uuid4
 
@@ -7,11 +7,11 @@ from cluster.results import files as results_files
 from cluster.settings import Settings
 from cluster.storage import buckets
 
-MARK = "_erased"  # its name does not tell whom the erasure was for, nor does its content
+MARK = "_erased"  # neither its name nor its content says whom the erasure was for
 
 
 def demand(settings: Settings) -> None:
-    """Write a new mark: every cache that was last opened under another one erases itself when it is opened next."""
+    """Write a new mark: every cache that was last opened under another mark is erased when it is next opened."""
     sink, path = results_files.sink(settings.galleries, settings.s3_endpoint)
     sink.create_dir(path, recursive=True)
     with sink.open_output_stream(f"{path}/{MARK}") as file:
@@ -19,7 +19,7 @@ def demand(settings: Settings) -> None:
 
 
 def mark(settings: Settings) -> str:
-    """The latest mark, empty if no erasure was ever demanded. OSError if the galleries cannot be reached."""
+    """The latest mark, empty if no erasure was ever requested. OSError if the galleries cannot be reached."""
     try:
         store, path = buckets.filesystem(f"{settings.galleries}/{MARK}", settings.s3_endpoint)
     except SettingsError as error:

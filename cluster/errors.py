@@ -1,8 +1,8 @@
-"""Whose fault it was: the file's or the operator's. All else is a bug or the cluster's."""
+"""Errors caused by a file or by the operator. Other exceptions are bugs or failures of the cluster."""
 
 
 class MediaError(Exception):
-    """The file's fault: it is empty, broken, too large or not what its name says. It becomes a row with its reason."""
+    """Caused by the file: it is empty, broken, too large or of another type. It gets a row with the reason."""
 
     def __init__(self, step: str, reason: str) -> None:
         super().__init__(reason)
@@ -14,12 +14,12 @@ class MediaError(Exception):
 
 
 class SettingsError(Exception):
-    """The operator's fault: a plain sentence that names the key, URI or name and says what to do."""
+    """Caused by the operator: the message names the key, URI or name and says what to do."""
 
 
 class NothingThere(SettingsError):
-    """A place that an operator named holds nothing; it was looked at, so trying again does not help."""
+    """A place that the operator named does not exist. It could be checked, so a retry does not help."""
 
 
 class DiskFull(OSError):
-    """A file system of one machine has no space left: the message names the folder and the machine."""
+    """A file system of one machine is full: the message names the folder and the machine."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import pynvml
 
-GB = 1024**3  # as cards are sold: one of "24 GB" has 24 of them
-CONTEXT_GB = 0.5  # an estimate of what CUDA takes for every process, beside what its networks need
+GB = 1024**3  # the unit of cards: one of "24 GB" has 24 of these
+CONTEXT_GB = 0.5  # estimated memory of CUDA's context in every process, besides its networks
 
 _HUNDREDTHS = 100
 
@@ -24,7 +24,7 @@ class Card:
 
 
 def cards(nvml: Any = pynvml) -> list[Card]:
-    """The cards that a process of this machine may use; none without a driver. CUDA_VISIBLE_DEVICES is obeyed."""
+    """The cards that a process of this machine may use; none without a driver. Respects CUDA_VISIBLE_DEVICES."""
     try:
         nvml.nvmlInit()
     except nvml.NVMLError:
@@ -47,7 +47,7 @@ def driver_version(nvml: Any = pynvml) -> str:
 
 
 def smallest_gb(cards: Iterable[Card]) -> float:
-    """Memory of the smallest card in GB, which every share is computed from; 0 without cards."""
+    """Memory of the smallest card in GB, the base of every share; 0 without cards."""
     return min((card.memory_gb for card in cards), default=0.0)
 
 
@@ -84,7 +84,7 @@ class Plan:
 
 
 def plan(memory_gb: Mapping[str, float], card_gb: float) -> Plan:
-    """Divide cards of `card_gb` among groups by the memory in GB that each needs. Those of 0 are left out."""
+    """Divide cards of `card_gb` among groups by the memory in GB that each needs. Groups that need 0 are left out."""
     fractions = {group: fraction(needed, card_gb) for group, needed in memory_gb.items() if 0 < needed <= card_gb}
     on_one: list[str] = []
     taken = 0

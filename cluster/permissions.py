@@ -1,4 +1,4 @@
-"""What a job may read and write by the settings, and the operator's proof that extends it for one job."""
+"""What a job may read and write by the settings, and the operator's proof that extends this for one job."""
 
 import hashlib
 import hmac
@@ -14,8 +14,7 @@ from cluster.storage.roots import OutsideRoots, Roots, refusal
 
 
 def job_settings(settings: Settings, uris: Sequence[str], out: str, proof: str) -> Settings:
-    """The settings of one job: its own URIs join `scanning.roots`, and its `out` joins `scanning.outs`, if the operator
-    has proved that they allow them."""
+    """The settings of one job: a valid proof adds its URIs to `scanning.roots`, and its `out` to `scanning.outs`."""
     if not proved(settings, uris, out, proof):
         return settings
     allowed = {"roots": (*settings.scanning.roots, *uris), "outs": (*settings.scanning.outs, out)}
@@ -23,22 +22,22 @@ def job_settings(settings: Settings, uris: Sequence[str], out: str, proof: str) 
 
 
 def check_job(settings: Settings, uris: Sequence[str], out: str) -> None:
-    """OutsideRoots if a job with these settings may not read one of its URIs, or not store its results in `out`."""
+    """Raise OutsideRoots if a job with these settings may not read one of its URIs or store its results in `out`."""
     for uri in uris:
         Roots(settings.scanning.roots).check(uri)
     check_out(settings, out)
 
 
 def check_out(settings: Settings, out: str) -> None:
-    """OutsideRoots if `out` is neither the settings' folder of results nor under `scanning.outs`."""
+    """Raise OutsideRoots if `out` is under neither the settings' folder of results nor `scanning.outs`."""
     if not Roots((settings.results, *settings.scanning.outs)).allow(out):
         raise OutsideRoots(refusal(out, "written", "outs", settings.scanning.outs))
 
 
 def operator_secret(settings: Settings) -> bytes:
-    """The token of this machine's Ray cluster, from where Ray takes it; empty if this process may not read it.
+    """The token of this machine's Ray cluster, from where Ray reads it; empty if this process may not read it.
 
-    Whoever holds it may run any program on the cluster: its operator.
+    Whoever has it may run any program on the cluster, and so counts as its operator.
     """
     if token := os.environ.get("RAY_AUTH_TOKEN"):
         return token.strip().encode()
@@ -51,10 +50,10 @@ def operator_secret(settings: Settings) -> bytes:
 
 
 def prove(settings: Settings, uris: Sequence[str], out: str | None) -> str:
-    """The operator's proof that a job may read these URIs and write there; empty for whoever holds no Ray token.
+    """The operator's proof that a job may read these URIs and write to `out`; empty without Ray's token.
 
-    It is a keyed hash (HMAC-SHA256) of the URIs and of `out`: the token itself is never sent, and the proof is good for
-    nothing but these. It is kept with the job, so that each of its drivers and the API can check it.
+    It is a keyed hash (HMAC-SHA256) of the URIs and of `out`: the token itself is never sent, and the proof is valid
+    only for these. It is stored with the job, so that each of its drivers and the API can check it.
     """
     secret = operator_secret(settings)
     if not secret:
@@ -64,5 +63,5 @@ def prove(settings: Settings, uris: Sequence[str], out: str | None) -> str:
 
 
 def proved(settings: Settings, uris: Sequence[str], out: str | None, proof: str) -> bool:
-    """Whether that is the operator's proof for a job over these URIs into `out`."""
+    """Whether `proof` is the operator's for a job over these URIs into `out`."""
     return bool(proof) and hmac.compare_digest(prove(settings, uris, out).encode(), proof.encode(errors="replace"))

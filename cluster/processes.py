@@ -20,49 +20,49 @@ from cluster.errors import SettingsError
 from cluster.settings import Listener, Settings
 
 ROOT = Path(__file__).parents[1]
-FAMILY = "CLUSTER_OF_RAYSIFT"  # in the environment of what `up` starts and of all its descendants, nowhere else
-STOP_S = 10.0  # that processes get to end after SIGTERM, before SIGKILL
+FAMILY = "CLUSTER_OF_RAYSIFT"  # environment variable of the processes that `up` starts and of their descendants only
+STOP_S = 10.0  # from SIGTERM to SIGKILL
 STOPPING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 _QUICK_STOP = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "1"}  # 30 by default
 
 
 class Processes:
-    """The processes of one cluster, which is known by its state folder: `up` starts them, `down` finds them again."""
+    """The processes of one cluster, identified by its state folder: `up` starts them, `down` finds them."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.state = settings.state_dir.absolute()
         self.file = self.state / "processes.json"
-        # Ray's sockets lie here, and a socket's path may have 107 characters
+        # of Ray's sockets, too: the path of a socket is limited to 107 characters
         self.ray_temp = Path("/tmp") / f"raysift-{sha256(str(self.state).encode()).hexdigest()[:8]}"
 
     @property
     def token_file(self) -> Path:
-        """The token that Ray's dashboard and Jobs API ask for, made at the first start. Only its owner may read it."""
+        """The file of the token of Ray's dashboard and Jobs API, created at the first start, for its owner only."""
         return self.state / "ray_token"
 
     def environment(self) -> dict[str, str]:
-        """Environment variables by which a process, such as `ray job submit`, belongs to this cluster."""
+        """Environment variables that connect a process, such as `ray job submit`, to this cluster."""
         return {
             "RAYSIFT_STATE_DIR": str(self.state),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self.token_file),
             "RAY_ADDRESS": f"127.0.0.1:{self.settings.ray.gcs_port}",
             "RAY_API_SERVER_ADDRESS": self.settings.ray.dashboard_url,
-            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # so Ray calls it: everything on the loopback address
-            "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # `uv run` would give every worker an environment of its own
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # despite its name: everything on the loopback address
+            "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # otherwise `uv run` makes an environment for every worker
             "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_DATA_PARQUET_FOOTER_NUM_ACTORS": "1",  # ten processes otherwise, for the few footers of a ledger
+            "RAY_DATA_PARQUET_FOOTER_NUM_ACTORS": "1",  # the default of ten is too many for the few files of a ledger
             "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "deployments.api.http_proxy.middlewares",
             "PYTHONPATH": str(ROOT),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         }
 
     def prepare(self) -> None:
-        """Stop leftovers, make state folder and token. SettingsError if a port is taken or the cluster is up."""
+        """Stop leftovers, create state folder and token. SettingsError if a port is taken or the cluster is running."""
         if self.alive():
-            raise SettingsError(f"Raysift runs already (state in {self.state}). Stop it with `raysift down`.")
-        self.make_room("api", "chroma", "app")
+            raise SettingsError(f"Raysift is already running (state in {self.state}). Stop it with `raysift down`.")
+        self.prepare_folder("api", "chroma", "app")
         _check_free(self.settings.ray.gcs_port, "ray.gcs_port")
         _check_free(self.settings.ray.dashboard_port, "ray.dashboard_port")
         if not self.token_file.exists():
@@ -70,8 +70,8 @@ class Processes:
             self.token_file.write_text(secrets.token_hex(32))
         os.environ.update(self.environment())
 
-    def make_room(self, *parts: str) -> None:
-        """Stop leftovers of this cluster and make its state folder. SettingsError if the port of a part is taken."""
+    def prepare_folder(self, *parts: str) -> None:
+        """Stop leftovers of this cluster and create its state folder. SettingsError if the port of a part is taken."""
         self.stop()
         for key in parts:
             listener: Listener = getattr(self.settings, key)
@@ -84,7 +84,7 @@ class Processes:
         command = (
             "ray start --head --block --disable-usage-stats --node-ip-address=127.0.0.1 --dashboard-host=127.0.0.1 "
             f"--port={ray.gcs_port} --dashboard-port={ray.dashboard_port} --temp-dir={self.ray_temp} "
-            # any port that is free: by default every Ray of a machine wants the same one, and only the first takes jobs
+            # any free port: the default is the same for every Ray of a machine, and only the first one takes jobs
             "--dashboard-agent-listen-port=0 "
             f"--num-cpus={ray.cpus or max(4, os.cpu_count() or 1)} "
             f"--object-store-memory={ray.object_store_mb * 1_000_000}"
@@ -125,7 +125,7 @@ class Processes:
         return {}
 
     def alive(self) -> dict[str, int]:
-        """Process ids of the parts that run, by the part's name."""
+        """Part -> process id, of the parts that run."""
         return {name: pid for name, pid in self._pids().items() if self._is_ours(pid)}
 
     def _is_ours(self, pid: int) -> bool:
@@ -146,7 +146,7 @@ class Processes:
             time.sleep(0.2)
 
     def stop(self) -> None:
-        """Stop every process of this cluster, orphans too, and remove what Ray left in its temporary folder."""
+        """Stop every process of this cluster, also orphans, and delete Ray's temporary folder."""
         family = [p for p in psutil.process_iter() if p.pid != os.getpid() and self._is_ours(p.pid)]
         heads = set(self.alive().values())
         for signalled in ([p for p in family if p.pid in heads], family):
@@ -163,8 +163,8 @@ class Processes:
 
 
 def _default_signals() -> None:
-    """Have a child end on the signals that stop a process. It inherits to ignore those that its shell ignores for us:
-    SIGINT in a script's background, SIGHUP under nohup, whatever is named by `trap ''`.
+    """Reset the signals that stop a process to their default action in a child. It would inherit ignored ones:
+    SIGINT of a script's background jobs, SIGHUP under nohup, and those of `trap ''`.
     """
     for number in STOPPING:
         signal.signal(number, signal.SIG_DFL)

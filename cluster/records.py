@@ -1,4 +1,4 @@
-"""The records that travel between the parts: media, samples, detections, results."""
+"""The records that all packages exchange: media, samples, detections, results."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -14,12 +14,12 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom as fractions
 Span = tuple[float, float]  # start, end in seconds
 
 SOUND_RATE_HZ = 16_000
-_FORMER_SPACES = {"looks": "image", "words": "text"}  # still in rows, caches, settings and addresses of before 0.2
+_FORMER_SPACES = {"looks": "image", "words": "text"}  # in rows, caches, settings and URLs of versions before 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class MediaItem:
-    """One file of a bucket, as listing found it. A kind of None is sniffed from its bytes."""
+    """One file of a bucket, as a listing reports it. If `kind` is None, it is detected from the content."""
 
     uri: str
     size: int  # bytes
@@ -29,26 +29,26 @@ class MediaItem:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of a long video that is analysed by itself. A file's segments meet without gap or overlap."""
+    """A part of a long video that is analysed separately. A file's segments join without gap or overlap."""
 
-    n: int  # from 0
-    of: int  # how many there are
-    length_s: float  # what the file was cut by; cut by another length, it has other segments
-    begin_s: float  # its pictures: from this one, a key frame, ...
-    end_s: float | None  # ... to before this one; None: to the end
-    before_s: float | None  # the last picture before begin_s; None: there is none
-    sound_begin_s: float  # its sound: from a quiet moment near begin_s ...
-    sound_end_s: float | None  # ... to the one near end_s
+    n: int  # index, from 0
+    of: int  # number of segments of the file
+    length_s: float  # target length of the cut; another length gives other segments
+    begin_s: float  # first frame, a key frame
+    end_s: float | None  # the frame after the last one; None: the end of the file
+    before_s: float | None  # the last frame before begin_s; None: there is none
+    sound_begin_s: float  # start of its sound, a quiet moment near begin_s
+    sound_end_s: float | None  # end of its sound, a quiet moment near end_s
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What a detector looks at: exactly one of pixels, sound and text is set."""
+    """The input of a detector: exactly one of pixels, sound and text is set."""
 
     pixels: npt.NDArray[np.uint8] | None = None  # (height, width, 3) RGB
     sound: npt.NDArray[np.float32] | None = None  # (n,) mono at SOUND_RATE_HZ, -1 to 1
     text: str | None = None
-    time_s: float | None = None  # where it begins in its file; None for a still image
+    time_s: float | None = None  # its start in the file; None for a still image
 
     @property
     def modality(self) -> Modality:
@@ -58,7 +58,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Vector:
-    """An embedding and the space in which it may be compared. Former names of spaces are accepted and replaced."""
+    """An embedding and its vector space. Former names of spaces are replaced by the current ones."""
 
     space: Space
     values: tuple[float, ...]
@@ -74,14 +74,14 @@ class Detection:
     label: str
     score: float  # 0 to 1
     box: Box | None = None
-    time_s: float | None = None  # the frame it was seen in
-    span: Span | None = None  # from when to when it was heard
-    text: str | None = None  # what was read or said
-    evidence: str | None = None  # why: what it was compared with, and how near it came; for people to judge by
+    time_s: float | None = None  # of the frame
+    span: Span | None = None  # when it was heard
+    text: str | None = None  # that was read or heard
+    evidence: str | None = None  # for reviewers: what it was compared with, and the distance
     vectors: tuple[Vector, ...] = ()
 
     def at(self, time_s: float | None) -> "Detection":
-        """The same, moved from its sample's own time to that of the file."""
+        """The same detection with times of the file, in which its sample starts at `time_s`; None: unchanged."""
         if time_s is None:
             return self
         if self.span is None:
@@ -93,7 +93,7 @@ class Detection:
 class Finding:
     """A detection and the detector and model that made it.
 
-    Propagated: the frame looks like the one before, was not analysed, and has that one's detections.
+    Propagated: the frame equals the one before, so it was not analysed and has the detections of that one.
     """
 
     detector: str
@@ -104,42 +104,42 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What went wrong with one file, at which step, in a plain sentence."""
+    """Why a step of the analysis of one file failed, in one sentence."""
 
     step: str  # fetch, decode, or the detector's name
     reason: str
 
 
-Answer = list[Detection] | Failure  # a detector's answer for a sample, or why there is none
+Answer = list[Detection] | Failure  # a detector's detections in a sample, or why there are none
 
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """A detector that has answered for a file, and by which model: it need not be asked again."""
+    """A detector that has analysed a file, and its model; the file need not be analysed by them again."""
 
     detector: str
     model: str
-    floor: float | None = None  # weaker findings were not kept; None in rows of before floors were noted
+    floor: float | None = None  # detections with a lower score were not kept; None in rows older than this field
 
     def covers(self, wanted: "ModelVersion") -> bool:
-        """Whether this answer holds all that the wanted one would: the same model, and a floor that is no higher."""
+        """Whether this answer includes all that `wanted` would: the same model, and a floor that is not higher."""
         same = (self.detector, self.model) == (wanted.detector, wanted.model)
         return same and (self.floor is None or wanted.floor is None or self.floor <= wanted.floor + 1e-6)
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The computing time that a detector's answer for a unit took."""
+    """The computing time of a detector's answer for one unit."""
 
     detector: str
-    seconds: float  # that a replica worked on it
-    gpu_seconds: float  # of these, by the share of a card that the replica holds
-    reused: bool = False  # this content had been answered for before: it was not asked again
+    seconds: float  # of work in a replica
+    gpu_seconds: float  # the seconds times the replica's share of a GPU
+    reused: bool = False  # the answer came from the cache
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """All that is known of one unit, a file or a segment of one, after its analysis: one row, whatever happened."""
+    """The result of the analysis of one unit, a file or a segment of one: always one row, also if it failed."""
 
     item: MediaItem
     segment: Segment | None = None  # None: the whole file
@@ -147,13 +147,13 @@ class Result:
     width: int | None = None
     height: int | None = None
     duration_s: float | None = None
-    frames: int = 0  # sampled from it
-    frames_propagated: int = 0  # of these, not analysed: they have the detections of the frame before
+    frames: int = 0  # number of sampled frames
+    frames_propagated: int = 0  # of these, not analysed: they have the detections of the frame before them
     findings: tuple[Finding, ...] = ()
     failures: tuple[Failure, ...] = ()
     model_versions: tuple[ModelVersion, ...] = ()
     usage: tuple[Usage, ...] = ()
-    thumbnail: bytes | None = None  # JPEG, at most 320 px; the whole of it, unblurred
+    thumbnail: bytes | None = None  # JPEG of the whole picture, at most 320 px a side, not blurred
 
 
 def current_space(name: str) -> Space:
@@ -162,5 +162,5 @@ def current_space(name: str) -> Space:
 
 
 def asset_id(uri: str) -> str:
-    """The name of a file in URLs: 32 hex digits, the same for the same URI for ever."""
+    """The id of a file in URLs: 32 hex digits that depend only on its URI."""
     return hashlib.sha256(uri.encode()).hexdigest()[:32]

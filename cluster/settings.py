@@ -1,4 +1,4 @@
-"""The one tree of settings: defaults < settings.yaml < RAYSIFT_... in the environment. Unknown keys are refused."""
+"""The settings: defaults < settings.yaml < RAYSIFT_... in the environment. Unknown keys are refused."""
 
 import logging
 import os
@@ -35,29 +35,29 @@ class _Part(BaseModel):
 
 
 class Listener(_Part):
-    """Where a server listens. Beyond 127.0.0.1 everybody who reaches the port may read every result."""
+    """Where a server listens. Beyond 127.0.0.1, everybody who can reach the port can read every result."""
 
     host: str = "127.0.0.1"
     port: int
 
     @property
     def url(self) -> str:
-        """Where its clients ask: a server that listens on all addresses is asked on this machine."""
+        """The server's URL for its clients: on this machine, if it listens on all addresses."""
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
         return f"http://{host}:{self.port}"
 
 
 class WebListener(Listener):
-    """A server that people or programs may reach through a proxy, under the proxy's names."""
+    """A server that may also be reached through a proxy, under the proxy's host names."""
 
-    names: tuple[str, ...] = Field((), description="host names that it answers to, beside its own")
+    names: tuple[str, ...] = Field((), description="host names that it accepts, besides its own")
 
     @field_validator("names", mode="after")
     @classmethod
     def _plain(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
             if not re.fullmatch(r"[\w.-]+", name):
-                raise ValueError(f"{name!r} is no host name alone: write it without port, path or *")
+                raise ValueError(f"{name!r} is not a plain host name: write it without port, path or *")
         return tuple(name.lower() for name in names)
 
 
@@ -66,7 +66,7 @@ class ApiListener(WebListener):
 
     port: int = 8000
     replicas: int = Field(
-        1, ge=1, description="processes that answer, each on a node of its own: one may die unnoticed"
+        1, ge=1, description="API processes, each on its own node: with 2, one may fail without an outage"
     )
 
 
@@ -83,61 +83,61 @@ class AppListener(WebListener):
 
 
 class RayCluster(_Part):
-    """The local Ray that `raysift up` starts, or the larger one that another launcher did."""
+    """The Ray cluster: the local one of `raysift up`, or one of another launcher."""
 
     cluster: str = Field(
-        "raysift", min_length=1, description="its name: clusters that share results must not have the same"
+        "raysift", min_length=1, description="its name; clusters that share results need different ones"
     )
-    gcs_port: int = Field(6380, description="its address is this port on 127.0.0.1")
+    gcs_port: int = Field(6380, description="the port of its address, 127.0.0.1:PORT")
     dashboard_port: int = Field(8265, description="dashboard and Jobs API; needs the token of state_dir/ray_token")
     cpus: int | None = Field(None, description="logical CPUs; None: as many as the machine has, at least 4")
-    object_store_mb: int = Field(500, description="shared memory for frames on their way to the detectors")
+    object_store_mb: int = Field(500, description="shared memory for frames that are sent to the detectors")
     card_gb: float | None = Field(
-        None, gt=0, description="the smallest card of the cluster's nodes; None: the cards of this machine"
+        None, gt=0, description="memory of the cluster's smallest GPU; None: of this machine's"
     )
 
     @property
     def dashboard_url(self) -> str:
-        """Where this machine reaches the dashboard and the Jobs API; other machines cannot."""
+        """The URL of the dashboard and the Jobs API; only this machine can reach it."""
         return f"http://127.0.0.1:{self.dashboard_port}"
 
 
 class Decoding(_Part):
-    """What is taken out of a file, and how much of one is too much."""
+    """What is extracted from a file, and the limits of size and length."""
 
     frames_per_s: float = Field(1.0, gt=0, description="frames sampled from a video, besides the first of every shot")
     max_side_px: int = Field(1600, ge=64, description="larger frames are scaled down to this before any detector")
     max_pixels: int = Field(200_000_000, description="a picture that declares more is refused before it is decoded")
     max_bytes: int = Field(20_000_000_000, description="a larger file is refused before it is fetched")
     max_duration_s: float = Field(36_000, description="a longer recording is refused")
-    # measured at 720p: compression alone makes 5 at most of a still scene, another line of 14 px text 10 at least
-    same_below: float = Field(6.0, description="a frame none of whose cells differs by more grey levels is the same")
-    chunk_frames: int = Field(16, ge=1, description="frames in flight to the detectors at a time, for each worker")
+    # measured at 720p: compression changes a cell of a still scene by at most 5, a new line of 14 px text by 10 or more
+    same_below: float = Field(6.0, description="a frame is the same if no cell differs by more grey levels")
+    chunk_frames: int = Field(16, ge=1, description="frames in flight to the detectors, for each worker")
     segment_s: float = Field(60, gt=0, description="longer videos are cut, at key frames, into units of about this")
     decoder_timeout_s: float = Field(
-        120, gt=0, description="a decoder that gives nothing for so long is stopped: the file's fault"
+        120, gt=0, description="a decoder without output for so long is stopped: its file failed"
     )
 
 
 class Scanning(_Part):
-    """What jobs may read and write, how a job is cut and when it has failed."""
+    """What jobs may read and write, how a job is divided and when it fails."""
 
     roots: tuple[str, ...] = Field(
         (), description="folders and buckets that jobs may read: /data/media, s3://bucket/cases; empty: none"
     )
-    outs: tuple[str, ...] = Field((), description="where jobs may store results, beside results_uri")
+    outs: tuple[str, ...] = Field((), description="where jobs may store results, besides results_uri")
     workers: int = Field(2, ge=1, description="files analysed at a time, each by its own Ray actor")
     worker_cpus: float = Field(
-        0.1, gt=0, description="what each asks of Ray's CPUs: where nodes come with the load, what it takes, about 1"
+        0.1, gt=0, description="Ray CPUs that each reserves; with autoscaling, what it uses: about 1"
     )
     units_per_block: int = Field(4, ge=1, description="files committed together; a kill loses at most this, per worker")
     max_failed_share: float = Field(1.0, ge=0, le=1, description="a job with a larger share of failed files exits 1")
-    attempts: int = Field(4, ge=1, description="tries to fetch a file before its row says that it cannot be had")
+    attempts: int = Field(4, ge=1, description="attempts to fetch a file before it is stored as failed")
     detector_timeout_s: float = Field(
-        3600, ge=0, description="a job waits so long for a detector that is away, then it stops"
+        3600, ge=0, description="how long a job waits for an unavailable detector before it stops"
     )
     max_jobs: int = Field(2, ge=1, description="jobs that run at a time, of each priority; the others wait")
-    resumes: int = Field(3, ge=0, description="times running that a job is started again whose driver died young")
+    resumes: int = Field(3, ge=0, description="consecutive restarts of a job whose driver dies early")
 
     @field_validator("roots", "outs", mode="after")
     @classmethod
@@ -146,50 +146,50 @@ class Scanning(_Part):
             for uri in uris:
                 split(uri)
                 if uri.startswith("~"):
-                    raise SettingsError(f"{uri}: `~` is not replaced here. Write the folder's whole path.")
+                    raise SettingsError(f"{uri}: `~` is not expanded here. Write the folder's absolute path.")
             normalized = tuple(map(normalize, uris))
         except SettingsError as error:
             raise ValueError(str(error)) from None
-        return normalized  # a worker runs elsewhere, where a relative path means another folder
+        return normalized  # on a worker's machine a relative path means another folder
 
 
 class Cache(_Part):
-    """What was answered for a content before, whatever its name: not computed again."""
+    """The cache of detectors' answers by content: equal files are analysed once."""
 
     redis_url: str | None = Field(
         None, description="redis://host:port/0, shared by all nodes; None: a file on each node"
     )
-    max_mb: int = Field(2000, ge=1, description="of the file; what was not used for longest goes first")
-    days: float = Field(30, gt=0, description="that Redis keeps an answer nobody asks for")
+    max_mb: int = Field(2000, ge=1, description="of the file; the least recently used entries are removed first")
+    days: float = Field(30, gt=0, description="that Redis keeps an answer that is not read")
 
 
 class Prices(_Part):
-    """What an hour costs, in your currency, for the estimates and the reports of jobs; 0: costs are not told."""
+    """Prices per hour, in your currency, for estimates and reports of jobs; 0: no costs are shown."""
 
     cpu_hour: float = Field(0.0, ge=0, description="of one CPU core")
-    gpu_hour: float = Field(0.0, ge=0, description="of one whole card")
+    gpu_hour: float = Field(0.0, ge=0, description="of one whole GPU")
 
     @property
     def known(self) -> bool:
-        """Whether there is any."""
+        """Whether any price is set."""
         return bool(self.cpu_hour or self.gpu_hour)
 
     def of(self, cpu_seconds: float, gpu_seconds: float) -> float:
-        """What that much work costs: of cores, and of whole cards."""
+        """The cost of so many seconds of CPU cores and of whole GPUs."""
         return (cpu_seconds * self.cpu_hour + gpu_seconds * self.gpu_hour) / 3600
 
 
 class Models(_Part):
-    """Where weights come from that no installed package carries."""
+    """The sources of weights that are not part of an installed package."""
 
-    offline: bool = Field(False, description="ask no model hub: only packages, files, the cache and the mirror")
+    offline: bool = Field(False, description="use no model hub: only packages, files, the cache and the mirror")
     mirror: str | None = Field(None, description="a folder or bucket that `raysift models pull` has filled")
-    cache: Path | None = Field(None, description="where fetched weights are kept; None: ~/.cache/raysift/models")
+    cache: Path | None = Field(None, description="the folder of downloaded weights; None: ~/.cache/raysift/models")
 
     @field_validator("mirror", mode="after")
     @classmethod
     def _from_here(cls, mirror: str | None) -> str | None:
-        return normalize(mirror) if mirror else None  # a replica runs elsewhere, where a relative path means another
+        return normalize(mirror) if mirror else None  # on a replica's machine a relative path means another
 
     @field_validator("cache", mode="after")
     @classmethod
@@ -198,7 +198,7 @@ class Models(_Part):
 
 
 class Settings(BaseSettings):
-    """Everything that an operator may set."""
+    """All settings of Raysift."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_nested_delimiter="__", yaml_file=FILE, extra="forbid", frozen=True
@@ -206,8 +206,8 @@ class Settings(BaseSettings):
 
     profile: Profile = Field("embedded", description="the backend of every detector that has it")
     state_dir: Path = Field(Path(".raysift"), description="tokens, logs, the catalogue, Chroma's folder")
-    results_uri: str = Field("", description="where scans store when --out is not given; empty: state_dir/results")
-    s3_endpoint_url: str | None = Field(None, description="an S3 that is not Amazon's; default: AWS_ENDPOINT_URL")
+    results_uri: str = Field("", description="where scans without --out store; empty: state_dir/results")
+    s3_endpoint_url: str | None = Field(None, description="an S3 other than Amazon's; default: AWS_ENDPOINT_URL")
     ray: RayCluster = RayCluster()
     api: ApiListener = ApiListener()
     chroma: ChromaListener = ChromaListener()
@@ -217,7 +217,7 @@ class Settings(BaseSettings):
     cache: Cache = Cache()
     prices: Prices = Prices()
     models: Models = Models()
-    galleries_uri: str = Field("", description="reference pictures, a folder a detector; empty: state_dir/galleries")
+    galleries_uri: str = Field("", description="reference pictures by detector; empty: state_dir/galleries")
     detectors: dict[str, dict[str, Any]] = Field({}, description="by name; each detector checks its own keys")
 
     @model_validator(mode="before")
@@ -229,7 +229,7 @@ class Settings(BaseSettings):
             for parent in parents:
                 part = part.get(parent) if isinstance(part, dict) else None
             if isinstance(part, dict) and key in part:
-                log.warning("setting %s is called %s now", old, new)
+                log.warning("setting %s has been renamed to %s", old, new)
                 value, name = part.pop(key), new.rsplit(".", 1)[-1]
                 both = isinstance(value, dict) and isinstance(part.get(name), dict)
                 part[name] = value | part[name] if both else part.get(name, value)
@@ -237,17 +237,17 @@ class Settings(BaseSettings):
 
     @property
     def results(self) -> str:
-        """Where results go when nobody said where."""
+        """The URI of the results of jobs without a place of their own."""
         return self.results_uri or (self.state_dir.absolute() / "results").as_uri()
 
     @property
     def galleries(self) -> str:
-        """Where the operator's reference pictures are kept: logos, people, restraints."""
+        """The URI of the operator's reference pictures: logos, people, restraints."""
         return self.galleries_uri or (self.state_dir.absolute() / "galleries").as_uri()
 
     @property
     def s3_endpoint(self) -> str | None:
-        """The S3 server to talk to, None for Amazon's own."""
+        """The URL of the S3 server; None: Amazon's."""
         return self.s3_endpoint_url or os.environ.get("AWS_ENDPOINT_URL")
 
     @classmethod
@@ -259,22 +259,22 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The sources by precedence. Without .env and secrets files: what sets a key is one of two places."""
+        """The sources by precedence, without .env and secrets files: a key is set in one of two places."""
         return init_settings, env_settings, YamlConfigSettingsSource(settings_cls)
 
 
 def _rename_variables() -> None:
-    """Give the environment variables of renamed settings their new names, unless the new one is set too."""
+    """Rename the environment variables of renamed settings, unless the new one is set too."""
     for old, new in RENAMED.items():
         before, now = (PREFIX + key.replace(".", "__").upper() for key in (old, new))
         for variable in [name for name in os.environ if name == before or name.startswith(f"{before}__")]:
             renamed = now + variable.removeprefix(before)
-            log.warning("environment variable %s is called %s now", variable, renamed)
+            log.warning("environment variable %s has been renamed to %s", variable, renamed)
             os.environ.setdefault(renamed, os.environ.pop(variable))
 
 
 def load() -> Settings:
-    """The settings of this process. SettingsError names the first key that is wrong and says what to do."""
+    """Read the settings of this process. SettingsError names the first wrong key and says what to do."""
     _rename_variables()
     for variable in os.environ:
         key = variable.removeprefix(PREFIX).split("__")[0].lower()
@@ -292,7 +292,7 @@ def load() -> Settings:
 
 
 def explain(error: ValidationError, where: str) -> str:
-    """The first complaint of a validation as one sentence with the key in it."""
+    """The first error of a validation as one sentence that names the key."""
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":

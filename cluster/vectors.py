@@ -1,4 +1,4 @@
-"""Search for files by vectors, in a Chroma server. It is an index: the Parquet files hold the results."""
+"""Search for files by vectors, in a Chroma server. It is only an index: the Parquet files hold the results."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,19 +19,19 @@ from cluster.results.newest import OLDEST, Answer, Key, key, newest_answers, new
 __all__ = ["Hit", "Vectors", "VectorsDown"]
 
 DISTANCES: dict[str, str] = {"image": "cosine", "text": "cosine", "faces": "l2"}  # by space
-TIMEOUT_S = 60.0  # of a call while indexing: a batch may wait for the index to grow
-BATCH_ROWS = 5000  # Chroma takes 5461
-BATCH_FLOATS = 2_000_000  # and 40 MiB
-ASSET_VECTORS = 16  # vectors that stand for a file, however many frames it has
-MOST_FETCHED = 5000  # neighbours looked at to fill a page with different files
+TIMEOUT_S = 60.0  # of one call: while indexing, a batch may wait for the index to grow
+BATCH_ROWS = 5000  # Chroma's limit is 5461
+BATCH_FLOATS = 2_000_000  # Chroma's limit is 40 MiB
+ASSET_VECTORS = 16  # vectors that represent a file, however many frames it has
+MOST_FETCHED = 5000  # neighbours at most, to fill a page with different files
 
-# which Parquet files are in: lost together with the index that it tells of; its number is that of the metadata's layout
+# the collection of indexed Parquet files, lost together with the index; its number is the version of the metadata
 _INDEXED = "indexed-files-2"
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A file that a search has found, by the nearest of its vectors."""
+    """A file that a search has found, with its nearest vector."""
 
     asset: str
     score: float  # 1 minus the cosine distance, for faces 1 minus the Euclidean; not below 0
@@ -43,18 +43,18 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A vector in the store: the answer that it belongs to."""
+    """A stored vector: the answer that it belongs to."""
 
     answer: Answer
     key: Key  # which of two answers is the newer one
-    content: int | None  # of the file; None: the record is of a version that did not note it
+    content: int | None  # of the file; None: written by a version that did not store it
 
 
 class Vectors:
-    """The collections of a Chroma server, one for each space and length of vector: two models' never share one.
+    """The collections of a Chroma server, one for each space and length of vector: models do not share one.
 
-    Nothing is sent before the first call. Every method raises VectorsDown when the server does not answer; `timeout_s`
-    is the deadline of one call, and of the attempts to repeat it.
+    It connects at the first call. Every method raises VectorsDown when the server does not answer; `timeout_s` is the
+    timeout of one call in seconds, and the time limit of its retries.
     """
 
     def __init__(self, url: str, timeout_s: float = TIMEOUT_S) -> None:
@@ -62,10 +62,10 @@ class Vectors:
         self._chroma = Chroma(url, timeout_s)
 
     def upsert(self, rows: pa.Table) -> int:
-        """Write the vectors of committed rows (columns embeddings.COLUMNS) that are not in yet; how many there are.
+        """Write those vectors of committed rows (columns embeddings.COLUMNS) that are not stored. Returns their total.
 
         Vectors of earlier answers of a detector for the same file or segment are deleted, and so are all of an earlier
-        content or cut of the file. Vectors of later answers than these rows stay.
+        content or cut of the file. Vectors of later answers than these rows are kept.
         """
         contents = newest_contents(rows)
         kept = self._kept(sorted(contents))
@@ -93,7 +93,7 @@ class Vectors:
     def search(self, space: Space, vector: Sequence[float], limit: int) -> list[Hit]:
         """The files nearest to a vector of that space, best first, at most `limit`.
 
-        More vectors than `limit` are fetched: a file may have many near ones.
+        More vectors than `limit` are fetched, as a file may have many near ones.
         """
         name, wanted = collection_name(space, len(vector)), max(50, 4 * limit)
         while True:
@@ -123,13 +123,13 @@ class Vectors:
         return []
 
     def indexed(self, files: Sequence[str]) -> set[str]:
-        """The Parquet files (URIs) among these that `mark` has noted."""
+        """The Parquet files (URIs) among these that `mark` has recorded."""
         return self.there(_INDEXED, files)
 
     def mark(self, files: Sequence[str]) -> None:
-        """Note that all vectors of these Parquet files (URIs) are in the store."""
+        """Record that all vectors of these Parquet files (URIs) are in the store."""
         for ids in _chunks(files, BATCH_ROWS):
-            # every record of Chroma's needs a vector; many equal ones would make the graph slow
+            # every record of Chroma needs a vector; many equal ones would make the graph slow
             spread = [np.frombuffer(blake2b(id.encode(), digest_size=2).digest(), np.uint8) / 255 for id in ids]
             points = [np.asarray(point, np.float32) for point in spread]
             self._chroma.upsert(_INDEXED, "l2", ids, points, None)
@@ -140,7 +140,7 @@ class Vectors:
         return sum(self._chroma.call(name, "count") for name in names)
 
     def there(self, name: str, ids: Iterable[str]) -> set[str]:
-        """The ids among these that a collection holds; none if there is no such collection."""
+        """The ids among these that a collection holds; none if the collection does not exist."""
         if name not in self._chroma.names():
             return set()
         return {
@@ -158,23 +158,23 @@ class Vectors:
         return keys
 
     def nearest(self, name: str, vector: Sequence[float]) -> float:
-        """The distance to the nearest vector of a collection, as the collection measures; infinite if it holds none."""
+        """The distance to the nearest vector of a collection, in its own metric; infinite if it is empty."""
         return min((distance for _, distance in self._near(name, vector, 1)), default=math.inf)
 
     def outdated(self) -> list[str]:
-        """The collections whose index was made with other parameters than a rebuild would give it."""
+        """The collections whose index has other parameters than a rebuild would set."""
         indexes = self._chroma.indexes()
         return sorted(name for name, index in indexes.items() if any(index.get(key) != HNSW[key] for key in HNSW))
 
     def drop(self) -> None:
-        """Delete all vectors, and the note of the files whose vectors were in."""
+        """Delete all vectors, and the record of the indexed files."""
         self._chroma.ask(lambda client: [client.delete_collection(c.name) for c in client.list_collections()])
 
     def _upsert(self, name: str, new: Entries, there: Mapping[str, _Kept]) -> None:
-        """Write the entries that are not in the collection as they are.
+        """Write the entries that the collection lacks or holds with other values.
 
-        What is there by the same id is deleted first: Chroma would change the vector in place, and an HNSW graph that
-        is changed in place loses vectors (nmslib/hnswlib#522, chroma-core/chroma#7758).
+        An entry with the same id is deleted first: Chroma would change the vector in place, and an HNSW graph that is
+        changed in place loses vectors (nmslib/hnswlib#522, chroma-core/chroma#7758).
         """
         known = [(key(metadata), metadata["content"]) for metadata in new.metadatas]
         fresh = [n for n, id in enumerate(new.ids) if id not in there or (there[id].key, there[id].content) != known[n]]
@@ -207,13 +207,13 @@ class Vectors:
         query = {"query_embeddings": [list(vector)], "n_results": count, "include": ["metadatas", "distances"]}
         try:
             near = self._chroma.call(name, "query", **query)
-        except NotFoundError:  # nothing of this kind has been indexed yet
+        except NotFoundError:  # no vector of this space has been indexed yet
             return []
         return list(zip(near["metadatas"][0], near["distances"][0], strict=True))
 
 
 def _key(metadata: Mapping[str, Any]) -> Key:
-    """The key of the answer that a vector is from. Version 0.1 noted only when the answer was given."""
+    """The key of a vector's answer. Version 0.1 stored only the time of the answer."""
     return key(metadata) if "sequence" in metadata else (without_number(metadata["analyzed_at"]), "", -1)
 
 

@@ -14,7 +14,7 @@ SIZE = (1280, 720)
 
 
 def clear(state_dir: Path) -> None:
-    """Delete the state of the last demo."""
+    """Delete the state of an earlier demo."""
     shutil.rmtree(state_dir, ignore_errors=True)
 
 

@@ -20,7 +20,7 @@ NOT_MEASURED = "no estimate: nothing was measured here yet"
 
 
 def dry_run(settings: Settings, uris: list[str], out: str | None, detectors: str | None) -> Plan:
-    """Plan a scan without doing it. SettingsError for the same reasons as a scan."""
+    """Plan a scan without running it. SettingsError for the same reasons as a scan."""
     with api_client(settings) as api:
         answer = api.get("/v1/detectors")
         answer.raise_for_status()
@@ -33,7 +33,7 @@ def dry_run(settings: Settings, uris: list[str], out: str | None, detectors: str
         if name not in running:
             raise SettingsError(f"no detector {name!r}; there are {', '.join(running)}. Correct --detectors.")
     folder, endpoint = buckets.normalize(out or settings.results), settings.s3_endpoint
-    with waiting("reading what is stored") as update:
+    with waiting("reading the stored results") as update:
         return plan(
             uris,
             stored(folder, endpoint),
@@ -48,7 +48,7 @@ def dry_run(settings: Settings, uris: list[str], out: str | None, detectors: str
 
 
 def show(plan: Plan) -> Group:
-    """The plan for people: what would be analysed and why, how many files each detector gets, and how long it takes."""
+    """The plan as tables: what would be analysed and why, the files of each detector, and the estimated time."""
     units = Table("why", "kind", "files", "GB", title="to be analysed")
     for (reason, kind), amount in _sorted(plan):
         units.add_row(reason, kind or "unknown", f"{amount.files:,.0f}", f"{amount.bytes / 1e9:,.2f}")
@@ -62,7 +62,7 @@ def show(plan: Plan) -> Group:
 
 
 def as_json(plan: Plan) -> dict[str, Any]:
-    """The plan for programs; null where there is no estimate."""
+    """The plan as JSON; null where there is no estimate."""
     units: list[dict[str, Any]] = [
         {"reason": reason, "kind": kind, "files": int(amount.files), "bytes": int(amount.bytes)}
         for (reason, kind), amount in _sorted(plan)

@@ -1,4 +1,4 @@
-"""What the commands on people share: the detector face as it is set, its gallery, who is enrolled."""
+"""Shared by the commands on people: the settings of the detector face, its gallery, the enrolled people."""
 
 import os
 from typing import Annotated
@@ -24,15 +24,15 @@ def stored_faces(source: str | None) -> tuple[Settings, FaceConfig, str]:
     config = configs(settings).get("face")
     if not isinstance(config, FaceConfig):
         raise SettingsError("the detector face is not enabled. Set detectors.face.enabled.")
-    # even where another cluster answers for samples, photos are embedded on this machine
+    # photos are embedded on this machine, even if another cluster analyses samples
     return settings, config.there, buckets.normalize(source or settings.results)
 
 
 def watch_list(config: FaceConfig, settings: Settings) -> WatchList:
-    """Who is enrolled, by vectors of the detector's own networks, which are loaded here."""
+    """The enrolled people, with vectors of the detector's own networks, which are loaded here."""
     if not face_gallery(settings).references():
         return WatchList([], {}, config.distance)
-    if settings.s3_endpoint:  # as a replica is given it
+    if settings.s3_endpoint:  # as in a replica
         os.environ["AWS_ENDPOINT_URL"] = settings.s3_endpoint
     with waiting("loading the detector face"):
         enrolled = Face(config).enrolled

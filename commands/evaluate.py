@@ -26,20 +26,20 @@ from pipelines.evaluation.verdicts import Evaluation, digits
 
 def evaluate(
     labels: Annotated[Path, typer.Argument(help="One JSON object a file: docs/evaluating.md shows the format.")],
-    source: Annotated[str | None, typer.Option("--from", help="Judge these results; nothing is scanned.")] = None,
+    source: Annotated[str | None, typer.Option("--from", help="Evaluate these results; nothing is scanned.")] = None,
     out: Annotated[str | None, typer.Option(help="Where the results go; default: state_dir/evaluations/...")] = None,
     report: Annotated[Path | None, typer.Option(help="The HTML report; default: beside the results.")] = None,
     threshold: Annotated[
-        list[str] | None, typer.Option(help="0.7, or nsfw=0.7; repeatable. Default: all that is kept.")
+        list[str] | None, typer.Option(help="0.7, or nsfw=0.7; repeatable. Default: all detections.")
     ] = None,
     base_rate: Annotated[
-        float | None, typer.Option(help="Share of your files that have it, such as 0.001: precision there.")
+        float | None, typer.Option(help="Share of your files that have a label, such as 0.001: precision at it.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
-    """Judge the detectors by a file of labels: the running cluster's, or what a scan has stored (--from).
+    """Evaluate detectors against a file of labels: those of the running cluster, or stored results (--from).
 
-    Prints a table and writes a report with curves and the worst mistakes. 95 % intervals stand in brackets.
+    Prints a table and writes a report with curves and the worst mistakes. A figure's 95 % interval is below it.
     """
     from pipelines.evaluation import answers, evaluating
     from pipelines.evaluation import report as reporting
@@ -50,7 +50,7 @@ def evaluate(
     if base_rate is not None and not 0 < base_rate < 1:
         raise SettingsError("--base-rate is a share of files: more than 0 and less than 1.")
     if source and out:
-        raise SettingsError("--from judges results that are there, --out says where new ones go. Give one of them.")
+        raise SettingsError("--from evaluates stored results, --out is the place of new ones. Give one of them.")
     labelled = labelling.read(labels)
     own = settings.state_dir.absolute() / "evaluations" / f"{now:%Y%m%d-%H%M%S}"
     if source:
@@ -79,7 +79,7 @@ def evaluate(
 
 
 def _thresholds(given: list[str]) -> dict[str, float]:
-    """Threshold of each detector, by its name: NAME=0.7 goes before a plain 0.7, which counts for all others."""
+    """Detector -> threshold. NAME=0.7 overrides a plain 0.7, which applies to all others."""
     of_all: dict[str, float] = {}
     of_one: dict[str, float] = {}
     for option in given:
@@ -107,7 +107,7 @@ def _scan(settings: Settings, labelled: list[Labelled], results: str) -> None:
 
 
 def _detectors(labelled: list[Labelled]) -> str | None:
-    """The detectors that the labels name, comma-separated; None, all, where one of these works on others' text."""
+    """The detectors that the labels name, comma-separated; None (all) if one of them analyses the text of others."""
     named = sorted({detector for file in labelled for detector in file.labels})
     return None if any("text" in detector_class(name).modalities for name in named) else ",".join(named)
 
@@ -120,7 +120,7 @@ def _beside(results: str, own: Path, now: datetime) -> Path:
 
 
 def tables(judged: Evaluation) -> Iterator[Table]:
-    """The evaluation as tables: whether a file has something; then what was read, heard, counted and recognised."""
+    """The evaluation as tables: presence of labels in files; then text, speech, counts and recognised people."""
     presence = Table("what", "with it", "precision", "recall", "F1", "AP", "best F1", box=None)
     if judged.base_rate is not None:
         presence.add_column(f"precision\nat {judged.base_rate:g}")
@@ -148,7 +148,7 @@ def tables(judged: Evaluation) -> Iterator[Table]:
 
 
 def value(figure: Figure) -> str:
-    """The figure as text, such as 0.97; a dash if there is nfigure."""
+    """The figure as text, such as 0.97; a dash if it has no value."""
     return "-" if figure.value is None else digits(figure.value)
 
 

@@ -26,16 +26,16 @@ def commands(detector: str, what: str) -> typer.Typer:
 
     @cli.command()
     def add(
-        name: Annotated[str, typer.Argument(help="What the pictures show; the label of what is found." + more)],
+        name: Annotated[str, typer.Argument(help="What the pictures show; the label of its detections." + more)],
         pictures: Annotated[list[Path], typer.Argument(help="One or more pictures of it.", exists=True)],
     ) -> None:
-        """Add pictures under a name. The next scan looks for it, in files that were scanned before too."""
+        """Add pictures under a name. The next scan looks for it, also in files that were scanned before."""
         gallery().add(name, *pictures)
         console.print(f"{name}: {len(pictures)} added. A scan looks for it from now on.")
 
     @cli.command("list")
     def show() -> None:
-        """Every name and how many pictures it has; then what of the gallery cannot be used, with the reason."""
+        """List every name with its number of pictures; then files that cannot be used, with the reason."""
         with waiting("reading the gallery"):
             references, flaws = gallery().references(), gallery().flaws()
         broken = {flaw.path for flaw in flaws}
@@ -46,12 +46,12 @@ def commands(detector: str, what: str) -> typer.Typer:
         if table.row_count:
             Console().print(table)
         else:
-            console.print(f"the gallery is empty, so none is looked for: raysift {what} add NAME PICTURE...")
+            console.print(f"the gallery is empty, so nothing is looked for: raysift {what} add NAME PICTURE...")
         show_flaws(flaws)
 
     @cli.command()
     def remove(name: Annotated[str, typer.Argument(help="As `list` shows it.")]) -> None:
-        """Forget a name and its pictures. What was found by it stays until the next scan."""
+        """Remove a name and its pictures. Its detections stay until the next scan."""
         console.print(f"{name}: {gallery().remove(name)} removed")
 
     return cli

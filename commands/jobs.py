@@ -15,18 +15,18 @@ from commands.terminal import ANSWER_S, api_client, console, waiting
 cli = typer.Typer(help="Scans as jobs: show their progress, cancel, resume, retry failed files.", no_args_is_help=True)
 
 VERIFY_S = 3600.0  # every row of a job of ten million files is read
-LOAD_S = 900.0  # a catalogue that is new reads all results first
+LOAD_S = 900.0  # a new catalogue reads all results first
 
 Name = Annotated[str, typer.Argument(metavar="JOB", help="As `raysift jobs list` shows it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Follow = Annotated[bool, typer.Option("--follow/--no-follow", help="Show its progress until it is over.")]
+Follow = Annotated[bool, typer.Option("--follow/--no-follow", help="Show its progress until it ends.")]
 
 
 @cli.command("list")
 def show_all(
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 50, as_json: AsJson = False
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="The maximum number.")] = 50, as_json: AsJson = False
 ) -> None:
-    """The jobs that were submitted last, newest first."""
+    """List the jobs that were submitted last, newest first."""
     jobs = _request("GET", "", limit=limit)
     if as_json:
         typer.echo(json.dumps(jobs))
@@ -36,7 +36,7 @@ def show_all(
 
 @cli.command()
 def show(job: Name, as_json: AsJson = False) -> None:
-    """Show a job; when it is over, its report too: what failed and why, seconds and cost of each detector."""
+    """Show a job and, once it is over, its report: failures with reasons, seconds and cost of each detector."""
     answer = _request("GET", f"/{job}")
     if as_json:
         typer.echo(json.dumps(answer))
@@ -52,7 +52,7 @@ def show(job: Name, as_json: AsJson = False) -> None:
 @cli.command()
 def logs(
     job: Name,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job is over.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the logs until the job ends.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Print the logs of the job's drivers."""
@@ -61,7 +61,7 @@ def logs(
         return
     seen = 0
     while True:
-        over = not follow or _request("GET", f"/{job}")["state"] in OVER  # before its last lines are read
+        over = not follow or _request("GET", f"/{job}")["state"] in OVER  # asked before its last lines are read
         text = _log(job, seen)
         seen += len(text)
         typer.echo(text, nl=False)
@@ -72,12 +72,12 @@ def logs(
 
 @cli.command()
 def cancel(job: Name, as_json: AsJson = False) -> None:
-    """Take a job out of the queue or stop it. Stored results stay; `resume` goes on from there."""
+    """Remove a job from the queue or stop it. Stored results are kept; `resume` continues from them."""
     answer = _request("POST", f"/{job}/cancel")
     if as_json:
         typer.echo(json.dumps(answer))
     else:
-        console.print(f"{job} is cancelled with {answer['done']} files done. `raysift jobs resume {job}` goes on.")
+        console.print(f"{job} is cancelled with {answer['done']} files done. `raysift jobs resume {job}` continues it.")
 
 
 @cli.command()
@@ -109,9 +109,9 @@ def verify(job: Name, as_json: AsJson = False) -> None:
         counts = f"lost {answer['lost']}, double {answer['double']}, failed {answer['failed']}"
         typer.echo(f"{counts}, vectors missing {answer['vectors_missing']}; {answer['done']} of {answer['units']} done")
         if answer["lost"] or answer["double"]:
-            console.print(f"`raysift jobs resume {job}` does what is lost and takes out what is double.")
+            console.print(f"`raysift jobs resume {job}` analyses what is lost and removes what is double.")
         if answer["vectors_missing"]:
-            console.print("The next scan into this folder brings in what waits; `raysift vectors rebuild` does it all.")
+            console.print("The next scan into this folder indexes them; `raysift vectors rebuild` rebuilds all.")
     raise typer.Exit(1 if answer["lost"] or answer["double"] or answer["vectors_missing"] else 0)
 
 

@@ -1,4 +1,4 @@
-"""`raysift models`: the weights of the detectors, where they come from, and a mirror of those that the hub has."""
+"""`raysift models`: list the weights of the detectors and their sources, and copy those of the hub to a mirror."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from deployments.weights.copies import FILES, Manifest, Store
 from deployments.weights.hub import Hub
 from deployments.weights.sources import Source, State
 
-cli = typer.Typer(help="The detectors' weights: what there is of them, and a mirror.", no_args_is_help=True)
+cli = typer.Typer(help="The detectors' weights: list them, or copy them to a mirror.", no_args_is_help=True)
 
 
 @cli.command("list")
@@ -25,13 +25,13 @@ def show(
     profile: ProfileOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array with an object for each.")] = False,
 ) -> None:
-    """Every detector's weights: licence, revision, size, where they load from, and whether they are there now.
+    """List every detector's weights: licence, revision, size, source, and whether they are there now.
 
-    The hub is not asked. What is not there says what to do.
+    The hub is not contacted. Below the table, missing weights are listed with what to do.
     """
     found = [(detector, source, source.state()) for detector, source in _sources(_settings(profile))]
     if as_json:
-        typer.echo(json.dumps([_object(*one) for one in found], indent=1))
+        typer.echo(json.dumps([_object(*entry) for entry in found], indent=1))
         return
     Console().print(_table(found))
     missing: dict[str, list[str]] = {}
@@ -73,9 +73,9 @@ def pull(
     profile: ProfileOption = None,
     detectors: Annotated[str | None, typer.Option(help="Only these, comma-separated; default: all.")] = None,
 ) -> None:
-    """Copy every model that comes from the hub into a mirror, for machines that may not or shall not ask the hub.
+    """Copy every model that comes from the hub into a mirror, for machines that cannot or may not use the hub.
 
-    What the mirror has, whole, stays as it is. Packages come from the package registry and are not copied.
+    Complete copies in the mirror are kept. Packages come from the package registry and are not copied.
     """
     settings = _settings(profile)
     mirror = Store(to, settings.s3_endpoint)
@@ -90,7 +90,7 @@ def pull(
             failed.append(str(error))
     others = sum(not isinstance(source, Hub) for source in wanted.values())
     if others:
-        console.print(f"{others} more come with packages, or lie in folders or buckets of yours: left there")
+        console.print(f"{others} more come with packages, or from your folders or buckets: not copied")
     if failed:
         raise SettingsError("\n".join(failed))
     console.print(
@@ -100,8 +100,8 @@ def pull(
 
 def _pulled(source: Hub, mirror: Store) -> str:
     if there := mirror.whole(source.name, source.reference):
-        return f"is there, {decimal(there.size)}"
-    with waiting(f"{source.reference}: fetching it from the hub, unless it is on this machine"):
+        return f"already there, {decimal(there.size)}"
+    with waiting(f"{source.reference}: downloading it from the hub, unless it is on this machine"):
         source.path()
     copy = source.copy()
     assert copy is not None
@@ -136,7 +136,7 @@ def _sources(settings: Settings, detectors: str | None = None) -> Iterator[tuple
 
 
 def wanted(detectors: str | None, there: list[str]) -> list[str]:
-    """The names of a comma-separated list, all without one. SettingsError names one that is not there."""
+    """The names of a comma-separated list; None: all. SettingsError names an unknown one."""
     if detectors is None:
         return there
     names = [name.strip() for name in detectors.split(",")]

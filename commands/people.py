@@ -1,4 +1,4 @@
-"""`raysift people`: who is looked for by face, and who of them was found."""
+"""`raysift people`: enrol people, and name their faces in stored results."""
 
 import re
 from itertools import groupby
@@ -34,13 +34,13 @@ cli.command()(purge)
 
 @cli.command()
 def add(
-    name: Annotated[str, typer.Argument(help="Who it is; detections carry it as their label.")],
-    photos: Annotated[list[Path], typer.Argument(help="One or more photos, only their face on each.", exists=True)],
+    name: Annotated[str, typer.Argument(help="The person's name, which is the label of their detections.")],
+    photos: Annotated[list[Path], typer.Argument(help="One or more photos that show only their face.", exists=True)],
 ) -> None:
-    """Enrol somebody. Scans look for them from now on; `people match` looks in what was scanned before."""
+    """Enrol a person. Scans look for them from now on; `people match` looks in earlier results."""
     settings = load()
     if name.lower() == FACE:
-        raise SettingsError(f"{name!r} is what every face is called. Take another name.")
+        raise SettingsError(f"{name!r} is the label of every face. Choose another name.")
     with api_client(settings) as api:
         for photo in photos:
             _check(photo, name, api)
@@ -49,7 +49,7 @@ def add(
 
 
 def _check(photo: Path, name: str, api: httpx.Client) -> None:
-    """SettingsError unless the running detector sees exactly one face in the photo that can be told from others."""
+    """Raise SettingsError unless the running detector finds exactly one usable face in the photo."""
     flaw, enrolled = _face_flaw(photo.name, content_of(photo), api)
     if flaw:
         raise SettingsError(f"{photo}: {flaw}.")
@@ -58,7 +58,7 @@ def _check(photo: Path, name: str, api: httpx.Client) -> None:
 
 
 def _face_flaw(file: str, content: bytes, api: httpx.Client) -> tuple[str | None, set[str]]:
-    """Why the running detector cannot enrol this photo, None if it can; and the enrolled people that it sees there."""
+    """Why the running detector cannot enrol this photo (None if it can), and the enrolled people it finds there."""
     response = api.post("/v1/detect/face", files={"file": (file, content)})
     if response.status_code == 422:
         return f"{response.json()['detail']}. Give another", set()
@@ -73,13 +73,13 @@ def _face_flaw(file: str, content: bytes, api: httpx.Client) -> tuple[str | None
         best = max(faces, key=lambda face: face["score"])
         flaw = f"its face has {best['evidence']}. Give a better photo"
     elif len(good) > 1:
-        flaw = f"{len(good)} faces were found in it. Cut out the one that is meant"
+        flaw = f"{len(good)} faces were found in it. Crop it to one face"
     return flaw, {detection["label"] for detection in detections} - {FACE}
 
 
 @cli.command("list")
 def show() -> None:
-    """Everybody enrolled: their photos, and the faces that were told not to be theirs; then what cannot be used."""
+    """List enrolled people with their photos and rejected faces; then photos that cannot be used, with the reason."""
     settings = load()
     rejections = face_rejections(settings)
     with waiting("reading the photos"):
@@ -98,7 +98,7 @@ def show() -> None:
 
 
 def _flaws(settings: Settings) -> list[Flaw]:
-    """What of the gallery is not used: broken files, and photos in which the running detector finds no good face."""
+    """Unusable parts of the gallery: broken files, and photos in which the running detector finds no usable face."""
     gallery = face_gallery(settings)
     flaws = gallery.flaws()
     broken = {flaw.path for flaw in flaws}
@@ -118,7 +118,7 @@ def _flaws(settings: Settings) -> list[Flaw]:
 
 @cli.command()
 def remove(name: Name) -> None:
-    """Stop looking for somebody. What was found stays until `people match`; `people purge` takes more out."""
+    """Stop looking for a person. Stored hits stay until `people match`; `people purge` removes more."""
     settings = load()
     photos = face_gallery(settings).remove(name)
     rejected = face_rejections(settings).remove(name)
@@ -127,16 +127,16 @@ def remove(name: Name) -> None:
 
 @cli.command()
 def match(source: Source = None) -> None:
-    """Name the faces in what was scanned already, by who is enrolled now. No file is fetched or decoded for it."""
+    """Name the faces in stored results by the people who are enrolled now. No file is fetched or decoded for it."""
     settings, config, out = stored_faces(source)
     with waiting("comparing the faces in the results with the enrolled people"):
         done = people_match.match(out, watch_list(config, settings), Face.version(config), settings.s3_endpoint)
     for name, files in sorted(done.hits.items()):
         Console().print(harmless(f"{name}: {files} files"))
     if done.other:
-        console.print(f"{done.other} files were analysed by another model of faces. Scan them again to compare them.")
+        console.print(f"{done.other} files were analysed by another face model. Scan them again to compare them.")
     console.print(f"{done.files} files have other names than before")
-    _bring_in(settings, out)
+    _index(settings, out)
 
 
 @cli.command()
@@ -144,24 +144,22 @@ def reject(
     name: Name,
     face: Annotated[
         str,
-        typer.Argument(
-            help="The id or address of a file, all whose faces of that name are meant; ID:2 means the second of them."
-        ),
+        typer.Argument(help="The id or URI of a file: all its faces of that name; ID:2 is only the second of them."),
     ],
     source: Source = None,
 ) -> None:
-    """Say that a face is not this person: it, and faces nearer to it than to the photos, are not named so again."""
+    """Record that a face is not this person: it, and faces nearer to it than to the photos, no longer get the name."""
     settings, config, out = stored_faces(source)
     which = re.fullmatch(r"([0-9a-f]{32})(?::([1-9]\d*))?", face)
     id = which[1] if which else asset_id(buckets.normalize(face))
     found = [
-        one
+        finding
         for answer in sorted(
             people_match.current(out, settings.s3_endpoint, lambda uri: asset_id(uri) == id),
             key=lambda answer: answer.row["segment"] or 0,
         )
         if answer.model == Face.version(config)
-        for one in people_match.of(name, answer.found)
+        for finding in people_match.of(name, answer.found)
     ]
     if which and which[2]:
         found = found[int(which[2]) - 1 : int(which[2])]
@@ -169,14 +167,14 @@ def reject(
         raise SettingsError(
             f"{face} has no such face named {name!r} in {out}. See the file in the app, or give --from."
         )
-    for one in found:
-        face_rejections(settings).add(name, one.detection.vectors[0].values, Face.version(config))
-    console.print(f"{len(found)} faces are not {name}. `raysift people match` takes the name off what is stored.")
+    for finding in found:
+        face_rejections(settings).add(name, finding.detection.vectors[0].values, Face.version(config))
+    console.print(f"{len(found)} faces are not {name}. `raysift people match` removes the name from stored results.")
 
 
 @cli.command()
 def clusters(source: Source = None) -> None:
-    """Group the faces that are nobody enrolled: each group is probably one person. Enrol one from a file of theirs."""
+    """Group the faces of people who are not enrolled: each group is probably one person."""
     settings, config, out = stored_faces(source)
     with waiting("grouping the faces in the results"):
         found = clustering.group(out, Face.version(config), config.distance, settings.s3_endpoint)
@@ -184,13 +182,13 @@ def clusters(source: Source = None) -> None:
         Console().print(f"{group.faces} faces in {len(group.uris)} files")
         for uri in group.uris[:3]:
             Console().print(Text("  ") + harmless(uri), soft_wrap=True)
-    console.print(f"{len(found.groups)} groups; {found.alone} faces are like too few others")
+    console.print(f"{len(found.groups)} groups; {found.alone} faces are similar to too few others")
     if found.left_out:
-        console.print(f"{found.left_out} faces were left out: at most {clustering.MOST} looks are grouped at a time.")
+        console.print(f"{found.left_out} faces were left out: at most {clustering.MOST} different ones are grouped.")
 
 
-def _bring_in(settings: Settings, out: str) -> None:
-    """Have the catalogue and the vector store take what was written."""
+def _index(settings: Settings, out: str) -> None:
+    """Load the written results into the catalogue and the vector store."""
 
     def into_catalogue(folder: str) -> int:
         with api_client(settings) as api:
@@ -201,7 +199,7 @@ def _bring_in(settings: Settings, out: str) -> None:
     try:
         missing = Indexing(out, Vectors(settings.chroma.url), into_catalogue, settings.s3_endpoint).once()
     except SettingsError as error:
-        console.print(f"the next scan brings it into the catalogue: {error}", markup=False)
+        console.print(f"the next scan loads it into the catalogue: {error}", markup=False)
         return
     if missing:
-        console.print("search follows with the next scan: the vector store does not answer")
+        console.print("the vector store does not answer: the next scan updates the index")

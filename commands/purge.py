@@ -1,4 +1,4 @@
-"""`raysift people purge`: one person, taken out of every place that Raysift stores."""
+"""`raysift people purge`: remove one person from every place where Raysift stores data."""
 
 from typing import Any
 from urllib.parse import quote
@@ -20,20 +20,20 @@ Places = list[tuple[str, int]]  # a place, and how many entries were removed fro
 
 
 def purge(name: Name, source: Source = None) -> None:
-    """Take somebody out of everything but the media: photos, rejected faces, hits, vectors; results, search, catalogue.
+    """Remove a person from everything but the media: photos, rejected faces, hits, vectors; results, search, catalogue.
 
-    Not while a scan runs: it may store another hit. Exits 1 when something is left, or a cache could not be erased.
+    Not during a scan: it may store another hit. Exits 1 if something is left, or a cache could not be erased.
     """
     settings, config, out = stored_faces(source)
     endpoint = settings.s3_endpoint
     with api_client(settings) as api, waiting("removing the person from the results and the index"):
-        api.get("/v1/health").raise_for_status()  # nothing is begun without the API
+        api.get("/v1/health").raise_for_status()  # without the API, fail before any change
         done = people_purge.purge(name, out, watch_list(config, settings), Face.version(config), endpoint)
-        caches = ErasedCaches(**_answer(api.delete("/v1/cache")))  # an answer from a cache would bring the person back
+        caches = ErasedCaches(**_answer(api.delete("/v1/cache")))  # a cached answer would restore the hits
         searched = _unsearchable(settings, done, out)
         catalogued = _answer(api.delete(f"/v1/people/{quote(name, safe='')}"))["hits"]
         listed = _answer(api.get("/v1/assets", params={"detector": "face", "label": name}))["total"]
-    # last: if anything before failed, the next purge needs the photos to know the person's faces
+    # last: if a step before fails, the next purge needs the photos to recognise the person
     photos, rejected = _unenrol(name, settings)
     _show(
         [
@@ -89,7 +89,7 @@ def _report_caches(caches: ErasedCaches, settings: Settings) -> None:
     complaints = [f"the cache on {place} was not erased ({reason})." for place, reason in caches.failed.items()]
     if away and not settings.galleries_uri:
         complaints.append(
-            f"{away} is down, and has galleries of its own: it cannot learn that its cache is to be erased. Delete "
+            f"{away} is down and does not share the galleries: it does not see that its cache must be erased. Delete "
             "cache.sqlite* in its state_dir, or set galleries_uri to a place that all nodes read."
         )
     if complaints:
@@ -98,20 +98,20 @@ def _report_caches(caches: ErasedCaches, settings: Settings) -> None:
 
 def _report_remains(name: str, done: people_purge.Removed, out: str, settings: Settings) -> None:
     console.print(
-        f"looked again: no hit or vector of {name} is left in {out}, the vector store or the catalogue", markup=False
+        f"checked: no hit or vector of {name} is left in {out}, the vector store or the catalogue", markup=False
     )
     if done.other:
         console.print(
-            f"{done.other} files were analysed by another model of faces, whose vectors cannot be compared with the "
-            "photos: only faces that it had named were removed there."
+            f"{done.other} files were analysed by another face model, whose vectors cannot be compared with the "
+            "photos: there only faces that it had named were removed."
         )
     console.print(
         "Not touched: the media and their thumbnails, other folders of results (--from), exports, reports of "
-        "`raysift evaluate`, and old versions of a bucket that keeps them."
+        "`raysift evaluate`, and old versions of objects in a versioned bucket."
     )
     console.print(
         "The catalogue and the vector store delete entries but do not overwrite them: bytes stay in their files until "
-        f"these are built anew. `raysift down`, delete {settings.state_dir / 'catalog-*.duckdb'} and "
+        f"these are rebuilt. `raysift down`, delete {settings.state_dir / 'catalog-*.duckdb'} and "
         f"{settings.state_dir / 'chroma'}, `raysift up`, scan again.",
         markup=False,
         soft_wrap=True,  # a path is never broken, so that it can be copied

@@ -19,11 +19,11 @@ from cluster.storage import buckets
 from commands import tables
 from commands.terminal import LINE_EVERY_S, api_client, console, say, waiting
 
-FAILED_FILES = 3
-AWAY_S = 60.0  # the API may be away this long, as when its node is replaced, before following ends
+FAILED_FILES = 3  # exit status
+AWAY_S = 60.0  # how long the API may be unavailable, as when its node is replaced, before following ends
 POLL_S = 0.5
 
-Show = Callable[[dict[str, Any]], None]  # shows what the API says of a job now
+Show = Callable[[dict[str, Any]], None]  # shows the state of a job, as the API reports it
 
 
 def submit(
@@ -31,7 +31,7 @@ def submit(
 ) -> str:
     """Submit a scan through the API and return the name of its job. `detectors`: comma-separated, None: all."""
     with api_client(settings) as api:
-        # a relative path is meant from here, not from where the cluster was started
+        # a relative path is relative to this working folder, not to that of the cluster
         what, where = [buckets.normalize(uri) for uri in uris], buckets.normalize(out) if out else None
         request = {"uris": what, "out": where, "detectors": names(detectors), "priority": priority}
         # the operator of this machine may read and write what the settings do not name
@@ -41,12 +41,12 @@ def submit(
 
 
 def names(detectors: str | None) -> list[str] | None:
-    """The names in the option `--detectors`; None means all."""
+    """The names in the option `--detectors`; None: all."""
     return [name.strip() for name in detectors.split(",")] if detectors else None
 
 
 def follow(settings: Settings, job: str, to: Console = console) -> dict[str, Any]:
-    """Show a job's progress until it is over, and give what the API says of it then.
+    """Show a job's progress until it is over. Returns its last state, as the API reports it.
 
     A terminal shows a bar; a pipe or a log gets a line of progress on stderr every LINE_EVERY_S seconds.
     """
@@ -89,7 +89,7 @@ def _bar(job: str, to: Console) -> Iterator[Show]:
 
 @contextmanager
 def _lines(job: str, to: Console) -> Iterator[Show]:
-    say(f"{job} is followed: a line of progress every {LINE_EVERY_S:.0f} s", to)
+    say(f"following {job}: a line of progress every {LINE_EVERY_S:.0f} s", to)
     with waiting(job, to) as update:
 
         def show(now: dict[str, Any]) -> None:
@@ -119,7 +119,7 @@ def _state(api: httpx.Client, job: str) -> dict[str, Any]:
 
 
 def end_or_follow(settings: Settings, job: str, follows: bool, as_json: bool) -> None:
-    """Follow a queued job and exit as it does; without `follows` only say that it is queued."""
+    """Follow a queued job and exit with its status; without `follows` only print that it is queued."""
     if follows:
         end(follow(settings, job), as_json)
     elif as_json:

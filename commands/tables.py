@@ -1,4 +1,4 @@
-"""What is known of jobs, as tables that can be read on a terminal of 80 columns."""
+"""Tables about jobs, which fit on a terminal of 80 columns."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,7 +12,7 @@ SHOWN_URIS = 5
 
 
 def jobs(jobs: Iterable[dict[str, Any]]) -> Table:
-    """A row for each job, two lines high: under its name what it scans, under its progress what failed."""
+    """A row of two lines for each job: its name and URIs, its progress and failures."""
     name = Column("job", no_wrap=True, overflow="ellipsis", ratio=1)
     table = Table(name, Column("state", no_wrap=True), Column("files", no_wrap=True), expand=True)
     for job in jobs:
@@ -28,13 +28,13 @@ def jobs(jobs: Iterable[dict[str, Any]]) -> Table:
 
 
 def scanned(job: dict[str, Any], most: int) -> str:
-    """The first URIs of a job, at most so many, and how many more there are."""
+    """The first URIs of a job, at most `most`, and how many more there are."""
     more = job.get("uri_count", len(job["uris"])) - len(job["uris"][:most])
     return ", ".join(job["uris"][:most]) + (f" and {more:,} more" if more else "")
 
 
 def summary(job: dict[str, Any]) -> Table:
-    """What a finished job found: a row for each detector, then one for each failed file."""
+    """The summary of a finished job: a row for each detector, then one for each failed file."""
     title = f"{job['done']} files in {job['seconds']:.0f} s, {job['failed']} failed, {job['skipped']} unchanged"
     table = Table(
         *(Column(name, no_wrap=True) for name in ("detector", "files", "found")),
@@ -53,7 +53,7 @@ def summary(job: dict[str, Any]) -> Table:
 
 
 def facts(job: dict[str, Any]) -> Table:
-    """What is known of a job: a row for each fact."""
+    """The state of a job: a row for each property."""
     table = Table(Column(no_wrap=True), Column(overflow="fold"), show_header=False)
     rows = {
         "job": job["job"],
@@ -79,7 +79,7 @@ def facts(job: dict[str, Any]) -> Table:
 
 
 def costs(report: dict[str, Any]) -> Table:
-    """What each detector took."""
+    """The time and cost of each detector."""
     priced = report["cost"] is not None
     per_1000 = f", {report['cost_per_1000_files']} per 1,000 files" if report["cost_per_1000_files"] is not None else ""
     title = f"{report['files_per_s']:g} files/s, {report['bytes_per_s'] / 1e6:.1f} MB/s"
@@ -100,7 +100,7 @@ def costs(report: dict[str, Any]) -> Table:
 
 
 def failures(report: dict[str, Any]) -> Table:
-    """What failed, a row for each reason, and under it one of the files."""
+    """The failures: a row for each reason, with one of the files below it."""
     columns = (Column("failed", no_wrap=True), Column("step", no_wrap=True), Column("reason", overflow="fold"))
     table = Table(*columns)
     for failure in report["failures"]:

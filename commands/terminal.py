@@ -1,4 +1,4 @@
-"""What the commands share: where they write, how they show progress, and how they ask the API."""
+"""Shared by the commands: output, progress, and the client of the API."""
 
 import threading
 import time
@@ -19,15 +19,15 @@ ProfileOption = Annotated[Profile | None, typer.Option(help="Which models; defau
 
 console = Console(stderr=True)
 LINE_EVERY_S = 10.0  # between lines of progress where no terminal shows a spinner or a bar
-ANSWER_S = 120.0  # the API answers most questions in less than a second, a new job's after it has listed every URI
+ANSWER_S = 120.0  # most requests take less than a second; a new job answers after every URI is listed
 
 
 @contextmanager
 def waiting(text: str, to: Console = console) -> Iterator[Callable[[str], None]]:
-    """Show what a command waits for until the block ends; the block is given what to call with a newer text.
+    """Show what a command waits for until the block ends; yields a function that replaces the text.
 
     A terminal shows a spinner. A pipe, a file or a log gets a line every LINE_EVERY_S seconds, with the newest text and
-    the seconds that have passed, so a command that is soon done writes nothing there.
+    the seconds that have passed, so a short command writes nothing there.
     """
     if to.is_terminal:
         with to.status(text) as spinner:
@@ -50,7 +50,7 @@ def waiting(text: str, to: Console = console) -> Iterator[Callable[[str], None]]
 
 @contextmanager
 def progress(text: str, to: Console = console) -> Iterator[Callable[[float], None]]:
-    """As `waiting`, for work whose share that is done is known: the block calls with that share, from 0 to 1."""
+    """As `waiting`, for work with a known share done: yields a function that takes this share, from 0 to 1."""
     if to.is_terminal:
         with Progress(console=to) as bars:
             bar = bars.add_task(text, total=1.0)
@@ -61,13 +61,13 @@ def progress(text: str, to: Console = console) -> Iterator[Callable[[float], Non
 
 
 def say(text: str, to: Console = console) -> None:
-    """Print one line as it is, however long: for programs that read it. It is flushed."""
+    """Print one line without wrapping or markup, for programs that read it. It is flushed."""
     to.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
 def api_client(settings: Settings) -> Iterator[httpx.Client]:
-    """A client of the API. SettingsError when it does not answer in time, or refuses, in its own words."""
+    """A client of the API. SettingsError if it does not answer in time, or rejects a request, with its message."""
     try:
         with httpx.Client(base_url=settings.api.url, timeout=ANSWER_S, trust_env=False) as client:
             yield client
@@ -83,5 +83,5 @@ def api_client(settings: Settings) -> Iterator[httpx.Client]:
 
 
 def harmless(text: str) -> Text:
-    """Text out of somebody's files, without what a terminal or Rich would obey."""
+    """Text from scanned files, with control characters replaced and Rich's markup not interpreted."""
     return Text("".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text))

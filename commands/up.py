@@ -1,4 +1,4 @@
-"""Starts Raysift on this machine: Chroma, Ray, the detectors behind the API, the app; or what a running Ray lacks."""
+"""Start Raysift on this machine: Chroma, Ray, the detectors behind the API, the app; or only Chroma and the app."""
 
 import logging
 import time
@@ -30,7 +30,7 @@ def launch(settings: Settings, tell: Callable[[str], None]) -> None:
     from deployments.serving.placement import APP, check_cards
     from pipelines.application import build
 
-    application = build(settings)  # a wrong key ends here, before anything is started
+    application = build(settings)  # raises for a wrong key, before anything is started
     if hint := check_cards(settings, gpus.cards()):
         log.warning(hint)
     _check_weights(settings, tell)
@@ -56,15 +56,15 @@ def launch(settings: Settings, tell: Callable[[str], None]) -> None:
 
 
 def launch_beside_ray(settings: Settings, tell: Callable[[str], None]) -> None:
-    """Start Chroma and the app, again if they run, on the head of a cluster that one of Ray's launchers has started.
+    """Start or restart Chroma and the app on the head of a cluster that one of Ray's launchers has started.
 
     SettingsError if `raysift up` has started that Ray, a port is taken or one of the two does not start. In the last
     two cases neither is left running.
     """
     processes = Processes(settings)
     if "ray" in processes.alive():
-        raise SettingsError("this machine's Ray is that of `raysift up`, which has started Chroma and the app too.")
-    processes.make_room("chroma", "app")
+        raise SettingsError("this machine's Ray was started by `raysift up`, which has started Chroma and the app too.")
+    processes.prepare_folder("chroma", "app")
     tell("starting Chroma and the app")
     try:
         processes.start_chroma()
@@ -82,14 +82,14 @@ def _wait_for_servers(processes: Processes) -> None:
 
 
 def _check_weights(settings: Settings, tell: Callable[[str], None]) -> None:
-    """Fetch the weights of every detector to this machine. SettingsError names all that cannot be had, at once."""
+    """Fetch the weights of every detector to this machine. SettingsError names all that are missing."""
     from deployments.models import runtime
     from deployments.serving.placement import configs
     from deployments.weights import references
 
     missing = []
     for name, config in configs(settings).items():
-        tell(f"the weights of {name}")
+        tell(f"loading the weights of {name}")
         for reference in references.named(config):
             try:
                 runtime.weights(reference)
@@ -120,6 +120,6 @@ def _wait_until_healthy(tell: Callable[[str], None]) -> None:
             return
         if app.status == "DEPLOY_FAILED" or time.monotonic() > deadline:
             reasons = "; ".join(f"{name}: {app.deployments[name].message}" for name in waiting) or app.message
-            raise SettingsError(f"not every part came up. {reasons}")
+            raise SettingsError(f"not every part started. {reasons}")
         tell(f"loading the detectors: waiting for {', '.join(waiting)}")
         time.sleep(0.5)

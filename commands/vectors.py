@@ -1,4 +1,4 @@
-"""`raysift vectors`: the index that search asks, checked against the results and built anew from them."""
+"""`raysift vectors`: check the index of search against the results, and rebuild it from them."""
 
 import json
 from collections.abc import Iterator
@@ -15,21 +15,21 @@ from cluster.vectors import Vectors, VectorsDown
 from commands.terminal import console, progress, waiting
 from pipelines.results import auditing
 
-cli = typer.Typer(help="The vectors that search goes by, an index of the results.", no_args_is_help=True)
+cli = typer.Typer(help="The vectors for search, an index of the results.", no_args_is_help=True)
 
 Source = Annotated[str | None, typer.Option("--from", help="A folder of results; default: settings.results_uri.")]
 
 
 @cli.command()
 def rebuild(source: Source = None) -> None:
-    """Throw the index away and build it anew from the results. Search finds less until it is done."""
+    """Delete the index and rebuild it from the results. Search finds less until this is done."""
     settings = load()
     out = buckets.normalize(source or settings.results)
-    with _asking(), progress("bringing in vectors") as update:
+    with _store_errors(), progress("indexing vectors") as update:
         vectors = Vectors(settings.chroma.url)
         count = auditing.rebuild(out, vectors, settings.s3_endpoint, update)
         update(1.0)
-    console.print(f"{count} vectors are in")
+    console.print(f"{count} vectors are in the index")
 
 
 @cli.command()
@@ -37,13 +37,13 @@ def audit(
     source: Source = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Compare the index with the results: what it lacks, and whether a sample finds itself. Exits 1 if not all is well.
+    """Compare the index with the results: missing vectors, and whether sampled ones find themselves. Exits 1 on faults.
 
-    What a running scan has just written may be on its way.
+    What a running scan has just written may not be indexed yet.
     """
     settings = load()
     out = buckets.normalize(source or settings.results)
-    with _asking(), waiting("comparing the vector store with the results"):
+    with _store_errors(), waiting("comparing the vector store with the results"):
         found = auditing.audit(out, Vectors(settings.chroma.url), settings.s3_endpoint)
     if as_json:
         typer.echo(json.dumps(asdict(found)))
@@ -56,13 +56,13 @@ def audit(
             )
     if found.outdated and found.whole:
         names = ", ".join(found.outdated)
-        console.print(f"{names}: made with earlier parameters of the index. Better: raysift vectors rebuild")
+        console.print(f"{names}: made with earlier parameters of the index. Advised: raysift vectors rebuild")
     if not found.whole:
-        raise SettingsError("the vector store is not what the results say. Build it anew: raysift vectors rebuild")
+        raise SettingsError("the vector store does not match the results. Rebuild it: raysift vectors rebuild")
 
 
 @contextmanager
-def _asking() -> Iterator[None]:
+def _store_errors() -> Iterator[None]:
     try:
         yield
     except VectorsDown as error:

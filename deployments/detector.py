@@ -31,7 +31,7 @@ class Remote(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     url: str  # https://gpus.example.com
-    profile: Profile = "gpu"  # what that cluster runs the detector as
+    profile: Profile = "gpu"  # the profile with which that cluster runs the detector
     user: str = ""  # of HTTP basic authentication
     password_file: Path | None = None  # on every node that a replica may run on
     ca_file: Path | None = None  # the authority that signed its certificate; None: a public one
@@ -109,7 +109,7 @@ class DetectorConfig(BaseModel):
             return {**cls.defaults.get(backend, {}), **given}
         remote = given.get("remote") or {}  # without one, its url is missing
         profile: Any = remote.get("profile") if isinstance(remote, dict) else None
-        if profile not in get_args(Profile):  # not said; or wrong, which its own check says
+        if profile not in get_args(Profile):  # missing; or wrong, which its own check reports
             profile = Remote.model_fields["profile"].default
         there = cls.defaults.get(profile, {})
         elsewhere = {key: value for key, value in there.items() if key not in OF_LOADED_MODELS}

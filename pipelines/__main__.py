@@ -1,4 +1,4 @@
-"""A job's driver: `python -m pipelines URI... --out URI`, as `ray job submit` and the queue of jobs run it."""
+"""The driver of a job: `python -m pipelines URI... --out URI`, as started by `ray job submit` and the queue of jobs."""
 
 import argparse
 import json
@@ -12,7 +12,7 @@ from cluster.settings import Settings, load
 
 
 def main() -> int:
-    """Do the job and return its exit code: 0 done, 3 done with failed files, 1 not done, 4 the cluster failed."""
+    """Run the job and return its exit code: 0 done, 3 done with failed files, 1 not done, 4 the cluster failed."""
     parser = argparse.ArgumentParser(prog="python -m pipelines", description=__doc__)
     parser.add_argument("uris", nargs="*", metavar="URI", help="folders, buckets or files")
     parser.add_argument("--out", help="where the results go; default: settings.results_uri")
@@ -21,16 +21,16 @@ def main() -> int:
         "--job",
         "--resume",
         metavar="JOB",
-        help="the job's name; one that has a folder in --out does what that says. Default: the name it has in Ray",
+        help="name of the job; a job that has a folder in --out is continued. Default: its name in Ray",
     )
-    parser.add_argument("--retry-failed", metavar="JOB", help="do again what failed in this job")
+    parser.add_argument("--retry-failed", metavar="JOB", help="analyse the failed files of this job again")
     arguments = parser.parse_args()
     if arguments.uris and arguments.retry_failed:
         parser.error("give URIs or --retry-failed JOB, not both")
     if not (arguments.uris or arguments.retry_failed or arguments.job):
-        parser.error("give URIs, or --retry-failed JOB, or the --job JOB that is to go on")
+        parser.error("give URIs, or --retry-failed JOB, or the --job JOB to continue")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every question to Chroma
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request to Chroma
     try:
         return _run(arguments, load())
     except SettingsError as error:
@@ -49,7 +49,7 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     out = arguments.out or settings.results
     wanted = tuple(arguments.detectors.split(",")) if arguments.detectors else ()
     if arguments.uris or arguments.retry_failed:
-        # who names URIs is the operator: a driver that the queue starts is given the name of its job alone
+        # URIs on the command line come from the operator; the queue passes only the name of the job
         proof = prove(settings, arguments.uris, out) if arguments.uris else ""
         task = Job(
             job=arguments.job or "",

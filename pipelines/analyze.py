@@ -38,9 +38,9 @@ from pipelines.media.pool import Decoder
 from pipelines.media.sources import Remote
 
 BATCH_FILES = 8  # fetched and analysed together: their frames share the detectors' batches
-BATCHES_IN_FLIGHT = 2  # of an actor: one is fetched and decoded while the detectors work on the other
+BATCHES_IN_FLIGHT = 2  # per actor: one batch is fetched and decoded while the detectors work on the other
 VIDEOS_PER_BLOCK = 16
-# a large job commits more units at a time: ten million files must not become millions of small files of results
+# a large job commits more units at a time: ten million files must not produce millions of small result files
 RESULT_FILES = 4096
 MAX_UNITS_PER_BLOCK = 1000
 
@@ -78,7 +78,7 @@ class Analyze:
         item = MediaItem(row["uri"], row["size"], row["etag"], row["kind"])
         limits = self.settings
         wanted = frozenset(row["detectors"])
-        if row["segment"] is not None:  # its pictures and sounds are read where they lie, not the whole film
+        if row["segment"] is not None:  # its frames and sound are read by ranges; the whole video is not fetched
             source = Remote(item, limits.s3_endpoint, limits.scanning.attempts, self.roots)
             return detecting.File(item, source, row["sha256"], wanted, Segment(**row["segment"]))
         file = detecting.File(item, to, None, wanted)
@@ -101,7 +101,7 @@ def delete_leftovers() -> None:
 
 
 def cut(uncut: str, ledger: str, videos: int, settings: Settings) -> int:
-    """Cut the long ones of `videos` listed videos, and add the units of all to the ledger. Returns how many it added.
+    """Cut the long videos among `videos` listed ones and add the units of all to the ledger; returns the number added.
 
     `uncut`: the folder of the listed videos; `ledger`: that of the ledger.
     """
@@ -134,7 +134,7 @@ def run(
     `sequence` is the number of this attempt at the job, which every row gets.
 
     Ray commits a block's rows and its checkpoint in two phases: a run that is killed and started again under the same
-    job goes on where it was, and no unit is stored twice. DetectorAway if a detector stayed away for too long.
+    job continues where it stopped; no unit is stored twice. DetectorAway if a detector was unavailable for too long.
     """
     files, place = results_files.sink(out, settings.s3_endpoint)
     block = max(settings.scanning.units_per_block, min(MAX_UNITS_PER_BLOCK, units // RESULT_FILES))
@@ -179,7 +179,7 @@ def _detector_away() -> Iterator[None]:
 
 def _report_lookups() -> Callable[[str, int], None]:
     """A listener for events.listen that reports look-ups in the memo to Ray's metrics as `raysift_cache`."""
-    metric = Counter("raysift_cache", "answers asked of the cache", tag_keys=("detector", "outcome"))
+    metric = Counter("raysift_cache", "look-ups of answers in the cache", tag_keys=("detector", "outcome"))
 
     def report(event: str, by: int) -> None:
         if lookup := memo.lookup_of(event):

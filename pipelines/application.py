@@ -51,16 +51,16 @@ def build(settings: Settings) -> serve.Application:
     from settings.yaml and the environment.
     """
     state = settings.state_dir.absolute()
-    settings = settings.model_copy(update={"state_dir": state})  # parts that run elsewhere have another working folder
+    settings = settings.model_copy(update={"state_dir": state})  # other nodes have another working directory
     api = Ingress.options(  # type: ignore[attr-defined]
         name="api",
         num_replicas=settings.api.replicas,
-        max_replicas_per_node=1,  # the loss of a node never takes two of them
+        max_replicas_per_node=1,  # one lost node must not stop two of them
     )
     return api.bind(
         deployments(settings, _cards(settings)),
         _owner(Catalog, "catalog", 16).bind(
-            state / "catalog-3.duckdb",  # the number of its tables' layout
+            state / "catalog-3.duckdb",  # 3: version of the table layout
             of=settings.results,
             s3_endpoint=settings.s3_endpoint,
         ),
@@ -72,13 +72,13 @@ def build(settings: Settings) -> serve.Application:
 
 
 def _cards(settings: Settings) -> list[gpus.Card]:
-    """The cards that shares are planned for. This process may run on a node without any."""
+    """The GPUs that shares are planned for. This process may run on a node without any."""
     declared = settings.ray.card_gb
     return gpus.cards() if declared is None else [gpus.Card("declared", declared, declared)]
 
 
 def _owner(kind: type, name: str, requests: int) -> Any:
-    """A deployment of one replica, which owns a file, with so many `requests` at a time.
+    """A deployment with one replica, which owns a file and handles up to `requests` requests at a time.
 
     It runs on the head, because its file is on the head's disk and Ray's Jobs API listens there.
     """

@@ -10,14 +10,14 @@ from deployments.jobs.drivers import JobsClient
 from deployments.serving.client import CLUSTER_FAULT
 
 TELL_S = 60.0  # the jobs deployment writes a row of SQLite; it may ask Ray's Jobs API first
-LOAD_S = 900.0  # the catalogue reads every file of results that it does not have, millions of rows the first time
+LOAD_S = 900.0  # the catalogue reads every result file that it has not loaded, millions of rows the first time
 COUNT_S = 60.0  # the catalogue counts the rows of one job
 
 
 class Calls:
     """The calls of one attempt at a job, whose results go to `out`. `jobs`, `catalog`: handles of these deployments."""
 
-    first_wait_s = 1.0  # before a call that failed is made again; four times as long each next time
+    first_wait_s = 1.0  # before the first retry; each further wait is four times as long
 
     def __init__(self, out: str, job: str, attempt: str, jobs: Any, catalog: Any) -> None:
         self.out, self.job, self.attempt = out, job, attempt
@@ -39,7 +39,7 @@ class Calls:
                 time.sleep(self.first_wait_s * 4**attempt)
 
     def load(self, s3_endpoint: str | None) -> int:
-        """Have the catalogue load the results that it does not have yet. Returns the number of their rows."""
+        """Load new results into the catalogue; returns the number of rows loaded."""
         return int(self._catalog.load_all.remote(self.out, s3_endpoint).result(timeout_s=LOAD_S))
 
     def failed(self) -> int:

@@ -48,8 +48,8 @@ class Outcome:
 
 
 def scan(task: Job, settings: Settings) -> Outcome:
-    """Do a job: from its beginning, or from where an earlier driver of that job stopped. Raysift must run in this Ray
-    cluster. Without a name it gets the submission id that Ray knows this driver by.
+    """Run a job from its beginning, or from where an earlier driver of it stopped. Raysift must run in this Ray
+    cluster. A job without a name is named by the Ray submission id of this driver.
 
     SettingsError says which URI, name or setting is wrong, or why the job could not be finished.
     """
@@ -112,7 +112,7 @@ class Driver:
             self.calls.tell("note", message=self.message)
         self._add(task.left_out)
         self.calls.tell("note", units=task.units, skipped=task.skipped, left_out=task.left_out)
-        log.info("%s owes %d units; %d files are unchanged and skipped", self.job, task.units, task.skipped)
+        log.info("%s has %d units to analyse; %d unchanged files are skipped", self.job, task.units, task.skipped)
         try:
             return self._work(task, dict(served))
         finally:
@@ -130,7 +130,7 @@ class Driver:
             )
             units, videos, skipped = retry.units, retry.videos, 0
             if retry.gone:
-                self.message = f"{len(retry.gone)} of the files are gone, {retry.gone[0]} for one"
+                self.message = f"{len(retry.gone)} of the files are gone, for example {retry.gone[0]}"
         else:
             seen = stored(self.out, self.endpoint)
             length_s = self.settings.decoding.segment_s
@@ -145,7 +145,7 @@ class Driver:
                 )
             task = replace(task, left_out=listed.left_out)
         if videos:
-            self.calls.tell("note", message=f"looking into {videos} videos")
+            self.calls.tell("note", message=f"checking {videos} videos for segments")
             units += self.cut_videos(self.uncut, self.ledger, videos, self.settings)
         task = replace(task, units=units, skipped=skipped)
         job_file.write(task, self.endpoint)
@@ -155,7 +155,7 @@ class Driver:
         self.calls.tell("note", message=f"{files:,} files listed so far")
 
     def _add(self, message: str) -> None:
-        """Add a sentence to what is said of the job at its end."""
+        """Add a sentence to the job's final message."""
         self.message = "; ".join(filter(None, [self.message, message]))
 
     def _work(self, task: Job, served: dict[str, ModelVersion]) -> Outcome:
@@ -189,7 +189,7 @@ class Driver:
         if counts.lost or counts.double:
             raise SettingsError(
                 f"{counts.lost} of {counts.units} files have no result and {counts.double} have two: "
-                f"`raysift jobs resume {self.job}` does what is missing."
+                f"`raysift jobs resume {self.job}` analyses what is missing."
             )
         code = FINISHED_WITH_FAILED_FILES if counts.failed else FINISHED
         return Outcome(self.job, counts.units, counts.done, counts.failed, task.skipped, code)
@@ -201,8 +201,8 @@ class Driver:
                 self.out, self.job, task.units or 0, task.skipped, seconds, self.settings.prices, self.endpoint
             )
             reporting.write(self.out, self.job, report, self.endpoint)
-        except Exception:  # it must not hide what ended the job
-            log.exception("there is no report")
+        except Exception:  # a failed report must not hide the error that ended the job
+            log.exception("the report could not be written")
 
 
 def _chosen(served: Mapping[str, ModelVersion], wanted: tuple[str, ...]) -> dict[str, ModelVersion]:

@@ -57,7 +57,7 @@ class LiveIndexing:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Have SIGINT raise KeyboardInterrupt here, also in a process that has inherited from its shell to ignore it."""
+    """Make SIGINT raise KeyboardInterrupt, even if this process inherited from its shell to ignore it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield

@@ -1,6 +1,6 @@
-"""The three parts that Streamlit does not have: tiles of files, filters with counts, the viewer of one file.
+"""Three custom Streamlit components: a gallery of files, filters with counts, and a viewer of one file.
 
-Each is a script and a style sheet in this folder, given to Streamlit as text: nothing is built or fetched.
+Each is a script and a style sheet in this folder, passed to Streamlit as text: there is no build step and no download.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,17 +15,17 @@ from app.draw_file import Viewer
 
 
 class Option(TypedDict):
-    """A choice of a filter, with how many files it stands for."""
+    """An option of a filter, with the number of files that have it."""
 
-    value: str  # what the page's address holds
-    text: str  # what the viewer reads
+    value: str  # in the page's URL
+    text: str  # shown to the user
     count: int
     chosen: bool
     color: str
 
 
 class Group(TypedDict):
-    """A filter: the name it has in the page's address, its heading and its options."""
+    """A filter: its parameter in the page's URL, its heading and its options."""
 
     name: str
     title: str
@@ -33,7 +33,7 @@ class Group(TypedDict):
 
 
 class Ways(TypedDict, total=False):
-    """Where the viewer's links lead. A neighbour that does not exist is None; without the key there is no link."""
+    """The viewer's links. None draws a disabled link, for a neighbour that does not exist; a missing key draws none."""
 
     back: str
     where: str
@@ -44,14 +44,14 @@ class Ways(TypedDict, total=False):
 def gallery(
     key: str, items: list[Tile], label: str, look: tuple[bool, bool], strip: bool = False, focus: str = ""
 ) -> None:
-    """Draw tiles, each a link to its file. Look: whether to blur and to grey; focus: the id of the tile to start at."""
+    """Draw tiles, each a link to its file. `look`: whether to blur and to grey; `focus`: id of the tile to focus."""
     _warn(chip["text"] for tile in items for chip in tile["chips"])
     data = {"items": items, "label": label, "blur": look[0], "grey": look[1], "strip": strip, "focus": focus}
     _component("gallery")(key=key, data=data)
 
 
 def facets(key: str, groups: list[Group], on_choose: Callable[[], None]) -> None:
-    """Draw filters; on_choose finds {name, value, chosen} in the session state under key, as `choose`."""
+    """Draw filters. A click sets session_state[key].choose to {name, value, chosen} and calls on_choose."""
     _warn(option["text"] for group in groups for option in group["options"])
     _component("facets")(key=key, data={"groups": groups}, on_choose_change=on_choose)
 
@@ -63,7 +63,7 @@ def viewer(key: str, file: Viewer, ways: Ways, look: tuple[bool, bool]) -> None:
 
 
 def _warn(labels: Iterable[str]) -> None:
-    """Say what cues are worth wherever one is shown."""
+    """Draw the warning about false positives if one of the labels is a cue."""
     if any(label.startswith(CUE) for label in labels):
         st.caption(CUES)
 

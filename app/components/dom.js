@@ -1,4 +1,4 @@
-// What the components build their elements with. Text is always textContent: it comes from files, never trust it as HTML.
+// DOM helpers of the components. Text comes from files and is untrusted: it is set as textContent, never as HTML.
 const PATHS = {
   audio: "M4 10v4M8 6v12M12 3v18M16 7v10M20 10v4",
   video: "M3 5h18v14H3zM10 9l5 3-5 3z",
@@ -32,10 +32,10 @@ function button(name, text, act) {
   return element
 }
 
-// To another page of the app without loading it anew: to Streamlit it looks like the browser's own back and forward.
-// st.switch_page would leave a second entry in the history, with the parameters of one page at the address of the other.
+// Navigates to another page of the app without a reload: Streamlit handles the event as the browser's back or forward.
+// st.switch_page would add a second history entry, with the parameters of one page at the path of the other.
 function follow(event, href) {
-  if (event.ctrlKey || event.metaKey || event.shiftKey) return // a new tab or window: the link's own business
+  if (event.ctrlKey || event.metaKey || event.shiftKey) return // the browser opens a new tab or window
   event.preventDefault()
   history.pushState({}, "", href)
   dispatchEvent(new PopStateEvent("popstate", { state: {} }))

@@ -1,4 +1,4 @@
-// Filters with counts. The address of the page holds what is chosen; a click asks Python to change it.
+// Filters with counts. The page's URL holds the chosen options; a click triggers Python, which changes it.
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component
   let root = parentElement.querySelector(".facets")

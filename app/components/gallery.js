@@ -1,8 +1,8 @@
-// Tiles of files. Whatever comes from a file goes in as textContent, never as HTML.
+// Tiles of files. Text from files is set as textContent, never as HTML.
 function frame(item, place) {
   const frame = make("span", "frame")
   if (item.picture) {
-    // the picture keeps its shape, and boxes are drawn over exactly the picture
+    // keep the aspect ratio, so that boxes in percent align with the picture
     const fit = make("span", "fit")
     const wide = item.ratio ? item.ratio / (4 / 3) : 1
     fit.style.width = `${Math.min(1, wide) * 100}%`
@@ -30,11 +30,11 @@ function frame(item, place) {
   return frame
 }
 
-function chip(found) {
+function chip(label) {
   const chip = make("span", "chip")
   const dot = make("i")
-  dot.style.background = found.color
-  chip.append(dot, document.createTextNode(found.text), make("b", "", found.score))
+  dot.style.background = label.color
+  chip.append(dot, document.createTextNode(label.text), make("b", "", label.score))
   return chip
 }
 
@@ -86,7 +86,7 @@ export default function (component) {
     list.replaceChildren(...data.items.map(tile))
     if (data.focus) list.querySelector(`[data-id="${data.focus}"] .open`)?.focus()
   } else if (hidden !== list.dataset.hidden) {
-    // what was revealed is hidden again when the viewer changes how pictures are shown
+    // a change of blur or grey hides revealed pictures again
     list.querySelectorAll(".shown").forEach(reveal)
   }
 

@@ -1,4 +1,4 @@
-// The table of detections under a file; pointing at a line lights up its box.
+// The table of detections under a file. Hovering over a row highlights its box.
 function detections(data, boxes, seek) {
   const under = make("div", "under")
   if (!data.rows.length) {
@@ -25,7 +25,7 @@ function detections(data, boxes, seek) {
   scroll.setAttribute("aria-label", "Detections")
   scroll.append(table)
   under.append(make("h2", "", "Detections"), scroll)
-  if (data.rows_left_out) under.append(make("p", "hint", `${data.rows_left_out} more are left out here; the export has them all.`))
+  if (data.rows_left_out) under.append(make("p", "hint", `${data.rows_left_out} more are not shown; the export contains all.`))
   return under
 }
 

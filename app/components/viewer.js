@@ -1,6 +1,6 @@
-// One file: its picture or player, boxes, timeline, lines and table. Whatever comes from a file goes in as textContent.
-const BEFORE_S = 1 // a jump begins this long before what was found
-const NEAR_S = 0.6 // a box is shown this long before and after its frame
+// One file: its picture or player, boxes, timeline, lines and table. Text from files is set as textContent.
+const BEFORE_S = 1 // seconds: a click starts playback this long before the detection
+const NEAR_S = 0.6 // seconds: a box is shown this long before and after its frame
 
 function clock(seconds) {
   const [hours, minutes, rest] = [seconds / 3600, seconds / 60 % 60, seconds % 60].map(Math.floor)
@@ -60,7 +60,7 @@ class Viewer {
     if (kind === "image" && source) {
       const image = make("img")
       image.alt = name
-      image.onerror = () => this.fallBack("This browser cannot show this kind of picture; here is its thumbnail.", "No picture can be shown.")
+      image.onerror = () => this.fallBack("This browser cannot show this image format. This is its thumbnail.", "There is no picture to show.")
       image.src = source
       this.fit.append(image)
     } else if ((kind === "video" || kind === "audio") && source) {
@@ -69,13 +69,13 @@ class Viewer {
       this.player.preload = "metadata"
       this.player.setAttribute("aria-label", name)
       if (poster) this.player.poster = poster
-      this.player.onerror = () => this.fallBack("This browser cannot play this file; here is its thumbnail.", "This browser cannot play this file.")
+      this.player.onerror = () => this.fallBack("This browser cannot play this file. This is its thumbnail.", "This browser cannot play this file.")
       this.player.ontimeupdate = () => this.tick()
       this.player.onloadedmetadata = () => { if (this.data.start !== null) this.seek(this.data.start, false); this.tick() }
       this.player.src = source
       if (kind === "audio") { this.fit.remove(); this.box.append(this.player) } else this.fit.append(this.player)
-    } else this.fallBack("", "No picture can be shown.")
-    // a picture fills the column, a tall one two thirds of the window
+    } else this.fallBack("", "There is no picture to show.")
+    // fill the width of the column, up to 66% of the window's height
     if (ratio && kind !== "audio") {
       this.fit.classList.add("sized")
       Object.assign(this.fit.style, { aspectRatio: ratio, width: `min(100%, calc(66vh * ${ratio}))` })
@@ -110,8 +110,8 @@ class Viewer {
       this.box.replaceChildren()
       this.eye.remove() // nothing to reveal
     }
-    const words = poster ? withPoster : without
-    if (words) this.box.append(make("p", "unseen", words))
+    const message = poster ? withPoster : without
+    if (message) this.box.append(make("p", "unseen", message))
   }
 
   legend() {
@@ -196,7 +196,7 @@ class Viewer {
   seek(time, play = true) {
     if (!this.player) return
     this.player.currentTime = Math.max(0, time - BEFORE_S)
-    if (play) this.player.play().catch(() => {}) // the browser may ask for a click first
+    if (play) this.player.play().catch(() => {}) // browsers may block playback before the first click
     this.tick()
   }
 

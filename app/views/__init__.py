@@ -1,1 +1,1 @@
-"""One module for each page of the app."""
+"""The pages of the app, one module each."""

@@ -1,4 +1,4 @@
-"""Drop a file and see what every detector says. Nothing of it is kept."""
+"""The Analyze page: run all detectors on an uploaded file. The upload is not stored."""
 
 import mimetypes
 import re
@@ -19,7 +19,9 @@ def show() -> None:
     """Draw the page."""
     st.markdown("#### Analyze a file")
     upload = st.file_uploader(
-        "An image, a video or a recording. It goes to the detectors and is not kept.", key="upload", max_upload_size=500
+        "An image, a video or an audio recording. It is sent to the detectors and not stored.",
+        key="upload",
+        max_upload_size=500,
     )
     if upload is None:
         st.session_state.pop("answer", None)
@@ -27,7 +29,7 @@ def show() -> None:
     try:
         file, seconds = _result(upload)
     except ApiError as error:
-        st.warning(f"{draw.plain(upload.name)} could not be analysed: {draw.plain(error.sentence)}")
+        st.warning(f"{draw.escape(upload.name)} could not be analysed: {draw.escape(error.sentence)}")
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(f"Took {seconds:.1f} s")
@@ -38,10 +40,10 @@ def show() -> None:
 
 
 def _result(upload: UploadedFile) -> tuple[Upload, float]:
-    """The answer for this upload, asked once: switches on the page run it again."""
+    """The analysis of this upload, and its duration in seconds. Kept in the session: a switch reruns the page."""
     known = st.session_state.get("answer")
     if known is None or known[0] != upload.file_id:
-        with st.spinner("Every detector looks at it", show_time=True):
+        with st.spinner("Running every detector", show_time=True):
             began = time.monotonic()
             file = page.api().analyze(upload.name, upload)
             known = (upload.file_id, file, time.monotonic() - began)
@@ -50,7 +52,7 @@ def _result(upload: UploadedFile) -> tuple[Upload, float]:
 
 
 def _source(upload: UploadedFile) -> str:
-    """Where the browser gets the upload, for as long as this page is open. Empty for what is no picture or sound."""
+    """A URL of the upload that is valid while the page is open. Empty if it is no image, video or audio."""
     kind = mimetypes.guess_type(upload.name)[0] or ""
     if not _SHOWN.fullmatch(kind):
         return ""

@@ -1,4 +1,4 @@
-"""The Browse page: files as tiles, page by page, with filters at the side. Its address holds what is chosen."""
+"""The Browse page: files as tiles, in pages, with filters in the sidebar. Its URL holds the filters."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,9 +9,9 @@ from app import address, components, draw, page
 from cluster.api_queries import AssetQuery
 from cluster.api_types import AssetPage, Facets
 
-_CHOICES = ("kind", "detector", "label", "detector_label", "job", "state")  # parameters that the filters set
+_CHOICES = ("kind", "detector", "label", "detector_label", "job", "state")  # URL parameters that the filters set
 _ALL = AssetQuery()
-# how Streamlit tells cached queries apart
+# cache keys of queries for st.cache_data
 _BY_JSON: dict[str | type[Any], Callable[[Any], Any]] = {AssetQuery: lambda query: query.model_dump_json()}
 
 
@@ -44,8 +44,8 @@ def show() -> None:
             on_change=_to_first_page,
         )
         look = page.look()
-    # the switch of pages stands below the tiles: on the first run only the address knows its number
-    number = st.session_state.get("page") or address.listed(st.query_params.items()).page
+    # the pagination widget is drawn below the tiles: on the first run only the URL has the page number
+    number = st.session_state.get("page") or address.query_of(st.query_params.items()).page
     query = filters.model_copy(update={"sort": sort, "page": number})
     with st.spinner("Reading the results"):
         files = _assets(api, query)
@@ -60,19 +60,19 @@ def show() -> None:
 
 
 def _filters(api: str) -> AssetQuery:
-    """Draw the filters and return what they let pass, in the default order, first page."""
-    chosen = address.listed((name, value) for name in _CHOICES for value in st.query_params.get_all(name))
+    """Draw the filters; returns their query, for the first page in the default order."""
+    chosen = address.query_of((name, value) for name in _CHOICES for value in st.query_params.get_all(name))
     with st.sidebar:
         counts_here = st.container()
         score = st.slider(
-            "At least this score", 0.0, 1.0, 0.0, 0.05, key="min_score", bind="query-params", on_change=_to_first_page
+            "Minimum score", 0.0, 1.0, 0.0, 0.05, key="min_score", bind="query-params", on_change=_to_first_page
         )
         under = st.text_input(
             "Folder",
             key="under",
             bind="query-params",
             placeholder="s3://bucket/folder",
-            help="Only files whose address begins with this.",
+            help="Only files whose address starts with this text.",
             on_change=_to_first_page,
         )
         start = (under or "").strip()
@@ -85,7 +85,7 @@ def _filters(api: str) -> AssetQuery:
 
 
 def _groups(api: str, filters: AssetQuery) -> list[components.Group]:
-    """The filters with their counts: each counted without itself, so that a second value can be added to the first."""
+    """The filters with counts. A filter does not apply to its own counts, so that a second value can be added."""
     labels = _facets(api, filters.model_copy(update={"detector": (), "label": (), "detector_label": ()}))
     kinds = _facets(api, filters.model_copy(update={"kind": (), "failed": None}))
     palette = page.palette()
@@ -103,7 +103,7 @@ def _groups(api: str, filters: AssetQuery) -> list[components.Group]:
 
 
 def _label_options(facets: Facets, filters: AssetQuery, palette: dict[str, str]) -> list[components.Option]:
-    """One option for each label of each detector; a label that several detectors have is shown with the detector."""
+    """One option per detector and label; a label of several detectors is shown with the detector's name."""
     shown = [facet for facet in facets.detectors if not filters.detector or facet.detector in filters.detector]
     labels = [facet.label for facet in shown]
     options = []
@@ -119,24 +119,28 @@ def _option(value: str, count: int, color: str = "", text: str = "") -> componen
 
 
 def _group(name: str, title: str, options: list[components.Option], chosen: tuple[str, ...]) -> components.Group:
-    """The most frequent first; what is chosen stays even where no file has it any more."""
+    """A filter with its options by descending count. Chosen options are kept even if their count is 0."""
     absent = set(chosen) - {option["value"] for option in options}
     options = [*options, *(_option(value, 0) for value in absent)]
     for option in options:
         option["chosen"] = option["value"] in chosen
     kept = [option for option in options if option["count"] or option["chosen"]]
-    return {"name": name, "title": title, "options": sorted(kept, key=lambda one: (-one["count"], one["value"]))}
+    return {
+        "name": name,
+        "title": title,
+        "options": sorted(kept, key=lambda option: (-option["count"], option["value"])),
+    }
 
 
 def _choose() -> None:
-    """Bring a click on a filter into the page's address."""
+    """Add the clicked option to the page's URL, or remove it."""
     choice = st.session_state["facets"].choose
     name = choice["name"]
     values = [value for value in st.query_params.get_all(name) if value != choice["value"]]
     st.query_params[name] = [*values, choice["value"]] if choice["chosen"] else values
     if not st.query_params.get_all(name):
         st.query_params.pop(name, None)
-    if name == "detector":  # labels of a detector that is no longer chosen would hide everything
+    if name == "detector":  # a label of a detector that is not chosen would match no file
         for labels in ("label", "detector_label"):
             st.query_params.pop(labels, None)
     _to_first_page()
@@ -156,7 +160,7 @@ def _to_first_page() -> None:
 
 def _show_nothing(filters: AssetQuery) -> None:
     if filters != _ALL:
-        st.info("No file passes these filters. Clear some of them at the side.")
+        st.info("No file passes these filters. Clear some of them in the sidebar.")
         return
     st.info("Nothing has been analysed yet.")
     st.markdown("Start a scan of a folder or bucket on the **Jobs** page, or on the command line:")

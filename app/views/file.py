@@ -1,4 +1,4 @@
-"""One file: its picture or player, all that was found in it, and files that look like it."""
+"""The page of one file: its picture or player, its detections, and files that look like it."""
 
 import re
 from urllib.parse import parse_qsl
@@ -26,17 +26,21 @@ def _alike(api: str, id: str, limit: int) -> list[Hit]:
 
 @st.cache_data(ttl=30, max_entries=64, show_spinner=False)
 def _list(api: str, context: tuple[tuple[str, str], ...], number: int) -> list[str]:
-    """The ids of the list that the file was opened from; a search is one page."""
-    asked = dict(context)
-    if "q" in asked or "like" in asked:
+    """The ids on a page of the list that the file was opened from. The hits of a search are one page."""
+    parameters = dict(context)
+    if "q" in parameters or "like" in parameters:
         if number != 1:
             return []
-        by: By = "faces" if asked.get("by") == "faces" else "image"
-        hits = page.api().search(asked["q"]).hits if "q" in asked else page.api().alike(asked["like"], by=by)
+        by: By = "faces" if parameters.get("by") == "faces" else "image"
+        api_client = page.api()
+        if "q" in parameters:
+            hits = api_client.search(parameters["q"]).hits
+        else:
+            hits = api_client.alike(parameters["like"], by=by)
         return [hit.asset.id for hit in hits]
     if number < 1:
         return []
-    query = address.listed(context).model_copy(update={"page": number})
+    query = address.query_of(context).model_copy(update={"page": number})
     return [asset.id for asset in page.api().assets(query).items]
 
 
@@ -57,9 +61,9 @@ def show() -> None:
     start = _seconds(st.query_params.get("t"))
     drawn = draw_file.viewer(file, page.palette(), f"/api/media/{id}", file.name, start)
     components.viewer("viewer", drawn, ways, look)
-    st.session_state["left"] = id  # the tile to start at when the viewer goes back
+    st.session_state["left"] = id  # the tile to focus when the user goes back
     if file.has_thumbnail:
-        _strip(api, id, any(found.detector == "face" for found in file.detections), look)
+        _strip(api, id, any(detection.detector == "face" for detection in file.detections), look)
 
 
 def _ways(api: str, id: str, context: Pairs) -> components.Ways:
@@ -71,7 +75,7 @@ def _ways(api: str, id: str, context: Pairs) -> components.Ways:
         "next": None,
     }
     kept = tuple(pair for pair in context if pair[0] != "page")
-    number = 1 if searched else address.listed(context).page
+    number = 1 if searched else address.query_of(context).page
     ids = _found_by_picture() if ("picture", "1") in kept else _list(api, kept, number)
     if id not in ids:
         return ways
@@ -88,7 +92,7 @@ def _ways(api: str, id: str, context: Pairs) -> components.Ways:
 
 
 def _found_by_picture() -> list[str]:
-    """The ids that the visitor's last upload found on the Search page, which keeps them."""
+    """The ids of the hits of the last uploaded picture, which the Search page keeps in the session."""
     _, _, hits = st.session_state.get("by_picture", (None, None, []))
     return [hit.asset.id for hit in hits]
 
@@ -109,7 +113,7 @@ def _strip(api: str, id: str, faces: bool, look: tuple[bool, bool]) -> None:
     try:
         hits = [hit for hit in _alike(api, id, 13) if hit.asset.id != id][:12]
     except ApiError as error:
-        st.caption(f"Files that look like this one cannot be listed: {draw.plain(error.sentence)}")
+        st.caption(f"Files that look like this one cannot be listed: {draw.escape(error.sentence)}")
     with st.container(horizontal=True, vertical_alignment="center"):
         if hits:
             st.markdown("##### Looks alike")

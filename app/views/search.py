@@ -1,6 +1,6 @@
-"""One box for words: finds pictures, read text and speech. Or by a picture: ?like=ID a scanned one, ?picture an upload.
+"""The Search page: finds images, text and speech by words (?q), or files like a picture.
 
-?by=faces asks for a person of that picture instead of its looks.
+?like=ID searches by a scanned file, ?picture by an upload; ?by=faces searches for its faces instead of its appearance.
 """
 
 import re
@@ -25,7 +25,7 @@ def _found(api: str, words: str, like: str, by: By) -> Hits:
 def _words_only() -> None:
     for name in ("like", "picture", "by"):
         st.query_params.pop(name, None)
-    st.session_state["picture_turn"] = st.session_state.get("picture_turn", 0) + 1  # an empty place for the next one
+    st.session_state["picture_turn"] = st.session_state.get("picture_turn", 0) + 1  # a new key empties the uploader
 
 
 def _picture_only() -> None:
@@ -37,7 +37,7 @@ def _picture_only() -> None:
 
 def show() -> None:
     """Draw the page."""
-    if st.query_params.get("like"):  # a link to it leaves the words of the last search in the box
+    if st.query_params.get("like"):  # the session still has the words of the last search
         st.session_state["q"] = ""
     with st.container(horizontal=True, vertical_alignment="center"):
         words = st.text_input(
@@ -63,14 +63,14 @@ def show() -> None:
         (_, by), name, hits = kept
         context = [("picture", "1")]
     elif "picture" in st.query_params and not words:
-        st.info("That picture is no longer here: uploads are not kept. Choose it again.")
+        st.info("That picture is no longer available: uploads are not stored. Choose it again.")
         return
     elif words or like:
         with st.spinner("Searching"):
             found = _found(page.api().url, words, like, by)
         hits = found.hits
         if found.notes:
-            st.warning("Not all of it was searched. " + draw.plain("; ".join(found.notes)))
+            st.warning("The search is incomplete. " + draw.escape("; ".join(found.notes)))
         name = page.api().asset(like).name if like else ""
     else:
         st.info("Type what a picture shows, what is written in it, or what somebody says. Exact words come first.")
@@ -85,11 +85,11 @@ def show() -> None:
 
 
 def _take_picture() -> None:
-    """Search by the upload once, and again if the other likeness is asked for; the hits stay for the visit."""
+    """Draw the uploader and search by the upload, again if `Find` changes. The hits are kept in the session."""
     with st.popover("By a picture", icon=":material/image_search:"):
         by = st.radio("Find", list(_FIND), format_func=lambda by: _FIND[by], key="find")
         upload = st.file_uploader(
-            "It goes to the detectors and is not kept.",
+            "It is sent to the detectors and not stored.",
             key=f"picture{st.session_state.get('picture_turn', 0)}",
             max_upload_size=64,
             on_change=_picture_only,
@@ -109,13 +109,13 @@ def _alike(upload: UploadedFile, by: By) -> list[Hit]:
 
 def _heading(hits: list[Hit], name: str, by: By) -> None:
     if hits and name:
-        st.markdown(f"##### {len(hits)} {'with a face of' if by == 'faces' else 'like'} {draw.plain(name)}")
+        st.markdown(f"##### {len(hits)} {'with a face of' if by == 'faces' else 'like'} {draw.escape(name)}")
     elif hits:
         st.markdown(f"##### {len(hits)} {'file' if len(hits) == 1 else 'files'}, best first")
     elif by == "faces":
-        st.info(f"No other file that was analysed shows a face of {draw.plain(name)}.")
+        st.info(f"No other analysed file shows a face of {draw.escape(name)}.")
     else:
-        st.info("Nothing was found. Fewer or plainer words find more; only files that were analysed can be found.")
+        st.info("Nothing was found. Try fewer or simpler words. Only files that were analysed can be found.")
 
 
 with page.guarded():

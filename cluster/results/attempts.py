@@ -1,7 +1,7 @@
-"""Numbers for attempts at jobs. Of two rows, that of the attempt with the higher number is the newer one.
+"""Numbers of attempts at jobs. Of two rows, the one of the attempt with the higher number is newer.
 
-An attempt is one driver's work on a job; a job that is resumed has another attempt. All drivers run on the head, so
-one clock gives the numbers, and each number is higher than every earlier one of the folder even where that clock was
+An attempt is one driver's run of a job; a job that is resumed has another attempt. All drivers run on the head, so
+one clock gives the numbers, and each number is higher than every earlier one of the folder even if that clock was
 set back (a hybrid logical clock: Kulkarni et al. 2014). docs/decisions/0013 says why it is not the time of a commit.
 """
 
@@ -15,15 +15,15 @@ from pyarrow import fs
 from cluster.errors import SettingsError
 from cluster.storage import buckets
 
-STEP = 1000  # at least, from one attempt to the next: `people match` puts rows in between
-# Rows of version 0.1 have no number. Theirs is the worker's time, below zero: older than every row that has one.
+STEP = 1000  # minimum from one attempt to the next: `people match` writes rows with numbers in between
+# Rows of version 0.1 have no number. They get the worker's time minus this: older than every row with a number.
 _BELOW_ZERO = 2**53
 
 
 def begin(out: str, job: str, s3_endpoint: str | None = None, clock: Callable[[], float] = time.time) -> int:
-    """Give an attempt that starts now its number: microseconds since 1970, or more where the folder has higher ones.
+    """The number of a new attempt: microseconds since 1970, or more if the folder has higher numbers.
 
-    The number is noted under `_raysift/attempts` of the results. SettingsError if that cannot be written.
+    The number is written to `_raysift/attempts` of the results. SettingsError if that cannot be written.
     """
     folder = f"{out}/_raysift/attempts"
     try:
@@ -40,7 +40,7 @@ def begin(out: str, job: str, s3_endpoint: str | None = None, clock: Callable[[]
 
 
 def without_number(seconds: float) -> int:
-    """What stands for the number of an attempt where only a worker's time is known, in seconds since 1970."""
+    """The number of an attempt of which only a worker's time is known, in seconds since 1970."""
     return round(seconds * 1e6) - _BELOW_ZERO
 
 

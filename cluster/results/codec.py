@@ -1,7 +1,7 @@
-"""The Arrow schema of a stored result, and the two ways through it: records to rows, rows to records.
+"""The Arrow schema of a stored result, and the conversion of records to rows and of rows to records.
 
-Nothing else encodes or decodes a detection: the catalogue, the cache, the exports, the people commands and the
-evaluation take `detection_row` and `finding` from here.
+It is the only codec of detections: the catalogue, the cache, the exports, the people commands and the evaluation all
+use `detection_row` and `finding`.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ _USAGE = pa.struct(
 
 SCHEMA = pa.schema(
     [
-        ("unit_id", pa.int64()),  # unique in a job; Ray's checkpoint goes by it
+        ("unit_id", pa.int64()),  # unique in a job; the key of Ray's checkpoint
         ("job", pa.string()),
         ("sequence", pa.int64()),  # which attempt at a job wrote the row: cluster/results/newest.py
         ("uri", pa.string()),
@@ -51,7 +51,7 @@ SCHEMA = pa.schema(
         # of a long video, one row a segment, numbered from 0; all null where the row is for the whole file
         ("segment", pa.int32()),
         ("segments", pa.int32()),
-        ("segment_s", pa.float64()),  # the length it was cut by: rows of another length are another cut's
+        ("segment_s", pa.float64()),  # target length of the cut; rows of another length belong to another cut
         ("begin_s", pa.float64()),
         ("end_s", pa.float64()),
         ("width", pa.int32()),
@@ -64,23 +64,23 @@ SCHEMA = pa.schema(
         ("model_versions", pa.list_(_MODEL_VERSION)),
         ("usage", pa.list_(_USAGE)),
         ("thumbnail", pa.binary()),
-        ("analyzed_at", pa.timestamp("us", tz="UTC")),  # by the worker's clock: shown to people, never compared
+        ("analyzed_at", pa.timestamp("us", tz="UTC")),  # by the worker's clock: for display, never compared
     ]
 )
 
-DETECTIONS = pa.schema(list(_DETECTION))  # the same fields as columns of a table of their own
+DETECTIONS = pa.schema(list(_DETECTION))  # the same fields as columns of a table
 
 # Columns that files of earlier versions lack; they are read as null.
 OPTIONAL = frozenset({"sequence", "segment", "segments", "segment_s", "begin_s", "end_s", "usage"})
 
-# Names of version 0.1 -> today's, of columns and of fields of a detection. The old ones are read until version 0.3.
+# Names of version 0.1 -> current ones, of columns and fields of detections. The old ones are read until version 0.3.
 RENAMED = {
     "analyzers": "model_versions",
     "spent": "usage",
     "frames_carried": "frames_propagated",
     "carried": "propagated",
 }
-_FORMER = {today: former for former, today in RENAMED.items()}
+_FORMER = {current: former for former, current in RENAMED.items()}
 
 
 def former_name(path: str) -> str:
@@ -89,18 +89,18 @@ def former_name(path: str) -> str:
 
 
 def renamed(rows: pa.Table) -> pa.Table:
-    """The table with today's names, and types of SCHEMA where nested fields were added or renamed."""
+    """The table with the current names, and types of SCHEMA where nested fields were added or renamed."""
     rows = rows.rename_columns([RENAMED.get(name, name) for name in rows.column_names])
     for at, name in enumerate(rows.column_names):
         if name == "detections":
             rows = rows.set_column(at, name, _renamed_list(rows[name]))
-        elif name == "model_versions":  # of before floors were noted: the missing field becomes null
+        elif name == "model_versions":  # older files have no floor: the missing field becomes null
             rows = rows.set_column(at, name, rows[name].cast(SCHEMA.field(name).type))
     return rows
 
 
 def _renamed_list(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A column of lists of structs whose fields have today's names."""
+    """A column of lists of structs, with the current names of its fields."""
     fields = list(column.type.value_type)
     if not any(field.name in RENAMED for field in fields):
         return column
@@ -117,7 +117,7 @@ def _renamed_list(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def to_row(result: Result, unit_id: int, job: str, sequence: int) -> Row:
-    """The row of SCHEMA that says what the result says. `sequence` is that of the attempt (newest.begin)."""
+    """The row of SCHEMA for a result. `sequence` is the number of the attempt (attempts.begin)."""
     segment = result.segment
     return {
         "unit_id": unit_id,
@@ -166,7 +166,7 @@ def detection_row(finding: Finding) -> Row:
 
 
 def finding(row: Mapping[str, Any]) -> Finding:
-    """The record of such a struct. Fields that the struct lacks (a projection, an older file) are None or empty."""
+    """The record of a `detection_row` struct. Fields that it lacks (a projection, an older file) are None or empty."""
     box, span = row.get("box"), row.get("span")
     detection = Detection(
         label=row["label"],

@@ -1,4 +1,4 @@
-"""The embeddings in committed rows, in the form of a vector store's records: id, values, metadata of a hit."""
+"""The embeddings in committed rows as records of a vector store: id, values, metadata of a hit."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,21 +22,21 @@ TEXT_CHARS = 500
 class Entries:
     """The records of one collection: three lists of the same length."""
 
-    # asset:detector:place of the detection in its row; for a segment asset:detector:segment:place
+    # asset:detector:index of the detection in its row; for a segment asset:detector:segment:index
     ids: list[str] = field(default_factory=list)
     values: list[npt.NDArray[np.float32]] = field(default_factory=list)
     metadatas: list[dict[str, str | float]] = field(default_factory=list)
 
 
 def collection_name(space: str, length: int) -> str:
-    """The collection of a space's vectors of this length: those of another length come from another model."""
+    """The collection of a space's vectors of this length; another length means another model."""
     return f"{space}-{length}"
 
 
 def embeddings(rows: pa.Table, answers: Mapping[Answer, tuple[Key, int]]) -> dict[str, Entries]:
-    """The vectors of these answers (as from newest_answers), by the name of their collection.
+    """Collection -> the vectors of these answers (of newest_answers).
 
-    `rows` has COLUMNS. It is read column by column, since a row may hold thousands of vectors.
+    `rows` has COLUMNS and is read column by column, since a row may hold thousands of vectors.
     """
     by_collection: dict[str, Entries] = {}
     assets = [asset_id(uri) for uri in rows["uri"].to_pylist()]
@@ -54,7 +54,7 @@ def embeddings(rows: pa.Table, answers: Mapping[Answer, tuple[Key, int]]) -> dic
     lengths = pc.list_value_length(flat_vectors["values"]).to_numpy()
     numbers = pc.list_flatten(flat_vectors["values"]).to_numpy()
     ends = np.cumsum(lengths)
-    latest: dict[str, int] = {}  # which detection's vector went into a collection last
+    latest: dict[str, int] = {}  # collection -> detection whose vector was added last
     for n, space in enumerate(flat_vectors["space"].to_pylist()):
         detection = int(detection_of_vector[n])
         row, seen = int(row_of_detection[detection]), shown[detection]
@@ -77,7 +77,7 @@ def embeddings(rows: pa.Table, answers: Mapping[Answer, tuple[Key, int]]) -> dic
 
 
 def _metadata(seen: Mapping[str, Any]) -> dict[str, str | float]:
-    """What to show of a hit: detector, label, time in seconds, and the beginning of its text."""
+    """The metadata to show with a hit: detector, label, time in seconds, and the beginning of its text."""
     when = seen["time_s"] if seen["time_s"] is not None else (seen["span"] or (None,))[0]
     metadata = {"detector": seen["detector"], "label": seen["label"]}
     metadata |= {} if when is None else {"time_s": when}

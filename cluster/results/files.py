@@ -57,8 +57,8 @@ def committed(folder: str, s3_endpoint: str | None = None) -> list[str]:
 def read(file: str, columns: Sequence[str], s3_endpoint: str | None = None, job: str | None = None) -> pa.Table:
     """Read columns of one committed file, nested ones by dotted path, in the order of SCHEMA. `job`: only its rows.
 
-    Files of earlier versions are read under today's names. A column that came into SCHEMA after the file was written is
-    null; `sequence` never is. SettingsError if the file holds no results.
+    Files of earlier versions are read under the current names. A column that the file lacks, since it was added to
+    SCHEMA later, is null; `sequence` is never null. SettingsError if the file holds no results.
     """
     import pyarrow.parquet as pq
 
@@ -66,7 +66,7 @@ def read(file: str, columns: Sequence[str], s3_endpoint: str | None = None, job:
     with files.open_input_file(path) as source:
         try:
             parquet = pq.ParquetFile(source)
-            stored_names = parquet.schema_arrow.names  # taken once: it costs 1 ms
+            stored_names = parquet.schema_arrow.names  # read once: it takes 1 ms
             current_names = {codec.RENAMED.get(name, name) for name in stored_names}
             missing = {column.split(".")[0] for column in columns} - current_names
             if missing <= codec.OPTIONAL:
@@ -127,7 +127,7 @@ def scan(
 
 
 def sink(folder: str, s3_endpoint: str | None = None) -> tuple[fs.FileSystem, str]:
-    """What a job writes results with, and the folder's path in it: a reader sees only complete files."""
+    """The file system for writing results, and the folder's path in it: readers see only complete files."""
     files, path = buckets.filesystem(folder, s3_endpoint)
     # an object store shows an upload once it is complete; a local disk shows a file while it is written
     return (fs.PyFileSystem(_WholeFiles(LocalFileSystem())) if isinstance(files, fs.LocalFileSystem) else files), path

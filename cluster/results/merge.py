@@ -1,4 +1,4 @@
-"""All rows of each file merged into one record of what is stored of it.
+"""The merge of all rows of each file into one record.
 
 Files, contents and records are numbers in NumPy arrays: ten million files must fit into the memory of a job's driver.
 """
@@ -20,18 +20,18 @@ Numbers = npt.NDArray[Any]
 
 COLUMNS = [*KEY, "uri", "etag", "segment", "segments", "segment_s", "model_versions", "errors"]
 WHOLE = -1  # in place of a segment's number
-_FIELD, _ENTRY = "\x1f", "\x1e"  # between the parts of a text that no name of a detector or model holds
+_FIELD, _ENTRY = "\x1f", "\x1e"  # separators that do not occur in names of detectors and models
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
     """What is stored of a file's current content and cut, which are those of its newest row."""
 
-    model_versions: frozenset[ModelVersion] = frozenset()  # that have answered for all of it
+    model_versions: frozenset[ModelVersion] = frozenset()  # that have analysed all of it
     failed: bool = False  # the newest row has an error
-    segment_s: float | None = None  # length of its segments in seconds; None: it was analysed whole
+    segment_s: float | None = None  # length of its segments in seconds; None: analysed as a whole
     segments: int | None = None  # how many segments it has
-    complete: bool = True  # every segment is stored, and the same models have answered for each
+    complete: bool = True  # every segment is stored and was analysed by the same models
     changed: bool = False  # what is stored is of another content; the other fields are not set then
 
 
@@ -122,7 +122,7 @@ class _Records:
     def whole_file(self, segments: tuple[int, ...], count: int) -> int:
         """Number of the record of a file with `count` segments of these records.
 
-        It names the models that have answered for every segment, each with the highest floor of its segments.
+        It names the models that have analysed every segment, each with the highest floor of its segments.
         """
         parts = [self.known[code] for code in segments]
         sets = [{(version.detector, version.model) for version in part.model_versions} for part in parts]

@@ -1,7 +1,7 @@
 """Which stored rows count: the newest answer of each detector for each segment of every file's newest content.
 
-All who compare rows do it by KEY, in Python (`key`), in columns (`Ranks`) or in SQL (the catalogue): the number of the
-attempt that wrote the row, which the head gives, and where that is the same, job and unit. No worker's clock has a say.
+Rows are always compared by KEY, in Python (`key`), in columns (`Ranks`) or in SQL (the catalogue): by the number of the
+attempt that wrote the row, which the head gives, then by job and unit. The clocks of workers are not used.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -30,7 +30,7 @@ Masks = npt.NDArray[np.int64]
 
 
 def key(row: Mapping[str, Any]) -> Key:
-    """What a row is compared by."""
+    """The key by which a row is compared."""
     return row["sequence"], row["job"], row["unit_id"]
 
 
@@ -42,13 +42,13 @@ class Ranks:
         self._columns: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.int64]]] = []
 
     def add(self, rows: pa.Table) -> None:
-        """Take the rows of a table with the columns KEY, after those of the tables before it."""
+        """Add the rows of a table with the columns KEY."""
         jobs = rows["job"].combine_chunks().dictionary_encode()
         codes = np.array([self._jobs.setdefault(job, len(self._jobs)) for job in jobs.dictionary.to_pylist()], np.int32)
         self._columns.append((rows["sequence"].to_numpy(), codes[jobs.indices.to_numpy()], rows["unit_id"].to_numpy()))
 
     def ranks(self) -> npt.NDArray[np.int64]:
-        """The number of every row, in the order in which they were added; what was added is released."""
+        """The rank of every row, int64 (n,), in the order in which the rows were added; then the rows are released."""
         if not self._columns:
             return np.empty(0, np.int64)
         sequences, jobs, units = map(np.concatenate, zip(*self._columns, strict=True))
@@ -61,7 +61,7 @@ class Ranks:
 
 
 def newest_contents(rows: pa.Table) -> dict[str, tuple[Key, int]]:
-    """By asset id, the key of the file's newest row (columns KEY, uri, etag, segment_s) and the content of that row."""
+    """Asset id -> key and content of the file's newest row. `rows` has the columns KEY, uri, etag, segment_s."""
     newest: dict[str, tuple[Key, int]] = {}
     for row in rows.select([*KEY, "uri", "etag", "segment_s"]).to_pylist():
         asset = asset_id(row["uri"])
@@ -71,7 +71,7 @@ def newest_contents(rows: pa.Table) -> dict[str, tuple[Key, int]]:
 
 
 def newest_answers(rows: pa.Table, contents: Mapping[str, tuple[Key, int]]) -> dict[Answer, tuple[Key, int]]:
-    """For each answer about these contents of the files: its key, and which of the rows has it."""
+    """Answer about these contents of the files -> its key, and the index of the row that has it."""
     newest: dict[Answer, tuple[Key, int]] = {}
     for at, row in enumerate(rows.select(_DECIDING).to_pylist()):
         asset = asset_id(row["uri"])
@@ -91,11 +91,11 @@ def newest_rows(
     job: str | None = None,
     wanted: Callable[[str], bool] = lambda uri: True,
 ) -> Iterator[pa.Table]:
-    """The rows of a folder that hold answers which count, in these columns; `model_versions` names only such answers.
+    """Yield the rows with answers that count, in these columns; `model_versions` names only such answers.
 
-    The columns must include uri and model_versions. `detector` and `job` leave only answers of that detector and rows
-    of that job, `wanted` only files whose URI it accepts. One table for every Parquet file that has such rows. About 60
-    bytes are held for each stored row. SettingsError names a file that holds no results.
+    The columns must include uri and model_versions. `detector` and `job` select answers of that detector and rows of
+    that job, `wanted` files by their URI. One table for every Parquet file that has such rows. Needs about 60 bytes of
+    memory for each stored row. SettingsError names a file that holds no results.
     """
     files = results_files.committed(out, s3_endpoint)
     names: list[str] = [] if detector is None else [detector]
@@ -122,7 +122,7 @@ def _counts(detector: str, mask: int, names: list[str]) -> bool:
 
 
 def _chosen(tables: Iterable[pa.Table], names: list[str], all_names: bool, job: str | None) -> list[Masks]:
-    """For each row of each table a bit for every name whose answer there counts; new names are added to `names`."""
+    """For each row of each table a mask with a bit for every name whose answer counts; adds new names to `names`."""
     keys, contents, segments = [np.empty(0, "S16")], [np.empty(0, np.int64)], [np.empty(0, np.int32)]
     answered, starts, of_job, ranks = [np.empty(0, np.int64)], [0], [np.empty(0, bool)], Ranks()
     for table in tables:
@@ -152,7 +152,7 @@ def _counting(
     rank: npt.NDArray[np.int64],
     answered: Masks,
 ) -> Masks:
-    """Of the bits of `answered` those whose answer counts."""
+    """The masks `answered`, (n,), with only the bits of answers that count."""
     by_rank = np.lexsort((rank, key))
     last = _last(key[by_rank])
     group = np.concatenate([[0], np.cumsum(last)])[: len(by_rank)]
@@ -167,6 +167,6 @@ def _counting(
 
 
 def _last(*columns: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
-    """Of sorted rows, those after which another value begins in one of the columns."""
+    """Of sorted rows, (n,), those that are the last before a change of value in one of the columns."""
     changes = [column[1:] != column[:-1] for column in columns]
     return np.append(np.logical_or.reduce(changes), True)[: len(columns[0])]

@@ -32,7 +32,7 @@ class Shards:
         return self
 
     def add(self, rows: pa.Table) -> None:
-        """Append rows of the writer's schema; they are written once ROWS_A_GROUP have come together."""
+        """Append rows of the writer's schema; they are written once ROWS_A_GROUP are buffered."""
         self._buffered.append(rows)
         if sum(len(table) for table in self._buffered) >= ROWS_A_GROUP:
             self._flush()

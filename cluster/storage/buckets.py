@@ -1,4 +1,4 @@
-"""The bytes of files in folders and buckets, by URI: copied whole to this machine, or read where they lie."""
+"""Reads of files in folders and buckets, by URI: copies to this machine, and ranges of bytes."""
 
 import hashlib
 import logging
@@ -35,10 +35,10 @@ def fetch(
     max_bytes: int = 20_000_000_000,
     roots: Roots | None = None,
 ) -> str:
-    """Stream the file to a local one, which it replaces; returns the SHA-256 of what came, in hex.
+    """Download a file to a local one, which is replaced. Returns the SHA-256 of the received bytes, in hex.
 
-    What may pass is tried again, with exponential back-off. MediaError names the file and says what was wrong: with
-    `roots`, also that it lies under none of them. DiskFull: the local file system is full.
+    Transient errors are retried with exponential back-off. MediaError names the file and the reason, also if it is
+    under none of the `roots`. DiskFull: the local file system is full.
     """
     if item.size > max_bytes:
         raise MediaError("fetch", f"{item.uri} has {item.size:,} bytes; decoding.max_bytes allows {max_bytes:,}")
@@ -47,7 +47,7 @@ def fetch(
     for attempt in range(1, attempts + 1):
         try:
             sha256, as_stored = _download(item, to, s3_endpoint, roots)
-            # an ETag need not be an MD5 (a store that encrypts): the same bytes twice are no accident of the network
+            # an ETag need not be an MD5, as with encryption: the same bytes twice are not a transmission error
             if as_stored or sha256 == suspect:
                 return sha256
             suspect = sha256
@@ -66,7 +66,7 @@ def fetch(
 
 
 def open_file(uri: str, s3_endpoint: str | None = None, roots: Roots | None = None) -> Any:
-    """A file to read and seek in. To be called within `reading`; MediaError if it lies under none of the roots."""
+    """Open a file to read and seek in, within `reading`. MediaError if it is under none of the roots."""
     if split(uri)[0] == "file":
         return open_local(uri, roots)
     store, path = _in_store(uri, s3_endpoint, roots)
@@ -74,30 +74,30 @@ def open_file(uri: str, s3_endpoint: str | None = None, roots: Roots | None = No
 
 
 def read_range(uri: str, start: int, length: int, s3_endpoint: str | None = None, roots: Roots | None = None) -> bytes:
-    """Up to length bytes from start on. MediaError if the file cannot be read, or lies under none of the roots."""
+    """Read up to `length` bytes from `start`. MediaError if the file cannot be read, or is under none of the roots."""
     with reading(uri), open_file(uri, s3_endpoint, roots) as file:
         file.seek(start)
         return bytes(file.read(length))
 
 
 def size(uri: str, s3_endpoint: str | None = None, roots: Roots | None = None) -> int:
-    """The bytes a file has. MediaError if it cannot be read, or lies under none of the roots."""
+    """The size of a file in bytes. MediaError if it cannot be read, or is under none of the roots."""
     with reading(uri), open_file(uri, s3_endpoint, roots) as file:
         return int(file.seek(0, os.SEEK_END))
 
 
 class TransientFetchError(MediaError):
-    """Reading failed in a way that may pass."""
+    """Reading failed with an error that may be transient."""
 
 
 @contextmanager
 def reading(uri: str) -> Iterator[None]:
-    """Turn what a file system raises while the file is read into a MediaError that names the file and the reason."""
+    """Turn errors of a file system during a read into a MediaError that names the file and the reason."""
     try:
         yield
     except (FileNotFoundError, NotADirectoryError):
         raise MediaError("fetch", f"{uri} is not there") from None
-    except ValueError as error:  # pyarrow's word on "a//b", a name that S3 allows
+    except ValueError as error:  # pyarrow raises it for "a//b", a key that S3 allows
         raise MediaError("fetch", f"{uri} has a name that cannot be read here ({error})") from error
     except OSError as error:
         if is_forbidden(error):
@@ -108,7 +108,7 @@ def reading(uri: str) -> Iterator[None]:
 
 
 def _in_store(uri: str, s3_endpoint: str | None, roots: Roots | None) -> tuple[FileSystem, bytes]:
-    """The store of a bucket's file and the path in it. MediaError if the file lies under none of the roots."""
+    """The file system of a bucket's file and the path in it. MediaError if the file is under none of the roots."""
     if roots is not None and not roots.allow(uri):
         raise MediaError("fetch", f"{uri} lies outside the buckets that may be read (scanning.roots)")
     store, path = filesystem(uri, s3_endpoint)
@@ -116,7 +116,7 @@ def _in_store(uri: str, s3_endpoint: str | None, roots: Roots | None) -> tuple[F
 
 
 def _open_stream(item: MediaItem, s3_endpoint: str | None, roots: Roots | None) -> Any:
-    """A file to be read from its beginning to its end. MediaError if an object has changed since it was listed."""
+    """Open a file for a sequential read. MediaError if an object has changed since it was listed."""
     if split(item.uri)[0] == "file":
         return open_local(item.uri, roots)
     store, path = _in_store(item.uri, s3_endpoint, roots)
@@ -129,16 +129,16 @@ def _open_stream(item: MediaItem, s3_endpoint: str | None, roots: Roots | None) 
 
 
 def _pieces(item: MediaItem, s3_endpoint: str | None, roots: Roots | None) -> Iterator[bytes]:
-    # a generator, so that a full disk of ours, met where the pieces are written, is not taken for the file's fault
+    # a generator: an OSError of the caller, such as a full local disk, must not be reported as the file's error
     with reading(item.uri), _open_stream(item, s3_endpoint, roots) as stream:
         while piece := stream.read(PIECE_BYTES):
             yield piece
 
 
 def _download(item: MediaItem, to: Path, s3_endpoint: str | None, roots: Roots | None) -> tuple[str, bool]:
-    """The SHA-256 of what came, and whether it is what was stored as far as one can tell."""
+    """The SHA-256 of the received bytes, and whether they equal the stored ones as far as this can be checked."""
     sha256, md5, received = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
-    # pyarrow hands over flipped bytes in silence; TLS sees to them, plain http does not
+    # pyarrow does not detect flipped bytes; TLS does, plain http does not
     verify = (s3_endpoint or "").startswith("http://") and re.fullmatch("[0-9a-f]{32}", item.etag) is not None
     with naming_full_disk(to.parent), to.open("wb") as file:
         for piece in _pieces(item, s3_endpoint, roots):

@@ -1,4 +1,4 @@
-"""The temporary folders of a machine, and which of its file systems is full."""
+"""Temporary folders, and errors that say which file system is full."""
 
 import errno
 import socket
@@ -14,7 +14,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @contextmanager
 def naming_full_disk(folder: Path) -> Iterator[None]:
-    """Turn "no space left", met while files of a folder are written, into DiskFull, which names folder and machine."""
+    """Turn "no space left" while files are written to a folder into DiskFull, which names folder and machine."""
     try:
         yield
     except OSError as error:
@@ -27,7 +27,7 @@ def naming_full_disk(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def temporary_folder(prefix: str) -> Iterator[Path]:
-    """A folder of this machine's temporary ones, deleted at the end. DiskFull if there is no space for it."""
+    """A new temporary folder, deleted at the end of the block. DiskFull if there is no space for it."""
     with naming_full_disk(Path(gettempdir())):
         folder = TemporaryDirectory(prefix=prefix)
     with folder as name:

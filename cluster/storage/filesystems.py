@@ -1,4 +1,4 @@
-"""Which store a URI means, and what may be wrong with it: pyarrow for the bytes, boto3 to list S3."""
+"""The file system of a URI, and explanations of its errors: pyarrow reads and writes, boto3 lists S3."""
 
 import os
 from datetime import timedelta
@@ -13,22 +13,22 @@ from cluster.errors import SettingsError
 
 CONNECT_S = 5
 READ_S = 30
-FORBIDDEN_CODES = ("AccessDenied", "AllAccessDisabled", "403")  # of S3's own answers
-# how S3, Google and Azure say, in pyarrow's errors, that the credentials do not suffice: it has no type for that
+FORBIDDEN_CODES = ("AccessDenied", "AllAccessDisabled", "403")  # error codes of S3
+# how pyarrow's errors of S3, Google and Azure show missing permissions: it has no exception type for them
 _FORBIDDEN = ("ACCESS_DENIED", "PERMISSION_DENIED", "AuthorizationFailure", "AuthorizationPermissionMismatch")
 
 
 def normalize(uri: str) -> str:
-    """The one spelling of a place: no slash at its end; of a local one, an absolute file:// URI without `.` and `..`.
+    """The canonical URI of a place: no trailing slash; of a local path, an absolute file:// URI without `.` and `..`.
 
-    `..` is taken out of a local path by its spelling, before links are followed. The key of a bucket stays as it is.
-    SettingsError for an empty URI, and for characters that no path can have.
+    `..` is removed from a local path without resolving links. A key in a bucket is not changed. SettingsError for an
+    empty URI, and for invalid characters.
     """
     is_local = "://" not in uri or uri.startswith("file://")
     try:
-        uri.encode(errors="surrogateescape" if is_local else "strict")  # a local name may have bytes that are no UTF-8
+        uri.encode(errors="surrogateescape" if is_local else "strict")  # a local name may have bytes that are not UTF-8
     except UnicodeEncodeError:
-        raise SettingsError(f"{uri!a} has characters that are none, such as \\ud800. Correct it.") from None
+        raise SettingsError(f"{uri!a} has invalid characters, such as \\ud800. Correct it.") from None
     if "://" not in uri:
         return Path(_absolute(uri)).as_uri()
     scheme, _, rest = uri.partition("://")
@@ -40,15 +40,15 @@ def normalize(uri: str) -> str:
 
 
 def _absolute(path: str) -> str:
-    if not path:  # it would mean the folder that this process was started in
-        raise SettingsError("the name of a folder or file is empty. Write `.` for the folder that you are in.")
+    if not path:  # it would mean the working folder of this process
+        raise SettingsError("the name of a folder or file is empty. Write `.` for the current folder.")
     if "\0" in path:
-        raise SettingsError(f"{path!r}: no path has a NUL byte in it. Correct it.")
-    return "/" + os.path.abspath(path).lstrip("/")  # POSIX lets "//" at the beginning stand for another place
+        raise SettingsError(f"{path!r}: a path cannot have a NUL byte. Correct it.")
+    return "/" + os.path.abspath(path).lstrip("/")  # in POSIX a leading "//" may have another meaning
 
 
 def split(uri: str) -> tuple[str, str]:
-    """The scheme, and the bucket with the path in it. SettingsError if there is no such scheme or no bucket."""
+    """The scheme, and the bucket with the path in it. SettingsError for an unknown scheme or a missing bucket."""
     scheme, _, rest = normalize(uri).partition("://")
     if scheme not in ("file", "s3", "gs", "az", "abfs"):
         raise SettingsError(f"{uri}: {scheme}:// is not read here. Give a folder, file://, s3://, gs:// or az://.")
@@ -58,7 +58,7 @@ def split(uri: str) -> tuple[str, str]:
 
 
 def filesystem(uri: str, s3_endpoint: str | None = None) -> tuple[fs.FileSystem, str]:
-    """What reads and writes a URI (file, s3, gs, az or abfs), and the path to give it. SettingsError if it is none."""
+    """The file system of a URI (file, s3, gs, az or abfs), and the path in it. SettingsError if the URI is invalid."""
     scheme, rest = split(uri)
     if scheme == "file":
         return fs.LocalFileSystem(), local_path(uri)
@@ -68,16 +68,16 @@ def filesystem(uri: str, s3_endpoint: str | None = None) -> tuple[fs.FileSystem,
 
 
 def local_path(uri: str) -> str:
-    """The path that a file URI means, its %-escapes undone."""
+    """The path of a file URI, percent-decoded."""
     return os.fsdecode(unquote_to_bytes(normalize(uri).removeprefix("file://")))
 
 
 def is_forbidden(error: OSError) -> bool:
-    """Whether a file system refused because of missing rights."""
+    """Whether a file system refused access because of missing permissions."""
     return isinstance(error, PermissionError) or any(word in str(error) for word in _FORBIDDEN)
 
 
-@lru_cache(maxsize=64)  # making one costs a look at the credentials, and for Amazon's the search for the region
+@lru_cache(maxsize=64)  # a new one loads the credentials and, for Amazon, looks up the region
 def _s3(bucket: str, endpoint: str | None) -> fs.FileSystem:
     if endpoint is None:
         return fs.S3FileSystem(region=fs.resolve_s3_region(bucket), connect_timeout=CONNECT_S)
@@ -90,13 +90,13 @@ def _s3(bucket: str, endpoint: str | None) -> fs.FileSystem:
 
 @lru_cache(maxsize=1)
 def _gs() -> fs.FileSystem:
-    # its own default goes on for 15 minutes
+    # the default retries for 15 minutes
     return fs.GcsFileSystem(retry_time_limit=timedelta(seconds=60))
 
 
 def _azure() -> fs.FileSystem:
-    # by key only: without one pyarrow 26 asks for a token, and where there is none it aborts the process (not an
-    # exception); a SAS token would stand in its error messages. The names are those of Azure's own command line.
+    # by key only: without one pyarrow 26 requests a token and, if there is none, aborts the process instead of raising;
+    # a SAS token would appear in its error messages. Azure's command line has the same variables.
     account, key = os.environ.get("AZURE_STORAGE_ACCOUNT"), os.environ.get("AZURE_STORAGE_KEY")
     if not account or not key:
         raise SettingsError("az:// needs an account. Set AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY.")
@@ -104,22 +104,22 @@ def _azure() -> fs.FileSystem:
 
 
 def s3_client(endpoint: str | None, attempts: int = 3) -> Any:
-    """boto3's client, with time-outs that let an operator wait seconds for an error; more attempts, longer."""
+    """A boto3 client with timeouts of seconds; more `attempts` retry for longer."""
     from boto3.session import Session
     from botocore.config import Config
     from botocore.session import get_session
 
     retries = {"mode": "standard", "total_max_attempts": attempts}
     config = Config(connect_timeout=CONNECT_S, read_timeout=READ_S, retries=retries)
-    # a session of its own: boto3's shared one keeps its first credentials and is not for several threads
+    # a new session: boto3's shared one keeps its first credentials and is not thread-safe
     session = get_session()
-    # nobody asks when an object was written, and to parse that takes three quarters of the time of a listing
+    # timestamps are not used, and parsing them takes three quarters of the time of a listing
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
     return Session(botocore_session=session).client("s3", endpoint_url=_checked(endpoint), config=config)
 
 
 def s3_complaint(error: Exception, uri: str, endpoint: str | None) -> str:
-    """What an operator can do about an error of boto3, in a plain sentence."""
+    """What an operator can do about an error of boto3, in one sentence."""
     from botocore import exceptions as boto
 
     server = endpoint or "Amazon S3"
@@ -145,4 +145,4 @@ def s3_complaint(error: Exception, uri: str, endpoint: str | None) -> str:
 def _checked(endpoint: str | None) -> str | None:
     if endpoint is None or endpoint.startswith(("http://", "https://")):
         return endpoint and endpoint.rstrip("/")
-    raise SettingsError(f"s3_endpoint_url: {endpoint!r} is no URL. Write http://host:port or https://host.")
+    raise SettingsError(f"s3_endpoint_url: {endpoint!r} is not a URL. Write http://host:port or https://host.")

@@ -1,4 +1,4 @@
-"""The media files that lie in a folder or bucket, by URI."""
+"""Listing of the media files in a folder or bucket."""
 
 import logging
 import os
@@ -23,8 +23,8 @@ from cluster.storage.roots import Roots, not_a_file, of_the_kernel
 
 log = logging.getLogger(__name__)
 
-LIST_ATTEMPTS = 10  # for each page: about a minute of a server that cannot
-HIDDEN = (".", "_")  # names that begin so are not media
+LIST_ATTEMPTS = 10  # for each page: retries for about a minute
+HIDDEN = (".", "_")  # prefixes of names that are not media
 _NAMES: dict[Kind, str] = {
     "image": "jpg jpeg png gif bmp tif tiff webp",
     "video": "mp4 m4v mov mkv webm avi mpg mpeg ts flv wmv 3gp",
@@ -36,19 +36,19 @@ LeftOut = Callable[[str, str], None]  # takes the URI of a folder or file that i
 
 
 def log_left_out(uri: str, reason: str) -> None:
-    """Write to the log which folder or file is not listed, and why."""
+    """Log which folder or file is not listed, and why."""
     log.warning("%s is left out: %s", uri, reason)
 
 
 def list_media(
     uri: str, s3_endpoint: str | None = None, roots: Roots | None = None, left_out: LeftOut = log_left_out
 ) -> Iterator[MediaItem]:
-    """Every media file under a folder or prefix, or the one file that the URI names; lazily, in no order.
+    """Yield every media file under a folder or prefix, or the one file that the URI names; in no particular order.
 
-    The kind goes by the suffix; names without one are listed, of unknown kind. Not listed are other suffixes and all
-    that lies under a name that begins with `.` or `_`. The one file that a URI names itself is listed whatever its
-    name. Folders and files below that cannot be listed, and links that lead out of `roots`, are told to `left_out`, and
-    the listing goes on. SettingsError says in a plain sentence why the place itself cannot be listed.
+    The kind follows from the suffix; a name without a suffix has kind None. Files with other suffixes, and everything
+    under a name that begins with `.` or `_`, are skipped; a file that the URI itself names is always listed. `left_out`
+    is called with folders and files below that cannot be listed, and with links that lead out of `roots`; the listing
+    continues. SettingsError says why the place itself cannot be listed.
     """
     uri = normalize(uri)
     scheme, _ = split(uri)
@@ -62,7 +62,7 @@ def list_media(
 
 
 def _item(uri: str, name: str, size: int, etag: str) -> Iterator[MediaItem]:
-    """The item if its name, relative to what is listed, is one of ours. An empty name: it was asked for itself."""
+    """Yield the item if `name`, relative to the listed folder, is that of media. Empty: the URI was named itself."""
     suffix = PurePosixPath(name or uri).suffix.lower()
     hidden = any(part.startswith(HIDDEN) for part in name.split("/"))
     if not name or (not hidden and (not suffix or suffix in KINDS)):
@@ -100,7 +100,7 @@ def _list_folders(uri: str, roots: Roots | None, left_out: LeftOut) -> Iterator[
     while pending:
         folder = pending.pop()
         try:
-            # a folder below must be the one that was seen: not a link that has been put in its place since
+            # a folder below must still be a folder, not a link that has replaced it since
             handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | (os.O_NOFOLLOW if folder != top else 0))
         except OSError as error:
             if folder == top:
@@ -133,11 +133,11 @@ def _list_folders(uri: str, roots: Roots | None, left_out: LeftOut) -> Iterator[
         finally:
             os.close(handle)
     if links:
-        log.warning("%s: %d links to folders or to nothing were not followed; scan where they lead to", uri, links)
+        log.warning("%s: %d links to folders or missing files were not followed; scan their targets", uri, links)
 
 
 def _list_file(path: str, entry: "os.DirEntry[str]", roots: Roots | None, left_out: LeftOut) -> Iterator[MediaItem]:
-    """One entry of a folder, no folder itself, if it is a media file that may be read."""
+    """Yield one entry of a folder, itself not a folder, if it is a media file that may be read."""
     status = entry.stat()
     for item in _local_item(path, entry.name, status):
         if reason := not_a_file(status.st_mode):
@@ -158,7 +158,7 @@ def _reason(error: OSError) -> str:
 
 
 def list_store(uri: str, store: fs.FileSystem, root: str, left_out: LeftOut = log_left_out) -> Iterator[MediaItem]:
-    """The same through pyarrow, which lists a folder of a bucket at a time: one folder's names must fit into memory."""
+    """`list_media` through pyarrow, which lists one folder of a bucket at a time: its names must fit into memory."""
     scheme = uri.partition("://")[0]
     pending: list[str] = []
     try:
@@ -197,13 +197,13 @@ def _list_s3(uri: str, s3_endpoint: str | None, left_out: LeftOut) -> Iterator[M
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     is_there = False
     try:
-        # an object of this very name sorts before all others that begin with it
+        # an object with exactly this key sorts before all others that begin with it
         first = s3_client(s3_endpoint).list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents", [])
         if key and any(entry["Key"] == key for entry in first):
             yield from _item(uri, "", first[0]["Size"], first[0]["ETag"].strip('"'))
             return
         prefix = key and f"{key}/"
-        # it answers, so it is worth some patience: a long listing meets servers that ask to be asked more slowly
+        # more attempts now that it has answered: servers throttle long listings
         for page in s3_listing.pages(s3_client(s3_endpoint, LIST_ATTEMPTS), bucket, prefix):
             is_there = is_there or bool(page.objects or page.folders)
             for folder in page.forbidden:

@@ -1,4 +1,4 @@
-"""Which folders and buckets may be read or written: the check of a URI, and of a local file that has been opened."""
+"""Which folders and buckets may be read or written: checks of URIs and of opened local files."""
 
 import os
 import re
@@ -11,24 +11,24 @@ from urllib.parse import unquote
 from cluster.errors import MediaError, SettingsError
 from cluster.storage.filesystems import local_path, normalize, split
 
-KERNELS = ("/proc", "/sys")  # file systems whose files are views of the kernel, whatever type they say they have
+KERNELS = ("/proc", "/sys")  # their files are views of the kernel, whatever type stat reports
 
 
-DECODINGS = 4  # of a key in a row; one that is encoded more often than that is not read
+DECODINGS = 4  # of a key, one after the other; a key that is encoded more often is refused
 
 
 class OutsideRoots(SettingsError):
-    """A place that may not be read or written: it lies under none of the folders and buckets that are allowed."""
+    """A place that may not be read or written: it is under none of the allowed folders and buckets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """Folders, files and prefixes of buckets, with all that lies under them. Without any, nothing is allowed."""
+    """Folders, files and prefixes of buckets, with everything under them. Without any, nothing is allowed."""
 
     uris: tuple[str, ...]
 
     def allow(self, uri: str) -> bool:
-        """Whether a URI lies under a root, after links and `..` are resolved. SettingsError if it is none."""
+        """Whether a URI is under a root, after links and `..` are resolved. SettingsError if it is not a valid URI."""
         scheme, rest = split(uri)
         if scheme == "file":
             return self.allow_path(_resolved(local_path(uri)))
@@ -37,20 +37,20 @@ class Roots:
         return any(_under(f"{scheme}://{rest}", root) for root in map(normalize, self.uris))
 
     def check(self, uri: str) -> None:
-        """OutsideRoots if a URI lies under no root; it says which setting to write and how."""
+        """Raise OutsideRoots if a URI is under no root; the message says how to extend the setting."""
         if not self.allow(uri):
             raise OutsideRoots(refusal(uri, "read", "roots", self.uris))
 
     def allow_path(self, resolved: str) -> bool:
-        """Whether an absolute local path, in which no link is left, lies under a root."""
+        """Whether an absolute local path, with all links resolved, is under a root."""
         roots = [local_path(root) for root in self.uris if split(root)[0] == "file"]
         return any(_under(resolved, _resolved(root)) for root in roots)
 
 
 def _climbs(key: str) -> bool:
-    """Whether a server could resolve the key of an object to another: "case-1/../case-2", in any encoding of it.
+    """Whether a server could resolve the key of an object to another: "case-1/../case-2", in any percent-encoding.
 
-    To S3 these are names. A store that keeps its objects in folders, or a proxy before it, may follow them.
+    In S3 such keys are plain names. A store that keeps its objects in folders, or a proxy, may resolve them.
     """
     for _ in range(DECODINGS):
         key = unquote(key)
@@ -69,11 +69,11 @@ def refusal(uri: str, what: str, key: str, allowed: Sequence[str]) -> str:
 
 
 def open_local(uri: str, roots: Roots | None) -> BinaryIO:
-    """Open a regular file for reading. MediaError if it is none or, with its links followed, under none of the roots.
+    """Open a regular file for reading. MediaError if it is not one or, with links resolved, under none of the roots.
 
-    The file is opened as a mere reference first (O_PATH), which neither blocks on a FIFO nor starts a device; what is
-    checked is that reference, and what is read is the same: changing the name meanwhile changes nothing.
-    `roots` None: a file that Raysift itself was told of by its operator.
+    The file is first opened as a reference (O_PATH), which neither blocks on a FIFO nor activates a device. The check
+    and the read use this same reference, so replacing the file by a link in between has no effect.
+    `roots` None: no check, for files that the operator named.
     """
     handle = os.open(local_path(uri), os.O_PATH | os.O_CLOEXEC)
     try:
@@ -90,7 +90,7 @@ def open_local(uri: str, roots: Roots | None) -> BinaryIO:
 
 
 def not_a_file(mode: int) -> str | None:
-    """What an st_mode says that is at a path instead of a regular file, in words; None: a regular file."""
+    """The type of a file by its st_mode, in words; None for a regular file."""
     kinds = {
         stat.S_IFREG: None,
         stat.S_IFDIR: "a folder",
@@ -103,7 +103,7 @@ def not_a_file(mode: int) -> str | None:
 
 
 def of_the_kernel(resolved: str) -> bool:
-    """Whether a path without links lies in a file system that shows the kernel, as /proc does."""
+    """Whether a path without links is in a file system of the kernel, such as /proc."""
     return any(_under(resolved, folder) for folder in KERNELS)
 
 

@@ -35,7 +35,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stretch:
+class _Part:
     """A part of the listing that is still to be done: a prefix, from a continuation token on (None: from the start)."""
 
     prefix: str
@@ -44,22 +44,22 @@ class _Stretch:
 
 
 def pages(client: Any, bucket: str, prefix: str) -> Iterator[Page]:
-    """Pages with all objects whose key begins with the prefix, each object once, in no order.
+    """Pages with all objects whose key begins with the prefix, each object once, in no particular order.
 
     Folders are listed separately until LISTERS requests are in flight. No request is made while LISTERS pages wait to
     be read, nor after the iterator is closed. Raises the errors of the botocore client.
     """
     threads = ThreadPoolExecutor(LISTERS, "listing")
-    waiting, running = deque([_Stretch(prefix)]), set[Future[tuple[Page, list[_Stretch]]]]()
+    waiting, running = deque([_Part(prefix)]), set[Future[tuple[Page, list[_Part]]]]()
     enough = False  # once there is work for all listers, folders are no longer split into more parts
 
     def begin() -> None:
         nonlocal enough
         enough = enough or len(waiting) + len(running) >= LISTERS
         while waiting and len(running) < LISTERS:
-            stretch = waiting.popleft()
-            whole = enough or stretch.depth >= DEEPEST or stretch.token is not None
-            running.add(threads.submit(_list, _page if whole else _level, client, bucket, stretch, prefix))
+            part = waiting.popleft()
+            whole = enough or part.depth >= DEEPEST or part.token is not None
+            running.add(threads.submit(_list, _page if whole else _level, client, bucket, part, prefix))
 
     try:
         begin()
@@ -76,28 +76,28 @@ def pages(client: Any, bucket: str, prefix: str) -> Iterator[Page]:
 
 
 def _list(
-    how: Callable[[Any, str, _Stretch], tuple[Page, list[_Stretch]]], client: Any, bucket: str, at: _Stretch, top: str
-) -> tuple[Page, list[_Stretch]]:
+    lister: Callable[[Any, str, _Part], tuple[Page, list[_Part]]], client: Any, bucket: str, at: _Part, top: str
+) -> tuple[Page, list[_Part]]:
     """List a part with `_page` or `_level`. Below `top`, a prefix with denied access is reported and skipped."""
     from botocore.exceptions import ClientError
 
     try:
-        return how(client, bucket, at)
+        return lister(client, bucket, at)
     except ClientError as error:
         if at.prefix == top or error.response.get("Error", {}).get("Code") not in FORBIDDEN_CODES:
             raise
         return Page([], [], (at.prefix,)), []
 
 
-def _page(client: Any, bucket: str, at: _Stretch) -> tuple[Page, list[_Stretch]]:
-    """Up to 1000 objects at any depth, and what is left to list."""
+def _page(client: Any, bucket: str, at: _Part) -> tuple[Page, list[_Part]]:
+    """Up to 1000 objects at any depth, and the part that is still to be listed, if any."""
     after = {"ContinuationToken": at.token} if at.token else {}
     answer = client.list_objects_v2(Bucket=bucket, Prefix=at.prefix, **after)
     token = _next(answer, bucket, at)
-    return Page(_objects(answer), []), [_Stretch(at.prefix, at.depth, token)] if token else []
+    return Page(_objects(answer), []), [_Part(at.prefix, at.depth, token)] if token else []
 
 
-def _level(client: Any, bucket: str, at: _Stretch) -> tuple[Page, list[_Stretch]]:
+def _level(client: Any, bucket: str, at: _Part) -> tuple[Page, list[_Part]]:
     """The objects directly below the prefix, and its folders as parts; one flat part if there are too many."""
     objects: list[Object] = []
     folders: list[str] = []
@@ -111,25 +111,25 @@ def _level(client: Any, bucket: str, at: _Stretch) -> tuple[Page, list[_Stretch]
             break
         if not token:
             seen = [folder for folder in folders if not folder[len(at.prefix) :].startswith(HIDDEN)]
-            return Page(objects, folders), [_Stretch(folder, at.depth + 1) for folder in seen]
+            return Page(objects, folders), [_Part(folder, at.depth + 1) for folder in seen]
         if not folders:  # a flat prefix with many objects
             break
         after = {"ContinuationToken": token}
-    return Page([], []), [_Stretch(at.prefix, DEEPEST)]
+    return Page([], []), [_Part(at.prefix, DEEPEST)]
 
 
 def _objects(answer: dict[str, Any]) -> list[Object]:
     return [Object(entry["Key"], entry["Size"], entry["ETag"].strip('"')) for entry in answer.get("Contents", [])]
 
 
-def _next(answer: dict[str, Any], bucket: str, at: _Stretch) -> str | None:
+def _next(answer: dict[str, Any], bucket: str, at: _Part) -> str | None:
     """The continuation token of a response; None at the end. SettingsError if a truncated response has none."""
     if not answer.get("IsTruncated"):
         return None
     token = answer.get("NextContinuationToken")
     if not token or token == at.token:
         raise SettingsError(
-            f"s3://{bucket}/{at.prefix} cannot be listed: the server says that there is more and not how to get it. "
+            f"s3://{bucket}/{at.prefix} cannot be listed: the server says that there is more and gives no new token. "
             "Scan its folders one by one, or ask whoever runs the server."
         )
     return str(token)

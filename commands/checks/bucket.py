@@ -1,4 +1,4 @@
-"""The check of results_uri: an object is written there, read and deleted."""
+"""The check of results_uri: writes, reads and deletes an object there."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from commands.checks.check import Check, State
 from commands.checks.machine import disk
 
 CONTENT = b"written by raysift doctor, which deletes it again"
-SKEW_S = 900  # S3 refuses requests of clocks that differ by more
+SKEW_S = 900  # S3 refuses requests if the clocks differ by more
 RIGHTS = "s3:ListBucket, s3:GetObject, s3:PutObject and s3:DeleteObject"
 
 
@@ -23,7 +23,7 @@ def results(
     client: Callable[[str | None, int], Any] = s3_client,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Iterator[Check]:
-    """Write, read and delete a small object; of a folder on this machine check the disk and the rights only."""
+    """Write, read and delete a small object; for a local folder, check only disk and permissions."""
     uri = settings.results
     try:
         scheme, place = split(uri)
@@ -44,7 +44,7 @@ def _s3(uri: str, place: str, s3: Any, endpoint: str | None, now: Callable[[], d
     key = "/".join(filter(None, [prefix, "_raysift", f"doctor-{uuid4().hex}.txt"]))
     doing = "listed"
     try:
-        # it also shows that a bucket is missing, which some servers would create at a write
+        # this also finds that a bucket is missing, which some servers would create at a write
         answer = s3.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
         doing = "written"
         s3.put_object(Bucket=bucket, Key=key, Body=CONTENT)
@@ -57,8 +57,10 @@ def _s3(uri: str, place: str, s3: Any, endpoint: str | None, now: Callable[[], d
         answer = getattr(error, "response", {})
     else:
         same = content == CONTENT
-        said = "an object was written, read and deleted" if same else "an object was read with other bytes than written"
-        yield Check("results_uri", "ok" if same else "fails", f"{uri} at {endpoint or 'Amazon S3'}: {said}")
+        message = (
+            "an object was written, read and deleted" if same else "an object was read with other bytes than written"
+        )
+        yield Check("results_uri", "ok" if same else "fails", f"{uri} at {endpoint or 'Amazon S3'}: {message}")
     yield from _clock(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date"), now())
 
 
@@ -70,7 +72,7 @@ def _complaint(error: Exception, doing: str, uri: str, endpoint: str | None) -> 
     if code == "RequestTimeTooSkewed":
         return f"{uri}: the clock of this machine is wrong. Have it set by NTP."
     if code == "NoSuchBucket":
-        return f"{s3_complaint(error, uri, endpoint)} Or make it."
+        return f"{s3_complaint(error, uri, endpoint)} Or create it."
     return s3_complaint(error, uri, endpoint)
 
 
@@ -79,9 +81,9 @@ def _clock(date: str | None, now: datetime) -> Iterator[Check]:
         return
     off_s = (now - parsedate_to_datetime(date)).total_seconds()
     if abs(off_s) > SKEW_S / 15:  # the header has whole seconds, and the answer may take some
-        said = f"this machine's is {abs(off_s):.0f} s {'after' if off_s > 0 else 'before'} the bucket's"
+        message = f"this machine's is {abs(off_s):.0f} s {'ahead of' if off_s > 0 else 'behind'} the bucket's"
         state: State = "fails" if abs(off_s) > SKEW_S else "note"
-        yield Check("clock", state, f"{said}; S3 refuses more than {SKEW_S // 60} minutes. Have it set by NTP.")
+        yield Check("clock", state, f"{message}; S3 refuses more than {SKEW_S // 60} minutes. Have it set by NTP.")
 
 
 def _other(uri: str) -> Check:
@@ -94,6 +96,6 @@ def _other(uri: str) -> Check:
             source.read()
         store.delete_file(key)
     except OSError as error:
-        advice = "Check its name, the credentials' rights to write and delete there, and the network."
+        advice = "Check its name, the credentials' permissions to write and delete there, and the network."
         return Check("results_uri", "fails", f"{uri} cannot be written to: {str(error)[:200]}. {advice}")
     return Check("results_uri", "ok", f"{uri}: an object was written, read and deleted")

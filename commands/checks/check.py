@@ -1,4 +1,4 @@
-"""The result of a check, and how the checks of all parts are run at the same time."""
+"""The result of a check, and a function that runs the checks of all parts at the same time."""
 
 import queue
 import threading
@@ -23,11 +23,11 @@ class Check:
     said: str
 
 
-Question = Callable[[], Iterable[Check]]
+CheckPart = Callable[[], Iterable[Check]]
 
 
-def together(parts: Mapping[str, Question], tell: Callable[[str], object]) -> list[Check]:
-    """Run the checks of all parts at the same time; `tell` is called with the parts that are still being waited for.
+def run_checks(parts: Mapping[str, CheckPart], update: Callable[[str], object]) -> list[Check]:
+    """Run the checks of all parts at the same time; `update` is called with the parts that are not done yet.
 
     Returns them in the order of the parts. A part that raises, or takes longer than PART_S, gets a failed check.
     """
@@ -35,24 +35,24 @@ def together(parts: Mapping[str, Question], tell: Callable[[str], object]) -> li
     waiting = list(parts)
     done: queue.SimpleQueue[str] = queue.SimpleQueue()
 
-    def answer(name: str, question: Question) -> None:
+    def run(name: str, checks: CheckPart) -> None:
         try:
-            for check in question():
-                answers[name].append(check)  # each as it comes: it is kept if the next one fails
+            for check in checks():
+                answers[name].append(check)  # one by one, so that it is kept if the next one raises
         except Exception as error:  # a fault of one part must not hide the others
-            said = f"it could not be checked: {type(error).__name__}: {error}"
-            answers[name].append(Check(name, "fails", said))
+            message = f"it could not be checked: {type(error).__name__}: {error}"
+            answers[name].append(Check(name, "fails", message))
         done.put(name)
 
     for part in parts.items():
-        threading.Thread(target=answer, args=part, daemon=True).start()  # a hanging one must not keep the process alive
+        threading.Thread(target=run, args=part, daemon=True).start()  # a hanging thread must not keep the process alive
     deadline = time.monotonic() + PART_S
     while waiting:
-        tell(f"looking at {', '.join(waiting)}")
+        update(f"checking {', '.join(waiting)}")
         try:
             waiting.remove(done.get(timeout=max(0.0, deadline - time.monotonic())))
         except queue.Empty:
-            late = f"it was not done with its checks within {PART_S:.0f} s: it hangs, or the network does"
+            late = f"its checks took longer than {PART_S:.0f} s: it hangs, or the network does"
             answers |= {name: [*answers[name], Check(name, "fails", late)] for name in waiting}
             break
     return [check for name in parts for check in answers[name]]

@@ -1,4 +1,4 @@
-"""`raysift doctor`: checks of this machine and of every part of Raysift, and what to do about what is wrong."""
+"""`raysift doctor`: checks of this machine and of every part of Raysift, and advice on every fault."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from cluster.errors import SettingsError
 from cluster.processes import Processes, port_open
 from cluster.settings import FILE, PREFIX, Listener, Profile, Settings, load
 from commands.checks import bucket, machine, ray_cluster, shares, stores, web
-from commands.checks.check import ANSWER_S, Check, Question, together
+from commands.checks.check import ANSWER_S, Check, CheckPart, run_checks
 from commands.terminal import ProfileOption, harmless, waiting
 
 SLOWLY = "Without a card the gpu profile runs on the CPU, slowly."
@@ -28,10 +28,10 @@ def doctor(
     profile: ProfileOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Check this machine and every part of Raysift, and say what to do about what is wrong. Starts nothing.
+    """Check this machine and every part of Raysift, and say how to correct each fault. Starts nothing.
 
-    Exits 1 if the profile cannot run here, or if a part that is set up does not work; it is no fault that Raysift has
-    not been started. The second table shows which share of a card each deployment of the gpu profile gets.
+    Exits 1 if the profile cannot run here, or if a part that is set up does not work; that Raysift is not started is
+    no fault. The second table shows the share of a card that each deployment of the gpu profile gets.
     """
     try:
         settings = load()
@@ -39,35 +39,35 @@ def doctor(
             settings = settings.model_copy(update={"profile": profile})
         enabled = _enabled(settings)
     except SettingsError as error:
-        _tell([Check("settings", "fails", str(error))], profile, as_json, {})
+        _print([Check("settings", "fails", str(error))], profile, as_json, {})
         return
     cards = gpus.cards()
     parts = {"this machine": lambda: machine.examine(settings, cards)} | _parts(settings, enabled, os.environ)
-    with waiting("looking") as update:
-        checks = [_where(os.environ), *together(parts, update)]
+    with waiting("checking") as update:
+        checks = [_settings(os.environ), *run_checks(parts, update)]
     memory = shares.plans(settings.model_copy(update={"profile": "gpu"}), cards)
-    _tell(checks, settings.profile, as_json, memory)
+    _print(checks, settings.profile, as_json, memory)
 
 
 def _enabled(settings: Settings) -> list[str]:
-    """The names of the enabled detectors. SettingsError names a wrong key of theirs."""
+    """The names of the enabled detectors. SettingsError names a wrong key of a detector."""
     from deployments.serving.placement import configs
 
     return list(configs(settings))
 
 
-def _where(environment: Mapping[str, str]) -> Check:
+def _settings(environment: Mapping[str, str]) -> Check:
     file = Path(FILE).absolute()
     set_there = sorted(name for name in environment if name.startswith(PREFIX))
     found = str(file) if file.exists() else f"no {FILE} in {file.parent}"
     return Check("settings", "ok", f"{found}; {', '.join(set_there) or f'no {PREFIX}...'} in the environment")
 
 
-def _parts(settings: Settings, enabled: Sequence[str], environment: Mapping[str, str]) -> dict[str, Question]:
-    """The checks of each part, by its name, in the order in which data passes them."""
+def _parts(settings: Settings, enabled: Sequence[str], environment: Mapping[str, str]) -> dict[str, CheckPart]:
+    """Part -> its checks, in the order in which data passes through the parts."""
     client = httpx.Client(timeout=ANSWER_S, trust_env=False)
     processes = Processes(settings)
-    parts: dict[str, Question] = {}
+    parts: dict[str, CheckPart] = {}
     ours = processes.alive()
     started = bool(ours or environment.get("RAY_ADDRESS")) or any(map(port_open, _listeners(settings)))
     if started:
@@ -95,7 +95,7 @@ def _redis(settings: Settings, environment: Mapping[str, str]) -> Iterator[Check
         yield from stores.redis(url, keeps)
 
 
-def _tell(checks: Sequence[Check], profile: Profile | None, as_json: bool, memory: dict[str, Any]) -> None:
+def _print(checks: Sequence[Check], profile: Profile | None, as_json: bool, memory: dict[str, Any]) -> None:
     ok = all(check.state != "fails" for check in checks)
     if as_json:
         typer.echo(json.dumps({"profile": profile, "ok": ok, "checks": list(map(asdict, checks))} | memory))

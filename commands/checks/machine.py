@@ -1,4 +1,4 @@
-"""Checks of this machine: what it has, and what a profile needs. Nothing is started or fetched."""
+"""Checks of this machine: its hardware, and what a profile needs. Nothing is started or downloaded."""
 
 import os
 import resource
@@ -14,9 +14,9 @@ from commands.checks.check import GRADES, Check, State
 
 SHARED = Path("/dev/shm")
 FREE_GB = 5.0
-MOST_FILES = 8192  # what Ray asks for; it raises the limit itself as far as it is let
+MOST_FILES = 8192  # the limit that Ray needs; it raises the soft limit itself
 
-_PULL = "Run `raysift models pull` where the hub can be reached, and set models.mirror to what it filled."
+_PULL = "Run `raysift models pull` where the hub can be reached, and set models.mirror to its target."
 
 
 def examine(settings: Settings, cards: Sequence[gpus.Card]) -> list[Check]:
@@ -37,17 +37,17 @@ def examine(settings: Settings, cards: Sequence[gpus.Card]) -> list[Check]:
 
 
 def disk(what: str, folder: Path) -> Check:
-    """The disk of a folder that exists or would be made: free space, and whether this user may write to it."""
+    """The disk of a folder that exists or would be created: free space, and whether this user may write to it."""
     folder = folder.absolute()
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not os.access(there, os.W_OK | os.X_OK):
         who = psutil.Process().username()
-        return Check(what, "fails", f"{who} may not write to {there}. Give it the right to, or set another {what}.")
+        return Check(what, "fails", f"{who} may not write to {there}. Allow it, or set another {what}.")
     free_gb = psutil.disk_usage(str(there)).free / gpus.GB
     short = free_gb < FREE_GB
-    said = f"{free_gb:.1f} GB free for {folder}"
+    message = f"{free_gb:.1f} GB free for {folder}"
     return Check(
-        what, "note" if short else "ok", f"{said}: little. Free some, or set another {what}." if short else said
+        what, "note" if short else "ok", f"{message}: little. Free some, or set another {what}." if short else message
     )
 
 
@@ -56,7 +56,7 @@ def _files(most: int) -> Iterator[Check]:
         yield Check(
             "open files",
             "note",
-            f"a process may have {most} open here; with many workers Ray needs more. Say `ulimit -n 65536` before it "
+            f"a process may have {most} open here; with many workers Ray needs more. Run `ulimit -n 65536` before it "
             "is started, or give a container --ulimit nofile=65536.",
         )
 
@@ -89,13 +89,13 @@ def _cards(cards: Sequence[gpus.Card]) -> Iterator[Check]:
         yield Check("card", "note", "no NVIDIA card, or no driver, that this process may use")
     for card in cards:
         used = card.memory_gb - card.free_gb
-        said = f"{card.name}, {card.memory_gb:.1f} GB, {card.free_gb:.1f} free, driver {gpus.driver_version()}"
-        # the driver itself takes some; Raysift, if it runs, counts as a user
-        yield Check("card", "note" if used > 1 else "ok", said + (", in use" if used > 1 else ""))
+        message = f"{card.name}, {card.memory_gb:.1f} GB, {card.free_gb:.1f} free, driver {gpus.driver_version()}"
+        # the driver itself uses some; a running Raysift counts as use
+        yield Check("card", "note" if used > 1 else "ok", message + (", in use" if used > 1 else ""))
 
 
 def _torch() -> Check:
-    """Whether torch computes on the card. A driver that is too old, or an unsupported card, shows only then."""
+    """Whether torch computes on the card. Only this shows an outdated driver or an unsupported card."""
     import torch
 
     try:
@@ -108,21 +108,25 @@ def _torch() -> Check:
 
 
 def _weights(settings: Settings) -> Iterator[Check]:
-    """A check for each detector: whether its weights are on this machine. Nothing is fetched."""
+    """A check for each detector: whether its weights are on this machine. Nothing is downloaded."""
     from deployments.models import runtime
     from deployments.serving.placement import configs
 
     for name, config in configs(settings).items():
         if config.remote:
-            yield Check(f"weights of {name}", "ok", f"none here: {config.remote.url} answers")
+            yield Check(f"weights of {name}", "ok", f"none needed here: {config.remote.url} runs it")
             continue
         # a detector may have no weights at all
-        found = [_one(reference, settings) for reference in config.model.split(runtime.JOINT) if ":" in reference]
+        found = [
+            _weights_state(reference, settings) for reference in config.model.split(runtime.JOINT) if ":" in reference
+        ]
         worst: State = max((state for state, _ in found), key=GRADES.index, default="ok")
-        yield Check(f"weights of {name}", worst, "; ".join(dict.fromkeys(said for _, said in found)) or "needs none")
+        yield Check(
+            f"weights of {name}", worst, "; ".join(dict.fromkeys(message for _, message in found)) or "needs none"
+        )
 
 
-def _one(reference: str, settings: Settings) -> tuple[State, str]:
+def _weights_state(reference: str, settings: Settings) -> tuple[State, str]:
     from deployments.weights import references
 
     try:

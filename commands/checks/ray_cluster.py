@@ -1,4 +1,4 @@
-"""Ray, as its dashboard tells of it: who may ask, which version, which nodes, and what several of them need."""
+"""Checks of Ray through its dashboard: the token, the version, the nodes, and what several nodes must share."""
 
 import json
 import os
@@ -18,20 +18,20 @@ from commands.checks.check import Check
 _OPEN = Check(
     "Ray's token",
     "note",
-    "Ray asks for none: who reaches a port of its nodes may run programs on them. Start it with RAY_AUTH_MODE=token.",
+    "Ray requires none: whoever reaches a port of its nodes may run programs there. Start it with RAY_AUTH_MODE=token.",
 )
-FULL = 0.9  # of a node's disk; Ray puts nothing more on one that is 95 % full
+FULL = 0.9  # of a node's disk; Ray stores no objects on one that is 95 % full
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What Ray is asked with: out of a file, or out of the environment itself."""
+    """The token of Ray's API: from a file, or from the environment."""
 
     file: Path | None
     value: str = ""
 
     def read(self) -> str:
-        """OSError where there is no file, or none for this user."""
+        """The token. OSError if its file does not exist or may not be read."""
         return self.value or (self.file.read_text().strip() if self.file else "")
 
     @property
@@ -41,7 +41,7 @@ class Token:
 
 
 def token(processes: Processes, environment: Mapping[str, str]) -> Token:
-    """That of `raysift up`, if it has started the Ray of this machine; otherwise where Ray itself looks for it."""
+    """The token of `raysift up`, if it has started this machine's Ray; otherwise from where Ray itself reads it."""
     if "ray" in processes.alive():
         return Token(processes.token_file)
     if value := environment.get("RAY_AUTH_TOKEN"):
@@ -50,7 +50,7 @@ def token(processes: Processes, environment: Mapping[str, str]) -> Token:
 
 
 def ray_cluster(settings: Settings, token: Token, client: httpx.Client, elsewhere: bool = False) -> Iterator[Check]:
-    """`elsewhere`: this machine need not be the head, which alone has a dashboard."""
+    """Check Ray and its nodes. `elsewhere`: this machine need not be the head, which alone serves the dashboard."""
     url = settings.ray.dashboard_url
     try:
         mode = client.get(f"{url}/api/authentication_mode").json()["authentication_mode"]
@@ -58,15 +58,15 @@ def ray_cluster(settings: Settings, token: Token, client: httpx.Client, elsewher
         yield _silent(url, error, elsewhere)
         return
     except (json.JSONDecodeError, KeyError, TypeError):
-        yield Check("Ray", "fails", f"what answers at {url} is no Ray. Stop it, or set ray.dashboard_port.")
+        yield Check("Ray", "fails", f"the server at {url} is not Ray. Stop it, or set ray.dashboard_port.")
         return
     given, found = _token(token) if mode == "token" else ("", _OPEN)
     if found.state == "fails":
         yield found
         return
     headers = {"Authorization": f"Bearer {given}"} if given else {}
-    asked = client.get(f"{url}/api/version", headers=headers)
-    if asked.status_code in (401, 403):
+    response = client.get(f"{url}/api/version", headers=headers)
+    if response.status_code in (401, 403):
         yield Check(
             "Ray's token",
             "fails",
@@ -75,26 +75,24 @@ def ray_cluster(settings: Settings, token: Token, client: httpx.Client, elsewher
         )
         return
     yield found
-    yield _version(asked.json()["ray_version"], url)
+    yield _version(response.json()["ray_version"], url)
     nodes = client.get(f"{url}/nodes?view=summary", headers=headers).json()
     yield from _nodes(nodes["data"]["summary"], settings)
 
 
 def _silent(url: str, error: httpx.TransportError, elsewhere: bool) -> Check:
     if elsewhere:
-        return Check(
-            "Ray", "note", f"its dashboard answers on its head alone: say `raysift doctor` there to look at {url}"
-        )
+        return Check("Ray", "note", f"only its head serves its dashboard: run `raysift doctor` there to check {url}")
     return Check(
         "Ray",
         "fails",
-        f"nobody answers at {url} ({type(error).__name__}). Start it: `raysift up`, or what launches it on several "
+        f"nothing answers at {url} ({type(error).__name__}). Start it: `raysift up`, or what launches it on several "
         "machines. Or correct ray.dashboard_port.",
     )
 
 
 def _token(token: Token) -> tuple[str, Check]:
-    """What there is to ask with, and what to say of it."""
+    """The token, empty if there is none, and the check of it."""
     try:
         given = token.read()
     except OSError as error:
@@ -103,17 +101,15 @@ def _token(token: Token) -> tuple[str, Check]:
         reason = f"{token.place} is empty"
     if not given:
         advice = "Set RAY_AUTH_TOKEN_PATH to the file that the head was started with."
-        return "", Check("Ray's token", "fails", f"Ray asks for a token, and there is none here ({reason}). {advice}")
+        return "", Check("Ray's token", "fails", f"Ray requires a token, and there is none here ({reason}). {advice}")
     if token.file and _loose(token.file):
-        others = (
-            f"others on this machine may read {token.file}, and run programs as Ray's user: `chmod 600 {token.file}`"
-        )
+        others = f"other users here may read {token.file}, and run programs as Ray's user: `chmod 600 {token.file}`"
         return given, Check("Ray's token", "note", others)
     return given, Check("Ray's token", "ok", token.place)
 
 
 def _loose(file: Path) -> bool:
-    """Whether its owner, who is asked to mend it, lets others read it. In a folder of the owner's alone they cannot."""
+    """Whether others may read a file of this user. They cannot if its folder is closed to them."""
     facts = file.stat()
     others = facts.st_mode & 0o044 and file.parent.stat().st_mode & 0o011
     return bool(others) and facts.st_uid == os.getuid()
@@ -135,7 +131,7 @@ def _nodes(summary: list[dict[str, Any]], settings: Settings) -> Iterator[Check]
     for node in alive:
         yield _node(node)
     if gone := len(summary) - len(alive):
-        yield Check("nodes", "ok", f"{len(alive)} alive; {gone} that were there have gone")
+        yield Check("nodes", "ok", f"{len(alive)} alive, {gone} dead")
     if len(alive) > 1:
         yield from _shared(settings, len(alive))
 
@@ -143,31 +139,33 @@ def _nodes(summary: list[dict[str, Any]], settings: Settings) -> Iterator[Check]
 def _node(node: dict[str, Any]) -> Check:
     raylet, disks = node["raylet"], node.get("disk")
     head = ", the head" if raylet.get("isHeadNode") else ""
-    name = f"node {node.get('ip') or raylet.get('nodeManagerAddress', 'of no address yet')}{head}"
+    name = f"node {node.get('ip') or raylet.get('nodeManagerAddress', 'without an address yet')}{head}"
     if not disks:  # its agent reports a few seconds after its raylet
-        return Check(name, "note", "has just joined: nothing is known of its disk yet")
+        return Check(name, "note", "has just joined: its disk is not known yet")
     has = raylet.get("resourcesTotal", {})
     where = raylet.get("tempDir", "/")
     disk = disks.get(where) or disks["/"]
-    said = (
+    message = (
         f"{has.get('CPU', 0):g} CPUs, {has.get('GPU', 0):g} GPUs, {has.get('memory', 0) / gpus.GB:.1f} GB of memory; "
         f"{disk['free'] / gpus.GB:.1f} GB free at {where}"
     )
     full = 1 - disk["free"] / disk["total"] > FULL
     if full:
-        said += ": little, and Ray puts nothing on a disk that is 95 % full. Free some, or start Ray with --temp-dir."
-    return Check(name, "note" if full else "ok", said)
+        message += (
+            ": little, and Ray stores nothing on a disk that is 95 % full. Free some, or start Ray with --temp-dir."
+        )
+    return Check(name, "note" if full else "ok", message)
 
 
 def _shared(settings: Settings, nodes: int) -> Iterator[Check]:
-    """What one machine may keep for itself, and several must share."""
+    """Check the settings that may be local to one machine, but must be shared by several."""
     for key, uri, who in (
         ("results_uri", settings.results, "each node would write its own"),
-        ("galleries_uri", settings.galleries, "a detector sees those of its node alone"),
+        ("galleries_uri", settings.galleries, "a detector sees only those of its node"),
     ):
         if uri.startswith("file://"):
             local = f"{uri} is a folder, and there are {nodes} nodes: {who}. Set a bucket, or mount it on every node."
             yield Check(key, "note", local)
     if settings.cache.redis_url is None:
-        own = f"each of the {nodes} nodes remembers in a file of its own. Set it to a Redis that all reach."
+        own = f"each of the {nodes} nodes has a cache file of its own. Set it to a Redis that all reach."
         yield Check("cache.redis_url", "note", own)

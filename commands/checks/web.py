@@ -22,17 +22,17 @@ def api(settings: Settings, enabled: Collection[str], client: httpx.Client) -> I
         yield Check(
             "API",
             "fails",
-            f"nobody answers at {url} ({type(error).__name__}). Where Ray runs, `serve status` says why; `serve deploy "
-            "cluster/serve.yaml` deploys it, `raysift up` on one machine. Or correct api.host and api.port.",
+            f"nothing answers at {url} ({type(error).__name__}). Where Ray runs, `serve status` says why; `serve "
+            "deploy cluster/serve.yaml` deploys it, `raysift up` on one machine. Or correct api.host and api.port.",
         )
         return
     if health.status_code == 400 and "host" in health.text.lower():
         name = settings.api.host
-        yield Check("API", "fails", f"it does not answer to the name {name}. Add it to api.names where the API runs.")
+        yield Check("API", "fails", f"it rejects the host name {name}. Add it to api.names where the API runs.")
         return
     if health.status_code != 200 or _json(health) != {"status": "ok"}:
-        said = f"what answers at {url} ({health.status_code}) is not the API."
-        yield Check("API", "fails", f"{said} Stop it, or correct api.host and api.port.")
+        message = f"the server at {url} ({health.status_code}) is not the API."
+        yield Check("API", "fails", f"{message} Stop it, or correct api.host and api.port.")
         return
     yield Check("API", "ok", url)
     yield from _detectors(url, enabled, client)
@@ -42,8 +42,8 @@ def _detectors(url: str, enabled: Collection[str], client: httpx.Client) -> Iter
     try:
         detectors = Ready(**client.get(f"{url}/v1/ready", timeout=READY_S).json()).detectors
     except (httpx.TransportError, json.JSONDecodeError, ValidationError, TypeError) as error:
-        said = f"{url}/v1/ready tells nothing ({type(error).__name__}). `serve status` says what runs."
-        yield Check("detectors", "fails", said)
+        message = f"{url}/v1/ready gives no valid answer ({type(error).__name__}). `serve status` says what runs."
+        yield Check("detectors", "fails", message)
         return
     for name, health in detectors.items():
         if health.state.is_ready:
@@ -53,8 +53,8 @@ def _detectors(url: str, enabled: Collection[str], client: httpx.Client) -> Iter
             yield Check(f"detector {name}", "fails", f"{health.message}; {advice}.")
     if set(detectors) != set(enabled):
         others = ", ".join(sorted(set(detectors) ^ set(enabled)))
-        said = f"the API runs with other settings than these: they differ in {others}. Start it again, or look at both."
-        yield Check("detectors", "note", said)
+        message = f"the API runs with other settings than these: they differ in {others}. Restart it, or compare both."
+        yield Check("detectors", "note", message)
 
 
 def app(settings: Settings, ours: bool, client: httpx.Client) -> Iterator[Check]:
@@ -63,7 +63,7 @@ def app(settings: Settings, ours: bool, client: httpx.Client) -> Iterator[Check]
     try:
         answer = client.get(f"{url}/_stcore/health")
     except httpx.TransportError as error:
-        silent = f"nobody answers at {url} ({type(error).__name__})."
+        silent = f"nothing answers at {url} ({type(error).__name__})."
         if ours:
             log = settings.state_dir.absolute() / "app.log"
             yield Check("app", "fails", f"{silent} Start it: `raysift down`, `raysift up`. {log} may say why it ended.")
@@ -73,10 +73,10 @@ def app(settings: Settings, ours: bool, client: httpx.Client) -> Iterator[Check]
     if answer.status_code == 200 and answer.text == "ok":
         yield Check("app", "ok", url)
     else:
-        said = (
-            f"what answers at {url} ({answer.status_code}) is not the app. Stop it, or correct app.host and app.port."
+        message = (
+            f"the server at {url} ({answer.status_code}) is not the app. Stop it, or correct app.host and app.port."
         )
-        yield Check("app", "fails", said)
+        yield Check("app", "fails", message)
 
 
 def _json(answer: httpx.Response) -> object:

@@ -14,18 +14,18 @@ from deployments.api.limits import RequestLimits
 from deployments.api.origin import HOSTS, OwnOrigin, TrustedHosts
 from deployments.jobs.drivers import JobsDown
 
-# Requests of one API process, in all and of one client: those that are answered, and those whose body still arrives.
-# The app is one client, however many people look at it, and so is another cluster that sends samples.
+# Limits on the requests of one API process, (in all, per client): being answered, and with a body still arriving.
+# The app counts as one client, however many people use it, and so does another cluster that sends samples.
 ANSWERING = (100, 80)
 RECEIVING = (64, 32)
-MOST_REQUESTS = ANSWERING[0] + RECEIVING[0] + 20  # the last are for probes, and for what is refused at once
+MOST_REQUESTS = ANSWERING[0] + RECEIVING[0] + 20  # the last 20 for probes, and for requests that are refused at once
 
 MAX_BODY_BYTES = 4 << 20  # of a request that is no upload: it is read into memory
 
 api = FastAPI(
     title="Raysift",
     version="1",
-    description="What is in your media: ask for files, words, look-alikes, jobs.",
+    description="Scan media; search the results by files, words and similarity.",
     max_body_size=MAX_BODY_BYTES,
     responses={422: {"model": Problem, "description": "what is wrong with the request, in a sentence"}},
 )
@@ -37,7 +37,7 @@ api.add_middleware(RequestLimits, answering=ANSWERING, receiving=RECEIVING)
 
 @api.exception_handler(RequestValidationError)
 async def _invalid_request(_: Any, error: RequestValidationError) -> JSONResponse:
-    """422 with the first complaint, and the place of the value that it is about."""
+    """422 with the first validation error and the location of the value."""
     first = error.errors()[0]
     reason = first["msg"].removeprefix("Value error, ")
     where = ".".join(map(str, first["loc"]))
@@ -46,7 +46,7 @@ async def _invalid_request(_: Any, error: RequestValidationError) -> JSONRespons
 
 @api.exception_handler(SettingsError)
 async def _wrong_setting(_: Any, error: SettingsError) -> JSONResponse:
-    """422: a setting, or a place that cannot be read."""
+    """422 for a wrong setting, or a place that cannot be read."""
     return JSONResponse({"detail": str(error)}, status_code=422)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import HTTPException
 
 ANSWER_S = 30.0  # a query of the catalogue over ten million rows takes a few seconds; jobs may ask Ray, which has 25 s
-LOAD_S = 900.0  # the catalogue reads every file of a folder of results that it does not have yet
+LOAD_S = 900.0  # the catalogue reads every result file of a folder that it has not loaded
 LOGS_S = 100.0  # Ray is asked for the log of each attempt at a job
 
 CATALOG_S = {"load_all": LOAD_S}

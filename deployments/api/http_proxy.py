@@ -1,7 +1,7 @@
-"""What Serve's HTTP proxies do beside Serve's own: headers have a deadline, and a body waits until it is taken.
+"""Additions to Serve's HTTP proxies: a deadline for headers, and back-pressure for request bodies.
 
 Serve calls `middlewares` in each proxy, where RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH names it. By itself a proxy
-reads a body as fast as a client sends it, into a list without end: 600 MB took 540 MB of memory there,
+reads a body as fast as a client sends it, into an unbounded list: 600 MB took 540 MB of memory there,
 and 630 MB in the API. And uvicorn waits for ever for headers that do not end.
 """
 
@@ -16,7 +16,7 @@ from uvicorn.protocols.http import auto
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEADERS_S = 20.0  # from a connection, or the first byte of a request on it, to the end of the headers
-WINDOW_BYTES = 4 << 20  # of a request's body that may lie in the proxy
+WINDOW_BYTES = 4 << 20  # of a request's body that the proxy may hold
 
 
 class HeaderDeadline(HttpToolsProtocol):
@@ -26,23 +26,23 @@ class HeaderDeadline(HttpToolsProtocol):
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A new connection owes a request."""
+        """Start the deadline of the connection's first request."""
         super().connection_made(transport)
         self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is owed any more."""
+        """Stop the deadline."""
         self._disarm()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
-        """The first byte of a request, which may be a later one of a connection that is kept."""
+        """Start the deadline at the first byte of a request, also of later ones on a kept connection."""
         super().on_message_begin()
         if self._deadline is None:
             self._arm()
 
     def on_headers_complete(self) -> None:
-        """The headers have come; the body's deadlines are the API's."""
+        """Stop the deadline: the headers are complete. The API has deadlines for the body."""
         self._disarm()
         super().on_headers_complete()
 
@@ -63,11 +63,11 @@ class _Chunk(dict[str, Any]):
 
 
 class BodyWindow:
-    """ASGI middleware that reads on in a body only while less than WINDOW_BYTES of it lie in this process.
+    """ASGI middleware that reads a body only while this process holds less than WINDOW_BYTES of it.
 
-    Serve drops a message once it has sent it to the replica: then its bytes are counted off. It keeps the last one
+    Serve drops a message once it has sent it to the replica: then its bytes are subtracted. It keeps the last one
     until the next has come, so the window must be larger than a chunk, which has 320 KiB at most. uvicorn stops reading
-    from the connection while nobody asks it for more, so that the client waits.
+    from the connection while the application does not ask for more, so that the client waits.
     """
 
     def __init__(self, app: ASGIApp, window_bytes: int = WINDOW_BYTES) -> None:
@@ -101,11 +101,11 @@ class BodyWindow:
 
 
 def middlewares() -> list[Middleware]:
-    """Set uvicorn's protocol in this process, a proxy of Serve's that does not listen yet; the middlewares to add.
+    """Set uvicorn's protocol in this process, a Serve proxy that does not listen yet; return the middlewares to add.
 
-    Also have uvicorn believe nobody's X-Forwarded-For whom FORWARDED_ALLOW_IPS does not name. By itself it believes
-    127.0.0.1, where everybody comes from who uses one machine's API: each could be as many clients as they like, and
-    the API's limits are by client.
+    Also make uvicorn trust X-Forwarded-For only from the addresses in FORWARDED_ALLOW_IPS. By default it trusts
+    127.0.0.1, the address of every local user: each could pretend to be many clients, and evade the API's limits
+    per client.
     """
     os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
     auto.AutoHTTPProtocol = HeaderDeadline

@@ -1,4 +1,4 @@
-"""The HTTP API: FastAPI on Serve. Everything that the app, curl and the command line ask goes through here."""
+"""The HTTP API: FastAPI on Serve. The app, curl and the command line call it."""
 
 # No `from __future__ import annotations` here: FastAPI could not resolve the types of a pickled class.
 import asyncio
@@ -45,8 +45,8 @@ from deployments.serving.client import ServedDetectors
 from deployments.serving.health import Readiness
 from deployments.serving.placement import configs, versions
 
-# A file, its name, the detectors that are to answer: what is in it. The pipeline's own function, handed in by whoever
-# builds the application, since deployments may not import pipelines.
+# (path, file name, names of detectors, detectors, settings) -> result. The pipeline's function, passed in by the
+# builder of the application, since deployments may not import pipelines.
 Analyze = Callable[[Path, str, frozenset[str], ServedDetectors, Settings], Awaitable[Result]]
 
 
@@ -57,7 +57,7 @@ Analyze = Callable[[Path, str, frozenset[str], ServedDetectors, Settings], Await
 )
 @serve.ingress(api)
 class Ingress(JobRoutes, SampleRoutes):
-    """The one way in for people and programs."""
+    """The HTTP API with all its routes."""
 
     def __init__(
         self,
@@ -80,18 +80,18 @@ class Ingress(JobRoutes, SampleRoutes):
         vectors = Vectors(settings.chroma.url, STORE_DEADLINE_S)
         self.searching = Search(self.detectors, self.catalog, vectors, configs(settings))
         for handle in {*detectors.values(), catalog, jobs}:
-            handle.options()  # makes its connections now: later the head, which has to be asked for them, may be away
+            handle.options()  # connect now: connecting needs the head, which may be unavailable later
 
     @api.get("/v1/health")
     async def health(self) -> Health:
-        """Alive: the API answers."""
+        """Liveness: the API answers."""
         return Health()
 
     @api.get("/v1/ready", responses={503: {"model": Ready}})
     async def ready(self, response: Response) -> Ready:
-        """Ready: every detector finds something on its own example, has lately, or sleeps. 503 until then, within 8 s.
+        """Readiness: each detector finds something in its example, did so lately, or is asleep. Else 503, within 8 s.
 
-        An answer stands for 5 s, however many ask.
+        An answer is valid for 5 s, for all callers.
         """
         detectors = await self.readiness.detectors()
         ready = all(health.state.is_ready for health in detectors.values())
@@ -100,7 +100,7 @@ class Ingress(JobRoutes, SampleRoutes):
 
     @api.get("/v1/detectors")
     async def list_detectors(self) -> list[DetectorInfo]:
-        """The detectors that run here, and what each of their replicas has counted: out of memory, dropped, let go."""
+        """The enabled detectors, with the event counts of each replica, such as batches halved for lack of memory."""
         events = await self.detectors.events()
         return [
             DetectorInfo(
@@ -147,7 +147,7 @@ class Ingress(JobRoutes, SampleRoutes):
 
     @api.get("/v1/assets/{asset}")
     async def asset(self, asset: str) -> File:
-        """All that is known of one file."""
+        """One file with all its detections."""
         found = await self.catalog.asset.remote(asset)
         if found is None:
             raise HTTPException(404, f"no file {asset!r} has been scanned")
@@ -155,7 +155,7 @@ class Ingress(JobRoutes, SampleRoutes):
 
     @api.get("/v1/assets/{asset}/thumbnail")
     async def thumbnail(self, asset: str) -> Response:
-        """A JPEG of at most 320 px, as the file is: blurring is up to the viewer."""
+        """A JPEG of at most 320 px, not blurred: the viewer blurs it."""
         found = await self.catalog.thumbnail.remote(asset)
         if found is None:
             raise HTTPException(404, "it has no thumbnail")
@@ -177,7 +177,7 @@ class Ingress(JobRoutes, SampleRoutes):
 
     @api.get("/v1/search")
     async def search(self, query: Annotated[SearchQuery, Query()]) -> Hits:
-        """Files by words (in the picture, read, said), or those like one of them by its looks or by its faces."""
+        """Files that match words (shown, written or spoken), or that resemble a file by its image or its faces."""
         if query.like is not None:
             hits = await self.searching.like(query.like, query.by, query.limit)
         else:
@@ -197,10 +197,9 @@ class Ingress(JobRoutes, SampleRoutes):
 
     @api.post("/v1/results/load")
     async def load(self, out: Annotated[str, Body(embed=True)], proof: Annotated[str, Body()] = "") -> LoadedRows:
-        """Bring what others than a scan have stored in a folder of results into the catalogue; the number of rows.
+        """Load a folder of results into the catalogue and return the number of rows; a scan does this by itself.
 
-        The folder is that of a job, or lies where `scanning.outs` lets jobs store results, or `proof` shows that the
-        operator asks.
+        The folder must be that of a job, or lie under `scanning.outs`, or `proof` must show that the operator asks.
         """
         where = buckets.normalize(out)
         if not proved(self.settings, [], where, proof) and not await self.jobs.has_out.remote(where):
@@ -209,7 +208,7 @@ class Ingress(JobRoutes, SampleRoutes):
 
     @api.delete("/v1/people/{name}")
     async def forget(self, name: str) -> ForgottenHits:
-        """Take the hits of a person out of the catalogue; `raysift people purge` has taken them out of the results."""
+        """Delete the hits of a person from the catalogue; `raysift people purge` has deleted them from the results."""
         return ForgottenHits(hits=await self.catalog.forget.remote("face", name))
 
     @api.delete("/v1/cache")

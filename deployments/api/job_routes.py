@@ -1,4 +1,4 @@
-"""The API's part on jobs: submit, list, follow, cancel, resume, retry, verify."""
+"""The API's routes for jobs: submit, list, follow, cancel, resume, retry, verify."""
 
 # No `from __future__ import annotations` here: FastAPI could not resolve the types of a pickled class.
 import asyncio
@@ -23,18 +23,17 @@ from deployments.api.calls import TimedHandle
 from deployments.jobs import folder
 from deployments.jobs.job import Job
 
-# A folder of results, a job: whether all that it owed is there. Handed in, since deployments may not import pipelines.
-# It gives a dataclass of counts.
+# (folder of results, job, settings) -> a dataclass of counts. Passed in, since deployments may not import pipelines.
 Verify = Callable[[str, str, Settings], Any]
-LISTINGS = 16  # URIs of a new job that are looked at at a time: a bucket takes some 50 ms to answer
-SHOWN_URIS = 20  # of a job, in each answer about it: a page of jobs must not grow with what they scan
+LISTINGS = 16  # URIs of a new job that are checked in parallel: a bucket takes some 50 ms to answer
+SHOWN_URIS = 20  # of a job, in each response about it, so that a page of jobs does not grow with what they scan
 
 Most = Annotated[int, Query(ge=1, le=1000)]
 MAX_CHARACTERS = 1 << 40  # of a log, more than any has
 
 
 class JobRoutes:
-    """What the API answers about jobs; the API has the detectors, the jobs and the catalogue."""
+    """The routes for jobs; the API that inherits them has the detectors, the jobs and the catalogue."""
 
     settings: Settings
     names: list[str]  # of the detectors
@@ -62,7 +61,7 @@ class JobRoutes:
         what = [buckets.normalize(uri) for uri in uris]
         asked_out = out and buckets.normalize(out)
         kept = prove(self.settings, what, where) if proved(self.settings, what, asked_out, proof) else ""
-        await asyncio.to_thread(self._check_listable, what, where, kept)  # said now, not by a job that fails
+        await asyncio.to_thread(self._check_listable, what, where, kept)  # refused now, instead of by a job that fails
         return JobName(job=await self.jobs.submit.remote(what, where, detectors or [], priority, proof=kept))
 
     @api.get("/v1/jobs")
@@ -73,7 +72,7 @@ class JobRoutes:
 
     @api.get("/v1/jobs/{job}")
     async def job(self, job: str) -> JobDetails:
-        """One job and how far it is; what it found and its report, once it is over."""
+        """One job and its progress; once it is over, also its findings and its report."""
         known, counts = await asyncio.gather(self._job(job), self.catalog.job.remote(job))
         over = known.state in OVER
         summary = await self.catalog.summary.remote(job) if over else None
@@ -82,13 +81,13 @@ class JobRoutes:
 
     @api.post("/v1/jobs/{job}/cancel")
     async def cancel(self, job: str) -> JobInfo:
-        """Take a job out of the queue or stop it. What it has stored stays."""
+        """Remove a job from the queue or stop it. Its stored results stay."""
         await self._job(job)
         return JobInfo(**described(await self.jobs.cancel.remote(job), await self.catalog.job.remote(job)))
 
     @api.post("/v1/jobs/{job}/resume")
     async def resume(self, job: str) -> JobInfo:
-        """Queue a job again that failed or was cancelled; no finished file is done again."""
+        """Queue a failed or cancelled job again; finished files are not analysed again."""
         await self._check_allowed(await self._job(job))
         return JobInfo(**described(await self.jobs.resume.remote(job), await self.catalog.job.remote(job)))
 
@@ -97,19 +96,19 @@ class JobRoutes:
         """Queue a new job over exactly the files that failed in this one; null when none did."""
         known = await self._job(job)
         await self._check_allowed(known)
-        await self.catalog.load_all.remote(known.out, self.settings.s3_endpoint)  # a catalogue may be new
+        await self.catalog.load_all.remote(known.out, self.settings.s3_endpoint)  # a new catalogue may lack them
         failed = (await self.catalog.job.remote(job))["failed"]
         return JobName(job=await self.jobs.retry.remote(job) if failed else None)
 
     @api.get("/v1/jobs/{job}/verify")
     async def verified(self, job: str) -> Verification:
-        """Whether all that a job owed is there, once: results held against its ledger, vectors against the results."""
+        """Verify a job: its results against its ledger, and the vector store against its results."""
         known = await self._job(job)
         return Verification(**asdict(await asyncio.to_thread(self.verify, known.out, job, self.settings)))
 
     @api.get("/v1/jobs/{job}/logs")
     async def logs(self, job: str, after: Annotated[int, Query(ge=0, le=MAX_CHARACTERS)] = 0) -> PlainTextResponse:
-        """What the drivers of a job have written, from the character `after` on."""
+        """The logs of a job's drivers, from the character `after` on."""
         await self._job(job)
         return PlainTextResponse((await self.jobs.logs.remote(job))[after:])
 
@@ -143,7 +142,7 @@ class JobRoutes:
 
 
 def described(job: Job, counts: dict[str, int]) -> dict[str, Any]:
-    """What the API says of a job: its own facts, and what is in the catalogue of its results."""
+    """The API's description of a job: its record, and the counts of its results from the catalogue."""
     waits = f"waits for {', '.join(job.waits_for)}" if job.waits_for else ""
     return {
         "job": job.job,

@@ -1,4 +1,4 @@
-"""Limits of one API process: requests in work, in all and for each client, and how slowly a body may arrive.
+"""Limits of one API process: requests in progress, in all and per client, and how slowly a body may arrive.
 
 They are in the API and not only in nginx, because `raysift up` starts no nginx. Serve's proxy passes a body on chunk by
 chunk, so the API sees one that stalls. It does not see a request whose headers are incomplete.
@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 PROBES = ("/v1/health", "/v1/ready")  # never refused: an API that is full is alive
 RETRY_AFTER_S = 5
 
-# A body is cut off after SILENCE_S without a byte, or once it has kept the API waiting for longer than GRACE_S and the
+# A body is cut off after SILENCE_S without a byte, or once it has kept the API waiting for longer than GRACE_S plus the
 # time that its bytes take at LEAST_BYTES_PER_S.
 SILENCE_S = 20.0
 GRACE_S = 30.0
@@ -23,7 +23,7 @@ LEAST_BYTES_PER_S = 16 << 10
 
 
 class Places:
-    """The requests in one stage of their lives, of which there is a limited number in all and for each client."""
+    """Counts the requests in one stage, with a limit in all and a limit per client."""
 
     def __init__(self, most: int, most_of_client: int) -> None:
         self.most = most
@@ -44,7 +44,7 @@ class Places:
         self._taken[client] += 1
 
     def free(self, client: str) -> None:
-        """Give back what `take` has counted."""
+        """Subtract a request that `take` has counted."""
         self._taken[client] -= 1
         if not self._taken[client]:
             del self._taken[client]
@@ -54,7 +54,7 @@ class RequestLimits:
     """ASGI middleware that gives every request a place, and its body a deadline.
 
     A request whose body is still arriving has a place among the receiving ones, and moves to the answering ones with
-    its last byte. Unfinished bodies therefore keep nobody out who only asks a question. A client is an address: the one
+    its last byte. Unfinished bodies therefore do not block requests without one. A client is an address: the one
     that uvicorn takes from X-Forwarded-For if the connection comes from a proxy that FORWARDED_ALLOW_IPS names.
 
     An API without such limits, whose detectors hang, fills up until its probes wait in Serve's queue, and is taken for

@@ -59,7 +59,7 @@ def byte_range(wanted: str | None, size: int) -> tuple[int, int]:
     first, last = size, 0
     if parts and parts[1]:
         first, last = int(parts[1]), min(int(parts[2] or size), size - 1)
-    elif parts and parts[2]:  # so many bytes at the end
+    elif parts and parts[2]:  # a suffix range: the last bytes
         first, last = max(0, size - int(parts[2])), size - 1
     if first > last:
         raise HTTPException(

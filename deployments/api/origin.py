@@ -1,4 +1,4 @@
-"""Which host names the API answers to, and the pages of which origins may change anything through it.
+"""Checks of Host and Origin: which host names the API answers to, and which pages may change something through it.
 
 The API has no login of its own. A page of another site must not reach it by a name that it lets point to 127.0.0.1 (DNS
 rebinding: TrustedHosts refuses its Host), nor start work by a form that it sends to our address (cross-site request
@@ -21,7 +21,7 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS")  # they change nothing (RFC 9110, 9.2.
 
 
 def answer_to(settings: Settings) -> None:
-    """Take requests under the names of these settings, from pages of the API and of the app.
+    """Accept requests to the host names of these settings, from pages of the API and of the app.
 
     An API calls this when it starts. Serve pickles the application before that, so the two lists are this module's.
     """
@@ -60,7 +60,7 @@ class OwnOrigin:
 
 def _is_foreign(headers: Headers) -> bool:
     origins = headers.getlist("origin")
-    if not origins:  # not from a page, or from a browser that tells by another header
+    if not origins:  # not from a page, or from a browser that sends Sec-Fetch-Site instead
         return headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
     if len(origins) > 1:
         return True

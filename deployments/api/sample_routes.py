@@ -18,7 +18,7 @@ PATIENCE_S = 180.0
 # Requests at a time in one API process: each may hold MAX_BYTES, and people and the jobs here need places too.
 AT_ONCE = 16
 
-_VERSION = {wire.VERSION_HEADER: str(wire.VERSION)}  # of a 422: without it, another version refuses
+_VERSION = {wire.VERSION_HEADER: str(wire.VERSION)}  # of a 422; without it, a client concludes that the versions differ
 MAX_VERSION = 1 << 16  # of the wire format
 # NaN must not pass: it compares equal to the floor of any detector
 Floor = Annotated[float, Query(ge=0, le=1, allow_inf_nan=False)]
@@ -42,7 +42,7 @@ class SampleRoutes:
         model: str,
         floor: Floor,
         request: Request,
-        version: Annotated[int, Query(alias="wire", ge=1, le=MAX_VERSION)] = 1,  # version 1 did not name itself
+        version: Annotated[int, Query(alias="wire", ge=1, le=MAX_VERSION)] = 1,  # version 1 did not send it
     ) -> Response:
         """Run one detector over samples that another cluster has decoded. 409 if this cluster has another model or wire
         version; 503 while the detector is away or AT_ONCE requests are being answered.

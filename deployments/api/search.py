@@ -22,15 +22,15 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-STORE_DEADLINE_S = 5.0  # of a question to the vector store while somebody waits
+STORE_DEADLINE_S = 5.0  # of a query to the vector store, while a person waits
 STORE_THREADS = 8
-MOST_UNANSWERED = 40  # questions to the vector store; more are refused at once
+MOST_UNANSWERED = 40  # queries in flight to the vector store; further ones are refused
 CATALOG_DEADLINE_S = 10.0  # of a search for exact words
 MEANING_DEADLINE_S = 20.0  # of a search by meaning: clip may be busy with a scan
 
-MAKER = {"image": "clip", "faces": "face"}  # of the vectors of a space
+MAKER = {"image": "clip", "faces": "face"}  # space -> the detector that makes its vectors
 MATCHED = {"ocr": "text", "whisper": "speech", "clip": "picture", "image": "image", "faces": "face"}
-FRAMES = 4  # frames of a video that stand for it when others are to look like it
+FRAMES = 4  # of a video, that represent it in a search by similarity
 MOST_BYTES = 64 << 20  # of a picture to search by
 
 NOT_INDEXED = "nothing is indexed yet by the model that runs here: scan first, and again after a change of model"
@@ -54,7 +54,7 @@ class Found:
 class Search:
     """Asks the detectors for vectors, the vector store for their neighbours, and the catalogue for exact words.
 
-    The vector store is asked from threads of its own, so that calls that hang hold up nothing else. Every method raises
+    The vector store is called from threads of its own, so that hanging calls block nothing else. Every method raises
     HTTPException with a sentence for what cannot be searched, and VectorsDown when a search by likeness gets no answer.
     """
 
@@ -67,16 +67,16 @@ class Search:
         self._unanswered = 0  # questions that the vector store has still to answer
 
     async def words(self, words: str, limit: int) -> Found:
-        """Files in which the words stand, then pictures, text and speech that are about them.
+        """Files that contain the words, then pictures, text and speech of similar meaning.
 
         Both are searched at the same time. Where one of them gets no answer, the other's hits are returned with a note.
-        HTTPException 503 if both fail, 404 if nothing is indexed and the words stand nowhere.
+        HTTPException 503 if both fail, 404 if nothing is indexed and no file contains the words.
         """
         notes: list[str] = []
         exact = asyncio.ensure_future(self.catalog.text_search.remote(words, limit))
         literal, near = await asyncio.gather(
             _part("exact words", exact, CATALOG_DEADLINE_S, notes),
-            _part("by meaning", self._about(words, limit), MEANING_DEADLINE_S, notes),
+            _part("by meaning", self._by_meaning(words, limit), MEANING_DEADLINE_S, notes),
         )
         if literal is None and near is None:
             raise HTTPException(503, "; ".join(notes))
@@ -85,14 +85,14 @@ class Search:
                 raise HTTPException(404, NOT_INDEXED)
             notes.append(f"by meaning: {NOT_INDEXED}")
         hits = [hit | {"score": 1.0, "matched": "exact text"} for hit in literal or ()]
-        hits += [_as_json(hit, MATCHED.get(hit.detector, "text")) for hit in self._close(*(near or ([], [])))]
+        hits += [_as_json(hit, MATCHED.get(hit.detector, "text")) for hit in self._near_enough(*(near or ([], [])))]
         first: dict[str, Json] = {}
         for hit in hits:
             first.setdefault(hit["asset"], hit)
         return Found(list(first.values())[:limit], notes)
 
     async def like(self, asset: str, by: By, limit: int) -> Found:
-        """Other files that look like that one, or show a person seen in it, as near as the watch list asks."""
+        """Other files that look like that one, or show a person seen in it, within the watch list's distance."""
         least = self._least(by)
         own = await self._ask_store(self.vectors.of_asset, by, asset)
         if not own:
@@ -123,8 +123,8 @@ class Search:
             raise HTTPException(422, "no face in that picture is large and clear enough to tell a person by")
         raise HTTPException(422, "there is no face in that picture")
 
-    async def _about(self, words: str, limit: int) -> tuple[list[Hit], list[Hit]]:
-        """The nearest among texts and pictures; then among pictures alone, where they are searched apart."""
+    async def _by_meaning(self, words: str, limit: int) -> tuple[list[Hit], list[Hit]]:
+        """The nearest texts and pictures; and the nearest pictures alone, where they are searched separately."""
         config: Any = self._config("clip", "search by meaning")
         (answer,) = (await self.detectors.ask(["clip"], [Sample(text=words)]))["clip"].answers
         if isinstance(answer, Failure):
@@ -136,8 +136,8 @@ class Search:
         near = await asyncio.gather(*(self._near(space, vector.values, limit) for space in spaces))
         return near[0], near[1] if len(near) > 1 else []
 
-    def _close(self, near: Sequence[Hit], pictures: Sequence[Hit]) -> list[Hit]:
-        """Those that are near enough. Where pictures are searched apart, they take turns with texts."""
+    def _near_enough(self, near: Sequence[Hit], pictures: Sequence[Hit]) -> list[Hit]:
+        """The hits above the least score. Where pictures are searched separately, they alternate with texts."""
         if not near and not pictures:
             return []
         config: Any = self.configs["clip"]
@@ -158,7 +158,7 @@ class Search:
         return await self._ask_store(self.vectors.search, space, values, limit)
 
     async def _ask_store(self, question: Callable[..., T], *values: Any) -> T:
-        """The answer of a method of Vectors. VectorsDown if there is none in time, or too many have none."""
+        """The answer of a method of Vectors. VectorsDown if it is late, or if too many queries are unanswered."""
         if self._unanswered >= MOST_UNANSWERED:
             raise VectorsDown(f"the vector store has {self._unanswered} questions to answer first")
         self._unanswered += 1
@@ -171,12 +171,12 @@ class Search:
             self._unanswered -= 1
 
     def _least(self, by: By) -> float:
-        """The score of a hit at least: another person's face is none; looks are alike by degrees."""
+        """The least score of a hit: for faces that of the same person, for images 0."""
         config: Any = self._config(MAKER[by], f"search by {by}")
         return 1 - config.distance if by == "faces" else 0.0
 
     async def _all_near(self, by: By, own: Sequence[Sequence[float]], least: float, limit: int) -> list[Json]:
-        """Neighbours of any of these vectors, each file by its best."""
+        """Neighbours of any of these vectors; each file once, by its best."""
         near = await self._ask_store(lambda: [self.vectors.search(by, values, limit) for values in own])
         if not any(near):
             raise HTTPException(404, NOT_INDEXED)
@@ -198,7 +198,7 @@ async def _part(name: str, answer: Awaitable[T], deadline_s: float, notes: list[
         notes.append(f"{name}: {error}")
     except (RayError, RayServeException) as error:
         log.warning("search, %s: %s", name, error)
-        notes.append(f"{name}: what is asked for it is away ({type(error).__name__})")
+        notes.append(f"{name}: not available ({type(error).__name__})")
     return None
 
 

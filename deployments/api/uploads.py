@@ -20,7 +20,7 @@ FIELD = b"file"
 FORM_BYTES = 64 << 10  # most that a form may have beside the file: boundaries, headers, other fields
 MAX_PARTS = 100
 PIECE_BYTES = 1 << 20  # handed to the disk at a time
-NO_LIMIT = 1 << 62  # max_body_size of a route that takes an upload: `received` knows the limit of the settings
+NO_LIMIT = 1 << 62  # max_body_size of a route that takes an upload: `received` applies the limit of the settings
 
 # what a route that takes an upload says of its body in the OpenAPI document
 FORM: dict[str, Any] = {
@@ -41,7 +41,7 @@ FORM: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Upload:
-    """A file that was uploaded, where it lies until the request is answered, and the name that its sender gave it."""
+    """An uploaded file: its path until the request is answered, and the name that its sender gave it."""
 
     path: Path
     name: str
@@ -75,7 +75,7 @@ async def received(request: Request, most_bytes: int) -> AsyncIterator[Upload]:
 
 
 async def _store(request: Request, boundary: bytes, file: IO[bytes], most_bytes: int) -> str:
-    """Write the form's file; its name. The disk is waited for in a thread, so that others are answered meanwhile."""
+    """Write the form's file and return its name. Writing happens in a thread, so that other requests are answered."""
     form = _Form(boundary, file, most_bytes)
     piece = bytearray()
     async for chunk in request.stream():

@@ -35,7 +35,7 @@ class Database:
         # the results are other people's data: no statement may reach a file, the network or an extension
         config |= {"enable_external_access": False, "autoload_known_extensions": False, "lock_configuration": True}
         if path == ":memory:":
-            config["temp_directory"] = ""  # it would be a folder where the process happens to stand
+            config["temp_directory"] = ""  # the default is a folder in the working directory
         else:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         try:

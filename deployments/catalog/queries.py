@@ -1,4 +1,4 @@
-"""The SQL of every question that the catalogue answers, over the tables of merge.py."""
+"""The SQL statements of the catalogue's queries, over the tables of merge.py."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ FAILED_IN_JOBS = f"{IN_JOBS} group by job, asset, unit_id having arg_max(len(err
 
 
 def matching(query: AssetQuery) -> tuple[str, list[Any]]:
-    """The condition on rows of `best` that the query's detectors, labels and score make, with its values."""
+    """The SQL condition on rows of `best` for the query's detectors, labels and score, with its values."""
     parts: list[tuple[str, Any]] = []
     if query.detector:
         parts.append(("detector in (select unnest(?))", list(query.detector)))

@@ -172,7 +172,7 @@ class Logo(Detector):
 
     def __init__(self, config: LogoConfig, infer: Infer | None = None) -> None:
         super().__init__(config, infer)
-        # of its own: a logo too plain for the backend is still looked for by its name
+        # separate: a logo with too few features for the backend is still searched by its name
         self._brands: GalleryWatcher[None] = GalleryWatcher(_gallery(config), lambda picture: None)
         if not self._brands.current():
             log.warning("the gallery of logos is empty, so none is found: raysift logos add NAME PICTURE...")
@@ -203,7 +203,7 @@ class Logo(Detector):
     def _named(self, passage: str) -> list[Detection]:
         score = self.config.word_score
         brands = dict.fromkeys(_names(reference) for reference in self._brands.current())
-        words = {names[0]: tuple(map(_spoken, filter(self._telling, names))) for names in brands}
+        words = {names[0]: tuple(map(_with_blanks, filter(self._is_searchable, names))) for names in brands}
         every = tuple(dict.fromkeys(name for names in words.values() for name in names))
         return [
             Detection(brand, score, text=text, evidence=f"word mark: {context}")
@@ -212,7 +212,7 @@ class Logo(Detector):
             if find_keywords(text, names)
         ]
 
-    def _telling(self, name: str) -> bool:
+    def _is_searchable(self, name: str) -> bool:
         return sum(map(str.isalnum, name)) >= self.config.word_letters
 
     @classmethod
@@ -239,8 +239,8 @@ def _names(reference: Reference) -> tuple[str, ...]:
     return tuple(name.strip() for name in reference.name.split(ALSO))
 
 
-def _spoken(name: str) -> str:
-    """With blanks for hyphens: find_keywords matches a blank, a hyphen or neither there."""
+def _with_blanks(name: str) -> str:
+    """The name with blanks for hyphens: find_keywords matches a blank, a hyphen or neither there."""
     return name.replace("-", " ")
 
 

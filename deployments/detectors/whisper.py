@@ -124,7 +124,7 @@ class _Large:
         if self._diarize is None or not passages:
             return passages
         turns = self._diarize(sound)
-        return [replace(one, words=tuple(speech.told_apart(one.words, turns))) for one in passages]
+        return [replace(one, words=tuple(speech.with_speakers(one.words, turns))) for one in passages]
 
     def _decoded(self, sound: speech.Sound, pieces: Sequence[Span]) -> Iterator[Passage]:
         from faster_whisper.audio import pad_or_trim

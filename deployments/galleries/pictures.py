@@ -14,7 +14,7 @@ Pixels = npt.NDArray[np.uint8]  # (height, width, 3), RGB
 
 
 class UnusablePicture(Exception):
-    """A gallery file from which nothing can be learnt. The message is a reason that follows the file's name."""
+    """A gallery file that cannot be used. The message is a reason that follows the file's name."""
 
 
 def decode(content: bytes) -> Image.Image:

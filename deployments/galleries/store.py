@@ -41,7 +41,7 @@ class Flaw:
 
 
 class Gallery:
-    """Pictures as NAME/FILE under a folder or bucket. Paths that begin with `_` or `.` belong to others."""
+    """Pictures as NAME/FILE under a folder or bucket. Paths that begin with `_` or `.` are ignored."""
 
     def __init__(self, uri: str, s3_endpoint: str | None = None) -> None:
         self.uri = buckets.normalize(uri)
@@ -56,7 +56,7 @@ class Gallery:
         return sorted(entry for entry in self._entries() if isinstance(entry, Reference))
 
     def flaws(self) -> list[Flaw]:
-        """What of the gallery is not used, sorted by path; every picture is read and decoded for it."""
+        """The unusable files and folders of the gallery, sorted by path; every picture is read and decoded."""
         flaws = set[Flaw]()
         for entry in self._entries():
             if isinstance(entry, Flaw):
@@ -85,7 +85,7 @@ class Gallery:
     def add(self, name: str, *paths: Path) -> list[Reference]:
         """Copy picture files in; a file that is there already stays as it is.
 
-        All are checked before the first is stored: SettingsError says which is no picture, or that the name is none.
+        All are checked before the first is stored: SettingsError names the file that is no picture, or a wrong name.
         A reader of the gallery sees a picture whole or not at all.
         """
         if not _NAME.fullmatch(name):
@@ -126,7 +126,7 @@ class Gallery:
         return hashlib.sha256(files.encode()).hexdigest()[:8]
 
     def _entries(self) -> Iterator[Reference | Flaw]:
-        """Every picture file, and whatever else lies in the gallery and is nobody else's."""
+        """Every picture file, and a Flaw for everything else that is not ignored."""
         if not isinstance(self._files, fs.LocalFileSystem):
             yield from self._classified(self._root, recursive=True)  # one request for a thousand objects
             return
@@ -184,10 +184,10 @@ def _base_name(info: fs.FileInfo) -> str:
 
 
 def content_of(path: Path) -> bytes:
-    """The bytes of a local file that somebody wants to add.
+    """The bytes of a local file that is to be added.
 
-    SettingsError if it cannot be read, is no regular file (a FIFO would be waited for without an end, a device may have
-    no end) or is larger than a picture may be.
+    SettingsError if it cannot be read, is no regular file (a FIFO would block, a device may be endless) or is larger
+    than a picture may be.
     """
     try:
         with open_local(path.absolute().as_uri(), None) as file:

@@ -1,4 +1,4 @@
-"""Watching of a gallery: what a detector has computed of its pictures, kept up to date while they come and go."""
+"""Keeps what a detector computes from the pictures of a gallery up to date while the files change."""
 
 import logging
 import time
@@ -39,8 +39,8 @@ class GalleryWatcher(Generic[T]):
     ) -> None:
         self._gallery, self._prepare, self._now = gallery, prepare, now
         self._prepared: dict[Reference, T] = {}
-        self._skipped: dict[Reference, str] = {}  # for good, with the reason
-        self._unread = set[Reference]()  # until they can be read
+        self._skipped: dict[Reference, str] = {}  # unusable, with the reason
+        self._unread = set[Reference]()  # could not be read yet
         self._listed_at = now()
         if gallery is not None:
             self._refresh(gallery)

@@ -1,4 +1,4 @@
-"""Enrolled people: the vectors of their photos, the faces that were rejected for them, and who a face is by these."""
+"""Enrolled people: the vectors of their photos, the faces rejected for them, and the identification of faces."""
 
 import hashlib
 import json
@@ -93,7 +93,7 @@ def _hit(photo: Photo, distance: float, face: Detection) -> Detection:
 
 
 class Rejections:
-    """Faces that an operator said are not somebody: a JSON file for each, under _rejected/NAME of a gallery."""
+    """Faces that an operator rejected for a name: a JSON file for each, under _rejected/NAME of a gallery."""
 
     def __init__(self, gallery: str, s3_endpoint: str | None = None) -> None:
         self._files, root = buckets.filesystem(gallery, s3_endpoint)

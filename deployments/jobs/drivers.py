@@ -21,7 +21,7 @@ class JobsDown(Exception):
 
 
 class JobsRefusal(JobsDown):
-    """Ray's Jobs API answered with an HTTP status that says no."""
+    """Ray's Jobs API answered with an HTTP error status."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -53,7 +53,7 @@ class Client(Protocol):
 class JobsClient(JobSubmissionClient):
     """Ray's client with a deadline for every request and the status of every refusal.
 
-    That of Ray 2.60 waits for ever, and tells statuses only in the words of a RuntimeError.
+    Ray 2.60's own client waits for ever, and reports statuses only in the text of a RuntimeError.
     """
 
     def _do_request(self, method: str, endpoint: str, **more: Any) -> Any:
@@ -94,7 +94,7 @@ class Drivers:
                 raise
 
     def stop(self, attempt: str) -> None:
-        """Have a driver stopped, which takes a few seconds. One that Ray does not know needs no stopping."""
+        """Stop a driver, which takes a few seconds. A driver that Ray does not know is taken as stopped."""
         with contextlib.suppress(_Unknown):
             self._call(lambda client: client.stop_job(attempt))
 
@@ -104,7 +104,7 @@ class Drivers:
             details: JobDetails = self._call(lambda client: client.get_job_info(attempt))
         except _Unknown:
             return None
-        # a head that was started again, on Redis, says for ever that its drivers run
+        # a head that was restarted on Redis reports its former drivers as running for ever
         return details.model_copy(update={"status": JobStatus.FAILED}) if self._is_lost(details) else details
 
     def _is_lost(self, details: JobDetails) -> bool:

@@ -36,7 +36,7 @@ def read(out: str, job: str, page: Page, s3_endpoint: str | None = None) -> dict
         kind = files.get_file_info(path).type
         if kind == fs.FileType.NotFound:
             return None
-        if kind != fs.FileType.File:  # a FIFO would be waited for without an end
+        if kind != fs.FileType.File:  # a FIFO would block for ever
             raise SettingsError(f"{place(out, job)}/{page}.json is no regular file. Delete it.")
         with files.open_input_file(path) as source:
             return dict(json.loads(source.read()))

@@ -1,4 +1,4 @@
-"""A job as one record: what was asked, what its listing found, and its state.
+"""A job as one record: its request, the outcome of its listing, and its state.
 
 The queue keeps it in SQLite and as queue.json beside the results. What a driver works from (TASK) is job.json in the
 job's folder. The queue writes it before it starts a driver, whose command line then holds the job's name alone: a
@@ -15,9 +15,9 @@ from cluster.api_job_types import JobState, Priority
 from cluster.errors import SettingsError
 from deployments.jobs import folder
 
-# the fields in job.json: another driver needs no more to go on with the job
+# the fields in job.json: all that another driver needs to continue the job
 TASK = ("uris", "detectors", "retry_of", "proof", "submitted_at", "started_at", "units", "skipped", "left_out")
-_FORMER_STATES = {"parked": "blocked"}  # as the version before calls them
+_FORMER_STATES = {"parked": "blocked"}  # names of the previous version
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,11 @@ class Job:
     state: JobState = "waiting"
     message: str = ""
     waits_for: tuple[str, ...] = ()  # detectors that do not answer
-    units: int | None = None  # to be analysed; None: not listed yet, the ledger is not whole
+    units: int | None = None  # to be analysed; None: not listed yet, the ledger is incomplete
     skipped: int = 0
     left_out: str = ""  # which folders and files could not be listed or may not be read, and why; a sentence
     attempts: tuple[str, ...] = ()  # Ray submission id of each driver it has had
-    resumes: int = 0  # consecutive times that its driver died young and was started again
+    resumes: int = 0  # consecutive restarts after early deaths of its driver
     attempt_at: float | None = None  # when the last driver was started
     started_at: float | None = None
     ended_at: float | None = None
@@ -49,7 +49,7 @@ JOB = TypeAdapter(Job)
 
 
 def from_facts(facts: Mapping[str, Any]) -> Job:
-    """A job from its facts as this version or the one before has kept them. ValidationError if they are no job's."""
+    """A job from its fields as this version or the previous one stores them. ValidationError if they are invalid."""
     state = facts.get("state")
     return JOB.validate_python({**facts, "state": _FORMER_STATES.get(str(state), state)} if state else facts)
 
@@ -63,7 +63,7 @@ def read(out: str, job: str, s3_endpoint: str | None = None) -> Job | None:
     if facts is None:
         return None
     task = {"submitted_at": facts.get("started_at") or 0.0} | {key: facts[key] for key in TASK if key in facts}
-    if not facts.get("listed", True):  # the version before has a flag and counts 0 units until then
+    if not facts.get("listed", True):  # the previous version has a flag, and 0 units until then
         task["units"] = None
     try:
         return JOB.validate_python({**task, "job": job, "out": out})

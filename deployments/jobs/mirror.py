@@ -29,10 +29,10 @@ class JobPages:
     def __init__(self, store: JobStore, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self.store, self.settings, self.clock = store, settings, clock
         self._found = threading.Event()  # the jobs of earlier heads are in the list
-        self._away: dict[str, float] = {}  # places that could not be written, until when they are left alone
+        self._away: dict[str, float] = {}  # places that could not be written -> when they are tried again
 
     def follow(self, every_s: float, found_within_s: float) -> None:
-        """Start a thread that does so; return when the jobs of earlier heads are listed, or after `found_within_s`."""
+        """Start a thread that does this; return when the jobs of earlier heads are found, or after `found_within_s`."""
         threading.Thread(target=self._follow, args=(every_s,), daemon=True, name="job pages").start()
         self._found.wait(found_within_s)
 
@@ -94,9 +94,9 @@ class JobPages:
         except (SettingsError, ValidationError) as error:
             log.error("a job is not found again: %s", error)
             return None
-        return self._left_to(str(facts.get("cluster")), job)
+        return self._owned_by(str(facts.get("cluster")), job)
 
-    def _left_to(self, cluster: str, job: Job) -> Job:
+    def _owned_by(self, cluster: str, job: Job) -> Job:
         """The job as this cluster lists it. Another cluster's may still run there, and must not get a second driver."""
         if cluster == self.settings.ray.cluster or job.state in OVER:
             return job

@@ -1,7 +1,7 @@
-"""The queue of jobs: which wait, which run, which are started again. Their drivers run through Ray's Jobs API.
+"""The queue of jobs: which wait, run or are restarted. Their drivers run through Ray's Jobs API.
 
-No call leaves this process while the store is locked: what is decided on an answer from outside is checked against the
-job as it is then. So a Jobs API that hangs delays only who asks something of it.
+No call leaves this process while the store is locked: a decision that depends on an external answer is checked against
+the job's state at that time. So a hanging Jobs API delays only callers that need it.
 """
 
 import logging
@@ -27,8 +27,8 @@ from deployments.jobs.store import JobStore
 
 log = logging.getLogger(__name__)
 
-STEADY_S = 600  # a driver that lived this long did not die of what it found at its start
-FIND_S = 10.0  # no call is answered before the jobs of an earlier head are found, unless it takes longer
+STEADY_S = 600  # a driver that ran this long did not fail at its start
+FIND_S = 10.0  # the start waits for the jobs of an earlier head to be found, at most this long
 
 
 class Jobs:
@@ -82,7 +82,7 @@ class Jobs:
         return self.store.newest(limit)
 
     def cancel(self, job: str) -> Job:
-        """Take a job out of the queue or stop its driver. What it has stored stays; `resume` goes on from there.
+        """Remove a job from the queue or stop its driver. Its stored results stay; `resume` continues it.
 
         JobsDown if its driver cannot be stopped: the job is unchanged then.
         """
@@ -102,7 +102,7 @@ class Jobs:
                     )
 
     def resume(self, job: str) -> Job:
-        """Queue a job again that failed or was cancelled: it goes on with what is not done."""
+        """Queue a failed or cancelled job again; it continues with the units that are not done."""
         while True:
             known = self._known(job)
             if known.state == "finished":
@@ -128,7 +128,7 @@ class Jobs:
     # ---- called by drivers
 
     def begin(self, job: str, attempt: str, uris: list[str], out: str, detectors: list[str], proof: str = "") -> str:
-        """A driver announces itself; returns the proof of its job. Its own `proof` counts if the operator started it.
+        """Register a driver; returns the proof of its job. Its own `proof` counts if the operator started it.
 
         SettingsError if another driver works on that job, or the job is over.
         """
@@ -144,7 +144,7 @@ class Jobs:
             began = known.started_at or time.time()
             with self.store.changing():
                 if self.store.get(job) == before:
-                    self.store.put(replace(known, state=_at_work(known), waits_for=(), started_at=began, ended_at=None))
+                    self.store.put(replace(known, state=_phase(known), waits_for=(), started_at=began, ended_at=None))
                     return known.proof
 
     def note(self, job: str, **facts: Any) -> None:
@@ -156,7 +156,7 @@ class Jobs:
             self.store.change(job, **facts)
 
     def waits(self, job: str, detector: str, away: bool) -> None:
-        """A detector does not answer, which blocks the job, or answers again (`away` is False)."""
+        """Note that a detector does not answer, which blocks the job, or (`away` is False) answers again."""
         with self.store.changing():
             known = self.store.get(job)
             if known is None or known.state not in ("running", "blocked"):
@@ -165,7 +165,7 @@ class Jobs:
             self.store.change(job, waits_for=waits_for, state="blocked" if waits_for else "running")
 
     def over(self, job: str, attempt: str, exit_code: int, message: str = "") -> None:
-        """A driver is about to end with this exit code. It is ignored if the driver was replaced by another."""
+        """Note that a driver ends with this exit code; ignored if the driver was replaced by another."""
         with self.store.changing():
             known = self.store.get(job)
             if known is None or known.state not in ACTIVE or known.attempts[-1] != attempt:
@@ -191,7 +191,7 @@ class Jobs:
             details = self.drivers.details(job.attempts[-1])
             with self.store.changing():
                 if self.store.get(job.job) == job:  # its driver has reported nothing meanwhile
-                    self._judge(job, details)
+                    self._check_driver(job, details)
         waiting = sorted(self.store.of("waiting"), key=lambda job: PRIORITIES.index(job.priority))
         for job in waiting:
             if self._has_room(job):
@@ -211,37 +211,37 @@ class Jobs:
             now = time.time()
             started = replace(
                 job,
-                state=_at_work(job),
+                state=_phase(job),
                 attempts=(*job.attempts, attempt),
                 started_at=job.started_at or now,
                 attempt_at=now,
             )
-            self.store.put(started)  # before the driver begins, so that it is known, and a job is cancelled with it
+            self.store.put(started)  # before the driver begins, so that it is known, and can be cancelled
         try:
             self._write_task(job)
             self.drivers.start(attempt, _command(job), {"job": job.job, "out": job.out})
         except SettingsError as error:
-            self._take_back(started, replace(job, state="failed", message=str(error), ended_at=time.time()))
+            self._undo_start(started, replace(job, state="failed", message=str(error), ended_at=time.time()))
         except JobsDown:
-            self._take_back(started, job)
+            self._undo_start(started, job)
             raise
         if self._known(job.job).state == "cancelled":
             self.drivers.stop(attempt)
 
     def _write_task(self, job: Job) -> None:
-        """Put what the driver has to know into the job's folder, unless an earlier driver has left more there."""
+        """Write the driver's task to the job's folder, unless an earlier driver has left a more complete one."""
         endpoint = self.settings.s3_endpoint
         if job_file.read(job.out, job.job, endpoint) is None:  # then its ledger is gone as well
             job_file.write(replace(job, units=None, skipped=0, left_out=""), endpoint)
 
-    def _take_back(self, started: Job, job: Job) -> None:
+    def _undo_start(self, started: Job, job: Job) -> None:
         with self.store.changing():
             if self.store.get(job.job) == started:  # it was not cancelled meanwhile, and no driver has begun
                 self.store.put(job)
 
-    def _judge(self, job: Job, details: JobDetails | None) -> None:
+    def _check_driver(self, job: Job, details: JobDetails | None) -> None:
         if details is None:
-            self._died(job, "Ray knows nothing of it any more")
+            self._restart(job, "Ray knows nothing of it any more")
         elif details.status == JobStatus.SUCCEEDED:
             self._ended(job, FINISHED, job.message)
         elif details.status == JobStatus.STOPPED:
@@ -251,7 +251,7 @@ class Jobs:
             if details.driver_exit_code in FINAL:
                 self._ended(job, details.driver_exit_code, job.message)
             else:
-                self._died(job, f"exit code {details.driver_exit_code}" if details.driver_exit_code else "node lost")
+                self._restart(job, f"exit code {details.driver_exit_code}" if details.driver_exit_code else "node lost")
 
     def _ended(self, job: Job, exit_code: int, message: str) -> None:
         if exit_code == NOT_FINISHED:
@@ -260,7 +260,7 @@ class Jobs:
             state = "finished"
         self.store.change(job.job, state=state, message=message, waits_for=(), ended_at=time.time())
 
-    def _died(self, job: Job, how: str) -> None:
+    def _restart(self, job: Job, how: str) -> None:
         most = self.settings.scanning.resumes
         # a job of several days on machines that come and go must not fail because it lost some of them
         steady = job.units is not None and job.attempt_at and time.time() - job.attempt_at > STEADY_S
@@ -274,7 +274,7 @@ class Jobs:
         self.store.change(job.job, state="waiting", message=message, waits_for=(), resumes=resumes + 1)
 
     def _check_that_none_runs(self, job: Job) -> None:
-        """A question to Ray, so it is asked without the lock."""
+        """SettingsError if a driver of the job runs. It calls Ray, so it is called without the lock."""
         if job.state in ACTIVE or (job.attempts and self.drivers.is_running(job.attempts[-1])):
             stopping = "is still stopping; try again" if job.state in OVER else "still runs; cancel it first"
             raise SettingsError(f"{job.job} {stopping}: `raysift jobs show {job.job}`.")
@@ -290,7 +290,7 @@ class Jobs:
         return self._known(job)
 
 
-def _at_work(job: Job) -> JobState:
+def _phase(job: Job) -> JobState:
     return "listing" if job.units is None else "running"
 
 

@@ -58,7 +58,7 @@ class JobStore:
         return self._jobs("where job in (select job from changed) order by submitted_at, rowid", [])
 
     def paged(self, job: Job) -> None:
-        """Note that the queue.json of a job says this."""
+        """Note that the queue.json of a job holds this record."""
         with self._changing:
             if self.get(job.job) == job:
                 with self._asking, self._db:

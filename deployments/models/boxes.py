@@ -5,14 +5,14 @@ from cluster.records import Box
 
 def overlap(one: Box, other: Box) -> float:
     """Intersection over union; 0 for boxes without an area."""
-    shared = area(_both(one, other))
+    shared = area(_intersection(one, other))
     union = area(one) + area(other) - shared
     return shared / union if union > 0 else 0.0
 
 
 def within(part: Box, whole: Box) -> float:
     """The share of the first box that lies in the second; 0 for a box without an area."""
-    return area(_both(part, whole)) / area(part) if area(part) > 0 else 0.0
+    return area(_intersection(part, whole)) / area(part) if area(part) > 0 else 0.0
 
 
 def area(box: Box) -> float:
@@ -20,5 +20,5 @@ def area(box: Box) -> float:
     return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
 
 
-def _both(one: Box, other: Box) -> Box:
+def _intersection(one: Box, other: Box) -> Box:
     return max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])

@@ -33,7 +33,7 @@ class Conse:
 
     ConSE (Norouzi et al. 2013, arXiv:1312.5650): a picture's text vector is the mean of the vectors of its ten
     likeliest ImageNet classes' names, weighted by their probabilities. Classes by EfficientNet-lite0 (Apache-2.0),
-    names and texts by all-MiniLM-L6-v2 (Apache-2.0; English). It knows a thousand classes only: nouns near ImageNet
+    names and texts by all-MiniLM-L6-v2 (Apache-2.0; English). It has a thousand classes only: nouns near ImageNet
     are found, actions and qualities hardly. Image vectors are the square roots of the whole picture's pooled features.
 
     Detectors that share a process take it from `runtime.shared(f"conse {model}", lambda: Conse(model))`; its cache of

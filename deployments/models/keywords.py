@@ -12,7 +12,7 @@ def find_keywords(passage: str, words: tuple[str, ...], around: int = 60) -> lis
     """
     passage = unicodedata.normalize("NFC", passage)
     found: dict[str, tuple[str, str]] = {}
-    for match in _pattern(words).finditer(_bare(passage)):
+    for match in _pattern(words).finditer(_without_accents(passage)):
         start, end = max(0, match.start() - around), min(len(passage), match.end() + around)
         context = ("…" if start else "") + passage[start:end].strip() + ("…" if end < len(passage) else "")
         found.setdefault(match[0].lower(), (passage[match.start() : match.end()], context))
@@ -24,7 +24,7 @@ def _pattern(words: tuple[str, ...]) -> re.Pattern[str]:
     """A pattern of whole words in any case; a blank matches a hyphen or nothing. Chinese has no word boundaries."""
     alternatives = []
     for word in sorted(words, key=len, reverse=True):
-        bare = _bare(unicodedata.normalize("NFC", word.rstrip("*")))
+        bare = _without_accents(unicodedata.normalize("NFC", word.rstrip("*")))
         written = r"[\s-]*".join(map(re.escape, bare.split()))
         ending = r"\w*" if word.endswith("*") else ""
         spaceless = "\u3040" <= bare[:1] <= "\u9fff"
@@ -32,7 +32,7 @@ def _pattern(words: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(alternatives) or r"(?!)", re.IGNORECASE)
 
 
-def _bare(text: str) -> str:
+def _without_accents(text: str) -> str:
     """The text without accents, which OCR often misses; its length stays the same."""
     parts = (unicodedata.normalize("NFD", letter) for letter in text)
     # a Hangul syllable decomposes, too, but its parts are letters

@@ -59,7 +59,7 @@ class Turn:
 
 def pipeline(folder: Path) -> Any:
     """WhisperX's pipeline with a CTranslate2 model of Whisper and pyannote's voice activity detector; works offline."""
-    _keep_to_itself()
+    _disable_telemetry()
     with runtime.quiet():
         import whisperx
 
@@ -75,7 +75,7 @@ def pipeline(folder: Path) -> Any:
     return loaded
 
 
-def _keep_to_itself() -> None:
+def _disable_telemetry() -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["PYANNOTE_METRICS_ENABLED"] = "false"  # else it reports every file's duration to pyannote.ai
     runtime.torch_on_one_thread()
@@ -156,7 +156,7 @@ class Diarizer:
     """Speaker diarization by a pyannote pipeline (Bredin 2023). Labels identify a speaker within one sound only."""
 
     def __init__(self, reference: str) -> None:
-        _keep_to_itself()
+        _disable_telemetry()
         (folder,) = runtime.weights(reference)
         with runtime.quiet():
             from whisperx.diarize import DiarizationPipeline
@@ -170,7 +170,7 @@ class Diarizer:
         return [Turn(float(one.start), float(one.end), str(one.speaker)) for one in turns.itertuples()]
 
 
-def told_apart(words: Iterable[Word], turns: Sequence[Turn]) -> list[Word]:
+def with_speakers(words: Iterable[Word], turns: Sequence[Turn]) -> list[Word]:
     """Words with the speaker whose turns overlap each word most; between turns, the speaker of the word before."""
     starts, ends = np.array([turn.start_s for turn in turns]), np.array([turn.end_s for turn in turns])
     found: list[Word] = []

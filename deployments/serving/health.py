@@ -1,4 +1,4 @@
-"""Whether each detector answers: probes ask every few seconds, so the question must cost the detectors little."""
+"""The health of each detector. Probes come every few seconds, so the check must cost the detectors little."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ from typing import Any
 from cluster.api_types import DetectorHealth, DetectorState
 from deployments.serving.status import Condition, conditions
 
-VALID_S = 5.0  # an answer is given to everybody who asks within this time
+VALID_S = 5.0  # an answer is given to all callers for this time
 RECENTLY_S = 300.0  # an example may wait this long in a queue of scans' samples
 # the sum is less than the 10 s that probes wait
 CONDITIONS_WITHIN_S = 2.0
@@ -59,7 +59,7 @@ class Readiness:
 
     async def _health(self, name: str, condition: Condition) -> DetectorHealth:
         if condition == "asleep":
-            return _health(DetectorState.ASLEEP, "it starts when it is asked")
+            return _health(DetectorState.ASLEEP, "it starts at the next request")
         if condition == "down":
             return _health(DetectorState.DOWN, "none of its replicas runs")
         example = self._examples.get(name)

@@ -24,7 +24,7 @@ from deployments.serving import wire
 log = logging.getLogger(__name__)
 
 CONNECT_S = 5.0
-READY_S = 10.0  # an API answers within 8 whether it is ready
+READY_S = 10.0  # an API reports within 8 s whether it is ready
 IDLE_S = 60.0  # how long an unused connection is kept: to open one costs two or three times the latency
 
 
@@ -110,25 +110,25 @@ class RemoteDetector:
         try:
             return self.client.request(method, path, content=body, timeout=timeout)
         except (httpx.ReadTimeout, httpx.WriteTimeout):
-            raise RemoteSlow(f"{self._who} has not answered in {timeout_s:.0f} s") from None
+            raise RemoteSlow(f"{self._title} has not answered in {timeout_s:.0f} s") from None
         except httpx.RequestError as error:  # an answer that a proxy garbled, DecodingError, is one too
-            raise RemoteAway(f"{self._who} cannot be reached: {type(error).__name__}: {error}") from None
+            raise RemoteAway(f"{self._title} cannot be reached: {type(error).__name__}: {error}") from None
 
     def _check(self, answer: Any) -> None:
-        who = self._who
-        # Serve's proxies know no route while they start
+        who = self._title
+        # Serve's proxies answer 404 to every route while they start
         starts = answer.status_code == 404 and "/-/routes" in answer.text
         if starts or answer.status_code == 429 or answer.status_code >= 500:
-            raise RemoteAway(f"{who} answers {answer.status_code}: {_said(answer)}")
+            raise RemoteAway(f"{who} answers {answer.status_code}: {_error_text(answer)}")
         if answer.status_code in (413, 422):  # these samples are refused; others may be taken
             if answer.status_code == 422 and wire.VERSION_HEADER not in answer.headers:
                 raise self._no_api(f"it answers {answer.status_code} to samples of version {wire.VERSION}")
-            raise ValueError(f"{who} does not take it: {_said(answer)}")
+            raise ValueError(f"{who} does not take it: {_error_text(answer)}")
         if not answer.is_success:
-            raise RemoteRefuses(self._refused(answer.status_code, _said(answer)))
+            raise RemoteRefuses(self._refused(answer.status_code, _error_text(answer)))
 
     @property
-    def _who(self) -> str:
+    def _title(self) -> str:
         return f"detector {self.name} of {self.remote.url}"
 
     def _no_api(self, reason: object) -> RemoteRefuses:
@@ -170,8 +170,8 @@ def _authorities(name: str, file: Path | None) -> Any:
         ) from None
 
 
-def _said(answer: Any) -> str:
-    """The sentence in an answer that says no: ours in JSON, or the beginning of a proxy's page."""
+def _error_text(answer: Any) -> str:
+    """The reason in an error response: Raysift's from its JSON, or the beginning of a proxy's page."""
     try:
         return str(answer.json()["detail"])
     except (ValueError, KeyError, TypeError):

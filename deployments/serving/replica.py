@@ -78,8 +78,8 @@ class Replica:
         if took_s > max(config.deadline_s for config in self.configs.values()):
             log.error("%s: a call has not ended in %.0f s", COLOCATED.join(self.configs), took_s)
             raise TimeoutError(f"a call has not ended in {took_s:.0f} s; deadline_s allows less")
-        if self._idle():
-            self.thread.submit(self._let_go)
+        if self._is_idle():
+            self.thread.submit(self._unload)
 
     def _load(self) -> None:
         self.detectors = {name: self.make(name, config) for name, config in self.configs.items()}
@@ -131,14 +131,14 @@ class Replica:
             self.found[name] = self._findings(name)
         return self.found[name]
 
-    def _idle(self) -> bool:
+    def _is_idle(self) -> bool:
         allowed = [config.idle_s for config in self.configs.values()]
         since = time.monotonic() - self.used
         return bool(self.detectors) and all(idle_s is not None and since >= idle_s for idle_s in allowed)
 
-    def _let_go(self) -> None:
+    def _unload(self) -> None:
         # runs in the thread of the calls, so never during one; a call may have come before it
-        if not self._idle():
+        if not self._is_idle():
             return
         self.detectors = {}
         runtime.forget()

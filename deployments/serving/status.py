@@ -1,4 +1,4 @@
-"""What Ray Serve says of the detectors' deployments: which are deployed, and whether they have replicas."""
+"""The status of the detectors' deployments in Ray Serve: which are deployed, and whether they have replicas."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -25,7 +25,7 @@ def running(settings: Settings) -> dict[str, ModelVersion]:
 
 
 def conditions(names: Iterable[str]) -> dict[str, Condition]:
-    """Whether each detector has a replica. To ask this starts none."""
+    """Whether each detector has a replica. This call starts none."""
     if not ray.is_initialized():  # Serve's local testing mode
         return dict.fromkeys(names, "up")
     deployments = serve.status().applications[APP].deployments.items()

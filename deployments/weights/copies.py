@@ -192,7 +192,7 @@ class Store:
         home = f"{self._root}/{name}"
         with self._reached("written"):
             if self._files.get_file_info(f"{home}/{MANIFEST}").is_file:
-                self._files.delete_file(f"{home}/{MANIFEST}")  # or readers would hold the new files against it
+                self._files.delete_file(f"{home}/{MANIFEST}")  # or readers would check the new files against it
             stale = self.listed(f"{name}/{FILES}").keys() - manifest.files.keys()
             for path in stale:
                 self._files.delete_file(f"{home}/{FILES}/{path}")

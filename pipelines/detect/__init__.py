@@ -1,1 +1,1 @@
-"""Decoded samples to the detectors, and their answers to one result per unit."""
+"""Sends decoded samples to the detectors and combines their answers into one result per unit."""

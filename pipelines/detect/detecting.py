@@ -32,8 +32,8 @@ async def analyze(
 ) -> list[Result]:
     """One result for each file, in order. A failure, of decoding or of a detector, is part of the file's result.
 
-    Answers that the cache holds are not computed again. DetectorAway when a detector stays away; the answers of the
-    others are in the cache by then. `stored`: the results will be rows, whose text needs vectors to be searched by.
+    Cached answers are not computed again. DetectorAway when a detector stays unavailable, after the answers of the
+    others were cached. `stored`: the results will be stored as rows, so their text needs vectors for search.
     """
     memo = await asyncio.to_thread(lambda: Memo(cache, limits, detectors.states if cache else {}))
     for batch in _originals_then_copies(files) if cache else [files]:
@@ -51,7 +51,7 @@ async def analyze(
 
 
 def _originals_then_copies(files: list[File]) -> list[list[File]]:
-    """Two batches: the first file of each content, then its copies, which get its answers from the memo."""
+    """Two batches: the first file of each content, then its copies, which are answered from the memo."""
     first: dict[Content, File] = {}
     copies = [file for file in files if file.content and first.setdefault(file.content, file) is not file]
     others = [file for file in files if not file.content or first[file.content] is file]
@@ -59,7 +59,7 @@ def _originals_then_copies(files: list[File]) -> list[list[File]]:
 
 
 def _take_from_memo(files: list[File], fan_out: FanOut, memo: Memo) -> None:
-    """Add the findings that the memo holds of each file's content; those of unwanted detectors become its context."""
+    """Add the memo's findings for each file's content; those of detectors that were not wanted become its context."""
     media_detectors, text_detectors = fan_out.taking("image") | fan_out.taking("sound"), fan_out.taking("text")
     contents = [(file, file.content) for file in files if file.content]
     keys: dict[MemoKey, None] = {}
@@ -83,7 +83,7 @@ def _take_from_memo(files: list[File], fan_out: FanOut, memo: Memo) -> None:
 
 
 def _probe(files: list[File], fan_out: FanOut, decoder: Decoder, limits: Decoding) -> list[File]:
-    """Read the headers of the files that must be decoded, and return these files. The memo knows all of the others."""
+    """Read the headers of the files that must be decoded, and return these. The memo has the answers for the others."""
     media_detectors = fan_out.taking("image") | fan_out.taking("sound")
     opened = []
     for file in files:
@@ -95,7 +95,7 @@ def _probe(files: list[File], fan_out: FanOut, decoder: Decoder, limits: Decodin
             continue
         try:
             kind, file.media = decoder.probe(file.source, limits)
-            file.item = replace(file.item, kind=kind)  # the name may say another
+            file.item = replace(file.item, kind=kind)  # the file name may suggest another kind
             opened.append(file)
         except MediaError as error:
             file.fail(error.step, error.reason)
@@ -140,7 +140,7 @@ def _frames(files: list[File], decoder: Decoder, limits: Decoding) -> Iterator[t
 
 
 def _propagated(findings: list[Finding], time_s: float | None) -> list[Finding]:
-    """The findings of a frame for a later frame that looks the same; without vectors, which search needs once."""
+    """The findings of a frame for a later frame that looks the same, without vectors, which are stored once."""
     return [
         replace(finding, propagated=True, detection=replace(finding.detection, time_s=time_s, vectors=()))
         for finding in findings

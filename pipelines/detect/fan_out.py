@@ -38,12 +38,12 @@ class Detectors(Protocol):
         """The names of the detectors that take samples of a modality."""
 
     async def ask(self, names: Iterable[str], samples: list[Sample]) -> dict[str, DetectorResponse]:
-        """Send the samples to all these detectors; one answer a sample of each. DetectorAway if one stays away."""
+        """Send the samples to these detectors; a response has one answer per sample. DetectorAway if one is away."""
 
 
 @dataclass
 class File:
-    """A file, or a segment of one, that is being analysed, and what is known of it so far."""
+    """A file or segment under analysis, with its results so far."""
 
     item: MediaItem
     source: Source | None  # None: it could not be fetched
@@ -56,10 +56,10 @@ class File:
     thumbnail: bytes | None = None
     findings: list[Finding] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
-    context: list[Finding] = field(default_factory=list)  # of unwanted detectors, for its text
+    context: list[Finding] = field(default_factory=list)  # of detectors that were not wanted, for its text
     known: Facts | None = None
-    missing: frozenset[str] = field(init=False)  # of the wanted: those without an answer in the cache
-    reused: set[str] = field(default_factory=set)  # those with one
+    missing: frozenset[str] = field(init=False)  # wanted detectors without an answer in the cache
+    reused: set[str] = field(default_factory=set)  # wanted detectors with an answer in the cache
     costs: dict[str, tuple[float, float]] = field(default_factory=dict)  # detector -> seconds, GPU-seconds
 
     def __post_init__(self) -> None:
@@ -104,7 +104,7 @@ class File:
         )
 
     def _answered(self) -> frozenset[str]:
-        """The wanted detectors that did not fail: they need not be asked again. None if the file was not fetched."""
+        """The wanted detectors that did not fail: they need not run again. Empty if the file was not fetched."""
         return frozenset() if "fetch" in self.failed() else self.wanted - self.failed()
 
     def _usage(self, name: str) -> Usage:
@@ -112,7 +112,7 @@ class File:
 
 
 class FanOut:
-    """Calls detectors for one batch of files. One that is away is not called again, so that the others can finish."""
+    """Calls detectors for one batch of files. An unavailable one is not called again, so that the others can finish."""
 
     def __init__(self, detectors: Detectors) -> None:
         self.detectors = detectors
@@ -124,7 +124,7 @@ class FanOut:
         return self.detectors.taking(modality)
 
     async def ask(self, names: Iterable[str], samples: list[Sample]) -> dict[str, DetectorResponse]:
-        """The responses of those of the detectors that are not away."""
+        """The responses of the available detectors."""
         present = set(names) - self.away
         try:
             return await self.detectors.ask(present, samples) if present and samples else {}
@@ -135,7 +135,7 @@ class FanOut:
     async def ask_each(
         self, pairs: list[tuple[File, Sample]], names: Iterable[str]
     ) -> list[dict[str, DetectorResponse]]:
-        """For each sample, the responses of those of the detectors that its file misses, with its share of the cost.
+        """For each sample, the responses of the detectors that its file still needs, with its share of the cost.
 
         Each detector is called once, with all its samples.
         """

@@ -14,9 +14,9 @@ from cluster.results.codec import DETECTIONS, SCHEMA, detection_row
 from cluster.settings import Decoding
 from deployments import events
 
-LAYOUT = 1  # of keys and values; to be raised when what is sampled of a file, or how it is kept, changes
+LAYOUT = 1  # version of keys and values; raise it when the sampling of files or the encoding changes
 HIT, MISS = "in the cache", "not in the cache"
-_DIGEST = 16  # bytes of the digest before every value, by which a damaged one is recognised before it is read
+_DIGEST = 16  # bytes of the digest that precedes every value and detects damage
 
 _FACTS = pa.schema(
     [
@@ -40,7 +40,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What decoding found out about a content, besides its samples."""
+    """What decoding returned for a content besides its samples."""
 
     kind: Kind
     width: int | None
@@ -136,7 +136,7 @@ def count_lookup(detector: str, hit: bool) -> None:
 
 
 def _encode(rows: list[dict[str, Any]], schema: pa.Schema) -> bytes:
-    """The rows as an Arrow stream behind its digest."""
+    """A digest, followed by the rows as an Arrow stream."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, schema, options=_IPC_OPTIONS) as writer:
         writer.write_table(pa.Table.from_pylist(rows, schema))
@@ -145,7 +145,7 @@ def _encode(rows: list[dict[str, Any]], schema: pa.Schema) -> bytes:
 
 
 def _decode(value: bytes, schema: pa.Schema) -> list[dict[str, Any]] | None:
-    """None: it is damaged, or has another layout than this version and the one before it."""
+    """The rows of a value; None if it is damaged, or its layout is neither this version's nor the previous one's."""
     if blake2b(value[_DIGEST:], digest_size=_DIGEST).digest() != value[:_DIGEST]:
         return None
     try:

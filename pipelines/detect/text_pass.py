@@ -1,4 +1,4 @@
-"""The text pass: text detectors over OCR and transcript text, which gets their vectors and adds their findings."""
+"""The text pass: runs text detectors over OCR and transcript text and adds their vectors and findings."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ class Passage:
 
     file: File
     n: int | None  # index of the file's finding that gets the vectors; None: text of an earlier scan, which has its own
-    source: str  # the detector that read or heard it
+    source: str  # the detector that recognised the text
     lines: list[Detection]
 
     @property
@@ -27,7 +27,7 @@ class Passage:
 async def run_text_pass(files: list[File], fan_out: FanOut, memo: Memo, stored: bool) -> None:
     """Run text detectors (restraint, clip) over the OCR and transcript text of all files.
 
-    With `stored`, also detectors that were not wanted run over new text: stored text is searched by their vectors.
+    With `stored`, detectors that were not requested also run over new text, because search needs their vectors.
     """
     passages = [passage for file in files for passage in _passages(file)]
     await asyncio.gather(
@@ -94,11 +94,11 @@ def _add_answer(passage: Passage, name: str, model: str, answer: Answer) -> None
     """Add a text detector's answer to the passage's file: vectors to the text's finding, the rest as new findings."""
     file, wanted = passage.file, name in passage.file.wanted
     if isinstance(answer, Failure):
-        # missing vectors are computed only when the detector that found the text is asked again
+        # missing vectors are computed only when the detector that found the text runs again
         if wanted:
             file.fail(answer.step, answer.reason)
         else:
-            file.fail(passage.source, f"{name} on its words: {answer.reason}")
+            file.fail(passage.source, f"{name} on its text: {answer.reason}")
         return
     vectors = tuple(vector for detection in answer for vector in detection.vectors)
     if vectors and passage.n is not None:

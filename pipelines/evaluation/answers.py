@@ -41,7 +41,7 @@ class Answers:
     def why_silent(self, detector: str) -> str:
         """The reason why there is no answer of that detector."""
         said = (one["reason"] for one in self.errors if one["step"] == detector)
-        return next(said, "it was not asked: it does not run, or the scan left it out")
+        return next(said, "the detector did not run: it is disabled, or the scan left it out")
 
 
 def stored(folder: str, uris: Collection[str], s3_endpoint: str | None = None) -> dict[str, Answers]:
@@ -56,13 +56,13 @@ def stored(folder: str, uris: Collection[str], s3_endpoint: str | None = None) -
     for row in rows:
         if files.content(row["etag"], row["segment_s"]) != newest[row["uri"]]:
             continue
-        of = units.setdefault((row["uri"], row["segment"] or 0), Answers())
-        of.kind, of.thumbnail = row["kind"] or of.kind, row["thumbnail"] or of.thumbnail
-        of.errors = row["errors"] or []
+        answers = units.setdefault((row["uri"], row["segment"] or 0), Answers())
+        answers.kind, answers.thumbnail = row["kind"] or answers.kind, row["thumbnail"] or answers.thumbnail
+        answers.errors = row["errors"] or []
         for model_version in row["model_versions"] or ():
             name = model_version["detector"]
-            of.models[name] = model_version["model"]
-            of.detections[name] = [one for one in row["detections"] or () if one["detector"] == name]
+            answers.models[name] = model_version["model"]
+            answers.detections[name] = [one for one in row["detections"] or () if one["detector"] == name]
     found: dict[str, Answers] = {}
     for uri, segment in sorted(units):
         _add(units[uri, segment], found.setdefault(uri, Answers()))

@@ -7,8 +7,8 @@ from markupsafe import Markup
 from pipelines.evaluation.comparisons import Operating
 from pipelines.evaluation.measures import Bin, Figure
 
-WIDE, HIGH = 320, 230  # of the view box
-LEFT, RIGHT, TOP, BOTTOM = 38, 306, 10, 194  # of the plane in it
+WIDE, HIGH = 320, 230  # size of the view box
+LEFT, RIGHT, TOP, BOTTOM = 38, 306, 10, 194  # edges of the plot area in it
 
 Point = tuple[float, float]  # both from 0 to 1
 
@@ -31,7 +31,7 @@ def reliability(bins: Sequence[Bin]) -> Markup:
 
 
 def sweep(points: Sequence[Operating], in_use: float | None) -> Markup:
-    """Share of pairs taken for one person, over the distance: pairs of the same person, and of different people."""
+    """Share of pairs matched by distance: for pairs of the same person, and of different people."""
     farthest = points[-1].distance or 1.0
     same = [(one.distance / farthest, one.joined_same.value) for one in points if one.joined_same.value is not None]
     two = [

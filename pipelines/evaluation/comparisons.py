@@ -15,9 +15,9 @@ from pipelines.evaluation.measures import Figure, share
 if TYPE_CHECKING:
     import jiwer
 
-RESAMPLED, RESAMPLED_N = 1000, 10  # how often texts are drawn for an interval; fewer texts have none
-EER_PAIRS = 10  # fewer pairs of either kind give no equal error rate
-STEPS, BETWEEN = 40, 400  # distances of a sweep, and those tried for the best
+RESAMPLED, RESAMPLED_N = 1000, 10  # bootstrap samples for an interval, and the least number of texts for one
+EER_PAIRS = 10  # least number of pairs of each kind for an equal error rate
+STEPS, BETWEEN = 40, 400  # points of a sweep, and distances tried for the best
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Counts:
     """Counts of objects in files: found against labelled."""
 
     exact: Figure
-    mean_error: float  # of the number, whichever way
+    mean_error: float  # mean absolute error of the number
     missed: int
     extra: int
 
@@ -58,7 +58,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Operating:
-    """An operating point of verification: pairs up to `distance` are taken for one person."""
+    """An operating point of verification: pairs up to `distance` count as the same person."""
 
     distance: float
     accuracy: Figure
@@ -124,9 +124,9 @@ def error_rate(edits: Sequence[Edits]) -> Figure:
     if not of:
         return Figure(None, why="no file is labelled with a text that is not empty")
     if len(there) < RESAMPLED_N:
-        why = f"no interval: {len(there)} texts, {RESAMPLED_N} are the least"
+        why = f"no interval: {len(there)} texts, at least {RESAMPLED_N} are needed"
         return Figure(wrong / of, hits=wrong, of=of, why=why)
-    draw = random.Random(0)  # the same answers have the same interval
+    draw = random.Random(0)  # the same input gives the same interval
     drawn = [draw.choices(there, k=len(there)) for _ in range(RESAMPLED)]
     rates = sorted(sum(one.wrong for one in some) / sum(one.of for one in some) for some in drawn)
     return Figure(wrong / of, rates[int(0.025 * RESAMPLED)], rates[int(0.975 * RESAMPLED) - 1], wrong, of)
@@ -188,14 +188,14 @@ def _equal_error(apart: npt.NDArray[np.float64], same: npt.NDArray[np.bool_]) ->
     of_one, of_two = int(same.sum()), int((~same).sum())
     rarer = min(of_one, of_two)
     if rarer < EER_PAIRS:
-        why = f"{of_one} pairs of one person, {of_two} of two; {EER_PAIRS} of each are the least"
+        why = f"{of_one} pairs of one person, {of_two} of two; at least {EER_PAIRS} of each are needed"
         return Figure(None, why=why), None
     from sklearn.metrics import roc_curve
 
     joined_different, joined_same, thresholds = roc_curve(same, -apart, drop_intermediate=False)
-    ahead = 1 - joined_same - joined_different  # of those wrongly parted; falls from 1 to -1
+    ahead = 1 - joined_same - joined_different  # false rejection rate minus false acceptance rate; falls from 1 to -1
     at = int((ahead <= 0).argmax())
     part = ahead[at - 1] / (ahead[at - 1] - ahead[at])
     rate = float(joined_different[at - 1] + part * (joined_different[at] - joined_different[at - 1]))
-    around = share(rate * rarer, rarer)  # the rarer kind of pairs knows it least
+    around = share(rate * rarer, rarer)  # the interval is that of the rarer kind of pairs
     return Figure(rate, around.low, around.high), -float(thresholds[at])

@@ -33,7 +33,7 @@ class Case:
     uri: str
     statement: Statement
     answers: Answers
-    found: list[dict[str, Any]]  # of this label, from the threshold on
+    found: list[dict[str, Any]]  # detections of this label at or above the threshold
 
 
 def evaluate(
@@ -75,13 +75,13 @@ def evaluate(
 
 def _unusable(of: Answers | None, detector: str) -> str | None:
     if of is None:
-        return "the results do not hold it"
+        return "it is not in the results"
     if why := of.unreadable():
         return f"it could not be read: {why}"
     if detector not in of.models:
         return of.why_silent(detector)
     if not SEEN.get(of.kind or "", frozenset()) & detector_class(detector).modalities:
-        return "there is nothing in it that this detector looks at"
+        return "it has no content that this detector analyses"
     return None
 
 
@@ -91,7 +91,7 @@ def _found(of: Answers, detector: str, label: str, threshold: float) -> list[dic
 
 
 def _score(detection: Mapping[str, Any]) -> float:
-    return round(detection["score"], 6)  # it is stored in single precision, in which 0.7 is less than 0.7
+    return round(detection["score"], 6)  # stored in single precision, in which 0.7 is less than 0.7 in double
 
 
 def _judged(
@@ -105,7 +105,7 @@ def _judged(
     models = tuple(sorted({case.answers.models[detector] for case in cases}))
     configs = [config for model in models if (config := _config(detector, model, given))]
     best = {case.uri: _best(_found(case.answers, detector, label, 0.0)) for case in cases}
-    wrong = [case for case in cases if bool(case.found) is not _there(case.statement)]
+    wrong = [case for case in cases if bool(case.found) is not _is_present(case.statement)]
     texts, unit = _texts(detector, cases)
     people, faceless = _people(cases)
     counted = [case for case in cases if _number(case) is not None]
@@ -117,7 +117,12 @@ def _judged(
         models,
         tuple(sorted({config.backend for config in configs})),
         min((config.floor for config in configs), default=None),
-        presence([_there(case.statement) for case in cases], [_of(best[c.uri]) for c in cases], threshold, base_rate),
+        presence(
+            [_is_present(case.statement) for case in cases],
+            [_score_of(best[c.uri]) for c in cases],
+            threshold,
+            base_rate,
+        ),
         _examples([case for case in wrong if case.found], best, worst_first=True),
         _examples([case for case in wrong if not case.found], best, worst_first=False),
         counts(pairs) if pairs else None,
@@ -136,7 +141,7 @@ def _judged(
     )
 
 
-def _there(statement: Statement) -> bool:
+def _is_present(statement: Statement) -> bool:
     return bool(statement.strip() if isinstance(statement, str) else statement)
 
 
@@ -144,19 +149,19 @@ def _best(found: list[dict[str, Any]]) -> dict[str, Any] | None:
     return max(found, key=_score, default=None)
 
 
-def _of(detection: Mapping[str, Any] | None) -> float | None:
+def _score_of(detection: Mapping[str, Any] | None) -> float | None:
     return None if detection is None else _score(detection)
 
 
 def _examples(cases: list[Case], best: Mapping[str, Any], worst_first: bool) -> tuple[Example, ...]:
-    scored = [(_of(best[case.uri]), case) for case in cases]
+    scored = [(_score_of(best[case.uri]), case) for case in cases]
     scored.sort(key=lambda pair: -1.0 if pair[0] is None else pair[0], reverse=worst_first)
     return tuple(
-        Example(case.uri, score, _said(best[case.uri]), case.answers.thumbnail) for score, case in scored[:EXAMPLES]
+        Example(case.uri, score, _summary(best[case.uri]), case.answers.thumbnail) for score, case in scored[:EXAMPLES]
     )
 
 
-def _said(detection: Mapping[str, Any] | None) -> str:
+def _summary(detection: Mapping[str, Any] | None) -> str:
     if detection is None:
         return "nothing was found"
     return " · ".join(str(detection[key]) for key in ("label", "text", "evidence") if detection[key])
@@ -235,6 +240,6 @@ def _config(detector: str, model: str, given: Mapping[str, Any]) -> DetectorConf
 
 def _note(detector: str, label: str, cases: list[Case]) -> str:
     called = sorted({one["label"] for case in cases for one in case.answers.detections[detector]})
-    if label == ANY or label in called or not (called or any(_there(case.statement) for case in cases)):
+    if label == ANY or label in called or not (called or any(_is_present(case.statement) for case in cases)):
         return ""
-    return f"Nothing was called “{label}” in these files. The detector said: {', '.join(called[:12]) or 'nothing'}."
+    return f"No detection here is labelled “{label}”. The detector's labels: {', '.join(called[:12]) or 'nothing'}."

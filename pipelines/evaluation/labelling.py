@@ -28,7 +28,7 @@ class Labelled:
 def read(path: Path) -> list[Labelled]:
     """The labels of all lines; a URI without a scheme is relative to the file. SettingsError names a wrong line."""
     try:
-        lines = path.read_text("utf-8-sig").split("\n")  # a text may hold other ends of lines
+        lines = path.read_text("utf-8-sig").split("\n")  # a text may contain other line separators
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8"
         raise SettingsError(
@@ -68,7 +68,7 @@ def _parsed(path: Path, n: int, line: str) -> Labelled:
         raise wrong(f'only "uri" and "labels" are known, not {strange}. Correct or remove it.')
     uri, labels = told.get("uri"), told.get("labels")
     if not isinstance(uri, str) or not uri or not isinstance(labels, dict) or not labels:
-        raise wrong('it needs "uri", a path, and "labels", what is said of each detector.')
+        raise wrong('it needs "uri", a path, and "labels", the statements for each detector.')
     try:
         statements = {name: dict(_statements(name, said)) for name, said in labels.items()}
     except ValueError as error:

@@ -124,7 +124,7 @@ def precision_at(base_rate: float, recall: Figure, false_alarms: Figure) -> Figu
 
 
 def _f1(tp: int, wrong: int) -> Figure:
-    """F1 = 2J / (1 + J), J = tp / (tp + fp + fn): Wilson's interval of J, a share, carried over (arXiv:2008.00103)."""
+    """F1 = 2J / (1 + J), J = tp / (tp + fp + fn): Wilson's interval of J, a share, transformed (arXiv:2008.00103)."""
     j = share(tp, tp + wrong)
 
     def carried(value: float | None) -> float | None:
@@ -144,7 +144,7 @@ def _one_class(truth: Sequence[bool]) -> str:
 
 
 def _average_precision(truth: Sequence[bool], scores: Sequence[Score]) -> Figure:
-    """scikit-learn's; its interval is that of a share of the positives (after Boyd, Eng and Page 2013)."""
+    """Average precision as in scikit-learn; its interval is that of a share of the positives (Boyd et al. 2013)."""
     from sklearn.metrics import average_precision_score
 
     if why := _one_class(truth):
@@ -164,7 +164,7 @@ def _curve(truth: Sequence[bool], scores: Sequence[Score]) -> tuple[tuple[float,
     points = [
         (float(recall), float(precision), float(at))
         for recall, precision, at in zip(recalls[:-1], precisions[:-1], thresholds, strict=True)
-        if at >= 0  # files of which nothing was kept cannot be flagged
+        if at >= 0  # files without a detection cannot be flagged
     ]
     step = math.ceil(len(points) / CURVE_POINTS)
     return tuple(points[::step] if step > 1 else points)
@@ -204,6 +204,6 @@ def _reliability(truth: Sequence[bool], scores: Sequence[Score]) -> tuple[Figure
     )
     n = sum(len(held) for held in filled.values())
     if n < CALIBRATION_N:
-        return Figure(None, of=n, why=f"{n} files have a score; {CALIBRATION_N} are the least that say something"), bins
+        return Figure(None, of=n, why=f"{n} files have a score; at least {CALIBRATION_N} are needed"), bins
     apart = sum(abs(one.mean_score - (one.true.value or 0.0)) * (one.true.of or 0) for one in bins)
     return Figure(apart / n, of=n), bins

@@ -19,11 +19,11 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What was read or heard in one file, against what is there."""
+    """The recognised text of one file against its reference text."""
 
     uri: str
     edits: Edits
-    rate: float | None  # None: there is nothing to read or to hear
+    rate: float | None  # None: the reference text is empty
     thumbnail: bytes | None
 
 

@@ -1,1 +1,1 @@
-"""The ledger: which files and segments a job owes, and which of them are stored already."""
+"""The ledger: the files and segments that a job must analyse, and which of them are stored already."""

@@ -35,7 +35,7 @@ class Cut:
         self.decoder = Decoder()
 
     def __call__(self, units: pa.Table) -> pa.Table:
-        """One row for each segment that is owed; a file that is short or cannot be cut stays one row."""
+        """One row per segment to be analysed; a file that is short or cannot be cut stays one row."""
         rows: list[Row] = []
         cut = segments = 0
         for row in units.to_pylist():
@@ -59,7 +59,7 @@ class Cut:
                 path = folder / "video"
                 sha256 = buckets.fetch(item, path, endpoint, attempts, limits.max_bytes, self.roots)
                 return sha256, self.decoder.cut(path, limits)
-        except MediaError:  # its analysis meets the same error and stores it
+        except MediaError:  # the analysis meets the same error and stores it
             return None, ()
 
 

@@ -32,9 +32,9 @@ class Amount:
 class Cost:
     """Computing time of a detector's answers."""
 
-    seconds: float  # of replicas
-    gpu_seconds: float  # of these, times the share of a card that the replica holds
-    cpu_seconds: float  # of these, by replicas without a card
+    seconds: float  # busy time of replicas
+    gpu_seconds: float  # seconds times the share of a GPU that the replica holds
+    cpu_seconds: float  # seconds of replicas without a GPU
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Plan:
     skipped: int  # unchanged files that every detector has answered for
     asks: tuple[Ask, ...]
     busiest: str | None  # the deployment, of one or several detectors, that takes longest; None: no estimate
-    seconds: float | None  # that its replicas take, working side by side
+    seconds: float | None  # its time with all its replicas working in parallel
     price: float | None  # None: no estimate, or no prices are set
 
 
@@ -157,7 +157,7 @@ def _ask(
         if before is None:
             known = False
             continue
-        # pictures cost the same each; recordings cost by length, which a listing knows only as the size in bytes
+        # pictures cost the same each; recordings cost by length, for which a listing has only the size in bytes
         by_size = kind in ("video", "audio") and before.analysed.bytes
         times = amount.bytes / before.analysed.bytes if by_size else amount.files / before.analysed.files
         seconds += times * before.cost.seconds

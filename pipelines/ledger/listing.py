@@ -18,13 +18,13 @@ from pipelines.ledger.stored import Stored
 
 # Why a unit is analysed. If several reasons apply, the first of this list is given.
 Reason = Literal[
-    "new",  # nothing is stored of this URI
-    "changed",  # what is stored of this URI is of another content: its ETag is another one
-    "failed before",  # a detector has no answer, and the newest row tells of an error
-    "unfinished",  # a long video of which not every segment has been answered for
+    "new",  # nothing is stored for this URI
+    "changed",  # the stored results are of another content: the ETag differs
+    "failed before",  # a detector has no answer, and the newest row has an error
+    "unfinished",  # a long video of which some segments have no answer
     "new model",  # another model of a detector has answered
-    "lower floor",  # the model has answered, but weaker findings than it kept are wanted now
-    "new detector",  # a detector that was never asked about this content
+    "lower floor",  # the model has answered, but with a higher floor than is set now
+    "new detector",  # a detector that never analysed this content
 ]
 
 SEGMENT = pa.struct(
@@ -47,27 +47,27 @@ LEDGER = pa.schema(
         ("size", pa.int64()),
         ("etag", pa.string()),
         ("kind", pa.string()),
-        ("detectors", pa.list_(pa.string())),  # those that are to be asked
+        ("detectors", pa.list_(pa.string())),  # those that are to analyse the unit
         ("reason", pa.string()),
-        ("sha256", pa.string()),  # of the file; null but for segments, whose file has been read to cut it
+        ("sha256", pa.string()),  # of the file; null except for segments, whose file was read to cut it
         ("segment", SEGMENT),  # null: the unit is the whole file
     ]
 )
 
-# what may have to be cut: such a row becomes one row of LEDGER a segment, or passes as the whole unit it is
+# files that may be cut: such a row becomes one row of LEDGER per segment, or one row for the whole file
 UNCUT = pa.schema(
     [
         *LEDGER,
-        ("everything", pa.list_(pa.string())),  # what a segment is asked of which nothing is stored
-        # by segments that are stored of this content and this length: which detectors need not be asked again
+        ("everything", pa.list_(pa.string())),  # detectors for a segment without stored results
+        # stored segments of this content and length, each with the detectors that have answered
         ("answered", pa.list_(pa.struct([("segment", pa.int32()), ("detectors", pa.list_(pa.string()))]))),
     ]
 )
 
 MOST_LEFT_OUT = 10  # folders and files that are named with their reasons; more are counted
 BATCH = 10_000  # files in memory at a time
-# smaller ones are a unit whatever they hold: looking into them costs as much as analysing them in one piece. A file
-# without a suffix is looked into only when it is larger than pictures are
+# smaller files are not cut: probing them costs as much as analysing them whole. A file without a suffix is probed
+# only if it is larger than pictures usually are
 CUT_FROM_BYTES: dict[Kind | None, int] = {"video": 1_000_000, None: 16_000_000}
 
 
@@ -83,10 +83,10 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """How much a listing found."""
+    """Counts of a listing."""
 
     units: int  # in the ledger
-    videos: int  # to be looked into and cut before their units are known
+    videos: int  # to be probed and cut before their units are known
     skipped: int  # unchanged, and answered by every detector already
     left_out: str = ""  # which folders and files could not be listed or may not be read, and why; a sentence
 
@@ -114,7 +114,7 @@ class LeftOutPlaces:
 
 
 def unit_id(uri: str, etag: str, segment: Segment | None = None) -> int:
-    """The name of a unit in ledger, results and checkpoint: the same content of a file, cut alike, has the same."""
+    """The id of a unit in ledger, results and checkpoint: equal for the same content of a file with the same cut."""
     name = f"{uri}\0{etag}"
     if segment is not None:
         name += f"\0{segment.n}\0{float(segment.length_s)}"  # 60 and 60.0 are one length
@@ -163,7 +163,7 @@ def units_of(
 ) -> Iterator[tuple[list[Unit], int]]:
     """Batches of (files to be analysed, number of files listed); a batch lists up to BATCH files."""
     listed = (item for uri in _outermost(uris) for item in list_media(uri, s3_endpoint, roots, left_out))
-    decided: dict[Known | None, tuple[tuple[str, ...], Reason] | None] = {}  # there are few different ones
+    decided: dict[Known | None, tuple[tuple[str, ...], Reason] | None] = {}  # a cache: there are few different values
     while items := list(islice(listed, BATCH)):
         units = []
         for item, known in zip(items, stored.known([(item.uri, item.etag) for item in items]), strict=True):
@@ -177,7 +177,7 @@ def units_of(
 def _decide(
     known: Known | None, wanted: Mapping[str, ModelVersion], segment_s: float
 ) -> tuple[tuple[str, ...], Reason] | None:
-    """The detectors that still have to answer for a file of which `known` is stored, and why; None: none."""
+    """The detectors that still have to answer for a file with the stored results `known`, and why; None if none."""
     everything = tuple(sorted(wanted))
     if known is None or known.changed:
         return everything, "new" if known is None else "changed"
@@ -211,7 +211,7 @@ def _ledger_rows(units: list[Unit], wanted: Mapping[str, ModelVersion]) -> pa.Ta
         [item.size for item in items],
         [item.etag for item in items],
         [item.kind for item in items],
-        # as a whole, what was cut so far is another unit, of which nothing is stored
+        # stored segments do not count for the whole file, which is another unit
         [everything if unit.known and unit.known.segment_s else unit.missing for unit in units],
         [unit.reason for unit in units],
         [None] * len(units),

@@ -1,4 +1,4 @@
-"""What is stored of each file already, so that a scan leaves out what needs no answer any more."""
+"""What is stored for each file, so that a scan skips what needs no new answer."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ CHANGED = Known(changed=True)
 
 
 class Stored:
-    """What is stored of each file: 20 bytes a file, and 16 a segment of those that were cut."""
+    """What is stored for each file, in 20 bytes per file and 16 per segment of cut videos."""
 
     def __init__(self, merged: Merged) -> None:
         self._merged = merged
@@ -20,7 +20,7 @@ class Stored:
         return len(self._merged.uris)
 
     def known(self, files: Sequence[tuple[str, str]]) -> list[Known | None]:
-        """What is stored of each (URI, ETag): None if nothing, CHANGED if of another content."""
+        """What is stored for each (URI, ETag): None if nothing, CHANGED if of another content."""
         if not len(self):
             return [None] * len(files)
         has = self._merged
@@ -43,5 +43,5 @@ class Stored:
 
 
 def stored(out: str, s3_endpoint: str | None = None) -> Stored:
-    """What the committed rows of a folder say; a folder that does not exist says nothing."""
+    """What is stored according to the committed rows of a folder; empty if the folder does not exist."""
     return Stored(merge(results_files.scan(out, COLUMNS, s3_endpoint)))

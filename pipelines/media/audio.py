@@ -22,9 +22,9 @@ LEAD_S = 2.0  # decoded before a segment: by then the decoder's output equals th
 def sound(
     source: Source, decoding: Decoding, segment: Segment | None = None
 ) -> Iterator[tuple[float, npt.NDArray[np.float32]]]:
-    """The first audio stream in pieces of PIECE_S at most: the second each begins at, and (n,) mono at SOUND_RATE_HZ.
+    """The first audio stream in pieces of at most PIECE_S: (start in seconds, (n,) mono samples at SOUND_RATE_HZ).
 
-    Damaged packets are passed over, and MediaError reports them at the end.
+    Damaged packets are skipped; MediaError reports them after the last piece.
     """
     with opened(source) as container:
         if not container.streams.audio:

@@ -14,10 +14,10 @@ from pipelines.media.guard import decoding_errors, readable
 from pipelines.media.sources import Source
 
 MAX_VIDEO_PIXELS = 40_000_000  # 8K has 33 million; a decoder holds up to 17 such frames
-# no playlists (HLS, DASH, concat): they name other files and servers, and ffmpeg would go and read them
+# no playlists (HLS, DASH, concat): they name other files and servers, which ffmpeg would read
 _FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,flv,asf,ogg,wav,flac,mp3,aac,aiff"
-_BACK_S = (0, 15, 60)  # how much earlier each further seek aims, when the one before ended behind its target
-ROUNDING_S = 1e-6  # clocks tick in fractions that no float holds
+_BACK_S = (0, 15, 60)  # how much earlier each further seek aims if the one before landed after its target
+ROUNDING_S = 1e-6  # time bases are fractions that floats do not represent exactly
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def limit(stream: Any, decoding: Decoding) -> None:
     """Set a stream to one thread and the pixels allowed. MediaError if its frames have more, or it has no decoder."""
     context = stream.codec_context
     if context is None:
-        raise MediaError("decode", "it is coded in a way for which there is no decoder here")
+        raise MediaError("decode", "there is no decoder for its codec")
     context.thread_count = 1  # files are decoded side by side; frame threads cost memory and 10 % more CPU
     if stream.type == "video":
         allowed = min(decoding.max_pixels, MAX_VIDEO_PIXELS)

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from PIL import ImageFile
 
 THUMBNAIL_PX = 320
-SHOT_PX = 256  # longest side of what the shot detector sees
+SHOT_PX = 256  # longest side of the shot detector's input
 SHOT_THRESHOLD = 15.0  # measured on 4 films: cuts 17 to 37, people walking and talking 0 to 12
 SHOT_S = 0.25  # shots that follow each other faster are one: a strobe must not make every frame a shot
-CELLS = 96  # along the longest side: what frames are compared by; see Decoding.same_below
+CELLS = 96  # along the longest side; frames are compared cell by cell, see Decoding.same_below
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Frame:
 
 
 def sniff(source: Source) -> Kind:
-    """The kind of a file by its bytes, whatever its name says. The cover image of a song makes it no video.
+    """The kind of a file by its bytes, not by its name. A song with a cover image is audio.
 
     MediaError if it is empty, no regular file, or in no supported format.
     """
@@ -164,7 +164,7 @@ def _image_frames(source: Source, decoding: Decoding) -> Iterator[Frame]:
 
 
 def _sampled(raw_frames: Iterator[RawFrame], decoding: Decoding, begin_s: float = 0.0) -> Iterator[Frame]:
-    """The frames from begin_s on that are to be analysed. Earlier frames only tell which ones these are.
+    """The frames from begin_s on that are to be analysed. Earlier frames only determine which ones these are.
 
     Shots are found by PySceneDetect's content detector (change of hue, saturation, lightness).
     """
@@ -189,13 +189,13 @@ def _sampled(raw_frames: Iterator[RawFrame], decoding: Decoding, begin_s: float 
         pixels = raw.pixels(decoding.max_side_px)
         cells = _cells(pixels)
         same = _similar(reference, cells, decoding.same_below)
-        if not same:  # compared with the last that differed, not with the neighbour: a slow drift is noticed
+        if not same:  # compared with the last that differed, not with its neighbour, so that a slow drift is noticed
             reference = cells
         yield Frame(Sample(pixels=pixels, time_s=raw.time_s), same)
 
 
 def _cells(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Mean grey of square cells, CELLS along the longest side: 13 px at 720p, less than a line of text is high."""
+    """Mean grey of square cells, CELLS along the longest side: 13 px at 720p, less than the height of a text line."""
     from PIL import Image
 
     height, width = pixels.shape[:2]

@@ -2,7 +2,7 @@
 
 from cluster.errors import MediaError
 
-HEAD_BYTES = 256  # of a file, that these functions look at
+HEAD_BYTES = 256  # bytes at the start of a file that these functions use
 
 _IMAGE_FORMATS = {
     b"\xff\xd8\xff": "JPEG",
@@ -53,6 +53,6 @@ def is_container(head: bytes) -> bool:
 def is_mpeg_audio(head: bytes) -> bool:
     """Whether a file with this head begins with a frame of MPEG audio or ADTS: 11 or 12 set bits.
 
-    To be asked last, for the test is weak. Layer 0 does not exist, and a UTF-16 text has it.
+    Call it last, because the test is weak. Layer 0 does not exist, and would match UTF-16 text.
     """
     return len(head) > 2 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x06 != 0x06

@@ -72,7 +72,7 @@ def animation(image: "ImageFile.ImageFile") -> Iterator[RawFrame]:
         time_s += shown_ms / 1000 if shown_ms > 10 else 0.1
         decoded += image.width * image.height
         if decoded > ANIMATION_PIXELS:
-            raise MediaError("decode", f"it moves on and on; what comes after {time_s:,.0f} s was not looked at")
+            raise MediaError("decode", f"it has too many frames; those after {time_s:,.0f} s were not analysed")
 
 
 def pixels(image: "ImageFile.ImageFile", max_side_px: int) -> npt.NDArray[np.uint8]:

@@ -22,14 +22,15 @@ from pipelines.media.worker import receive, send
 
 MEMORY_GB = 6.0  # address space of each child; no file within decoding.max_pixels was seen to take more than 3.5
 IDLE = 4  # idle children that are kept for the next file
-START_S = 120  # on a busy machine
+START_S = 120  # seconds, enough on a busy machine
 _BUFFER = 1 << 20  # of the socket: a frame of 7.7 MB passes in 2 ms
 
 
 class Decoder:
     """Decodes in child processes, one for each stream that is being read; threads may share a Decoder.
 
-    Whatever a file does to its child ends in a MediaError. RuntimeError, with the child's traceback, is a bug here.
+    Crashes, stalls and memory exhaustion by a file become MediaErrors. RuntimeError, with the child's traceback, is a
+    bug here.
     """
 
     def __init__(self, memory_gb: float = MEMORY_GB) -> None:
@@ -170,9 +171,7 @@ class _Child:
                     break
         except TimeoutError:
             self.end()
-            reason = (
-                f"it held a decoder up for {decoder_timeout_s:g} seconds, all that decoding.decoder_timeout_s allows"
-            )
+            reason = f"it stalled a decoder for {decoder_timeout_s:g} seconds, the limit decoding.decoder_timeout_s"
             raise MediaError("decode", reason) from None
         except (OSError, EOFError, pickle.UnpicklingError):
             raise _Died from None

@@ -27,7 +27,7 @@ from pipelines.media.containers import (
 from pipelines.media.guard import decoding_errors
 from pipelines.media.sources import Source
 
-LEAD_S = 2.0  # before a segment at most: frames that only tell which of the segment's are sampled
+LEAD_S = 2.0  # decoded before a segment at most: frames that only determine which of the segment's are sampled
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def kind_of(source: Source) -> Kind:
             return "video"
         if container.streams.audio:
             return "audio"
-    raise MediaError("decode", "it holds neither moving pictures nor sound")
+    raise MediaError("decode", "it has neither video nor sound")
 
 
 def facts(source: Source, decoding: Decoding) -> tuple[int | None, int | None, float | None, bool]:
@@ -65,12 +65,12 @@ def facts(source: Source, decoding: Decoding) -> tuple[int | None, int | None, f
             limit(stream, decoding)
             first = next(decoded(container, stream), None)
         if first is not None:
-            width, height = (first.height, first.width) if _turns(first) % 2 else (first.width, first.height)
+            width, height = (first.height, first.width) if _quarter_turns(first) % 2 else (first.width, first.height)
         return width or None, height or None, duration_s, has_sound
 
 
 def raw_frames(source: Source, decoding: Decoding, segment: Segment | None = None) -> Iterator[RawFrame]:
-    """Every frame of a video, in order. Damaged packets are passed over, and MediaError reports them at the end.
+    """Every frame of a video, in order. Damaged packets are skipped; MediaError reports them after the last frame.
 
     The frames of a segment come after up to LEAD_S of those before it.
     """
@@ -79,7 +79,7 @@ def raw_frames(source: Source, decoding: Decoding, segment: Segment | None = Non
     with opened(source) as container:
         stream = video_stream(container)
         if stream is None:
-            raise MediaError("decode", "it holds no moving pictures")
+            raise MediaError("decode", "it has no video")
         refuse_long(container.duration and container.duration / 1e6, decoding)
         limit(stream, decoding)
         step_s = 1 / float(stream.average_rate or 25)
@@ -101,11 +101,11 @@ def raw_frames(source: Source, decoding: Decoding, segment: Segment | None = Non
                 with decoding_errors():
                     reformatter = reformatters.setdefault(max_side_px, VideoReformatter())
                     rgb = reformatter.reformat(frame, width, height, "rgb24", interpolation="AREA").to_ndarray()
-                return np.ascontiguousarray(np.rot90(rgb, _turns(frame)))
+                return np.ascontiguousarray(np.rot90(rgb, _quarter_turns(frame)))
 
             yield RawFrame(time_s, pixels)
         if time_s < (segment.begin_s if segment else 0) - ROUNDING_S:
-            raise MediaError("decode", "not one of its pictures could be decoded")
+            raise MediaError("decode", "none of its frames could be decoded")
         if segment is None or segment.end_s is None:
             _require_declared_length(container, stream, time_s + step_s)
 
@@ -124,7 +124,7 @@ def _time_range(segment: Segment | None, decoding: Decoding, begin_s: float) -> 
     return TimeRange(begin_s + max(tick_s, segment.before_s - LEAD_S), begin_s + segment.begin_s, end_s)
 
 
-def _turns(frame: Any) -> int:
+def _quarter_turns(frame: Any) -> int:
     """Quarter turns anticlockwise that put a frame upright."""
     return round(frame.rotation / 90) % 4
 

@@ -19,7 +19,7 @@ REACH_S = 5.0  # around a border between frames, within which the quietest momen
 QUIET_S = 0.3  # length of that moment
 _STEP_S = 0.02  # sound levels are computed for steps of this
 _SILENCE = 1e-8  # mean square; levels below it count as equal
-_BACK_S = 2.0  # by which frames may be stored before those that are shown earlier
+_BACK_S = 2.0  # by which the stored order of frames may differ from the order of display
 _GAP_S = 0.1  # by which the timestamps of the sound may be off
 
 Seconds = npt.NDArray[np.float64]

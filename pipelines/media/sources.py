@@ -51,11 +51,11 @@ class RemoteFile(io.RawIOBase):
         self._file: Any = None
 
     def readable(self) -> bool:
-        """True: io asks before it reads."""
+        """True; io checks it before it reads."""
         return True
 
     def seekable(self) -> bool:
-        """True: libav seeks only in files that say so."""
+        """True; libav seeks only in seekable files."""
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:

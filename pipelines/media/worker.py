@@ -33,7 +33,7 @@ class _AnswerUnpickler(pickle.Unpickler):
     """Unpickles records and arrays only: a file that has taken over the child executes nothing in its parent."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """The class of that name. UnpicklingError if it is none that an answer consists of."""
+        """The class of that name. UnpicklingError if no answer may contain it."""
         record = next((kind for kind in _ANSWERS if (kind.__module__, kind.__name__) == (module, name)), None)
         if record is None and (module.split(".")[0] != "numpy" or name not in _ARRAYS):
             raise pickle.UnpicklingError(f"{module}.{name} is no answer of a decoder")
@@ -87,7 +87,7 @@ _CALLS: dict[str, Callable[..., Iterator[Any]]] = {
 
 
 def _serve(end: socket.socket, memory: int) -> None:
-    """Answer calls until the parent closes its end, CALLS are over, or more than half of the memory (bytes) is taken.
+    """Answer calls until the parent closes its end, after CALLS calls, or when over half of the memory (bytes) is used.
 
     Messages are ("item", value), ("alive", None), and one ("end" | "failed" | "bug", (error, whether it takes another
     call)) for each call.

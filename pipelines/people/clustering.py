@@ -9,9 +9,9 @@ from deployments.galleries.watchlist import Faces
 from pipelines.people.match import current, nameless
 
 STRICTER = 0.8  # times the distance of a hit: DBSCAN chains neighbours, and clusters of two people must not merge
-LEAST = 3  # looks in a group
+LEAST = 3  # points in a group, at least
 NEIGHBOURS = 64  # maximum for each face in the graph; it limits memory
-MOST = 100_000  # looks in one clustering
+MOST = 100_000  # points in one clustering, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,20 +28,20 @@ class Groups:
 
     groups: list[Group]
     alone: int
-    left_out: int = 0  # faces beyond MOST looks
+    left_out: int = 0  # faces beyond MOST points
 
 
 def group(out: str, model: str, distance: float, s3_endpoint: str | None = None) -> Groups:
     """Cluster the faces of that model without a hit by DBSCAN (Ester et al. 1996) over their vectors.
 
-    Faces of one file that are nearer than half the clustering distance count as one look. Memory: 64 neighbours for
-    each look; time grows with the square of the number of looks.
+    Faces of one file that are nearer than half the clustering distance count as one point. Memory: 64 neighbours for
+    each point; time grows with the square of the number of points.
     """
     looks: list[npt.NDArray[np.float32]] = []
-    weights: list[int] = []  # faces of a look
+    weights: list[int] = []  # faces of a point
     owners: list[str] = []
     left_out, within = 0, STRICTER * distance
-    of_film: dict[str, list[int]] = {}  # looks of files whose segments come one by one
+    of_film: dict[str, list[int]] = {}  # points of files whose segments come one by one
     for answer in current(out, s3_endpoint):
         if answer.model != model:
             continue

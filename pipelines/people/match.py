@@ -57,9 +57,9 @@ def current(
 def match(out: str, watch: WatchList, model: str, s3_endpoint: str | None = None) -> Matched:
     """Compare every stored face of that model with the watch list; where the names change, a new row is stored.
 
-    It has the faces that were there and their hits, as a scan would have given them. Its sequence is that of the row
-    which it replaces and one: newer than that row, older than the rows of every later attempt at a job. The URIs of
-    files that are counted are held.
+    The new row has the stored faces and their hits, as a scan would give them. Its sequence is that of the row which it
+    replaces plus one: newer than that row, older than the rows of every later attempt at a job. The URIs of counted
+    files are kept in memory.
     """
     changed, hits, other = set[str](), set[tuple[str, str]](), set[str]()
     rows, units, job = [], 0, f"people-{time.strftime('%Y%m%d-%H%M%S')}-{uuid4().hex[:6]}"
@@ -69,8 +69,8 @@ def match(out: str, watch: WatchList, model: str, s3_endpoint: str | None = None
             other.add(uri)
             continue
         found = named(answer.found, watch)
-        hits |= {(one.detection.label, uri) for one in found if one.detection.label != FACE}
-        if [_told(one) for one in found] == [_told(one) for one in answer.found]:
+        hits |= {(finding.detection.label, uri) for finding in found if finding.detection.label != FACE}
+        if [_identity(finding) for finding in found] == [_identity(finding) for finding in answer.found]:
             continue
         changed.add(uri)
         rows.append(
@@ -78,7 +78,7 @@ def match(out: str, watch: WatchList, model: str, s3_endpoint: str | None = None
             | {
                 "unit_id": units,
                 "job": job,
-                "detections": [detection_row(one) for one in found],
+                "detections": [detection_row(finding) for finding in found],
                 "usage": [],
                 "sequence": answer.row["sequence"] + 1,
             }
@@ -94,23 +94,23 @@ def match(out: str, watch: WatchList, model: str, s3_endpoint: str | None = None
 
 def named(found: list[Finding], watch: WatchList) -> list[Finding]:
     """The faces, each followed by its hit. A propagated face keeps the hit of the frame that was analysed."""
-    faces = [one for one in found if one.detection.label == FACE]
+    faces = [finding for finding in found if finding.detection.label == FACE]
     hits = watch.hits([face.detection for face in faces])
     before: dict[object, Detection | None] = {}
-    told: list[Finding] = []
+    result: list[Finding] = []
     for face, hit in zip(faces, hits, strict=True):
         if face.propagated and (was := before.get(face.detection.box)):
             hit = Detection(was.label, was.score, was.box, face.detection.time_s, evidence=was.evidence)
         elif not face.propagated:
             before[face.detection.box] = hit
-        told.append(face)
+        result.append(face)
         if hit:
-            told.append(Finding(DETECTOR, face.model, hit, face.propagated))
-    return told
+            result.append(Finding(DETECTOR, face.model, hit, face.propagated))
+    return result
 
 
-def _told(one: Finding) -> tuple[object, ...]:
-    return one.detection.label, one.detection.box, one.detection.time_s, one.detection.evidence
+def _identity(finding: Finding) -> tuple[object, ...]:
+    return finding.detection.label, finding.detection.box, finding.detection.time_s, finding.detection.evidence
 
 
 def _commit(rows: list[Row], file: str, s3_endpoint: str | None) -> None:
@@ -122,15 +122,19 @@ def _commit(rows: list[Row], file: str, s3_endpoint: str | None) -> None:
 
 def of(name: str, found: list[Finding]) -> list[Finding]:
     """The faces with vectors that have a hit of this name."""
-    theirs = {_place(one) for one in found if one.detection.label == name}
-    return [one for one in found if one.detection.label == FACE and one.detection.vectors and _place(one) in theirs]
+    theirs = {_place(finding) for finding in found if finding.detection.label == name}
+    return [
+        finding
+        for finding in found
+        if finding.detection.label == FACE and finding.detection.vectors and _place(finding) in theirs
+    ]
 
 
-def _place(one: Finding) -> tuple[object, ...]:
-    return one.detection.box, one.detection.time_s
+def _place(finding: Finding) -> tuple[object, ...]:
+    return finding.detection.box, finding.detection.time_s
 
 
 def nameless(found: list[Finding]) -> list[Finding]:
     """The faces with vectors that have no hit."""
-    known = {_place(one) for one in found if one.detection.label != FACE}
-    return [one for one in found if one.detection.vectors and _place(one) not in known]
+    known = {_place(finding) for finding in found if finding.detection.label != FACE}
+    return [finding for finding in found if finding.detection.vectors and _place(finding) not in known]

@@ -32,7 +32,7 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class Searched:
-    """How many of a person's vectors the vector store held, and holds still."""
+    """How many of a person's vectors the vector store held before, and still holds."""
 
     removed: int
     left: int
@@ -64,8 +64,8 @@ def purge(name: str, out: str, watch: WatchList, model: str, s3_endpoint: str | 
 def left(name: str, out: str, vectors: set[bytes], s3_endpoint: str | None = None) -> int:
     """The number of hits of that name, and of faces with one of these vectors, that the results still hold."""
     tables = (results_files.read(file, FACES, s3_endpoint) for file in results_files.committed(out, s3_endpoint))
-    faces = (one for table in tables for found in codec.findings(table, DETECTOR) for one in found)
-    return sum(_is_hit(one, name) or _is_theirs(one, vectors) for one in faces)
+    faces = (finding for table in tables for found in codec.findings(table, DETECTOR) for finding in found)
+    return sum(_is_hit(finding, name) or _is_theirs(finding, vectors) for finding in faces)
 
 
 def _vectors(name: str, out: str, watch: WatchList, model: str, s3_endpoint: str | None) -> tuple[set[bytes], int]:
@@ -73,25 +73,25 @@ def _vectors(name: str, out: str, watch: WatchList, model: str, s3_endpoint: str
     theirs, other = set[bytes](), set[str]()
     for answer in current(out, s3_endpoint):
         if answer.model == model:
-            theirs |= {_vector(one) for one in of(name, named(answer.found, watch))}
+            theirs |= {_vector(finding) for finding in of(name, named(answer.found, watch))}
         else:
             other.add(answer.row["uri"])
     for file in results_files.committed(out, s3_endpoint):
         for found in codec.findings(results_files.read(file, FACES, s3_endpoint), DETECTOR):
-            theirs |= {_vector(one) for one in of(name, found)}
+            theirs |= {_vector(finding) for finding in of(name, found)}
     return theirs, len(other)
 
 
-def _is_hit(one: Finding, name: str) -> bool:
-    return one.detection.label == name
+def _is_hit(finding: Finding, name: str) -> bool:
+    return finding.detection.label == name
 
 
-def _is_theirs(one: Finding, vectors: set[bytes]) -> bool:
-    return one.detection.label == FACE and bool(one.detection.vectors) and _vector(one) in vectors
+def _is_theirs(finding: Finding, vectors: set[bytes]) -> bool:
+    return finding.detection.label == FACE and bool(finding.detection.vectors) and _vector(finding) in vectors
 
 
-def _vector(one: Finding) -> bytes:
-    return _bytes(one.detection.vectors[0].values)
+def _vector(finding: Finding) -> bytes:
+    return _bytes(finding.detection.vectors[0].values)
 
 
 def _bytes(vector: Iterable[float]) -> bytes:
@@ -119,7 +119,7 @@ def _rewrite(file: str, name: str, done: Removed, s3_endpoint: str | None) -> No
 
 
 def forget(done: Removed, out: str, vectors: Vectors, s3_endpoint: str | None = None) -> Searched:
-    """Make the vector store hold of these media's faces what the results hold. VectorsDown if it does not answer."""
+    """Reduce the vector store's faces of these media to those in the results. VectorsDown if it does not answer."""
     before = _held(done, vectors)
     for table in newest_rows(out, embeddings.COLUMNS, s3_endpoint, DETECTOR, wanted=done.uris.__contains__):
         vectors.upsert(table)

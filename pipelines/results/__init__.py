@@ -1,1 +1,1 @@
-"""What follows stored results: verification, reports, indexes, exports, audits."""
+"""Work on stored results: verification, reports, indexes, exports, audits."""

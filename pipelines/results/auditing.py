@@ -1,4 +1,4 @@
-"""The vector store against the results: what it should hold, what it lacks, and all of it brought in anew."""
+"""Compares the vector store with the results, and rebuilds it from them."""
 
 import random
 from collections.abc import Callable
@@ -13,17 +13,17 @@ from cluster.results.newest import OLDEST, key, newest_answers, newest_contents,
 from cluster.vectors import Vectors
 
 SAMPLE = 200
-ITSELF = 1e-5  # at most from a vector to itself as it is stored (chroma.SHIFTS), in either measure, in 32 bits
+ITSELF = 1e-5  # largest distance of a vector to its stored copy (chroma.SHIFTS), by either measure, in 32 bits
 
 Sampled = tuple[str, npt.NDArray[np.float32]]  # the collection and the vector
 
 
 @dataclass(frozen=True, slots=True)
 class SelfSearch:
-    """Vectors of one space that were searched for by themselves."""
+    """Vectors of one space that were used as queries for themselves."""
 
     tried: int
-    found: int  # of these, with a vector found where they are: their own, or that of an equal content
+    found: int  # of these, whose nearest neighbour is their own vector, or one of an equal content
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def audit(
 ) -> Audit:
     """Compare the vector store with the answers that count, of all rows or of one job's; a file of results at a time.
 
-    `sample`: how many vectors of each space are searched for by themselves, drawn uniformly.
+    `sample`: the number of vectors of each space that are searched for, drawn uniformly.
 
     VectorsDown if the store does not answer; SettingsError names a file that holds no results.
     """
@@ -74,7 +74,7 @@ def _self_search(vectors: Vectors, sample: list[Sampled]) -> SelfSearch:
 
 
 def _superseded(absent: list[dict[str, str | float]], vectors: Vectors) -> int:
-    """How many of these are not there because a later scan, into another folder, has answered for their files."""
+    """How many of these are missing because a later scan, into another folder, has answered for their files."""
     if not absent:
         return 0
     there = vectors.keys(str(metadata["asset"]) for metadata in absent)
@@ -88,9 +88,9 @@ def _superseded(absent: list[dict[str, str | float]], vectors: Vectors) -> int:
 def rebuild(
     out: str, vectors: Vectors, s3_endpoint: str | None = None, tell: Callable[[float], None] = lambda share: None
 ) -> int:
-    """Empty the vector store and bring in the vectors that count; how many. Tells what share of the files is done.
+    """Empty the vector store and insert the current vectors; returns their number. `tell` gets the share of files done.
 
-    Stopped in the middle, it leaves a store that the next scan fills. VectorsDown if the store does not answer;
+    If it is interrupted, the next scan fills the store. VectorsDown if the store does not answer;
     SettingsError names a file that holds no results.
     """
     files = results_files.committed(out, s3_endpoint)

@@ -1,4 +1,4 @@
-"""Exports of results: JSON lines (a line a file), CSV (a row a detection) or Parquet (a row a file)."""
+"""Exports of results: JSON lines (one line per file), CSV (one row per detection) or Parquet (one row per file)."""
 
 import csv
 import io
@@ -58,7 +58,7 @@ def _jsonl(lines: Iterator[dict[str, Any]], to: BinaryIO) -> int:
 
 
 def _csv(lines: Iterator[dict[str, Any]], to: BinaryIO) -> int:
-    """Write a row a detection, or one row for a file without any. Texts that look like formulas get an apostrophe."""
+    """Write one row per detection, or one for a file without any. Texts that look like formulas get an apostrophe."""
     written = 0
     text = io.TextIOWrapper(to, encoding="utf-8", newline="", write_through=True)
     rows = csv.DictWriter(text, [*_FILE, *_DETECTION, "errors"], lineterminator="\n")

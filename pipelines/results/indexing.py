@@ -20,8 +20,8 @@ GROUP_BYTES = 32_000_000  # and bytes of their rows
 class Indexing:
     """Follows a folder of results.
 
-    `load` loads a folder's new files into the catalogue and returns the number of rows. What is loaded already is asked
-    of the two stores themselves, so that this may be killed and started again at any time. A vector store that does not
+    `load` loads a folder's new files into the catalogue and returns the number of rows. The two stores themselves know
+    what is loaded already, so this may be killed and restarted at any time. A vector store that does not
     answer delays the vectors only.
     """
 
@@ -58,11 +58,11 @@ class Indexing:
         return 0
 
     def follow(self, stop: threading.Event) -> int:
-        """Call `once` every `every_s` until `stop` is set, and a last time then, which returns and raises."""
+        """Call `once` every `every_s` until `stop` is set, then a last time, and return or raise as it does."""
         while not stop.wait(self.every_s):
             try:
                 self.once()
-            except Exception:  # whatever keeps the catalogue or the bucket away now, the job goes on
+            except Exception:  # the job continues while the catalogue or the bucket is unavailable
                 log.exception("results of %s could not be indexed; it is tried again", self.out)
         return self.once()
 

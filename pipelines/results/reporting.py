@@ -41,7 +41,7 @@ class Reason:
     step: str
     reason: str
     units: int
-    example: str  # URI of a file that failed so
+    example: str  # URI of a file that failed this way
 
 
 @dataclass(slots=True)

@@ -26,7 +26,7 @@ class Verified:
 def verify(out: str, job: str, settings: Settings) -> Verified:
     """Compare a job's ledger with its rows, and the vectors in these rows with the vector store.
 
-    SettingsError if the folder knows no such job or it has not listed its files yet; VectorsDown if the
+    SettingsError if the folder has no such job or it has not listed its files yet; VectorsDown if the
     vector store does not answer.
     """
     task = jobs.read(out, job, settings.s3_endpoint)

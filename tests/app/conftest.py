@@ -1,4 +1,4 @@
-"""The app's pages before a fake API."""
+"""The app's pages with a fake API."""
 
 from collections.abc import Iterator
 
@@ -20,7 +20,7 @@ def port() -> Iterator[int]:
 
 @pytest.fixture
 def visit(monkeypatch: pytest.MonkeyPatch, port: int) -> Visit:
-    """Open a page with parameters, before the usual API or that at another port."""
+    """Open a page with URL parameters, with the shared fake API or the API at another port."""
 
     def visit(view: str = "browse", port: int = port, **params: str | list[str]) -> AppTest:
         monkeypatch.setenv("RAYSIFT_API__PORT", str(port))

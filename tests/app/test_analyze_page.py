@@ -4,7 +4,7 @@ from tests.support.fakes.media import draw_picture
 from tests.support.pages import Visit, drawn, words
 
 
-def test_an_upload_shows_what_every_detector_found(visit: Visit):
+def test_an_upload_shows_the_detections_of_every_detector(visit: Visit):
     at = visit("analyze")
     at.file_uploader[0].upload("me.png", draw_picture("ab" * 16, 64, 48, "me", 64))
     at.run()
@@ -14,7 +14,7 @@ def test_an_upload_shows_what_every_detector_found(visit: Visit):
     assert "Took" in words(at)
 
 
-def test_an_upload_that_cannot_be_read_is_a_sentence(visit: Visit):
+def test_an_unreadable_upload_shows_an_error_message(visit: Visit):
     at = visit("analyze")
     at.file_uploader[0].upload("paper.pdf", b"%PDF-1.4")
     at.run()

@@ -1,4 +1,4 @@
-"""The app on a real scan, in a real browser: gallery, filter, a file with its boxes, search by words, an upload."""
+"""The app on a cluster with scanned media, in a browser: gallery, filters, file page, search, upload, jobs."""
 
 import re
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def page(cluster, scanned, media) -> Iterator[Page]:
         opened.wait_for_function(SHOWN)
         yield opened
         visit.close()
-        assert visit.strangers == [], "the page asked somebody else than the app"
+        assert visit.strangers == [], "the page sent a request to another server"
 
 
 def names(page: Page) -> list[str]:
@@ -35,7 +35,7 @@ def test_the_gallery_shows_every_file_and_marks_the_broken_ones(page, media):
     expect(broken).to_contain_text("decode")
 
 
-def test_it_is_filtered_by_detector_and_by_label(page):
+def test_the_gallery_is_filtered_by_detector_and_by_label(page):
     for facet in ("face", "speech"):  # a detector, and the label of another
         page.locator(".facets label", has_text=facet).first.click()
         expect(page.locator(".tile", has_text="coffee.png")).to_have_count(0)
@@ -44,7 +44,7 @@ def test_it_is_filtered_by_detector_and_by_label(page):
         expect(page.locator(".tile", has_text="coffee.png")).to_have_count(1)
 
 
-def test_a_picture_opens_with_its_boxes_on_what_they_name(page):
+def test_the_box_of_a_face_is_drawn_over_the_face(page):
     page.locator(".tile", has_text="astronaut.png").locator(".open").click()
     expect(page.locator(".viewer h1")).to_have_text("astronaut.png")
     face = page.locator(".stage .box", has_text="face").first
@@ -57,7 +57,7 @@ def test_a_picture_opens_with_its_boxes_on_what_they_name(page):
     assert 0.1 < (box["y"] + box["height"] / 2 - stage["y"]) / stage["height"] < 0.4
 
 
-def test_a_video_opens_with_what_is_said_and_read(page):
+def test_a_video_opens_with_its_speech_and_text(page):
     page.locator(".tile", has_text="news.mp4").locator(".open").click()
     expect(page.locator(".lines", has_text="handcuffs").first).to_be_visible()
     expect(page.locator(".lines", has_text="BREAKING NEWS").first).to_be_visible()
@@ -67,18 +67,18 @@ def test_a_video_opens_with_what_is_said_and_read(page):
 
 def test_words_find_pictures_text_and_speech(page, cluster):
     page.goto(cluster.url("APP__") + "/search")
-    for question, name in (("gate closed", "notice.png"), ("a cup of espresso", "coffee.png")):
-        page.get_by_role("textbox", name="Search").fill(question)
+    for query, name in (("gate closed", "notice.png"), ("a cup of espresso", "coffee.png")):
+        page.get_by_role("textbox", name="Search").fill(query)
         page.keyboard.press("Enter")
         expect(page.locator(".tile", has_text=name).first).to_be_visible()
 
 
-def test_an_upload_is_analysed_as_a_scan_would(page, cluster, media: Path):
+def test_the_text_of_an_uploaded_picture_is_read(page, cluster, media: Path):
     page.goto(cluster.url("APP__") + "/analyze")
     page.locator("input[type=file]").set_input_files(media / "notice.png")
     expect(page.locator(".lines", has_text="Keep this gate closed").first).to_be_visible(timeout=60_000)
 
 
-def test_the_jobs_page_tells_of_the_scan(page, cluster):
+def test_the_jobs_page_lists_the_scan(page, cluster):
     page.goto(cluster.url("APP__") + "/jobs")
     expect(page.get_by_text(re.compile("of 11 files")).first).to_be_visible()

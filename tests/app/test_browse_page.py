@@ -1,4 +1,4 @@
-"""The Browse page, and what every page says without an API or with wrong settings."""
+"""The Browse page, and the messages of all pages without an API or with invalid settings."""
 
 import socket
 from typing import Any
@@ -16,7 +16,7 @@ def filters(at: AppTest) -> dict[str, list[dict[str, Any]]]:
     return {group["name"]: group["options"] for group in drawn(at, "facets")["groups"]}
 
 
-def test_browse_shows_a_page_of_tiles_blurred(visit: Visit):
+def test_browse_shows_a_page_of_blurred_tiles(visit: Visit):
     at = visit()
     gallery = drawn(at, "gallery")
     assert "80 files" in words(at)
@@ -24,7 +24,7 @@ def test_browse_shows_a_page_of_tiles_blurred(visit: Visit):
     assert gallery["blur"] and not gallery["grey"]
 
 
-def test_the_second_page_shows_the_rest(visit: Visit):
+def test_the_second_page_shows_the_remaining_files(visit: Visit):
     at = visit()
     first = {item["id"] for item in drawn(at, "gallery")["items"]}
     at.pagination(key="page").set_value(2).run()
@@ -32,7 +32,7 @@ def test_the_second_page_shows_the_rest(visit: Visit):
     assert len(second) == 20 and not first & second
 
 
-def test_an_address_with_filters_shows_what_they_say(visit: Visit):
+def test_filters_in_the_url_are_applied(visit: Visit):
     at = visit(label=["face"], min_score="0.9", sort="name")
     names = [item["name"] for item in drawn(at, "gallery")["items"]]
     assert names == sorted(names, key=str.lower)
@@ -47,16 +47,16 @@ def test_a_second_label_can_be_added_to_the_first(visit: Visit):
     assert [option["text"] for option in options if option["chosen"]] == ["face"]
 
 
-def test_the_files_of_every_kind_that_is_ticked_are_shown(visit: Visit):
+def test_files_of_all_ticked_kinds_are_shown(visit: Visit):
     at = visit(kind=["video", "audio"])
     assert "8 files" in words(at)
     assert {item["kind"] for item in drawn(at, "gallery")["items"]} == {"video", "audio"}
     assert [option["value"] for option in filters(at)["kind"] if option["chosen"]] == ["audio", "video"]
 
 
-def test_a_label_of_two_detectors_is_counted_for_each_and_picking_one_leaves_the_others_files_out(visit: Visit):
-    read, drawn_by_clip = detection("ocr", "sign", 0.9), detection("clip", "sign", 0.8)
-    api = FakeApi([file("a.jpg", "image", [read]), file("b.jpg", "image", [read, drawn_by_clip])])
+def test_a_label_of_two_detectors_is_one_option_for_each_of_them(visit: Visit):
+    by_ocr, by_clip = detection("ocr", "sign", 0.9), detection("clip", "sign", 0.8)
+    api = FakeApi([file("a.jpg", "image", [by_ocr]), file("b.jpg", "image", [by_ocr, by_clip])])
     with served(api) as port:
         at = visit(port=port, detector_label=["clip:sign"])
     shown = {option["text"]: (option["count"], option["chosen"]) for option in filters(at)["detector_label"]}
@@ -80,7 +80,7 @@ def test_only_failed_files_are_shown_with_their_reason(visit: Visit):
     assert {item["failed"] for item in items} == {"decode: the file ends early", "fetch: the bucket refused access"}
 
 
-def test_a_filter_that_nothing_passes_can_be_cleared(visit: Visit):
+def test_filters_that_match_no_file_can_be_cleared(visit: Visit):
     at = visit(under="s3://elsewhere", min_score="0.5", label=["face"])
     assert "No file passes these filters" in words(at)
     at.button[0].click().run()
@@ -88,14 +88,14 @@ def test_a_filter_that_nothing_passes_can_be_cleared(visit: Visit):
     assert not at.query_params
 
 
-def test_changing_a_filter_goes_back_to_the_first_page(visit: Visit):
+def test_a_changed_filter_returns_to_the_first_page(visit: Visit):
     at = visit(page="2")
     at.slider(key="min_score").set_value(0.2).run()
     assert at.pagination(key="page").value == 1
     assert len(drawn(at, "gallery")["items"]) == 60
 
 
-def test_an_empty_store_says_how_to_scan(visit: Visit):
+def test_without_results_the_page_shows_how_to_scan(visit: Visit):
     with served(FakeApi([])) as port:
         at = visit(port=port)
     assert "Nothing has been analysed yet" in words(at)
@@ -103,14 +103,14 @@ def test_an_empty_store_says_how_to_scan(visit: Visit):
 
 
 @pytest.mark.parametrize("view", ["browse", "jobs", "search"])
-def test_without_an_api_each_page_says_what_to_do(visit: Visit, view: str):
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        at = visit(view, port=nobody.getsockname()[1], **({"q": "x"} if view == "search" else {}))
+def test_without_an_api_each_page_shows_how_to_start_it(visit: Visit, view: str):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        at = visit(view, port=unused.getsockname()[1], **({"q": "x"} if view == "search" else {}))
     assert "raysift up" in words(at)
     assert "Traceback" not in words(at)
 
 
-def test_wrong_settings_are_named(visit: Visit, monkeypatch: pytest.MonkeyPatch):
+def test_an_unknown_setting_is_named(visit: Visit, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("RAYSIFT_PROFIL", "x")
     assert "RAYSIFT&#95;PROFIL" in words(visit())

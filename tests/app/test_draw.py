@@ -12,25 +12,30 @@ from tests.support.fakes.jobs import FakeJob
 PALETTE = {"face": "#111111", "ocr": "#222222", "whisper": "#333333"}
 
 
-def test_a_detector_keeps_its_colour_whatever_the_order():
+def test_detector_colours_do_not_depend_on_the_order_of_names():
     assert draw.colors(["ocr", "face"]) == draw.colors(["face", "ocr", "face"])
     assert len(set(draw.colors(["a", "b", "c", "d", "e", "f", "g"]).values())) == 7
 
 
-def test_times_are_written_as_people_say_them():
+def test_times_are_formatted_with_minutes_and_seconds():
     assert [draw.clock(seconds) for seconds in (None, 7.9, 760, 3723)] == ["", "0:07", "12:40", "1:02:03"]
 
 
-def test_sizes_are_written_as_people_say_them():
-    assert [draw.volume(size) for size in (None, 12, 183_204, 4_200_000_000)] == ["", "12 bytes", "183.2 kB", "4.2 GB"]
+def test_sizes_are_formatted_with_units():
+    assert [draw.format_bytes(size) for size in (None, 12, 183_204, 4_200_000_000)] == [
+        "",
+        "12 bytes",
+        "183.2 kB",
+        "4.2 GB",
+    ]
 
 
-def test_no_character_that_markdown_knows_is_left_in_plain_text():
+def test_escaped_text_has_no_markdown_characters():
     hostile = "<img src=x onerror=alert(1)> [a](javascript:b) **c** :red[d] $e$ `f`\n# g"
-    assert not set("<>[]()*:$`#\n") & set(draw.plain(hostile).replace("&#", ""))
+    assert not set("<>[]()*:$`#\n") & set(draw.escape(hostile).replace("&#", ""))
 
 
-def test_a_tile_links_to_its_file_in_the_list_it_was_opened_from():
+def test_the_link_of_a_tile_has_the_file_and_its_list():
     tile = draw.tile(file("a&b.jpg", "image"), PALETTE, [("label", "a b"), ("page", "2")])
     assert parse_qs(urlsplit(tile["href"]).query) == {
         "asset": [asset_id("s3://evidence/case 7/a&b.jpg")],
@@ -38,22 +43,22 @@ def test_a_tile_links_to_its_file_in_the_list_it_was_opened_from():
     }
 
 
-def test_a_tile_says_whether_all_or_a_part_of_a_file_failed():
+def test_a_tile_shows_whether_a_file_failed_partly_or_completely():
     errors = [Failure(step="ocr", reason="it ran out of memory")]
     labels = [Label(detector="face", label="face", score=0.9, count=2)]
-    partly = draw.tile(file("a.jpg", "image", errors=errors, labels=labels), PALETTE, [])
-    wholly = draw.tile(file("a.jpg", "image", errors=errors), PALETTE, [])
-    assert (partly["cross"], partly["failed"]) == ("Partly failed", "ocr: it ran out of memory")
-    assert wholly["cross"] == "Failed"
-    assert partly["chips"] == [{"text": "face x2", "score": "0.90", "color": "#111111"}]
+    partly_failed = draw.tile(file("a.jpg", "image", errors=errors, labels=labels), PALETTE, [])
+    failed = draw.tile(file("a.jpg", "image", errors=errors), PALETTE, [])
+    assert (partly_failed["cross"], partly_failed["failed"]) == ("Partly failed", "ocr: it ran out of memory")
+    assert failed["cross"] == "Failed"
+    assert partly_failed["chips"] == [{"text": "face x2", "score": "0.90", "color": "#111111"}]
 
 
-def test_a_box_is_drawn_in_percent_and_never_outside_the_picture():
+def test_a_box_is_in_percent_and_clipped_to_the_picture():
     box = draw.drawn((-0.1, 0.25, 0.5, 1.2), "face", 0.876, "face", None, PALETTE)
     assert (box["left"], box["top"], box["width"], box["height"], box["text"]) == (0, 25, 50, 75, "face 0.88")
 
 
-def test_a_hit_says_how_it_matched_where_and_by_which_line():
+def test_the_note_of_a_hit_has_its_kind_time_and_text():
     asset = file("a.mp4", "video", duration_s=90.0)
     hit = Hit(asset=asset, score=0.8, matched="speech", text="good morning", time_s=62.0)
     tile = draw.hit_tile(hit, PALETTE, [("q", "morning")])
@@ -61,7 +66,7 @@ def test_a_hit_says_how_it_matched_where_and_by_which_line():
     assert parse_qs(urlsplit(tile["href"]).query)["t"] == ["62"]
 
 
-def test_a_job_says_how_far_how_fast_and_for_how_long_still():
+def test_the_progress_of_a_job_has_counts_rate_and_remaining_time():
     job = (
         FakeJob("j", [])
         .info()
@@ -71,25 +76,25 @@ def test_a_job_says_how_far_how_fast_and_for_how_long_still():
     assert draw.progress(job.model_copy(update={"state": "listing", "units": None})) == "Listing the files"
 
 
-def test_frames_of_a_label_one_after_the_other_are_one_stretch_of_the_timeline():
-    seen = [detection("face", "face", score, time_s=time) for time, score in ((1, 0.5), (2, 0.9), (3, 0.6), (9, 0.4))]
-    (lane,) = draw_file.lanes(seen, PALETTE)
+def test_consecutive_frames_of_a_label_are_one_mark_of_the_timeline():
+    faces = [detection("face", "face", score, time_s=time) for time, score in ((1, 0.5), (2, 0.9), (3, 0.6), (9, 0.4))]
+    (lane,) = draw_file.lanes(faces, PALETTE)
     assert [(mark["start"], mark["end"], mark["score"]) for mark in lane["marks"]] == [(1, 3, 0.9), (9, 9, 0.4)]
 
 
-def test_every_spoken_line_has_a_mark_of_its_own():
+def test_each_spoken_line_is_a_separate_mark():
     heard = [detection("whisper", "en", 0.9, span=[start, start + 1.0], text="x") for start in (0.0, 1.0, 2.0)]
     assert len(draw_file.lanes(heard, PALETTE)[0]["marks"]) == 3
 
 
-def test_a_lane_has_no_more_marks_than_it_can_show_and_they_reach_to_its_end():
+def test_the_marks_of_a_long_lane_are_thinned_evenly():
     heard = [detection("whisper", "en", 0.9, span=[n, n + 0.5], text="x") for n in range(5000)]
     marks = draw_file.lanes(heard, PALETTE)[0]["marks"]
     assert len(marks) == 400
     assert marks[-1]["start"] > 4900
 
 
-def test_what_was_said_and_what_was_read_are_told_apart_and_a_line_that_stays_is_listed_once():
+def test_speech_and_text_are_listed_separately_and_text_that_stays_is_listed_once():
     found = [
         detection("whisper", "en", 0.9, span=[4.0, 5.0], text="later"),
         detection("whisper", "en", 0.9, span=[1.0, 2.0], text="sooner"),
@@ -99,7 +104,7 @@ def test_what_was_said_and_what_was_read_are_told_apart_and_a_line_that_stays_is
     assert [line["clock"] for line in draw_file.read(found)] == ["0:01", "0:20"]
 
 
-def test_a_line_of_the_table_knows_its_box_and_the_best_comes_first():
+def test_rows_of_the_table_have_the_index_of_their_box_and_are_sorted_by_score():
     found = [detection("ocr", "text", 0.5, box=[0, 0, 1, 1], text="a"), detection("face", "face", 0.9)]
     picture = file("a.jpg", "image", found, width=400, height=300)
     drawn = draw_file.viewer(picture, PALETTE, "/api/media/x", "a.jpg")
@@ -107,13 +112,13 @@ def test_a_line_of_the_table_knows_its_box_and_the_best_comes_first():
     assert drawn["boxes"][0]["text"] == "a 0.50"
 
 
-def test_a_long_table_says_how_much_it_leaves_out():
+def test_a_long_table_is_cut_and_has_the_number_of_omitted_rows():
     found = [detection("face", "face", 0.9, time_s=float(time)) for time in range(310)]
     drawn = draw_file.viewer(file("a.mp4", "video", found), PALETTE, "", "a.mp4")
     assert (len(drawn["rows"]), drawn["rows_left_out"]) == (300, 10)
 
 
-def test_an_address_says_what_is_listed_and_reads_back_the_same():
+def test_a_query_survives_the_round_trip_through_a_url():
     query = AssetQuery(
         kind=("image", "audio"),
         detector=("face", "ocr"),
@@ -126,18 +131,18 @@ def test_an_address_says_what_is_listed_and_reads_back_the_same():
         sort="score",
         page=3,
     )
-    assert address.listed(address.context(query)) == query
+    assert address.query_of(address.context(query)) == query
     assert address.context(AssetQuery()) == []
 
 
-def test_an_address_that_makes_no_sense_lists_what_is_usual():
+def test_invalid_url_parameters_are_replaced_by_defaults():
     pairs = [("min_score", "nan"), ("sort", "sideways"), ("page", "-4"), ("page", "x"), ("kind", "document")]
     pairs += [("detector_label", pair) for pair in ("face", ":face", "::face", "")] + [("under", "")]
-    assert address.listed(pairs) == AssetQuery()
-    assert address.listed([("page", "1e30"), ("min_score", "7")]) == AssetQuery(page=MAX_PAGE, min_score=1.0)
+    assert address.query_of(pairs) == AssetQuery()
+    assert address.query_of([("page", "1e30"), ("min_score", "7")]) == AssetQuery(page=MAX_PAGE, min_score=1.0)
 
 
-def test_a_model_is_named_without_the_files_in_its_packages():
+def test_a_model_reference_is_shown_without_package_files():
     reference = "package:a-b==1.0/a_b/data/x.onnx + package:whisperx==3.8.7rc1/whisperx/assets/y.bin"
     assert draw_file.short(reference) == "a-b 1.0 + whisperx 3.8.7rc1"
     assert draw_file.short("hf:org/model@abc") == "hf:org/model@abc"
@@ -146,16 +151,18 @@ def test_a_model_is_named_without_the_files_in_its_packages():
 CUE = detection("ocr", "cue: words", 0.5, span=[1.0, 2.0], text="handcuffs", evidence="put him in handcuffs")
 
 
-def test_a_cue_is_shown_with_its_reason_and_with_what_cues_are_worth():
-    plain = draw_file.viewer(file("a.mp3", "audio", [detection("whisper", "en", 0.9, span=[1, 2])]), PALETTE, "", "a")
+def test_a_cue_is_shown_with_its_evidence_and_the_warning():
+    without_cue = draw_file.viewer(
+        file("a.mp3", "audio", [detection("whisper", "en", 0.9, span=[1, 2])]), PALETTE, "", "a"
+    )
     drawn = draw_file.viewer(file("a.mp3", "audio", [CUE]), PALETTE, "", "a.mp3")
-    assert plain["notes"] == []
+    assert without_cue["notes"] == []
     assert drawn["notes"] == [draw.CUES]
     assert "How many are missed is unknown" in draw.CUES and "most hits are false" in draw.CUES
     assert [(row["label"], row["why"]) for row in drawn["rows"]] == [("cue: words", "put him in handcuffs")]
 
 
-def test_what_a_cue_quotes_is_not_listed_as_said_or_read_again():
+def test_the_text_of_a_cue_is_not_listed_again_as_speech_or_text():
     said = detection("whisper", "en", 0.9, span=[1.0, 2.0], text="put him in handcuffs")
     assert [line["text"] for line in draw_file.said([said, CUE])] == ["put him in handcuffs"]
     boxed = CUE.model_copy(update={"span": None, "box": (0, 0, 1, 1)})
@@ -163,7 +170,7 @@ def test_what_a_cue_quotes_is_not_listed_as_said_or_read_again():
     assert draw_file.viewer(file("a.jpg", "image", [boxed]), PALETTE, "", "a")["boxes"][0]["text"] == "cue: words 0.50"
 
 
-def test_tiles_and_filters_say_what_cues_are_worth_where_one_is_shown():
+def test_tiles_and_filters_with_a_cue_show_the_warning():
     def page(label):
         from app import components, draw
         from tests.support.fakes.files import file

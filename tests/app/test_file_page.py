@@ -8,7 +8,7 @@ from tests.support.fakes.files import HOSTILE_NAME
 from tests.support.pages import Visit, drawn, served, words
 
 
-def test_a_file_shows_what_was_found_in_it_and_its_neighbours(visit: Visit):
+def test_a_file_page_has_detections_and_neighbours(visit: Visit):
     at = visit("file", asset=asset_id("s3://evidence/case 7/clip_1.mp4"), t="5")
     shown = drawn(at, "viewer")
     assert [lane["detector"] for lane in shown["file"]["lanes"]] == ["face", "ocr", "whisper"]
@@ -17,7 +17,7 @@ def test_a_file_shows_what_was_found_in_it_and_its_neighbours(visit: Visit):
     assert asset_id("s3://evidence/case 7/clip_2.mp4") in shown["ways"]["next"]
 
 
-def test_neighbours_are_those_of_the_list_and_reach_over_its_pages(visit: Visit):
+def test_neighbours_follow_the_list_across_its_pages(visit: Visit):
     images = visit(kind=["image"])
     last = drawn(images, "gallery")["items"][-1]
     ways = drawn(visit("file", asset=last["id"], **{"in": "kind=image"}), "viewer")["ways"]
@@ -25,7 +25,7 @@ def test_neighbours_are_those_of_the_list_and_reach_over_its_pages(visit: Visit)
     assert ways["back"] == "/?kind=image"
 
 
-def test_a_file_opened_from_a_search_leads_back_to_it(visit: Visit):
+def test_a_file_opened_from_a_search_links_back_to_it(visit: Visit):
     ways = drawn(visit("file", asset=asset_id("s3://evidence/case 7/clip_1.mp4"), **{"in": "q=harbour"}), "viewer")[
         "ways"
     ]
@@ -34,27 +34,27 @@ def test_a_file_opened_from_a_search_leads_back_to_it(visit: Visit):
 
 
 @pytest.mark.parametrize("id", ["", "../../etc/passwd", "0" * 33])
-def test_an_address_that_names_no_file_says_so(visit: Visit, id: str):
+def test_an_invalid_id_shows_a_message(visit: Visit, id: str):
     assert "names no file" in words(visit("file", asset=id))
 
 
-def test_a_file_that_is_gone_is_a_sentence(visit: Visit):
+def test_an_unknown_id_shows_a_message(visit: Visit):
     assert "There is no such file" in words(visit("file", asset="0" * 32)).replace("&#46;", ".")
 
 
-def test_search_says_how_each_file_matched(visit: Visit):
+def test_search_shows_how_each_file_matched(visit: Visit):
     at = visit("search", q="harbour")
     assert "7 files, best first" in words(at)
     assert drawn(at, "gallery")["items"][0]["note"].startswith("Spoken at 0:01: “we are live from the harbour”")
 
 
-def test_search_finds_what_looks_like_a_file(visit: Visit):
+def test_search_finds_files_that_look_like_a_file(visit: Visit):
     at = visit("search", like=asset_id("s3://evidence/case 7/IMG_0003.jpg"))
     assert "40 like IMG" in words(at)
     assert "in=like%3D" in drawn(at, "gallery")["items"][0]["href"]
 
 
-def test_a_search_that_cannot_be_made_says_why_and_the_file_page_stays(visit: Visit):
+def test_a_failed_search_shows_the_reason_and_the_file_page_still_opens(visit: Visit):
     with served(FakeApi(searchable=False)) as port:
         searched = words(visit("search", port=port, q="harbour"))
         file = visit("file", port=port, asset=asset_id("s3://evidence/case 7/IMG_0003.jpg"))
@@ -63,7 +63,7 @@ def test_a_search_that_cannot_be_made_says_why_and_the_file_page_stays(visit: Vi
     assert drawn(file, "viewer")["file"]["name"] == "IMG_0003.jpg"
 
 
-def test_a_search_of_which_a_part_is_missing_says_so_above_its_hits(visit: Visit):
+def test_a_partial_search_shows_a_warning_above_its_hits(visit: Visit):
     note = "by meaning: the vector store does not answer (<b>ConnectError</b>)"
     with served(FakeApi(notes=(note,))) as port:
         at = visit("search", port=port, q="harbour")
@@ -73,7 +73,7 @@ def test_a_search_of_which_a_part_is_missing_says_so_above_its_hits(visit: Visit
     assert not visit("search", q="harbour").warning
 
 
-def test_a_hostile_name_is_written_letter_by_letter(visit: Visit):
+def test_a_hostile_name_is_escaped(visit: Visit):
     at = visit("search", like=asset_id(f"s3://evidence/{HOSTILE_NAME}"))
     assert "<img" not in words(at) and "](javascript" not in words(at)
     assert "&#60;img" in words(at)

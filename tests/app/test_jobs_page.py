@@ -19,15 +19,15 @@ def test_a_scan_is_started_and_listed(visit: Visit):
     assert any("evidence" in element.value for element in at.markdown)
 
 
-@pytest.mark.parametrize(("written", "told"), [("  ", "Say which folder"), ("s3://nowhere", "no such bucket")])
-def test_a_scan_of_nothing_is_refused_with_a_sentence(visit: Visit, written: str, told: str):
+@pytest.mark.parametrize(("text", "message"), [("  ", "Enter a folder"), ("s3://nowhere", "no such bucket")])
+def test_an_invalid_scan_is_refused_with_a_message(visit: Visit, text: str, message: str):
     at = visit("jobs")
-    at.text_area[0].set_value(written)
+    at.text_area[0].set_value(text)
     at.button(key="start").click().run()
-    assert told in words(at)
+    assert message in words(at)
 
 
-def test_an_urgent_scan_says_so(visit: Visit):
+def test_the_priority_of_a_scan_is_sent(visit: Visit):
     api = FakeApi()
     with served(api) as port:
         at = visit("jobs", port=port)
@@ -43,7 +43,7 @@ def press(at: AppTest, change: str, job: str) -> AppTest:
     return at
 
 
-def test_a_running_job_can_be_cancelled_and_then_resumed(visit: Visit):
+def test_a_blocked_job_can_be_cancelled_and_resumed(visit: Visit):
     api = FakeApi()
     job = api.jobs.begin(["s3://evidence"], state="blocked", message="waits for ocr").job
     with served(api) as port:
@@ -56,7 +56,7 @@ def test_a_running_job_can_be_cancelled_and_then_resumed(visit: Visit):
         assert api.jobs.known[0].state == "waiting"
 
 
-def test_the_failed_files_of_a_job_are_done_again_as_a_new_one(visit: Visit):
+def test_failed_files_are_retried_as_a_new_job(visit: Visit):
     api = FakeApi()
     job = api.jobs.begin(["s3://evidence"], "bulk").job
     api.jobs.known[0].began -= 60
@@ -66,7 +66,7 @@ def test_the_failed_files_of_a_job_are_done_again_as_a_new_one(visit: Visit):
     assert "job&#45;002" in at.toast[0].value
 
 
-def test_a_change_that_comes_too_late_is_a_sentence_and_the_page_stays(visit: Visit):
+def test_a_refused_change_shows_a_message_and_keeps_the_page(visit: Visit):
     api = FakeApi()
     job = api.jobs.begin(["s3://evidence"], state="running", stubborn=True).job
     with served(api) as port:
@@ -74,23 +74,23 @@ def test_a_change_that_comes_too_late_is_a_sentence_and_the_page_stays(visit: Vi
     assert "nothing to cancel" in at.toast[0].value and "evidence" in words(at)
 
 
-def test_a_report_tells_what_each_detector_took_and_why_files_failed():
-    lines = draw.spent(REPORT).splitlines()
+def test_a_report_has_the_usage_of_detectors_and_the_reasons_of_failures():
+    lines = draw.usage_table(REPORT).splitlines()
     assert lines[2] == "| nsfw | 120 | 25% | 12.5 | 3.0 | 0.50 |"
-    assert "Cost" not in draw.spent(REPORT.model_copy(update={"cost": None}))
+    assert "Cost" not in draw.usage_table(REPORT.model_copy(update={"cost": None}))
     assert draw.speed(REPORT) == (
         "6.00 files a second · 1.5 MB a second · 90 of 300 frames were like the one before · "
         "cost 1.75, 14.58 per 1,000 files"
     )
-    (reason,) = draw.reasons(REPORT).splitlines()[2:]
+    (reason,) = draw.failure_table(REPORT).splitlines()[2:]
     assert reason.startswith("| 3 | decode | it ends early at N | ") and "<img" not in reason and "](" not in reason
 
 
-def test_the_link_to_failed_files_asks_for_those_of_the_job_whatever_it_scanned(visit: Visit):
+def test_the_link_to_failed_files_filters_by_job(visit: Visit):
     api = FakeApi()
     job = api.jobs.begin(["s3://evidence/a", "s3://evidence/b"])
     job.began -= 60
     with served(api) as port:
-        (link,) = (each.proto for each in visit("jobs", port=port).get("page_link") if "failed" in each.proto.label)
+        (link,) = (link.proto for link in visit("jobs", port=port).get("page_link") if "failed" in link.proto.label)
     assert link.label == "4 failed files"
     assert parse_qs(link.query_string) == {"state": ["failed"], "job": [job.job]}

@@ -1,4 +1,4 @@
-"""What the app's server passes on from the API, and which host names it answers to."""
+"""The app's reverse proxy to the API, and its check of the Host header."""
 
 from functools import partial
 
@@ -19,24 +19,25 @@ def fake() -> FakeApi:
 
 
 def relay(fake: FakeApi) -> TestClient:
+    """A client of the proxy, which forwards to the fake API."""
     client = partial(httpx.AsyncClient, transport=httpx.ASGITransport(fake.app), base_url="http://api")
     app = Starlette(routes=Relay(client).routes)
     return TestClient(HostGuard(app, listens_on=AppListener), base_url="http://127.0.0.1:8501")
 
 
-def test_a_range_of_a_recording_is_passed_through(fake: FakeApi):
+def test_a_byte_range_is_passed_through(fake: FakeApi):
     call = next(file for file in fake.files if file.kind == "audio")
     part = relay(fake).get(f"/api/media/{call.id}", headers={"Range": "bytes=4-7"})
     assert (part.status_code, len(part.content), part.headers["content-range"]) == (206, 4, "bytes 4-7/128044")
     assert part.headers["content-type"] == "audio/wav"
 
 
-def test_a_range_beyond_the_end_is_refused_as_the_api_refuses_it(fake: FakeApi):
+def test_a_range_beyond_the_end_has_the_status_of_the_api(fake: FakeApi):
     call = next(file for file in fake.files if file.kind == "audio")
     assert relay(fake).get(f"/api/media/{call.id}", headers={"Range": "bytes=999999999-"}).status_code == 416
 
 
-def test_a_thumbnail_is_private_and_never_sniffed(fake: FakeApi):
+def test_a_thumbnail_has_private_caching_and_nosniff_headers(fake: FakeApi):
     picture = relay(fake).get(f"/api/thumb/{fake.files[0].id}")
     assert picture.headers["content-type"] == "image/jpeg"
     assert picture.headers["cache-control"].startswith("private")
@@ -44,7 +45,7 @@ def test_a_thumbnail_is_private_and_never_sniffed(fake: FakeApi):
     assert picture.headers["cross-origin-resource-policy"] == "same-origin"
 
 
-def test_a_file_that_could_run_as_a_page_is_downloaded_instead():
+def test_an_html_file_is_sent_as_a_download():
     page = FakeApi([file("page.html", "image")])
     answer = relay(page).get(f"/api/media/{page.files[0].id}")
     assert answer.headers["content-type"] == "application/octet-stream"
@@ -53,12 +54,12 @@ def test_a_file_that_could_run_as_a_page_is_downloaded_instead():
 
 
 @pytest.mark.parametrize("id", ["..%2f..%2fjobs", "A" * 32, "0" * 31, "0" * 33, "0" * 32 + "%0a"])
-def test_what_is_no_id_never_reaches_the_api(id: str):
-    nobody = Relay(lambda: pytest.fail("the API was asked"))
-    assert TestClient(Starlette(routes=nobody.routes)).get(f"/api/media/{id}").status_code == 404
+def test_an_invalid_id_is_not_sent_to_the_api(id: str):
+    unused = Relay(lambda: pytest.fail("the API was called"))
+    assert TestClient(Starlette(routes=unused.routes)).get(f"/api/media/{id}").status_code == 404
 
 
-def test_an_api_that_is_down_is_a_bad_gateway():
+def test_an_unreachable_api_is_a_bad_gateway():
     def refuse(_: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("x")
 
@@ -66,14 +67,14 @@ def test_an_api_that_is_down_is_a_bad_gateway():
     assert TestClient(Starlette(routes=down.routes)).get(f"/api/thumb/{'0' * 32}").status_code == 502
 
 
-def test_a_request_to_a_host_name_that_is_not_ours_is_refused(fake: FakeApi):
+def test_a_request_for_another_host_name_is_refused(fake: FakeApi):
     path = f"/api/thumb/{fake.files[0].id}"
     assert relay(fake).get(path, headers={"Host": "evil.example"}).status_code == 403
     assert relay(fake).get(path, headers={"Host": "localhost:8501"}).status_code == 200
 
 
 @pytest.mark.parametrize(
-    ("host", "listens_on", "answered"),
+    ("host", "listens_on", "expected"),
     [
         ("127.0.0.1:8501", "127.0.0.1", True),
         ("[::1]:8501", "127.0.0.1", True),
@@ -87,5 +88,5 @@ def test_a_request_to_a_host_name_that_is_not_ours_is_refused(fake: FakeApi):
         ("raysift.example.evil.example", "127.0.0.1", False),
     ],
 )
-def test_only_our_own_host_names_are_answered(host: str, listens_on: str, answered: bool):
-    assert allowed(host, listens_on, ["raysift.example"]) is answered
+def test_only_configured_host_names_are_allowed(host: str, listens_on: str, expected: bool):
+    assert allowed(host, listens_on, ["raysift.example"]) is expected

@@ -1,4 +1,4 @@
-"""Search by a picture in the app: one that was scanned, or an upload, by its looks or by a face."""
+"""Search by a picture in the app: a scanned file or an upload, by appearance or by face."""
 
 import io
 from collections.abc import Iterator
@@ -15,20 +15,20 @@ from tests.support.pages import client_of, drawn, served, words
 from tests.support.paths import ROOT
 
 FILM = asset_id("s3://evidence/case 7/clip_1.mp4")
-MINE = draw_picture(asset_id("x"), 640, 480, "x", 640)
+UPLOAD = draw_picture(asset_id("x"), 640, 480, "x", 640)
 
 
-def test_the_api_is_asked_for_looks_or_for_faces_of_a_file_or_of_an_upload():
+def test_the_client_searches_by_image_or_face_of_a_file_or_an_upload():
     api = client_of(FakeApi())
     assert {hit.matched for hit in api.alike(FILM)} == {"image"}
     assert {hit.matched for hit in api.alike(FILM, by="faces")} == {"face"}
-    assert {hit.matched for hit in api.alike_upload("a.jpg", io.BytesIO(MINE), "image")} == {"image"}
-    assert len(api.alike_upload("a.jpg", io.BytesIO(MINE), "faces", limit=3)) == 3
+    assert {hit.matched for hit in api.alike_upload("a.jpg", io.BytesIO(UPLOAD), "image")} == {"image"}
+    assert len(api.alike_upload("a.jpg", io.BytesIO(UPLOAD), "faces", limit=3)) == 3
     with pytest.raises(ApiError, match="no face in that picture"):
-        api.alike_upload("noface.jpg", io.BytesIO(MINE), "faces")
+        api.alike_upload("noface.jpg", io.BytesIO(UPLOAD), "faces")
 
 
-def test_an_address_can_ask_for_a_face_and_its_hits_lead_back_to_it(visit):
+def test_a_url_can_search_by_face_and_its_hits_link_back_to_it(visit):
     at = visit("search", like=FILM, by="faces")
     assert "38 with a face of clip" in words(at)
     first = drawn(at, "gallery")["items"][0]
@@ -36,20 +36,20 @@ def test_an_address_can_ask_for_a_face_and_its_hits_lead_back_to_it(visit):
     assert "by%3Dfaces" in first["href"]
 
 
-def test_neighbours_of_a_hit_are_those_of_the_faces_that_were_found(visit):
+def test_neighbours_of_a_hit_are_hits_of_the_same_face_search(visit):
     ways = drawn(visit("file", asset=FILM, **{"in": f"like={FILM}&by=faces"}), "viewer")["ways"]
     assert (ways["where"], ways["back"]) == ("Search", f"/search?like={FILM}&by=faces")
     assert asset_id("s3://evidence/case 7/clip_0.mp4") in ways["previous"]
 
 
-def test_a_file_with_a_face_leads_to_its_other_files_and_one_without_does_not(visit):
+def test_only_a_file_with_a_face_has_a_link_to_the_face_search(visit):
     links = {link.proto.label for link in visit("file", asset=FILM).get("page_link")}
     assert {"Show all", "Same face"} <= links
     faceless = asset_id("s3://evidence/case 7/IMG_0002.jpg")
     assert "Same face" not in {link.proto.label for link in visit("file", asset=faceless).get("page_link")}
 
 
-def test_an_upload_that_is_no_longer_here_is_asked_for_again(visit):
+def test_an_expired_upload_has_to_be_chosen_again(visit):
     assert "Choose it again" in words(visit("search", picture="1"))
 
 
@@ -59,19 +59,19 @@ def visitor() -> Iterator[Visit]:
     with (
         served(FakeApi(), api),
         streamlit(ROOT / "app" / "serve.py", RAYSIFT_API__PORT=str(api)) as url,
-        chromium() as it,
+        chromium() as browser,
     ):
-        visitor = Visit(it, url)
+        visitor = Visit(browser, url)
         yield visitor
         assert visitor.strangers == []
 
 
 @pytest.mark.ray
 @pytest.mark.timeout(180)
-def test_an_upload_finds_looks_then_faces_and_a_hit_leads_back_to_what_it_found(visitor: Visit):
+def test_an_upload_is_searched_by_image_then_by_face_and_a_hit_links_back(visitor: Visit):
     page = visitor.open("/search")
     page.get_by_role("button", name="By a picture").click()
-    page.locator("input[type=file]").set_input_files([{"name": "me.jpg", "mimeType": "image/jpeg", "buffer": MINE}])
+    page.locator("input[type=file]").set_input_files([{"name": "me.jpg", "mimeType": "image/jpeg", "buffer": UPLOAD}])
     expect(page.get_by_role("heading", name="40 like me")).to_be_visible()
     page.get_by_text("The same face").click()
     expect(page.get_by_role("heading", name="38 with a face of me")).to_be_visible()
@@ -93,11 +93,13 @@ def test_an_upload_finds_looks_then_faces_and_a_hit_leads_back_to_what_it_found(
 
 @pytest.mark.ray
 @pytest.mark.timeout(180)
-def test_an_upload_without_a_face_is_a_sentence_and_its_looks_may_be_asked_for(visitor: Visit):
+def test_an_upload_without_a_face_shows_a_message_and_can_be_searched_by_image(visitor: Visit):
     page = visitor.open("/search")
     page.get_by_role("button", name="By a picture").click()
     page.get_by_text("The same face").click()
-    page.locator("input[type=file]").set_input_files([{"name": "noface.jpg", "mimeType": "image/jpeg", "buffer": MINE}])
+    page.locator("input[type=file]").set_input_files(
+        [{"name": "noface.jpg", "mimeType": "image/jpeg", "buffer": UPLOAD}]
+    )
     expect(page.get_by_text("there is no face in that picture")).to_be_visible()
     page.get_by_text("What looks like it").click()
     expect(page.get_by_role("heading", name="40 like noface")).to_be_visible()

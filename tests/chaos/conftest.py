@@ -23,7 +23,7 @@ from tests.support.servers.redis import RedisServer
 from tests.support.servers.seaweed import Seaweed, seaweed
 
 DETECTORS = ["clip", "nsfw", "ocr"]
-PATIENCE_S = 240.0
+TIMEOUT_S = 240.0
 
 
 @dataclass
@@ -68,12 +68,12 @@ class Scan:
         until(lambda: self.now()["state"] in ("finished", "failed", "cancelled"), "the job did not end")
         return self.now()
 
-    def seconds_until(self, whole: Callable[[], Any] = lambda: True) -> float:
-        """Wait until `whole()`, the recovery of the lost part, and then for the next committed result file (or the
+    def seconds_until(self, recovered: Callable[[], Any] = lambda: True) -> float:
+        """Wait until `recovered()`, the return of the lost part, and then for the next committed result file (or the
         end of the job); returns the seconds since the call.
         """
         hit_at = time.monotonic()
-        until(whole, "what was lost did not come back")
+        until(recovered, "the lost part did not recover")
         before = self.files()
         until(lambda: self.files() - before or self.now()["state"] == "finished", "no further result was committed")
         return time.monotonic() - hit_at
@@ -97,24 +97,24 @@ def units(folder: Path) -> list[int]:
     return [unit for table in tables for unit in table["unit_id"].to_pylist()]
 
 
-def until(true: Callable[[], Any], otherwise: str, seconds: float = PATIENCE_S) -> None:
-    """Wait until `true()`. AssertionError with the message `otherwise` after `seconds`."""
+def until(condition: Callable[[], Any], message: str, seconds: float = TIMEOUT_S) -> None:
+    """Wait until `condition()`. AssertionError with `message` after `seconds`."""
     deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, otherwise
+    while not condition():
+        assert time.monotonic() < deadline, message
         time.sleep(0.1)
 
 
 @pytest.fixture(scope="session")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
     """A function that records the measurements of a fault in the JSON file $RAYSIFT_CHAOS_REPORT."""
-    to = Path(os.environ.get("RAYSIFT_CHAOS_REPORT") or tmp_path_factory.mktemp("report") / "report.json")
+    path = Path(os.environ.get("RAYSIFT_CHAOS_REPORT") or tmp_path_factory.mktemp("report") / "report.json")
     measured: dict[str, dict[str, float]] = {}
 
     def note(fault: str, **seconds: float) -> None:
         measured[fault] = {name: round(value, 1) for name, value in seconds.items()}
         print(f"{fault}: {measured[fault]}")
-        to.write_text(json.dumps(measured, indent=1) + "\n")
+        path.write_text(json.dumps(measured, indent=1) + "\n")
 
     return note
 
@@ -129,15 +129,15 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broken]:
         seaweed(folder / "seaweed") as server,
         faulty(server.endpoint, faults) as endpoint,
     ):
-        own = environment(
+        variables = environment(
             folder / "state",
             AWS_ENDPOINT_URL=endpoint,
             RAYSIFT_CACHE__REDIS_URL=redis.url,
             **server.environment(),
             **{f"RAYSIFT_DETECTORS__{name}__ENABLED": "false" for name in names() if name not in DETECTORS},
         )
-        cluster = Cluster(own)
-        processes = Processes(settings(own))
+        cluster = Cluster(variables)
+        processes = Processes(settings(variables))
         try:
             started = cluster.raysift("up")
             assert started.returncode == 0, started.stderr
@@ -146,13 +146,14 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broken]:
             cluster.raysift("down")
 
 
-def settings(own: dict[str, str]) -> Settings:
+def settings(variables: dict[str, str]) -> Settings:
     """The settings that the cluster's processes read from this environment: the state folder and the ports."""
     port = {
-        part: int(own[f"RAYSIFT_{part}_PORT"]) for part in ("RAY__GCS", "RAY__DASHBOARD", "CHROMA_", "API_", "APP_")
+        part: int(variables[f"RAYSIFT_{part}_PORT"])
+        for part in ("RAY__GCS", "RAY__DASHBOARD", "CHROMA_", "API_", "APP_")
     }
     return Settings(
-        state_dir=Path(own["RAYSIFT_STATE_DIR"]),
+        state_dir=Path(variables["RAYSIFT_STATE_DIR"]),
         ray={"gcs_port": port["RAY__GCS"], "dashboard_port": port["RAY__DASHBOARD"]},
         chroma={"port": port["CHROMA_"]},
         api={"port": port["API_"]},

@@ -17,16 +17,16 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400)]
 ANALYZE, OCR, DECODER = "MapWorker(MapBatches(Analyze))", "ServeReplica:raysift:ocr", "pipelines.media.worker"
 
 
-def another(broken: Broken, title: str, gone: set[int]) -> Callable[[], bool]:
-    """A predicate: whether a process with this title runs whose id is not in `gone`."""
-    return lambda: bool(nodes.titled(broken.state, title).keys() - gone)
+def another(broken: Broken, title: str, killed: set[int]) -> Callable[[], bool]:
+    """A predicate: whether a process with this title runs whose id is not in `killed`."""
+    return lambda: bool(nodes.titled(broken.state, title).keys() - killed)
 
 
 def test_a_killed_replica_is_replaced(broken, scan, report):
     killed = nodes.titled(broken.state, OCR)
     nodes.kill(list(killed.values()))
     hit_at = time.monotonic()
-    until(another(broken, OCR, set(killed)), "there is no other replica")
+    until(another(broken, OCR, set(killed)), "the replica was not replaced")
     replaced_s = time.monotonic() - hit_at
     with broken.cluster.api() as api:
         until(lambda: api.get("/v1/ready").json()["ready"], "the detector does not answer")
@@ -46,7 +46,7 @@ def test_a_killed_analyze_actor_is_replaced(broken, scan, report):
     report("an Analyze actor is killed", next_result_s=recovered_s)
 
 
-def test_a_killed_node_takes_nothing_with_it(broken, tmp_path, report):
+def test_no_unit_is_lost_with_a_killed_node(broken, tmp_path, report):
     node = nodes.join(broken.processes, cpus=4)
     until(lambda: nodes.on(node, "DashboardAgent"), "the node did not join")
     scan = started(broken, pages(tmp_path / "media", "a lost node", 60), str(tmp_path / "out"))
@@ -59,7 +59,7 @@ def test_a_killed_node_takes_nothing_with_it(broken, tmp_path, report):
     report("a node is killed", next_result_s=recovered_s)
 
 
-def test_a_job_whose_driver_is_killed_goes_on_by_itself(broken, scan, report):
+def test_a_job_whose_driver_is_killed_continues_automatically(broken, scan, report):
     before = len(scan.files())
     nodes.kill([driver(broken, scan)])
     recovered_s = scan.seconds_until(lambda: scan.now()["state"] == "running" and driver(broken, scan))
@@ -75,7 +75,7 @@ def driver(broken: Broken, scan: Scan) -> psutil.Process | None:
     return next((process for process in found.values() if "python" in process.name()), None)
 
 
-def test_a_job_waits_for_no_vector_store_and_its_vectors_come_when_it_is_back(broken, scan, report):
+def test_a_job_does_not_wait_for_chroma_and_its_vectors_are_stored_after_the_restart(broken, scan, report):
     chroma = broken.processes.alive()["chroma"]
     nodes.kill([psutil.Process(chroma)])
     without_s = scan.seconds_until()
@@ -88,7 +88,7 @@ def test_a_job_waits_for_no_vector_store_and_its_vectors_come_when_it_is_back(br
     report("Chroma is killed and started again", next_result_s=without_s, chroma_back_s=back_s)
 
 
-def test_a_job_waits_for_no_vector_store_that_hangs(broken, scan, report):
+def test_a_job_does_not_wait_for_a_hanging_chroma(broken, scan, report):
     chroma = psutil.Process(broken.processes.alive()["chroma"])
     chroma.suspend()
     try:
@@ -101,7 +101,7 @@ def test_a_job_waits_for_no_vector_store_that_hangs(broken, scan, report):
 
 
 @pytest.mark.parametrize("how", ["stop", "hang"])
-def test_a_job_goes_on_without_the_cache(broken, scan, report, how):
+def test_a_job_continues_without_the_cache(broken, scan, report, how):
     getattr(broken.redis, how)()
     try:
         without_s = scan.seconds_until()
@@ -112,12 +112,12 @@ def test_a_job_goes_on_without_the_cache(broken, scan, report, how):
     report(f"Redis: {how}", next_result_s=without_s)
 
 
-def test_a_decoder_that_is_killed_in_mid_film_costs_that_film(broken, tmp_path, report):
+def test_a_killed_decoder_fails_only_its_video(broken, tmp_path, report):
     folder = pages(tmp_path / "media", "a film", 24)
     film(folder / "film.mp4")
     scan = started(broken, folder, str(tmp_path / "out"), in_the_middle=False)
 
-    def at_the_film() -> list[psutil.Process]:
+    def decoding_the_video() -> list[psutil.Process]:
         decoders = nodes.titled(broken.state, DECODER).values()
         return [
             decoder
@@ -126,8 +126,8 @@ def test_a_decoder_that_is_killed_in_mid_film_costs_that_film(broken, tmp_path, 
         ]
 
     size = (folder / "film.mp4").stat().st_size
-    until(at_the_film, "no decoder opened the film")
-    nodes.kill(at_the_film())
+    until(decoding_the_video, "no decoder opened the video")
+    nodes.kill(decoding_the_video())
     recovered_s = scan.seconds_until()
     assert scan.until_over()["failed"] == 1
     assert scan.check()["failed"] == 1
@@ -164,7 +164,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_full_disk_stops_a_job_that_then_goes_on(broken, small_disk, tmp_path, report):
+def test_a_full_disk_stops_a_job_which_can_be_resumed(broken, small_disk, tmp_path, report):
     scan = started(broken, pages(tmp_path / "media", "a full disk", 48), str(small_disk / "out"))
     ballast = small_disk / "ballast"
     with ballast.open("wb", buffering=0) as file:

@@ -1,4 +1,4 @@
-"""The cache: a file that many write at once, and a real Redis that is stopped, started and made to hang."""
+"""The cache: a file with concurrent writers, and a real Redis that is stopped, started and made to hang."""
 
 import logging
 import os
@@ -50,7 +50,7 @@ def warnings(caplog) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def test_what_was_put_is_there_and_what_was_not_is_a_miss(cache):
+def test_stored_values_are_read_and_other_keys_are_misses(cache):
     long = "k" * 10_000
     cache.put({"a": b"1", long: b"", "ü": bytes(200_000)})
     assert cache.get(["a", "b", long, "ü"]) == {"a": b"1", long: b"", "ü": bytes(200_000)}
@@ -173,7 +173,7 @@ def test_a_file_that_is_locked_by_another_writer_can_be_read(file, caplog):
 
 def test_a_store_that_failed_is_not_called_for_a_while():
     class Broken:
-        errors, advice, calls = (OSError,), "Mend it.", 0
+        errors, advice, calls = (OSError,), "Repair it.", 0
 
         def get(self, keys):
             self.calls += 1
@@ -213,10 +213,10 @@ def test_a_redis_that_hangs_costs_one_timeout(server):
     cache = Cache(RedisStore(server.url, 1))
     cache.put({"a": b"1"})
     server.hang()
-    begun = time.monotonic()
+    started = time.monotonic()
     for _ in range(50):
         assert cache.get(["a"]) == {}
-    assert time.monotonic() - begun < 1.4, "one call timed out, the others were not made"
+    assert time.monotonic() - started < 1.4, "one call timed out, the others were not made"
     server.go_on()
     allow_retry(cache)
     assert cache.get(["a"]) == {"a": b"1"}

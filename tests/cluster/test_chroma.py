@@ -1,4 +1,4 @@
-"""What a vector store that refuses, or is none, becomes: VectorsDown with a sentence, soon."""
+"""A server that refuses, is not Chroma or does not answer raises VectorsDown with a sentence, in time."""
 
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -36,16 +36,16 @@ def server(status, body, kind):
         (500, b"broken", "text/plain"),
     ],
 )
-def test_what_is_no_chroma_or_refuses_is_said_in_a_sentence(status, body, kind):
-    with running(server(status, body, kind)) as other, pytest.raises(VectorsDown, match="is no Chroma, or refuses"):
+def test_a_server_that_refuses_or_is_not_chroma_is_reported(status, body, kind):
+    with running(server(status, body, kind)) as other, pytest.raises(VectorsDown, match="is not Chroma, or refuses"):
         Chroma(f"http://127.0.0.1:{other.server_port}", 5.0).names()
 
 
-def test_a_server_that_never_answers_is_left_when_the_time_is_up():
+def test_a_server_that_never_answers_times_out():
     import chromadb  # noqa: F401  # its first import takes longer than what is measured here
 
     with silent() as url:
-        begun = time.monotonic()
+        started = time.monotonic()
         with pytest.raises(VectorsDown, match="does not answer"):
             Chroma(url, 0.5).names()
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - started < 3

@@ -1,4 +1,4 @@
-"""Chroma behind its guard: a real server, asked as a program, a page and a browser whose name was rebound ask it."""
+"""Chroma behind its guard: a real server, with requests of programs, of web pages and with rebound host names."""
 
 import os
 import signal
@@ -48,7 +48,7 @@ def status(port, method="GET", **headers):
     return httpx.request(method, url, json=body, headers=headers, trust_env=False).status_code
 
 
-def test_a_name_that_was_rebound_and_a_page_are_refused(guarded):
+def test_rebound_host_names_and_web_pages_are_refused(guarded):
     _, port = guarded
     for method in ("GET", "POST"):
         assert status(port, method, Host="evil.example") == 403
@@ -65,7 +65,7 @@ def test_our_own_client_reads_and_writes_through_it(guarded):
     assert vectors.indexed(["a.parquet", "c.parquet"]) == {"a.parquet"}
 
 
-def test_headers_that_do_not_end_are_not_waited_for(monkeypatch, guarded):
+def test_headers_that_do_not_end_time_out(monkeypatch, guarded):
     _, port = guarded
     with socket.create_connection(("127.0.0.1", port), chroma_guard.HEAD_S + 10) as raw:
         raw.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n")
@@ -90,12 +90,12 @@ def test_headers_that_do_not_end_are_not_waited_for(monkeypatch, guarded):
         (b"", False),
     ],
 )
-def test_who_may_ask(headers, allowed):
-    assert chroma_guard.may_ask(b"GET / HTTP/1.1\r\n" + headers + b"\r\n", "vectors") == allowed
+def test_which_requests_are_allowed(headers, allowed):
+    assert chroma_guard.is_allowed(b"GET / HTTP/1.1\r\n" + headers + b"\r\n", "vectors") == allowed
 
 
 def test_chroma_ends_with_its_guard(guarded):
-    """The last test here: it kills the guard."""
+    """Must be the last test here, since it kills the guard."""
     guard, _ = guarded
     (chroma,) = psutil.Process(guard.pid).children()
     os.kill(guard.pid, signal.SIGKILL)

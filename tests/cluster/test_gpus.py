@@ -1,4 +1,4 @@
-"""Cards as NVIDIA's driver tells of them, by a stand-in for its library, and how they are shared."""
+"""Cards as a stand-in for NVIDIA's library reports them, and their shares."""
 
 from types import SimpleNamespace
 
@@ -14,7 +14,7 @@ NEEDS = {"nsfw": 1.2, "logo+restraint": 2.0, "ocr": 2.0, "face": 1.3, "whisper":
 
 
 class Driver:
-    """What of pynvml is used."""
+    """A stand-in for the used part of pynvml."""
 
     class NVMLError(Exception):
         pass
@@ -56,7 +56,7 @@ def all_visible(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
-def test_cards_are_told_with_their_memory_and_the_driver_is_let_go():
+def test_cards_are_listed_with_their_memory_and_the_library_is_shut_down():
     driver = Driver(*TWO)
     assert gpus.cards(driver) == [Card("A10", 24, 20), Card("L4", 22, 22)]
     assert driver.open == 0
@@ -76,7 +76,7 @@ def test_a_machine_without_a_driver_or_with_a_lost_card_has_none():
 @pytest.mark.parametrize(
     ("visible", "seen"), [("", []), ("-1", []), ("1", ["L4"]), ("1,0", ["L4", "A10"]), ("GPU-A10", ["A10"])]
 )
-def test_cards_that_cuda_is_told_not_to_see_are_not_there(visible, seen, monkeypatch):
+def test_only_cards_in_cuda_visible_devices_are_listed(visible, seen, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert [card.name for card in gpus.cards(Driver(*TWO))] == seen
 
@@ -97,13 +97,13 @@ def test_on_10_gb_whisper_needs_another_card_and_the_rest_shares_one():
     assert plan.total == 1.23 and gpus.cards_needed(plan.fractions.values()) == 2
 
 
-def test_24_gb_take_all():
+def test_on_24_gb_all_groups_share_one_card():
     plan = gpus.plan(NEEDS, 24)
     assert set(plan.on_one) == set(NEEDS) and not plan.beyond
     assert gpus.cards_needed(plan.fractions.values()) == 1
 
 
-def test_who_needs_more_than_a_card_has_is_told_and_who_needs_none_gets_none():
+def test_groups_that_need_more_than_a_card_are_listed_and_groups_that_need_none_get_no_share():
     plan = gpus.plan({"whisper": 4.0, "clip": 0.0, "nsfw": 1.2}, 3)
     assert plan.too_large == ("whisper",)
     assert set(plan.fractions) == {"nsfw"}
@@ -120,22 +120,22 @@ def members(*needs):
     return {str(n): SimpleNamespace(**({"gpus": None, "gpu_memory_gb": 0.0} | need)) for n, need in enumerate(needs)}
 
 
-def test_detectors_that_live_together_take_what_the_largest_of_them_needs():
+def test_colocated_detectors_take_what_the_largest_of_them_needs():
     groups = {"logo+restraint": members({"gpu_memory_gb": 2.0}, {"gpu_memory_gb": 1.5}), "clip": members({})}
     assert shares(groups, 10) == {"logo+restraint": 0.2, "clip": 0.0}
 
 
-def test_an_operators_own_share_goes_before_the_plan():
+def test_a_configured_share_overrides_the_plan():
     groups = {"ocr": members({"gpus": 0.5, "gpu_memory_gb": 2.0}), "face": members({"gpus": 0, "gpu_memory_gb": 1.3})}
     assert shares(groups, 10) == {"ocr": 0.5, "face": 0.0}
     assert shares(groups, 0) == {"ocr": 0.5, "face": 0.0}, "of a card in another machine of the cluster"
 
 
-def test_without_a_card_nobody_gets_a_share():
+def test_without_a_card_no_detector_gets_a_share():
     assert shares({"ocr": members({"gpu_memory_gb": 2.0})}, 0) == {"ocr": 0.0}
 
 
-def test_a_detector_that_no_card_takes_is_named_with_what_to_do():
+def test_a_detector_that_fits_no_card_is_named_with_what_to_do():
     with pytest.raises(SettingsError, match=r"whisper needs 4.0 GB.*has 3.0.*detectors.whisper.gpus=0"):
         shares({"whisper": members({"gpu_memory_gb": 4.0})}, 3)
 
@@ -144,7 +144,7 @@ def settings(**detectors):
     return Settings(detectors=detectors)
 
 
-def test_more_than_the_cards_there_are_is_refused_before_anything_starts():
+def test_shares_beyond_the_available_cards_are_refused():
     asking = settings(ocr={"gpus": 0.6}, nsfw={"gpus": 0.6})
     assert check_cards(asking, [Card("A10", 24, 24)] * 2) == ""
     with pytest.raises(SettingsError, match=r"need 2 cards, and this machine has 1: nsfw 0.60, ocr 0.60"):
@@ -153,14 +153,14 @@ def test_more_than_the_cards_there_are_is_refused_before_anything_starts():
         check_cards(settings(ocr={"gpus": 0.6, "replicas": 2}), [Card("A10", 24, 24)])
 
 
-def test_what_all_replicas_would_need_is_said_and_the_least_of_them_is_planned_for():
+def test_the_need_of_all_replicas_is_reported_and_the_minimum_is_planned():
     growing = settings(ocr={"gpus": 0.6, "replicas": 0, "max_replicas": 3})
     said = "with all replicas that max_replicas allows, the detectors need 3 cards of the cluster"
     assert check_cards(growing, [Card("A10", 24, 24)]) == said
     assert check_cards(growing, [Card("A10", 24, 24)] * 3) == ""
 
 
-def test_large_models_without_a_card_are_said_to_be_slow():
+def test_large_models_without_a_card_are_reported_as_slow():
     large = settings(ocr={"gpu_memory_gb": 2.0}, nsfw={"gpu_memory_gb": 1.0})
     assert check_cards(large, []) == "nsfw, ocr find no NVIDIA card on this machine and run on the CPU, slowly"
     assert check_cards(settings(), []) == ""

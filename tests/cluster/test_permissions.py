@@ -40,7 +40,7 @@ def test_the_operator_allows_the_uris_of_one_job_and_nothing_else(operator):
         assert not proved(operator, uris, out, wrong)
 
 
-def test_who_holds_no_token_or_another_proves_nothing(operator, tmp_path, monkeypatch):
+def test_without_the_token_or_with_another_nothing_is_proved(operator, tmp_path, monkeypatch):
     uris, out = ["file:///cases/1"], None
     proof = prove(operator, uris, out)
     put(tmp_path / "other" / "ray_token", b"another")
@@ -49,11 +49,11 @@ def test_who_holds_no_token_or_another_proves_nothing(operator, tmp_path, monkey
     stranger = Settings(state_dir=tmp_path / "empty")
     assert operator_secret(stranger) == b"" and prove(stranger, uris, out) == ""
     assert not proved(stranger, uris, out, "") and not proved(stranger, uris, out, proof)
-    put(tmp_path / "empty" / "ray_token", b"\n")  # an empty token is none, or its proof could be made by anyone
+    put(tmp_path / "empty" / "ray_token", b"\n")  # an empty token counts as none: anyone could make its proof
     assert operator_secret(stranger) == b"" == prove(stranger, uris, out).encode()
 
 
-def test_the_token_is_found_where_ray_finds_it(operator, tmp_path, monkeypatch):
+def test_the_token_is_read_from_where_ray_reads_it(operator, tmp_path, monkeypatch):
     assert operator_secret(operator) == b"a secret"
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(put(tmp_path / "elsewhere", b"of the cluster")))
     assert operator_secret(operator) == b"of the cluster"

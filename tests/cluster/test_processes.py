@@ -13,7 +13,7 @@ from cluster.settings import Settings
 
 @contextmanager
 def ignored(*numbers):
-    """As under nohup, in a script's background, or after `trap ''`."""
+    """Ignore these signals, as under nohup, in a background job of a script, or after `trap ''`."""
     before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
         yield
@@ -22,7 +22,7 @@ def ignored(*numbers):
             signal.signal(number, handler)
 
 
-def test_what_is_started_where_signals_are_ignored_can_still_be_stopped_by_them(tmp_path):
+def test_a_process_that_is_started_with_ignored_signals_can_be_stopped_by_them(tmp_path):
     processes = Processes(Settings(state_dir=tmp_path / "state"))
     processes.state.mkdir()
     with ignored(*STOPPING):
@@ -31,8 +31,8 @@ def test_what_is_started_where_signals_are_ignored_can_still_be_stopped_by_them(
         (pid,) = processes.alive().values()
         # bit n - 1 of SigIgn is signal n
         status = dict(line.split(":", 1) for line in open(f"/proc/{pid}/status").read().splitlines())  # noqa: SIM115
-        disregarded = int(status["SigIgn"], 16)
-        assert not [number for number in STOPPING if disregarded >> (number - 1) & 1]
+        ignored_mask = int(status["SigIgn"], 16)
+        assert not [number for number in STOPPING if ignored_mask >> (number - 1) & 1]
         os.kill(pid, signal.SIGTERM)
         assert psutil.Process(pid).wait(10) in (-signal.SIGTERM, None)
     finally:

@@ -13,7 +13,7 @@ from tests.support.servers.chroma import chroma
 from tests.support.stored import found, row
 
 COUNT, LENGTH, NEW = 10_000, 96, 1_000
-ITSELF = 1e-5  # of a cosine distance; strangers here are 0.01 apart at least
+ITSELF = 1e-5  # maximum cosine distance to the own copy; different vectors here are at least 0.01 apart
 
 
 def collection(seed):
@@ -43,7 +43,7 @@ def table(values, first, minutes=0):
 
 
 def lost(vectors, values):
-    """How many of the values have nothing where they are. The index looks as far for one neighbour as for a page."""
+    """How many of the values do not find themselves. A search for one neighbour is as exhaustive as one for a page."""
     count = 0
     for at in range(0, len(values), 50):
         query = {"query_embeddings": values[at : at + 50].tolist(), "n_results": 1, "include": ["distances"]}
@@ -52,7 +52,7 @@ def lost(vectors, values):
     return count
 
 
-def test_equal_vectors_are_stored_apart_by_less_than_a_score_shows():
+def test_equal_vectors_are_shifted_by_less_than_the_precision_of_a_score():
     value = np.ones(1280, np.float32)
     first, second = (shifted(id, value, 1e-3) for id in ("a", "b"))
     assert not np.array_equal(first, second) and np.array_equal(first, shifted("a", value, 1e-3))
@@ -62,7 +62,7 @@ def test_equal_vectors_are_stored_apart_by_less_than_a_score_shows():
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(600)  # minutes on a machine that does other work
+@pytest.mark.timeout(600)  # takes minutes on a loaded machine
 def test_10000_vectors_find_themselves_while_others_are_written(tmp_path):
     values = collection(0)
     with chroma(tmp_path / "store") as server:
@@ -73,7 +73,7 @@ def test_10000_vectors_find_themselves_while_others_are_written(tmp_path):
         for other in others:
             other.start()
         rescanned = np.zeros(COUNT, bool)
-        rescanned[:NEW] = rescanned[5000 : 5000 + NEW] = True  # for a moment these are gone: deleted, then written anew
+        rescanned[:NEW] = rescanned[5000 : 5000 + NEW] = True  # missing for a moment: deleted, then written again
         assert lost(vectors, values[~rescanned]) == 0
         hits = vectors.search("image", values[7].tolist(), 40)
         assert len(hits) == 40 and hits[0].score == 1.0
@@ -84,7 +84,7 @@ def test_10000_vectors_find_themselves_while_others_are_written(tmp_path):
 
 
 def write(url, values, place):
-    """New files, and a rescan of a tenth of the known ones whose vectors have changed places."""
+    """Write new files, and a rescan of a tenth of the known ones with their vectors in reverse order."""
     vectors = Vectors(url)
     fresh = collection(1 + place)[:NEW]
     for at in range(0, NEW, 200):
@@ -94,7 +94,7 @@ def write(url, values, place):
 
 
 @pytest.mark.ray
-def test_rows_that_are_in_are_not_written_again(tmp_path):
+def test_stored_rows_are_not_written_again(tmp_path):
     values = collection(0)[:50]
     with chroma(tmp_path / "store") as server:
         vectors = Vectors(server.url)

@@ -1,4 +1,4 @@
-"""The settings, and how wrong ones are told of."""
+"""The settings, and the messages about wrong ones."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def test_the_environment_overrides_the_file_and_the_file_the_defaults(tmp_path, 
     assert (settings.api.port, settings.chroma.port, settings.app.port) == (9999, 9001, 8501)
 
 
-def test_everything_listens_on_this_machine_alone_unless_told_otherwise():
+def test_every_server_listens_on_the_loopback_address_by_default():
     settings = load()
     assert {settings.api.host, settings.chroma.host, settings.app.host} == {"127.0.0.1"}
 
@@ -47,7 +47,7 @@ def test_a_misspelt_key_in_the_file_is_named(tmp_path):
         load()
 
 
-def test_what_is_no_yaml_or_no_list_is_said(tmp_path, monkeypatch):
+def test_invalid_yaml_and_invalid_lists_are_reported(tmp_path, monkeypatch):
     monkeypatch.setenv("RAYSIFT_API__NAMES", "raysift.example.com")
     with pytest.raises(SettingsError, match=r"cannot be read.*api"):
         load()
@@ -57,16 +57,16 @@ def test_what_is_no_yaml_or_no_list_is_said(tmp_path, monkeypatch):
         load()
 
 
-def test_names_are_host_names_alone(monkeypatch):
+def test_names_are_plain_host_names(monkeypatch):
     monkeypatch.setenv("RAYSIFT_API__NAMES", '["Raysift.Example.com"]')
     assert load().api.names == ("raysift.example.com",)
     for wrong in ("*", "*.example.com", "raysift.example.com:443", "https://raysift.example.com"):
         monkeypatch.setenv("RAYSIFT_API__NAMES", f'["{wrong}"]')
-        with pytest.raises(SettingsError, match=r"api\.names.*no host name alone"):
+        with pytest.raises(SettingsError, match=r"api\.names.*not a plain host name"):
             load()
 
 
-def test_a_misspelt_detector_is_told_which_there_are(tmp_path):
+def test_a_misspelt_detector_is_reported_with_the_valid_names(tmp_path):
     (tmp_path / "settings.yaml").write_text("detectors: {nsfww: {floor: 0.5}}\n")
     with pytest.raises(SettingsError, match=f"no detector 'nsfww'; there are {', '.join(names())}"):
         configs(load())
@@ -88,7 +88,7 @@ def test_keys_of_the_last_version_are_still_read(tmp_path, monkeypatch):
     old = "door: {port: 9000}\nscanning: {at_once: 3, patience_s: 7}\ndecoding: {stall_s: 5}\n"
     (tmp_path / "settings.yaml").write_text(old)
     monkeypatch.setenv("RAYSIFT_DOOR__HOST", "127.0.0.2")
-    monkeypatch.setenv("RAYSIFT_API__HOST", "")  # load sets it: noted here, so that it does not outlast the test
+    monkeypatch.setenv("RAYSIFT_API__HOST", "")  # load sets it: monkeypatch must restore it
     monkeypatch.delenv("RAYSIFT_API__HOST")
     settings = load()
     assert (settings.api.host, settings.api.port) == ("127.0.0.2", 9000)

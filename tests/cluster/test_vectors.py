@@ -1,4 +1,4 @@
-"""Vectors in a real Chroma server: written, searched, superseded, renamed; and a server that is away."""
+"""Vectors in a real Chroma server: written, searched, superseded, renamed; and an unreachable server."""
 
 import math
 import random
@@ -36,7 +36,7 @@ def look(seed, label="cat", length=8, **more):
 
 
 def stored(values):
-    """What a vector of length 1 is equal to once it is stored: it is moved by a thousandth, see chroma.shifted."""
+    """Compares equal to a vector of length 1 as stored, shifted by a thousandth: see chroma.shifted."""
     return pytest.approx(values, abs=SHIFTS["cosine"], rel=0)
 
 
@@ -50,7 +50,7 @@ def server(tmp_path_factory):
 def vectors(server):
     """A client of the one server, its collections emptied."""
     made = Vectors(server.url)
-    made._chroma.ask(lambda client: [client.delete_collection(one.name) for one in client.list_collections()])
+    made._chroma.ask(lambda client: [client.delete_collection(found.name) for found in client.list_collections()])
     return made
 
 
@@ -58,14 +58,14 @@ def film(segment, *findings, **more):
     return row("s3://b/film", *findings, kind="video", segment=segment, **more)
 
 
-def test_a_server_that_is_not_there_is_a_plain_error():
+def test_an_unreachable_server_raises_vectors_down():
     vectors = Vectors(f"http://127.0.0.1:{free_port()}")
     with pytest.raises(VectorsDown, match=r"the vector store at http://127.0.0.1:\d+ does not answer"):
         vectors.search("image", unit(0), 5)
 
 
 @pytest.mark.ray
-def test_the_same_rows_twice_are_there_once(vectors):
+def test_rows_that_are_written_twice_are_stored_once(vectors):
     table = rows(*(row(f"s3://b/{n}", look(n), look(1000 + n)) for n in range(50)))
     assert vectors.upsert(table) == 100
     assert vectors.upsert(table) == 100
@@ -92,8 +92,8 @@ def test_a_file_is_one_hit_by_its_nearest_vector(vectors):
 
 
 @pytest.mark.ray
-def test_words_and_faces_are_measured_each_in_their_way(vectors):
-    rest = (0.0,) * 382  # as long as clip's, so that what a stored vector is moved by is lost in rounding
+def test_text_has_cosine_and_faces_have_euclidean_distance(vectors):
+    rest = (0.0,) * 382  # as long as real ones, so that the shift of a stored vector is lost in rounding
     said = found("whisper", "speech", 1.0, text="hello", span=(1.0, 2.0), vectors=(Vector("text", (3.0, 0.0, *rest)),))
     seen = found("face", "face", 1.0, vectors=(Vector("faces", (0.0, 0.0)),))
     vectors.upsert(rows(row("s3://b/a", said, seen)))
@@ -106,7 +106,7 @@ def test_words_and_faces_are_measured_each_in_their_way(vectors):
 
 
 @pytest.mark.ray
-def test_what_was_never_indexed_is_not_found(vectors):
+def test_an_empty_store_finds_nothing(vectors):
     assert vectors.search("image", unit(0), 5) == []
     assert vectors.of_asset("faces", asset_id("s3://b/a")) == []
     assert vectors.count("text") == 0
@@ -114,7 +114,7 @@ def test_what_was_never_indexed_is_not_found(vectors):
 
 
 @pytest.mark.ray
-def test_a_new_answer_takes_back_the_old_one_and_an_old_one_comes_too_late(vectors):
+def test_a_newer_answer_replaces_an_older_one_and_an_older_one_is_ignored(vectors):
     first = rows(row("s3://b/a", look(1), look(2), look(3)), row("s3://b/b", look(4)))
     second = rows(row("s3://b/a", look(5), minutes=1))
     vectors.upsert(first)
@@ -128,14 +128,14 @@ def test_a_new_answer_takes_back_the_old_one_and_an_old_one_comes_too_late(vecto
 
 
 @pytest.mark.ray
-def test_another_detectors_answer_leaves_the_vectors_alone(vectors):
+def test_another_detectors_answer_does_not_change_the_vectors(vectors):
     vectors.upsert(rows(row("s3://b/a", look(1))))
     vectors.upsert(rows(row("s3://b/a", answered=("ocr",), minutes=1)))
     assert vectors.count("image") == 1
 
 
 @pytest.mark.ray
-def test_a_new_models_vectors_of_another_length_take_the_place_of_the_old_ones(vectors):
+def test_a_new_models_vectors_of_another_length_replace_the_old_ones(vectors):
     vectors.upsert(rows(row("s3://b/a", look(1, length=8)), row("s3://b/b", look(2, length=8))))
     vectors.upsert(rows(row("s3://b/a", look(1, length=12), minutes=1)))
     assert vectors.count("image") == 2
@@ -144,7 +144,7 @@ def test_a_new_models_vectors_of_another_length_take_the_place_of_the_old_ones(v
 
 
 @pytest.mark.ray
-def test_a_long_video_is_stood_for_by_a_few_of_its_frames(vectors):
+def test_a_long_video_is_represented_by_a_few_of_its_frames(vectors):
     vectors.upsert(rows(row("s3://b/video", *(look(n, time_s=float(n)) for n in range(100)))))
     frames = vectors.of_asset("image", asset_id("s3://b/video"))
     assert len(frames) == 16
@@ -153,18 +153,18 @@ def test_a_long_video_is_stood_for_by_a_few_of_its_frames(vectors):
 
 
 @pytest.mark.ray
-def test_a_films_segments_come_one_by_one_and_stand_for_it_in_their_order(vectors):
+def test_segments_that_are_indexed_in_any_order_represent_the_file_in_theirs(vectors):
     asset = asset_id("s3://b/film")
     for n in (10, 2, 0):
         vectors.upsert(rows(film((n, 11, 60.0), look(n), look(100 + n))))
     assert vectors.of_asset("image", asset) == [stored(unit(n)) for n in (0, 100, 2, 102, 10, 110)]
-    vectors.upsert(rows(film((2, 11, 60.0), look(5), minutes=1)))  # of one segment anew
+    vectors.upsert(rows(film((2, 11, 60.0), look(5), minutes=1)))  # a newer answer for one segment
     vectors.upsert(rows(film((2, 11, 60.0), look(2), look(102))))
     assert vectors.of_asset("image", asset) == [stored(unit(n)) for n in (0, 100, 5, 10, 110)]
 
 
 @pytest.mark.ray
-def test_vectors_of_a_superseded_cut_or_content_go_and_do_not_come_again(vectors):
+def test_vectors_of_a_superseded_cut_or_content_are_deleted_and_not_written_again(vectors):
     asset = asset_id("s3://b/film")
     old = rows(*(film((n, 2, 60.0), look(n), found("ocr", "text", 1.0)) for n in (0, 1)), row("s3://b/a", look(9)))
     vectors.upsert(old)
@@ -172,7 +172,7 @@ def test_vectors_of_a_superseded_cut_or_content_go_and_do_not_come_again(vectors
     assert vectors.of_asset("image", asset) == [stored(unit(20))]
     vectors.upsert(old)
     assert vectors.of_asset("image", asset) == [stored(unit(20))]
-    vectors.upsert(rows(film((1, 4, 30.0), look(21), minutes=0)))  # of the same cut, if earlier
+    vectors.upsert(rows(film((1, 4, 30.0), look(21), minutes=0)))  # of the same cut, although earlier
     assert vectors.of_asset("image", asset) == [stored(unit(20)), stored(unit(21))]
     vectors.upsert(rows(row("s3://b/film", etag="e2", minutes=2, answered=("ocr",))))
     assert vectors.of_asset("image", asset) == []
@@ -180,7 +180,7 @@ def test_vectors_of_a_superseded_cut_or_content_go_and_do_not_come_again(vectors
 
 
 @pytest.mark.ray
-def test_vectors_of_before_contents_were_noted_are_kept_until_they_are_superseded(vectors):
+def test_vectors_without_a_content_hash_are_kept_until_they_are_superseded(vectors):
     vectors.upsert(rows(row("s3://b/a", look(1)), row("s3://b/a", found("face", "face", 1.0, vectors=(
         Vector("faces", (1.0, 2.0)),)))))  # fmt: skip
     for name in vectors._chroma.names():
@@ -192,7 +192,7 @@ def test_vectors_of_before_contents_were_noted_are_kept_until_they_are_supersede
 
 
 @pytest.mark.ray
-def test_tells_what_is_there_and_how_far_the_nearest_is_and_forgets_all(vectors):
+def test_stored_ids_the_distance_to_the_nearest_vector_and_drop(vectors):
     vectors.upsert(rows(row("s3://b/a", look(1)), row("s3://b/b", look(2))))
     vectors.mark(["file:///out/1.parquet"])
     ids = [f"{asset_id('s3://b/a')}:clip:0", "missing"]
@@ -207,7 +207,7 @@ def test_tells_what_is_there_and_how_far_the_nearest_is_and_forgets_all(vectors)
 
 
 @pytest.mark.ray
-def test_remembers_which_files_are_in(vectors, tmp_path):
+def test_marked_files_are_indexed(vectors, tmp_path):
     files = [f"file:///out/{n}.parquet" for n in range(5)]
     vectors.mark(files[:3])
     vectors.mark(files[:3])
@@ -215,33 +215,33 @@ def test_remembers_which_files_are_in(vectors, tmp_path):
 
 
 @pytest.mark.ray
-def test_reads_what_was_committed(vectors, tmp_path):
+def test_indexes_a_committed_file(vectors, tmp_path):
     file = commit(tmp_path, "a.parquet", row("s3://b/a", look(1)), row("s3://b/b"))
     assert vectors.upsert(results_files.read(file, COLUMNS)) == 1
 
 
 @pytest.mark.ray
-def test_a_killed_server_is_a_plain_error_and_a_restarted_one_has_kept_all(tmp_path):
+def test_a_killed_server_raises_vectors_down_and_a_restarted_one_has_all_vectors(tmp_path):
     port = free_port()
     vectors = Vectors(f"http://127.0.0.1:{port}")
     table = rows(*(row(f"s3://b/{n}", look(n)) for n in range(20)))
     with chroma(tmp_path / "store", port) as server:
         vectors.upsert(table)
         server.kill()
-        for question in (
+        for call in (
             lambda: vectors.search("image", unit(3), 1),
             lambda: vectors.upsert(table),
             lambda: vectors.of_asset("image", asset_id("s3://b/3")),
         ):
             with pytest.raises(VectorsDown, match="does not answer"):
-                question()
+                call()
     with chroma(tmp_path / "store", port):
         assert vectors.search("image", unit(3), 1)[0].asset == asset_id("s3://b/3")
         assert vectors.count("image") == 20
 
 
 @pytest.mark.ray
-def test_collections_of_before_are_renamed_with_all_they_hold(server, vectors):
+def test_collections_with_former_names_are_renamed_with_their_vectors(server, vectors):
     vectors.upsert(rows(row("s3://b/a", look(1)), row("s3://b/b", look(2))))
     vectors._chroma.ask(lambda client: client.get_collection("image-8", embedding_function=None).modify(name="looks-8"))
     after = Vectors(server.url)

@@ -1,4 +1,4 @@
-"""`raysift doctor` as a command: which parts it looks at, what it prints, how it exits."""
+"""`raysift doctor` as a command: which parts it checks, what it prints, how it exits."""
 
 import json
 import threading
@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 import raysift
-from commands.checks.check import Check, together
+from commands.checks.check import Check, run_checks
 from commands.checks.doctor import SLOWLY
 from tests.commands.checks.stand_ins import isolate
 
@@ -22,17 +22,17 @@ def run(*arguments):
     return CliRunner().invoke(raysift.cli, ["doctor", *arguments])
 
 
-def test_the_embedded_profile_needs_nothing_that_is_not_installed():
+def test_the_embedded_profile_needs_only_installed_packages():
     done = run("--json")
-    told = json.loads(done.output)
-    assert (done.exit_code, told["ok"], told["profile"]) == (0, True, "embedded")
-    weights = [check for check in told["checks"] if check["what"].startswith("weights")]
+    report = json.loads(done.output)
+    assert (done.exit_code, report["ok"], report["profile"]) == (0, True, "embedded")
+    weights = [check for check in report["checks"] if check["what"].startswith("weights")]
     assert weights and all(check["state"] == "ok" for check in weights)
 
 
-def test_the_gpu_profile_without_a_card_is_said_to_be_slow():
-    told = " ".join(run("--profile", "gpu").output.replace("│", " ").split())
-    assert SLOWLY in told and "run on the CPU, slowly" in told
+def test_the_gpu_profile_without_a_card_is_reported_as_slow():
+    report = " ".join(run("--profile", "gpu").output.replace("│", " ").split())
+    assert SLOWLY in report and "run on the CPU, slowly" in report
 
 
 def test_a_profile_that_cannot_run_exits_1(monkeypatch):
@@ -41,16 +41,16 @@ def test_a_profile_that_cannot_run_exits_1(monkeypatch):
     assert done.exit_code == 1 and json.loads(done.output)["ok"] is False
 
 
-def test_what_is_not_started_is_a_note_and_what_was_started_and_is_silent_fails(monkeypatch):
+def test_a_part_that_was_not_started_is_a_note_and_a_silent_one_fails(monkeypatch):
     done = run("--json")
-    told = {check["what"]: check for check in json.loads(done.output)["checks"]}
-    assert told["Raysift"] == {"what": "Raysift", "state": "note", "said": "not started: `raysift up`"}
-    assert done.exit_code == 0 and not {"Ray", "API", "Chroma", "app"} & set(told)
-    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")  # another launcher's word
+    report = {check["what"]: check for check in json.loads(done.output)["checks"]}
+    assert report["Raysift"] == {"what": "Raysift", "state": "note", "said": "not started: `raysift up`"}
+    assert done.exit_code == 0 and not {"Ray", "API", "Chroma", "app"} & set(report)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")  # set by another launcher
     done = run("--json")
-    told = {check["what"]: check for check in json.loads(done.output)["checks"]}
-    assert done.exit_code == 1 and {told[part]["state"] for part in ("Ray", "API", "Chroma")} == {"fails"}
-    assert "Start it: `raysift up`, or what launches it on several machines." in told["Ray"]["said"]
+    report = {check["what"]: check for check in json.loads(done.output)["checks"]}
+    assert done.exit_code == 1 and {report[part]["state"] for part in ("Ray", "API", "Chroma")} == {"fails"}
+    assert "Start it: `raysift up`, or what launches it on several machines." in report["Ray"]["said"]
 
 
 @pytest.mark.parametrize(
@@ -60,37 +60,37 @@ def test_what_is_not_started_is_a_note_and_what_was_started_and_is_silent_fails(
         ("detectors: {ocr: {flor: 1}}", "settings, detectors.ocr: there is no setting 'flor'."),
     ],
 )
-def test_a_key_that_is_wrong_is_named_and_nothing_else_is_looked_at(tmp_path, file, advice):
+def test_a_wrong_key_is_named_and_nothing_else_is_checked(tmp_path, file, advice):
     (tmp_path / "settings.yaml").write_text(file)
     done = run("--json")
     (check,) = json.loads(done.output)["checks"]
     assert done.exit_code == 1 and (check["what"], check["state"]) == ("settings", "fails") and advice in check["said"]
 
 
-def test_which_settings_are_read_is_said_and_not_their_values(tmp_path, monkeypatch):
+def test_the_sources_of_settings_are_shown_without_values(tmp_path, monkeypatch):
     monkeypatch.setenv("RAYSIFT_CACHE__DAYS", "77")
     (tmp_path / "settings.yaml").write_text("profile: embedded")
-    (told,) = (check for check in json.loads(run("--json").output)["checks"] if check["what"] == "settings")
-    assert str(tmp_path / "settings.yaml") in told["said"] and "RAYSIFT_CACHE__DAYS" in told["said"]
-    assert "77" not in told["said"]
+    (report,) = (check for check in json.loads(run("--json").output)["checks"] if check["what"] == "settings")
+    assert str(tmp_path / "settings.yaml") in report["said"] and "RAYSIFT_CACHE__DAYS" in report["said"]
+    assert "77" not in report["said"]
 
 
-def test_a_part_that_hangs_or_breaks_down_is_told_of_beside_the_others(monkeypatch):
+def test_a_part_that_hangs_or_raises_is_reported_beside_the_others(monkeypatch):
     monkeypatch.setattr("commands.checks.check.PART_S", 0.2)
-    hangs, told = threading.Event(), []
+    hangs, report = threading.Event(), []
 
     def breaks():
         raise RuntimeError("odd")
 
     parts = {"a": lambda: hangs.wait(5), "b": breaks, "c": lambda: [Check("c", "ok", "fine")]}
-    checks = together(parts, told.append)
+    checks = run_checks(parts, report.append)
     hangs.set()
     assert [(check.what, check.state) for check in checks] == [("a", "fails"), ("b", "fails"), ("c", "ok")]
     assert "it hangs" in checks[0].said and "RuntimeError: odd" in checks[1].said
-    assert told[0] == "looking at a, b, c" and told[-1] == "looking at a"
+    assert report[0] == "checking a, b, c" and report[-1] == "checking a"
 
 
-def test_what_a_part_has_said_before_it_hangs_or_breaks_down_is_kept(monkeypatch):
+def test_checks_of_a_part_before_it_hangs_or_raises_are_kept(monkeypatch):
     monkeypatch.setattr("commands.checks.check.PART_S", 0.2)
     hangs = threading.Event()
 
@@ -98,7 +98,7 @@ def test_what_a_part_has_said_before_it_hangs_or_breaks_down_is_kept(monkeypatch
         yield Check("first", "ok", "fine")
         end()
 
-    checks = together({"a": lambda: part(lambda: hangs.wait(5)), "b": lambda: part(lambda: {}["disk"])}, str)
+    checks = run_checks({"a": lambda: part(lambda: hangs.wait(5)), "b": lambda: part(lambda: {}["disk"])}, str)
     hangs.set()
     assert [check.what for check in checks] == ["first", "a", "first", "b"]
     assert [check.state for check in checks] == ["ok", "fails"] * 2

@@ -1,4 +1,4 @@
-"""`raysift doctor` on a running cluster with real servers, well and broken; and what the API tells probes there."""
+"""`raysift doctor` on a running cluster with real servers, working and broken; and the API's answers to probes."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def redis() -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="module")
 def whole(cluster: Cluster, s3: Seaweed, redis: RedisServer) -> Cluster:
-    """The cluster, as one whose results lie in a bucket and whose cache is a Redis."""
+    """The cluster with its results in a bucket and its cache in a Redis."""
     s3.client().create_bucket(Bucket=BUCKET)
     return with_settings(cluster, RAYSIFT_RESULTS_URI=f"s3://{BUCKET}/results", RAYSIFT_CACHE__REDIS_URL=redis.url)
 
@@ -41,8 +41,8 @@ def with_settings(cluster: Cluster, **more: str) -> Cluster:
     return Cluster(cluster.environment | more)
 
 
-def told(cluster: Cluster) -> tuple[int, dict[str, tuple[str, str]]]:
-    """The exit code, and what was said of each part."""
+def checked(cluster: Cluster) -> tuple[int, dict[str, tuple[str, str]]]:
+    """The exit code, and the state and message of each check."""
     done = cluster.raysift("doctor", "--json")
     assert done.stdout, done.stderr
     checks: list[dict[str, Any]] = json.loads(done.stdout)["checks"]
@@ -50,13 +50,13 @@ def told(cluster: Cluster) -> tuple[int, dict[str, tuple[str, str]]]:
 
 
 def failing(cluster: Cluster) -> dict[str, str]:
-    code, checks = told(cluster)
+    code, checks = checked(cluster)
     assert code == 1
     return {what: said for what, (state, said) in checks.items() if state == "fails"}
 
 
-def test_every_part_of_a_good_cluster_is_well(whole, s3):
-    code, checks = told(whole)
+def test_every_part_of_a_working_cluster_is_ok(whole, s3):
+    code, checks = checked(whole)
     assert code == 0, checks
     parts = (
         "settings",
@@ -72,26 +72,27 @@ def test_every_part_of_a_good_cluster_is_well(whole, s3):
     assert {part: checks[part][0] for part in parts} == dict.fromkeys(parts, "ok")
     detectors = {what: said for what, said in checks.items() if what.startswith("detector ")}
     assert len(detectors) == 7 and {state for state, _ in detectors.values()} == {"ok"}
-    assert not s3.client().list_objects_v2(Bucket=BUCKET).get("Contents"), "what it wrote it has deleted"
+    assert not s3.client().list_objects_v2(Bucket=BUCKET).get("Contents"), "it has deleted what it wrote"
     assert "clock" not in checks
 
 
-def test_people_read_it_as_a_table(whole):
+def test_the_checks_are_printed_as_a_table(whole):
     done = with_settings(whole, COLUMNS="200").raysift("doctor")
     assert done.returncode == 0 and "an object was written, read and deleted" in done.stdout
 
 
-def test_a_chroma_where_nobody_listens(whole):
+def test_a_port_of_chroma_on_which_nothing_listens(whole):
     port = str(free_port())
     (said,) = failing(with_settings(whole, RAYSIFT_CHROMA__PORT=port)).values()
-    assert said.startswith(f"nobody answers at http://127.0.0.1:{port} (ConnectError): no search, all else works.")
+    assert said.startswith(f"nothing answers at http://127.0.0.1:{port} (ConnectError): no search, all else works.")
     assert "Start it (`raysift up`, or its service), or correct chroma.host and chroma.port." in said
 
 
-def test_a_bucket_that_is_not_there(whole, s3):
+def test_a_bucket_that_does_not_exist(whole, s3):
     (said,) = failing(with_settings(whole, RAYSIFT_RESULTS_URI="s3://no-such-bucket/results")).values()
     assert (
-        f"there is no bucket 'no-such-bucket' at {s3.endpoint}. Check its name and s3_endpoint_url. Or make it" in said
+        f"there is no bucket 'no-such-bucket' at {s3.endpoint}. Check its name and s3_endpoint_url. Or create it"
+        in said
     )
     assert "no-such-bucket" not in {found["Name"] for found in s3.client().list_buckets()["Buckets"]}
 
@@ -108,12 +109,12 @@ def test_a_bucket_that_is_not_there(whole, s3):
         ),
     ],
 )
-def test_a_bucket_that_takes_no_such_key(whole, key, secret, advice):
+def test_a_bucket_that_refuses_the_credentials(whole, key, secret, advice):
     (said,) = failing(with_settings(whole, AWS_ACCESS_KEY_ID=key, AWS_SECRET_ACCESS_KEY=secret)).values()
     assert advice in said and "stranger-secret" not in said
 
 
-def test_a_bucket_whose_server_is_away(whole):
+def test_a_bucket_whose_server_is_down(whole):
     away = f"http://127.0.0.1:{free_port()}"
     (said,) = failing(with_settings(whole, AWS_ENDPOINT_URL=away)).values()
     assert f"{away} does not answer" in said and "Check s3_endpoint_url and the network." in said
@@ -126,11 +127,11 @@ def test_a_redis_that_refuses_the_password(whole, redis):
     assert "Correct it in cache.redis_url: redis://:PASSWORD@host:port/0." in said and "wrong" not in said
 
 
-def test_a_redis_that_is_away_or_hangs(whole, redis):
+def test_a_redis_that_is_down_or_hangs(whole, redis):
     away = free_port()
     (said,) = failing(with_settings(whole, RAYSIFT_CACHE__REDIS_URL=f"redis://127.0.0.1:{away}")).values()
     assert said == (
-        f"Redis at 127.0.0.1:{away} does not answer (ConnectionError): nothing is remembered. Start it, or correct "
+        f"Redis at 127.0.0.1:{away} does not answer (ConnectionError): no answer is cached. Start it, or correct "
         "cache.redis_url."
     )
     redis.hang()
@@ -140,23 +141,23 @@ def test_a_redis_that_is_away_or_hangs(whole, redis):
         redis.go_on()
 
 
-def test_a_redis_that_would_throw_away_what_ray_knows(whole):
+def test_a_redis_that_would_evict_rays_state(whole):
     with RedisServer() as server, Redis.from_url(server.url) as client:
         client.config_set("maxmemory-policy", "allkeys-lru")
         both = with_settings(whole, RAYSIFT_CACHE__REDIS_URL=server.url, RAY_REDIS_ADDRESS=f"127.0.0.1:{server.port}")
         assert "Set maxmemory-policy volatile-lru" in failing(both)["Redis's memory"]
         client.config_set("maxmemory-policy", "volatile-lru")
-        code, checks = told(both)
-        assert code == 0 and checks["Redis"][1].endswith("keeps the cache and what Ray knows")
+        code, checks = checked(both)
+        assert code == 0 and checks["Redis"][1].endswith("keeps the cache and Ray's state")
         assert checks["Redis's disk"][0] == "note" and "Set appendonly yes." in checks["Redis's disk"][1]
 
 
 def test_a_token_that_is_not_the_heads(whole, tmp_path):
-    """As on a machine whose Ray another launcher has started: its state folder knows of no token."""
+    """As on a machine whose Ray another launcher has started: its state folder has no token."""
     token = tmp_path / "token"
     there = with_settings(whole, RAYSIFT_STATE_DIR=str(tmp_path), RAY_AUTH_TOKEN_PATH=str(token))
     assert failing(there)["Ray's token"].startswith(
-        f"Ray asks for a token, and there is none here ({token}: No such file"
+        f"Ray requires a token, and there is none here ({token}: No such file"
     )
     token.write_text("0" * 64)
     token.chmod(0o600)
@@ -166,7 +167,7 @@ def test_a_token_that_is_not_the_heads(whole, tmp_path):
         in said
     )
     token.write_text((Path(whole.environment["RAYSIFT_STATE_DIR"]) / "ray_token").read_text())
-    code, checks = told(there)
+    code, checks = checked(there)
     assert code == 0, checks
 
 
@@ -196,7 +197,7 @@ def timed(api: httpx.Client, route: str) -> tuple[float, httpx.Response]:
     return time.monotonic() - began, answer
 
 
-def test_while_every_detector_hangs_the_api_says_that_it_lives_and_in_time_who_does_not_answer(whole):
+def test_while_every_detector_hangs_the_api_is_alive_and_reports_them_as_busy_in_time(whole):
     with whole.api() as api:
         assert api.get("/v1/ready").status_code == 200
         hung = replicas(whole)
@@ -204,7 +205,7 @@ def test_while_every_detector_hangs_the_api_says_that_it_lives_and_in_time_who_d
         for process in hung:
             os.kill(process.pid, signal.SIGSTOP)
         try:
-            time.sleep(5.1)  # that an answer stands
+            time.sleep(5.1)  # the API keeps an answer for 5 s
             seconds, ready = timed(api, "/v1/ready")
             detectors = ready.json()["detectors"].values()
             assert seconds < 9 and {detector["state"] for detector in detectors} == {"busy"}
@@ -220,7 +221,7 @@ def test_while_every_detector_hangs_the_api_says_that_it_lives_and_in_time_who_d
 
 
 def test_a_detector_that_has_died_is_named_until_serve_has_replaced_it(whole):
-    (whisper,) = replicas(whole, "whisper")  # to load its models takes longer than an answer stands
+    (whisper,) = replicas(whole, "whisper")  # loading its models takes longer than the API keeps an answer
     seen: list[tuple[int, str]] = []
     with whole.api() as api:
         whisper.kill()

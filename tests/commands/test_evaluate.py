@@ -17,24 +17,24 @@ from tests.support.stored import commit, found, row
 @pytest.fixture
 def alone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("RAYSIFT_API__PORT", "9")  # nobody listens there
+    monkeypatch.setenv("RAYSIFT_API__PORT", "9")  # nothing listens there
 
 
 def run(*arguments: str):
     return CliRunner().invoke(raysift.cli, ["evaluate", *arguments])
 
 
-def test_judges_stored_results_without_a_cluster(alone, tmp_path):
+def test_evaluates_stored_results_without_a_cluster(alone, tmp_path):
     explicit = found("nsfw", "nsfw", 0.9)
     rows = row("s3://b/a.jpg", explicit), row("s3://b/[red].jpg", explicit, thumbnail=jpeg(), unit=1)
     commit(tmp_path / "out", "a.parquet", *rows)
     path = labels(tmp_path, said("a.jpg", nsfw={"nsfw": True}), said("[red].jpg", nsfw={"nsfw": False}))
     done = run(str(path), "--from", str(tmp_path / "out"), "--base-rate", "0.01", "--threshold", "0.5", "--json")
     assert done.exit_code == 0, done.exception
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert told["judged"][0]["presence"]["recall"]["value"] == 1.0 and told["thresholds"] == {"nsfw": 0.5}
-    assert Path(told["report"]).parent == tmp_path / "out"
-    assert "[red].jpg" in Path(told["report"]).read_text()
+    printed = json.loads(done.stdout.splitlines()[-1])
+    assert printed["judged"][0]["presence"]["recall"]["value"] == 1.0 and printed["thresholds"] == {"nsfw": 0.5}
+    assert Path(printed["report"]).parent == tmp_path / "out"
+    assert "[red].jpg" in Path(printed["report"]).read_text()
     assert "precision" in done.stderr and "0.21-1.00" in done.stderr
 
 
@@ -49,20 +49,20 @@ def test_judges_stored_results_without_a_cluster(alone, tmp_path):
         ([], "gone.jpg does not exist"),
     ],
 )
-def test_a_wrong_word_is_a_sentence(alone, tmp_path, more, complaint):
+def test_a_wrong_argument_is_explained(alone, tmp_path, more, complaint):
     path = labels(tmp_path, {"uri": "gone.jpg", "labels": {"nsfw": {"nsfw": True}}})
     with pytest.raises(SettingsError, match=complaint):
         raise run(str(path), *more).exception
 
 
-def test_a_threshold_of_one_detector_goes_before_that_of_all():
+def test_a_threshold_of_one_detector_overrides_that_of_all():
     from commands.evaluate import _thresholds
 
     of = _thresholds(["nsfw=0.9", "0.5"])
     assert of["nsfw"] == 0.9 and of["ocr"] == 0.5
 
 
-def test_many_files_are_asked_for_in_one_job(alone, tmp_path, monkeypatch):
+def test_many_files_are_scanned_in_one_job(alone, tmp_path, monkeypatch):
     from commands import evaluate
 
     sent = []
@@ -81,7 +81,7 @@ def test_many_files_are_asked_for_in_one_job(alone, tmp_path, monkeypatch):
     assert job["uris"] == [file.uri for file in many] and job["detectors"] == ["ocr"]
 
 
-def test_detectors_that_look_at_what_others_read_are_asked_together_with_them():
+def test_detectors_of_text_are_run_with_all_others():
     from commands.evaluate import _detectors
 
     assert _detectors([labelling.Labelled("a", 1, {"nsfw": {}, "face": {}})]) == "face,nsfw"

@@ -1,4 +1,4 @@
-"""`raysift evaluate` on a running cluster, and on what a scan of it has stored."""
+"""`raysift evaluate` on a running cluster, and on its stored results."""
 
 import json
 from pathlib import Path
@@ -14,21 +14,21 @@ NOTICE = {"text": "NOTICE Keep this gate closed at all times Deliveries: ring tw
 SPOKEN = {"speech": "The police officer put the suspect in handcuffs near the main gate."}
 
 
-def test_judges_the_running_cluster_on_exactly_the_labelled_files(cluster: Cluster, media: Path, tmp_path: Path):
+def test_evaluates_the_running_cluster_on_exactly_the_labelled_files(cluster: Cluster, media: Path, tmp_path: Path):
     names = ("notice.png", "broken.jpg")
     path = labels(tmp_path, *({"uri": str(media / name), "labels": {"ocr": NOTICE}} for name in names))
     out = tmp_path / "out"
     done = cluster.raysift("evaluate", str(path), "--out", str(out), "--base-rate", "0.001", "--json")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
-    (ocr,) = told["judged"]
+    printed = json.loads(done.stdout.splitlines()[-1])
+    (ocr,) = printed["judged"]
     assert ocr["error_rate"]["value"] < 0.1 and ocr["profiles"] == ["embedded"] and ocr["presence"]["tp"] == 1
-    assert [(left["detector"], len(left["uris"])) for left in told["left_out"]] == [("ocr", 1)]
-    assert Path(told["report"]).parent == out and "notice.png" in Path(told["report"]).read_text()
+    assert [(left["detector"], len(left["uris"])) for left in printed["left_out"]] == [("ocr", 1)]
+    assert Path(printed["report"]).parent == out and "notice.png" in Path(printed["report"]).read_text()
     assert set(cluster.export(str(out))) == set(names)
 
 
-def test_judges_what_a_scan_has_stored(cluster: Cluster, media: Path, scanned, tmp_path: Path):
+def test_evaluates_stored_results(cluster: Cluster, media: Path, scanned, tmp_path: Path):
     said_of = {
         "notice.png": {"ocr": NOTICE, "face": {"face": 0}, "nsfw": {"nsfw": False}},
         "astronaut.png": {"face": {"face": ["Collins"]}, "nsfw": {"nsfw": False}},

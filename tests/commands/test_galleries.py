@@ -1,4 +1,4 @@
-"""`raysift logos` and `raysift restraints`: pictures go in whole or not at all, and what cannot be used is listed."""
+"""`raysift logos` and `raysift restraints`: pictures are added all or none, and unusable files are listed."""
 
 import shutil
 
@@ -39,14 +39,14 @@ def test_pictures_are_added_listed_and_removed(raysift, red):
     assert "the gallery is empty" in raysift("list").output
 
 
-def test_one_broken_picture_among_several_leaves_the_gallery_as_it_was(raysift, red, truncated):
+def test_one_broken_picture_among_several_leaves_the_gallery_unchanged(raysift, red, truncated):
     failed = raysift("add", "Acme", red, truncated)
     assert isinstance(failed.exception, SettingsError)
     assert "truncated.png cannot be read as a picture" in str(failed.exception)
     assert not raysift.folder.exists()
 
 
-def test_the_list_marks_what_cannot_be_used_and_says_why(raysift, red, truncated):
+def test_the_list_marks_unusable_files_with_the_reason(raysift, red, truncated):
     raysift("add", "Acme", red)
     shutil.copy(truncated, raysift.folder / "Acme" / "cut.png")
     (raysift.folder / "Acme" / "old").mkdir()

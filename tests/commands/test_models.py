@@ -1,4 +1,4 @@
-"""`raysift models`: what it tells of weights, and the mirror that it makes."""
+"""`raysift models`: the list of weights, and the mirror that it fills."""
 
 import json
 
@@ -20,13 +20,13 @@ def nowhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RAYSIFT_MODELS__CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nothing listens there
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
 @pytest.fixture
 def models(monkeypatch):
-    """A hub that has what the gpu profile's clip and nsfw want, and nothing of the others."""
+    """A hub with only the models of clip and nsfw in the gpu profile."""
     with hub() as running:
         monkeypatch.setenv("HF_ENDPOINT", running.endpoint)
         for source in of_the_gpu_profile("clip", "nsfw"):
@@ -35,7 +35,7 @@ def models(monkeypatch):
 
 
 def of_the_gpu_profile(*detectors):
-    """What of these detectors, or of all, comes from the hub."""
+    """The models of these detectors, or of all, that come from the hub."""
     settings = load().model_copy(update={"profile": "gpu"})
     there = configs(settings)
     found = [references.source(text, settings) for name in detectors or there for text in references.named(there[name])]
@@ -53,7 +53,7 @@ def listed(*arguments):
     return json.loads(run("list", "--json", *arguments).stdout)
 
 
-def test_the_embedded_profiles_weights_are_all_here_by_the_lock_file():
+def test_all_weights_of_the_embedded_profile_are_in_installed_packages():
     rows = listed("--profile", "embedded")
     assert {row["detector"] for row in rows} == {name for name, of in configs(load()).items() if references.named(of)}
     for row in rows:
@@ -61,31 +61,31 @@ def test_the_embedded_profiles_weights_are_all_here_by_the_lock_file():
         assert row["licence"] and row["revision"] in row["weights"] and row["bytes"] > 100_000
 
 
-def test_what_is_not_here_is_told_with_its_licence_and_what_to_do():
+def test_missing_weights_are_listed_with_licence_and_what_to_do():
     rows = [row for row in listed("--profile", "gpu") if row["weights"].startswith("hf:")]
     for row in rows:
         assert row["licence"] and not row["there"], row["weights"]
         if row["from"] == "hub":
             assert "raysift models pull" in row["missing"]
-        else:  # a pickle that nobody vouches for
+        else:  # a pickle without a known checksum
             assert row["from"] == "nowhere" and "add #sha256=HEX" in row["missing"]
     assert sum(row["from"] == "hub" for row in rows) >= 5
 
 
-def test_offline_it_is_told_that_no_hub_will_be_asked(monkeypatch):
+def test_offline_the_list_says_that_the_hub_is_not_used(monkeypatch):
     monkeypatch.setenv("RAYSIFT_MODELS__OFFLINE", "true")
     row = next(row for row in listed("--profile", "gpu") if row["detector"] == "clip")
     assert row["from"] == "nowhere" and "models.offline forbids the hub" in row["missing"]
 
 
-def test_people_get_a_table_and_below_it_what_to_do():
-    told = run("list", "--profile", "gpu").stdout
-    assert "detector" in told and "clip" in told
-    (said,) = (line for line in told.splitlines() if "It is fetched when it is first needed" in line)
+def test_the_table_has_below_it_what_to_do():
+    printed = run("list", "--profile", "gpu").stdout
+    assert "detector" in printed and "clip" in printed
+    (said,) = (line for line in printed.splitlines() if "It is fetched when it is first needed" in line)
     assert "Freepik/nsfw_image_detector" in said
 
 
-def test_weights_are_told_wherever_a_detectors_settings_name_them():
+def test_weights_in_every_setting_of_a_detector_are_listed():
     from deployments.detectors.whisper import WhisperConfig
 
     own = WhisperConfig(backend="gpu", align={"en": "hf:a/b@main"}, diarize="file:/models/voices")
@@ -97,18 +97,18 @@ def test_a_misspelt_detector_is_named(tmp_path):
         run("pull", "--to", str(tmp_path), "--detectors", "nsfw,clap")
 
 
-def test_a_mirror_is_not_made_of_packages(tmp_path):
-    told = run("pull", "--to", str(tmp_path / "mirror"), "--profile", "embedded").stderr
-    assert "come with packages" in told and not (tmp_path / "mirror").exists()
+def test_packages_are_not_copied_to_a_mirror(tmp_path):
+    printed = run("pull", "--to", str(tmp_path / "mirror"), "--profile", "embedded").stderr
+    assert "come with packages" in printed and not (tmp_path / "mirror").exists()
 
 
 @pytest.mark.ray
 def test_a_mirror_serves_machines_without_a_hub(models, tmp_path, monkeypatch):
-    told = run("pull", "--to", "mirror", "--profile", "gpu", "--detectors", "nsfw,clip").stderr
-    assert f"RAYSIFT_MODELS__MIRROR={(tmp_path / 'mirror').as_uri()}" in told.replace("\n", "")
+    printed = run("pull", "--to", "mirror", "--profile", "gpu", "--detectors", "nsfw,clip").stderr
+    assert f"RAYSIFT_MODELS__MIRROR={(tmp_path / 'mirror').as_uri()}" in printed.replace("\n", "")
     asked = len(models.asked)
-    assert "is there" in run("pull", "--to", "mirror", "--profile", "gpu", "--detectors", "nsfw,clip").stderr
-    assert len(models.asked) == asked  # what is there, whole, is not fetched again
+    assert "already there" in run("pull", "--to", "mirror", "--profile", "gpu", "--detectors", "nsfw,clip").stderr
+    assert len(models.asked) == asked  # a complete copy is not fetched again
 
     monkeypatch.setenv("RAYSIFT_MODELS__MIRROR", "mirror")
     monkeypatch.setenv("RAYSIFT_MODELS__OFFLINE", "true")
@@ -123,7 +123,7 @@ def test_a_mirror_serves_machines_without_a_hub(models, tmp_path, monkeypatch):
 
 
 @pytest.mark.ray
-def test_one_model_that_cannot_be_had_does_not_keep_the_others(models, tmp_path):
+def test_one_model_that_is_not_available_does_not_stop_the_others(models, tmp_path):
     (nsfw,), (clip,) = of_the_gpu_profile("nsfw"), of_the_gpu_profile("clip")
     models.repos[nsfw.repo].gated = True
     with pytest.raises(SettingsError, match="wants its terms accepted"):

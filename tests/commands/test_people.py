@@ -1,4 +1,4 @@
-"""`raysift people`, without a running Raysift: what it asks of a photo, and what it does to stored results."""
+"""`raysift people`, without a running Raysift: the checks of photos, and the changes of stored results."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -44,11 +44,11 @@ def test_a_photo_that_cannot_enrol_is_refused_with_the_reason(client, complaint)
         _check(Path(__file__), "Ann", client)
 
 
-def test_a_photo_with_somebody_blurred_in_the_background_enrols():
+def test_a_photo_with_a_blurred_face_in_the_background_can_enrol():
     _check(Path(__file__), "Ann", api(seen(), seen(evidence="no vector: blurred (sharpness 9, 25 needed)")))
 
 
-def test_a_photo_of_somebody_who_is_enrolled_already_is_told(capsys):
+def test_a_photo_that_may_show_another_enrolled_person_gets_a_warning(capsys):
     _check(Path(__file__), "Ann", api(seen(), seen("Bob", "distance 0.1 to photo b.png")))
     assert "this may be Bob" in capsys.readouterr().err
     _check(Path(__file__), "Bob", api(seen(), seen("Bob", "distance 0.1 to photo b.png")))
@@ -57,7 +57,7 @@ def test_a_photo_of_somebody_who_is_enrolled_already_is_told(capsys):
 
 @pytest.fixture
 def raysift(tmp_path, monkeypatch):
-    """The command line; its state under tmp_path, two files in its results: two faces named Ann, one that is nobody."""
+    """The command line; its state under tmp_path, two files in its results: two faces named Ann, one without a name."""
     monkeypatch.setenv("RAYSIFT_STATE_DIR", str(tmp_path))
     monkeypatch.setenv("RAYSIFT_API__PORT", str(free_port()))
 
@@ -79,34 +79,34 @@ def hits(folder):
     }
 
 
-def test_match_takes_off_the_names_of_who_is_not_enrolled_and_says_when_it_shows(raysift, tmp_path):
+def test_match_removes_names_of_people_who_are_not_enrolled(raysift, tmp_path):
     done = raysift("match")
     assert done.exit_code == 0
-    told = " ".join(done.output.split())
-    assert "1 files have other names than before" in told and "the next scan brings it into the catalogue" in told
+    printed = " ".join(done.output.split())
+    assert "1 files have other names than before" in printed and "the next scan loads it into the catalogue" in printed
     assert hits(tmp_path / "results") == {"s3://b/two": [], "s3://b/nobody": []}
 
 
 @pytest.mark.parametrize(
     ("which", "many"), [("s3://b/two", 2), (asset_id("s3://b/two"), 2), (f"{asset_id('s3://b/two')}:2", 1)]
 )
-def test_a_file_is_rejected_by_its_address_or_id_or_one_face_of_it(raysift, tmp_path, which, many):
+def test_faces_are_rejected_by_the_uri_or_id_of_a_file_and_by_number(raysift, tmp_path, which, many):
     assert f"{many} faces are not Ann" in raysift("reject", "Ann", which).output
     kept = Rejections(f"{tmp_path}/galleries/face").read(MODEL)["Ann"]
     assert kept.shape == (many, 128) and 0.2 in kept[:, 0].round(2)
 
 
-def test_a_face_that_is_not_there_cannot_be_rejected(raysift):
+def test_a_missing_face_cannot_be_rejected(raysift):
     for which in (f"{asset_id('s3://b/two')}:3", "s3://b/nobody", "s3://b/missing"):
         failed = raysift("reject", "Ann", which)
         assert isinstance(failed.exception, SettingsError) and "has no such face named 'Ann'" in str(failed.exception)
 
 
-def test_faces_that_are_like_no_others_are_counted(raysift):
-    assert "0 groups; 1 faces are like too few others" in raysift("clusters").output
+def test_faces_without_a_group_are_counted(raysift):
+    assert "0 groups; 1 faces are similar to too few others" in raysift("clusters").output
 
 
-def test_what_needs_a_running_raysift_changes_nothing_without_one(raysift, tmp_path):
+def test_commands_that_need_the_api_change_nothing_without_it(raysift, tmp_path):
     before = (tmp_path / "results" / "1.parquet").read_bytes()
     for arguments in (("purge", "Ann"), ("add", "Ann", __file__)):
         failed = raysift(*arguments)

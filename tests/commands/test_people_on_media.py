@@ -1,4 +1,4 @@
-"""People, with the embedded networks: enrolled, named in what was scanned before, rejected, taken out again."""
+"""People, with the embedded networks: enrolled, named in earlier results, rejected, removed again."""
 
 import asyncio
 from dataclasses import replace
@@ -28,7 +28,7 @@ MODEL = Face.version(FaceConfig())
 
 
 class InProcess:
-    """The one detector, without Serve."""
+    """The detector face, without Serve."""
 
     model_versions = {"face": ModelVersion("face", MODEL, FaceConfig().floor)}  # noqa: RUF012
 
@@ -51,13 +51,13 @@ def scan(gallery, out):
     items = [MediaItem(path.as_uri(), path.stat().st_size, "e1") for path in paths]
     files = [File(item, path, None, frozenset(["face"])) for item, path in zip(items, paths, strict=True)]
     with Decoder() as decoder:
-        told = asyncio.run(analyze(files, InProcess(face(gallery)), decoder, Decoding()))
-    commit(out, "1.parquet", *(to_row(result, n, "job", 0) for n, result in enumerate(told)))
+        results = asyncio.run(analyze(files, InProcess(face(gallery)), decoder, Decoding()))
+    commit(out, "1.parquet", *(to_row(result, n, "job", 0) for n, result in enumerate(results)))
     return str(out)
 
 
 def found(out):
-    """By the name of the file: every hit of the newest answers."""
+    """Name of the file -> hits of the newest answers."""
     return {
         answer.row["uri"].rsplit("/", 1)[-1]: [one for one in answer.found if one.detection.label != "face"]
         for answer in match.current(out)
@@ -71,20 +71,20 @@ def gallery(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def before(gallery, tmp_path_factory):
-    """The results of a scan when nobody was enrolled."""
+    """The results of a scan before anybody was enrolled."""
     return scan(gallery, tmp_path_factory.mktemp("before"))
 
 
 @pytest.fixture(scope="module")
 def named(gallery, before):
-    """The same, matched with him enrolled from another photo."""
+    """The same results, matched after he was enrolled with another photo."""
     assert not any(found(before).values())
     gallery.add(OBAMA, MEDIA / "faces" / "obama_1.jpg")
     match.match(before, face(gallery).enrolled.watch_list(), MODEL)
     return before
 
 
-def test_who_is_enrolled_is_named_once_where_he_is_and_nowhere_else(named):
+def test_an_enrolled_person_is_named_once_in_his_files_and_in_no_other(named):
     hits = found(named)
     assert {name for name, of in hits.items() if of} == WITH_HIM
     for name in ("obama_2.jpg", "pair_obama_biden.jpg"):
@@ -95,14 +95,14 @@ def test_who_is_enrolled_is_named_once_where_he_is_and_nowhere_else(named):
     assert len(times) == len(set(times)) >= 4 and max(times) < 4.5  # he is in its first 4 s
 
 
-def test_a_match_gives_the_hits_of_a_fresh_scan(named, gallery, tmp_path):
-    def told(out):
+def test_a_match_gives_the_same_hits_as_a_new_scan(named, gallery, tmp_path):
+    def results(out):
         return {
             name: [(replace(finding.detection, score=0, vectors=()), finding.propagated) for finding in findings]
             for name, findings in found(out).items()
         }
 
-    assert told(scan(gallery, tmp_path)) == told(named)
+    assert results(scan(gallery, tmp_path)) == results(named)
 
 
 def test_unknown_faces_of_one_person_are_a_group(tmp_path):
@@ -121,11 +121,11 @@ def scanned(name):
     path = MEDIA / "faces" / name
     file = File(MediaItem(path.as_uri(), 1, "e1"), path, None, frozenset(["face"]))
     with Decoder() as decoder:
-        (told,) = asyncio.run(analyze([file], InProcess(real("face")), decoder, Decoding()))
-    return to_row(told, 0, "job", 0)
+        (result,) = asyncio.run(analyze([file], InProcess(real("face")), decoder, Decoding()))
+    return to_row(result, 0, "job", 0)
 
 
-def test_a_rejected_face_loses_the_name_and_then_the_person_leaves_no_trace(named, gallery):
+def test_a_rejected_face_loses_the_name_and_a_purge_removes_the_person(named, gallery):
     (pair,) = (answer for answer in match.current(named, None, lambda uri: "pair_" in uri))
     (wrong,) = match.of(OBAMA, pair.found)
     Rejections(gallery.uri).add(OBAMA, wrong.detection.vectors[0].values, MODEL)

@@ -1,4 +1,4 @@
-"""`raysift people purge`: every place is listed with its count, and what was not reached is said."""
+"""`raysift people purge`: every place is listed with its count, and unreached places are reported."""
 
 from contextlib import nullcontext
 

@@ -1,4 +1,4 @@
-"""The command line, as far as it goes without a cluster."""
+"""The command line without a cluster."""
 
 import json
 from types import SimpleNamespace
@@ -61,17 +61,17 @@ RUNNING = {
 @pytest.fixture(autouse=True)
 def own_ports(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("RAYSIFT_API__PORT", "9")  # nobody listens there
+    monkeypatch.setenv("RAYSIFT_API__PORT", "9")  # nothing listens there
 
 
 def run(*arguments):
     return CliRunner().invoke(raysift.cli, arguments)
 
 
-def test_every_command_says_what_it_does():
-    told = run("--help").output
+def test_every_command_has_help():
+    printed = run("--help").output
     for command in ("up", "down", "status", "scan", "jobs", "export", "demo", "env"):
-        assert command in told
+        assert command in printed
         assert run(command, "--help").exit_code == 0
 
 
@@ -94,32 +94,32 @@ def test_an_option_takes_the_values_of_its_type_and_refuses_any_other(command, v
     assert all(value in done.output for value in values)
 
 
-def test_stopping_nothing_is_no_error():
+def test_down_without_a_cluster_is_not_an_error():
     assert run("down").exit_code == 0
 
 
-def test_an_export_of_nothing_is_a_sentence(tmp_path):
+def test_an_export_without_results_is_explained(tmp_path):
     with pytest.raises(SettingsError, match="results"):
         raise run("export", "--from", str(tmp_path)).exception
 
 
-def test_the_summary_shows_hostile_names_and_texts_as_they_are():
+def test_the_summary_shows_hostile_names_and_texts_literally():
     console = Console(record=True, width=100, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(tables.summary(JOB))
-    told = console.export_text()
-    assert "[red]stop[/red]" in told and "[bold].jpg: it is empty" in told
-    assert "\x1b" not in told
-    assert "3 files in 12 s, 1 failed, 2 unchanged" in told
+    printed = console.export_text()
+    assert "[red]stop[/red]" in printed and "[bold].jpg: it is empty" in printed
+    assert "\x1b" not in printed
+    assert "3 files in 12 s, 1 failed, 2 unchanged" in printed
 
 
 @pytest.fixture
 def api(monkeypatch):
-    """The API: answers by method and path, the last one of a list for ever; what it was asked."""
-    answers, asked = {}, []
+    """A stand-in for the API: answers by method and path, of a list one by one, the last for ever; and its requests."""
+    answers, requests = {}, []
 
     def handle(request: httpx.Request) -> httpx.Response:
         place = f"{request.method} {request.url.path}"
-        asked.append((place, json.loads(request.content) if request.content else dict(request.url.params)))
+        requests.append((place, json.loads(request.content) if request.content else dict(request.url.params)))
         answer = answers[place]
         if isinstance(answer, list):
             answer = answer.pop(0) if len(answer) > 1 else answer[0]
@@ -129,25 +129,25 @@ def api(monkeypatch):
 
     plain = httpx.Client
     monkeypatch.setattr(httpx, "Client", lambda **more: plain(**more, transport=httpx.MockTransport(handle)))
-    return SimpleNamespace(answers=answers, asked=asked)
+    return SimpleNamespace(answers=answers, requests=requests)
 
 
-def test_a_relative_path_is_meant_from_where_the_user_stands(tmp_path, api):
+def test_a_relative_path_is_relative_to_the_users_working_folder(tmp_path, api):
     api.answers["POST /v1/jobs"] = {"job": "scan-1"}
     assert raysift.submit(raysift.load(), ["media"], "found", None) == "scan-1"
-    sent = api.asked[0][1]
+    sent = api.requests[0][1]
     assert sent["uris"] == [(tmp_path / "media").as_uri()] and sent["out"] == (tmp_path / "found").as_uri()
 
 
-def test_a_scan_that_is_not_followed_only_queues(api):
+def test_a_scan_that_is_not_followed_is_only_queued(api):
     api.answers["POST /v1/jobs"] = {"job": "scan-1"}
     done = run("scan", "s3://b", "--priority", "urgent", "--no-follow", "--json")
     assert (done.exit_code, json.loads(done.stdout)) == (0, {"job": "scan-1"})
-    assert api.asked[0][1]["priority"] == "urgent"
+    assert api.requests[0][1]["priority"] == "urgent"
 
 
 @pytest.mark.parametrize(("failed", "code"), [(0, 0), (1, 3)])
-def test_a_job_that_is_resumed_is_followed_over_pauses_of_the_api_and_exits_as_a_scan_does(api, failed, code):
+def test_a_resumed_job_is_followed_over_outages_of_the_api_and_exits_as_a_scan_does(api, failed, code):
     now = RUNNING | {"state": "finished", "done": 4, "failed": failed, "summary": JOB["summary"]}
     api.answers["POST /v1/jobs/scan-1/resume"] = RUNNING
     api.answers["GET /v1/jobs/scan-1"] = [RUNNING, httpx.ConnectError("away"), now]
@@ -165,11 +165,11 @@ def test_following_a_job_that_was_cancelled_says_so(api):
 
 def test_jobs_are_listed_newest_first_as_the_api_gives_them(api):
     api.answers["GET /v1/jobs"] = [[RUNNING, RUNNING | {"job": "scan-0", "units": None}]]
-    told = json.loads(run("jobs", "list", "--json").stdout)
-    assert [job["job"] for job in told] == ["scan-1", "scan-0"]
-    assert {"job", "state", "units", "done", "failed"} <= told[0].keys()
+    printed = json.loads(run("jobs", "list", "--json").stdout)
+    assert [job["job"] for job in printed] == ["scan-1", "scan-0"]
+    assert {"job", "state", "units", "done", "failed"} <= printed[0].keys()
     assert "2 of 4" in run("jobs", "list").stdout
-    assert api.asked[0][1] == {"limit": "50"}
+    assert api.requests[0][1] == {"limit": "50"}
 
 
 def test_a_job_is_shown_with_its_report(api):
@@ -178,9 +178,9 @@ def test_a_job_is_shown_with_its_report(api):
     spent = {"detector": "ocr", "units": 4, "reused": 1, "seconds": 8.0, "gpu_seconds": 0.0, "cost": 1.5}
     report |= {"frames": 9, "frames_carried": 3, "detectors": [spent], "failures": failures}
     api.answers["GET /v1/jobs/scan-1"] = RUNNING | {"state": "finished", "report": report}
-    told = run("jobs", "show", "scan-1").stdout
+    printed = run("jobs", "show", "scan-1").stdout
     for part in ("s3://b/x", "25%", "it ends at N", "[red]x.jpg", "1.5 per 1,000 files"):
-        assert part in told, part
+        assert part in printed, part
     assert json.loads(run("jobs", "show", "scan-1", "--json").stdout)["report"] == report
 
 
@@ -189,16 +189,16 @@ def test_a_job_is_shown_with_its_report(api):
     [({}, 0, ""), ({"lost": 2}, 1, "jobs resume scan-1"), ({"vectors_missing": 1}, 1, "vectors rebuild")],
 )
 def test_verify_exits_0_only_when_nothing_is_missing(api, wrong, code, said):
-    told = {"units": 9, "done": 9, "failed": 3, "lost": 0, "double": 0, "vectors_missing": 0} | wrong
-    api.answers["GET /v1/jobs/scan-1/verify"] = told
+    printed = {"units": 9, "done": 9, "failed": 3, "lost": 0, "double": 0, "vectors_missing": 0} | wrong
+    api.answers["GET /v1/jobs/scan-1/verify"] = printed
     done = run("jobs", "verify", "scan-1")
     assert done.exit_code == code and said in done.output
     assert "failed 3, vectors missing" in done.stdout
     as_json = run("jobs", "verify", "scan-1", "--json")
-    assert as_json.exit_code == code and json.loads(as_json.stdout) == told
+    assert as_json.exit_code == code and json.loads(as_json.stdout) == printed
 
 
-def test_a_job_in_which_nothing_failed_has_nothing_to_do_again(api):
+def test_a_job_without_failures_has_nothing_to_retry(api):
     api.answers["POST /v1/jobs/scan-1/retry-failed"] = {"job": None}
     done = run("jobs", "retry-failed", "scan-1")
     assert done.exit_code == 0 and "nothing failed in scan-1" in done.output
@@ -211,7 +211,7 @@ def test_the_log_of_a_job_is_followed_to_its_last_line(api):
     assert json.loads(run("jobs", "logs", "scan-1", "--json").stdout) == {"job": "scan-1", "log": "one\ntwo\n"}
 
 
-def test_what_the_api_refuses_is_its_own_sentence(api):
+def test_a_refusal_of_the_api_is_shown_with_its_message(api):
     refusal = httpx.Response(422, json={"detail": "scan-1 is finished: there is nothing to cancel."})
     api.answers["POST /v1/jobs/scan-1/cancel"] = refusal
     with pytest.raises(SettingsError, match="nothing to cancel"):

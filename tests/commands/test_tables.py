@@ -1,4 +1,4 @@
-"""Every table of the command line can be read on a terminal of 80 columns: no word of usual length is cut."""
+"""Every table of the command line fits on a terminal of 80 columns: no word of usual length is cut."""
 
 import io
 
@@ -86,25 +86,25 @@ def rendered(*parts) -> str:
 
 
 def check_words(text: str, *values: str) -> None:
-    """Every word of these stands in the text as a whole."""
+    """Check that the text has every word of these values uncut."""
     words = {word for value in values for word in str(value).split()}
     assert not [word for word in words if word not in text], text
 
 
-def test_a_list_of_jobs():
+def test_the_list_of_jobs():
     text = rendered(tables.jobs([JOB, JOB | {"units": None, "state": "listing", "priority": "normal"}]))
     check_words(text, JOB["job"], "cancelled urgent listing not listed yet")
     check_words(text, "1,000,000 of 1,234,567 done", "12,345 failed, 98,765 unchanged")
     assert "s3://evidence-of-the" in text and "…" in text
 
 
-def test_a_job_with_all_that_is_known_of_it():
+def test_the_properties_of_a_job():
     text = rendered(tables.facts(JOB))
     check_words(text, *(JOB[name] for name in ("job", "state", "message", "out", "retry_of", "submitted_at")))
     check_words(text, *JOB["attempts"], *JOB["detectors"], *JOB["uris"], "and 4,998 more")
 
 
-def test_what_a_job_found_what_it_took_and_what_failed():
+def test_the_summary_costs_and_failures_of_a_job():
     text = rendered(tables.summary(JOB))
     check_words(
         text, "restraint 123456 1234567 handcuffs 99999, leg shackles 8,", "it ends in the middle of the picture"
@@ -115,7 +115,7 @@ def test_what_a_job_found_what_it_took_and_what_failed():
     check_words(text, REPORT["failures"][0]["reason"], "12345 detect")
 
 
-def test_what_the_doctor_says():
+def test_the_checks_of_the_doctor():
     said = "nobody may write to /srv/evidence/state: give its user the right to, or set another state_dir"
     text = rendered(doctor._checked("embedded", [Check("weights of restraint", "fails", said)]))
     check_words(text, "weights of restraint fails", said)

@@ -1,4 +1,4 @@
-"""What long commands show where no terminal is: lines on stderr, not a bar."""
+"""The progress of long commands without a terminal: lines on stderr, not a bar."""
 
 import io
 import time
@@ -12,7 +12,7 @@ from commands.terminal import progress, waiting
 
 @pytest.fixture
 def pipe(monkeypatch):
-    """A console that is no terminal, and gets a line every 20 ms."""
+    """A console that is not a terminal, with a line every 20 ms."""
     monkeypatch.setattr(terminal, "LINE_EVERY_S", 0.02)
     return Console(file=io.StringIO(), width=40)
 
@@ -26,7 +26,7 @@ def wait_for(console, text):
 
 def test_a_pipe_gets_a_line_regularly_with_the_newest_text(pipe):
     with waiting("starting Chroma and Ray, which takes a while on a small machine", pipe) as update:
-        assert pipe.file.getvalue() == "", "a command that is soon done writes nothing"
+        assert pipe.file.getvalue() == "", "a short command writes nothing"
         wait_for(pipe, "starting Chroma and Ray, which takes a while on a small machine (0 s)\n")
         update("loading the detectors")
         wait_for(pipe, "\nloading the detectors (0 s)\n")
@@ -35,10 +35,10 @@ def test_a_pipe_gets_a_line_regularly_with_the_newest_text(pipe):
     assert pipe.file.getvalue() == lines, "nothing is written after the end"
 
 
-def test_a_pipe_gets_the_share_that_is_done(pipe):
-    with progress("bringing in vectors", pipe) as update:
+def test_a_pipe_gets_the_share_done(pipe):
+    with progress("indexing vectors", pipe) as update:
         update(0.25)
-        wait_for(pipe, "bringing in vectors: 25% (0 s)\n")
+        wait_for(pipe, "indexing vectors: 25% (0 s)\n")
 
 
 def test_a_terminal_gets_no_lines():
@@ -48,14 +48,14 @@ def test_a_terminal_gets_no_lines():
     assert "(0 s)" not in console.file.getvalue()
 
 
-def test_a_scan_that_is_followed_into_a_pipe_says_how_far_it_is(pipe, monkeypatch):
+def test_a_scan_that_is_followed_into_a_pipe_shows_its_progress(pipe, monkeypatch):
     states = [
         {"state": "listing", "units": None, "done": 0, "failed": 0, "seconds": 0.0, "message": ""},
         {"state": "running", "units": 5000, "done": 1200, "failed": 3, "seconds": 100.0, "message": "ocr is away"},
         {"state": "finished", "units": 5000, "done": 5000, "failed": 3, "seconds": 400.0, "message": ""},
     ]
     lines = [
-        "scan-1 is followed: a line of progress every 10 s\n",
+        "following scan-1: a line of progress every 10 s\n",
         "scan-1 listing: files not listed yet (",
         "scan-1 running: 1,200 of 5,000 files, 3 failed, 12.0 files/s (",
     ]

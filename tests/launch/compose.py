@@ -26,7 +26,7 @@ IN_IMAGE = "raysift:"  # prefix of our images; programs of the other images are 
 class Compose:
     """The services of compose.yaml and the machines that they run on.
 
-    `folder` holds volumes and secrets, which outlive a machine. `env` stands for the .env file. `more` are additional
+    `folder` holds volumes and secrets, which outlive a machine. `env` replaces the .env file. `more` are additional
     environment variables of every process of our image.
     """
 
@@ -130,9 +130,9 @@ class Compose:
         except subprocess.TimeoutExpired:
             return False
 
-    def wait(self, true: Callable[[], bool], allowed: float, complaint: str) -> float:
-        """Wait until `true()`; returns the seconds it took. See `machines.wait`."""
-        return machines.wait(true, allowed, complaint, self.running, self.logs)
+    def wait(self, condition: Callable[[], bool], timeout: float, message: str) -> float:
+        """Wait until `condition()`; returns the seconds it took. See `machines.wait`."""
+        return machines.wait(condition, timeout, message, self.running, self.logs)
 
     def written(self, name: str) -> list[str]:
         """The files that a service has written to its machines' disks since its start, outside of its tmpfs mounts."""
@@ -146,7 +146,9 @@ class Compose:
 
     def logs(self) -> str:
         """The last lines of each machine's log."""
-        return machines.ends({machine.name: machine for replicas in self.machines.values() for machine in replicas})
+        return machines.log_tails(
+            {machine.name: machine for replicas in self.machines.values() for machine in replicas}
+        )
 
     # ---- contents of the file
 
@@ -155,7 +157,7 @@ class Compose:
         left = dict(self.services)
         while left:
             ready = [name for name, service in left.items() if not set(service.get("depends_on", {})) & set(left)]
-            assert ready, f"these wait for one another: {', '.join(left)}"
+            assert ready, f"these services depend on each other: {', '.join(left)}"
             for name in ready:
                 del left[name]
                 yield name
@@ -195,10 +197,10 @@ class Compose:
         for volume in service.get("volumes", []):
             outside, inside = volume.split(":")[:2]
             binds[inside] = ROOT / outside if outside.startswith(".") else self.volume(outside)
-        if Path(sys.base_prefix).is_relative_to("/root"):  # a machine has a /root of its own
+        if Path(sys.base_prefix).is_relative_to("/root"):  # each machine mounts its own /root
             binds[sys.base_prefix] = Path(sys.base_prefix)
         if service["image"].startswith(IN_IMAGE):
-            binds |= {f"{self.image.workdir}/{each}": ROOT / each for each in self.image.code}
+            binds |= {f"{self.image.workdir}/{path}": ROOT / path for path in self.image.code}
         return binds
 
     def volume(self, name: str) -> Path:

@@ -43,7 +43,7 @@ class Image:
         (workdir,) = re.findall(r"^WORKDIR (/srv/\S+)", text, re.M)
         (user,) = set(re.findall(r"^USER (\S+)", text, re.M))
         code = re.findall(r"^!(\S+)", (ROOT / ".dockerignore").read_text(), re.M)
-        return cls(env, workdir, user, [each.rstrip("/") for each in code])
+        return cls(env, workdir, user, [path.rstrip("/") for path in code])
 
 
 def seconds(duration: str) -> float:

@@ -1,8 +1,8 @@
 """Virtual machines for tests, made of Linux namespaces: each has its own network, processes, hostname and a writable
 overlay of this machine's files.
 
-They stand for the containers of compose.yaml, the pods of Kubernetes and the machines of `ray up`. Creating them needs
-root. `make test-launch` runs the tests in namespaces of their own: nothing reaches this machine's network, and every
+They replace the containers of compose.yaml, the pods of Kubernetes and the machines of `ray up`. Creating them needs
+root. `make test-launch` runs the tests in separate namespaces: nothing reaches this machine's network, and every
 process ends with the tests.
 """
 
@@ -165,25 +165,25 @@ class Network:
 
 
 def wait(
-    true: Callable[[], bool],
-    allowed: float,
-    complaint: str,
+    condition: Callable[[], bool],
+    timeout: float,
+    message: str,
     running: Mapping[str, subprocess.Popen[bytes]],
     logs: Callable[[], str],
 ) -> float:
-    """Wait until `true()`; returns the seconds it took. AssertionError with the logs after `allowed` seconds, or when
-    one of the `running` processes ends.
+    """Wait until `condition()`; returns the seconds it took. AssertionError with the logs after `timeout` seconds, or
+    when one of the `running` processes ends.
     """
     since = time.monotonic()
-    while not true():
+    while not condition():
         for name, process in running.items():
             assert process.poll() is None, f"{name} ended with {process.returncode}\n{logs()}"
-        assert time.monotonic() - since < allowed, f"{complaint} after {allowed:.0f} s\n{logs()}"
+        assert time.monotonic() - since < timeout, f"{message} after {timeout:.0f} s\n{logs()}"
         time.sleep(0.25)
     return time.monotonic() - since
 
 
-def ends(machines: Mapping[str, Machine], lines: int = 25) -> str:
+def log_tails(machines: Mapping[str, Machine], lines: int = 25) -> str:
     """The last `lines` lines of each machine's log."""
     logs = {name: machine.log.read_text(errors="replace").splitlines() for name, machine in machines.items()}
     return "\n".join(f"==> {name}\n" + "\n".join(log[-lines:]) for name, log in logs.items())
@@ -193,7 +193,9 @@ def ends(machines: Mapping[str, Machine], lines: int = 25) -> str:
 def network(folder: Path) -> Iterator[Network]:
     """Create the bridge and take over /etc/hosts until the end of the block; kills all machines at the end."""
     links = json.loads(subprocess.run(["ip", "-j", "link"], capture_output=True, check=True).stdout)
-    assert [link["ifname"] for link in links] == ["lo"], "these tests make a network: run them with `make test-launch`"
+    assert [link["ifname"] for link in links] == ["lo"], (
+        "these tests create a network: run them with `make test-launch`"
+    )
     _ip("link set lo up")
     _ip("link add bridge type bridge")
     _ip(f"address add {NET}.1/24 dev bridge")

@@ -22,7 +22,7 @@ from tests.launch.machines import Machine, Network
 from tests.support.manifests import Pod, build, cluster, number, of_kind, pods_of
 from tests.support.paths import ROOT
 
-SERVICES = {"head": "raysift-head-svc", "decode": "raysift-serve-svc"}  # pod -> the service that KubeRay makes for it
+SERVICES = {"head": "raysift-head-svc", "decode": "raysift-serve-svc"}  # pod -> the service that KubeRay creates for it
 _RUN = """set -e
 mkdir -p /home/raysift {mounts}
 {mount}
@@ -56,9 +56,9 @@ class Pods:
     def start(self, name: str) -> None:
         """Start a pod, without waiting for it."""
         binds = self._files(self.pods[name]) | {"/etc/hosts": self.hosts}
-        if Path(sys.base_prefix).is_relative_to("/root"):  # a machine has a /root of its own
+        if Path(sys.base_prefix).is_relative_to("/root"):  # each machine mounts its own /root
             binds[sys.base_prefix] = Path(sys.base_prefix)
-        binds |= {f"{self.image.workdir}/{each}": ROOT / each for each in self.image.code}
+        binds |= {f"{self.image.workdir}/{path}": ROOT / path for path in self.image.code}
         machine = self.machines[name] = self.network.machine(f"pod-{name}", binds)
         machine.run(["chmod", "711", "/root"])
         with self.hosts.open("a") as hosts:
@@ -166,14 +166,14 @@ class Pods:
             return False
         return 200 <= response.status_code < 400
 
-    def wait_ready(self, name: str, allowed: float = 120) -> float:
+    def wait_ready(self, name: str, timeout: float = 120) -> float:
         """Wait until a pod's readiness probe succeeds; returns the seconds it took."""
-        return self.wait(lambda: self.probe(name, "readinessProbe"), allowed, f"{name} is not ready")
+        return self.wait(lambda: self.probe(name, "readinessProbe"), timeout, f"{name} is not ready")
 
-    def wait(self, true: Callable[[], bool], allowed: float, complaint: str) -> float:
-        """Wait until `true()`; returns the seconds it took. See `machines.wait`."""
-        return machines.wait(true, allowed, complaint, self.running, self.logs)
+    def wait(self, condition: Callable[[], bool], timeout: float, message: str) -> float:
+        """Wait until `condition()`; returns the seconds it took. See `machines.wait`."""
+        return machines.wait(condition, timeout, message, self.running, self.logs)
 
     def logs(self) -> str:
         """The last lines of each pod's log."""
-        return machines.ends(self.machines)
+        return machines.log_tails(self.machines)

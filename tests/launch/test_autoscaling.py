@@ -22,7 +22,7 @@ from tests.launch.machines import Machine, Network
 pytestmark = [pytest.mark.launch, pytest.mark.chaos, pytest.mark.timeout(300)]
 
 CALLERS = 16
-FASTER = 100  # divisor of ray_cluster.yaml's idle timeouts
+SPEEDUP = 100  # divisor of ray_cluster.yaml's idle timeouts
 HEAD = "ray.head.default"  # the head's node type in Ray's fake node provider, whose nodes are processes
 HEAD_ID = "f" * 51 + "00000"
 # variables that `ray up` sets for the head's start command, and those that the fake node provider needs
@@ -37,14 +37,14 @@ LAUNCHER = {
 }
 
 
-def test_replicas_and_nodes_come_with_the_load_and_leave_after_it(head: Machine):
+def test_replicas_and_nodes_scale_up_under_load_and_down_after_it(head: Machine):
     def replicas() -> int:
         return len(head.processes("ServeReplica:raysift:nsfw"))
 
     def workers() -> int:
         return len(head.processes("raylet/raylet --raylet_socket_name")) - 1
 
-    until(lambda: workers() == 1, "the API has a node")
+    until(lambda: workers() == 1, "a node for the API")
     picture = BytesIO()
     Image.new("RGB", (640, 480), "white").save(picture, "JPEG")
     over, first = threading.Event(), threading.Event()
@@ -61,10 +61,10 @@ def test_replicas_and_nodes_come_with_the_load_and_leave_after_it(head: Machine)
     with ThreadPoolExecutor(CALLERS) as pool:
         calls = [pool.submit(call) for _ in range(CALLERS)]
         try:
-            until(lambda: first.is_set() or any(call.done() for call in calls), "something answered")
+            until(lambda: first.is_set() or any(call.done() for call in calls), "a first response")
             first_s = time.monotonic() - begun
-            until(lambda: (replicas(), workers()) == (4, 3), "it grew")
-            whole_s = time.monotonic() - begun
+            until(lambda: (replicas(), workers()) == (4, 3), "4 replicas on 2 GPU nodes")
+            grown_s = time.monotonic() - begun
             status = on(head, "ray status")
         finally:
             over.set()
@@ -72,11 +72,11 @@ def test_replicas_and_nodes_come_with_the_load_and_leave_after_it(head: Machine)
         caller.result()
     assert "1 decode" in status and "2 l4" in status and "l40s" not in status, status
     ended = time.monotonic()
-    until(lambda: replicas() == 0, "the replicas left")
-    idle_s = time.monotonic() - ended
-    until(lambda: workers() == 1, "the cards' nodes left")
-    nothing_s = time.monotonic() - ended
-    print(f"first answer {first_s:.1f} s, all {whole_s:.1f} s; no replica {idle_s:.1f} s, no card {nothing_s:.1f} s")
+    until(lambda: replicas() == 0, "no replicas")
+    no_replica_s = time.monotonic() - ended
+    until(lambda: workers() == 1, "no GPU nodes")
+    no_gpu_s = time.monotonic() - ended
+    print(f"first {first_s:.1f} s, all {grown_s:.1f} s; no replica {no_replica_s:.1f} s, no GPU node {no_gpu_s:.1f} s")
 
 
 @pytest.fixture
@@ -85,25 +85,25 @@ def head(network: Network) -> Iterator[Machine]:
     config = yaml.safe_load((ROOT / "ray_cluster.yaml").read_text())
     machine = network.machine("autoscaled", {sys.base_prefix: Path(sys.base_prefix), "/srv/raysift": ROOT})
     try:
-        on(machine, f"echo '{json.dumps(of_processes(config, machine.address))}' > ~/ray_bootstrap_config.yaml")
+        on(machine, f"echo '{json.dumps(with_fake_nodes(config, machine.address))}' > ~/ray_bootstrap_config.yaml")
         on(machine, "ray get-auth-token --generate")
         start, _, deploy = config["head_start_ray_commands"][-3:]
         # `ray up` sets the head's CPUs by an environment variable; here the nodes would inherit it
         cpus = config["available_node_types"]["head"]["resources"]["CPU"]
         on(machine, f"{start} --num-cpus={cpus} > ~/start.log 2>&1", LAUNCHER)
         on(machine, deploy)
-        until(lambda: answers(machine), "the API answers")
+        until(lambda: answers(machine), "a response of the API")
         yield machine
     finally:
         machine.kill()
 
 
-def of_processes(config: dict[str, Any], address: str) -> dict[str, Any]:
+def with_fake_nodes(config: dict[str, Any], address: str) -> dict[str, Any]:
     """The launcher's configuration with Ray's fake node provider: same sizes, limits and labels of the nodes."""
     memory = {"object_store_memory": 80_000_000}  # detected on a real machine
     kinds = {}
     for name, kind in config["available_node_types"].items():
-        idle = {"idle_timeout_s": kind["idle_timeout_s"] / FASTER} if "idle_timeout_s" in kind else {}
+        idle = {"idle_timeout_s": kind["idle_timeout_s"] / SPEEDUP} if "idle_timeout_s" in kind else {}
         own = HEAD if name == config["head_node_type"] else name
         kinds[own] = kind | {"resources": kind["resources"] | memory, "node_config": {}} | idle
     return config | {
@@ -117,7 +117,7 @@ def of_processes(config: dict[str, Any], address: str) -> dict[str, Any]:
         },
         "head_node_type": HEAD,
         "available_node_types": kinds,
-        "idle_timeout_minutes": config["idle_timeout_minutes"] / FASTER,
+        "idle_timeout_minutes": config["idle_timeout_minutes"] / SPEEDUP,
         "file_mounts": {},
     }
 
@@ -155,9 +155,9 @@ def answers(machine: Machine) -> bool:
         return False
 
 
-def until(true: Callable[[], Any], what: str, seconds: float = 120) -> None:
-    """Wait until `true()`. AssertionError after `seconds`."""
+def until(condition: Callable[[], Any], expected: str, seconds: float = 120) -> None:
+    """Wait until `condition()`. AssertionError after `seconds`, with the description of what was `expected`."""
     deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {expected}"
         time.sleep(0.1)

@@ -15,7 +15,7 @@ from tests.support.paths import ROOT
 pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
 
 
-def test_docker_compose_takes_the_files():
+def test_docker_compose_accepts_the_files():
     assert set(config("compose.yaml")["services"]) == set(read()["services"])
     (card,) = config("compose.yaml", "compose.gpu.yaml")["services"]["worker"]["deploy"]["resources"]["reservations"][
         "devices"
@@ -23,13 +23,13 @@ def test_docker_compose_takes_the_files():
     assert card == {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
 
 
-def test_only_nginx_is_reached_from_outside():
+def test_only_nginx_publishes_ports():
     services = read()["services"]
     assert {name for name, service in services.items() if "ports" in service} == {"nginx"}
     assert "--dashboard-host=127.0.0.1" in services["head"]["command"]
 
 
-def test_every_service_is_kept_small_and_up():
+def test_every_service_has_limits_a_restart_policy_and_a_healthcheck():
     for name, service in read()["services"].items():
         assert service["cap_drop"] == ["ALL"] and service["security_opt"] == ["no-new-privileges:true"], name
         if service["restart"] == "on-failure":
@@ -39,7 +39,7 @@ def test_every_service_is_kept_small_and_up():
         assert "memory" in service["deploy"]["resources"]["limits"], name
 
 
-def test_ports_and_sizes_are_those_of_the_settings():
+def test_ports_and_sizes_match_the_settings():
     services = read()["services"]
     serve = yaml.safe_load((ROOT / "cluster/serve.yaml").read_text())["http_options"]
     api, app, chroma = ApiListener().port, AppListener().port, ChromaListener().port
@@ -59,7 +59,7 @@ def test_ports_and_sizes_are_those_of_the_settings():
         assert int(store) < int(services[node]["shm_size"].removesuffix("gb")) * 10**9
 
 
-def test_the_settings_of_the_file_are_settings(monkeypatch):
+def test_the_settings_in_the_file_are_valid(monkeypatch):
     for key, value in read()["services"]["head"]["environment"].items():
         monkeypatch.setenv(key, value)
     settings = Settings()
@@ -73,13 +73,13 @@ def test_every_service_is_healthy(compose: Compose):
             assert all(compose.healthy(name, machine) for machine in machines), compose.logs()
 
 
-def test_what_has_a_read_only_root_writes_on_volumes_and_in_memory_alone(compose: Compose):
+def test_services_with_a_read_only_root_write_only_to_volumes_and_tmpfs(compose: Compose):
     for name, service in compose.services.items():
         if service.get("read_only"):
             assert compose.written(name) == [], f"{name} writes where its container could not"
 
 
-def test_a_bucket_is_scanned_by_a_job_of_rays(compose: Compose):
+def test_a_ray_job_scans_a_bucket(compose: Compose):
     media = demo.make(compose.volume("bucket") / "media")  # /data/media in SeaweedFS's container
     for left_out in (*media.glob("*.mp4"), *media.glob("broken*")):
         left_out.unlink()

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.launch, pytest.mark.chaos, pytest.mark.timeout(580)]
 BUCKET, PAGES = "raysift", 80
 RESULTS = f"s3://{BUCKET}/results"  # results_uri of compose.yaml
 OUTAGE_S = 10.0  # between the head's death and its restart
-PATIENCE_S = 240.0
+TIMEOUT_S = 240.0
 
 
 class Bucket:
@@ -61,11 +61,11 @@ def page(text: str) -> bytes:
 
 def api(machine: Machine) -> httpx.Client:
     """An HTTP client of the API at that machine's Serve proxy."""
-    where = f"http://{machine.address}:8000"
-    return httpx.Client(base_url=where, headers={"Host": "localhost"}, timeout=60, trust_env=False)
+    url = f"http://{machine.address}:8000"
+    return httpx.Client(base_url=url, headers={"Host": "localhost"}, timeout=60, trust_env=False)
 
 
-def said(machine: Machine, path: str) -> Any:
+def get_json(machine: Machine, path: str) -> Any:
     """The JSON of a GET at that machine's proxy; None if the request fails."""
     try:
         with api(machine) as client:
@@ -114,13 +114,13 @@ class Scan:
         (self.head,), self.worker = compose.machines["head"], compose.machines["worker"][0]
         before = self.bucket.results()
         with api(self.worker) as client:
-            what = {"uris": [self.bucket.fill(folder)], "detectors": ["nsfw", "ocr"]}
-            self.job = client.post("/v1/jobs", json=what).raise_for_status().json()["job"]
-        compose.wait(lambda: len(self.bucket.results() - before) >= 2, PATIENCE_S, "no result is committed")
+            request = {"uris": [self.bucket.fill(folder)], "detectors": ["nsfw", "ocr"]}
+            self.job = client.post("/v1/jobs", json=request).raise_for_status().json()["job"]
+        compose.wait(lambda: len(self.bucket.results() - before) >= 2, TIMEOUT_S, "no result is committed")
 
     def now(self) -> Any:
         """The job's record; None while the API is unavailable."""
-        return said(self.worker, f"/v1/jobs/{self.job}")
+        return get_json(self.worker, f"/v1/jobs/{self.job}")
 
     def is_over(self) -> bool:
         """Whether the job has ended."""
@@ -130,20 +130,20 @@ class Scan:
     def seconds_until(self, since: float, stored: set[str]) -> dict[str, float]:
         """Wait for each step of the recovery; returns step -> seconds after `since`. `stored`: result files by then."""
         awaited = {
-            "jobs are told of": self.now,
-            "ready at the head": lambda: said(self.head, "/v1/ready"),
+            "the job is listed": self.now,
+            "ready at the head": lambda: get_json(self.head, "/v1/ready"),
             "a result is committed": lambda: self.bucket.results() - stored,
             "the job is over": self.is_over,
         }
-        took = {}
+        seconds = {}
         for step, reached in awaited.items():
-            self.compose.wait(lambda reached=reached: bool(reached()), PATIENCE_S, f"not yet: {step}")
-            took[step] = round(time.monotonic() - since, 1)
-        return took
+            self.compose.wait(lambda reached=reached: bool(reached()), TIMEOUT_S, f"not yet: {step}")
+            seconds[step] = round(time.monotonic() - since, 1)
+        return seconds
 
     def check(self) -> None:
         """Assert that the job's second driver has finished it, without lost or duplicate units."""
-        job, verified = self.now(), said(self.worker, f"/v1/jobs/{self.job}/verify")
+        job, verified = self.now(), get_json(self.worker, f"/v1/jobs/{self.job}/verify")
         assert (job["state"], job["done"], job["attempts"]) == ("finished", PAGES, [self.job, f"{self.job}-2"])
         assert (verified["lost"], verified["double"]) == (0, 0)
 
@@ -166,15 +166,15 @@ def wipe(folder: Path) -> None:
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
-def found_again(machine: Machine) -> list[dict[str, Any]]:
+def restored_jobs(machine: Machine) -> list[dict[str, Any]]:
     """The jobs whose results are under results_uri, where a new head looks for jobs."""
-    return [job for job in said(machine, "/v1/jobs") if job["out"] == RESULTS]
+    return [job for job in get_json(machine, "/v1/jobs") if job["out"] == RESULTS]
 
 
 @pytest.mark.parametrize("disk", ["kept", "lost"])
-def test_while_the_head_is_away_detectors_answer_and_when_it_is_back_the_scan_goes_on(compose: Compose, disk: str):
+def test_detectors_answer_during_an_outage_of_the_head_and_the_scan_continues_after_it(compose: Compose, disk: str):
     workers = compose.machines["worker"]
-    before = found_again(workers[0])
+    before = restored_jobs(workers[0])
     scan, caller, replicas = Scan(compose, f"disk-{disk}"), Caller(workers[0]), detectors(workers)
     with caller.calling():
         kill(compose, "head")
@@ -183,20 +183,20 @@ def test_while_the_head_is_away_detectors_answer_and_when_it_is_back_the_scan_go
         time.sleep(OUTAGE_S)
         stored, since = scan.bucket.results(), time.monotonic()
         compose.restart("head", scan.head)
-        took = scan.seconds_until(since, stored)
-    print(f"disk {disk}: {took}; {len(caller.seconds)} calls meanwhile, the slowest {max(caller.seconds):.1f} s")
+        recovery = scan.seconds_until(since, stored)
+    print(f"disk {disk}: {recovery}; {len(caller.seconds)} calls meanwhile, the slowest {max(caller.seconds):.1f} s")
     assert caller.failed == []
     assert replicas <= detectors(workers), "a replica was restarted"
     scan.check()
-    jobs = found_again(scan.worker)
+    jobs = restored_jobs(scan.worker)
     assert [job["job"] for job in jobs] == [scan.job, *(job["job"] for job in before)]
-    assert said(scan.worker, "/v1/assets")["total"] >= sum(job["units"] for job in jobs)
+    assert get_json(scan.worker, "/v1/assets")["total"] >= sum(job["units"] for job in jobs)
     compose.wait_healthy("head")
 
 
-def test_a_new_cluster_of_the_same_name_finds_the_jobs_of_the_old_one_and_goes_on(compose: Compose):
+def test_a_new_cluster_of_the_same_name_continues_the_jobs_of_the_old_one(compose: Compose):
     scan = Scan(compose, "cluster-lost")
-    before = found_again(scan.worker)
+    before = restored_jobs(scan.worker)
     kill(compose, "head", "worker", "redis")
     wipe(compose.volume("state"))
     wipe(compose.volume("redis"))
@@ -208,5 +208,5 @@ def test_a_new_cluster_of_the_same_name_finds_the_jobs_of_the_old_one_and_goes_o
     compose.run("deploy")
     print(f"a new cluster: {scan.seconds_until(since, stored)}")
     scan.check()
-    assert [job["job"] for job in found_again(scan.worker)] == [job["job"] for job in before]
-    assert said(scan.worker, "/v1/assets")["total"] >= sum(job["units"] for job in before)
+    assert [job["job"] for job in restored_jobs(scan.worker)] == [job["job"] for job in before]
+    assert get_json(scan.worker, "/v1/assets")["total"] >= sum(job["units"] for job in before)

@@ -8,7 +8,7 @@ from tests.launch.machines import Network
 pytestmark = pytest.mark.launch
 
 
-def test_machines_know_each_other_by_name_and_die_whole(network: Network):
+def test_machines_resolve_each_others_names_and_kill_ends_every_process(network: Network):
     one, other = network.machine("one"), network.machine("other")
     one.spawn(["python3", "-m", "http.server", "80", "--bind", one.address])
     fetch = [

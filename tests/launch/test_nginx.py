@@ -27,27 +27,27 @@ from tests.support.paths import ROOT
 pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
 
 
-def test_ports_and_sizes_are_those_of_the_settings():
+def test_ports_and_sizes_match_the_settings():
     """nginx's limits leave room for the form around a file, so that the API or the app refuses it with a reason."""
     files = {file.name: file.read_text() for file in (ROOT / "cluster/nginx").iterdir()}
     assert set(re.findall(r"^server \w+:(\d+) ", files["machines.conf"], re.M)) == {str(ApiListener().port)}
     assert f"listen {ApiListener().port};" in files["nginx.conf"]
     assert f"server app:{AppListener().port} " in files["nginx.conf"]
-    (bodies, samples, films, pictures) = re.findall(r"client_max_body_size (\d+)[gm];", files["api.conf"])
+    (bodies, samples, videos, images) = re.findall(r"client_max_body_size (\d+)[gm];", files["api.conf"])
     assert int(bodies) << 20 == MAX_BODY_BYTES
-    assert int(films) << 30 > Decoding().max_bytes > int(films) * 10**9 - 1
+    assert int(videos) << 30 > Decoding().max_bytes > int(videos) * 10**9 - 1
     assert int(samples) << 20 == wire.MAX_BYTES
-    assert int(pictures) == (MOST_BYTES >> 20) + 1
+    assert int(images) == (MOST_BYTES >> 20) + 1
     page = tomllib.loads((ROOT / "app/.streamlit/config.toml").read_text())["server"]["maxUploadSize"]
     assert f"client_max_body_size {page + 1}m;" in files["nginx.conf"]
 
 
-def test_http_is_sent_to_https(compose: Compose):
+def test_http_is_redirected_to_https(compose: Compose):
     answer = httpx.get(f"http://{NAME}/v1/health?a=b", trust_env=False)
     assert (answer.status_code, answer.headers["location"]) == (308, f"https://{NAME}/v1/health?a=b")
 
 
-def test_without_the_password_nobody_sees_more_than_that_it_lives(compose: Compose):
+def test_without_the_password_only_the_health_route_answers(compose: Compose):
     with client(compose, password="wrong") as stranger:
         assert stranger.get("/v1/health", auth=None).json() == {"status": "ok"}
         for path in ("/", "/v1/ready", "/v1/assets", "/docs", "/openapi.json", "/_stcore/health", "/api/thumb/x"):
@@ -55,20 +55,20 @@ def test_without_the_password_nobody_sees_more_than_that_it_lives(compose: Compo
             assert (path, stranger.get(path, auth=None).status_code) == (path, 401)
 
 
-def test_with_it_they_are_answered(compose: Compose):
-    with client(compose) as people:
+def test_requests_with_the_password_are_answered(compose: Compose):
+    with client(compose) as user:
         # each API replica caches its state for 5 s, and the healthcheck may have queried it before all was up
-        compose.wait(lambda: people.get("/v1/ready").status_code == 200, 30, "the detectors are not ready")
-        detectors = people.get("/v1/ready").json()["detectors"]
+        compose.wait(lambda: user.get("/v1/ready").status_code == 200, 30, "the detectors are not ready")
+        detectors = user.get("/v1/ready").json()["detectors"]
         assert {name: health["state"] for name, health in detectors.items()} == {"nsfw": "ok", "ocr": "ok"}
-        assert people.get("/docs").status_code == 200
-        assert people.get("/openapi.json").json()["info"]["title"] == "Raysift"
-        analyzed = people.post("/v1/analyze", files={"file": ("a.jpg", picture())})
+        assert user.get("/docs").status_code == 200
+        assert user.get("/openapi.json").json()["info"]["title"] == "Raysift"
+        analyzed = user.post("/v1/analyze", files={"file": ("a.jpg", picture())})
         assert analyzed.status_code == 200 and analyzed.json()["errors"] == [], analyzed.text
-        assert "Streamlit" in people.get("/").text or people.get("/").status_code == 200
+        assert "Streamlit" in user.get("/").text or user.get("/").status_code == 200
 
 
-def test_the_apps_websocket_carries_a_run_of_its_page(compose: Compose):
+def test_a_page_runs_over_the_apps_websocket(compose: Compose):
     page = websocket.create_connection(
         f"wss://{NAME}/_stcore/stream",
         timeout=30,
@@ -89,24 +89,24 @@ def test_the_apps_websocket_carries_a_run_of_its_page(compose: Compose):
     assert "new_session" in kinds and "delta" in kinds, f"{kinds}\n{compose.logs()}"
 
 
-def test_a_strangers_host_name_is_refused(compose: Compose):
-    with client(compose) as people:
-        assert people.get("/v1/jobs", headers={"Host": "evil.example"}).status_code == 400
-        assert people.get("/", headers={"Host": "evil.example"}).status_code == 403
+def test_an_unknown_host_name_is_refused(compose: Compose):
+    with client(compose) as user:
+        assert user.get("/v1/jobs", headers={"Host": "evil.example"}).status_code == 400
+        assert user.get("/", headers={"Host": "evil.example"}).status_code == 403
 
 
-def test_what_is_too_large_is_refused_before_it_is_sent(compose: Compose):
-    with client(compose) as people:
-        assert people.post("/v1/jobs", content=b" " * (5 << 20)).status_code == 413
+def test_too_large_bodies_are_refused_by_their_declared_length(compose: Compose):
+    with client(compose) as user:
+        assert user.post("/v1/jobs", content=b" " * (5 << 20)).status_code == 413
     for path, size, status in (
         ("/v1/analyze", 21 << 30, "413"),
         ("/v1/search", 66 << 20, "413"),
         ("/v1/jobs", 5 << 20, "413"),
     ):
-        assert _status_of_a_length(compose, path, size) == status, path
+        assert _status_for_length(compose, path, size) == status, path
 
 
-def _status_of_a_length(compose: Compose, path: str, size: int) -> str:
+def _status_for_length(compose: Compose, path: str, size: int) -> str:
     head = (
         f"POST {path} HTTP/1.1\r\nHost: {NAME}\r\nAuthorization: {authorization(compose)}\r\n"
         f"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: {size}\r\n\r\n"
@@ -116,17 +116,17 @@ def _status_of_a_length(compose: Compose, path: str, size: int) -> str:
         return wire.recv(100).split()[1].decode()
 
 
-def test_serves_and_streamlits_own_routes_are_hidden(compose: Compose):
-    with client(compose) as people:
+def test_internal_routes_of_serve_and_streamlit_are_hidden(compose: Compose):
+    with client(compose) as user:
         for path in ("/-/routes", "/-/healthz", "/_stcore/metrics"):
-            assert (path, people.get(path).status_code) == (path, 404)
-            assert "raysift" not in people.get(path).text
+            assert (path, user.get(path).status_code) == (path, 404)
+            assert "raysift" not in user.get(path).text
 
 
-def test_each_answer_carries_the_headers_of_a_careful_server_once(compose: Compose):
-    with client(compose) as people:
+def test_each_response_has_every_security_header_once(compose: Compose):
+    with client(compose) as user:
         for path in ("/v1/health", "/v1/assets", "/", "/-/routes"):
-            headers = people.get(path).headers
+            headers = user.get(path).headers
             assert headers.get_list("x-content-type-options") == ["nosniff"], path
             assert headers.get_list("x-frame-options") == ["SAMEORIGIN"], path
             assert headers.get_list("referrer-policy") == ["no-referrer"], path
@@ -134,12 +134,12 @@ def test_each_answer_carries_the_headers_of_a_careful_server_once(compose: Compo
             assert "/" not in headers.get("server", ""), path
 
 
-def test_who_asks_too_much_is_told_429(compose: Compose):
+def test_requests_above_the_rate_limit_get_429(compose: Compose):
     outcomes: collections.Counter[int] = collections.Counter()
 
     def guess() -> None:
-        with client(compose, password="guessed") as greedy:
-            outcomes.update(greedy.get("/v1/jobs").status_code for _ in range(80))
+        with client(compose, password="guessed") as stranger:
+            outcomes.update(stranger.get("/v1/jobs").status_code for _ in range(80))
 
     threads = [threading.Thread(target=guess) for _ in range(4)]
     for thread in threads:
@@ -150,28 +150,28 @@ def test_who_asks_too_much_is_told_429(compose: Compose):
 
 
 @pytest.mark.chaos
-def test_a_proxy_that_dies_under_load_costs_no_get_and_no_upload_but_those_it_had(compose: Compose):
+def test_a_proxy_killed_under_load_fails_only_its_uploads_in_flight(compose: Compose):
     worker = compose.machines["worker"][0]
     traffic = Traffic(compose)
     with traffic.flowing():
-        _until_asked(compose, worker, traffic)
+        _until_balanced(compose, worker, traffic)
         killed = time.time()
         (proxy,) = worker.processes("ProxyActor")
         proxy.kill()
         dead = time.time()
         back = compose.wait(lambda: _answers(worker), 90, "the proxy is not started again")
-        balanced = _until_asked(compose, worker, traffic)
-    print(f"\na proxy's process killed: {traffic.told(killed)}; another one answers after {back:.1f} s, "
+        balanced = _until_balanced(compose, worker, traffic)
+    print(f"\na proxy's process killed: {traffic.summary(killed)}; another one answers after {back:.1f} s, "
           f"nginx uses it after {back + balanced:.1f} s")  # fmt: skip
     _nothing_lost(traffic, killed, dead)
 
 
 @pytest.mark.chaos
-def test_a_machine_that_loses_its_power_under_load_costs_no_more(compose: Compose):
+def test_a_machine_killed_under_load_fails_only_its_uploads_in_flight(compose: Compose):
     (worker,) = (machine for machine in compose.machines["worker"] if machine.processes("ServeReplica:raysift:nsfw"))
     traffic = Traffic(compose)
     with traffic.flowing():
-        _until_asked(compose, worker, traffic)
+        _until_balanced(compose, worker, traffic)
         killed = time.time()
         del compose.running[worker.name]
         worker.kill()
@@ -180,8 +180,8 @@ def test_a_machine_that_loses_its_power_under_load_costs_no_more(compose: Compos
         elsewhere = time.time() - killed
         compose.restart("worker", worker)
         compose.wait_healthy("worker")
-        _until_asked(compose, worker, traffic)
-    print(f"\na worker's machine killed, and its detector's only replica with it: {traffic.told(killed)}; the detector "
+        _until_balanced(compose, worker, traffic)
+    print(f"\na worker's machine killed, with its detector's only replica: {traffic.summary(killed)}; the detector "
           f"answers elsewhere after {elsewhere:.1f} s; the machine is started again then, and nginx uses its proxy "
           f"{time.time() - killed:.1f} s after the loss")  # fmt: skip
     _nothing_lost(traffic, killed, dead)
@@ -189,8 +189,8 @@ def test_a_machine_that_loses_its_power_under_load_costs_no_more(compose: Compos
 
 def _nothing_lost(traffic: Traffic, killed: float, dead: float) -> None:
     """Assert that no GET failed, and that only uploads in flight between `killed` and `dead` did."""
-    failed = [request for request in traffic.asked if request.failed]
-    assert [request for request in failed if request.what != "upload"] == []
+    failed = [request for request in traffic.requests if request.failed]
+    assert [request for request in failed if request.kind != "upload"] == []
     lost = [request for request in failed if not (request.began <= dead and killed <= request.ended)]
     assert lost == [], "failed uploads that were not in flight at that moment"
     assert len(traffic.answered_since(dead, "GET")) > 20 and len(traffic.answered_since(dead, "upload")) > 1
@@ -204,15 +204,15 @@ def _answers(machine: Machine) -> bool:
         return False
 
 
-def _until_asked(compose: Compose, machine: Machine, traffic: Traffic) -> float:
+def _until_balanced(compose: Compose, machine: Machine, traffic: Traffic) -> float:
     """Wait until nginx logs a response 200 of that machine's proxy; returns the seconds it took."""
     (nginx,) = compose.machines["nginx"]
     offset = nginx.log.stat().st_size
     answered = re.compile(rf" by \S*{re.escape(machine.address)}:8000 200$", re.M)
 
-    def asked() -> bool:
+    def balanced() -> bool:
         with nginx.log.open() as log:
             log.seek(offset)
             return answered.search(log.read()) is not None
 
-    return compose.wait(asked, 90, f"nginx sends no requests to {machine.name}: {len(traffic.asked)} so far")
+    return compose.wait(balanced, 90, f"nginx sends no requests to {machine.name}: {len(traffic.requests)} so far")

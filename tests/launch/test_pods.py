@@ -57,8 +57,8 @@ def dashboard(pods: Pods) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_ray_runs_as_its_user_on_a_root_that_it_may_not_write_to(pods: Pods):
-    pods.wait(lambda: pods.probe("decode", "livenessProbe"), 120, "the worker does not live")
+def test_ray_runs_as_the_pods_user_with_a_read_only_root(pods: Pods):
+    pods.wait(lambda: pods.probe("decode", "livenessProbe"), 120, "the worker's liveness probe fails")
     for name in ("head", "decode"):
         processes = pods.machines[name].processes("raylet/raylet")
         (raylet,) = [process for process in processes if "raylet" in process.name()]
@@ -67,7 +67,7 @@ def test_ray_runs_as_its_user_on_a_root_that_it_may_not_write_to(pods: Pods):
         assert root.split()[3].split(",")[0] == "ro"
 
 
-def test_a_worker_is_ready_when_the_api_answers_through_it(pods: Pods, dashboard: httpx.Client):
+def test_a_worker_is_ready_when_the_api_answers_through_its_proxy(pods: Pods, dashboard: httpx.Client):
     assert not pods.probe("decode", "readinessProbe")
     (service,) = of_kind(pods.documents, "RayService")
     config = yaml.safe_load(service["spec"]["serveConfigV2"])
@@ -79,7 +79,7 @@ def test_a_worker_is_ready_when_the_api_answers_through_it(pods: Pods, dashboard
     assert httpx.get(by_address, trust_env=False).status_code == 400  # hence the Host header of the probe
 
 
-def test_the_rayjobs_entrypoint_deploys_scans_and_ends_well(pods: Pods, dashboard: httpx.Client):
+def test_the_rayjobs_entrypoint_deploys_scans_and_succeeds(pods: Pods, dashboard: httpx.Client):
     dashboard.headers["Authorization"] = f"Bearer {pods.token}"
     store = Seaweed(f"http://{pods.machines['seaweedfs'].address}:8333").client()
     store.create_bucket(Bucket="raysift")
@@ -90,7 +90,11 @@ def test_the_rayjobs_entrypoint_deploys_scans_and_ends_well(pods: Pods, dashboar
     (job,) = of_kind(build("scan"), "RayJob")
     name, entrypoint = job["metadata"]["name"], job["spec"]["entrypoint"].replace("your-bucket", "raysift")
     dashboard.post("/api/jobs/", json={"entrypoint": entrypoint, "submission_id": name}).raise_for_status()
-    pods.wait(lambda: dashboard.get(f"/api/jobs/{name}").json()["status"] in ("SUCCEEDED", "FAILED"), 240, "no end")
+    pods.wait(
+        lambda: dashboard.get(f"/api/jobs/{name}").json()["status"] in ("SUCCEEDED", "FAILED"),
+        240,
+        "the job has not ended",
+    )
     log = dashboard.get(f"/api/jobs/{name}/logs").json()["logs"]
     assert dashboard.get(f"/api/jobs/{name}").json()["status"] == "SUCCEEDED", log
     summary = json.loads(next(line for line in log.splitlines() if line.startswith("{")))

@@ -1,4 +1,4 @@
-"""`ray up` on one's own machines by the steps of docs/launching.md: from a laptop, over ssh, to a finished scan."""
+"""`ray up` on local machines, by the steps of docs/launching.md: from a laptop, over ssh, to a finished scan."""
 
 import re
 import subprocess
@@ -61,7 +61,7 @@ class Cluster:
     up_s: float
 
 
-def test_a_scan_by_ray_job_submit_finds_what_is_there_on_nodes_that_ray_up_has_set_up(cluster: Cluster):
+def test_a_scan_by_ray_job_submit_reads_every_text_on_two_nodes(cluster: Cluster):
     begun = time.monotonic()
     until_ready(cluster)
     ready_s = time.monotonic() - begun
@@ -90,8 +90,8 @@ def test_a_scan_by_ray_job_submit_finds_what_is_there_on_nodes_that_ray_up_has_s
     )
 
 
-@pytest.mark.chaos  # beyond what `make test` has the time for
-def test_another_ray_up_starts_anew_what_runs_on_the_head(cluster: Cluster):
+@pytest.mark.chaos  # too slow for `make test`
+def test_a_second_ray_up_restarts_the_processes_of_the_head(cluster: Cluster):
     (before,) = cluster.head.processes("chroma run")
     begun = time.monotonic()
     cluster.laptop.run(f"ray up -y {CONFIG}")
@@ -102,7 +102,7 @@ def test_another_ray_up_starts_anew_what_runs_on_the_head(cluster: Cluster):
     print(f"ray up again {up_s:.1f} s, ready {time.monotonic() - begun - up_s:.1f} s after it")
 
 
-def test_ray_down_and_ray_stop_leave_nothing_of_ray_on_the_machines(cluster: Cluster):
+def test_ray_down_and_ray_stop_end_every_process_of_ray(cluster: Cluster):
     begun = time.monotonic()
     cluster.laptop.run(f"ray exec {CONFIG} 'raysift down'")
     cluster.laptop.run(f"ray down -y {CONFIG}")

@@ -4,7 +4,7 @@ import base64
 import io
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -18,9 +18,9 @@ NAME = "raysift.test"
 
 @dataclass(frozen=True)
 class Request:
-    """A request: what it was, its begin and end (time.time()), and its outcome: an HTTP status or an error's name."""
+    """A request: its kind, its begin and end (time.time()), and its outcome: an HTTP status or an error's name."""
 
-    what: str
+    kind: str
     began: float
     ended: float
     outcome: str
@@ -52,13 +52,13 @@ def authorization(compose: Compose) -> str:
 
 
 class Traffic:
-    """GETs and uploads from several threads; `asked` collects their outcomes."""
+    """GETs and uploads from several threads; `requests` collects their outcomes."""
 
     gets = ("/v1/health", "/v1/assets?size=1", "/v1/jobs?limit=1")
 
     def __init__(self, compose: Compose) -> None:
         self.compose = compose
-        self.asked: list[Request] = []
+        self.requests: list[Request] = []
         self._over = threading.Event()
 
     @contextmanager
@@ -76,45 +76,45 @@ class Traffic:
                 thread.join(120)
 
     def _read(self, path: str) -> None:
-        with client(self.compose) as people:
+        with client(self.compose) as api:
             while not self._over.wait(0.1):
-                self._note(f"GET {path}", lambda: people.get(path))
+                self._record(f"GET {path}", lambda: api.get(path))
 
     def _upload(self) -> None:
         file = picture()
-        with client(self.compose) as people:
+        with client(self.compose) as api:
             while not self._over.wait(0.2):
-                self._note("upload", lambda: people.post("/v1/detect/nsfw", files={"file": ("a.jpg", file)}))
+                self._record("upload", lambda: api.post("/v1/detect/nsfw", files={"file": ("a.jpg", file)}))
 
-    def _note(self, what: str, ask: object) -> None:
+    def _record(self, kind: str, send: Callable[[], httpx.Response]) -> None:
         began = time.time()
         try:
-            outcome = str(ask().status_code)  # type: ignore[operator]
+            outcome = str(send().status_code)
         except httpx.TransportError as error:
             outcome = type(error).__name__
-        self.asked.append(Request(what, began, time.time(), outcome))
+        self.requests.append(Request(kind, began, time.time(), outcome))
 
-    def answered_since(self, when: float, what: str) -> list[Request]:
-        """The successful requests of a kind that began after that time."""
+    def answered_since(self, when: float, kind: str) -> list[Request]:
+        """The successful requests whose kind starts with `kind` and that began after `when`."""
         return [
             request
-            for request in self.asked
-            if request.began > when and request.what.startswith(what) and not request.failed
+            for request in self.requests
+            if request.began > when and request.kind.startswith(kind) and not request.failed
         ]
 
-    def told(self, killed: float) -> str:
+    def summary(self, killed: float) -> str:
         """A summary for the test's output: counts, failures with their times relative to `killed`, worst latency."""
         gets, uploads = (
-            [request for request in self.asked if request.what.startswith(what)] for what in ("GET", "upload")
+            [request for request in self.requests if request.kind.startswith(kind)] for kind in ("GET", "upload")
         )
 
-        def summary(requests: list[Request]) -> str:
+        def describe(requests: list[Request]) -> str:
             failed = [
-                f"{request.what} {request.outcome} {request.began - killed:+.1f}..{request.ended - killed:+.1f} s"
+                f"{request.kind} {request.outcome} {request.began - killed:+.1f}..{request.ended - killed:+.1f} s"
                 for request in requests
                 if request.failed
             ]
             slowest = max((request.ended - request.began for request in requests), default=0)
             return f"{len(requests)}, {len(failed)} failed {failed}, the slowest took {slowest:.1f} s"
 
-        return f"GETs: {summary(gets)}; uploads: {summary(uploads)}"
+        return f"GETs: {describe(gets)}; uploads: {describe(uploads)}"

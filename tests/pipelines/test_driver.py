@@ -1,4 +1,4 @@
-"""A job's driver by itself: real folders, ledgers and catalogue; what answers for Ray is a stand-in."""
+"""A job's driver with real folders, ledgers and catalogue, and a stand-in for Ray."""
 
 import json
 import os
@@ -123,7 +123,7 @@ def place(tmp_path):
     made.catalog.close()
 
 
-def test_a_job_does_what_it_owes_and_leaves_a_report(place):
+def test_a_job_analyses_its_units_and_writes_a_report(place):
     place.fails = {"3.jpg"}
     outcome = place.drive()
     assert (outcome.units, outcome.done, outcome.failed, outcome.skipped, outcome.exit_code) == (6, 6, 1, 0, 3)
@@ -135,7 +135,7 @@ def test_a_job_does_what_it_owes_and_leaves_a_report(place):
     assert place.catalog.job("scan-1") == {"done": 6, "failed": 1}
 
 
-def test_a_job_that_was_stopped_in_the_middle_does_only_the_rest(place):
+def test_a_job_that_was_stopped_analyses_only_the_rest(place):
     place.commits = 4
 
     def die():
@@ -147,13 +147,13 @@ def test_a_job_that_was_stopped_in_the_middle_does_only_the_rest(place):
     place.commits, place.then = 6, lambda: None
     (place.media / "late.jpg").write_bytes(b"x")
     outcome = place.drive(uris=("/whatever the command line says",))
-    assert (outcome.units, outcome.done, outcome.exit_code) == (6, 6, 0), "it lists nothing anew"
+    assert (outcome.units, outcome.done, outcome.exit_code) == (6, 6, 0), "it lists nothing again"
     sequences = sorted(stored_row["sequence"] for stored_row in place.rows())
     assert len(sequences) == 6 and sequences[0] == sequences[3] < sequences[4] == sequences[5]
     assert job_folder.read(place.out, "scan-1", "report")["done"] == 6
 
 
-def test_a_job_that_was_not_listed_to_its_end_is_listed_anew(place):
+def test_a_job_with_an_incomplete_listing_is_listed_again(place):
     place.drive()
     begun = job_folder.read(place.out, "scan-1", "job")
     job_folder.write(place.out, "scan-1", "job", begun | {"listed": False})
@@ -162,14 +162,14 @@ def test_a_job_that_was_not_listed_to_its_end_is_listed_anew(place):
     assert (place.drive(attempt="raysubmit_2").units, len(place.rows())) == (1, 7)
 
 
-def test_what_is_unchanged_is_nothing_to_do(place):
+def test_unchanged_files_are_skipped(place):
     place.drive()
     outcome = place.drive("scan-2")
     assert (outcome.units, outcome.skipped, outcome.exit_code, place.runs) == (0, 6, 0, 1)
     assert job_folder.read(place.out, "scan-2", "report")["skipped"] == 6
 
 
-def test_what_failed_is_done_again_by_another_job(place):
+def test_failed_files_are_retried_by_another_job(place):
     place.fails = {"3.jpg", "4.jpg"}
     place.drive()
     (place.media / "4.jpg").unlink()
@@ -180,7 +180,7 @@ def test_what_failed_is_done_again_by_another_job(place):
     assert (outcome.units, outcome.exit_code) == (1, 0)
 
 
-def test_of_files_that_are_gone_one_is_named(place):
+def test_one_of_the_missing_files_is_named(place):
     place.fails = {"4.jpg"}
     place.drive()
     (place.media / "4.jpg").unlink()
@@ -188,14 +188,14 @@ def test_of_files_that_are_gone_one_is_named(place):
     assert place.jobs.one("scan-2").message.startswith("1 of the files are gone")
 
 
-def test_missing_units_are_no_success(place):
+def test_missing_units_are_an_error(place):
     place.commits = 5
     with pytest.raises(SettingsError, match=r"1 of 6 files have no result.*raysift jobs resume scan-1"):
         place.drive()
     assert place.jobs.one("scan-1").state == "failed"
 
 
-def test_a_detector_that_stays_away_ends_the_job_and_says_how_to_go_on(place):
+def test_an_absent_detector_ends_the_job_with_advice(place):
     place.commits = 2
 
     def away():
@@ -214,13 +214,13 @@ def test_a_detector_that_stays_away_ends_the_job_and_says_how_to_go_on(place):
 
 @pytest.fixture(params=[signal.default_int_handler, signal.SIG_IGN], ids=["at a terminal", "ignored as under nohup"])
 def sigint(request):
-    """What this process does with SIGINT, as it was inherited from who started it."""
+    """The SIGINT handler that this process inherited."""
     before = signal.signal(signal.SIGINT, request.param)
     yield request.param
     signal.signal(signal.SIGINT, before)
 
 
-def test_a_job_of_which_too_much_has_failed_ends_early(tmp_path, sigint):
+def test_a_job_with_too_many_failures_ends_early(tmp_path, sigint):
     place = Place(tmp_path, max_failed_share=0.3)
     place.commits, place.fails = 3, {"0.jpg", "1.jpg"}
 
@@ -237,7 +237,7 @@ def test_a_job_of_which_too_much_has_failed_ends_early(tmp_path, sigint):
     assert signal.getsignal(signal.SIGINT) is sigint
 
 
-def test_an_interrupt_from_elsewhere_is_not_taken_for_that(place, sigint):
+def test_another_interrupt_is_not_taken_for_too_many_failures(place, sigint):
     place.then = lambda: os.kill(os.getpid(), signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         place.drive()
@@ -253,13 +253,13 @@ def test_a_second_driver_of_a_job_is_refused(place):
 
 
 @pytest.mark.parametrize("fault", [ActorDiedError(), TimeoutError("it hangs")])
-def test_the_jobs_deployment_may_be_lost_or_hang_for_a_moment(place, fault):
+def test_calls_are_repeated_while_the_jobs_deployment_is_lost_or_hangs(place, fault):
     assert place.drive(jobs_faults=[fault] * 3).done == 6
     with pytest.raises(type(fault)):
         place.drive("scan-2", jobs_faults=[fault] * 4)
 
 
-def test_a_catalogue_that_hangs_does_not_keep_a_job_from_its_end(place):
+def test_a_hanging_catalogue_does_not_keep_a_job_from_ending(place):
     assert place.drive(catalog_faults=[TimeoutError("it hangs")] * 99).done == 6
     job = place.jobs.one("scan-1")
     assert job.state == "finished" and "not searchable yet: the next scan tries again" in job.message
@@ -283,7 +283,7 @@ def test_a_bug_is_final_and_a_fault_of_the_cluster_is_not(place, error, final, m
     assert (job.state == "failed", job.message, job.ended_at is not None) == (final, message, final)
 
 
-def test_a_folder_without_media_and_a_job_without_a_folder_are_sentences(place, tmp_path):
+def test_wrong_folders_detectors_and_jobs_are_settings_errors(place, tmp_path):
     (tmp_path / "nothing").mkdir()
     with pytest.raises(SettingsError, match="no image, video or audio under"):
         place.drive(uris=(str(tmp_path / "nothing"),))
@@ -293,7 +293,7 @@ def test_a_folder_without_media_and_a_job_without_a_folder_are_sentences(place, 
         resumed(place.out, "scan-9", place.settings)
 
 
-def test_what_a_job_is_to_do_can_be_read_by_anybody(place):
+def test_the_task_of_a_job_is_in_its_folder(place):
     place.drive()
     folder = Path(job_folder.place(place.out, "scan-1").removeprefix("file://"))
     assert json.loads((folder / "job.json").read_text())["detectors"] == ["nsfw", "ocr"]

@@ -1,4 +1,4 @@
-"""What a job's driver may read, what its listing leaves out, and which disk it says is full."""
+"""What a job's driver may read, what its listing leaves out, and which full disk its message names."""
 
 import errno
 
@@ -29,7 +29,7 @@ def owed(place):
     return sorted(row["uri"].rpartition("/")[2] for row in place.rows())
 
 
-def test_a_driver_reads_nothing_that_neither_the_settings_nor_the_operator_allow(place):
+def test_a_driver_reads_only_what_the_settings_or_the_operator_allow(place):
     for job, proof in {"a": "", "b": "0" * 64, "c": prove(place.settings, ["/other"], place.out)}.items():
         with pytest.raises(OutsideRoots, match=r"scanning\.roots"):
             place.drive(job, proof=proof)
@@ -41,7 +41,7 @@ def test_the_operators_proof_lets_a_driver_read_its_uris(place):
     assert place.drive(uris=(place.media.as_uri(),), proof=proof).done == 6
 
 
-def test_a_driver_of_the_queue_has_the_proof_of_its_job_and_not_one_of_its_own(place):
+def test_a_driver_of_the_queue_uses_the_proof_of_its_job_and_not_its_own(place):
     proof = prove(place.settings, [str(place.media)], place.out)
     uris = [place.media.as_uri()]
     granted, bare = (place.jobs.submit(uris, place.out, [], proof=given) for given in (proof, ""))
@@ -54,7 +54,7 @@ def test_a_driver_of_the_queue_has_the_proof_of_its_job_and_not_one_of_its_own(p
     assert place.jobs.one(place.jobs.retry(granted)).proof == proof
 
 
-def test_what_the_listing_leaves_out_is_in_the_jobs_message(place, tmp_path):
+def test_files_left_out_of_the_listing_are_in_the_jobs_message(place, tmp_path):
     secret = put(tmp_path / "secret.txt")
     (place.media / "x.jpg").symlink_to(secret)
     proof = prove(place.settings, [str(place.media)], place.out)
@@ -74,7 +74,7 @@ def test_what_the_listing_leaves_out_is_in_the_jobs_message(place, tmp_path):
         (OSError(errno.ENOSPC, "No space left on device"), "no space is left in file:///"),
     ],
 )
-def test_the_disk_that_is_full_is_the_one_that_is_named(place, error, says):
+def test_the_message_names_the_disk_that_is_full(place, error, says):
     class Told:
         out, job, attempt, said = place.out, "scan-1", "scan-1", ""
 

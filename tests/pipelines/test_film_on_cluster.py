@@ -34,7 +34,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with av.open(str(path), "w") as out:
         video = out.add_stream("libx264", rate=RATE, options={"crf": "30", "preset": "ultrafast", "g": "10"})
         video.width, video.height, video.pix_fmt = 640, 360, "yuv420p"
-        audio = out.add_stream("pcm_s16le", rate=48_000, layout="mono")  # small videos are not looked into
+        audio = out.add_stream("pcm_s16le", rate=48_000, layout="mono")  # uncompressed: small videos are not probed
         for title in CARDS:
             card = Image.new("RGB", (640, 360), "navy")
             ImageDraw.Draw(card).text((60, 130), title, "white", ImageFont.load_default(64))
@@ -59,7 +59,7 @@ def told(cluster: Cluster, film: Path, tmp_path_factory: pytest.TempPathFactory)
     return out, json.loads(done.stdout.splitlines()[-1])
 
 
-def test_it_is_two_units_and_one_file(cluster, told):
+def test_the_film_is_two_units_and_one_file(cluster, told):
     out, job = told
     assert (job["units"], job["done"]) == (2, 2)
     rows = pq.read_table(out).sort_by("segment")
@@ -74,7 +74,7 @@ def test_it_is_two_units_and_one_file(cluster, told):
     assert {line["detector"]: line["files"] for line in summary["detectors"]}["ocr"] == 1
 
 
-def test_every_second_is_looked_at_once(cluster, told):
+def test_every_second_is_analysed_once(cluster, told):
     line = cluster.export(told[0])["film.mov"]
     assert line["duration_s"] == pytest.approx(len(CARDS) * CARD_S, abs=0.5)
     read = [found for found in line["detections"] if found["detector"] == "ocr"]
@@ -83,7 +83,7 @@ def test_every_second_is_looked_at_once(cluster, told):
         assert times == [float(second) for second in range(n * CARD_S, (n + 1) * CARD_S)]
 
 
-def test_a_sentence_across_the_border_is_heard_once_and_whole(cluster, told):
+def test_a_sentence_across_the_border_is_transcribed_once_and_completely(cluster, told):
     line = cluster.export(told[0])["film.mov"]
     said = [found for found in line["detections"] if found["detector"] == "whisper"]
     assert len([found for found in said if "handcuffs" in found["text"]]) == len(SPOKEN_S)
@@ -91,7 +91,7 @@ def test_a_sentence_across_the_border_is_heard_once_and_whole(cluster, told):
         assert any(begin_s - 1 <= found["span"][0] <= begin_s + 2 for found in said)
 
 
-def test_the_same_film_under_another_name_is_not_computed_again(cluster, film, told, tmp_path):
+def test_the_same_film_under_another_name_is_answered_from_the_cache(cluster, film, told, tmp_path):
     (tmp_path / "media").mkdir()
     (tmp_path / "media" / "copy.mov").write_bytes(film.read_bytes())
     out = str(tmp_path / "out")

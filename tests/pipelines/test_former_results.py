@@ -39,7 +39,7 @@ def former(tmp_path) -> Path:
     return Path(shutil.copytree(ROOT / "tests" / "data" / "results-0.1", tmp_path / "results"))
 
 
-def test_every_column_is_read_under_its_name_of_today(former):
+def test_every_column_is_read_under_its_current_name(former):
     tables = [results_files.read(file, codec.SCHEMA.names) for file in results_files.committed(str(former))]
     assert all(table.schema.equals(codec.SCHEMA) for table in tables)
     rows = {(r["uri"], r["segment"], r["job"]): r for r in pa.concat_tables(tables).to_pylist()}
@@ -60,7 +60,7 @@ def test_findings_are_decoded_with_their_vectors(former):
     assert sum(finding.propagated for finding in by_row) == 2
 
 
-def test_the_catalogue_shows_it(former):
+def test_the_catalogue_shows_former_results(former):
     catalog = Catalog(":memory:")
     assert catalog.load_all(str(former)) == 6
     first = catalog.asset(asset_id(FIRST))
@@ -72,7 +72,7 @@ def test_the_catalogue_shows_it(former):
     assert catalog.text_search("invoice")[0]["asset"] == asset_id(FIRST)
 
 
-def test_a_new_attempt_is_newer_than_it(former):
+def test_a_new_attempt_is_newer_than_former_rows(former):
     commit(former, "new.parquet", row(FIRST, found("nsfw", "nude", 0.5, "m3"), etag="etag-1", minutes=-10_000))
     catalog = Catalog(":memory:")
     catalog.load_all(str(former))
@@ -82,7 +82,7 @@ def test_a_new_attempt_is_newer_than_it(former):
     assert answers.stored(str(former), [FIRST])[FIRST].models["nsfw"] == "m3"
 
 
-def test_it_is_exported(former):
+def test_former_results_are_exported(former):
     to = io.BytesIO()
     assert export(str(former), "jsonl", to) == 4
     lines = {line["uri"]: line for line in map(json.loads, to.getvalue().splitlines())}
@@ -90,7 +90,7 @@ def test_it_is_exported(former):
     assert lines[GONE]["errors"] == [{"step": "fetch", "reason": "the file is gone"}]
 
 
-def test_its_vectors_are_those_of_the_spaces_of_today(former):
+def test_former_vectors_belong_to_the_current_spaces(former):
     entries: dict[str, int] = {}
     for rows in newest_rows(str(former), embeddings.COLUMNS):
         for name, new in embeddings.embeddings(rows, newest_answers(rows, newest_contents(rows))).items():
@@ -98,7 +98,7 @@ def test_its_vectors_are_those_of_the_spaces_of_today(former):
     assert entries == {"image-8": 4, "text-6": 1, "faces-4": 1}
 
 
-def test_a_scan_knows_what_is_stored(former):
+def test_a_scan_knows_what_former_results_hold(former):
     seen = stored(str(former))
     first, gone, film = seen.known([(FIRST, "etag-1"), (GONE, "etag-3"), (FILM, "etag-film")])
     of_all = {ModelVersion(name, "m1") for name in ("clip", "face", "ocr")}
@@ -107,18 +107,18 @@ def test_a_scan_knows_what_is_stored(former):
     assert estimate.history(str(former))["whisper", "video"].cost.seconds == 3.0
 
 
-def test_a_job_is_verified_against_its_ledger(former):
+def test_a_former_job_is_verified_against_its_ledger(former):
     ledger = f"{job_folder.place(former.as_uri(), JOB)}/ledger"
     assert reconcile(ledger, former.as_uri(), JOB) == Reconciliation(units=5, done=5, failed=1, lost=0, double=0)
 
 
-def test_an_evaluation_reads_its_answers(former):
+def test_an_evaluation_reads_former_answers(former):
     told = answers.stored(str(former), [FIRST, FILM])
     assert told[FIRST].models == {"clip": "m1", "face": "m1", "nsfw": "m2", "ocr": "m1"}
     assert [d["time_s"] for d in told[FILM].detections["nsfw"]] == [1.0, 2.0, 61.0, 62.0]
 
 
-def test_a_catalogue_of_that_version_is_built_anew_by_itself(former, tmp_path):
+def test_a_former_catalogue_is_rebuilt(former, tmp_path):
     import duckdb
 
     path = tmp_path / "catalog.duckdb"
@@ -138,7 +138,7 @@ def test_a_catalogue_of_that_version_is_built_anew_by_itself(former, tmp_path):
     again.close()
 
 
-def test_its_list_of_jobs_and_its_report_are_read(former):
+def test_the_former_list_of_jobs_and_its_report_are_read(former):
     store = JobStore(former / "state" / "jobs.sqlite")
     job = store.get(JOB)
     store.close()
@@ -147,7 +147,7 @@ def test_its_list_of_jobs_and_its_report_are_read(former):
     assert (report["done"], report["frames_carried"], report["cost"]) == (5, 40, 0.0058)
 
 
-def test_its_settings_are_read(former, monkeypatch):
+def test_former_settings_are_read(former, monkeypatch):
     monkeypatch.chdir(former)
     read = settings.load()
     assert (read.api.port, read.decoding.decoder_timeout_s) == (8100, 45)

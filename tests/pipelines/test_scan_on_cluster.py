@@ -33,7 +33,7 @@ def test_a_scan_with_bad_files_goes_on_and_exits_3(scanned, media):
     assert told["job"].startswith("scan-") and told["seconds"] > 0
 
 
-def test_every_bad_file_is_a_row_with_its_reason(cluster, scanned):
+def test_every_bad_file_has_a_row_with_its_reason(cluster, scanned):
     lines = cluster.export(scanned[0])
     assert {name for name, line in lines.items() if line["errors"]} == BAD
     for name in BAD:
@@ -44,7 +44,7 @@ def test_every_bad_file_is_a_row_with_its_reason(cluster, scanned):
     assert "30,000 x 30,000" in lines["huge.png"]["errors"][0]["reason"]
 
 
-def test_text_faces_and_speech_are_found_where_they_are(cluster, scanned):
+def test_text_faces_and_speech_are_found_in_their_files(cluster, scanned):
     lines = cluster.export(scanned[0])
     assert "gate closed at all times" in words(lines["notice.png"], "ocr")
     assert [len(found_by(lines[name], "face")) for name in ("astronaut.png", "admiral.jpg", "coffee.png")] == [1, 1, 0]
@@ -55,7 +55,7 @@ def test_text_faces_and_speech_are_found_where_they_are(cluster, scanned):
     assert not any(found_by(line, "nsfw") for line in lines.values())
 
 
-def test_a_video_is_seen_read_and_heard_at_its_times(cluster, scanned):
+def test_frames_text_and_speech_of_a_video_have_their_times(cluster, scanned):
     news = cluster.export(scanned[0])["news.mp4"]
     assert (news["kind"], news["width"], news["height"]) == ("video", 1280, 720)
     first = [found for found in found_by(news, "ocr") if found["time_s"] < 2]
@@ -74,7 +74,7 @@ def test_a_second_scan_of_unchanged_files_computes_nothing(cluster, scanned, med
     assert (again.returncode, told["units"], told["skipped"]) == (0, 0, scanned[1]["units"])
 
 
-def test_a_scan_with_more_detectors_asks_only_those_that_have_not_answered(cluster, media, tmp_path):
+def test_a_scan_with_more_detectors_runs_only_those_without_answers(cluster, media, tmp_path):
     folder, out = tmp_path / "media", str(tmp_path / "out")
     folder.mkdir()
     shutil.copy(media / "notice.png", folder)
@@ -120,14 +120,14 @@ def test_ray_job_submit_from_and_to_s3_gives_the_same_rows(cluster, scanned, med
         (["ftp://somewhere/x"], "ftp"),
     ],
 )
-def test_what_the_operator_got_wrong_is_one_sentence_and_exit_1(cluster, arguments, said):
+def test_an_error_of_the_operator_is_one_sentence_and_exit_code_1(cluster, arguments, said):
     done = cluster.raysift("scan", *arguments)
     assert done.returncode == 1
     told = " ".join(done.stderr.split())
     assert said in told and "Traceback" not in told
 
 
-def test_the_apis_upload_says_what_the_scan_says(cluster, scanned, media):
+def test_an_upload_gets_the_same_answers_as_a_scan(cluster, scanned, media):
     line = cluster.export(scanned[0])["notice.png"]
     with cluster.api() as api, (media / "notice.png").open("rb") as file:
         told = api.post("/v1/analyze", files={"file": ("notice.png", file)}).json()
@@ -136,7 +136,7 @@ def test_the_apis_upload_says_what_the_scan_says(cluster, scanned, media):
     assert {**told, "uri": line["uri"]} == line
 
 
-def test_the_api_tells_of_files_labels_words_and_looks(cluster, scanned, media):
+def test_the_api_finds_files_by_label_words_and_image(cluster, scanned, media):
     with cluster.api() as api:
         assert api.get("/v1/health").json() == {"status": "ok"}
         assert api.get("/v1/ready").json()["ready"] is True
@@ -166,7 +166,7 @@ def test_the_api_tells_of_files_labels_words_and_looks(cluster, scanned, media):
             assert (name, how) in {(hit["asset"]["name"], hit["matched"]) for hit in hits[:4]}, question
 
 
-def test_the_apis_refusals_are_sentences(cluster):
+def test_errors_of_the_api_are_sentences(cluster):
     with cluster.api() as api:
         assert "no detector 'nsfww'" in api.post("/v1/detect/nsfww", files={"file": b"x"}).json()["detail"]
         assert api.post("/v1/detect/ocr", files={"file": b"x"}).status_code == 422
@@ -177,14 +177,14 @@ def test_the_apis_refusals_are_sentences(cluster):
         assert api.get("/v1/health", headers={"Host": "evil.example"}).status_code == 400
 
 
-def test_rays_own_apis_ask_for_the_token(cluster):
+def test_rays_own_apis_require_the_token(cluster):
     dashboard = cluster.url("RAY__DASHBOARD_")
     assert httpx.get(f"{dashboard}/api/jobs/", trust_env=False).status_code == 401
     token = Path(cluster.environment["RAYSIFT_STATE_DIR"]) / "ray_token"
     assert token.stat().st_mode & 0o777 == 0o600
 
 
-def test_the_jobs_page_of_the_api_tells_how_each_ended(cluster, scanned):
+def test_the_jobs_of_the_api_show_how_each_ended(cluster, scanned):
     with cluster.api() as api:
         jobs = api.get("/v1/jobs").json()
         mine = api.get(f"/v1/jobs/{scanned[1]['job']}").json()
@@ -206,7 +206,7 @@ LABELLED = (
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the labelled media lie beside the repository, not in it")
-def test_media_that_nobody_prepared_yield_what_their_labels_say(cluster, tmp_path):
+def test_labelled_media_yield_what_their_labels_say(cluster, tmp_path):
     media, out = SHARED / "media", str(tmp_path / "out")
     folder = tmp_path / "media"
     folder.mkdir()

@@ -23,12 +23,12 @@ def bases() -> dict[str, str]:
     return {name: base for base, name in re.findall(r"^FROM (\S+) AS (\w+)$", TEXT, re.M)}
 
 
-def test_both_targets_stand_on_the_same_stages():
+def test_both_targets_use_the_same_stages():
     assert list(stages()) == ["base", "environment", "cpu", "gpu"]
     assert bases() == {"base": "python:3.11-slim-bookworm", "environment": "base", "cpu": "base", "gpu": "cpu"}
 
 
-def test_python_and_uv_are_those_of_the_makefile():
+def test_python_and_uv_versions_match_the_makefile():
     makefile = (ROOT / "Makefile").read_text()
     python = re.search(r"^PYTHON \?= python(\S+)$", makefile, re.M)[1]
     assert bases()["base"].startswith(f"python:{python}-")
@@ -36,7 +36,7 @@ def test_python_and_uv_are_those_of_the_makefile():
     assert re.findall(r"\buv==(\S+)", TEXT) == re.findall(r"\buv==(\S+)", makefile)
 
 
-def test_what_it_copies_is_there_and_the_lock_comes_before_the_code():
+def test_copied_paths_exist_and_the_lock_file_is_copied_before_the_code():
     for sources in re.findall(r"^COPY (?!--)(.+) \S+$", TEXT, re.M):
         assert all((ROOT / source).exists() for source in sources.split()), sources
     for stage in re.findall(r"--from=(\w+)", TEXT):
@@ -45,20 +45,20 @@ def test_what_it_copies_is_there_and_the_lock_comes_before_the_code():
     assert TEXT.index("COPY requirements.lock") < TEXT.index("COPY . .")
 
 
-def test_the_layer_of_its_own_holds_what_the_lock_names():
+def test_the_separate_layer_contains_packages_of_the_lock_file():
     lock = (ROOT / "requirements.lock").read_text()
     for folder in re.search(r"&& mv (.+) /opt/torch/", TEXT)[1].split():
         assert re.search(rf"^{folder}(-\w+)*==", lock, re.M), folder
 
 
-def test_the_code_and_nothing_of_one_installation_gets_in():
+def test_the_image_contains_the_code_and_no_local_files():
     packages = {name.partition(".")[0] for name in PROJECT["tool"]["setuptools"]["packages"]}
     modules = {f"{name}.py" for name in PROJECT["tool"]["setuptools"]["py-modules"]}
     assert (ROOT / ".dockerignore").read_text().splitlines()[1] == "*"
     assert set(Image.read().code) == packages | modules | {"requirements.lock"}
 
 
-def test_raysift_is_a_command_in_it_as_everywhere():
+def test_the_image_installs_the_raysift_command():
     module, function = PROJECT["project"]["scripts"]["raysift"].split(":")
     script = rf"#!/opt/raysift/bin/python\nfrom {module} import {function}\n{function}()\n"
     assert f"printf '{script}' > /usr/local/bin/raysift" in TEXT

@@ -8,25 +8,25 @@ from tests.support.paths import ROOT
 README = (ROOT / "README.md").read_text()
 
 
-def rows_of(page: str) -> list[str]:
+def first_cells(page: str) -> list[str]:
     """The first cell of every table row that starts with a single word."""
     return [cell for cell in re.findall(r"^\| (\w+) \|.*$", page, re.MULTILINE) if cell != "detector"]
 
 
 def test_the_readme_lists_every_detector():
-    assert set(rows_of(README)) & set(names()) == set(names())
+    assert set(first_cells(README)) & set(names()) == set(names())
 
 
 def test_docs_list_every_detector_with_its_weights():
     page = (ROOT / "docs" / "detectors.md").read_text()
-    assert [row for row in rows_of(page) if row in names()] == names()
+    assert [row for row in first_cells(page) if row in names()] == names()
     locked = (ROOT / "requirements.lock").read_text()
     for package in re.findall(r"`([a-z0-9-]+)`", "".join(re.findall(r"^\| \w+ \|.*$", page, re.MULTILINE))):
         if package != "-part2":
             assert f"\n{package}==" in locked, package
 
 
-def test_the_tree_of_the_architecture_names_every_folder_and_nothing_else():
+def test_the_tree_in_architecture_md_lists_every_folder_and_no_others():
     (tree,) = re.findall(r"## The folders\n\n```\n(.*?)```", (ROOT / "docs" / "architecture.md").read_text(), re.DOTALL)
     documented, package = set(), ""
     for line in tree.splitlines():
@@ -51,18 +51,18 @@ def test_the_commands_of_readme_and_docs_exist():
     assert set(re.findall(r"`make ([a-z-]+)", pages)) <= targets
 
 
-def test_every_link_between_readme_and_docs_leads_somewhere():
+def test_every_relative_link_in_readme_and_docs_resolves():
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))):
         for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
-def test_the_readmes_pictures_are_there():
+def test_the_images_of_the_readme_exist():
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
     assert pictures and all((ROOT / picture).stat().st_size > 10_000 for picture in pictures)
 
 
-def test_every_weight_is_pinned_to_what_the_lock_file_installs():
+def test_every_weight_package_has_the_version_of_the_lock_file():
     from deployments.detector import detector_class
 
     locked = dict(re.findall(r"^([a-z0-9-]+)==([^ ]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
@@ -75,7 +75,7 @@ def test_ci_runs_the_readmes_test_command_and_nothing_else():
     assert (ROOT / ".ci" / "run").read_text().strip().endswith("exec make test")
 
 
-def test_what_launching_names_is_there():
+def test_commands_files_and_anchors_in_launching_md_exist():
     from typer.main import get_command
 
     import raysift

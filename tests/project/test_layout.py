@@ -1,4 +1,4 @@
-"""The layout of the code: whose packages are imported, what an import loads, how large folders and modules are."""
+"""The layout of the code: which packages are imported, what an import loads, the sizes of folders and modules."""
 
 import subprocess
 import sys
@@ -9,25 +9,25 @@ import pytest
 
 from tests.support.paths import ROOT
 
-MOST_MODULES, MOST_LINES = 14, 300  # of a folder, of a module
+MAX_MODULES, MAX_LINES = 14, 300  # per folder, per module
 OURS = ("cluster", "deployments", "pipelines", "commands", "app", "bench", "tests")
 MODULES = sorted(path for folder in OURS for path in (ROOT / folder).rglob("*.py"))
 
 
-def test_no_folder_holds_more_modules_than_a_reader_takes_in():
+def test_no_folder_has_too_many_modules():
     sizes = Counter(path.parent for path in MODULES if path.name != "__init__.py")
-    assert {str(folder.relative_to(ROOT)): n for folder, n in sizes.items() if n > MOST_MODULES} == {}
+    assert {str(folder.relative_to(ROOT)): n for folder, n in sizes.items() if n > MAX_MODULES} == {}
 
 
-def test_no_module_is_longer_than_a_reader_takes_in():
+def test_no_module_is_too_long():
     sizes = {
         str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in [*MODULES, ROOT / "raysift.py"]
     }
-    assert {module: lines for module, lines in sizes.items() if lines > MOST_LINES} == {}
+    assert {module: lines for module, lines in sizes.items() if lines > MAX_LINES} == {}
 
 
 @pytest.mark.parametrize("package", ["cluster", "deployments", "pipelines", "app", "raysift"])
-def test_a_package_of_a_strangers_name_does_not_take_our_place(package):
+def test_no_installed_package_shadows_ours(package):
     assert Path(__import__(package).__file__).is_relative_to(ROOT)
 
 

@@ -35,10 +35,10 @@ FILES = {
 }
 CARDS_GB = {"g6.2xlarge": 22.4, "g6e.2xlarge": 44.9, "g2-standard-8": 22.4}  # memory as NVIDIA's driver reports it
 # programs that nodes, their hosts or the image have before `ray up`
-THERE = {"ulimit", "grep", "echo", "make", "sudo", "aws", "docker", "gcloud", "/usr/local/bin/pip"}
+INSTALLED = {"ulimit", "grep", "echo", "make", "sudo", "aws", "docker", "gcloud", "/usr/local/bin/pip"}
 # copied from https://cloud.google.com/compute/docs/reference/rest/v1/instances/insert: Google's client, which could
 # validate it, is not installed
-GOOGLES = {
+GCP_FIELDS = {
     "machineType": str,
     "disks": {"boot", "autoDelete", "type", "initializeParams"},
     "serviceAccounts": {"email", "scopes"},
@@ -66,18 +66,18 @@ clouds = pytest.mark.parametrize("cloud", ["aws", "gcp"])
 
 
 @every
-def test_rays_own_loader_takes_it(cloud):
+def test_rays_loader_accepts_the_file(cloud):
     validate_config(prepare_config(loaded(cloud)))
 
 
 @every
-def test_ray_reads_every_key_of_its_provider(cloud):
+def test_ray_reads_every_key_of_the_provider(cloud):
     source = "\n".join(file.read_text() for file in (Path(autoscaler.__file__).parent / cloud).glob("*.py"))
     read = set(re.findall(r"""(?:provider_config|\["provider"\])(?:\.get\(|\[)\s*"(\w+)\"""", source))
     assert set(loaded(cloud)["provider"]) - {"type", "module"} <= read
 
 
-def test_every_machine_of_aws_is_one_that_ec2_would_start():
+def test_every_aws_node_config_is_a_valid_ec2_request():
     service = botocore.session.get_session().get_service_model("ec2")
     for kind in loaded("aws")["available_node_types"].values():
         request = kind["node_config"] | {"MinCount": 1, "MaxCount": 1}
@@ -87,16 +87,16 @@ def test_every_machine_of_aws_is_one_that_ec2_would_start():
         assert request.get("InstanceMarketOptions", {"MarketType": "spot"}) == {"MarketType": "spot"}
 
 
-def test_every_machine_of_googles_says_only_what_is_known_of_googles_api():
+def test_every_gcp_node_config_has_only_known_fields():
     for kind in loaded("gcp")["available_node_types"].values():
         for key, value in kind["node_config"].items():
             for part in value if isinstance(value, list) else [value]:
-                assert isinstance(part, str) or set(part) <= GOOGLES[key], key
-                assert key in GOOGLES
+                assert isinstance(part, str) or set(part) <= GCP_FIELDS[key], key
+                assert key in GCP_FIELDS
 
 
 @clouds
-def test_nothing_runs_while_nobody_asks_and_no_more_than_was_allowed(cloud):
+def test_nodes_scale_to_zero_and_their_number_is_limited(cloud):
     config = loaded(cloud)
     for name, kind in workers(config).items():
         assert kind["min_workers"] == 0 and kind["idle_timeout_s"] > 0, name
@@ -105,7 +105,7 @@ def test_nothing_runs_while_nobody_asks_and_no_more_than_was_allowed(cloud):
 
 
 @every
-def test_what_it_brings_to_the_nodes_is_here(cloud):
+def test_mounted_files_exist(cloud):
     mounted = loaded(cloud)["file_mounts"]
     assert mounted["/srv/raysift/settings.yaml"] == "cluster/ray_up/settings.yaml"
     assert "~/.ray/auth_token" in mounted.values()
@@ -114,7 +114,7 @@ def test_what_it_brings_to_the_nodes_is_here(cloud):
         assert not local.startswith("~/.ray") or place in ("~/.ray/auth_token", "/run/secrets/ray_token")
 
 
-def test_machines_without_our_image_get_every_package_and_what_installs_them():
+def test_local_machines_get_every_package_and_the_files_to_install_it():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     ours = {package.split(".")[0] for package in project["tool"]["setuptools"]["packages"]} | {"raysift.py"}
     mounted = loaded("local")["file_mounts"]
@@ -123,14 +123,14 @@ def test_machines_without_our_image_get_every_package_and_what_installs_them():
 
 
 @every
-def test_every_command_is_one_that_there_is(cloud, tmp_path):
+def test_every_command_and_option_exists(cloud, tmp_path):
     config = loaded(cloud)
     listed = [line for key, lines in config.items() if key.endswith("_commands") for line in lines]
     assert sum("serve deploy" in line for line in listed) == sum("--beside-ray" in line for line in listed) == 1
     for line in listed:
         for words in simple_commands(line):
             program = words[0]
-            assert program in THERE or shutil.which(program, path=str(ROOT / ".venv" / "bin")), line
+            assert program in INSTALLED or shutil.which(program, path=str(ROOT / ".venv" / "bin")), line
             if words[:2] == ["ray", "start"]:
                 known = {option for parameter in ray_start.params for option in parameter.opts}
                 assert {word.split("=")[0] for word in words[2:]} <= known
@@ -155,7 +155,7 @@ def simple_commands(line: str) -> list[list[str]]:
 
 
 @every
-def test_the_dashboard_is_for_the_head_alone_and_for_who_has_the_token(cloud):
+def test_the_dashboard_listens_on_loopback_and_requires_the_token(cloud):
     config = loaded(cloud)
     (start,) = (line for line in config["head_start_ray_commands"] if "ray start --head" in line)
     assert "--dashboard-host=127.0.0.1" in start and "--autoscaling-config=~/ray_bootstrap_config.yaml" in start
@@ -164,7 +164,7 @@ def test_the_dashboard_is_for_the_head_alone_and_for_who_has_the_token(cloud):
     assert any("ray_up/environment.sh >> ~/.bashrc" in line.replace("'", "") for line in config["setup_commands"])
 
 
-def test_the_clusters_settings_are_ones_that_there_are():
+def test_the_settings_of_the_cluster_are_valid():
     assert set(configs(settings())) == set(settings().detectors)
     assert settings().ray.gcs_port == 6379 and settings().state_dir == Path("/var/lib/raysift")
 
@@ -177,7 +177,7 @@ def test_the_workers_of_a_job_fit_the_decode_nodes(cloud):
 
 
 @clouds
-def test_the_detectors_fit_the_cards(cloud):
+def test_the_detectors_fit_the_gpus(cloud):
     ours = settings()
     groups, kinds = grouped(ours), [kind for kind in workers(loaded(cloud)).values() if "GPU" in kind["resources"]]
     gpu_shares = shares(groups, ours.ray.card_gb or 0)
@@ -192,7 +192,7 @@ def test_the_detectors_fit_the_cards(cloud):
 
 
 @pytest.mark.parametrize(("cloud", "first", "then"), [("aws", "l4", "l40s"), ("gcp", "l4", "l4_on_demand")])
-def test_the_cheaper_cards_come_first_and_the_others_when_all_of_them_run(cloud, first, then):
+def test_cheaper_gpus_start_first_and_others_when_those_are_exhausted(cloud, first, then):
     config = loaded(cloud)
     most = {name: kind["max_workers"] for name, kind in workers(config).items()}
     assert planned(config, {"GPU": 1.0}, 1) == {first: 1}
@@ -217,17 +217,17 @@ def planned(config: dict[str, Any], resources: dict[str, float], count: int) -> 
 
 
 @pytest.mark.parametrize("refusal", ["InsufficientInstanceCapacity", "MaxSpotInstanceCountExceeded"])
-def test_a_machine_that_is_not_to_be_had_as_spot_is_started_on_demand(refusal):
-    requests = asked_of_ec2([refusal] * 5 + [None])
+def test_a_machine_without_spot_capacity_is_started_on_demand(refusal):
+    requests = ec2_requests([refusal] * 5 + [None])
     assert ["InstanceMarketOptions" in request for request in requests] == [True] * 5 + [False]
 
 
-def test_what_ec2_refuses_for_another_reason_is_refused():
+def test_other_refusals_of_ec2_raise():
     with pytest.raises(NodeLaunchException):
-        asked_of_ec2(["InvalidParameterValue"] * 5)
+        ec2_requests(["InvalidParameterValue"] * 5)
 
 
-def test_a_worker_is_ended_however_it_started_and_the_head_is_kept():
+def test_spot_and_on_demand_workers_are_terminated_and_the_head_is_stopped():
     config = loaded("aws")
     provider = SpotElseOnDemand(config["provider"], config["cluster_name"])
     kinds = {"i-head": "head", "i-paid": "worker", "i-spot": "worker"}
@@ -242,7 +242,7 @@ def test_a_worker_is_ended_however_it_started_and_the_head_is_kept():
         ec2.assert_no_pending_responses()
 
 
-def asked_of_ec2(answers: list[str | None]) -> list[dict[str, Any]]:
+def ec2_requests(answers: list[str | None]) -> list[dict[str, Any]]:
     """The parameters of the provider's RunInstances calls, in order, to a stub of EC2.
 
     `answers`: for each call the code of a refusal, or None for a started machine.

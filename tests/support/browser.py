@@ -132,29 +132,29 @@ def answers(url: str) -> bool:
 
 
 def focused(page: Page) -> str:
-    """The link of the tile that has the keyboard."""
+    """The href of the link that has the focus; empty if none has."""
     return page.evaluate(
-        """() => { let at = document.activeElement
-        while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement
-        return at?.getAttribute("href") ?? "" }"""
+        """() => { let element = document.activeElement
+        while (element?.shadowRoot?.activeElement) element = element.shadowRoot.activeElement
+        return element?.getAttribute("href") ?? "" }"""
     )
 
 
 def blurred(page: Page, place: int) -> bool:
-    """Whether the picture of the tile at that place is blurred."""
+    """Whether the picture of the tile with this index is blurred."""
     image = page.locator(".tile").nth(place).locator("img")
-    return "blur" in image.evaluate("one => getComputedStyle(one).filter")
+    return "blur" in image.evaluate("image => getComputedStyle(image).filter")
 
 
 def first_picture(page: Page) -> int:
-    """The place of the first tile that has a picture."""
+    """The index of the first tile that has a picture."""
     return page.evaluate(
-        """() => { for (const one of document.querySelectorAll("*")) {
-        const tiles = one.shadowRoot ? [...one.shadowRoot.querySelectorAll(".tile")] : []
+        """() => { for (const element of document.querySelectorAll("*")) {
+        const tiles = element.shadowRoot ? [...element.shadowRoot.querySelectorAll(".tile")] : []
         if (tiles.length) return tiles.findIndex(tile => tile.querySelector("img")) } }"""
     )
 
 
 def wait_for_pictures(page: Page) -> None:
-    """Wait until every thumbnail in the window is fetched and decoded."""
+    """Wait until every thumbnail inside the viewport is loaded and decoded."""
     page.wait_for_function(SHOWN)

@@ -1,4 +1,4 @@
-"""Label files, and the evaluation of stored results against them."""
+"""Write label files, and evaluate stored results against them."""
 
 import io
 import json
@@ -10,7 +10,7 @@ from pipelines.evaluation import answers, evaluating, labelling
 
 
 def labels(folder: Path, *lines: object) -> Path:
-    """Write labels.jsonl into the folder; strings are written as they are, anything else as JSON."""
+    """Write labels.jsonl into the folder; returns its path. Strings are written unchanged, anything else as JSON."""
     path = folder / "labels.jsonl"
     path.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines))
     return path

@@ -1,4 +1,4 @@
-"""The real API in Serve's local testing mode: catalogue and queue are real, Ray's Jobs API and detectors are not."""
+"""The real API in Serve's local testing mode: real catalogue and job queue, a stub of Ray's Jobs API, no detectors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,53 +17,53 @@ from deployments.jobs.queue import Jobs
 from pipelines.results.verifying import Verified
 from tests.deployments.jobs.jobs_api import JobsApi
 
-_MADE: list[Any] = []  # Serve makes the objects, in this process
+_MADE: list[Any] = []  # instances that Serve has created in this process
 
 
 class KeptCatalog(Catalog):
-    """A catalogue in memory that the test can reach."""
+    """A catalogue in memory that is recorded in _MADE."""
 
     def __init__(self) -> None:
-        """An empty one."""
+        """An empty catalogue."""
         super().__init__(":memory:")
         _MADE.append(self)
 
 
 class UnattendedJobs(Jobs):
-    """The queue, which starts no job by itself."""
+    """The job queue without its periodic update."""
 
     def __init__(self, path: Path, settings: Settings) -> None:
-        """As Jobs, with a stand-in for Ray's Jobs API."""
+        """Like Jobs, with a stub of Ray's Jobs API."""
         super().__init__(path, settings, lambda url: JobsApi(), every_s=None)
 
 
 class KeptIngress(Ingress.func_or_class):  # type: ignore[name-defined, misc]
-    """The API, which the test can reach."""
+    """The API, recorded in _MADE."""
 
     async def __init__(self, *arguments: Any) -> None:
-        """As Ingress."""
+        """Like Ingress."""
         await super().__init__(*arguments)
         _MADE.append(self)
 
 
 class LocalApi:
-    """The API: its routes as methods of `call`, or over HTTP by `app`."""
+    """The API: call its routes as Python methods with `call`, or over HTTP through `app`."""
 
     def __init__(self, handle: Any, ingress: Any, catalog: Catalog) -> None:
-        """`handle`: of the deployment; the others are the objects behind it."""
+        """`handle`: of the deployment; `ingress` and `catalog`: the instances behind it."""
         self._handle = handle
         self.ingress = ingress
         self.catalog = catalog
         self.app: FastAPI = ingress.app
 
     def call(self, method: str, *arguments: Any, **more: Any) -> Any:
-        """Call a route's method as another deployment would."""
+        """Call a method of the ingress through the deployment handle; returns its result."""
         return getattr(self._handle, method).remote(*arguments, **more).result()
 
 
 @contextmanager
 def local_api(state: Path) -> Iterator[LocalApi]:
-    """Run the API. Once in a process: an application that has run cannot be pickled again."""
+    """Run the API with its state in this folder. Once per process: Serve cannot pickle an application that has run."""
     settings = Settings(state_dir=state, scanning=Scanning(roots=("/",), outs=("/",)))
     catalog = serve.deployment(KeptCatalog).options(name="catalog").bind()
     jobs = serve.deployment(UnattendedJobs).options(name="jobs").bind(state / "jobs.sqlite", settings)
@@ -72,9 +72,9 @@ def local_api(state: Path) -> Iterator[LocalApi]:
     )
     bound = serve.deployment(KeptIngress).options(name="api").bind({}, catalog, jobs, None, verify, settings)
     handle = serve.run(bound, name="api", _local_testing_mode=True)
-    made = {type(each): each for each in _MADE}
-    ingress = next(each for kind, each in made.items() if issubclass(kind, KeptIngress))
-    # a route gets its `self` from Serve's context, which there is only in a replica
+    made = {type(instance): instance for instance in _MADE}
+    ingress = next(instance for kind, instance in made.items() if issubclass(kind, KeptIngress))
+    # routes get their `self` from Serve's replica context, which does not exist here
     with patch.object(serve, "get_replica_context", lambda: SimpleNamespace(servable_object=ingress)):
         yield LocalApi(handle, ingress, made[KeptCatalog])
     made[KeptCatalog].close()

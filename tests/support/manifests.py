@@ -45,7 +45,7 @@ def _schemas() -> dict[str, Any]:
 
 
 def complaints(document: Document) -> list[str]:
-    """Validation errors of a document: what Kubernetes or KubeRay would reject, and keys that it would ignore."""
+    """Validation errors of a document: values that Kubernetes or KubeRay rejects, and keys that it ignores."""
     if not document["apiVersion"].startswith("ray.io/"):
         return _not_kubernetes(document)
     schema = jsonschema.Draft202012Validator(_schemas()[document["kind"]])
@@ -60,7 +60,7 @@ def complaints(document: Document) -> list[str]:
 
 @cache
 def kuberays_own() -> dict[str, Any]:
-    """Kind -> complete schema of its spec, from KubeRay's CRDs. Empty where they are not beside the repository."""
+    """Kind -> complete schema of its spec, from KubeRay's CRDs. Empty if CRDS does not exist."""
     schemas = {}
     for file in CRDS.glob("*.yaml"):
         definition = yaml.load(file.read_text(), yaml.CSafeLoader)["spec"]
@@ -162,7 +162,7 @@ def containers(documents: list[Document]) -> Iterator[tuple[Pod, Document]]:
 
 def references(documents: list[Document], kind: str) -> set[tuple[str, str]]:
     """The Secrets or ConfigMaps that documents refer to, as (name, key); the key is empty for the whole object."""
-    # field of a reference -> its field with the name. Annotations of Ingresses have a test of their own.
+    # field of a reference -> its field with the name. A separate test checks the annotations of Ingresses.
     where = {
         "Secret": {"secretKeyRef": "name", "secretRef": "name", "secret": "secretName"},
         "ConfigMap": {"configMapKeyRef": "name", "configMapRef": "name", "configMap": "name"},

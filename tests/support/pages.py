@@ -1,4 +1,4 @@
-"""The app's pages without a browser: a fake API behind a port, and what a page drew and wrote."""
+"""Test the app's pages without a browser: serve a fake API, and read what a page has drawn."""
 
 import json
 import socket
@@ -20,7 +20,7 @@ Visit = Callable[..., AppTest]  # the fixture `visit`
 
 @contextmanager
 def served(api: FakeApi, port: int = 0) -> Iterator[int]:
-    """Serve the fake API at a port of this machine, 0: any that is free; gives the port."""
+    """Serve the fake API on 127.0.0.1 until the end of the block; yields the port. Port 0 takes a free one."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
@@ -34,11 +34,11 @@ def served(api: FakeApi, port: int = 0) -> Iterator[int]:
 
 
 def client_of(api: FakeApi) -> ApiClient:
-    """The app's client, whose requests go to the fake API without a network."""
-    inside = TestClient(api.app)
+    """The app's client, connected to the fake API without a network."""
+    test_client = TestClient(api.app)
 
     def answer(request: httpx.Request) -> httpx.Response:
-        response = inside.request(
+        response = test_client.request(
             request.method, str(request.url), content=request.read(), headers=dict(request.headers)
         )
         return httpx.Response(response.status_code, content=response.content)
@@ -47,7 +47,7 @@ def client_of(api: FakeApi) -> ApiClient:
 
 
 def drawn(at: AppTest, name: str) -> dict[str, Any]:
-    """What a component was given to draw."""
+    """The data of the only component of this name on the page."""
     (element,) = (
         element.proto for element in at.get("bidi_component") if element.proto.component_name == f"raysift_{name}"
     )
@@ -55,6 +55,6 @@ def drawn(at: AppTest, name: str) -> dict[str, Any]:
 
 
 def words(at: AppTest) -> str:
-    """All that Streamlit itself wrote on the page."""
+    """The text of Streamlit's own elements on the page, such as markdown, captions and warnings."""
     kinds = (at.markdown, at.caption, at.info, at.warning, at.error, at.success)
     return "\n".join(element.value for elements in kinds for element in elements)

@@ -20,10 +20,10 @@ def found(detector: str, label: str, score: float, model: str = "m1", **more: An
 
 
 def row(uri: str, *findings: Finding, job: str = "job", unit: int = 0, minutes: int = 0, **more: Any) -> dict[str, Any]:
-    """A row of results. Every detector with a finding counts as answered; `answered` names detectors without one.
+    """A row of results. Detectors with a finding count as answered; `answered` names further ones.
 
     `minutes` is the time of the job's attempt and of the worker's clock, after NOON; `clock_ahead`, in minutes, moves
-    the worker's clock alone. `segment=(n, count, length_s)` makes it the row of a segment.
+    only the worker's clock. `segment=(n, count, length_s)` makes it the row of a segment.
     """
     ahead = timedelta(minutes=more.pop("clock_ahead", 0))
     began = NOON + timedelta(minutes=minutes)

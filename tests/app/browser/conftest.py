@@ -1,4 +1,4 @@
-"""One browser and one app with the fake API, for all tests of this folder."""
+"""A browser and an app with the fake API, shared by all tests of this folder."""
 
 from collections.abc import Iterator
 
@@ -12,17 +12,17 @@ from tests.support.paths import ROOT
 
 
 @pytest.fixture(scope="package")
-def stand_in_url() -> Iterator[str]:
-    """The app with the fake API behind it."""
+def fake_api_url() -> Iterator[str]:
+    """The URL of an app with the fake API."""
     api = free_port()
     with served(FakeApi(), api), streamlit(ROOT / "app" / "serve.py", RAYSIFT_API__PORT=str(api)) as url:
         yield url
 
 
 @pytest.fixture(scope="package")
-def app_url(stand_in_url: str) -> str:
-    """The app with any API that has more than a page of results; here the fake one."""
-    return stand_in_url
+def app_url(fake_api_url: str) -> str:
+    """The URL of an app whose API has more than one page of results; here the fake API."""
+    return fake_api_url
 
 
 @pytest.fixture(scope="package")
@@ -34,7 +34,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(browser: Browser, app_url: str) -> Iterator[Visit]:
-    """A new visitor of the app. No page may log an error or send a request to another server."""
+    """A new browser context on the app. Fails if a page logs an error or sends a request to another server."""
     visit = Visit(browser, app_url)
     yield visit
     visit.close()

@@ -1,4 +1,4 @@
-"""The gallery in a browser: tiles, keys, filters, pages. They hold for any results."""
+"""The gallery in a browser: tiles, keys, filters, pages. The tests need no particular results."""
 
 import time
 from pathlib import Path
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
 FLOOR = "import streamlit as st\nst.write('hello-floor')\n"
 
 
-def test_tiles_are_blurred_until_the_viewer_says_otherwise(visit: Visit):
+def test_tiles_are_blurred_until_revealed(visit: Visit):
     page = visit.open()
     wait_for_pictures(page)
     place = first_picture(page)
@@ -34,7 +34,7 @@ def test_tiles_are_blurred_until_the_viewer_says_otherwise(visit: Visit):
     assert not blurred(page, place)
 
 
-def test_arrows_move_between_tiles_enter_opens_and_escape_returns(visit: Visit):
+def test_arrow_keys_move_the_focus_enter_opens_and_escape_returns(visit: Visit):
     page = visit.open()
     wait_for_pictures(page)
     page.locator(".tile .open").first.focus()
@@ -56,14 +56,14 @@ def test_arrows_move_between_tiles_enter_opens_and_escape_returns(visit: Visit):
     assert focused(page) == first
 
 
-def test_a_file_of_the_second_page_leads_back_to_it(visit: Visit):
+def test_a_file_of_the_second_page_links_back_to_it(visit: Visit):
     page = visit.open()
     wait_for_pictures(page)
     first = page.locator(".tile .open").first.get_attribute("title")
     page.get_by_text("Greyscale", exact=True).click()
     page.get_by_role("button", name="Page 2", exact=True).click()
     page.wait_for_url("**/?page=2")
-    expect(page.locator(".tile .open").first).not_to_have_attribute("title", first)  # the address is there before them
+    expect(page.locator(".tile .open").first).not_to_have_attribute("title", first)  # the URL changes before the tiles
     expect(page.locator(".tiles")).to_have_class("tiles blur grey")
     opened = page.locator(".tile .open").nth(1)
     name = opened.get_attribute("title")
@@ -77,7 +77,7 @@ def test_a_file_of_the_second_page_leads_back_to_it(visit: Visit):
     expect(page.locator(".viewer h1")).to_have_text(name)
 
 
-def test_a_filter_is_kept_in_the_address_and_taken_back_by_the_browser(visit: Visit):
+def test_a_filter_is_kept_in_the_url_and_can_be_removed(visit: Visit):
     page = visit.open()
     wait_for_pictures(page)
     everything = page.get_by_role("heading", level=4).inner_text()
@@ -91,11 +91,11 @@ def test_a_filter_is_kept_in_the_address_and_taken_back_by_the_browser(visit: Vi
     expect(page.get_by_role("heading", level=4)).to_have_text(everything)
 
 
-def test_every_picture_has_a_name_and_never_a_description(visit: Visit):
+def test_the_alt_text_of_a_picture_is_the_file_name(visit: Visit):
     page = visit.open()
     wait_for_pictures(page)
-    names = page.locator(".tile img").evaluate_all("all => all.map(one => one.alt)")
-    titles = page.locator(".tile .open:has(img)").evaluate_all("all => all.map(one => one.title)")
+    names = page.locator(".tile img").evaluate_all("all => all.map(image => image.alt)")
+    titles = page.locator(".tile .open:has(img)").evaluate_all("all => all.map(link => link.title)")
     assert names and names == titles
 
 
@@ -110,7 +110,7 @@ def test_the_pages_fit_a_narrow_window(browser: Browser, app_url: str):
     visit.close()
 
 
-def test_the_gallery_is_drawn_within_a_second_of_an_empty_page(browser: Browser, app_url: str, tmp_path: Path):
+def test_the_gallery_takes_at_most_a_second_longer_than_an_empty_page(browser: Browser, app_url: str, tmp_path: Path):
     script = tmp_path / "floor.py"
     script.write_text(FLOOR)
     floors, galleries = [], []
@@ -123,6 +123,7 @@ def test_the_gallery_is_drawn_within_a_second_of_an_empty_page(browser: Browser,
 
 
 def seconds(browser: Browser, url: str, until) -> float:
+    """The seconds from opening the URL in a new context until `until(page)` returns."""
     visit = Visit(browser, url)
     began = time.perf_counter()
     until(visit.open())
@@ -131,7 +132,7 @@ def seconds(browser: Browser, url: str, until) -> float:
     return taken
 
 
-def test_a_page_comes_back_by_itself_when_the_api_does(browser: Browser):
+def test_a_page_reloads_itself_when_the_api_is_back(browser: Browser):
     port = free_port()
     with streamlit(ROOT / "app" / "serve.py", RAYSIFT_API__PORT=str(port)) as url:
         visit = Visit(browser, url)

@@ -1,4 +1,4 @@
-"""The Jobs page in a browser, with the invented jobs of the fake API."""
+"""The Jobs page in a browser, with the simulated jobs of the fake API."""
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -8,8 +8,8 @@ from tests.support.browser import Visit
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
 
 
-def test_stand_in_a_scan_shows_how_far_it_is(browser: Browser, stand_in_url: str):
-    visit = Visit(browser, stand_in_url)
+def test_fake_api_a_scan_shows_its_progress(browser: Browser, fake_api_url: str):
+    visit = Visit(browser, fake_api_url)
     page = visit.open("/jobs")
     page.get_by_role("textbox", name="Folders, buckets or files").fill("s3://evidence/case 7")
     page.get_by_role("button", name="Start", exact=True).click()
@@ -22,16 +22,16 @@ def test_stand_in_a_scan_shows_how_far_it_is(browser: Browser, stand_in_url: str
     visit.close()
 
 
-def test_stand_in_web_addresses_in_what_people_type_are_no_links(browser: Browser, stand_in_url: str):
-    visit = Visit(browser, stand_in_url)
+def test_fake_api_urls_in_input_are_not_linked(browser: Browser, fake_api_url: str):
+    visit = Visit(browser, fake_api_url)
     page = visit.open("/jobs")
-    written = (
+    text = (
         "https://evil.example/a www.evil.example b@evil.example <img src=x onerror=alert(1)> [c](http://evil.example)"
     )
-    page.get_by_role("textbox", name="Folders, buckets or files").fill(written)
+    page.get_by_role("textbox", name="Folders, buckets or files").fill(text)
     page.get_by_role("button", name="Start", exact=True).click()
     shown = page.locator("strong", has_text="evil.example/a")
     expect(shown).to_be_visible()
-    assert shown.inner_text().replace("\u2060", "") == written
+    assert shown.inner_text().replace("\u2060", "") == text
     assert page.locator("a[href*=evil], img[src=x]").count() == 0
     visit.close()

@@ -1,4 +1,4 @@
-"""One file in a browser: address, neighbours, jumps in time. Tests named stand_in need the files of the fake API."""
+"""The file page in a browser: URL, neighbours, seeking. Tests named fake_api need the files of the fake API."""
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -9,11 +9,11 @@ from tests.support.fakes.files import HOSTILE_LINE, HOSTILE_NAME
 from tests.support.fakes.media import draw_picture
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
-FIND_VIDEO = """() => { for (const one of document.querySelectorAll("*")) {
-  const found = one.shadowRoot?.querySelector("video"); if (found) return found } }"""
+FIND_VIDEO = """() => { for (const element of document.querySelectorAll("*")) {
+  const video = element.shadowRoot?.querySelector("video"); if (video) return video } }"""
 
 
-def test_a_hit_opens_and_leads_back_to_its_search(visit: Visit):
+def test_a_hit_opens_and_escape_returns_to_the_search(visit: Visit):
     page = visit.open("/search")
     page.get_by_role("textbox", name="Search").fill("face")
     page.keyboard.press("Enter")
@@ -26,7 +26,7 @@ def test_a_hit_opens_and_leads_back_to_its_search(visit: Visit):
     visit.errors = [error for error in visit.errors if "404" not in error]
 
 
-def test_a_file_has_its_own_address_and_neighbours(visit: Visit):
+def test_a_file_has_a_url_and_neighbours(visit: Visit):
     page = visit.open()
     wait_for_pictures(page)
     names = page.locator(".tile .name").all_inner_texts()
@@ -39,12 +39,12 @@ def test_a_file_has_its_own_address_and_neighbours(visit: Visit):
     address = page.url.removeprefix(visit.url)
     page.goto("about:blank")
     expect(visit.open(address).locator(".viewer h1")).to_have_text(names[1])
-    # on a page that is not the first, Streamlit looks for its server beside the page before it looks at the root
+    # on a sub-page Streamlit first looks for its server relative to the page (404), then at the root
     visit.errors = [error for error in visit.errors if "404" not in error]
 
 
-def test_stand_in_hostile_names_and_lines_are_only_text(visit: Visit, stand_in_url: str):
-    visit.url = stand_in_url
+def test_fake_api_hostile_names_and_text_are_shown_literally(visit: Visit, fake_api_url: str):
+    visit.url = fake_api_url
     page = visit.open()
     wait_for_pictures(page)
     tile = page.locator(".tile", has_text=HOSTILE_NAME[:20])
@@ -57,8 +57,8 @@ def test_stand_in_hostile_names_and_lines_are_only_text(visit: Visit, stand_in_u
     assert page.evaluate("() => window.hacked") is None
 
 
-def test_stand_in_a_mark_a_line_and_a_time_jump_to_a_second_before(visit: Visit, stand_in_url: str):
-    visit.url = stand_in_url
+def test_fake_api_a_click_seeks_to_a_second_before_the_detection(visit: Visit, fake_api_url: str):
+    visit.url = fake_api_url
     page = visit.open()
     wait_for_pictures(page)
     page.locator(".tile", has_text="clip_1.mp4").locator(".open").click()
@@ -70,15 +70,15 @@ def test_stand_in_a_mark_a_line_and_a_time_jump_to_a_second_before(visit: Visit,
         (page.locator("td.number button").last, 6.0),
     ):
         place.click()
-        at = video.evaluate("one => { one.pause(); return one.currentTime }")
+        at = video.evaluate("video => { video.pause(); return video.currentTime }")
         assert target <= at < target + 1.0
     expect(page.locator(".box").first).to_be_visible()
     page.locator(".legend button", has_text="face").click()
     expect(page.locator("tr[data-detector=face]").first).to_be_hidden()
 
 
-def test_stand_in_an_upload_is_drawn_with_its_boxes(browser: Browser, stand_in_url: str):
-    visit = Visit(browser, stand_in_url)
+def test_fake_api_an_upload_is_drawn_with_its_boxes(browser: Browser, fake_api_url: str):
+    visit = Visit(browser, fake_api_url)
     page = visit.open("/analyze")
     picture = draw_picture(asset_id("x"), 640, 480, "x", 640)
     page.locator("input[type=file]").set_input_files(
@@ -86,8 +86,8 @@ def test_stand_in_an_upload_is_drawn_with_its_boxes(browser: Browser, stand_in_u
     )
     expect(page.locator(".viewer h1")).to_have_text("mine.jpg")
     page.wait_for_function(
-        """() => [...document.querySelectorAll("*")].some(one =>
-        one.shadowRoot?.querySelector(".stage img")?.naturalWidth === 640)"""
+        """() => [...document.querySelectorAll("*")].some(element =>
+        element.shadowRoot?.querySelector(".stage img")?.naturalWidth === 640)"""
     )
     assert page.locator(".stage .box").count() == 2
     assert visit.strangers == []

@@ -7,7 +7,7 @@ from cluster.records import Detection, Failure, Finding, MediaItem, ModelVersion
 from cluster.results.codec import DETECTIONS, SCHEMA, detection_row, finding, findings, to_row
 
 
-def test_a_result_comes_back_from_its_row_as_it_was():
+def test_a_result_is_unchanged_after_a_round_trip():
     detection = Detection(
         "face", 0.5, (0.1, 0.2, 0.3, 0.4), 1.5, (1.0, 2.0), "hello", "near x", (Vector("faces", (0.5, -1.0)),)
     )
@@ -40,7 +40,7 @@ def test_a_failed_file_has_a_row_too():
     assert back["kind"] is None and back["detections"] == []
 
 
-def test_a_finding_comes_back_from_its_row_as_it_was():
+def test_a_finding_is_unchanged_after_a_round_trip():
     face = Vector("faces", (0.5, -1.0))
     detections = [
         Detection("face", 0.5, (0.0, 0.25, 0.5, 1.0), 1.5, (1.0, 2.0), "hello", "near x", (face,)),
@@ -51,13 +51,13 @@ def test_a_finding_comes_back_from_its_row_as_it_was():
     assert [finding(row) for row in rows] == given
 
 
-def test_findings_are_given_row_by_row_for_all_detectors_or_for_one():
+def test_findings_are_decoded_row_by_row_for_all_detectors_or_for_one():
     a, b = (Finding(name, "m", Detection(name, 0.5)) for name in "ab")
     results = [Result(MediaItem(uri, 0, "e"), findings=of) for uri, of in (("1", (a, b)), ("2", ()), ("3", (b, b)))]
     rows = pa.Table.from_pylist([to_row(result, n, "job", 1) for n, result in enumerate(results)], SCHEMA)
     assert findings(rows) == [[a, b], [], [b, b]]
     assert findings(rows, "b") == [[b], [], [b, b]]
-    assert findings(rows.slice(2), "b") == [[b, b]]  # a slice gives its own
+    assert findings(rows.slice(2), "b") == [[b, b]]  # only the rows of the slice
 
 
 def test_fields_that_were_not_read_are_empty():

@@ -1,4 +1,4 @@
-"""The records of the vector store that committed rows become: ids, vectors, metadata."""
+"""Records of the vector store from committed rows: ids, vectors, metadata."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from tests.cluster.test_vectors import answers, film, look, rows, unit
 from tests.support.stored import found, row
 
 
-def test_takes_every_vector_with_what_to_show_of_it():
+def test_every_vector_is_taken_with_its_metadata():
     one = row(
         "s3://b/a",
         found("ocr", "text", 0.5, text="x" * 900, vectors=(Vector("text", (1.0, 0.0, 0.0)),)),
@@ -44,15 +44,15 @@ def test_rows_that_are_a_slice_of_a_table_give_their_own_vectors():
     assert np.array_equal(entries.values, whole.values[4:8])
 
 
-def test_two_vectors_of_one_space_in_one_detection_both_stay():
+def test_two_vectors_of_one_space_in_one_detection_are_both_kept():
     table = rows(row("s3://b/a", found("clip", "l", 1.0, vectors=(Vector("image", unit(1)), Vector("image", unit(2))))))
     ids = embeddings(table, answers(table))["image-8"].ids
     assert ids == [f"{asset_id('s3://b/a')}:clip:0", f"{asset_id('s3://b/a')}:clip:0:1"]
     later = rows(row("s3://b/0", look(3)), *table.to_pylist())
-    assert embeddings(later, answers(later))["image-8"].ids[1:] == ids  # whatever stands before them
+    assert embeddings(later, answers(later))["image-8"].ids[1:] == ids  # whatever rows are before them
 
 
-def test_vectors_of_a_films_segments_have_names_of_their_own():
+def test_vectors_of_segments_have_ids_of_their_own():
     table = rows(*(film((n, 12, 60.0), look(n), look(100 + n)) for n in (0, 11)), row("s3://b/film", look(7), etag="0"))
     entries = embeddings(table, answers(table))["image-8"]
     asset = asset_id("s3://b/film")
@@ -61,14 +61,14 @@ def test_vectors_of_a_films_segments_have_names_of_their_own():
     assert {of["content"] for of in entries.metadatas} == {results_files.content("e1", 60.0)}
 
 
-def test_no_vectors_are_no_entries():
+def test_rows_without_vectors_give_no_entries():
     table = rows(row("s3://b/a", found("nsfw", "nude", 0.5)), row("s3://b/b"))
     assert embeddings(table, answers(table)) == {}
     table = rows()
     assert embeddings(table, answers(table)) == {}
 
 
-def test_rows_that_name_spaces_as_before_are_indexed_under_the_current_names():
+def test_rows_with_former_names_of_spaces_are_indexed_under_the_current_names():
     former = row("s3://b/a", found("clip", "cat", 1.0))
     former["detections"][0]["vectors"] = [{"space": s, "values": [1.0, 0.0]} for s in ("looks", "words", "faces")]
     table = rows(former)

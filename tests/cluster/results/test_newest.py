@@ -1,4 +1,4 @@
-"""Which row is the newer one: the attempt's number decides, whatever the clocks of the workers say."""
+"""Which row is newer: the number of the attempt decides, not the clocks of workers."""
 
 import random
 
@@ -15,12 +15,12 @@ from tests.support.stored import aged, commit, row
 COLUMNS = ["uri", "job", "model_versions"]
 
 
-def test_each_attempt_has_a_higher_number_than_those_before_it_even_if_the_clock_goes_back(tmp_path):
+def test_attempts_have_increasing_numbers_even_if_the_clock_goes_back(tmp_path):
     out = tmp_path.as_uri()
     times = iter((1000.0, 1000.0, 400.0, 2000.0))
     numbers = [attempts.begin(out, "job", clock=times.__next__) for _ in range(4)]
     assert numbers == [1_000_000_000, 1_000_001_000, 1_000_002_000, 2_000_000_000]
-    assert results_files.committed(out) == [], "its notes are no results"
+    assert results_files.committed(out) == [], "files of attempts are not results"
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
@@ -29,13 +29,13 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
         attempts.begin(tmp_path.as_uri(), "job")
 
 
-def test_the_later_attempt_counts_though_the_first_ones_worker_was_an_hour_ahead(tmp_path):
+def test_the_later_attempt_counts_even_if_the_clock_of_the_first_was_an_hour_ahead(tmp_path):
     commit(tmp_path, "b.parquet", row("s3://b/a", answered=["ocr"], job="1", clock_ahead=60))
     commit(tmp_path, "a.parquet", row("s3://b/a", answered=["ocr"], job="2", minutes=1))
     assert [table["job"].to_pylist() for table in newest_rows(str(tmp_path), COLUMNS)] == [["2"]]
 
 
-def test_rows_without_a_number_are_older_than_all_that_have_one_and_go_by_their_time(tmp_path):
+def test_rows_without_a_number_are_older_than_rows_with_one_and_ordered_by_time(tmp_path):
     commit(tmp_path, "1.parquet", row("s3://b/a", answered=["ocr"], job="old", minutes=5))
     commit(tmp_path, "2.parquet", row("s3://b/a", answered=["ocr"], job="older"))
     for name in ("1.parquet", "2.parquet"):

@@ -1,4 +1,4 @@
-"""The bytes of files, in folders and in buckets."""
+"""Reads of files in folders and in buckets."""
 
 import hashlib
 import os
@@ -25,7 +25,7 @@ def test_fetches_and_hashes(tmp_path):
     assert (tmp_path / "copy").read_bytes() == BODY
 
 
-def test_what_cannot_be_fetched_says_why_and_leaves_nothing_behind(tmp_path):
+def test_a_failed_fetch_gives_the_reason_and_leaves_no_file(tmp_path):
     def reason(item: MediaItem, **limits: int) -> str:
         with pytest.raises(MediaError) as caught:
             fetch(item, tmp_path / "copy", **limits)
@@ -45,7 +45,7 @@ def test_what_cannot_be_fetched_says_why_and_leaves_nothing_behind(tmp_path):
     assert "is a folder" in reason(item)
 
 
-def test_a_full_temporary_folder_is_named_and_is_no_fault_of_the_file(tmp_path):
+def test_a_full_temporary_folder_is_named_and_is_not_an_error_of_the_file(tmp_path):
     item = item_of(put(tmp_path / "a.jpg", BODY))
     with pytest.raises(DiskFull, match="no space is left in /dev on the machine"):
         fetch(item, Path("/dev/full"))
@@ -75,7 +75,7 @@ def test_a_file_that_becomes_a_link_after_it_was_listed_is_not_followed_out_of_t
     assert not (tmp_path / "copy").exists()
 
 
-def test_what_is_no_regular_file_is_refused_at_once_and_nothing_hangs(tmp_path):
+def test_special_files_are_refused_at_once_and_do_not_block(tmp_path):
     os.mkfifo(tmp_path / "a.jpg")
     for path, kind in ((tmp_path / "a.jpg", "a FIFO"), (Path("/dev/zero"), "a device"), (tmp_path, "a folder")):
         with pytest.raises(MediaError, match=f"is {kind}, not a file"):
@@ -94,7 +94,7 @@ def test_reads_a_range_and_the_size(tmp_path):
 
 
 class FaultyS3(BaseHTTPRequestHandler):
-    """One object; its body has a flipped byte as often as `flips` says."""
+    """One object; its body has a flipped byte in the first `flips` responses."""
 
     flips = 0
     gets = 0
@@ -128,20 +128,20 @@ def faulty_s3(flips: int) -> Iterator[str]:
 STORED = MediaItem("s3://bucket/a.jpg", len(BODY), hashlib.md5(BODY).hexdigest())
 
 
-def test_a_byte_that_flipped_on_the_way_is_fetched_again(tmp_path, credentials):
+def test_a_file_with_a_byte_flipped_in_transit_is_fetched_again(tmp_path, credentials):
     with faulty_s3(flips=1) as endpoint:
         assert fetch(STORED, tmp_path / "copy", endpoint) == hashlib.sha256(BODY).hexdigest()
     assert FaultyS3.gets == 2
     assert (tmp_path / "copy").read_bytes() == BODY
 
 
-def test_an_etag_that_is_no_md5_costs_one_more_look_and_no_failure(tmp_path, credentials):
+def test_an_etag_that_is_not_an_md5_costs_one_more_fetch_and_no_failure(tmp_path, credentials):
     with faulty_s3(flips=9) as endpoint:
         assert fetch(STORED, tmp_path / "copy", endpoint) == hashlib.sha256(b"\xff" + BODY[1:]).hexdigest()
     assert FaultyS3.gets == 2
 
 
-def test_an_object_that_changed_since_it_was_listed_is_not_mixed_up_with_the_new_one(tmp_path, credentials):
+def test_an_object_that_changed_since_it_was_listed_is_refused(tmp_path, credentials):
     with faulty_s3(flips=0) as endpoint, pytest.raises(MediaError, match="has changed since it was listed"):
         fetch(MediaItem("s3://bucket/a.jpg", len(BODY), "0" * 32), tmp_path / "copy", endpoint)
 
@@ -158,7 +158,7 @@ def test_s3_fetches_hashes_and_reads_ranges(server, credentials, tmp_path):
 
 
 @pytest.mark.ray
-def test_s3_writes_what_is_read_again(server, credentials):
+def test_s3_reads_back_what_was_written(server, credentials):
     store, path = filesystem("s3://media/out/rows.bin", server.endpoint)
     with store.open_output_stream(path) as stream:
         stream.write(BODY)

@@ -1,4 +1,4 @@
-"""Folders of a machine, and buckets that pyarrow lists."""
+"""Listing of local folders, and of buckets through pyarrow."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ def test_a_bare_path_becomes_an_absolute_uri_and_others_stay():
     assert normalize("s3://bucket/prefix/") == "s3://bucket/prefix"
 
 
-def test_lists_a_folder_by_suffix_and_leaves_out_what_is_hidden_or_no_media(tmp_path):
+def test_lists_a_folder_by_suffix_and_skips_hidden_files_and_other_types(tmp_path):
     for name in ("a.JPG", "deep/er/b.mp4", "deep/c.flac", "no_suffix", "d.txt", "_raysift/e.jpg", ".f.jpg", "g.tar.gz"):
         put(tmp_path / name)
     assert listed(tmp_path) == {"a.JPG": "image", "b.mp4": "video", "c.flac": "audio", "no_suffix": None}
@@ -33,12 +33,12 @@ def test_hidden_parts_above_the_listed_folder_do_not_matter(tmp_path):
     assert listed(tmp_path / ".cache" / "_in") == {"a.jpg": "image"}
 
 
-def test_lists_the_one_file_that_is_named_whatever_its_suffix(tmp_path):
+def test_a_named_file_is_listed_whatever_its_suffix(tmp_path):
     assert listed(put(tmp_path / "evidence.dat")) == {"evidence.dat": None}
     assert listed(put(tmp_path / "_b.png").as_uri()) == {"_b.png": "image"}
 
 
-def test_an_empty_folder_lists_nothing_and_a_missing_one_is_the_operators_fault(tmp_path):
+def test_an_empty_folder_lists_nothing_and_a_missing_one_is_a_settings_error(tmp_path):
     assert listed(tmp_path) == {}
     assert "does not exist" in complaint(tmp_path / "gone")
     assert "does not exist" in complaint(put(tmp_path / "file") / "below")
@@ -50,7 +50,7 @@ def test_follows_links_to_files_and_reports_those_it_does_not_follow(tmp_path, c
     (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
     (tmp_path / "in" / "self.jpg").symlink_to("self.jpg")
     assert listed(tmp_path / "in") == {"a.jpg": "image", "b.jpg": "image"}
-    assert "2 links to folders or to nothing were not followed" in caplog.text
+    assert "2 links to folders or missing files were not followed" in caplog.text
 
 
 def left_out(folder: Path, roots: Roots | None = None) -> tuple[list[str], dict[str, str]]:
@@ -61,7 +61,7 @@ def left_out(folder: Path, roots: Roots | None = None) -> tuple[list[str], dict[
     return names, {uri.rpartition("/")[2]: reason for uri, reason in reasons.items()}
 
 
-def test_a_folder_below_that_may_not_be_read_is_left_out_with_its_reason_and_the_others_are_listed():
+def test_an_unreadable_folder_below_is_left_out_with_its_reason_and_the_others_are_listed():
     with TemporaryDirectory() as name:
         os.chmod(name, 0o755)
         put(Path(name) / "a.jpg")
@@ -71,7 +71,7 @@ def test_a_folder_below_that_may_not_be_read_is_left_out_with_its_reason_and_the
         os.chmod(closed, 0)
         os.chmod(nameless, 0o744)
         root = os.geteuid() == 0
-        if root:  # who may read everything
+        if root:  # which may read everything
             os.seteuid(65534)
         try:
             names, reasons = left_out(Path(name))
@@ -99,10 +99,10 @@ def test_a_folder_that_vanishes_while_it_is_listed_is_left_out_with_its_reason(t
 
 @pytest.fixture
 def odd_files(tmp_path):
-    """A folder with a picture and all that is no regular file but has the name of one."""
+    """A folder with a picture, and special files with the names of pictures."""
     put(tmp_path / "a.jpg")
     os.mkfifo(tmp_path / "fifo.jpg")
-    # relative: the path of a socket may have 107 characters
+    # relative: the path of a socket is limited to 107 characters
     with socket.socket(socket.AF_UNIX) as listener, chdir(tmp_path):
         listener.bind("socket.jpg")
     (tmp_path / "device.jpg").symlink_to("/dev/zero")
@@ -110,7 +110,7 @@ def odd_files(tmp_path):
     return tmp_path
 
 
-def test_what_is_no_regular_file_is_left_out_with_its_reason_and_nothing_hangs(odd_files):
+def test_special_files_are_left_out_with_their_reason_and_do_not_block(odd_files):
     names, reasons = left_out(odd_files)
     assert names == ["a.jpg"]
     assert reasons == {
@@ -121,7 +121,7 @@ def test_what_is_no_regular_file_is_left_out_with_its_reason_and_nothing_hangs(o
     }
 
 
-def test_what_is_no_regular_file_is_refused_when_it_is_named_itself(odd_files):
+def test_a_special_file_that_is_named_is_refused(odd_files):
     assert "is a FIFO, not a file" in complaint(odd_files / "fifo.jpg")
     assert "is a socket, not a file" in complaint(odd_files / "socket.jpg")
     assert "is a device, not a file" in complaint("/dev/zero")
@@ -155,7 +155,7 @@ def test_a_folder_that_is_swapped_for_a_link_while_its_parent_is_listed_is_not_e
     assert names == ["a.jpg"]
 
 
-def test_odd_names_come_back_as_the_same_bytes(tmp_path):
+def test_names_that_are_not_utf_8_keep_their_bytes(tmp_path):
     names = (b"caf\xe9 #1?%20.jpg", "日本 語.png".encode(), b"line\nbreak.gif")
     for name in names:
         with open(os.path.join(os.fsencode(tmp_path), name), "wb") as file:
@@ -173,7 +173,7 @@ def test_the_etag_changes_when_the_content_does(tmp_path):
     assert item_of(tmp_path / "a.jpg").etag != before.etag
 
 
-def test_lists_through_pyarrow_a_folder_at_a_time():
+def test_lists_one_folder_at_a_time_through_pyarrow():
     store = fs.SubTreeFileSystem("bucket", fs._MockFileSystem())
     for name in ("in/a.jpg", "in/deep/b.mov", "in/_raysift/c.jpg", "in/d.txt", "other/e.jpg"):
         store.create_dir(name.rpartition("/")[0])
@@ -220,12 +220,12 @@ def test_a_forbidden_folder_of_a_bucket_is_left_out_and_a_network_that_fails_end
         ("az://container/a", "AZURE_STORAGE_ACCOUNT"),
     ],
 )
-def test_a_uri_that_cannot_be_meant_is_the_operators_fault(uri, says, monkeypatch):
+def test_an_invalid_uri_is_a_settings_error(uri, says, monkeypatch):
     monkeypatch.delenv("AZURE_STORAGE_KEY", raising=False)
     assert says in complaint(uri)
 
 
-def test_an_endpoint_without_a_scheme_is_the_operators_fault():
+def test_an_endpoint_without_a_scheme_is_a_settings_error():
     assert "s3_endpoint_url" in complaint("s3://bucket", "localhost:9000")
-    with pytest.raises(SettingsError, match="is no URL"):
+    with pytest.raises(SettingsError, match="is not a URL"):
         filesystem("s3://bucket/a", "localhost:9000")

@@ -1,4 +1,4 @@
-"""What may be read and written: every spelling of a place that does not lie under a root is refused."""
+"""What may be read and written: a place outside of the roots is refused in every spelling."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def allowed(root, *uris: str) -> list[str]:
     return [uri for uri in uris if roots.allow(uri)]
 
 
-def test_what_lies_under_a_local_root_is_allowed_however_it_is_spelled(tmp_path):
+def test_every_spelling_of_a_place_under_a_local_root_is_allowed(tmp_path):
     put(tmp_path / "data" / "a b.jpg")
     (tmp_path / "data" / "here.jpg").symlink_to("a b.jpg")
     (tmp_path / "alias").symlink_to(tmp_path / "data")
@@ -53,7 +53,7 @@ def test_no_spelling_leads_out_of_a_local_root(tmp_path):
 
 
 @pytest.mark.parametrize("uri", ["", "/data/\ud800", "file:///data/\udfff.jpg", "s3://bucket/\udcff", "file://"])
-def test_what_can_be_no_name_is_refused_with_a_sentence(uri):
+def test_an_empty_uri_and_invalid_characters_are_refused(uri):
     with pytest.raises(SettingsError):
         normalize(uri)
 
@@ -75,14 +75,14 @@ def test_no_encoding_of_a_key_leads_out_of_a_prefix():
 
 
 @pytest.mark.parametrize("root", ["", "~", "~/media", "file://", "file://host/media", "/data/\0"])
-def test_a_root_that_means_another_folder_than_it_says_is_refused(root):
+def test_an_ambiguous_root_is_refused(root):
     for key in ("roots", "outs"):
         with pytest.raises(ValueError, match=r"Write|Correct"):
             Scanning(**{key: (root,)})
 
 
 @pytest.mark.parametrize("uri", ["FILE:///data/a.jpg", "S3://bucket/case-1", "file://data/a.jpg", "file:///data/%00"])
-def test_what_is_no_uri_is_refused_with_a_sentence(uri):
+def test_an_invalid_uri_is_refused(uri):
     with pytest.raises(SettingsError):
         Roots(("/data", "s3://bucket")).check(uri)
 

@@ -1,4 +1,4 @@
-"""Buckets of S3, as they are listed."""
+"""Listing of S3 buckets."""
 
 import threading
 from itertools import islice
@@ -20,7 +20,7 @@ def test_s3_lists_a_prefix_an_object_and_a_bucket(server, credentials):
 
 
 @pytest.mark.ray
-def test_s3_says_what_is_missing(server, credentials, monkeypatch):
+def test_s3_errors_say_what_is_missing(server, credentials, monkeypatch):
     assert "there is no bucket 'nowhere'" in complaint("s3://nowhere/in", server.endpoint)
     assert "nothing lies under s3://media/gone" in complaint("s3://media/gone/", server.endpoint)
     assert "'Not A Bucket' cannot be the name" in complaint("s3://Not A Bucket", server.endpoint)
@@ -35,7 +35,7 @@ def test_s3_says_what_is_missing(server, credentials, monkeypatch):
 
 
 @pytest.mark.ray
-def test_s3_lists_every_object_once_however_the_folders_lie(server, credentials):
+def test_s3_lists_every_object_once_in_any_layout_of_folders(server, credentials):
     client = server.client()
     client.create_bucket(Bucket="many")
     keys = [f"in/{n % 12}/{n}.jpg" for n in range(60)] + [f"in/deep/er/and/deeper/{n}.jpg" for n in range(1010)]
@@ -50,30 +50,30 @@ def uris(server: Lister, uri: str = "s3://bucket/in") -> list[str]:
     return sorted(item.uri.removeprefix("s3://bucket/") for item in list_media(uri, server.endpoint))
 
 
-def test_folders_are_listed_apart_and_each_object_comes_once(credentials):
+def test_folders_are_listed_separately_and_each_object_once(credentials):
     keys = Counted(25_000, 1200)
     with lister(keys) as server:
         assert uris(server) == list(keys)
-        # one to see whether it is a file, one for the folders, two for each of 20, and the last has a thousand
+        # one request for an object of this key, one for the folders, two for each of 20, one for the last 1000 objects
         assert len(server.asked) == 2 + 2 * 20 + 1
         assert sum("delimiter" in asked for asked in server.asked) == 1
 
 
-def test_a_tree_of_many_small_folders_does_not_cost_a_request_each(credentials):
+def test_many_small_folders_do_not_cost_a_request_each(credentials):
     keys = [f"in/{n % 20:02}/{n % 500:03}/{n}.jpg" for n in range(3000)]
     with lister(keys) as server:
         assert uris(server) == sorted(keys)
         assert len(server.asked) < 30
 
 
-def test_a_folder_with_too_many_folders_is_listed_in_one(credentials):
+def test_a_folder_with_too_many_folders_is_listed_flat(credentials):
     keys = [f"in/{n:05}/a.jpg" for n in range(2500)]
     with lister(keys) as server:
         assert uris(server) == sorted(keys)
         assert len(server.asked) == 1 + 3 + 3
 
 
-def test_few_folders_are_opened_until_there_is_enough_to_list_at_a_time(credentials):
+def test_few_folders_are_split_until_there_is_work_for_all_listers(credentials):
     keys = [f"in/year/{month:02}/{n}.jpg" for month in range(12) for n in range(5)] + ["in/a.jpg", "in/year/b.jpg"]
     with lister(keys) as server:
         assert uris(server) == sorted(keys)
@@ -81,36 +81,36 @@ def test_few_folders_are_opened_until_there_is_enough_to_list_at_a_time(credenti
         assert opened[:2] == ["in/", "in/year/"]
 
 
-def test_hidden_folders_are_not_even_listed(credentials):
+def test_hidden_folders_are_not_listed(credentials):
     with lister(["in/a.jpg", "in/_raysift/b.jpg", "in/.cache/c.jpg", "in/deep/_d/e.jpg", "in/f/.g.jpg"]) as server:
         assert uris(server) == ["in/a.jpg"]
         assert not any("_raysift" in asked["prefix"] or ".cache" in asked["prefix"] for asked in server.asked)
     with lister(["in/_raysift/b.jpg"]) as server:
-        assert uris(server) == []  # and it does not say that nothing lies there
+        assert uris(server) == []  # without the error that nothing lies there
     with lister(["in/a.jpg"]) as server:
         assert "nothing lies under s3://bucket/out" in complaint("s3://bucket/out", server.endpoint)
 
 
-def test_names_that_xml_and_urls_must_escape_come_back_as_they_are(credentials):
+def test_names_that_xml_and_urls_escape_are_unchanged(credentials):
     keys = ["in/a b&<c>+%20.jpg", "in/d e/\u65e5\u672c.png", "in/d e/f#?.gif"]
     with lister(keys) as server:
         assert uris(server) == sorted(keys)
 
 
-def test_who_reads_slowly_is_not_listed_ahead_of(credentials):
+def test_the_listing_does_not_run_far_ahead_of_a_slow_reader(credentials):
     with lister(Counted(100_000, 50_000)) as server:
         found = list_media("s3://bucket/in", server.endpoint)
         assert len(list(islice(found, 1500))) == 1500
         ended = [thread for thread in threading.enumerate() if thread.name.startswith("listing")]
         found.close()
-        for thread in ended:  # with what they were asking
+        for thread in ended:  # after their last requests
             thread.join(10)
             assert not thread.is_alive()
-        # of a hundred: a look at each folder, what was read, and what its listers held ready
+        # of a hundred requests: one for each folder, those that were read, and those that the listers hold
         assert len(server.asked) <= 2 + 2 + 2 + LISTERS
 
 
-def test_a_server_that_asks_to_be_asked_more_slowly_is(credentials):
+def test_requests_that_a_server_throttles_are_retried(credentials):
     keys = Counted(3000, 1000)
     with lister(keys, refusals=2) as server:
         assert uris(server) == list(keys)
@@ -143,20 +143,20 @@ def test_a_forbidden_prefix_is_left_out_with_its_reason_and_the_others_are_liste
 
 
 class Circular(Lister):
-    """Says again and again that there is more after the same place."""
+    """Returns the same continuation token for ever."""
 
     def listing(self, asked: dict[str, str]) -> str:
         return "<R><IsTruncated>true</IsTruncated><NextContinuationToken>7</NextContinuationToken></R>"
 
 
-def test_a_server_that_cannot_go_on_is_named_and_does_not_look_like_an_end(credentials):
+def test_a_repeated_continuation_token_is_an_error_and_not_the_end(credentials):
     with running(Circular([])) as server:
         assert "s3://bucket/in/ cannot be listed: the server says that there is more" in complaint(
             "s3://bucket/in", server.endpoint
         )
 
 
-def test_a_server_that_does_not_answer_is_said_within_seconds(credentials):
+def test_a_server_that_does_not_answer_is_reported_within_seconds(credentials):
     assert "does not answer (EndpointConnectionError). Check s3_endpoint_url" in complaint(
         "s3://bucket/a", "http://127.0.0.1:1"
     )

@@ -1,4 +1,4 @@
-"""Checks are tested on a machine of which only what the test gives it is seen."""
+"""Checks are tested with the environment that the test sets, not with that of the machine."""
 
 import pytest
 

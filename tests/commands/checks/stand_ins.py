@@ -1,4 +1,4 @@
-"""What tests of `raysift doctor` share: a machine by itself, stand-ins for servers, and readers of checks."""
+"""Shared by tests of `raysift doctor`: an isolated machine, stand-ins for servers, and readers of checks."""
 
 import httpx
 
@@ -6,13 +6,13 @@ GONE = httpx.ConnectError("refused")
 
 
 def isolate(tmp_path, monkeypatch):
-    """A machine without settings, cards, copies of weights or a Raysift, whatever this one has."""
+    """Hide this machine's settings, cards, copies of weights and Raysift."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setenv("RAYSIFT_MODELS__CACHE", str(tmp_path / "models"))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     for port in ("RAY__DASHBOARD_PORT", "API__PORT", "CHROMA__PORT", "APP__PORT"):
-        monkeypatch.setenv(f"RAYSIFT_{port}", "9")  # nobody listens there
+        monkeypatch.setenv(f"RAYSIFT_{port}", "9")  # nothing listens there
 
 
 def state(checks, what):
@@ -25,7 +25,7 @@ def words(checks, state):
 
 
 def client(answers):
-    """A server: answers by path, or by method and path. An exception is raised, a function asked."""
+    """A client of a server with these answers, by path or method and path: exceptions are raised, functions called."""
 
     def handle(request):
         answer = answers.get(f"{request.method} {request.url.path}", answers.get(request.url.path, (404, "?")))

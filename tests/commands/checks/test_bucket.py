@@ -1,4 +1,4 @@
-"""What `raysift doctor` says of the place of the results; S3 is a stand-in."""
+"""The checks of results_uri; S3 is a stand-in."""
 
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
@@ -15,7 +15,7 @@ NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 
 class S3:
-    """A bucket in memory. What is said of a method is raised by it; its clock may be off."""
+    """A bucket in memory. `faults`: method -> exception that it raises. `off_s`: how much its clock is behind."""
 
     def __init__(self, off_s=0, **faults):
         self.faults, self.kept, self.keys = faults, {}, []
@@ -46,10 +46,12 @@ def stored(s3, uri="s3://b/results"):
     return list(bucket.results(settings, lambda endpoint, attempts: s3, lambda: NOW))
 
 
-def test_a_bucket_is_written_to_below_the_results_own_folder_and_left_as_it_was():
+def test_a_bucket_is_written_to_below_the_folder_of_results_and_left_unchanged():
     s3 = S3()
-    (told,) = stored(s3)
-    assert told == Check("results_uri", "ok", "s3://b/results at http://s3:1: an object was written, read and deleted")
+    (report,) = stored(s3)
+    assert report == Check(
+        "results_uri", "ok", "s3://b/results at http://s3:1: an object was written, read and deleted"
+    )
     (key,) = s3.keys
     assert key.startswith("results/_raysift/doctor-") and not s3.kept
 
@@ -68,19 +70,19 @@ def test_a_bucket_is_written_to_below_the_results_own_folder_and_left_as_it_was(
         (S3(list_objects_v2=EndpointConnectionError(endpoint_url="x")), "Check s3_endpoint_url and the network."),
     ],
 )
-def test_a_bucket_that_cannot_be_used_is_told_why(s3, advice):
+def test_a_bucket_that_cannot_be_used_is_reported_with_the_reason(s3, advice):
     assert advice in words(stored(s3), "fails")
 
 
-def test_a_clock_that_is_wrong_is_told_before_s3_refuses_it():
-    assert "this machine's is 300 s after the bucket's" in words(stored(S3(off_s=300)), "note")
+def test_a_wrong_clock_is_reported_before_s3_refuses_it():
+    assert "this machine's is 300 s ahead of the bucket's" in words(stored(S3(off_s=300)), "note")
     assert "S3 refuses more than 15 minutes. Have it set by NTP." in words(stored(S3(off_s=-1000)), "fails")
     skewed = refusal("RequestTimeTooSkewed", date=S3(off_s=2000).date)
-    told = words(stored(S3(put_object=skewed, list_objects_v2=skewed)), "fails")
-    assert "the clock of this machine is wrong" in told and "2000 s after" in told
+    report = words(stored(S3(put_object=skewed, list_objects_v2=skewed)), "fails")
+    assert "the clock of this machine is wrong" in report and "2000 s ahead of" in report
 
 
-def test_a_folder_of_results_is_looked_at_and_not_made(tmp_path):
-    (told,) = stored(None, str(tmp_path / "results"))
-    assert told.state == "ok" and not (tmp_path / "results").exists()
+def test_a_folder_of_results_is_checked_and_not_created(tmp_path):
+    (report,) = stored(None, str(tmp_path / "results"))
+    assert report.state == "ok" and not (tmp_path / "results").exists()
     assert "ftp:// is not read here" in words(stored(None, "ftp://x"), "fails")

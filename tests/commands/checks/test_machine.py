@@ -1,4 +1,4 @@
-"""What `raysift doctor` says of this machine, and of the shares of a card."""
+"""The checks of this machine, and the shares of a card."""
 
 from cluster.gpus import Card
 from cluster.settings import Models, Settings
@@ -10,12 +10,12 @@ from tests.commands.checks.stand_ins import state, words
 A10 = Card("NVIDIA A10", 22.5, 22.0)
 
 
-def test_what_is_only_slow_or_still_to_be_fetched_is_no_failure(tmp_path):
+def test_slow_models_and_weights_that_are_not_downloaded_are_notes(tmp_path):
     checks = examine(Settings(profile="gpu", models=Models(cache=tmp_path / "models")), [])
     assert state(checks, "placement") == state(checks, "weights of nsfw") == "note"
 
 
-def test_offline_without_weights_it_cannot_run_and_each_detector_says_what_is_missing(tmp_path):
+def test_offline_each_detector_without_weights_fails_and_says_what_is_missing(tmp_path):
     settings = Settings(profile="gpu", models=Models(offline=True, cache=tmp_path / "models"))
     checks = examine(settings, [])
     assert state(checks, "weights of nsfw") == "fails"
@@ -24,41 +24,41 @@ def test_offline_without_weights_it_cannot_run_and_each_detector_says_what_is_mi
     assert "raysift models pull" in said
 
 
-def test_detectors_that_ask_for_more_cards_than_there_are_have_no_place():
+def test_detectors_that_need_more_cards_than_there_are_fail_the_placement():
     asking = Settings(detectors={"ocr": {"gpus": 0.6}, "nsfw": {"gpus": 0.6}})
     assert state(examine(asking, []), "placement") == "fails"
     assert state(examine(Settings(), []), "placement") == "ok"
 
 
-def test_a_model_that_is_no_reference_is_that_detectors_failure_alone():
+def test_an_invalid_reference_fails_only_its_detector():
     checks = examine(Settings(detectors={"nsfw": {"model": "hub:x"}}), [])
     assert state(checks, "weights of nsfw") == "fails"
     assert state(checks, "weights of ocr") == "ok"
 
 
-def test_shares_are_told_for_cards_of_three_sizes_and_for_the_one_found():
-    told = plans(Settings(profile="gpu"), [A10])
-    assert list(told["shares"]) == ["10 GB", "24 GB", "80 GB", "this NVIDIA A10"]
-    assert told["memory_gb"]["whisper"] == 4.0
-    assert told["shares"]["10 GB"]["whisper"] == 0.4
-    assert told["shares"]["this NVIDIA A10"]["whisper"] == 0.18
-    assert told["cards_needed"]["10 GB"] == 2 and told["cards_needed"]["80 GB"] == 1
-    assert any("10 GB: whisper does not fit beside the others" in sentence for sentence in told["advice"])
+def test_shares_are_listed_for_cards_of_three_sizes_and_for_the_one_found():
+    report = plans(Settings(profile="gpu"), [A10])
+    assert list(report["shares"]) == ["10 GB", "24 GB", "80 GB", "this NVIDIA A10"]
+    assert report["memory_gb"]["whisper"] == 4.0
+    assert report["shares"]["10 GB"]["whisper"] == 0.4
+    assert report["shares"]["this NVIDIA A10"]["whisper"] == 0.18
+    assert report["cards_needed"]["10 GB"] == 2 and report["cards_needed"]["80 GB"] == 1
+    assert any("10 GB: whisper does not fit beside the others" in sentence for sentence in report["advice"])
 
 
 def test_replicas_take_a_share_each():
     three = {"whisper": {"replicas": 3, "backend": "gpu"}}
-    told = plans(Settings(detectors=three), [])
-    assert told["shares"]["10 GB"] == {"whisper": 0.4} and told["cards_needed"]["10 GB"] == 2
+    report = plans(Settings(detectors=three), [])
+    assert report["shares"]["10 GB"] == {"whisper": 0.4} and report["cards_needed"]["10 GB"] == 2
 
 
-def test_what_fits_no_card_is_said():
-    told = plans(Settings(detectors={"whisper": {"backend": "gpu", "gpu_memory_gb": 30}}), [])
-    assert "whisper" not in told["shares"]["24 GB"] and told["shares"]["80 GB"]["whisper"] == 0.38
-    assert any("24 GB: whisper fits no such card" in sentence for sentence in told["advice"])
+def test_a_detector_that_fits_no_card_is_reported():
+    report = plans(Settings(detectors={"whisper": {"backend": "gpu", "gpu_memory_gb": 30}}), [])
+    assert "whisper" not in report["shares"]["24 GB"] and report["shares"]["80 GB"]["whisper"] == 0.38
+    assert any("24 GB: whisper fits no such card" in sentence for sentence in report["advice"])
 
 
-def test_every_large_model_declares_what_it_needs_of_a_card():
+def test_every_large_model_declares_its_memory():
     from deployments.detector import detector_class, names
 
     large = {name: kind for name in names() if "gpu" in (kind := detector_class(name)).backends}
@@ -71,7 +71,7 @@ def test_every_large_model_declares_what_it_needs_of_a_card():
 # ---- the parts
 
 
-def test_a_machine_with_little_to_give_is_told_so(tmp_path, monkeypatch):
+def test_low_limits_of_a_machine_are_reported(tmp_path, monkeypatch):
     few = words(machine._files(1024), "note")
     assert "may have 1024 open here" in few and "ulimit -n 65536" in few
     assert not list(machine._files(65536))

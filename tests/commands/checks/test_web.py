@@ -1,4 +1,4 @@
-"""What `raysift doctor` says of the API, its detectors and the app, which are stand-ins."""
+"""The checks of the API, its detectors and the app, which are stand-ins."""
 
 import pytest
 
@@ -15,10 +15,10 @@ def api(server, enabled=("ocr",), **settings):
     return list(web.api(Settings(**settings), enabled, server))
 
 
-def test_each_detector_is_told_of_as_the_api_finds_it():
+def test_each_detector_is_reported_in_the_state_that_the_api_gives():
     detectors = {
         "ocr": {"state": "ok", "message": "it answers"},
-        "nsfw": {"state": "asleep", "message": "it starts when it is asked"},
+        "nsfw": {"state": "asleep", "message": "it starts at the next request"},
         "clip": {"state": "down", "message": "none of its replicas runs"},
     }
     checks = api(apis((503, {"ready": False, "detectors": detectors})), tuple(detectors))
@@ -30,8 +30,8 @@ def test_each_detector_is_told_of_as_the_api_finds_it():
 
 def test_an_api_of_other_settings_is_noted():
     detectors = {name: {"state": "ok", "message": "it answers"} for name in ("ocr", "nsfw")}
-    told = words(api(apis({"ready": True, "detectors": detectors}), ("ocr", "clip")), "note")
-    assert "they differ in clip, nsfw. Start it again" in told
+    report = words(api(apis({"ready": True, "detectors": detectors}), ("ocr", "clip")), "note")
+    assert "they differ in clip, nsfw. Restart it" in report
 
 
 @pytest.mark.parametrize(
@@ -40,14 +40,14 @@ def test_an_api_of_other_settings_is_noted():
         (apis(health=GONE), "`serve status` says why; `serve deploy cluster/serve.yaml` deploys it"),
         (apis(health=(200, "<html>")), "is not the API. Stop it, or correct api.host and api.port."),
         (apis(health=(400, "Invalid host header")), "Add it to api.names where the API runs."),
-        (apis(), "/v1/ready tells nothing (JSONDecodeError)"),
+        (apis(), "/v1/ready gives no valid answer (JSONDecodeError)"),
     ],
 )
-def test_an_api_that_does_not_answer_as_one_is_told_why(server, advice):
+def test_an_api_that_cannot_be_used_is_reported_with_the_reason(server, advice):
     assert advice in words(api(server), "fails")
 
 
-def test_an_app_that_is_silent_fails_where_it_was_started_and_may_be_elsewhere_otherwise():
+def test_a_silent_app_fails_where_it_was_started_and_is_a_note_elsewhere():
     silent = client({"/_stcore/health": GONE})
     (here,), (elsewhere,) = (web.app(Settings(), ours, silent) for ours in (True, False))
     assert here.state == "fails" and "Start it: `raysift down`, `raysift up`." in here.said

@@ -36,7 +36,7 @@ async def ask(method, path, content=None, **attributes):
     ("error", "status"),
     [(SettingsError("wrong"), 422), (JobsDown("away"), 503), (VectorsDown("away"), 503), (ValueError("ours"), 500)],
 )
-async def test_an_error_has_its_status_whichever_deployment_raised_it(error, status):
+async def test_an_error_has_the_same_status_from_any_deployment(error, status):
     answer = await ask("GET", "/v1/jobs/x/logs", jobs=Failing(error))
     assert answer.status_code == status
     assert status == 500 or str(error) in answer.json()["detail"]
@@ -46,14 +46,14 @@ async def test_an_error_has_its_status_whichever_deployment_raised_it(error, sta
 
 
 @pytest.mark.anyio
-async def test_an_invalid_value_is_named_in_the_answer():
+async def test_an_invalid_value_is_named_in_the_response():
     answer = await ask("GET", "/v1/search?q=x&limit=0")
     assert answer.status_code == 422 and answer.json()["detail"].startswith("query.limit: ")
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/results/load"])
-async def test_a_body_that_is_no_upload_is_refused_above_what_may_lie_in_memory(path):
+async def test_a_body_that_is_no_upload_is_refused_above_the_memory_limit(path):
     async def undeclared():
         for _ in range(MAX_BODY_BYTES // 1000 + 1):
             yield b" " * 1000

@@ -1,4 +1,4 @@
-"""Calls of the API to the catalogue and the jobs have deadlines."""
+"""Deadlines of the API's calls to the catalogue and the jobs."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from deployments.api.calls import TimedHandle
 
 
 class Response:
-    """What Serve's handle gives at once; awaited it gives the answer, or never comes to its end."""
+    """The response of Serve's handle; awaited it returns the answer, or hangs."""
 
     def __init__(self, answer):
         self.answer = answer
@@ -51,7 +51,7 @@ def call(handle, method, *arguments, **more):
     return asyncio.run(getattr(handle, method).remote(*arguments, **more))
 
 
-def test_a_call_that_hangs_ends_with_a_sentence_and_is_cancelled(monkeypatch):
+def test_a_call_that_hangs_is_cancelled_with_a_message(monkeypatch):
     monkeypatch.setattr(calls, "ANSWER_S", 0.05)
     catalog = Catalog()
     with pytest.raises(HTTPException, match="the catalogue did not answer within 0 s: try again") as late:

@@ -86,7 +86,7 @@ def read(model: Any, response: httpx.Response) -> Any:
         [("job", "nobody's")],
     ],
 )
-def test_filters_mean_the_same(fake: TestClient, real: TestClient, path: str, filters: Params):
+def test_filters_give_the_same_files(fake: TestClient, real: TestClient, path: str, filters: Params):
     params = filters if any(name == "under" for name, _ in filters) else [*filters, EVERYTHING]
     answers = [api.get(f"/v1/{path}", params=params) for api in (fake, real)]
     assert [answer.status_code for answer in answers] == [200, 200]
@@ -96,7 +96,7 @@ def test_filters_mean_the_same(fake: TestClient, real: TestClient, path: str, fi
 
 @pytest.mark.parametrize("sort", ["newest", "oldest", "score", "name"])
 @pytest.mark.parametrize("page", [1, 2, 9, MAX_PAGE])
-def test_pages_are_cut_the_same_and_one_beyond_the_end_is_empty(
+def test_pages_have_the_same_bounds_and_one_beyond_the_end_is_empty(
     fake: TestClient, real: TestClient, sort: str, page: int
 ):
     params = [("sort", sort), ("page", str(page)), ("size", "50"), EVERYTHING]
@@ -135,7 +135,7 @@ def test_a_file_has_the_same_shape_and_facts(fake: TestClient, real: TestClient)
         "GET jobs?limit=9223372036854775807",
     ],
 )
-def test_what_is_out_of_bounds_is_refused_in_the_same_words(fake: TestClient, real: TestClient, request_line: str):
+def test_invalid_requests_are_refused_in_the_same_words(fake: TestClient, real: TestClient, request_line: str):
     method, path = request_line.split(" ")
     expected, answer = (api.request(method, f"/v1/{path}") for api in (fake, real))
     assert (answer.status_code, read(Problem, answer)) == (422, read(Problem, expected))
@@ -150,7 +150,7 @@ def test_a_number_that_is_too_large_is_refused_with_its_bound(api: TestClient):
     "body",
     [{}, {"uris": []}, {"uris": ["/x"], "priority": "soon"}, {"uris": "/x"}, {"uris": ["/x"], "detectors": ["no"]}],
 )
-def test_a_scan_that_cannot_be_is_refused(api: TestClient, body: dict[str, Any]):
+def test_an_invalid_scan_is_refused(api: TestClient, body: dict[str, Any]):
     before = api.get("/v1/jobs").json()
     response = api.post("/v1/jobs", json=body)
     assert response.status_code == 422 and read(Problem, response).detail
@@ -170,7 +170,7 @@ def test_a_scan_that_cannot_be_is_refused(api: TestClient, body: dict[str, Any])
         "POST jobs/nobody/retry-failed",
     ],
 )
-def test_what_does_not_exist_is_not_found(api: TestClient, request_line: str):
+def test_unknown_objects_are_not_found(api: TestClient, request_line: str):
     method, path = request_line.split(" ")
     response = api.request(method, f"/v1/{path}")
     assert response.status_code == 404 and read(Problem, response).detail
@@ -197,7 +197,7 @@ def test_a_job_is_queued_shown_cancelled_and_resumed(api: TestClient, tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"x")
     job = read(JobName, api.post("/v1/jobs", json={"uris": [tmp_path.as_uri()], "priority": "bulk"})).job
     shown = read(JobDetails, api.get(f"/v1/jobs/{job}"))
-    assert shown.state in ("waiting", "running")  # the fake's jobs begin by themselves
+    assert shown.state in ("waiting", "running")  # the fake's jobs start by themselves
     assert (shown.priority, shown.uris, shown.report) == ("bulk", [tmp_path.as_uri()], None)
     assert job in {each.job for each in read(list[JobInfo], api.get("/v1/jobs", params={"limit": 5}))}
     assert read(JobName, api.post(f"/v1/jobs/{job}/retry-failed")).job is None
@@ -214,7 +214,7 @@ def operations(api: TestClient) -> Iterator[tuple[str, str, dict[str, Any]]]:
             yield path, method, operation
 
 
-def test_the_documentation_shows_the_shape_of_every_answer(real: TestClient):
+def test_the_documentation_shows_the_shape_of_every_response(real: TestClient):
     without_a_model = {
         path
         for path, _, operation in operations(real)
@@ -230,7 +230,7 @@ def test_the_documentation_shows_the_shape_of_every_answer(real: TestClient):
         assert refusal == {"$ref": "#/components/schemas/Problem"}
 
 
-def test_every_number_that_a_route_takes_has_bounds(real: TestClient):
+def test_every_number_parameter_of_a_route_has_bounds(real: TestClient):
     seen = 0
     for path, method, operation in operations(real):
         for parameter in operation.get("parameters", []):
@@ -247,7 +247,7 @@ def test_every_number_that_a_route_takes_has_bounds(real: TestClient):
     assert seen >= 9
 
 
-def test_the_models_hold_all_that_the_catalogue_answers(running: LocalApi, real: TestClient):
+def test_the_models_have_every_field_of_the_catalogues_answers(running: LocalApi, real: TestClient):
     def kept(model: type[BaseModel], answer: dict[str, Any]) -> bool:
         return model(**answer).model_dump(mode="json") == answer
 

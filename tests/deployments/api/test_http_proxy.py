@@ -1,4 +1,4 @@
-"""What Serve's proxies do beside Serve's own, without Serve: in uvicorn, and in a stand-in for its list of messages."""
+"""Additions to Serve's proxies, without Serve: in uvicorn, and with a stand-in for its list of messages."""
 
 import asyncio
 import pickle
@@ -47,14 +47,14 @@ def uvicorn_with(headers_s):
 
 
 @pytest.mark.parametrize("begun", [b"", b"\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n"])
-def test_headers_that_do_not_end_are_not_waited_for(begun):
+def test_headers_that_do_not_end_close_the_connection(begun):
     with uvicorn_with(0.5) as port, socket.create_connection(("127.0.0.1", port), 10) as raw:
         began = time.monotonic()
         raw.sendall(begun)
         assert raw.recv(100) == b"" and time.monotonic() - began < 5
 
 
-def test_headers_that_drip_are_not_waited_for_either():
+def test_headers_that_arrive_slowly_close_the_connection():
     with uvicorn_with(0.5) as port, socket.create_connection(("127.0.0.1", port), 10) as raw:
         raw.sendall(b"GET / HTTP/1.1\r\nX: ")
         deadline = time.monotonic() + 5
@@ -65,7 +65,7 @@ def test_headers_that_drip_are_not_waited_for_either():
                 time.sleep(0.05)
 
 
-def test_a_kept_connection_has_the_deadline_for_each_request_and_a_body_has_none_here():
+def test_a_kept_connection_has_a_deadline_for_each_request_but_not_for_a_body():
     with uvicorn_with(1) as port, socket.create_connection(("127.0.0.1", port), 10) as raw:
         for _ in range(3):
             raw.sendall(REQUEST)
@@ -80,8 +80,8 @@ def test_a_kept_connection_has_the_deadline_for_each_request_and_a_body_has_none
 
 
 @pytest.mark.anyio
-async def test_no_more_of_a_body_lies_in_the_proxy_than_the_window():
-    """As Serve does it: one task puts messages into a list without end, another takes all there are and sends them."""
+async def test_the_proxy_holds_no_more_of_a_body_than_the_window():
+    """Like Serve: one task puts messages into an unbounded list, another takes all of them and sends them."""
     taken, queue, sent = 0, [], []
 
     async def body():
@@ -104,14 +104,14 @@ async def test_no_more_of_a_body_lies_in_the_proxy_than_the_window():
         collecting.cancel()
 
     await http_proxy.BodyWindow(serve, 5000)({"type": "http"}, body, None)
-    assert len(sent) > 20  # it went on whenever there was room
+    assert len(sent) > 20  # reading continued whenever there was room
     assert type(sent[0]) is dict and sent[0] == {"type": "http.request", "body": bytes(1000), "more_body": True}
 
 
 @pytest.mark.parametrize(
     ("named", "client"), [(None, "127.0.0.1"), ("10.9.9.9", "127.0.0.1"), ("127.0.0.1", "10.0.0.7")]
 )
-def test_nobody_is_another_client_by_a_header_of_their_own(monkeypatch, named, client):
+def test_x_forwarded_for_is_trusted_only_from_configured_proxies(monkeypatch, named, client):
     monkeypatch.setattr(auto, "AutoHTTPProtocol", auto.AutoHTTPProtocol)
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", named or "")
     if named is None:
@@ -135,10 +135,10 @@ def test_serve_finds_the_function_where_raysift_up_names_it(monkeypatch):
     from ray.serve._private.utils import call_function_from_import_path
 
     monkeypatch.setattr(auto, "AutoHTTPProtocol", auto.AutoHTTPProtocol)
-    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "")  # what the function sets does not outlive this test
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "")  # restores what the function sets when the test ends
     name = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
     path = Processes(Settings()).environment()[name]
-    assert hasattr(constants, name)  # Serve's constants have the names of the variables that they are read from
+    assert hasattr(constants, name)  # Serve's constants are named after the variables that set them
     added = validate_http_proxy_callback_return(call_function_from_import_path(path))
     assert [middleware.cls for middleware in added] == [http_proxy.BodyWindow]
     config = uvicorn.Config(answer)

@@ -22,7 +22,7 @@ def media(tmp_path):
     return str(tmp_path / "media")
 
 
-def test_a_job_is_queued_told_of_and_cancelled(api, media, tmp_path):
+def test_a_job_is_queued_described_and_cancelled(api, media, tmp_path):
     name = api("submit", [media], out=str(tmp_path / "out"), detectors=None, priority="bulk").job
     job = api("job", name)
     assert list(job.model_dump())[:5] == ["job", "state", "units", "done", "failed"]
@@ -33,7 +33,7 @@ def test_a_job_is_queued_told_of_and_cancelled(api, media, tmp_path):
     assert api("verified", name).lost == len((tmp_path / "out").as_uri())
 
 
-def test_a_job_may_have_5000_long_uris_and_what_is_said_of_it_stays_short(api, media, tmp_path):
+def test_a_job_may_have_5000_long_uris_and_its_description_stays_short(api, media, tmp_path):
     uris = [f"{media}/{'./' * 60}a.jpg"] * 5000
     assert sum(map(len, uris)) > 5 * 128 * 1024
     name = api("submit", uris, out=str(tmp_path / "out"), detectors=None, priority="normal").job
@@ -41,12 +41,12 @@ def test_a_job_may_have_5000_long_uris_and_what_is_said_of_it_stays_short(api, m
         assert answer.job == name and answer.uri_count == 5000 and len(answer.model_dump_json()) < 5000
 
 
-def test_a_job_that_is_over_has_its_report_and_what_failed_can_be_done_again(api, media, tmp_path):
+def test_a_finished_job_has_its_report_and_its_failed_files_can_be_retried(api, media, tmp_path):
     out = tmp_path / "out"
     name = api("submit", [media], out=str(out), detectors=None, priority="normal").job
     api("cancel", name)
     folder.write(out.as_uri(), name, "report", {"units": 1})
-    assert api("job", name).report == Report(units=1)  # as a version that counted less has written it
+    assert api("job", name).report == Report(units=1)  # as a version with fewer figures has written it
     assert api("retry_failed", name).job is None
     commit(out, "a.parquet", row("s3://b/1.jpg", job=name, failures=[("decode", "torn")]))
     api("load", str(out))
@@ -55,7 +55,7 @@ def test_a_job_that_is_over_has_its_report_and_what_failed_can_be_done_again(api
     assert api("job", again).retry_of == name
 
 
-def test_what_cannot_be_listed_is_said_before_there_is_a_job(api):
+def test_what_cannot_be_listed_is_refused_before_a_job_exists(api):
     before = api("list_jobs", limit=5)
     with pytest.raises(SettingsError, match="no/such"):
         api("submit", ["/no/such/folder"], out=None, detectors=None, priority="normal")
@@ -64,7 +64,7 @@ def test_what_cannot_be_listed_is_said_before_there_is_a_job(api):
     assert api("list_jobs", limit=5) == before
 
 
-def test_a_job_that_nobody_knows_is_not_found(api):
+def test_an_unknown_job_is_not_found(api):
     for ask in ("job", "cancel", "resume", "retry_failed", "verified", "logs"):
         with pytest.raises(HTTPException) as refused:
             api(ask, "scan-x")

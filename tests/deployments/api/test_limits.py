@@ -1,4 +1,4 @@
-"""Requests in work, in all and for each client, and the deadlines of bodies, over sockets where it matters."""
+"""Requests in progress, in all and per client, and the deadlines of bodies, over sockets where it matters."""
 
 import asyncio
 import socket
@@ -19,7 +19,7 @@ HEAD = b"POST /v1/upload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100000\r
 
 
 def limited(answering=(10, 8), receiving=(64, 32), silence_s=20.0, grace_s=30.0):
-    """An application with a question, an upload that is read to its end, one that is not read, and a failure."""
+    """An application with a query, an upload that is read to its end, one that is not read, and a failure."""
     app = FastAPI()
     app.add_middleware(RequestLimits, answering=answering, receiving=receiving, silence_s=silence_s, grace_s=grace_s)
     app.state.free = asyncio.Event()
@@ -58,7 +58,7 @@ def sent(port, data):
 
 
 def read_to_end(connection):
-    """What the server says until it closes the connection."""
+    """Everything that the server sends until it closes the connection."""
     answer = b""
     while piece := connection.recv(65536):
         answer += piece
@@ -70,7 +70,7 @@ def client_of(app, address="10.0.0.1"):
     return httpx.AsyncClient(transport=transport, base_url="http://api")
 
 
-def test_105_unfinished_bodies_of_one_client_keep_nobody_out_and_are_cut_off():
+def test_105_unfinished_bodies_of_one_client_block_nobody_and_are_cut_off():
     with serving(limited(silence_s=2)) as port, ExitStack() as held:
         connections = [held.enter_context(sent(port, HEAD + b"\r\nx")) for _ in range(105)]
         client = held.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False))
@@ -83,7 +83,7 @@ def test_105_unfinished_bodies_of_one_client_keep_nobody_out_and_are_cut_off():
         assert client.post("/v1/upload", content=b"x" * 100).json() == {"bytes": 100}
 
 
-def test_a_body_that_drips_is_cut_off_though_it_is_never_silent():
+def test_a_body_that_arrives_too_slowly_is_cut_off_though_it_never_stops():
     with serving(limited(silence_s=5, grace_s=1)) as port, sent(port, HEAD + b"\r\n") as connection:
         began = time.monotonic()
         connection.settimeout(0.1)
@@ -98,7 +98,7 @@ def test_a_body_that_drips_is_cut_off_though_it_is_never_silent():
         assert answer.split()[1] == b"408" and time.monotonic() - began < 4
 
 
-def test_a_body_that_comes_fast_enough_may_take_longer_than_the_grace():
+def test_a_body_that_arrives_fast_enough_may_take_longer_than_the_grace():
     """The time that its bytes take at the least rate is added to the grace."""
 
     def pieces():
@@ -112,7 +112,7 @@ def test_a_body_that_comes_fast_enough_may_take_longer_than_the_grace():
 
 
 @pytest.mark.anyio
-async def test_a_client_has_its_share_and_others_are_still_answered():
+async def test_a_client_has_its_limit_and_others_are_still_answered():
     app = limited(answering=(5, 3))
     async with client_of(app) as greedy, client_of(app, "10.0.0.2") as other:
         hanging = [asyncio.create_task(greedy.get("/v1/hanging")) for _ in range(3)]
@@ -126,7 +126,7 @@ async def test_a_client_has_its_share_and_others_are_still_answered():
 
 
 @pytest.mark.anyio
-async def test_an_api_that_is_full_of_hanging_requests_still_says_that_it_lives():
+async def test_an_api_full_of_hanging_requests_still_answers_its_probes():
     app = limited(answering=(3, 2))
     async with client_of(app) as one, client_of(app, "10.0.0.2") as other:
         hanging = [asyncio.create_task(client.get("/v1/hanging")) for client in (one, other, one)]
@@ -140,7 +140,7 @@ async def test_an_api_that_is_full_of_hanging_requests_still_says_that_it_lives(
 
 
 @pytest.mark.anyio
-async def test_a_body_that_has_come_needs_a_place_among_those_that_are_answered():
+async def test_a_complete_body_needs_a_place_among_the_requests_being_answered():
     app = limited(answering=(1, 1))
     async with client_of(app) as one, client_of(app, "10.0.0.2") as other:
         hanging = asyncio.create_task(one.get("/v1/hanging"))
@@ -153,7 +153,7 @@ async def test_a_body_that_has_come_needs_a_place_among_those_that_are_answered(
 
 
 @pytest.mark.anyio
-async def test_a_place_is_given_back_whatever_becomes_of_the_request():
+async def test_a_place_is_freed_however_the_request_ends():
     app = limited(answering=(1, 1), receiving=(1, 1))
     async with client_of(app) as client:
         for _ in range(3):
@@ -162,7 +162,7 @@ async def test_a_place_is_given_back_whatever_becomes_of_the_request():
             assert (await client.post("/v1/upload", content=b"x")).status_code == 200
 
 
-def test_a_client_that_leaves_in_the_middle_of_a_body_gives_its_place_back():
+def test_a_client_that_disconnects_in_the_middle_of_a_body_frees_its_place():
     with serving(limited(receiving=(1, 1))) as port:
         sent(port, HEAD + b"\r\nx").close()
         deadline = time.monotonic() + 10
@@ -170,13 +170,13 @@ def test_a_client_that_leaves_in_the_middle_of_a_body_gives_its_place_back():
             assert time.monotonic() < deadline
 
 
-def test_an_answer_before_the_body_has_come_ends_the_connection():
+def test_a_response_before_the_end_of_the_body_ends_the_connection():
     with serving(limited()) as port, sent(port, HEAD.replace(b"upload", b"unread") + b"\r\n") as connection:
         answer = read_to_end(connection)
         assert answer.split()[1] == b"404" and b"connection: close" in answer.lower()
 
 
-def test_addresses_without_requests_are_forgotten():
+def test_addresses_without_requests_are_dropped():
     places = Places(2, 1)
     places.take("10.0.0.1")
     with pytest.raises(HTTPException) as refusal:
@@ -186,7 +186,7 @@ def test_addresses_without_requests_are_forgotten():
     assert not places._taken
 
 
-def test_serve_lets_through_what_the_api_refuses_itself():
+def test_serve_passes_on_the_requests_that_the_api_itself_refuses():
     """Above max_ongoing_requests Serve lets requests wait, probes among them."""
     assert ANSWERING[0] + RECEIVING[0] < MOST_REQUESTS == Ingress.max_ongoing_requests
     assert ANSWERING[1] < ANSWERING[0] and RECEIVING[1] < RECEIVING[0]

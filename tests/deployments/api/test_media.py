@@ -1,4 +1,4 @@
-"""A file as an HTTP answer: whole or in part, from one open file, and none for what is no media."""
+"""A file as an HTTP response: whole or a range, from one open file; and files that are no media."""
 
 import asyncio
 from types import SimpleNamespace
@@ -46,14 +46,14 @@ def body_of(answer):
     return asyncio.run(read())
 
 
-def test_a_file_is_opened_once_however_many_pieces_it_has(picture, opened):
+def test_a_file_is_opened_once_for_all_its_pieces(picture, opened):
     answer = media.answer(picture, None, None, ANYWHERE)
     assert body_of(answer) == CONTENT[:SIZE]
     assert (answer.status_code, answer.headers["content-length"]) == (200, str(SIZE))
     assert len(opened) == 1 and opened[0].closed
 
 
-def test_an_object_of_a_bucket_is_opened_once_too(s3, monkeypatch, opened):
+def test_an_object_of_a_bucket_is_opened_once(s3, monkeypatch, opened):
     for name, value in s3.environment().items():
         monkeypatch.setenv(name, value)
     client = s3.client()
@@ -75,7 +75,7 @@ def test_an_object_of_a_bucket_is_opened_once_too(s3, monkeypatch, opened):
         ("bytes=-100000", 0, 99),
     ],
 )
-def test_a_part(tmp_path, wanted, first, last):
+def test_a_byte_range(tmp_path, wanted, first, last):
     (tmp_path / "a.mp4").write_bytes(CONTENT[:100])
     answer = media.answer((tmp_path / "a.mp4").as_uri(), wanted, None, ANYWHERE)
     assert body_of(answer) == CONTENT[first : last + 1]
@@ -108,7 +108,7 @@ def test_a_part(tmp_path, wanted, first, last):
         "",
     ],
 )
-def test_a_range_that_cannot_be_had(tmp_path, opened, wanted):
+def test_a_range_that_the_file_does_not_have_is_refused(tmp_path, opened, wanted):
     (tmp_path / "a.mp4").write_bytes(CONTENT[:100])
     with pytest.raises(HTTPException) as refusal:
         media.answer((tmp_path / "a.mp4").as_uri(), wanted, None, ANYWHERE)
@@ -116,7 +116,7 @@ def test_a_range_that_cannot_be_had(tmp_path, opened, wanted):
     assert [file.closed for file in opened] == [True]
 
 
-def test_an_empty_file_is_answered_and_has_no_part(tmp_path):
+def test_an_empty_file_has_a_response_but_no_range(tmp_path):
     (tmp_path / "a.jpg").touch()
     answer = media.answer((tmp_path / "a.jpg").as_uri(), None, None, ANYWHERE)
     assert (body_of(answer), answer.headers["content-length"]) == (b"", "0")
@@ -124,19 +124,19 @@ def test_an_empty_file_is_answered_and_has_no_part(tmp_path):
         media.answer((tmp_path / "a.jpg").as_uri(), "bytes=0-", None, ANYWHERE)
 
 
-def test_a_file_that_shrinks_meanwhile_ends_early(picture, tmp_path):
+def test_a_file_that_shrinks_while_it_is_sent_ends_early(picture, tmp_path):
     answer = media.answer(picture, None, None, ANYWHERE)
     (tmp_path / "a.jpg").write_bytes(CONTENT[:10])
     assert body_of(answer) == CONTENT[:10]
 
 
-def test_a_file_that_is_gone(tmp_path):
+def test_a_missing_file_is_not_found(tmp_path):
     with pytest.raises(HTTPException, match="is not where it was scanned") as refusal:
         media.answer((tmp_path / "a.jpg").as_uri(), None, None, ANYWHERE)
     assert refusal.value.status_code == 404
 
 
-def test_what_breaks_in_the_middle_names_the_file(picture, opened):
+def test_an_error_while_sending_names_the_file(picture, opened):
     answer = media.answer(picture, None, None, ANYWHERE)
     opened[0].close()
     with pytest.raises(MediaError, match=r"a\.jpg"):
@@ -147,7 +147,7 @@ def test_what_breaks_in_the_middle_names_the_file(picture, opened):
     ("uri", "type"),
     [("file:///a.jpg", "image/jpeg"), ("file:///a.html", None), ("file:///a.svg", None), ("file:///a", None)],
 )
-def test_nothing_is_answered_that_a_browser_would_run(uri, type):
+def test_types_that_a_browser_would_run_are_sent_as_octet_stream(uri, type):
     assert media.media_type(uri) == (type or "application/octet-stream")
 
 

@@ -1,4 +1,4 @@
-"""Erasing of the caches of all nodes: of those that answer now, and of those that are down by the mark they find."""
+"""Erasing the caches of all nodes: at once on those that answer, by a mark on those that are down."""
 
 import subprocess
 import sys
@@ -46,7 +46,7 @@ def bytes_of(folder):
     return b"".join(file.read_bytes() for file in folder.glob("cache.sqlite*"))
 
 
-def test_every_node_that_is_up_is_erased_and_one_that_is_down_is_named(nodes):
+def test_nodes_that_are_up_are_erased_and_one_that_is_down_is_named(nodes):
     nodes.down = {"away"}
     erased = erase_caches(nodes.settings("head"), nodes.listed("head", "worker", "away"), nodes.erase)
     assert erased == ErasedCaches(entries={"head": 2, "worker": 2}, failed={}, away=["away"])
@@ -56,23 +56,23 @@ def test_every_node_that_is_up_is_erased_and_one_that_is_down_is_named(nodes):
     assert b"Ann is in it" in bytes_of(nodes.folder / "away")
 
 
-def test_a_node_that_comes_back_erases_its_cache_before_anything_is_read_from_it(nodes):
+def test_a_node_that_returns_erases_its_cache_before_it_is_read(nodes):
     nodes.down = {"away"}
     erase_caches(nodes.settings("head"), nodes.listed("head", "worker", "away"), nodes.erase)
     back = nodes.cache("away")
     assert back.get(["Ann", "Bob"]) == {}
     assert b"Ann is in it" not in bytes_of(nodes.folder / "away")
     back.put({"Eve": b"new"})
-    assert nodes.cache("away").get(["Eve"]) == {"Eve": b"new"}, "it is erased once, not at each opening"
+    assert nodes.cache("away").get(["Eve"]) == {"Eve": b"new"}, "it is erased once, not each time it is opened"
 
 
-def test_a_node_that_is_listed_as_lost_and_has_joined_again_is_not_away(nodes):
+def test_a_node_that_was_lost_and_has_joined_again_is_not_away(nodes):
     lost = {"NodeID": "before", "NodeManagerHostname": "worker", "Alive": False}
     erased = erase_caches(nodes.settings("head"), [lost, *nodes.listed("head", "worker")], nodes.erase)
     assert erased.away == [] and set(erased.entries) == {"head", "worker"}
 
 
-def test_a_node_that_does_not_answer_is_named_with_the_reason_and_the_others_are_erased(nodes):
+def test_a_node_that_does_not_answer_is_named_with_the_reason_and_others_are_erased(nodes):
     def erase(id, settings):
         if id == "worker":
             raise TimeoutError("it did not answer for 30 s")
@@ -81,7 +81,7 @@ def test_a_node_that_does_not_answer_is_named_with_the_reason_and_the_others_are
     erased = erase_caches(nodes.settings("head"), nodes.listed("head", "worker"), erase)
     assert erased.entries == {"head": 2}
     assert erased.failed == {"worker": "it did not answer for 30 s"}
-    assert nodes.cache("worker").get(["Ann"]) == {}, "the mark reaches it when its cache is opened next"
+    assert nodes.cache("worker").get(["Ann"]) == {}, "the mark is found when the cache is opened next"
 
 
 def test_a_redis_that_cannot_be_reached_is_a_failure(nodes):
@@ -92,7 +92,7 @@ def test_a_redis_that_cannot_be_reached_is_a_failure(nodes):
     assert erased.entries == {"head": 2} and "was not cleared" in erased.failed["Redis"]
 
 
-def test_a_cache_is_not_used_while_nobody_knows_whether_it_is_to_be_erased(nodes, monkeypatch):
+def test_a_cache_is_not_used_while_it_is_unknown_whether_it_must_be_erased(nodes, monkeypatch):
     def unreachable(settings):
         raise OSError("the bucket does not answer")
 
@@ -107,7 +107,7 @@ def test_a_node_without_a_cache_gets_none(nodes):
     assert not (nodes.folder / "new").exists()
 
 
-def test_a_file_of_the_version_before_is_read_until_an_erasure_is_demanded(nodes):
+def test_a_file_of_the_previous_version_is_read_until_an_erasure_is_requested(nodes):
     settings = nodes.settings("worker")
     store = nodes.cache("worker").store
     store._open().execute("DROP TABLE erased")
@@ -116,7 +116,7 @@ def test_a_file_of_the_version_before_is_read_until_an_erasure_is_demanded(nodes
     assert nodes.cache("worker").get(["Ann"]) == {}
 
 
-def test_bytes_of_answers_that_were_replaced_before_are_gone_too(nodes):
+def test_bytes_of_answers_that_were_replaced_before_are_erased_too(nodes):
     entries = nodes.cache("worker")
     entries.put({"Ann": b"her face " * 5000})
     entries.put({"Ann": b"short"})

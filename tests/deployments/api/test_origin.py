@@ -1,4 +1,4 @@
-"""Which host names the API answers to, and which pages may change something through it."""
+"""Host and Origin: which host names the API answers to, and which pages may change something through it."""
 
 import httpx
 import pytest
@@ -37,7 +37,7 @@ async def status(method, path, host=OWN, **headers):
             return (await client.request(method, path, headers=headers)).status_code
 
 
-def test_there_are_routes_that_change_something():
+def test_some_routes_change_something():
     assert ("POST", "/v1/jobs/{job}/cancel") in CHANGING and ("DELETE", "/v1/people/{name}") in CHANGING
     assert len(CHANGING) >= 9
 
@@ -64,7 +64,7 @@ async def test_a_page_of_another_site_changes_nothing(method, path):
         "http://evil.example http://127.0.0.1:8000",
     ],
 )
-async def test_what_is_no_origin_of_ours_is_refused(value):
+async def test_an_unknown_origin_is_refused(value):
     assert await status("POST", "/v1/jobs/none/cancel", origin=value) == 403
 
 
@@ -73,20 +73,20 @@ async def test_what_is_no_origin_of_ours_is_refused(value):
     ("host", "value"),
     [
         (OWN, "http://127.0.0.1:8000"),  # /docs
-        ("localhost:9000", "http://localhost:9000"),  # whatever port a tunnel gives it here
+        ("localhost:9000", "http://localhost:9000"),  # whatever local port a tunnel uses
         (OWN, "http://localhost:8501"),  # the app
         (OWN, "http://10.0.0.5:8501"),
-        (OWN, "https://raysift.example.com"),  # a proxy that asks by the address
+        (OWN, "https://raysift.example.com"),  # a proxy that forwards to the API's address
         ("raysift.example.com", "https://RAYSIFT.example.com"),
         (OWN, "https://view.example.com:8443"),
     ],
 )
-async def test_a_page_of_the_api_or_the_app_may(host, value):
-    assert await status("POST", "/v1/jobs", host, origin=value) == 422  # by the route: there is no body
+async def test_a_page_of_the_api_or_the_app_is_accepted(host, value):
+    assert await status("POST", "/v1/jobs", host, origin=value) == 422  # from the route: there is no body
 
 
 @pytest.mark.anyio
-async def test_a_browser_that_tells_no_origin_is_known_by_its_other_header():
+async def test_a_browser_that_sends_no_origin_is_recognised_by_sec_fetch_site():
     for site in ("cross-site", "same-site"):
         assert await status("POST", "/v1/jobs", **{"sec-fetch-site": site}) == 403
     for site in ("same-origin", "none"):
@@ -94,13 +94,13 @@ async def test_a_browser_that_tells_no_origin_is_known_by_its_other_header():
 
 
 @pytest.mark.anyio
-async def test_programs_send_no_origin_and_reading_is_the_browsers_to_guard():
+async def test_requests_without_origin_and_reading_from_any_origin_are_accepted():
     assert await status("POST", "/v1/jobs") == 422
     assert await status("GET", "/openapi.json", origin="http://evil.example") == 200
 
 
 @pytest.mark.anyio
-async def test_the_api_answers_under_its_own_names_alone():
+async def test_the_api_answers_only_to_its_own_names():
     for host in (OWN, "raysift.example.com"):
         assert await status("GET", "/openapi.json", host) == 200
     for host in ("evil.example", "raysift.example.com.evil.example", "view.example.com"):

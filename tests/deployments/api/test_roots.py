@@ -1,4 +1,4 @@
-"""What the API lets its users read and write, by calls of its routes; the requests of a security review."""
+"""What the API lets its users read and write, by calls of its routes; requests from a security review."""
 
 import asyncio
 from types import SimpleNamespace
@@ -60,10 +60,10 @@ def settings(place):
 
 @pytest.fixture(scope="module")
 def api(place, settings):
-    """Calls of the API's methods. Catalogue and queue are real; nobody starts the jobs."""
+    """Calls of the API's methods. Catalogue and queue are real; no job is started."""
     catalog = Catalog(":memory:")
     jobs = Jobs(place / "state" / "jobs.sqlite", settings, lambda url: JobsApi(), every_s=None)
-    routes = Ingress.func_or_class.__base__  # without what Serve wraps it in: a process can serve one API alone
+    routes = Ingress.func_or_class.__base__  # the class without Serve's wrapper: a process can serve one API only
     ingress = routes({}, Handle(catalog), Handle(jobs), None, None, settings)
     yield lambda method, *arguments, **more: asyncio.run(getattr(ingress, method)(*arguments, **more))
     catalog.close()
@@ -90,7 +90,7 @@ def scanned(api, place, uri, job="scan-0", kind="image"):
     return str(uri)
 
 
-def test_a_file_outside_the_roots_is_not_scanned_however_it_is_named(api, place):
+def test_a_file_outside_the_roots_is_not_scanned_by_any_spelling_of_its_path(api, place):
     uri = place.as_uri()
     before = api("list_jobs", limit=100)
     (place / "media" / "up").symlink_to("..")
@@ -108,7 +108,7 @@ def test_a_file_outside_the_roots_is_not_scanned_however_it_is_named(api, place)
 
 
 @pytest.mark.parametrize("uri", ["", "/data/\ud800", "file:///%00", "file://host/etc", "zip://x::file:///etc/passwd"])
-def test_what_is_no_place_is_refused_with_a_sentence_wherever_it_is_given(api, place, uri):
+def test_an_invalid_place_is_refused_with_a_message_wherever_it_is_given(api, place, uri):
     with pytest.raises(SettingsError):
         submit(api, uri)
     with pytest.raises(SettingsError):
@@ -119,7 +119,7 @@ def test_what_is_no_place_is_refused_with_a_sentence_wherever_it_is_given(api, p
 
 
 @pytest.mark.parametrize("job", ["", ".", "..", "../../../secret", "a/../../b"])
-def test_the_name_of_a_job_that_a_row_names_leads_nowhere(api, place, settings, job):
+def test_a_job_name_in_a_row_does_not_lead_to_another_folder(api, place, settings, job):
     put(place / "state" / "results" / "_raysift" / "secret" / "queue.json", b"{}")
     with pytest.raises(HTTPException) as error:
         api("job", job)
@@ -129,7 +129,7 @@ def test_the_name_of_a_job_that_a_row_names_leads_nowhere(api, place, settings, 
     assert "scanning.roots" in refused(api, scanned(api, place, f"{place.as_uri()}/secret/secret.txt", job=job))
 
 
-def test_what_lies_under_a_root_is_scanned(api, place):
+def test_a_folder_under_a_root_is_scanned(api, place):
     assert list(api("job", submit(api, place / "media")).uris) == [(place / "media").as_uri()]
     assert submit(api, place / "media" / "a.jpg", out=place / "found" / "mine")
 
@@ -140,7 +140,7 @@ def test_results_are_not_written_outside_the_outs(api, place):
             submit(api, place / "media", out=out)
 
 
-def test_the_media_route_gives_what_lies_under_a_root_and_parts_of_it(api, place):
+def test_the_media_route_sends_files_under_a_root_and_ranges_of_them(api, place):
     uri = scanned(api, place, (place / "media" / "a.jpg").as_uri())
     assert media(api, uri) == b"a picture"
     assert media(api, uri, "bytes=2-4") == b"pic"
@@ -153,7 +153,7 @@ def refused(api, uri):
     return error.value.detail
 
 
-def test_a_row_alone_makes_no_file_readable(api, place):
+def test_a_row_alone_does_not_make_a_file_readable(api, place):
     for hostile in (
         (place / "secret" / "secret.txt").as_uri(),
         f"{place.as_uri()}/media/../secret/secret.txt",
@@ -162,11 +162,11 @@ def test_a_row_alone_makes_no_file_readable(api, place):
         "file:///etc/passwd",
     ):
         assert "scanning.roots" in refused(api, scanned(api, place, hostile))
-        job = submit(api, place / "media")  # nor with the name of a job that is there
+        job = submit(api, place / "media")  # nor with the name of an existing job
         assert "scanning.roots" in refused(api, scanned(api, place, hostile, job=job))
 
 
-def test_a_link_in_a_scanned_folder_does_not_lead_the_media_route_out_of_it(api, place):
+def test_a_link_in_a_scanned_folder_does_not_lead_the_media_route_outside(api, place):
     link = place / "media" / "x.jpg"
     put(link, b"was a picture when it was scanned")
     uri = scanned(api, place, link.as_uri())
@@ -197,7 +197,7 @@ def test_the_operator_loads_results_from_anywhere(api, place, settings):
         api("load", str(place / "secret"), proof)
 
 
-def test_the_operator_scans_a_folder_of_their_own_whose_files_are_shown_then(api, place, settings):
+def test_the_operator_scans_a_folder_outside_the_roots_whose_files_are_then_shown(api, place, settings):
     case, out = place / "media-2", place / "elsewhere"
     proof = prove(settings, [str(case)], str(out))
     job = submit(api, case, out=out, proof=proof)
@@ -215,11 +215,11 @@ def test_the_operator_scans_a_folder_of_their_own_whose_files_are_shown_then(api
     assert "scanning.roots" in refused(api, scanned(api, place, (place / "secret" / "c.jpg").as_uri(), job=job))
 
 
-def test_the_operator_need_not_say_where_results_go(api, place, settings):
+def test_the_operator_may_leave_out_where_results_go(api, place, settings):
     assert submit(api, place / "media-2", proof=prove(settings, [str(place / "media-2")], None))
 
 
-def test_a_job_whose_root_was_taken_back_is_neither_resumed_nor_retried(api, place, settings, tmp_path):
+def test_a_job_whose_root_was_removed_is_neither_resumed_nor_retried(api, place, settings, tmp_path):
     jobs = Jobs(tmp_path / "jobs.sqlite", settings, lambda url: JobsApi(), every_s=None)
     name = jobs.submit([(place / "secret").as_uri()], (place / "found").as_uri(), [])
     jobs.cancel(name)
@@ -229,6 +229,6 @@ def test_a_job_whose_root_was_taken_back_is_neither_resumed_nor_retried(api, pla
             asyncio.run(route(name))
 
 
-def test_what_may_be_read_but_cannot_be_listed_is_still_a_sentence(api, place):
+def test_an_allowed_place_that_cannot_be_listed_gives_a_message(api, place):
     with pytest.raises(SettingsError, match="does not exist"):
         submit(api, place / "media" / "gone")

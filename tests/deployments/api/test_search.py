@@ -1,4 +1,4 @@
-"""Search behind the API: which vectors are compared, and the sentences for what cannot be searched. All stand-ins."""
+"""Search behind the API: which vectors are compared, and the messages for failed searches. All stand-ins."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ SHOWN, READ, SAID = (asset_id(name) for name in ("shown", "read", "said"))
 
 
 class Detectors:
-    """Tells the place of any words, or fails."""
+    """Gives every text the same vector, or fails."""
 
     def __init__(self, failure: Failure | None = None):
         self.failure = failure
@@ -81,7 +81,7 @@ def refusal(ask):
     return refused.value.status_code, refused.value.detail
 
 
-def test_exact_words_come_first_then_what_is_about_them_and_nothing_that_is_not():
+def test_exact_words_come_first_then_hits_of_similar_meaning_above_the_least_score():
     near = {"text": [hit(READ, 0.6, "ocr"), hit(SAID, 0.5, "whisper"), hit(SHOWN, 0.16), hit(asset_id("far"), 0.14)]}
     found = words(Vectors(near), catalog=Catalog(READ))
     assert [(one["asset"], one["matched"]) for one in found] == [
@@ -92,7 +92,7 @@ def test_exact_words_come_first_then_what_is_about_them_and_nothing_that_is_not(
     assert (found[1]["score"], found[1]["time_s"]) == (0.5, 2.0)
 
 
-def test_where_texts_lie_nearer_to_words_than_any_picture_the_pictures_are_asked_for_apart():
+def test_pictures_are_searched_separately_where_texts_are_nearer_to_words_than_pictures():
     near = {
         "text": [hit(READ, 0.9, "ocr"), hit(SAID, 0.8, "whisper"), hit(SHOWN, 0.1), hit(asset_id("far"), 0.6, "ocr")],
         "image": [hit(SHOWN, 0.1), hit(READ, 0.08), hit(asset_id("dark"), 0.01)],
@@ -105,14 +105,14 @@ def test_where_texts_lie_nearer_to_words_than_any_picture_the_pictures_are_asked
     ]
 
 
-def test_looks_of_a_video_are_a_few_of_its_frames_and_it_is_not_like_itself():
+def test_a_video_is_searched_by_a_few_of_its_frames_and_does_not_find_itself():
     vectors = Vectors({"image": [hit(asset_id("own"), 1.0), hit(SHOWN, 0.7)]}, own=[(float(n),) for n in range(16)])
     found = like(vectors)
     assert [(one["asset"], one["matched"]) for one in found] == [(SHOWN, "image")]
     assert [vector for _, vector, _ in vectors.asked] == [(0.0,), (4.0,), (8.0,), (12.0,)]
 
 
-def test_every_face_of_a_file_is_searched_and_strangers_are_left_out():
+def test_every_face_of_a_file_is_searched_and_other_people_are_left_out():
     near = {
         ("faces", 1.0): [hit(SHOWN, 0.55, "face"), hit(READ, 0.4, "face")],
         ("faces", 2.0): [hit(SAID, 0.8, "face")],
@@ -124,19 +124,19 @@ def test_every_face_of_a_file_is_searched_and_strangers_are_left_out():
     ]
 
 
-def test_a_file_that_two_faces_find_is_one_hit_by_the_nearer():
+def test_a_file_found_by_two_faces_is_one_hit_with_the_nearer():
     near = {("faces", 1.0): [hit(SHOWN, 0.6, "face")], ("faces", 2.0): [hit(SHOWN, 0.9, "face")]}
     assert [one["score"] for one in like(Vectors(near, own=[(1.0,), (2.0,)]), "faces")] == [0.9]
 
 
-def test_an_upload_is_searched_by_its_looks_or_by_its_faces():
+def test_an_upload_is_searched_by_its_image_or_by_its_faces():
     look, face = Detection("x", 1.0, vectors=(Vector("image", (1.0,)),)), Vector("faces", (2.0,))
     vectors = Vectors({"image": [hit(SHOWN, 0.7)], "faces": [hit(SAID, 0.9, "face")]})
     assert [one["asset"] for one in upload(vectors, "image", look)] == [SHOWN]
     assert [one["asset"] for one in upload(vectors, "faces", Detection("face", 1.0, vectors=(face,)))] == [SAID]
 
 
-def test_what_cannot_be_searched_says_so_in_a_sentence():
+def test_a_failed_search_has_a_message():
     full = Vectors({"image": [hit(SHOWN, 0.7)], "faces": [hit(SAID, 0.9)], "text": [hit(READ, 0.9)]})
     blurred = Detection("face", 0.9)
     failed = (Failure("decode", "the file ends early"),)
@@ -159,7 +159,7 @@ def test_what_cannot_be_searched_says_so_in_a_sentence():
 
 
 @pytest.mark.parametrize(("asked", "space"), [("image", "image"), ("looks", "image"), ("faces", "faces")])
-def test_addresses_kept_from_before_name_the_space_of_now(asked, space):
+def test_former_names_of_a_space_in_a_url_mean_the_current_space(asked, space):
     app = FastAPI()
 
     @app.get("/")
@@ -171,5 +171,5 @@ def test_addresses_kept_from_before_name_the_space_of_now(asked, space):
     assert client.get("/", params={"by": "words"}).status_code == 422
 
 
-def test_words_that_stand_somewhere_are_found_before_anything_is_indexed():
+def test_exact_words_are_found_before_anything_is_indexed():
     assert [one["matched"] for one in words(Vectors(), catalog=Catalog(READ))] == ["exact text"]

@@ -1,4 +1,4 @@
-"""Search by words where a part of it is away: the rest is searched, and a note says what is missing and why."""
+"""Search by words while a part of it is unavailable: the rest is searched, and a note gives the reason."""
 
 import asyncio
 import re
@@ -24,7 +24,7 @@ NEAR = stand_in.Vectors({"text": [stand_in.hit(SHOWN, 0.6)]})
 
 
 class Answering:
-    """A detector clip, or a catalogue, that gives this answer, raises it, or never comes to its end (None)."""
+    """A detector clip, or a catalogue, that returns this answer, raises it, or hangs (None)."""
 
     def __init__(self, answer):
         self.answer = answer
@@ -51,7 +51,7 @@ def words(vectors=NEAR, clip=None, catalog=None, configs=CONFIGS):
     return asyncio.run(searching.words("a dog", 10))
 
 
-def test_all_that_is_there_needs_no_note():
+def test_a_complete_search_has_no_note():
     assert words().notes == []
     assert [hit["asset"] for hit in words().hits] == [READ, SHOWN]
 
@@ -78,37 +78,37 @@ def test_exact_words_are_found_without_a_search_by_meaning(missing, note):
     assert re.search(note, only), only
 
 
-def test_what_is_late_is_left_out(monkeypatch):
+def test_a_late_part_is_left_out(monkeypatch):
     monkeypatch.setattr(search, "MEANING_DEADLINE_S", 0.05)
     found = words(clip=Answering(None))
     assert ([hit["asset"] for hit in found.hits], found.notes) == ([READ], ["by meaning: no answer within 0 s"])
 
 
 @pytest.mark.parametrize("answer", [None, HTTPException(504, "the catalogue did not answer"), RayActorError()])
-def test_what_is_meant_is_found_while_the_catalogue_is_slow_or_away(monkeypatch, answer):
+def test_hits_of_similar_meaning_are_found_while_the_catalogue_is_slow_or_away(monkeypatch, answer):
     monkeypatch.setattr(search, "CATALOG_DEADLINE_S", 0.05)
     found = words(catalog=Answering(answer))
     assert [hit["asset"] for hit in found.hits] == [SHOWN]
     assert len(found.notes) == 1 and found.notes[0].startswith("exact words: ")
 
 
-def test_words_that_stand_nowhere_are_no_error_where_the_meaning_was_not_searched():
+def test_no_exact_hit_is_no_error_while_the_meaning_is_not_searched():
     found = words(vectors=Away(), catalog=stand_in.Catalog())
     assert (found.hits, len(found.notes)) == ([], 1)
 
 
-def test_without_any_part_search_is_unavailable_and_says_why():
+def test_without_any_part_search_is_unavailable_with_the_reasons():
     with pytest.raises(HTTPException, match=r"exact words: .*; by meaning: |by meaning: .*; exact words: ") as refused:
         words(vectors=Away(), catalog=Answering(RayActorError()))
     assert refused.value.status_code == 503
 
 
-def test_a_store_where_nobody_listens_leaves_the_exact_words():
+def test_exact_words_are_found_while_the_store_refuses_connections():
     found = words(vectors=Vectors(f"http://127.0.0.1:{free_port()}", 5.0))
     assert [hit["asset"] for hit in found.hits] == [READ] and "does not answer" in found.notes[0]
 
 
-def test_a_store_that_never_answers_holds_up_neither_the_search_nor_other_threads(monkeypatch):
+def test_a_store_that_hangs_blocks_neither_the_search_nor_other_threads(monkeypatch):
     import chromadb  # noqa: F401  # the first import takes longer than what is measured here
 
     monkeypatch.setattr(search, "MOST_UNANSWERED", 30)
@@ -130,7 +130,7 @@ def test_a_store_that_never_answers_holds_up_neither_the_search_nor_other_thread
         assert searching._threads._max_workers == search.STORE_THREADS  # those that hang are no more than these
 
 
-def test_a_likeness_that_the_store_does_not_tell_in_time_is_refused(monkeypatch):
+def test_a_search_by_similarity_is_refused_when_the_store_is_late(monkeypatch):
     monkeypatch.setattr(search, "STORE_DEADLINE_S", 0.3)
     with silent() as url:
         searching = Search(stand_in.Detectors(), stand_in.Catalog(), Vectors(url, 0.3), CONFIGS)

@@ -1,4 +1,4 @@
-"""Uploads: streamed to one file, and refused as early as their size is known, by every route that takes one."""
+"""Uploads: streamed to one file, and refused as soon as they are known to be too large, by every route."""
 
 import errno
 import os
@@ -27,7 +27,7 @@ ROUTES = ["/v1/analyze", "/v1/detect/nsfw", "/v1/search"]
 
 
 class Searching:
-    """Every picture is like nothing."""
+    """A search that finds nothing."""
 
     def maker(self, by):
         return "nsfw"
@@ -37,7 +37,7 @@ class Searching:
 
 
 class Seen:
-    """Takes the place of the pipeline: notes the name and the content of each upload, and all temporary files."""
+    """Stands in for the pipeline: records the name and content of each upload, and all temporary files."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -90,7 +90,7 @@ def post(client, body, path="/v1/analyze", boundary="b"):
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_an_upload_lies_in_one_file_on_disk_until_it_is_answered(seen, route):
+def test_an_upload_is_one_file_on_disk_until_it_is_answered(seen, route):
     content = os.urandom(MOST - 7)
     with serving_api(seen) as client:
         answer = client.post(route, files={"file": ("holiday.jpg", content)}, data={"other": "field"})
@@ -101,7 +101,7 @@ def test_an_upload_lies_in_one_file_on_disk_until_it_is_answered(seen, route):
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_a_file_that_declares_too_much_is_refused_before_it_is_read(seen, route):
+def test_a_file_whose_declared_size_is_too_large_is_refused_before_it_is_read(seen, route):
     with serving_api(seen) as client:
         with socket.create_connection((client.base_url.host, client.base_url.port), 10) as raw:
             raw.sendall(
@@ -133,13 +133,13 @@ def test_a_file_of_undeclared_size_is_cut_off_once_it_is_too_large(seen, route):
 
 
 @pytest.mark.parametrize("size", [0, 1, MOST])
-def test_a_file_as_large_as_is_allowed_is_taken(seen, size):
+def test_a_file_of_the_largest_allowed_size_is_accepted(seen, size):
     with serving_api(seen) as client:
         assert client.post("/v1/analyze", files={"file": ("a.jpg", bytes(size))}).status_code == 200
     assert len(seen.uploads[0][1]) == size
 
 
-def test_one_byte_more_is_refused(seen):
+def test_a_file_of_one_byte_more_is_refused(seen):
     with serving_api(seen) as client:
         assert client.post("/v1/analyze", files={"file": ("a.jpg", bytes(MOST + 1))}).status_code == 413
     assert seen.uploads == []
@@ -163,14 +163,14 @@ def test_one_byte_more_is_refused(seen):
         (form(part(b"x", header=b"X: y\r\n" * 20)), 400, "cannot be read"),
     ],
 )
-def test_a_form_that_is_wrong_is_refused_with_a_sentence(seen, body, status, sentence):
+def test_an_invalid_form_is_refused_with_a_message(seen, body, status, sentence):
     with serving_api(seen) as client:
         answer = post(client, body)
     assert (answer.status_code, sentence in answer.json()["detail"]) == (status, True), answer.text
     assert seen.uploads == []
 
 
-def test_what_is_no_form_is_refused(seen):
+def test_a_body_that_is_no_form_is_refused(seen):
     with serving_api(seen) as client:
         assert client.post("/v1/analyze", content=b"x").status_code == 422
         assert client.post("/v1/analyze", data={"file": "x"}).status_code == 422
@@ -185,7 +185,7 @@ def test_a_files_own_name_never_reaches_the_disk(seen, name):
     assert len(seen.uploads[0][0]) >= 1
 
 
-def test_a_full_disk_is_told(seen, monkeypatch):
+def test_a_full_disk_is_reported(seen, monkeypatch):
     def full(form, data):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -195,7 +195,7 @@ def test_a_full_disk_is_told(seen, monkeypatch):
     assert answer.status_code == 507 and "TMPDIR" in answer.json()["detail"]
 
 
-def test_a_client_that_leaves_in_the_middle_leaves_no_file(seen):
+def test_a_client_that_disconnects_in_the_middle_leaves_no_file(seen):
     body = form(part(bytes(100_000)))
     with serving_api(seen) as client:
         with socket.create_connection((client.base_url.host, client.base_url.port), 10) as raw:
@@ -209,7 +209,7 @@ def test_a_client_that_leaves_in_the_middle_leaves_no_file(seen):
 
 
 def until(condition):
-    """Wait for what the server does meanwhile."""
+    """Wait for a condition that the server fulfils in the background."""
     deadline = time.monotonic() + 10
     while not condition():
         assert time.monotonic() < deadline

@@ -1,4 +1,4 @@
-"""The catalogue that the tests of its answers share."""
+"""The catalogue that the tests of queries share."""
 
 from collections.abc import Iterator
 

@@ -9,7 +9,7 @@ from tests.support.stored import row
 
 
 def answers(catalog: Catalog) -> tuple[Any, ...]:
-    """Everything the catalogue answers: the same for the same rows, whatever the order in which they are loaded."""
+    """Every answer of the catalogue: equal for equal rows, in whatever order they are loaded."""
     ids = [item["id"] for item in catalog.assets(AssetQuery(sort="name"))["items"]]
     return (
         list(catalog.lines()),

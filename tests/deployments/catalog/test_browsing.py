@@ -1,4 +1,4 @@
-"""Pages of files, facets, and all that is known of one file."""
+"""Pages of files, facets, and single files."""
 
 import pytest
 from pydantic import ValidationError
@@ -16,7 +16,7 @@ def test_shows_the_newest_files_first(catalog):
     assert names(catalog, sort="oldest") == names(catalog)[::-1]
 
 
-def test_sorts_by_name_whatever_the_case(catalog):
+def test_sorts_by_name_ignoring_case(catalog):
     assert names(catalog, sort="name") == ["five.jpg", "four.jpg", "one.jpg", "three.mp4", "Two.jpg"]
 
 
@@ -25,7 +25,7 @@ def test_sorts_by_the_best_score_and_puts_files_without_one_last(catalog):
     assert set(names(catalog, sort="score")[3:]) == {"four.jpg", "five.jpg"}
 
 
-def test_the_score_is_that_of_what_was_asked_for(catalog):
+def test_the_score_is_that_of_the_filtered_detections(catalog):
     page = catalog.assets(AssetQuery(label=("nude",), sort="score"))
     assert [(item["name"], item["score"]) for item in page["items"]] == [
         ("one.jpg", 0.9),
@@ -34,7 +34,7 @@ def test_the_score_is_that_of_what_was_asked_for(catalog):
     ]
 
 
-def test_a_detector_and_a_label_must_meet_in_one_detection(catalog):
+def test_a_detector_and_a_label_must_match_the_same_detection(catalog):
     assert names(catalog, detector=("ocr",), label=("nude",)) == []
     assert names(catalog, detector=("nsfw", "ocr"), label=("nude", "text"), sort="name") == [
         "one.jpg",
@@ -70,7 +70,7 @@ def test_a_page_is_never_larger_than_200():
         AssetQuery(size=201)
 
 
-def test_an_item_says_what_a_tile_shows(catalog):
+def test_an_item_has_the_fields_of_a_tile(catalog):
     (item,) = catalog.assets(AssetQuery(under=("s3://b/x/one",)))["items"]
     assert item == {
         "id": asset_id("s3://b/x/one.jpg"),
@@ -115,13 +115,13 @@ def test_facets_count_files_under_the_other_filters(catalog):
     assert nude["failed"] == 0
 
 
-def test_facets_promise_what_the_filter_then_shows(catalog):
+def test_the_count_of_a_facet_equals_the_files_that_its_filter_shows(catalog):
     for facet in catalog.facets(AssetQuery(min_score=0.5))["detectors"]:
         query = AssetQuery(detector=(facet["detector"],), label=(facet["label"],), min_score=0.5)
         assert catalog.assets(query)["total"] == facet["count"]
 
 
-def test_gives_all_that_is_known_of_a_file(catalog):
+def test_a_file_has_all_its_facts_and_detections(catalog):
     asset = catalog.asset(asset_id("s3://b/y/three.mp4"))
     assert (asset["sha256"], asset["duration_s"], asset["has_thumbnail"]) == (None, 61.235, False)
     assert asset["boxes"] == []
@@ -139,7 +139,7 @@ def test_gives_all_that_is_known_of_a_file(catalog):
     }
 
 
-def test_what_is_not_there_is_none(catalog):
+def test_an_unknown_file_is_none(catalog):
     for id in (asset_id("s3://b/nothing"), "no id", "", "'; drop table files"):
         assert catalog.asset(id) is None
         assert catalog.thumbnail(id) is None
@@ -148,16 +148,16 @@ def test_what_is_not_there_is_none(catalog):
     assert catalog.thumbnail(asset_id("s3://b/y/four.jpg")) is None
 
 
-def test_gives_the_thumbnail_as_it_was_stored(catalog):
+def test_a_thumbnail_is_returned_as_it_was_stored(catalog):
     assert catalog.thumbnail(asset_id("s3://b/x/one.jpg")) == b"jpeg"
 
 
-def test_items_keep_the_order_in_which_they_were_asked_for(catalog):
+def test_items_keep_the_requested_order(catalog):
     ids = [asset_id(f"s3://b/{name}") for name in ("y/four.jpg", "x/one.jpg", "y/three.mp4")]
     assert [item["id"] for item in catalog.items(ids)] == ids
 
 
-def test_lines_are_those_of_an_export(catalog):
+def test_lines_equal_those_of_an_export(catalog):
     lines = list(catalog.lines())
     assert [line["uri"] for line in lines] == sorted(line["uri"] for line in lines)
     assert list(lines[0]) == ["uri", "sha256", "kind", "width", "height", "duration_s", "detections", "errors"]

@@ -17,7 +17,7 @@ from tests.support.paths import ROOT
 from tests.support.stored import commit, found, row
 
 
-def test_a_catalogue_that_is_killed_goes_on_where_it_was(tmp_path):
+def test_a_killed_catalogue_continues_where_it_stopped(tmp_path):
     for n in range(30):
         commit(tmp_path / "out", f"{n:02}.parquet", row(f"s3://b/{n}", found("nsfw", "nude", 0.5), unit=n))
     program = (
@@ -41,7 +41,7 @@ def test_a_catalogue_that_is_killed_goes_on_where_it_was(tmp_path):
     catalog.close()
 
 
-def test_a_second_owner_is_told_so(tmp_path):
+def test_a_second_owner_gets_a_message(tmp_path):
     catalog = Catalog(tmp_path / "catalog.duckdb")
     program = (
         "import sys; from pathlib import Path; from deployments.catalog.catalog import Catalog; "
@@ -58,13 +58,13 @@ def test_a_second_owner_is_told_so(tmp_path):
     assert "If no other process has it open, delete it" in child.stderr
 
 
-def test_what_does_not_open_says_what_to_do(tmp_path):
+def test_a_file_that_does_not_open_gives_advice(tmp_path):
     (tmp_path / "catalog.duckdb").write_bytes(b"no database" * 1000)
     with pytest.raises(SettingsError, match="delete it; it is built anew"):
         Catalog(tmp_path / "catalog.duckdb")
 
 
-def test_answers_while_it_is_filled(tmp_path):
+def test_queries_are_answered_while_it_is_filled(tmp_path):
     files = [
         commit(tmp_path, f"{n}.parquet", *(row(f"s3://b/{n}/{m}", found("a", "b", 0.5), unit=m) for m in range(50)))
         for n in range(8)

@@ -5,13 +5,13 @@ from tests.deployments.catalog.contents import film
 from tests.support.stored import commit, found, row
 
 
-def test_counts_what_is_in_of_a_job(catalog):
+def test_counts_the_loaded_units_of_a_job(catalog):
     assert catalog.job("job") == {"done": 5, "failed": 1}
     assert catalog.job("another") == {"done": 0, "failed": 0}
     assert catalog.jobs() == {"job": {"done": 5, "failed": 1}}
 
 
-def test_sums_up_a_job(catalog):
+def test_summarises_a_job(catalog):
     summary = catalog.summary("job")
     assert summary["files"] == 5
     assert summary["failed"] == [{"uri": "s3://b/y/five.jpg", "step": "fetch", "reason": "gone"}]

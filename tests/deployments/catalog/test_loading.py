@@ -1,4 +1,4 @@
-"""Folders of results brought into the catalogue."""
+"""Folders of results loaded into the catalogue."""
 
 import time
 
@@ -24,7 +24,7 @@ def test_loading_again_changes_nothing(tmp_path):
     assert catalog.job("job") == {"done": 1, "failed": 0}
 
 
-def test_bookkeeping_and_files_being_written_are_no_results(tmp_path):
+def test_bookkeeping_and_incomplete_files_are_not_loaded(tmp_path):
     commit(tmp_path, "a.parquet", row("s3://b/a"))
     commit(tmp_path / "_raysift" / "jobs", "ledger.parquet", row("s3://b/ledger"))
     for name in ("_b.parquet", ".c.parquet", "d.parquet.tmp"):
@@ -34,7 +34,7 @@ def test_bookkeeping_and_files_being_written_are_no_results(tmp_path):
     assert catalog.load_all(str(tmp_path / "not there")) == 0
 
 
-def test_other_peoples_parquet_is_refused_and_the_rest_is_loaded(tmp_path):
+def test_foreign_parquet_files_are_refused_and_the_rest_is_loaded(tmp_path):
     commit(tmp_path, "b.parquet", row("s3://b/a"))
     pq.write_table(pa.table({"x": [1]}), tmp_path / "a.parquet")
     (tmp_path / "c.parquet").write_bytes(b"PAR1 no more PAR1")
@@ -61,7 +61,7 @@ def test_a_file_whose_merge_fails_leaves_nothing_behind(tmp_path):
     assert catalog.facets(AssetQuery())["detectors"] == [{"detector": "nsfw", "label": "nude", "count": 1}]
 
 
-def test_the_catalogue_of_a_new_head_catches_up_with_the_results(tmp_path):
+def test_the_catalogue_of_a_new_head_loads_earlier_results(tmp_path):
     commit(tmp_path / "out", "a.parquet", row("s3://b/1", unit=1), row("s3://b/2", unit=2))
     catalog = Catalog(tmp_path / "catalog.duckdb", of=(tmp_path / "out").as_uri())
     deadline = time.monotonic() + 20

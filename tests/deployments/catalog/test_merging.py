@@ -1,4 +1,4 @@
-"""Rows of several jobs merged into one answer for each file, in whatever order they are loaded."""
+"""Rows of several jobs merged into one answer for each file, in any order of loading."""
 
 import itertools
 import random
@@ -44,13 +44,13 @@ def test_the_order_in_which_files_are_loaded_does_not_matter(tmp_path):
     assert (lines[0]["width"], lines[0]["height"], lines[0]["sha256"]) == (2, 1, "s")
     assert lines[0]["errors"] == [{"step": "whisper", "reason": "no"}]
     assert thumbnails[0] == b"3"
-    # of a file whose content changed, only what was said of the new one
+    # of a file whose content changed, only detections in the new content
     assert [(d["detector"], d["score"]) for d in lines[1]["detections"]] == [("ocr", 0.2)]
     assert lines[1]["sha256"] is None and not assets[1]["has_thumbnail"]
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_whatever_the_order_of_two_cuts_two_contents_and_three_jobs_the_same_counts(tmp_path, seed):
+def test_any_order_of_two_cuts_two_contents_and_three_jobs_gives_the_same_counts(tmp_path, seed):
     chance = random.Random(seed)
     rows = []
     for unit in range(1, 25):
@@ -95,14 +95,14 @@ def test_whatever_the_order_of_two_cuts_two_contents_and_three_jobs_the_same_cou
         assert summaries[job]["files"] == len({row["uri"] for row in job_rows})
 
 
-def test_a_detector_that_finds_nothing_any_more_takes_back_what_it_found(tmp_path):
+def test_a_detector_that_finds_nothing_now_replaces_its_earlier_findings(tmp_path):
     catalog = Catalog(":memory:")
     catalog.load(commit(tmp_path, "1", row("s3://b/a", found("nsfw", "nude", 0.9), found("ocr", "text", 0.9))))
     catalog.load(commit(tmp_path, "2", row("s3://b/a", answered=("nsfw",), minutes=1)))
     assert [facet["detector"] for facet in catalog.facets(AssetQuery())["detectors"]] == ["ocr"]
 
 
-def test_a_detector_that_did_not_finish_leaves_the_older_answer(tmp_path):
+def test_a_detector_that_failed_keeps_its_older_answer(tmp_path):
     catalog = Catalog(":memory:")
     catalog.load(commit(tmp_path, "1", row("s3://b/a", found("nsfw", "nude", 0.9))))
     unfinished = row("s3://b/a", found("nsfw", "nude", 0.1), minutes=1) | {"model_versions": []}

@@ -55,18 +55,18 @@ def names(catalog: Catalog, **filters: object) -> list[str]:
         ({"kind": ("image", "video"), "under": ("s3://b/",), "min_score": 0.5}, ["a.jpg"]),
     ],
 )
-def test_a_filter_with_several_values_passes_what_has_any_of_them(catalog, filters, expected):
+def test_a_filter_with_several_values_matches_any_of_them(catalog, filters, expected):
     assert names(catalog, **filters) == expected
 
 
-def test_failed_with_a_job_lists_what_failed_in_that_job_also_if_a_later_one_analysed_it(catalog):
+def test_failed_with_a_job_lists_files_that_failed_in_it_even_if_a_later_job_analysed_them(catalog):
     assert names(catalog, failed=True) == ["d.jpg"]
     assert names(catalog, failed=True, job=("first",)) == ["c.wav", "d.jpg"]
     assert names(catalog, failed=True, job=("second",)) == ["d.jpg"]
     assert names(catalog, failed=False, job=("first",)) == ["a.jpg", "b.mp4"]
 
 
-def test_the_same_label_of_two_detectors_is_counted_for_each_and_each_can_be_picked(catalog):
+def test_the_same_label_of_two_detectors_is_counted_and_selected_separately(catalog):
     facets = catalog.facets(AssetQuery(detector_label=("ocr:sign",)))
     signs = [facet for facet in facets["detectors"] if facet["label"] == "sign"]
     assert [(facet["detector"], facet["count"]) for facet in signs] == [("logo", 1), ("ocr", 1)]
@@ -79,7 +79,7 @@ def test_facets_of_several_kinds_count_every_kind(catalog):
     assert (facets["total"], facets["kinds"]) == (3, {"audio": 1, "image": 2, "video": 1})
 
 
-def test_the_last_page_that_may_be_asked_for_is_empty(catalog):
+def test_the_last_allowed_page_is_empty(catalog):
     page = catalog.assets(AssetQuery(page=MAX_PAGE, size=200))
     assert (page["total"], page["items"]) == (4, [])
 

@@ -6,7 +6,7 @@ from tests.deployments.catalog.contents import film
 from tests.support.stored import aged, commit, found, row
 
 
-def test_a_film_is_one_file_with_what_was_found_in_all_its_segments(tmp_path):
+def test_a_film_is_one_file_with_the_detections_of_all_its_segments(tmp_path):
     catalog = Catalog(":memory:")
     late = film((2, 3, 60.0), found("nsfw", "nude", 0.7, time_s=125.0), failures=[("ocr", "tired")], thumbnail=b"late")
     catalog.load(commit(tmp_path, "1", late))
@@ -33,7 +33,7 @@ def test_a_film_is_one_file_with_what_was_found_in_all_its_segments(tmp_path):
     assert [failure["step"] for failure in summary["failed"]] == ["ocr", "whisper"]
 
 
-def test_another_cut_of_a_film_takes_the_place_of_the_one_before(tmp_path):
+def test_another_cut_of_a_film_replaces_the_former_one(tmp_path):
     catalog = Catalog(":memory:")
     halves = [film((n, 2, 60.0), found("nsfw", f"old {n}", 0.9), found("ocr", "text", 0.5)) for n in (0, 1)]
     catalog.load(commit(tmp_path, "1", *halves))
@@ -41,18 +41,18 @@ def test_another_cut_of_a_film_takes_the_place_of_the_one_before(tmp_path):
     (item,) = catalog.assets(AssetQuery())["items"]
     assert [label["label"] for label in item["labels"]] == ["new"]
     assert item["segments"] == {"done": 1, "of": 4}
-    # cut as before once more, what was said of that cut counts again
+    # when the first cut comes back, its detections count again
     catalog.load(commit(tmp_path, "3", film((1, 2, 60.0), found("logo", "ACME", 0.8), minutes=2)))
     (item,) = catalog.assets(AssetQuery())["items"]
     assert [label["label"] for label in item["labels"]] == ["old 0", "old 1", "ACME", "text"]
     assert item["segments"] == {"done": 2, "of": 2}
-    # and none of it when the film was replaced
+    # and none of them when the content of the film was replaced
     catalog.load(commit(tmp_path, "4", row("s3://b/film", etag="e2", minutes=3)))
     (item,) = catalog.assets(AssetQuery())["items"]
     assert (item["labels"], item["segments"]) == ([], None)
 
 
-def test_a_label_that_is_to_be_forgotten_does_not_come_back_with_an_older_cut(tmp_path):
+def test_a_forgotten_label_does_not_come_back_with_an_older_cut(tmp_path):
     catalog = Catalog(":memory:")
     catalog.load(commit(tmp_path, "1", film((0, 2, 60.0), found("face", "Ann", 0.9), found("face", "face", 0.9))))
     catalog.load(commit(tmp_path, "2", film((0, 4, 30.0), minutes=1)))
@@ -62,7 +62,7 @@ def test_a_label_that_is_to_be_forgotten_does_not_come_back_with_an_older_cut(tm
     assert [label["label"] for label in item["labels"]] == ["face"]
 
 
-def test_results_of_before_there_were_segments_are_read(tmp_path):
+def test_results_without_segments_are_read(tmp_path):
     commit(tmp_path, "1.parquet", row("s3://b/a", found("nsfw", "nude", 0.9), failures=[("ocr", "tired")]))
     commit(tmp_path, "2.parquet", row("s3://b/a", answered=("nsfw",), minutes=1), film((1, 2, 60.0)))
     aged(tmp_path, "1.parquet")

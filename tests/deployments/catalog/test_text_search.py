@@ -1,11 +1,11 @@
-"""Search for words in text that was read or heard, and in names of files."""
+"""Search for words in recognised text, speech, and file names."""
 
 from cluster.records import asset_id
 from deployments.catalog.catalog import Catalog
 from tests.support.stored import commit, found, row
 
 
-def test_finds_words_in_lines_speech_and_names_whatever_the_case(catalog):
+def test_finds_words_in_lines_speech_and_names_ignoring_case(catalog):
     (hit,) = catalog.text_search("total DUE")
     assert hit == {
         "asset": asset_id("s3://b/x/one.jpg"),
@@ -20,7 +20,7 @@ def test_finds_words_in_lines_speech_and_names_whatever_the_case(catalog):
     assert len(catalog.text_search("total", limit=1)) == 1
 
 
-def test_words_are_taken_as_they_are(catalog):
+def test_words_are_matched_literally(catalog):
     for words in ("%", "t.tal", "[", "_", "(", "\\", " ", ""):
         assert catalog.text_search(words) == []
 

@@ -25,46 +25,46 @@ def siglip(folder):
 TRIED = {"gpu": siglip}
 
 
-def test_the_likeliest_concept_carries_the_vectors():
+def test_the_likeliest_concept_has_the_vectors():
     first, second = Clip(ClipConfig(floor=0.1), infer=stand_in).detect([PICTURE])[0]
     assert first == Detection("tabby", 0.7, vectors=(IMAGE_VECTOR, TEXT_VECTOR))
     assert second == Detection("tiger cat", 0.2)
 
 
-def test_the_likeliest_is_kept_however_weak_and_no_more_than_asked_for():
+def test_the_likeliest_concept_is_kept_at_any_score_and_the_number_is_limited():
     weak = Seen((("a", 0.05), ("b", 0.04)), (IMAGE_VECTOR, TEXT_VECTOR))
     many = Seen((("a", 0.3), ("b", 0.25), ("c", 0.2)), (IMAGE_VECTOR, TEXT_VECTOR))
     found = Clip(ClipConfig(concepts=2), infer=lambda samples: [weak, many]).detect([PICTURE, PICTURE])
     assert [[detection.label for detection in one] for one in found] == [["a"], ["a", "b"]]
 
 
-def test_a_text_is_a_place_among_the_words():
+def test_a_text_gets_a_text_vector():
     assert Clip(ClipConfig(), infer=stand_in).detect([TEXT]) == [
         [Detection("text", 1.0, text="a dog", vectors=(TEXT_VECTOR,))]
     ]
 
 
-def test_a_setting_of_before_names_the_space_of_now():
+def test_a_former_setting_names_the_current_space():
     assert ClipConfig(pictures_in="looks").pictures_in == "image"
     assert ClipConfig(pictures_in="words").pictures_in == "text"
     with pytest.raises(ValidationError):
         ClipConfig(pictures_in=["looks"])
 
 
-def test_other_labels_are_another_version_and_the_embedded_backend_has_none():
+def test_other_labels_are_another_version_but_not_for_the_embedded_backend():
     usual, other = ClipConfig(backend="gpu"), ClipConfig(backend="gpu", labels=("a boat",))
     assert Clip.version(usual) == usual.model
     assert Clip.version(other) not in (other.model, Clip.version(ClipConfig(backend="gpu", labels=("a ship",))))
     assert Clip.version(ClipConfig(labels=("a boat",))) == ClipConfig().model
 
 
-def test_a_prompt_fits_into_what_is_read_of_a_text():
+def test_a_prompt_fits_into_the_tokens_read_of_a_text():
     assert len(LABELS) == len(set(LABELS)) >= 40
     assert max(len(label.split()) for label in LABELS) <= 5
 
 
 def logits(detector, inputs, texts):
-    """What the library itself says: every picture against every text."""
+    """The library's own logits: every picture against every text."""
     import torch
 
     tokenizer, network = detector.infer._tokenizer, detector.infer._network
@@ -75,7 +75,7 @@ def logits(detector, inputs, texts):
 
 @pytest.mark.ray
 class TestSiglip:
-    def test_both_backends_say_the_same_things_of_a_picture_and_of_a_text(self):
+    def test_both_backends_give_the_same_fields_for_a_picture_and_for_a_text(self):
         shapes = []
         for backend in ("embedded", "gpu"):
             seen, (read,) = real("clip", backend).detect([Clip.example(), TEXT])
@@ -86,12 +86,12 @@ class TestSiglip:
             )
         assert shapes == [(["image", "text"], ["text"], "a dog", "text")] * 2
 
-    def test_a_picture_and_the_words_for_it_lie_in_one_space(self):
+    def test_a_picture_and_its_description_are_in_one_space(self):
         (seen, *_), (read,) = real("clip", "gpu").detect([Clip.example(), TEXT])
         looks, words = seen.vectors
         assert looks.values == words.values and len(words.values) == len(read.vectors[0].values)
 
-    def test_its_probabilities_are_the_librarys_own(self):
+    def test_its_probabilities_equal_the_librarys(self):
         detector = real("clip", "gpu")
         (seen,) = detector.infer([Clip.example()])
         (wanted,) = logits(
@@ -103,7 +103,7 @@ class TestSiglip:
             assert told[label.removeprefix("a ").removeprefix("an ")] == pytest.approx(float(chance), abs=1e-5)
         assert list(told.values()) == sorted(told.values(), reverse=True)
 
-    def test_capitals_make_no_difference_and_a_long_passage_is_cut(self):
+    def test_case_makes_no_difference_and_a_long_passage_is_cut(self):
         once, loud, long, longer = (
             found[0].vectors[0].values
             for found in real("clip", "gpu").detect(
@@ -112,13 +112,13 @@ class TestSiglip:
         )
         assert once == loud != long == longer
 
-    def test_the_network_is_shown_the_whole_picture_scaled_and_less_its_mean(self):
+    def test_the_network_input_is_the_whole_picture_scaled_and_normalised(self):
         pixels = Clip.example().pixels
         shown = real("clip", "gpu").infer.prepared([pixels])[0].numpy()
         small = Image.fromarray(pixels).resize((tiny.SIDE, tiny.SIDE), Image.Resampling.BICUBIC)
         wanted = ((np.asarray(small, np.float32) / 255 - tiny.MEAN) / tiny.SPREAD).transpose(2, 0, 1)
         assert shown.shape == wanted.shape
-        assert np.abs(shown - wanted).max() < 2.1 / 255 / min(tiny.SPREAD)  # scaled in whole grey levels, by others
+        assert np.abs(shown - wanted).max() < 2.1 / 255 / min(tiny.SPREAD)  # whole grey levels, another filter
 
     def test_a_model_of_another_kind_stops_the_start(self, tmp_path):
         model = tiny.classifier(tmp_path, ["normal", "nsfw"])
@@ -163,7 +163,7 @@ class TestWithWeights:
         (words,) = vectors("text", [Sample(text=query)])
         assert list(PICTURES)[int((pictures @ words).argmax())] == wanted
 
-    def test_words_find_a_text_that_says_it_otherwise(self):
+    def test_words_find_a_text_that_says_the_same_in_other_words(self):
         query, like, unlike = vectors(
             "text",
             [
@@ -174,19 +174,19 @@ class TestWithWeights:
         )
         assert query @ like > query @ unlike + 0.2
 
-    def test_a_picture_is_like_its_own_darker_narrower_copy_and_no_other(self):
+    def test_a_picture_is_most_similar_to_its_own_darker_narrower_copy(self):
         samples = [picture(path) for path in PICTURES.values()]
         copies = [Sample(pixels=(sample.pixels[10:-10, 20:-20] * 0.8).astype(np.uint8)) for sample in samples]
         likeness = vectors("image", samples) @ vectors("image", copies).T
         assert (likeness.argmax(axis=1) == np.arange(len(samples))).all()
-        assert likeness.diagonal().min() > 0.68  # what one pair of strangers in ten thousand reaches
+        assert likeness.diagonal().min() > 0.68  # reached by one pair of unrelated pictures in ten thousand
 
     def test_every_vector_has_length_one(self):
         samples = [picture("negatives/coffee.png"), Sample(text="x"), Sample(text="")]
         assert np.allclose(np.linalg.norm(vectors("text", samples), axis=1), 1, atol=1e-5)
         assert np.allclose(np.linalg.norm(vectors("image", samples), axis=1), 1, atol=1e-5)
 
-    def test_pictures_and_texts_may_come_mixed(self):
+    def test_pictures_and_texts_may_be_mixed(self):
         mixed = [Sample(text="x"), picture("negatives/rocket.jpg"), Sample(text="y"), picture("negatives/coffee.png")]
         labels = [found[0].label for found in real("clip").detect(mixed)]
         assert labels[0] == labels[2] == "text" and labels[1] in ("missile", "projectile", "space shuttle")

@@ -1,7 +1,7 @@
-"""What holds for every detector and each of its backends.
+"""The contract of every detector and each of its backends.
 
-Its own test file brings its stand-in, stand_in(samples): what a backend would say. For a backend whose own weights no
-package carries it brings TRIED too, {backend: a function of a folder that gives a Config}: the smallest honest weights.
+A detector's own test file has a stand-in for its backend, stand_in(samples). For a backend whose weights no package
+contains, it also has TRIED, {backend: a function of a folder that returns a Config}: the smallest real weights.
 """
 
 import functools
@@ -29,7 +29,7 @@ on_media = [
 ]
 
 each = pytest.mark.parametrize("name", names())
-# by class, so that a test that needs a backend need not load the others
+# by class, so that a test of one backend need not load the others
 every = [(name, backend) for name in names() for backend in sorted(detector_class(name).backends)]
 LENGTHS = {"image": 1280, "text": 384, "faces": 128}
 
@@ -41,7 +41,7 @@ def standing_in(name):
 
 @functools.cache
 def tried(name, backend):
-    """The config with which that backend runs here: its own, or that with the smallest honest weights."""
+    """The config with which that backend runs here: the default, or that with the smallest real weights."""
     own = importlib.util.find_spec(f"{__package__}.test_{name}") and importlib.import_module(
         f"{__package__}.test_{name}"
     )
@@ -69,20 +69,20 @@ makers = pytest.mark.parametrize(
 
 
 def picture(path):
-    """A file of the labelled media as the pipeline would hand it over: at most 1600 px."""
+    """A file of the labelled media as the pipeline would pass it: at most 1600 px."""
     with Image.open(MEDIA / path) as image:
         image.thumbnail((1600, 1600))
         return Sample(pixels=read_only(np.array(image.convert("RGB"))))
 
 
 def read_only(array):
-    """As Ray hands arrays over."""
+    """An array as Ray passes it: read-only."""
     array.flags.writeable = False
     return array
 
 
 def samples_for(name):
-    """Of every modality it takes, the odd ones too; its example first."""
+    """Samples of every modality of the detector, unusual ones too; its example first."""
     rng = np.random.default_rng(0)
     found = detector_class(name)
     samples = [found.example()]
@@ -100,13 +100,13 @@ def samples_for(name):
 
 
 @each
-def test_config_has_a_model_refuses_unknown_keys_and_travels(name):
+def test_the_config_has_a_model_refuses_unknown_keys_and_can_be_pickled(name):
     found = detector_class(name)
     config = found.Config()
     assert isinstance(config, DetectorConfig) and config.model
     assert config.backend in found.backends
     assert set(found.Config.defaults) <= set(found.backends)
-    assert 0 < config.cpus <= 0.3, "fractions, or small machines starve"
+    assert 0 < config.cpus <= 0.3, "fractions, so that all detectors fit on a small machine"
     assert pickle.loads(pickle.dumps(config)) == config
     with pytest.raises(ValidationError, match="treshold"):
         found.Config(treshold=0.5)
@@ -116,7 +116,7 @@ def test_config_has_a_model_refuses_unknown_keys_and_travels(name):
 
 
 @each
-def test_example_is_a_sample_it_takes(name):
+def test_the_example_is_a_sample_of_its_modalities(name):
     found = detector_class(name)
     assert found.example().modality in found.modalities
 
@@ -134,7 +134,7 @@ def test_an_empty_batch_gives_an_empty_list(name, make):
 
 
 @makers
-def test_answers_every_odd_sample_in_number_within_its_bounds_and_the_same_twice(name, make):
+def test_every_unusual_sample_has_one_answer_within_bounds_and_the_same_each_time(name, make):
     detector = make(name)
     samples = samples_for(name)
     answers = detector.detect(samples)
@@ -161,7 +161,7 @@ def check(detection, sample):
 
 
 @makers
-def test_answers_in_the_order_it_was_asked(name, make):
+def test_answers_are_in_the_order_of_the_samples(name, make):
     detector = make(name)
     samples = samples_for(name)
     forth = [[seen(detection) for detection in found] for found in detector.detect(samples)]
@@ -170,7 +170,7 @@ def test_answers_in_the_order_it_was_asked(name, make):
 
 
 def seen(detection):
-    """Without what another company in the batch may change in the last digits."""
+    """The answer without the last digits, which depend on the other samples of a batch."""
     return detection.label, round(detection.score, 3), detection.text
 
 

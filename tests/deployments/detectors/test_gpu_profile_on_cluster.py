@@ -1,7 +1,7 @@
-"""The gpu profile, offline and on this machine's CPU: what packages carry really reads, names and transcribes.
+"""The gpu profile, offline and on this machine's CPU: real OCR, names and transcripts with packaged weights.
 
-Where no package carries the weights (explicit content, open vocabulary, SigLIP), tiny random ones of the same
-architecture run the same code; what they say means nothing and is only looked at for its shape.
+Where no package contains the weights (explicit content, open vocabulary, SigLIP), tiny random ones of the same
+architecture run the same code; only the shape of their answers is checked.
 """
 
 import json
@@ -29,7 +29,7 @@ def gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     up.raysift("down")
 
 
-def test_weights_that_are_not_there_are_told_before_anything_is_started(tmp_path):
+def test_missing_weights_are_reported_before_anything_starts(tmp_path):
     bare = Cluster(environment(tmp_path / "state"))
     refused = bare.raysift("up", "--profile", "gpu", "--offline")
     told = " ".join(refused.stderr.split())
@@ -39,7 +39,7 @@ def test_weights_that_are_not_there_are_told_before_anything_is_started(tmp_path
     assert not (tmp_path / "state" / "ray.log").exists()
 
 
-def test_it_finds_in_the_demos_files_what_the_embedded_profile_finds(gpu, cluster, scanned, media, tmp_path):
+def test_the_gpu_profile_finds_the_same_in_the_demos_files_as_the_embedded_one(gpu, cluster, scanned, media, tmp_path):
     out = str(tmp_path / "out")
     done = gpu.raysift("scan", str(media), "--out", out, "--json")
     assert json.loads(done.stdout.splitlines()[-1])["done"] == scanned[1]["done"], done.stderr
@@ -55,7 +55,7 @@ def test_it_finds_in_the_demos_files_what_the_embedded_profile_finds(gpu, cluste
 
 
 def shapes(lines, detector):
-    """Which fields its detections fill, over all files."""
+    """The fields that the detections of a detector fill, over all files."""
     found = (one for line in lines.values() for one in line["detections"] if one["detector"] == detector)
     return {(one["label"], *(key for key, value in one.items() if value is not None)) for one in found}
 
@@ -74,7 +74,7 @@ def test_it_reads_names_and_transcribes_labelled_media(gpu, tmp_path):
     done = gpu.raysift("scan", *(str(media / file) for file in files), "--out", out, "--detectors", "ocr,face,whisper")
     assert done.returncode == 0, done.stderr
     lines = gpu.export(out)
-    # OCR looks at 320 px here, for speed: the large lines are read
+    # OCR runs at 320 px here, for speed: large lines are read
     assert "Reduce your risk of coronavirus infection" in words(lines["easyocr_english.png"], "ocr")
     assert "ask not what your country can do for you" in words(lines["jfk.flac"], "whisper")
     labels = sorted(
@@ -83,7 +83,7 @@ def test_it_reads_names_and_transcribes_labelled_media(gpu, tmp_path):
     assert labels == ["Barack Obama", "face", "face"]
 
 
-def test_the_api_says_which_model_answers(gpu):
+def test_the_api_names_the_model_that_answers(gpu):
     with gpu.api() as api:
         told = {one["name"]: one["model"] for one in api.get("/v1/detectors").json()}
     assert set(told) == set(names())

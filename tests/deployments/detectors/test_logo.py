@@ -33,7 +33,7 @@ TRIED = {"gpu": tried}
 
 
 def drawn(seed, side=160):
-    """A mark of no brand: corners of every kind, on nothing."""
+    """A mark of no brand: corners of every kind, on transparent ground."""
     rng = np.random.default_rng(seed)
     mark = Image.new("RGBA", (side, side), (0, 0, 0, 0))
     draw = ImageDraw.Draw(mark)
@@ -66,14 +66,14 @@ def gallery(folder, *seeds):
     return LogoConfig(gallery=str(folder / "logos"))
 
 
-def test_an_empty_gallery_finds_nothing_and_says_so(tmp_path, caplog):
+def test_an_empty_gallery_finds_nothing_and_logs_a_warning(tmp_path, caplog):
     detector = Logo(LogoConfig(gallery=str(tmp_path / "none")))
     assert "raysift logos add" in caplog.text
     assert detector.detect([scene(1, drawn(1))[0], Sample(text="acme")]) == [[], []]
 
 
 @pytest.mark.parametrize(("turned", "size"), [(0, 110), (25, 110), (-15, 80), (10, 200)])
-def test_a_logo_is_found_where_it_is_turned_and_scaled(tmp_path, turned, size):
+def test_a_rotated_and_scaled_logo_is_found(tmp_path, turned, size):
     detector = Logo(gallery(tmp_path, 1, 2, 3))
     sample, box = scene(5, drawn(2), turned, size)
     (found,) = detector.detect([sample])[0]
@@ -82,13 +82,13 @@ def test_a_logo_is_found_where_it_is_turned_and_scaled(tmp_path, turned, size):
     assert re.fullmatch(r"\d+ inliers of \d+ with brand 2/[0-9a-f]{16}\.png at (1|1\.6)x", found.evidence)
 
 
-def test_pictures_without_a_logo_or_with_another_stay_quiet(tmp_path):
+def test_pictures_without_a_logo_or_with_another_give_no_detection(tmp_path):
     detector = Logo(gallery(tmp_path, 1, 2))
     quiet = [scene(seed)[0] for seed in range(2)] + [scene(9, drawn(50))[0]]
     assert detector.detect(quiet) == [[] for _ in quiet]
 
 
-def test_every_copy_of_a_logo_has_its_place(tmp_path):
+def test_every_copy_of_a_logo_is_found(tmp_path):
     sample, first = scene(5, drawn(2), 10, at=(20, 40))
     mark = drawn(2).resize((140, 140), Image.LANCZOS)
     frame = Image.fromarray(sample.pixels)
@@ -100,13 +100,13 @@ def test_every_copy_of_a_logo_has_its_place(tmp_path):
     assert overlap(boxes[1], (300 / 480, 180 / 360, 440 / 480, 320 / 360)) > 0.6
 
 
-def test_a_logo_that_is_cut_by_the_edge_has_a_box_within_the_picture(tmp_path):
+def test_a_logo_cut_by_the_edge_has_a_box_within_the_picture(tmp_path):
     sample, _ = scene(5, drawn(2), at=(-40, 100), size=160)
     (found,) = Logo(gallery(tmp_path, 2)).detect([sample])[0]
     assert found.box == pytest.approx((0, 100 / 360, 120 / 480, 260 / 360), abs=0.03)
 
 
-def test_a_transparent_reference_is_known_on_light_and_on_dark_and_an_opaque_one_keeps_its_own_ground():
+def test_a_transparent_reference_is_matched_on_light_and_dark_and_an_opaque_one_keeps_its_ground():
     mark = drawn(1)
     light, dark = (np.asarray(one) for one in flattened(mark, 4))
     assert (light.shape, light[0, 0].tolist(), dark[0, 0].tolist()) == ((168, 168, 3), [255] * 3, [20] * 3)
@@ -115,7 +115,7 @@ def test_a_transparent_reference_is_known_on_light_and_on_dark_and_an_opaque_one
 
 
 @pytest.mark.ray
-def test_a_gallery_of_sixty_finds_by_its_index_what_comparing_each_finds():
+def test_the_index_of_a_gallery_of_sixty_finds_the_same_as_exhaustive_comparison():
     references = [described([np.asarray(one.convert("L")) for one in flattened(drawn(n), 24)], 24) for n in range(60)]
     each, by_index = Matcher(references, brute_most=60), Matcher(references)
     for n in range(0, 60, 20):
@@ -126,19 +126,19 @@ def test_a_gallery_of_sixty_finds_by_its_index_what_comparing_each_finds():
         assert [reference for reference, _ in expected] == [n]
 
 
-def test_a_logo_that_is_added_later_is_found_without_a_restart(tmp_path):
+def test_a_logo_added_later_is_found_without_a_restart(tmp_path):
     now = [0.0]
     config = gallery(tmp_path, 1)
     watcher = GalleryWatcher(opened(config.gallery), lambda picture: picture.size, lambda: now[0])
     before = Logo.version(config)
     gallery(tmp_path, 2)
-    assert len(watcher.current()) == 1, "it looks every few seconds, no more"
+    assert len(watcher.current()) == 1, "the gallery is listed every few seconds only"
     now[0] = REFRESH_S
     assert [reference.name for reference in watcher.current()] == ["brand 1", "brand 2"]
-    assert Logo.version(config) != before, "files are asked about again"
+    assert Logo.version(config) != before, "files are analysed again"
 
 
-def test_a_name_is_found_in_what_was_read_as_a_word_of_its_own(tmp_path):
+def test_a_brand_name_is_found_in_text_as_a_whole_word(tmp_path):
     drawn(1).save(tmp_path / "mark.png")
     for name in ("PayPal", "HP"):
         Gallery(str(tmp_path / "logos")).add(name, tmp_path / "mark.png")
@@ -164,13 +164,13 @@ def test_a_brand_is_found_by_its_other_names_too(tmp_path):
     ]
 
 
-def test_a_place_has_one_logo_the_strongest():
+def test_of_logos_at_one_place_the_strongest_is_kept():
     marks = [Mark("a", 0.6, BOX, ""), Mark("b", 0.8, BOX, ""), Mark("a", 0.55, (0.6, 0.6, 0.9, 0.9), "")]
     found = Logo(LogoConfig(floor=0.5), infer=lambda samples: [marks]).detect([GREY])
     assert [(one.label, one.score) for one in found[0]] == [("b", 0.8), ("a", 0.55)]
 
 
-def test_the_self_test_is_never_seen_in_other_pictures(tmp_path):
+def test_the_self_test_mark_is_not_searched_in_other_pictures(tmp_path):
     detector = Logo(gallery(tmp_path, 1))
     pixels = np.array(Logo.example().pixels)
     pixels[0, 0] ^= 1
@@ -178,7 +178,7 @@ def test_the_self_test_is_never_seen_in_other_pictures(tmp_path):
     assert detector.detect([Sample(pixels=pixels)]) == [[]]
 
 
-def test_a_picture_of_the_gallery_that_breaks_is_left_out(tmp_path, caplog):
+def test_a_broken_picture_of_the_gallery_is_left_out(tmp_path, caplog):
     config = gallery(tmp_path, 1, 2)
     (broken, _) = Gallery(config.gallery).references()
     (tmp_path / "logos" / broken.name / broken.file).write_bytes(b"no picture")
@@ -188,7 +188,7 @@ def test_a_picture_of_the_gallery_that_breaks_is_left_out(tmp_path, caplog):
 
 
 class Alike:
-    """A network that says what it was told to: of whole pictures, then of what is cut out of them."""
+    """A network with given answers: first for whole pictures, then for crops."""
 
     def __init__(self, *answers):
         self.answers = list(answers)
@@ -205,7 +205,7 @@ def by_example(name, tmp_path, *answers):
     return network, Logo(config)
 
 
-def test_what_is_alike_from_afar_and_from_near_is_found_with_the_lower_score(tmp_path):
+def test_a_region_similar_at_both_scales_is_found_with_the_lower_score(tmp_path):
     # two examples a brand: its mark on light and on dark
     afar = [Region(2, 0.9, BOX), Region(3, 0.8, BOX), Region(0, 0.7, (0.5, 0.5, 1.0, 1.0))]
     near = [[Region(3, 0.75, (0, 0, 1, 1)), Region(0, 0.7, (0, 0, 1, 1))], [Region(2, 0.9, (0, 0, 1, 1))]]
@@ -217,12 +217,12 @@ def test_what_is_alike_from_afar_and_from_near_is_found_with_the_lower_score(tmp
     assert network.shapes == [[(40, 60), (40, 60)], [(16, 24), (20, 30)]], "all pictures in one call, all crops in one"
 
 
-def test_what_is_like_nothing_from_near_is_not_found(tmp_path):
+def test_a_region_whose_crop_matches_nothing_is_not_found(tmp_path):
     _, detector = by_example("nothing near", tmp_path, [[Region(0, 0.9, BOX)]], [[]])
     assert detector.detect([GREY]) == [[]]
 
 
-def test_of_regions_at_one_place_the_strongest_is_kept():
+def test_of_overlapping_regions_the_strongest_is_kept():
     regions = [Region(0, 0.5, BOX), Region(1, 0.9, BOX), Region(0, 0.4, (0.6, 0.6, 0.9, 0.9))]
     assert [(one.prompt, one.score) for one in strongest(regions)] == [(1, 0.9), (0, 0.4)]
 
@@ -237,7 +237,7 @@ class TestOnMedia:
             Gallery(str(folder)).add(file.stem, file)
         return Logo(LogoConfig(gallery=str(folder)))
 
-    def test_finds_the_logos_of_a_video_in_their_time(self, detector):
+    def test_finds_the_logos_of_a_video_at_their_times(self, detector):
         import av
 
         seen = {}
@@ -249,6 +249,6 @@ class TestOnMedia:
         found = {s: {one.label for one in detector.detect([Sample(pixels=seen[s])])[0]} for s in (1, 5, 9)}
         assert found == {1: {"postgresql"}, 5: {"firefox"}, 9: set()}
 
-    def test_says_nothing_of_pictures_without_one(self, detector):
+    def test_pictures_without_a_logo_give_no_detection(self, detector):
         files = [*sorted((MEDIA / "negatives").iterdir()), *sorted((MEDIA / "faces").iterdir())]
         assert [found for found in detector.detect([picture(file) for file in files]) if found] == []

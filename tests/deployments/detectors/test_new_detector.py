@@ -1,4 +1,4 @@
-"""A new detector is one file: everything else of it appears by itself, in a copy of the repository."""
+"""A new detector is one file: all else derives from it, as tested in a copy of the repository."""
 
 import json
 import re

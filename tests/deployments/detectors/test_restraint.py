@@ -32,7 +32,7 @@ def tried(folder):
 TRIED = {"gpu": tried}
 
 
-def test_what_has_no_box_is_a_cue_and_what_has_one_bears_its_name():
+def test_a_hint_without_a_box_is_a_cue_and_one_with_a_box_has_the_objects_name():
     assert Restraint(RestraintConfig(), infer=stand_in).detect([PICTURE]) == [
         [
             Detection("cue: concept", 0.5, evidence="because"),
@@ -41,7 +41,7 @@ def test_what_has_no_box_is_a_cue_and_what_has_one_bears_its_name():
     ]
 
 
-def test_pictures_and_texts_may_come_mixed():
+def test_pictures_and_texts_may_be_mixed():
     samples = [Sample(text="handcuffs"), PICTURE, Sample(text="a dog"), PICTURE, Sample(text="")]
     found = Restraint(RestraintConfig(floor=0.45), infer=stand_in).detect(samples)
     assert [[one.label for one in answer] for answer in found] == [
@@ -53,13 +53,13 @@ def test_pictures_and_texts_may_come_mixed():
     ]
 
 
-def test_a_backend_is_not_asked_where_there_is_no_picture():
+def test_a_backend_is_not_called_without_pictures():
     detector = Restraint(RestraintConfig(), infer=lambda samples: pytest.fail("asked"))
     assert detector.detect([Sample(text="a dog")]) == [[]]
 
 
 @pytest.mark.parametrize("backend", ["embedded", "gpu"])
-def test_words_that_were_said_are_a_cue_by_either_backend(backend):
+def test_keywords_in_text_are_a_cue_by_either_backend(backend):
     ((found,),) = Restraint(RestraintConfig(backend=backend), infer=stand_in).detect([Sample(text=SENTENCE)])
     assert (found.label, found.text, found.vectors) == ("cue: words", "handcuffs", ())
     assert found.evidence == SENTENCE
@@ -82,7 +82,7 @@ class TestWords:
             ("handcuffs. Handcuffs!", ["handcuffs"]),
         ],
     )
-    def test_are_found_in_any_case_form_and_language(self, passage, wanted):
+    def test_keywords_are_found_in_any_case_form_and_language(self, passage, wanted):
         assert [words for words, _ in find_keywords(passage, self.words)] == wanted
 
     @pytest.mark.parametrize(
@@ -97,15 +97,15 @@ class TestWords:
             "",
         ],
     )
-    def test_are_not_found_within_others(self, passage):
+    def test_keywords_are_not_found_within_other_words(self, passage):
         assert find_keywords(passage, self.words) == []
 
-    def test_are_shown_with_what_stands_around_them(self):
+    def test_keywords_are_shown_with_their_context(self):
         passage = "once " * 30 + "in handcuffs " + "again " * 30
         ((_, context),) = find_keywords(passage, ("handcuff*",), around=12)
         assert context == "…nce once in handcuffs again again…"
 
-    def test_of_an_operator_may_be_any(self):
+    def test_keywords_may_be_any_that_an_operator_sets(self):
         assert find_keywords("수갑을 찬 사람 산골", ("수갑*",)) == [("수갑을", "수갑을 찬 사람 산골")]
         assert find_keywords("anything (at all)", ()) == []
 
@@ -125,27 +125,27 @@ def judge(*regions):
 
 
 class TestBoxes:
-    def test_a_thing_on_a_person_is_kept_with_what_else_it_might_be(self):
+    def test_an_object_on_a_person_is_kept_with_its_nearest_rival(self):
         assert judge((ROPE, 0.41, WRISTS), (PERSON, 0.88, BODY), (BELT, 0.22, WRISTS)) == [
             ("rope", 0.41, "0.41, on a person 0.88; next: belt 0.22")
         ]
 
-    def test_a_rope_on_a_boat_is_none(self):
+    def test_a_rope_on_a_boat_is_not_kept(self):
         assert judge((ROPE, 0.9, WRISTS)) == []
         assert judge((ROPE, 0.9, (0.55, 0.5, 0.9, 0.6)), (PERSON, 0.9, BODY)) == []
         assert judge((ROPE, 0.9, WRISTS), (PERSON, 0.19, BODY)) == []
 
-    def test_half_of_it_on_a_person_is_enough(self):
+    def test_half_of_an_object_on_a_person_is_enough(self):
         assert judge((ROPE, 0.9, (0.55, 0.5, 0.6501, 0.6)), (PERSON, 0.9, BODY)) == []
         assert judge((ROPE, 0.9, (0.55, 0.5, 0.6499, 0.6)), (PERSON, 0.9, BODY)) != []
 
-    def test_a_look_alike_at_its_place_must_be_less_sure_by_the_margin(self):
+    def test_a_look_alike_at_the_same_place_must_score_lower_by_the_margin(self):
         person = (PERSON, 0.9, BODY)
         assert judge((ROPE, 0.41, WRISTS), (CLIMBING, 0.37, WRISTS), person) == []
         assert judge((ROPE, 0.41, WRISTS), (CLIMBING, 0.35, WRISTS), person) != []
         assert judge((ROPE, 0.41, WRISTS), (CLIMBING, 0.9, (0.4, 0.7, 0.5, 0.8)), person) != []
 
-    def test_a_place_is_said_once_by_its_likeliest_name(self):
+    def test_a_place_is_kept_once_by_its_likeliest_name(self):
         near = (0.31, 0.5, 0.4, 0.6)
         elsewhere = (0.5, 0.2, 0.55, 0.3)
         found = judge(
@@ -154,11 +154,11 @@ class TestBoxes:
         assert [(what, score) for what, score, _ in found] == [("rope", 0.6), ("chains", 0.3)]
         assert found[0][2] == "0.60, on a person 1.00; next: chains 0.50"
 
-    def test_of_several_people_the_one_who_wears_it_counts(self):
+    def test_of_several_people_the_one_who_contains_the_object_counts(self):
         passer_by, wearer = (PERSON, 0.95, (0.7, 0.1, 0.9, 1.0)), (PERSON, 0.5, BODY)
         assert judge((ROPE, 0.4, WRISTS), passer_by, wearer)[0][2] == "0.40, on a person 0.50"
 
-    def test_overlap_and_share_are_those_of_areas(self):
+    def test_overlap_and_share_are_computed_from_areas(self):
         left, right, half = (0, 0, 0.5, 1), (0.5, 0, 1, 1), (0.25, 0, 0.75, 1)
         assert overlap(left, left) == 1 and overlap(left, right) == 0
         assert overlap(left, half) == pytest.approx(1 / 3) and within(half, left) == pytest.approx(1 / 2)
@@ -166,7 +166,7 @@ class TestBoxes:
 
 
 class StandInConse:
-    """Knows three things; a picture's red, green and blue are how near it is to each, and its looks."""
+    """Three concepts; a picture's red, green and blue are its similarity to each, and its image vector."""
 
     names = ("chain", "belt", "dog", "cat")
 
@@ -186,16 +186,16 @@ def cues(color, **config):
 
 
 class TestConcepts:
-    def test_near_enough_and_nearer_than_anything_ordinary_are_a_cue(self):
+    def test_a_picture_near_a_concept_and_nearer_than_anything_ordinary_is_a_cue(self):
         assert cues((41, 30, 5)) == [
             ("cue: concept", 0.41, "0.41 for chains; next: a belt 0.30; seen as chain 0.41, belt 0.30, dog 0.05")
         ]
 
-    def test_are_none_below_the_floor_or_beside_something_ordinary(self):
+    def test_a_picture_below_the_floor_or_near_something_ordinary_is_no_cue(self):
         assert cues((39, 30, 5)) == cues((41, 5, 42)) == []
         assert cues((39, 30, 5), concept_floor=0.38) != []
 
-    def test_are_silent_for_what_an_operator_has_shown_to_be_nothing(self, tmp_path):
+    def test_a_counter_example_of_the_operator_suppresses_a_concept(self, tmp_path):
         gallery = Gallery(str(tmp_path / "restraints"))
         chained = (90, 30, 5)
         Image.new("RGB", (20, 20), chained).save(tmp_path / "gate.png")
@@ -207,13 +207,13 @@ class TestConcepts:
 
 
 class TestExemplars:
-    def test_are_cues_by_name_from_the_threshold_on(self):
+    def test_exemplars_from_the_threshold_on_are_cues_by_name(self):
         assert nearest([Match("cell", "a.png", 0.7), Match("van", "b.png", 0.5)], 0.68) == [
             Hint("exemplar cell", 0.7, "0.70 alike to a.png")
         ]
         assert nearest([], 0.68) == []
 
-    def test_a_nearer_counter_example_forbids_every_cue(self):
+    def test_a_nearer_counter_example_suppresses_every_cue(self):
         cell, office = Match("cell", "a.png", 0.7), Match("not office", "b.png", 0.8)
         assert nearest([office, cell], 0.68) is None
         assert nearest([Match("cell", "a.png", 0.9), office], 0.68) == [
@@ -221,7 +221,7 @@ class TestExemplars:
         ]
         assert nearest([Match("not office", "b.png", 0.6)], 0.68) == []
 
-    def test_make_another_version_of_embedded_alone(self, tmp_path):
+    def test_exemplars_change_the_version_of_embedded_only(self, tmp_path):
         gallery = Gallery(str(tmp_path / "restraints"))
         config = RestraintConfig(gallery=gallery.uri)
         before = Restraint.version(config)
@@ -250,7 +250,7 @@ class TestWithWeights:
         assert len(samples) > 20
         assert [found for found in real("restraint").detect(samples) if found] == []
 
-    def test_a_picture_of_the_gallery_is_found_again_cut_and_compressed_and_no_other(self, tmp_path):
+    def test_a_cropped_and_compressed_copy_of_an_exemplar_is_found_and_no_other_picture(self, tmp_path):
         gallery = Gallery(str(tmp_path / "restraints"))
         gallery.add("the yard", MEDIA / "negatives" / "motorcycle_left.png")
         gallery.add("not a mug", MEDIA / "negatives" / "coffee.png")
@@ -261,7 +261,7 @@ class TestWithWeights:
         assert label == "cue: exemplar the yard" and score > 0.68
         assert others == [[], []]
 
-    def test_what_is_heard_in_the_sample_recording_is_a_cue(self):
+    def test_keywords_in_the_sample_recording_are_a_cue(self):
         whisper = real("whisper")
         (heard,) = whisper.detect([whisper.example()])
         spoken = [Sample(text=sentence.text) for sentence in heard]

@@ -43,33 +43,33 @@ def heard(passages, **settings):
     return Whisper(WhisperConfig(**settings), infer=lambda samples: [passages]).detect([SECOND])[0]
 
 
-def test_gives_a_sentence_its_text_its_span_and_its_certainty():
+def test_a_sentence_has_its_text_span_and_score():
     said = (Word(" Hello", 1.0, 1.5, 0.9), Word(" there.", 1.5, 2.0, 0.4))
     assert heard([Passage(said, 0.1, -0.3, 1.0)]) == [
         Detection("speech", pytest.approx(0.6), span=(1.0, 2.0), text="Hello there.")
     ]
 
 
-def test_joins_a_sentence_that_runs_over_two_passages():
+def test_a_sentence_across_two_passages_is_joined():
     first, second = words("ask what you can do for you.")[:4], words("ask what you can do for you.")[4:]
     found = heard([Passage(tuple(first), 0.1, -0.3, 1.0), Passage(tuple(second), 0.1, -0.3, 1.0)])
     assert [detection.text for detection in found] == ["ask what you can do for you."]
 
 
-def test_drops_what_the_model_takes_for_silence_and_is_unsure_of():
+def test_a_passage_with_no_speech_and_unsure_words_is_dropped():
     said = tuple(words("Thanks for watching."))
     assert heard([Passage(said, 0.7, -1.1, 1.0)]) == []
     assert len(heard([Passage(said, 0.7, -0.9, 1.0)])) == 1, "sure of its words"
     assert len(heard([Passage(said, 0.5, -1.1, 1.0)])) == 1, "sure of speech"
 
 
-def test_drops_a_text_that_repeats_itself():
+def test_a_repetitive_text_is_dropped():
     said = tuple(words("so so so so so so."))
     assert heard([Passage(said, 0.1, -0.3, 2.5)]) == []
     assert len(heard([Passage(said, 0.1, -0.3, 2.4)])) == 1
 
 
-def test_counts_what_it_drops_by_the_reason():
+def test_dropped_passages_are_counted_by_reason():
     before = events.counts()
     said = tuple(words("so it goes."))
     silence, loop, unsure = Passage(said, 0.7, -1.1, 1.0), Passage(said, 0.1, -0.3, 9.9), Passage(said, 0.1, -0.3, 1.0)
@@ -79,7 +79,7 @@ def test_counts_what_it_drops_by_the_reason():
     assert {reason: dropped[f"whisper: dropped as {reason}"] for reason in reasons} == reasons
 
 
-def test_a_sentence_ends_where_another_speaks_and_its_evidence_says_who():
+def test_a_sentence_ends_at_a_change_of_speaker_and_its_evidence_names_the_speaker():
     said = [replace(word, speaker=who) for word, who in zip(words("well no I think"), "AABB", strict=True)]
     assert [(one.text, one.evidence) for one in heard([Passage(tuple(said), 0.1, -0.3, 1.0)])] == [
         ("well no", "speaker A"),
@@ -87,11 +87,11 @@ def test_a_sentence_ends_where_another_speaks_and_its_evidence_says_who():
     ]
 
 
-def test_speakers_that_nobody_told_apart_are_no_evidence():
+def test_without_diarization_there_is_no_evidence():
     assert heard([Passage(tuple(words("well no.")), 0.1, -0.3, 1.0)])[0].evidence is None
 
 
-def test_models_that_time_words_and_tell_speakers_apart_are_part_of_the_version():
+def test_models_of_alignment_and_diarization_are_part_of_the_version():
     plain = WhisperConfig(backend="gpu")
     more = WhisperConfig(backend="gpu", align={"fr": "file:/fr", "en": "file:/en"}, diarize="file:/who")
     assert Whisper.version(plain) == plain.model
@@ -99,12 +99,12 @@ def test_models_that_time_words_and_tell_speakers_apart_are_part_of_the_version(
 
 
 @pytest.mark.parametrize("given", [{"align": {"en": "file:/en"}}, {"diarize": "file:/who"}])
-def test_what_only_the_gpu_backend_does_is_refused_of_the_other(given):
+def test_settings_of_the_gpu_backend_are_refused_for_the_other(given):
     with pytest.raises(ValidationError, match="set backend to gpu"):
         WhisperConfig(**given)
 
 
-def test_leaves_out_a_sentence_below_the_floor():
+def test_a_sentence_below_the_floor_is_left_out():
     assert heard([Passage((Word(" mumble", 0, 1, 0.05),), 0.1, -0.3, 1.0)]) == []
 
 
@@ -119,12 +119,12 @@ def test_a_sentence_ends_at_a_pause():
     assert [len(one) for one in sentences(said, pause_s=1.0, sentence_s=100)] == [2, 1]
 
 
-def test_a_sentence_without_end_is_cut():
+def test_a_long_sentence_is_cut():
     lengths = [len(one) for one in sentences(words("and " * 100), pause_s=1.0, sentence_s=20)]
     assert lengths == [40, 40, 20]
 
 
-def test_no_words_are_no_sentence():
+def test_without_words_there_is_no_sentence():
     assert list(sentences([], 1, 1)) == []
 
 
@@ -144,7 +144,7 @@ def plain(found):
 @pytest.mark.ray
 @pytest.mark.timeout(300)
 class TestBothBackends:
-    def test_write_down_the_sample_alike_field_by_field(self):
+    def test_both_backends_transcribe_the_sample_with_the_same_fields(self):
         (small,), (large,) = (real("whisper", backend).detect([Whisper.example()]) for backend in ("embedded", "gpu"))
         assert [one.text for one in small] == ["The police officer put the suspect in handcuffs near the main gate."]
         for one, other in zip(small, large, strict=True):
@@ -152,7 +152,7 @@ class TestBothBackends:
             assert one.score == pytest.approx(other.score, abs=0.1)
             assert one.span == pytest.approx(other.span, abs=0.3)
 
-    def test_pieces_decoded_together_are_said_where_they_were(self):
+    def test_pieces_decoded_in_one_batch_have_the_times_of_the_sound(self):
         said = Whisper.example().sound
         apart = np.zeros(30 * SOUND_RATE_HZ, np.float32)
         (once,), (found,) = (
@@ -163,7 +163,7 @@ class TestBothBackends:
         assert found[0].span == pytest.approx(once[0].span, abs=0.1)
         assert found[1].span == pytest.approx([at + shift for at in once[0].span], abs=0.3)
 
-    def test_words_are_timed_by_a_model_of_their_language_and_told_apart(self, tmp_path):
+    def test_words_are_aligned_by_a_model_of_their_language_and_assigned_to_speakers(self, tmp_path):
         who = tiny_speech.diarizer(tmp_path, runtime.weights(VOICE)[0])
         config = on_base(
             tmp_path,
@@ -181,25 +181,25 @@ class TestBothBackends:
 class TestWithWeights:
     pytestmark = on_media
 
-    def test_writes_down_a_famous_sentence_where_it_was_said(self):
+    def test_transcribes_a_famous_sentence_at_its_time(self):
         sample = sound("speech/jfk.flac")
         (found,) = real("whisper").detect([sample])
         assert plain(found) == (
             "and so my fellow americans ask not what your country can do for you ask what you can do for your country"
         )
-        assert len(found) == 2, "parted at the pause after 'Americans'"
+        assert len(found) == 2, "split at the pause after 'Americans'"
         assert found[0].span == pytest.approx((0.3, 2.2), abs=0.4) and found[1].span == pytest.approx(
             (3.3, 10.4), abs=0.4
         )
 
-    def test_reports_nothing_to_the_makers_of_the_voice_detector(self):
+    def test_nothing_is_reported_to_the_makers_of_the_voice_activity_detector(self):
         real("whisper")
         from pyannote.audio.telemetry.metrics import is_metrics_enabled
 
         assert not is_metrics_enabled()
 
     @pytest.mark.parametrize("backend", ["embedded", "gpu"])
-    def test_recognises_french_and_writes_it(self, backend):
+    def test_french_is_recognised_and_transcribed(self, backend):
         (found,) = real("whisper", backend).detect([sound("speech/french.aiff")])
         assert "dictée numéro" in plain(found)
 
@@ -211,11 +211,11 @@ class TestWithWeights:
             ("sb_spk1_snt3.wav", "at that high level the air is pure"),
         ],
     )
-    def test_writes_down_what_was_said(self, file, said):
+    def test_transcribes_speech(self, file, said):
         (found,) = real("whisper").detect([sound(f"speech/{file}")])
         assert plain(found) == said
 
-    def test_a_conversation_comes_in_sentences(self):
+    def test_a_conversation_is_split_into_sentences(self):
         (found,) = real("whisper").detect([sound("speech/pyannote_two_speakers.wav")])
         assert len(found) >= 8 and "diane in new jersey" in plain(found)
         assert found[0].span[0] > 6, "nobody speaks before"
@@ -226,11 +226,11 @@ class TestWithWeights:
         mixed = np.r_[english, np.zeros(20 * SOUND_RATE_HZ, np.float32), french]
         (found,) = real("whisper", "gpu").detect([Sample(sound=mixed)])
         assert "ask what you can do for your country" in plain(found) and "dictée numéro" in plain(found)
-        assert found[-1].score > 0.6, "rated as French"
+        assert found[-1].score > 0.6, "its words are likely in French"
 
     @pytest.mark.parametrize("backend", ["embedded", "gpu"])
     @pytest.mark.parametrize("kind", ["silence", "noise", "loud noise", "sine", "chord"])
-    def test_hears_no_speech_where_there_is_none(self, kind, backend):
+    def test_sounds_without_speech_have_no_sentence(self, kind, backend):
         t = np.arange(20 * SOUND_RATE_HZ) / SOUND_RATE_HZ
         rng = np.random.default_rng(0)
         made = {

@@ -1,4 +1,4 @@
-"""No file that somebody puts into a gallery keeps a detector from starting, or from using the other files."""
+"""No broken file in a gallery keeps a detector from starting, or from using the other files."""
 
 import io
 import os
@@ -62,7 +62,7 @@ BROKEN = {
 
 @pytest.fixture(params=BROKEN)
 def folder(request, tmp_path):
-    """A gallery with one file that is broken in one way, first in order, and one that is whole."""
+    """A gallery with one file that is broken in one way, first in order, and one intact file."""
     for name, content in (("a broken one", BROKEN[request.param]), ("b whole", WHOLE)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "picture.png").write_bytes(content)
@@ -91,13 +91,13 @@ def test_restraint_starts_and_uses_the_others(folder, caplog):
     assert "a broken one/picture.png" in caplog.text and "is not used" in caplog.text
 
 
-def test_the_gallery_says_what_is_wrong(folder):
+def test_the_flaws_of_the_gallery_give_the_reason(folder):
     (flaw,) = Gallery(str(folder)).flaws()
     assert flaw.path == "a broken one/picture.png"
     assert flaw.reason.startswith(("is ", "has "))
 
 
-def test_it_cannot_be_added_and_nothing_is_stored(folder, tmp_path):
+def test_a_broken_file_cannot_be_added_and_nothing_is_stored(folder, tmp_path):
     gallery = Gallery(str(tmp_path / "new"))
     with pytest.raises(SettingsError, match="cannot be read as a picture"):
         gallery.add("Ann", folder / "b whole" / "picture.png", folder / "a broken one" / "picture.png")
@@ -149,7 +149,7 @@ def test_a_turned_photo_is_upright():
     assert decode(encoded(Image.new("RGB", (40, 20)), "JPEG", exif=exif)).size == (20, 40)
 
 
-def test_what_is_no_picture_of_a_name_is_listed_with_the_reason_and_used_by_nobody(tmp_path):
+def test_files_that_are_no_pictures_of_a_name_are_listed_with_the_reason_and_not_used(tmp_path):
     gallery = Gallery(str(tmp_path))
     for path in (
         "Ann/2019/old.png",

@@ -1,4 +1,4 @@
-"""Exemplars: pictures of a gallery that others are compared with, as the gallery changes."""
+"""Exemplars: pictures of a gallery to which other pictures are compared, while the gallery changes."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_a_changed_gallery_is_noticed_after_a_few_seconds(tmp_path):
     assert exemplars.matches(here) == [[]]
 
 
-def test_what_is_no_picture_is_left_out(tmp_path, caplog):
+def test_a_file_that_is_no_picture_is_left_out(tmp_path, caplog):
     (tmp_path / "restraints" / "cell").mkdir(parents=True)
     (tmp_path / "restraints" / "cell" / "a.png").write_bytes(b"no picture")
     found = Exemplars(Gallery(str(tmp_path / "restraints")), lambda pictures: pytest.fail("computed"))

@@ -28,7 +28,7 @@ def check(gallery, picture):
     assert gallery.references() == [] and gallery.version() == empty
 
 
-def test_keeps_pictures_by_name_in_a_folder(tmp_path, picture):
+def test_pictures_are_stored_by_name_in_a_folder(tmp_path, picture):
     check(Gallery(str(tmp_path / "a gallery")), picture)
 
 
@@ -50,14 +50,14 @@ def test_only_a_regular_file_is_added(tmp_path):
 
 
 @pytest.mark.ray
-def test_keeps_pictures_by_name_in_a_bucket(s3, picture, monkeypatch):
+def test_pictures_are_stored_by_name_in_a_bucket(s3, picture, monkeypatch):
     for key, value in s3.environment().items():
         monkeypatch.setenv(key, value)
     s3.client().create_bucket(Bucket="galleries")
     check(Gallery("s3://galleries/face", s3.endpoint), picture)
 
 
-def test_two_galleries_of_the_same_pictures_are_the_same_version(tmp_path, picture):
+def test_two_galleries_of_the_same_pictures_have_the_same_version(tmp_path, picture):
     one, two = Gallery(str(tmp_path / "1")), Gallery(str(tmp_path / "2"))
     one.add("x", picture)
     two.add("x", picture)
@@ -70,7 +70,7 @@ def test_a_name_that_could_leave_its_folder_is_refused(tmp_path, picture, name):
         Gallery(str(tmp_path / "g")).add(name, picture)
 
 
-def test_what_is_no_picture_is_refused_with_a_sentence(tmp_path):
+def test_a_file_that_is_no_picture_is_refused_with_a_message(tmp_path):
     (tmp_path / "letter.png").write_text("Dear reader")
     with pytest.raises(SettingsError, match="cannot be read as a picture"):
         Gallery(str(tmp_path / "g")).add("x", tmp_path / "letter.png")
@@ -78,21 +78,21 @@ def test_what_is_no_picture_is_refused_with_a_sentence(tmp_path):
         Gallery(str(tmp_path / "g")).add("x", tmp_path / "letter.txt")
 
 
-def test_removing_what_is_not_there_says_what_is(tmp_path, picture):
+def test_removing_an_unknown_name_lists_the_names(tmp_path, picture):
     gallery = Gallery(str(tmp_path / "g"))
     gallery.add("acme", picture)
     with pytest.raises(SettingsError, match="there are acme"):
         gallery.remove("acne")
 
 
-def test_a_picture_appears_when_it_is_whole_and_on_the_disk(tmp_path, picture, monkeypatch):
+def test_a_picture_appears_when_it_is_completely_on_disk(tmp_path, picture, monkeypatch):
     gallery, listed = Gallery(str(tmp_path / "g")), []
     monkeypatch.setattr("os.fsync", lambda file: listed.append(gallery.references()))
     (added,) = gallery.add("acme", picture)
     assert listed == [[]] and gallery.references() == [added]
 
 
-def test_a_picture_that_cannot_be_written_whole_does_not_appear(tmp_path, picture, monkeypatch):
+def test_a_picture_that_cannot_be_written_completely_does_not_appear(tmp_path, picture, monkeypatch):
     def full(file):
         raise OSError(28, "No space left on device")
 
@@ -103,7 +103,7 @@ def test_a_picture_that_cannot_be_written_whole_does_not_appear(tmp_path, pictur
     assert gallery.references() == [] and gallery.flaws() == []
 
 
-def test_adding_a_picture_again_mends_a_damaged_copy(tmp_path, picture):
+def test_adding_a_picture_again_repairs_a_damaged_copy(tmp_path, picture):
     gallery = Gallery(str(tmp_path / "g"))
     (added,) = gallery.add("acme", picture)
     path = tmp_path / "g" / "acme" / added.file

@@ -1,4 +1,4 @@
-"""A detector follows its gallery: pictures that come, go, break, vanish or cannot be read for a while."""
+"""A detector follows its gallery: files that are added, removed, damaged, or unreadable for a while."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def test_each_picture_is_prepared_once_and_a_listing_is_made_at_most_every_few_s
     assert names(watcher) == ["Bob"] and len(sizes) == 2
 
 
-def test_a_picture_that_is_still_being_copied_is_used_when_it_is_whole(gallery, clock):
+def test_a_picture_that_is_still_being_copied_is_used_when_it_is_complete(gallery, clock):
     file = gallery.put("Ann")
     whole = file.read_bytes()
     file.write_bytes(whole[:-30])
@@ -79,7 +79,7 @@ def test_a_skipped_picture_is_logged_and_counted_once(gallery, clock, caplog):
     assert events.counts()[SKIPPED] == before + 1
 
 
-def test_what_the_detector_cannot_use_is_skipped_with_its_reason(gallery, clock, caplog):
+def test_a_picture_that_the_detector_cannot_use_is_skipped_with_its_reason(gallery, clock, caplog):
     def prepare(picture):
         raise UnusablePicture("has no face that can be told from others")
 
@@ -89,7 +89,7 @@ def test_what_the_detector_cannot_use_is_skipped_with_its_reason(gallery, clock,
 
 
 class Disk:
-    """The gallery, some of whose files cannot be read."""
+    """A gallery some of whose files cannot be read."""
 
     def __init__(self, gallery, error):
         self.uri, self.references, self.error, self.whole = gallery.uri, gallery.references, error, gallery
@@ -100,7 +100,7 @@ class Disk:
         return self.whole.read(reference)
 
 
-def test_a_file_that_vanishes_after_it_was_listed_is_left_out_in_silence(gallery, clock, caplog):
+def test_a_file_deleted_after_it_was_listed_is_left_out_without_a_warning(gallery, clock, caplog):
     gallery.put("Ann")
     assert names(GalleryWatcher(Disk(gallery, FileNotFoundError()), lambda picture: 1, clock)) == []
     assert "not used" not in caplog.text

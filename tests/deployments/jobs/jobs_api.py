@@ -14,7 +14,7 @@ ONE_ARGUMENT = 128 << 10  # bytes that Linux allows for one argument of a progra
 
 
 class JobsApi:
-    """Ray's Jobs API: drivers by submission id, with what each was started as."""
+    """A stand-in for Ray's Jobs API: drivers by submission id, with the command and metadata of each."""
 
     def __init__(self) -> None:
         self.drivers: dict[str, JobDetails] = {}
@@ -28,9 +28,9 @@ class JobsApi:
         if self.answers is not None and not self.answers.is_set():
             self.hanging.set()
             if not self.answers.wait(20):
-                raise TimeoutError("the test has not set it free")
+                raise TimeoutError("the test has not released it")
         if self.down:
-            raise ConnectionError("nobody listens")
+            raise ConnectionError("no server")
 
     def submit_job(self, *, entrypoint, submission_id, metadata):
         self._check_up()
@@ -63,7 +63,7 @@ class JobsApi:
         return True
 
     def ends(self, attempt, status, exit_code=None):
-        """A driver ends like that."""
+        """End a driver with this status and exit code."""
         self.drivers[attempt].status, self.drivers[attempt].driver_exit_code = status, exit_code
 
     @property
@@ -72,7 +72,7 @@ class JobsApi:
 
 
 def queue(folder: Path, ray: JobsApi, **scanning) -> Jobs:
-    """A queue whose results go to a folder of its own, and which does nothing by itself."""
+    """A queue whose results go to a folder of its own, and which has no thread."""
     settings = Settings(state_dir=folder, scanning=Scanning(**scanning), results_uri=(folder / "found").as_uri())
     return Jobs(folder / "jobs.sqlite", settings, lambda url: ray, lambda: ray.nodes, every_s=None)
 

@@ -1,4 +1,4 @@
-"""What becomes of a job when its driver dies, ends, begins or waits; Ray's Jobs API is a stand-in."""
+"""A job whose driver dies, ends, begins or waits; Ray's Jobs API is a stand-in."""
 
 import time
 from dataclasses import replace
@@ -13,7 +13,7 @@ from deployments.jobs.queue import STEADY_S
 from tests.deployments.jobs.jobs_api import URI, JobsApi, queue, state, submit
 
 
-def test_a_job_whose_driver_died_is_started_again_by_itself_and_says_so(jobs, ray):
+def test_a_job_whose_driver_died_is_restarted_and_its_message_says_so(jobs, ray):
     job = submit(jobs)
     jobs.tick()
     ray.ends(job, JobStatus.FAILED, -9)
@@ -24,7 +24,7 @@ def test_a_job_whose_driver_died_is_started_again_by_itself_and_says_so(jobs, ra
     assert ray.drivers[f"{job}-2"].entrypoint == ray.drivers[job].entrypoint
 
 
-def test_a_driver_that_dies_every_time_is_given_up(tmp_path, ray):
+def test_a_job_whose_driver_dies_every_time_fails(tmp_path, ray):
     jobs = queue(tmp_path, ray, resumes=1)
     job = submit(jobs)
     for _ in range(2):
@@ -36,7 +36,7 @@ def test_a_driver_that_dies_every_time_is_given_up(tmp_path, ray):
     assert "died 2 times, at last: node lost" in told.message and f"raysift jobs resume {job}" in told.message
 
 
-def test_drivers_that_die_after_days_of_work_are_not_counted(tmp_path, ray):
+def test_deaths_of_drivers_after_days_of_work_are_not_counted(tmp_path, ray):
     jobs = queue(tmp_path, ray, resumes=1)
     job = submit(jobs)
     for _ in range(3):
@@ -47,7 +47,7 @@ def test_drivers_that_die_after_days_of_work_are_not_counted(tmp_path, ray):
     assert (jobs.one(job).state, len(jobs.one(job).attempts)) == ("running", 4)
 
 
-def test_jobs_go_on_when_ray_has_been_started_anew_and_knows_nothing_of_them(tmp_path, ray):
+def test_jobs_continue_after_ray_was_restarted_and_has_lost_them(tmp_path, ray):
     jobs = queue(tmp_path, ray)
     job = submit(jobs)
     jobs.tick()
@@ -59,7 +59,7 @@ def test_jobs_go_on_when_ray_has_been_started_anew_and_knows_nothing_of_them(tmp
     assert "Ray knows nothing of it any more" in jobs.one(job).message
 
 
-def test_jobs_go_on_when_a_new_head_says_that_drivers_run_which_went_with_the_old_one(jobs, ray):
+def test_jobs_continue_when_a_new_head_reports_drivers_of_the_old_head_as_running(jobs, ray):
     job, unborn = submit(jobs), submit(jobs)
     jobs.tick()
     ray.drivers[unborn].status, ray.drivers[unborn].driver_node_id = JobStatus.PENDING, None
@@ -75,11 +75,11 @@ def test_jobs_go_on_when_a_new_head_says_that_drivers_run_which_went_with_the_ol
         jobs.begin(unborn, unborn, [URI], jobs.settings.results, [])
     jobs.cancel(unborn)
     ray.drivers[f"{unborn}-2"].status = JobStatus.RUNNING
-    assert jobs.resume(unborn).state == "waiting", "nobody stops what is lost"
+    assert jobs.resume(unborn).state == "waiting", "a lost driver is not stopped"
 
 
 @pytest.mark.parametrize(("code", "ended"), [(0, "finished"), (3, "finished"), (1, "failed")])
-def test_how_a_driver_ended_is_final_whoever_tells_it(jobs, ray, code, ended):
+def test_the_exit_code_of_a_driver_is_final_whoever_reports_it(jobs, ray, code, ended):
     job, other = submit(jobs), submit(jobs)
     jobs.tick()
     ray.ends(job, JobStatus.FAILED if code else JobStatus.SUCCEEDED, code)
@@ -91,7 +91,7 @@ def test_how_a_driver_ended_is_final_whoever_tells_it(jobs, ray, code, ended):
     assert not ray.running or ray.running == [other]
 
 
-def test_a_driver_that_was_given_up_for_dead_does_not_end_the_job(jobs, ray):
+def test_a_driver_that_was_taken_for_dead_does_not_end_the_job(jobs, ray):
     job = submit(jobs)
     jobs.tick()
     ray.ends(job, JobStatus.FAILED)
@@ -102,17 +102,17 @@ def test_a_driver_that_was_given_up_for_dead_does_not_end_the_job(jobs, ray):
     assert state(jobs, job) == "finished"
 
 
-def test_a_driver_that_the_cluster_failed_is_started_again(jobs, ray):
+def test_a_driver_that_failed_with_the_cluster_is_restarted(jobs, ray):
     job = submit(jobs)
     jobs.tick()
     jobs.over(job, job, 4, "ActorDiedError")
-    assert state(jobs, job) == "listing", "Ray has the last word"
+    assert state(jobs, job) == "listing", "Ray's status decides"
     ray.ends(job, JobStatus.FAILED, 4)
     jobs.tick()
     assert ray.running == [f"{job}-2"]
 
 
-def test_a_driver_that_was_submitted_to_ray_itself_is_known_from_then_on(jobs, ray):
+def test_a_driver_that_was_submitted_to_ray_directly_becomes_a_job(jobs, ray):
     ray.submit_job(entrypoint="python -m pipelines s3://b", submission_id="raysubmit_1", metadata={})
     jobs.begin("raysubmit_1", "raysubmit_1", ["s3://b"], jobs.settings.results, [])
     assert state(jobs, "raysubmit_1") == "listing"
@@ -142,7 +142,7 @@ def test_a_driver_whose_job_was_cancelled_while_it_started_does_nothing(jobs):
         jobs.begin(job, job, ["s3://b"], jobs.settings.results, [])
 
 
-def test_a_job_is_blocked_while_any_detector_is_away(jobs):
+def test_a_job_is_blocked_while_a_detector_is_away(jobs):
     job = submit(jobs)
     jobs.tick()
     jobs.note(job, units=5)
@@ -157,12 +157,12 @@ def test_a_job_is_blocked_while_any_detector_is_away(jobs):
     assert state(jobs, job) == "finished"
 
 
-def test_a_ray_that_does_not_answer_costs_no_job_anything(jobs, ray):
+def test_no_job_is_affected_while_ray_does_not_answer(jobs, ray):
     running, waiting = submit(jobs), submit(jobs)
     jobs.tick()
     third = submit(jobs)
     ray.down = True
-    with pytest.raises(JobsDown, match="nobody listens"):
+    with pytest.raises(JobsDown, match="no server"):
         jobs.tick()
     assert [state(jobs, job) for job in (running, waiting, third)] == ["listing", "listing", "waiting"]
     with pytest.raises(JobsDown):
@@ -170,7 +170,7 @@ def test_a_ray_that_does_not_answer_costs_no_job_anything(jobs, ray):
     assert state(jobs, running) == "listing"
 
 
-def test_a_submission_whose_answer_was_lost_is_not_made_twice(jobs, ray):
+def test_a_submission_whose_response_was_lost_is_not_repeated(jobs, ray):
     job = submit(jobs)
     jobs.tick()
     jobs.store.put(replace(jobs.one(job), state="waiting", attempts=()))

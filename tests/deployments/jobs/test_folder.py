@@ -1,4 +1,4 @@
-"""The folder of a job: no name of a job means another folder, and no file in it is waited for."""
+"""The folder of a job: no job name leads to another folder, and no file in it blocks a reader."""
 
 import os
 
@@ -24,7 +24,7 @@ def test_no_name_of_a_job_leads_out_of_its_folder(tmp_path, job):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_fifo_in_a_jobs_folder_is_not_waited_for(tmp_path):
+def test_a_fifo_in_a_jobs_folder_does_not_block(tmp_path):
     (tmp_path / "_raysift" / "jobs" / "scan-1").mkdir(parents=True)
     os.mkfifo(tmp_path / "_raysift" / "jobs" / "scan-1" / "queue.json")
     (tmp_path / "_raysift" / "jobs" / "scan-1" / "report.json").mkdir()

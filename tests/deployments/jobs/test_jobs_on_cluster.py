@@ -1,4 +1,4 @@
-"""Jobs on a real cluster: killed, cancelled, resumed, done again, verified."""
+"""Jobs on a real cluster: killed, cancelled, resumed, retried, verified."""
 
 import json
 import os
@@ -21,7 +21,7 @@ FILES = 40
 
 @pytest.fixture
 def pages(tmp_path: Path, request: pytest.FixtureRequest) -> str:
-    """Pictures of text that no other test has had read: enough work for a job to be met in the middle of it."""
+    """Pictures of text that no other test has analysed: enough work to act on a job while it runs."""
     folder = tmp_path / "pages"
     folder.mkdir()
     for n in range(FILES):
@@ -35,7 +35,7 @@ def pages(tmp_path: Path, request: pytest.FixtureRequest) -> str:
 
 
 def begun(cluster: Cluster, pages: str, out: Path) -> str:
-    """A job that has committed something, and not all."""
+    """A job that has committed some units, but not all."""
     queued = cluster.raysift("scan", pages, "--out", str(out), "--detectors", "ocr", "--no-follow", "--json")
     job = str(json.loads(queued.stdout)["job"])
     until(cluster, job, lambda told: told["done"] > 0)
@@ -65,7 +65,7 @@ def driver(job: str) -> psutil.Process:
     return found
 
 
-def test_a_job_whose_driver_is_killed_goes_on_by_itself_and_loses_nothing(cluster, pages, tmp_path):
+def test_a_job_whose_driver_is_killed_continues_without_losing_a_file(cluster, pages, tmp_path):
     job = begun(cluster, pages, tmp_path / "out")
     os.kill(driver(job).pid, signal.SIGKILL)
     told = until(cluster, job, lambda told: told["state"] in ("finished", "failed"))
@@ -74,11 +74,11 @@ def test_a_job_whose_driver_is_killed_goes_on_by_itself_and_loses_nothing(cluste
     assert counts == {"units": FILES, "done": FILES, "failed": 0, "lost": 0, "double": 0, "vectors_missing": 0}
 
 
-def test_a_job_is_cancelled_and_resumed_and_does_no_finished_file_again(cluster, pages, tmp_path):
+def test_a_cancelled_job_is_resumed_without_analysing_finished_files_again(cluster, pages, tmp_path):
     job = begun(cluster, pages, tmp_path / "out")
     cancelled = json.loads(cluster.raysift("jobs", "cancel", job, "--json").stdout)
     assert cancelled["state"] == "cancelled" and cancelled["done"] < FILES
-    with cluster.api() as api:  # until its driver has stopped, it may not be resumed
+    with cluster.api() as api:  # it cannot be resumed until its driver has stopped
         deadline = time.monotonic() + 60
         while (answer := api.post(f"/v1/jobs/{job}/resume")).status_code == 422:
             assert "still stopping" in answer.json()["detail"] and time.monotonic() < deadline
@@ -88,7 +88,7 @@ def test_a_job_is_cancelled_and_resumed_and_does_no_finished_file_again(cluster,
     assert f"==> {job}-2" in cluster.raysift("jobs", "logs", job).stdout
 
 
-def test_a_finished_job_has_a_report_and_its_failed_files_are_done_again(cluster, scanned, media):
+def test_a_finished_job_has_a_report_and_its_failed_files_are_retried(cluster, scanned, media):
     job = scanned[1]["job"]
     report = json.loads(cluster.raysift("jobs", "show", job, "--json").stdout)["report"]
     assert sum(one["units"] for one in report["failures"]) == len(BAD)
@@ -99,14 +99,14 @@ def test_a_finished_job_has_a_report_and_its_failed_files_are_done_again(cluster
     assert verified(cluster, job)["failed"] == verified(cluster, told["job"])["failed"] == len(BAD)
 
 
-def test_jobs_are_listed_newest_first_and_in_no_time(cluster, scanned):
+def test_jobs_are_listed_quickly_with_the_newest_first(cluster, scanned):
     jobs = json.loads(cluster.raysift("jobs", "list", "--json").stdout)
     assert {"job", "state", "units", "done", "failed"} <= jobs[0].keys()
     assert [job["submitted_at"] for job in jobs] == sorted((job["submitted_at"] for job in jobs), reverse=True)
     assert cluster.raysift("jobs", "show", "nothing").returncode == 1
 
 
-def test_the_api_says_no_in_sentences(cluster, scanned):
+def test_refusals_of_the_api_are_sentences(cluster, scanned):
     job = scanned[1]["job"]
     with cluster.api() as api:
 

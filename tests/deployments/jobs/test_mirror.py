@@ -1,4 +1,4 @@
-"""The list of jobs, found again among the results; without Ray."""
+"""The list of jobs, restored from the results; without Ray."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ from tests.deployments.jobs.jobs_api import JobsApi
 
 
 def head(tmp_path: Path, disk: str, ray: JobsApi, cluster: str = "raysift") -> Jobs:
-    """What keeps the jobs on a head with that disk; the results are shared. Nothing is done by itself."""
+    """The queue of a head with that disk; the results are shared. It has no thread."""
     results = (tmp_path / "results").as_uri() + "/"
     settings = Settings(state_dir=tmp_path / disk, results_uri=results, ray=RayCluster(cluster=cluster))
     return Jobs(tmp_path / disk / "jobs.sqlite", settings, lambda url: ray, lambda: ray.nodes, every_s=None)
@@ -34,7 +34,7 @@ def page(tmp_path: Path, job: str) -> Path:
     return tmp_path / "results" / "_raysift" / "jobs" / job / "queue.json"
 
 
-def test_a_new_head_finds_the_jobs_again_and_goes_on_with_them(tmp_path):
+def test_a_new_head_finds_the_jobs_and_continues_them(tmp_path):
     ray = JobsApi()
     old = head(tmp_path, "old", ray)
     finished, begun = submit(old), submit(old)
@@ -55,12 +55,12 @@ def test_a_new_head_finds_the_jobs_again_and_goes_on_with_them(tmp_path):
     assert new.one(next_one).state == "waiting" and new.one(finished).message == "two files failed"
 
 
-def test_a_job_of_which_ray_still_knows_more_than_its_page_is_not_started_twice(tmp_path):
+def test_a_job_that_ray_knows_as_running_is_not_started_twice_when_its_page_is_older(tmp_path):
     ray = JobsApi()
     old = head(tmp_path, "old", ray)
     job, done = submit(old), submit(old)
     old.pages.write()
-    old.tick()  # it is started, and the head lost before its page says so
+    old.tick()  # it starts, and the head is lost before its page is written
     ray.ends(done, JobStatus.SUCCEEDED, 0)
     new = head(tmp_path, "new", ray)
     new.pages.find()
@@ -72,7 +72,7 @@ def test_a_job_of_which_ray_still_knows_more_than_its_page_is_not_started_twice(
     assert (new.one(job).attempts, new.one(done).state) == ((job, f"{job}-2"), "finished")
 
 
-def test_a_job_of_another_cluster_is_left_to_it_until_somebody_resumes_it_here(tmp_path):
+def test_a_job_of_another_cluster_is_not_started_until_it_is_resumed_here(tmp_path):
     blue = head(tmp_path, "blue", JobsApi(), "blue")
     job, over = submit(blue), submit(blue)
     blue.tick()
@@ -88,14 +88,14 @@ def test_a_job_of_another_cluster_is_left_to_it_until_somebody_resumes_it_here(t
     assert (told.state, green.one(over).state, ray.running) == ("failed", "finished", [])
     assert "cluster blue" in told.message and f"`raysift jobs resume {job}`" in told.message
     green.pages.write()
-    assert page(tmp_path, job).read_text() == written, "it is that cluster's page still"
+    assert page(tmp_path, job).read_text() == written, "the page still belongs to that cluster"
     green.resume(job)
     green.tick()
     green.pages.write()
     assert ray.running == [f"{job}-2"] and json.loads(page(tmp_path, job).read_text())["cluster"] == "green"
 
 
-def test_a_job_that_the_old_cluster_took_while_the_new_one_came_up_can_be_resumed_by_its_name(tmp_path):
+def test_a_job_that_the_old_cluster_queued_while_the_new_one_started_can_be_resumed_by_name(tmp_path):
     old, new = head(tmp_path, "old", JobsApi(), "blue"), head(tmp_path, "new", JobsApi(), "green")
     new.pages.find()
     job = submit(old)
@@ -105,7 +105,7 @@ def test_a_job_that_the_old_cluster_took_while_the_new_one_came_up_can_be_resume
     assert new.resume(job).state == "waiting"
 
 
-def test_pages_that_cannot_be_read_are_told_of_and_left_out(tmp_path, caplog):
+def test_unreadable_pages_are_logged_and_left_out(tmp_path, caplog):
     old = head(tmp_path, "old", JobsApi())
     job, torn, moved, odd, idle = (submit(old) for _ in range(5))
     old.pages.write()
@@ -120,7 +120,7 @@ def test_pages_that_cannot_be_read_are_told_of_and_left_out(tmp_path, caplog):
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * 4
 
 
-def test_what_is_in_the_list_is_not_overwritten_by_its_page(tmp_path):
+def test_a_listed_job_is_not_overwritten_by_its_page(tmp_path):
     jobs = head(tmp_path, "disk", JobsApi())
     job = submit(jobs)
     jobs.pages.write()
@@ -129,7 +129,7 @@ def test_what_is_in_the_list_is_not_overwritten_by_its_page(tmp_path):
     assert jobs.one(job).state == "cancelled"
 
 
-def test_results_are_searched_once_for_jobs_and_never_before_they_could_be_listed(tmp_path):
+def test_results_are_searched_for_jobs_once_and_not_before_they_can_be_listed(tmp_path):
     jobs = head(tmp_path, "disk", JobsApi())
     page(tmp_path, "x").parents[2].mkdir(parents=True)
     page(tmp_path, "x").parents[1].write_text("no folder")
@@ -142,7 +142,7 @@ def test_results_are_searched_once_for_jobs_and_never_before_they_could_be_liste
     assert JobStore(tmp_path / "disk" / "jobs.sqlite").searched
 
 
-def test_a_place_that_is_away_costs_the_pages_of_no_other_and_is_tried_again(tmp_path, caplog):
+def test_an_unreachable_place_does_not_delay_other_pages_and_is_tried_again(tmp_path, caplog):
     now = [1000.0]
     jobs = head(tmp_path, "disk", JobsApi())
     pages = JobPages(jobs.store, jobs.settings, lambda: now[0])
@@ -162,7 +162,7 @@ def test_a_place_that_is_away_costs_the_pages_of_no_other_and_is_tried_again(tmp
     assert folder.read(away, other, "queue")["job"] == other
 
 
-def test_jobs_that_were_kept_before_there_were_pages_get_theirs(tmp_path):
+def test_jobs_stored_before_there_were_pages_get_pages(tmp_path):
     jobs = head(tmp_path, "disk", JobsApi())
     job = submit(jobs)
     jobs.store._db.executescript("drop table changed")
@@ -171,7 +171,7 @@ def test_jobs_that_were_kept_before_there_were_pages_get_theirs(tmp_path):
     assert page(tmp_path, job).exists()
 
 
-def test_a_head_finds_jobs_and_writes_pages_by_itself_before_it_answers(tmp_path):
+def test_a_head_finds_jobs_and_writes_pages_before_it_answers(tmp_path):
     old = head(tmp_path, "old", JobsApi())
     job = submit(old)
     old.pages.write()
@@ -186,7 +186,7 @@ def test_a_head_finds_jobs_and_writes_pages_by_itself_before_it_answers(tmp_path
         time.sleep(0.01)
 
 
-def test_what_the_last_version_has_kept_of_jobs_is_still_read(tmp_path):
+def test_jobs_of_the_previous_version_are_read(tmp_path):
     jobs = head(tmp_path, "disk", JobsApi())
     blocked, paged = submit(jobs), submit(jobs)
     jobs.tick()
@@ -219,7 +219,7 @@ def test_what_the_last_version_has_kept_of_jobs_is_still_read(tmp_path):
         job_file.read(out, "scan-old")
 
 
-def test_pages_lie_in_a_bucket_as_well(tmp_path, s3, monkeypatch):
+def test_pages_are_written_to_a_bucket(tmp_path, s3, monkeypatch):
     for name, value in s3.environment().items():
         monkeypatch.setenv(name, value)
     s3.client().create_bucket(Bucket="pages")

@@ -1,4 +1,4 @@
-"""The queue of jobs, with a stand-in for Ray's Jobs API: whose turn it is, and what people ask of it."""
+"""The queue of jobs, with a stand-in for Ray's Jobs API: the order of jobs, and the calls of the API."""
 
 import time
 from dataclasses import replace
@@ -14,7 +14,7 @@ from deployments.jobs.queue import Jobs
 from tests.deployments.jobs.jobs_api import ONE_ARGUMENT, URI, queue, state, submit
 
 
-def test_a_job_is_started_by_its_name_and_its_folder_says_what_its_driver_is_to_do(jobs, ray):
+def test_a_job_is_started_by_its_name_and_its_folder_has_the_task_of_its_driver(jobs, ray):
     out = jobs.settings.results + "/x"
     job = jobs.submit(["s3://b/case 7", "s3://c"], out, ["ocr", "face"])
     assert state(jobs, job) == "waiting"
@@ -27,7 +27,7 @@ def test_a_job_is_started_by_its_name_and_its_folder_says_what_its_driver_is_to_
     assert all(getattr(task, key) == getattr(queued, key) for key in TASK if key != "started_at")
 
 
-def test_a_job_of_5000_long_uris_is_started_and_its_driver_finds_them_all(jobs, ray):
+def test_a_job_of_5000_long_uris_is_started_and_its_driver_reads_them_all(jobs, ray):
     uris = [f"s3://evidence/{'a long folder name/' * 5}{n:04}" for n in range(5000)]
     assert len(" ".join(uris)) > 4 * ONE_ARGUMENT
     job = jobs.submit(uris, jobs.settings.results, [])
@@ -42,7 +42,7 @@ def test_a_job_of_5000_long_uris_is_started_and_its_driver_finds_them_all(jobs, 
     assert ray.running == [f"{job}-3"] and len({driver.entrypoint for driver in ray.drivers.values()}) == 1
 
 
-def test_what_a_driver_has_left_in_the_folder_of_its_job_is_not_overwritten(jobs, ray):
+def test_the_task_that_a_driver_has_written_is_not_overwritten(jobs, ray):
     job = submit(jobs)
     listed = Job(job, (URI,), jobs.settings.results, 8.0, ("ocr",), started_at=9.0, units=7)
     job_file.write(listed)
@@ -50,7 +50,7 @@ def test_what_a_driver_has_left_in_the_folder_of_its_job_is_not_overwritten(jobs
     assert ray.running == [job] and job_file.read(jobs.settings.results, job) == listed
 
 
-def test_a_job_whose_folder_cannot_be_written_fails_with_a_sentence_and_others_start(jobs, ray, tmp_path):
+def test_a_job_whose_folder_cannot_be_written_fails_with_a_message_and_others_start(jobs, ray, tmp_path):
     (tmp_path / "no folder").write_text("")
     lost = jobs.submit([URI], (tmp_path / "no folder").as_uri(), [])
     job = submit(jobs)
@@ -59,7 +59,7 @@ def test_a_job_whose_folder_cannot_be_written_fails_with_a_sentence_and_others_s
     assert "cannot be" in jobs.one(lost).message and jobs.one(lost).attempts == ()
 
 
-def test_a_job_tells_what_it_owes_and_then_it_runs(jobs):
+def test_a_job_whose_units_are_known_is_running(jobs):
     job = submit(jobs)
     jobs.tick()
     jobs.begin(job, job, [URI], jobs.settings.results, [])
@@ -70,7 +70,7 @@ def test_a_job_tells_what_it_owes_and_then_it_runs(jobs):
     assert (told.state, told.units, told.skipped, told.message) == ("running", 12, 3, "")
 
 
-def test_only_so_many_jobs_run_at_a_time_and_the_oldest_comes_first(jobs, ray):
+def test_the_number_of_running_jobs_is_limited_and_the_oldest_starts_first(jobs, ray):
     first, second, third, fourth = (submit(jobs) for _ in range(4))
     jobs.tick()
     assert ray.running == [first, second]
@@ -88,10 +88,10 @@ def test_an_urgent_job_does_not_wait_behind_bulk_ones(jobs, ray):
     assert ray.running == [*bulk[:2], urgent, normal]
     ray.ends(bulk[0], JobStatus.SUCCEEDED, 0)
     jobs.tick()
-    assert state(jobs, bulk[2]) == "waiting", "two of higher priority run still"
+    assert state(jobs, bulk[2]) == "waiting", "two of higher priority still run"
 
 
-def test_a_waiting_job_is_cancelled_without_a_driver_and_a_running_one_is_stopped(jobs, ray):
+def test_a_waiting_job_is_cancelled_without_a_driver_and_the_driver_of_a_running_one_is_stopped(jobs, ray):
     running, other, waiting = submit(jobs), submit(jobs), submit(jobs)
     jobs.tick()
     assert jobs.cancel(waiting).state == "cancelled" and not ray.stopped
@@ -104,7 +104,7 @@ def test_a_waiting_job_is_cancelled_without_a_driver_and_a_running_one_is_stoppe
         jobs.cancel(running)
 
 
-def test_a_job_that_somebody_stopped_in_ray_is_cancelled_and_stays_so(jobs, ray):
+def test_a_job_that_was_stopped_through_ray_is_cancelled_and_stays_so(jobs, ray):
     job = submit(jobs)
     jobs.tick()
     ray.stop_job(job)
@@ -128,7 +128,7 @@ def test_a_cancelled_job_is_resumed_under_its_name(jobs, ray):
     assert ray.running == [f"{job}-2"]
 
 
-def test_a_finished_job_has_nothing_to_resume(jobs):
+def test_a_finished_job_cannot_be_resumed(jobs):
     job = submit(jobs)
     jobs.tick()
     jobs.over(job, job, 3)
@@ -136,7 +136,7 @@ def test_a_finished_job_has_nothing_to_resume(jobs):
         jobs.resume(job)
 
 
-def test_what_failed_is_done_again_as_a_job_of_its_own(jobs, ray):
+def test_failed_files_are_retried_as_a_new_job(jobs, ray):
     job = jobs.submit(["s3://b"], jobs.settings.results, ["ocr"], "bulk")
     jobs.tick()
     with pytest.raises(SettingsError, match="not over yet"):
@@ -150,7 +150,7 @@ def test_what_failed_is_done_again_as_a_job_of_its_own(jobs, ray):
     assert (task.uris, task.detectors, task.retry_of) == (("s3://b",), ("ocr",), job)
 
 
-def test_the_logs_are_those_of_all_attempts(jobs, ray):
+def test_the_logs_of_a_job_are_those_of_all_its_attempts(jobs, ray):
     job = submit(jobs)
     jobs.tick()
     ray.ends(job, JobStatus.FAILED, -9)
@@ -160,14 +160,14 @@ def test_the_logs_are_those_of_all_attempts(jobs, ray):
     assert "its log is gone" in jobs.logs(job)
 
 
-def test_a_name_that_no_job_has_is_a_sentence(jobs):
+def test_an_unknown_job_gives_a_message(jobs):
     assert jobs.one("scan-x") is None
     for ask in (jobs.cancel, jobs.resume, jobs.retry, jobs.logs):
         with pytest.raises(SettingsError, match="no job 'scan-x'"):
             ask("scan-x")
 
 
-def test_the_newest_jobs_are_told_at_once_among_many(jobs):
+def test_the_newest_jobs_are_listed_quickly_among_many(jobs):
     newest = submit(jobs)
     old = replace(jobs.one(newest), state="finished")
     for n in range(300):
@@ -176,13 +176,13 @@ def test_the_newest_jobs_are_told_at_once_among_many(jobs):
     assert [job.job for job in jobs.store.of("waiting")] == [newest]
 
 
-def test_a_file_that_is_no_list_of_jobs_is_a_sentence(tmp_path, ray):
+def test_a_file_that_is_no_list_of_jobs_gives_a_message(tmp_path, ray):
     (tmp_path / "jobs.sqlite").write_text("this is no database, and was never one, whatever its name says" * 20)
     with pytest.raises(SettingsError, match=r"jobs\.sqlite does not open"):
         queue(tmp_path, ray)
 
 
-def test_a_thread_looks_after_the_jobs_by_itself(tmp_path, ray):
+def test_a_thread_calls_tick(tmp_path, ray):
     settings = Settings(state_dir=tmp_path)
     jobs = Jobs(tmp_path / "jobs.sqlite", settings, lambda url: ray, lambda: ray.nodes, every_s=0.01)
     job = jobs.submit([URI], (tmp_path / "found").as_uri(), [])

@@ -1,4 +1,4 @@
-"""A Jobs API of Ray's that hangs: whoever asks it is told so in time, and nobody else waits."""
+"""A Jobs API of Ray's that hangs: its callers get an error in time, and no other call waits."""
 
 import socket
 import threading
@@ -25,7 +25,7 @@ def hang(ray):
     ray.answers = threading.Event()
 
 
-def test_while_a_driver_is_being_started_every_other_question_is_answered(jobs, ray, in_background):
+def test_all_other_calls_are_answered_while_a_driver_is_being_started(jobs, ray, in_background):
     other, job = submit(jobs), submit(jobs)
     jobs.tick()
     jobs.begin(other, other, [URI], jobs.settings.results, [])
@@ -78,7 +78,7 @@ def test_a_job_that_ends_while_its_driver_is_being_stopped_stays_finished(jobs, 
     assert state(jobs, job) == "finished"
 
 
-def test_cancel_stops_the_driver_that_the_job_has_by_then(jobs, ray):
+def test_cancel_stops_the_driver_that_the_job_has_at_that_time(jobs, ray):
     job = submit(jobs)
     jobs.tick()
     stop_job = ray.stop_job
@@ -98,7 +98,7 @@ def test_a_driver_that_could_not_be_started_is_started_when_ray_answers_again(jo
     job = submit(jobs)
     ray.down = True
     for _ in range(5):
-        with pytest.raises(JobsDown, match="nobody listens"):
+        with pytest.raises(JobsDown, match="no server"):
             jobs.tick()
         assert (state(jobs, job), jobs.one(job).attempts, jobs.one(job).resumes) == ("waiting", (), 0)
     ray.down = False
@@ -108,13 +108,13 @@ def test_a_driver_that_could_not_be_started_is_started_when_ray_answers_again(jo
 
 @pytest.fixture
 def silent_url(monkeypatch):
-    """A server that takes connections and never answers, for a client of little patience."""
+    """A server that accepts connections and never answers, for a client with short time-outs."""
     monkeypatch.setattr(drivers, "ANSWER_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-def test_every_question_to_a_jobs_api_that_never_answers_ends(silent_url):
+def test_every_call_to_a_jobs_api_that_never_answers_ends(silent_url):
     ray = Drivers(silent_url, nodes=set)
     began = time.monotonic()
     for ask in (ray.stop, ray.details, ray.is_running, ray.log, lambda name: ray.start(name, "python", {})):

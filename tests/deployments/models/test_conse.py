@@ -10,12 +10,12 @@ from deployments.models.frame_cache import FrameCache
 
 
 def heavy(test):
-    """With its weights."""
+    """Mark a test that loads the weights."""
     return pytest.mark.ray(pytest.mark.timeout(300)(test))
 
 
 def conse():
-    """The one that every clip in this process has."""
+    """The network that every clip in this process has."""
     return runtime.shared(f"conse {MODEL}", lambda: Conse(MODEL))
 
 
@@ -24,7 +24,7 @@ def pictures(count, seed=0):
 
 
 class Counting(Conse):
-    """Without a network: notes the sizes of the batches that one would have computed."""
+    """A Conse without a network: records the sizes of its batches."""
 
     def __init__(self):
         self._last = FrameCache(self.cached_frames, self._compute)
@@ -36,7 +36,7 @@ class Counting(Conse):
 
 
 @heavy
-def test_a_picture_is_known_by_its_chances_its_words_and_its_looks():
+def test_a_picture_has_probabilities_a_text_vector_and_an_image_vector():
     (one,) = conse().pictures(pictures(1))
     assert (one.chances.shape, one.text.shape, one.image.shape) == ((1000,), (384,), (1280,))
     assert one.chances.dtype == np.float32 and one.chances.sum() == pytest.approx(1, abs=1e-4)
@@ -46,12 +46,12 @@ def test_a_picture_is_known_by_its_chances_its_words_and_its_looks():
 
 
 @heavy
-def test_texts_are_unit_rows_and_no_texts_are_none():
+def test_text_vectors_are_unit_rows_and_no_texts_give_no_rows():
     assert conse().texts([]).shape == (0, 384)
     assert np.allclose(np.linalg.norm(conse().texts(["a rope", "", "x " * 1000]), axis=1), 1, atol=1e-4)
 
 
-def test_a_frame_is_computed_once_whoever_asks_for_it_again():
+def test_a_frame_is_computed_once_for_all_callers():
     found = Counting()
     first = found.pictures(pictures(10, seed=1))
     copies = [picture.copy() for picture in pictures(10, seed=1)]
@@ -59,27 +59,27 @@ def test_a_frame_is_computed_once_whoever_asks_for_it_again():
     assert found.batches == [8, 2]
 
 
-def test_pictures_of_the_same_bytes_in_another_shape_are_others():
+def test_pictures_of_the_same_bytes_in_another_shape_are_distinct():
     found = Counting()
     (wide,) = pictures(1, seed=2)
     found.pictures([wide, wide.reshape(40, 30, 3), wide])
     assert found.batches == [2]
 
 
-def test_the_least_recently_used_is_evicted_and_a_batch_larger_than_the_cache_is_answered():
+def test_the_least_recently_used_is_evicted_and_a_batch_may_exceed_the_cache():
     found = Counting()
     shades = [np.full((4, 4, 3), shade, np.uint8) for shade in range(found.cached_frames + 6)]
     assert [picture.text[0] for picture in found.pictures(shades)] == list(range(found.cached_frames + 6))
     found.batches.clear()
     found.pictures([shades[6], shades[-1]])
     assert found.batches == []
-    found.pictures([shades[5], shades[6]])  # the seventh shade was asked for since, the eighth was not
+    found.pictures([shades[5], shades[6]])  # the seventh shade was used since, the eighth was not
     assert found.batches == [1]
     found.pictures([shades[7]])
     assert found.batches == [1, 1]
 
 
 @heavy
-def test_those_who_live_together_have_the_same_network():
+def test_colocated_detectors_have_the_same_network():
     assert ClipConfig().colocate == "concepts" and ClipConfig(backend="gpu").colocate == ""
     assert Clip(ClipConfig()).infer._conse is Clip(ClipConfig()).infer._conse is conse()

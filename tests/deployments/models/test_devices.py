@@ -13,7 +13,7 @@ def counted(event):
 
 
 class Full:
-    """A network on a card that takes `room` items: it fails as torch and CTranslate2 do."""
+    """A network on a GPU that holds `room` items: beyond that it fails as torch and CTranslate2 do."""
 
     def __init__(self, room, said="CUDA out of memory. Tried to allocate 2.00 GiB"):
         self.room = room
@@ -28,7 +28,7 @@ class Full:
             yield item * 10
 
 
-def test_a_batch_that_does_not_fit_is_halved_and_goes_on_from_where_it_was():
+def test_a_batch_that_does_not_fit_is_halved_and_continues_where_it_failed():
     before = counted("out of memory: batch halved")
     network = Full(room=3)
     assert runtime.in_batches(list(range(10)), 8, network) == [n * 10 for n in range(10)]
@@ -36,7 +36,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_goes_on_from_where_it_was():
     assert counted("out of memory: batch halved") == before + 2
 
 
-def test_nothing_is_answered_twice_when_a_later_batch_does_not_fit():
+def test_no_item_is_answered_twice_when_a_later_batch_does_not_fit():
     calls = []
 
     def answer(batch):
@@ -49,7 +49,7 @@ def test_nothing_is_answered_twice_when_a_later_batch_does_not_fit():
     assert calls == [[1, 2], [3, 4], [5, 6], [5], [6]]
 
 
-def test_one_item_that_does_not_fit_raises_what_the_library_raised_and_is_counted():
+def test_an_item_that_does_not_fit_raises_the_librarys_error_and_is_counted():
     before = counted("out of memory: one item does not fit")
     with pytest.raises(RuntimeError, match="Tried to allocate"):
         runtime.in_batches([1, 2], 2, Full(room=0))
@@ -59,18 +59,18 @@ def test_one_item_that_does_not_fit_raises_what_the_library_raised_and_is_counte
 @pytest.mark.parametrize(
     "said", ["cuDNN error: CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED in cublasCreate"]
 )
-def test_libraries_below_torch_that_run_out_of_memory_are_understood(said):
+def test_out_of_memory_errors_of_lower_libraries_are_recognised(said):
     assert runtime.in_batches([1, 2], 2, Full(room=1, said=said)) == [10, 20]
 
 
-def test_another_error_is_nobodys_lack_of_memory():
+def test_another_error_is_not_taken_for_out_of_memory():
     network = Full(room=0, said="mat1 and mat2 shapes cannot be multiplied")
     with pytest.raises(RuntimeError, match="mat1"):
         runtime.in_batches([1, 2], 2, network)
     assert network.asked == [2]
 
 
-def test_what_a_failed_batch_held_is_gone_before_the_next_try():
+def test_the_memory_of_a_failed_batch_is_freed_before_the_next_try():
     held = []
 
     def answer(batch):
@@ -92,7 +92,7 @@ def test_batches_are_padded_to_few_sizes():
             devices.bucket(n, 8)
 
 
-def test_memory_grows_by_what_is_kept_and_shrinks_when_it_is_let_go():
+def test_memory_grows_by_allocations_and_shrinks_when_they_are_freed():
     before = devices.memory_gb()["main"]
     kept = np.ones(30_000_000)
     assert devices.memory_gb()["main"] - before == pytest.approx(kept.nbytes / devices.GB, abs=0.02)
@@ -100,7 +100,7 @@ def test_memory_grows_by_what_is_kept_and_shrinks_when_it_is_let_go():
     assert devices.memory_gb()["main"] - before < 0.02
 
 
-def test_what_refers_to_itself_is_freed_even_after_serve_froze_it():
+def test_reference_cycles_are_freed_even_after_serve_froze_them():
     class Network:
         pass
 
@@ -115,7 +115,7 @@ def test_what_refers_to_itself_is_freed_even_after_serve_froze_it():
     assert gone() is None
 
 
-def test_who_listens_hears_every_further_event():
+def test_a_listener_gets_every_further_event():
     heard = []
     events.listen(lambda event, by: heard.append((event, by)))
     events.count("whisper: dropped as no speech", 3)
@@ -123,7 +123,7 @@ def test_who_listens_hears_every_further_event():
     assert counted("whisper: dropped as no speech") >= 3
 
 
-def test_forgetting_what_is_shared_makes_it_anew():
+def test_forgotten_shared_objects_are_made_again():
     made = iter(range(2))
     assert runtime.shared("test-devices", lambda: next(made)) == 0
     assert runtime.shared("test-devices", lambda: next(made)) == 0

@@ -35,7 +35,7 @@ def black_with_white(width, height, left, top, side=24):
 
 @functools.cache
 def white_finder():
-    """An OWLv2 in which a patch sees only itself, and white is what every prompt means."""
+    """An OWLv2 in which a patch attends to itself only, and white matches every prompt."""
 
     def teach(head, features):
         towards = features[0] - features[-1]  # from black to white
@@ -47,7 +47,7 @@ def white_finder():
 
 @functools.cache
 def comparer():
-    """An OWLv2 in which a patch sees only itself, and only what is nearly the same as a query answers to it."""
+    """An OWLv2 in which a patch attends to itself only, and only nearly equal patches match a query."""
 
     def teach(head, features):
         head.logit_shift.weight.zero_()
@@ -58,7 +58,7 @@ def comparer():
 
 
 def taught(teach):
-    """A patch's box is as large as it and, without the learnt offset, has its lower right corner as its middle."""
+    """A patch's box has its size and, without the learnt offset, its lower right corner as its centre."""
     import torch
     from PIL import Image
     from transformers import Owlv2ForObjectDetection, Owlv2ImageProcessor
@@ -89,13 +89,13 @@ def taught(teach):
         (96, 48, 48, 24, (60 / 96, 36 / 48, 84 / 96, 1)),  # the lower half of its box lies in the padding
     ],
 )
-def test_a_box_lies_in_the_picture_itself_however_it_was_padded(width, height, left, top, box):
+def test_a_box_lies_in_the_unpadded_picture(width, height, left, top, box):
     ((found,),) = white_finder().find([black_with_white(width, height, left, top)], ("something",), floor=0.5)
     assert found.prompt == 0 and found.score > 0.9
     assert found.box == pytest.approx(box, abs=1e-3)
 
 
-def test_an_example_is_found_where_it_lies_and_the_rest_is_not():
+def test_an_example_is_found_where_it_is_and_nowhere_else():
     white, black = np.full((48, 48, 3), 255, np.uint8), np.zeros((30, 30, 3), np.uint8)
     (found,) = comparer().alike([black_with_white(96, 48, 24, 0)], [white, black], floor=0.5)
     (like_white,) = [region for region in found if region.prompt == 0]
@@ -104,7 +104,7 @@ def test_an_example_is_found_where_it_lies_and_the_rest_is_not():
     assert len(found) == 1 + 7  # the other half of its sixteen patches lies in the padding
 
 
-def test_the_surest_region_is_that_of_the_networks_own_post_processing():
+def test_the_best_region_equals_that_of_the_librarys_post_processing():
     import torch
     from PIL import Image
     from transformers import Owlv2ForObjectDetection, Owlv2Processor
@@ -124,7 +124,7 @@ def test_the_surest_region_is_that_of_the_networks_own_post_processing():
     assert found.box == pytest.approx((left, top, right, bottom), abs=1e-4)
 
 
-def test_a_picture_passes_the_vision_tower_once_for_all_who_ask():
+def test_a_picture_is_encoded_once_for_all_callers():
     from torch.nn.modules.module import register_module_forward_hook
 
     found, passed = opened("owlv2"), []
@@ -142,7 +142,7 @@ def test_a_picture_passes_the_vision_tower_once_for_all_who_ask():
 
 
 @pytest.mark.parametrize("kind", ["owlv2", "grounding_dino", "mm_grounding_dino"])
-def test_each_kind_answers_for_odd_pictures_too_in_order_and_within_them(kind):
+def test_each_kind_answers_for_unusual_pictures_in_order_with_boxes_within_them(kind):
     network = opened(kind)
     shapes = [(1, 1), (20, 1500), (1500, 20), (1, 400), (23, 24), (72, 128)]
     pictures = [*(RNG.integers(0, 256, (*shape, 3), dtype=np.uint8) for shape in shapes), *NOISE]
@@ -163,7 +163,7 @@ def rounded(region):
 
 
 @DINOS
-def test_a_prompts_score_is_the_mean_over_its_tokens(kind):
+def test_the_score_of_a_prompt_is_the_mean_over_its_tokens(kind):
     import torch
     from PIL import Image
     from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
@@ -187,12 +187,12 @@ def test_a_prompts_score_is_the_mean_over_its_tokens(kind):
         assert np.abs(boxes - region.box).max(axis=1).min() < 1e-4
 
 
-def test_a_network_that_knows_words_only_says_so():
+def test_a_network_that_takes_texts_only_refuses_examples():
     with pytest.raises(SettingsError, match="by words only, not by example"):
         opened("grounding_dino").alike(NOISE, NOISE, floor=0.5)
 
 
-def test_prompts_that_a_network_would_cut_off_are_refused():
+def test_prompts_beyond_the_tokens_of_a_network_are_refused():
     with pytest.raises(SettingsError, match="41 prompts are 84 tokens; the model takes 64"):
         opened("mm_grounding_dino").find(NOISE, ("rope",) * 41, floor=0.5)
 
@@ -205,6 +205,6 @@ def test_weights_of_another_kind_are_refused(tmp_path):
         OpenVocabulary(f"file:{tmp_path}", batch=1)
 
 
-def test_an_example_too_narrow_to_be_seen_is_found_nowhere():
+def test_an_example_too_narrow_for_a_patch_is_found_nowhere():
     hair = np.full((1, 1000, 3), 255, np.uint8)
     assert white_finder().alike([black_with_white(96, 96, 24, 24)], [hair], floor=0.0) == [[]]

@@ -27,8 +27,8 @@ def test_finds_every_part_of_a_reference_in_order():
     assert [path.name for path in paths] == ["Image.py", "PIL"]
 
 
-def test_imports_nothing_to_find_weights():
-    # these would take pkg_resources, which is gone, and half a gigabyte of torch
+def test_finding_weights_imports_nothing():
+    # importing these would need pkg_resources, which is gone, and half a gigabyte of torch
     code = (
         "import sys; from deployments.models import runtime;"
         "runtime.weights('package:face-recognition-models==0.3.0/face_recognition_models/models');"
@@ -51,13 +51,13 @@ def test_imports_nothing_to_find_weights():
         ("package:a==1/b + package:c==1/d", "names 2 sources of weights; 1 are needed"),
     ],
 )
-def test_says_in_one_sentence_what_is_wrong_with_a_reference(reference, complaint):
+def test_a_wrong_reference_gives_one_sentence(reference, complaint):
     with pytest.raises(SettingsError) as error:
         runtime.weights(reference)
     assert complaint in str(error.value) and "\n" not in str(error.value)
 
 
-def test_keeps_derived_files_where_the_user_keeps_caches(tmp_path, monkeypatch):
+def test_derived_files_are_in_the_users_cache_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert runtime.cache_folder("a", "b") == tmp_path / "raysift" / "a" / "b"
     assert (tmp_path / "raysift" / "a" / "b").is_dir()
@@ -66,14 +66,14 @@ def test_keeps_derived_files_where_the_user_keeps_caches(tmp_path, monkeypatch):
     assert runtime.cache_folder("a") == tmp_path / ".cache" / "raysift" / "a"
 
 
-def test_says_what_to_do_when_there_is_no_place_for_a_cache(tmp_path, monkeypatch):
+def test_without_a_place_for_a_cache_there_is_advice(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(SettingsError, match="Set XDG_CACHE_HOME to one that can be written"):
         runtime.cache_folder("a")
 
 
-def test_asks_in_batches_and_answers_in_order():
+def test_batches_are_answered_in_order():
     asked = []
     answers = runtime.in_batches([1, 2, 3, 4, 5], 2, lambda some: asked.append(list(some)) or [n * 10 for n in some])
     assert answers == [10, 20, 30, 40, 50]
@@ -81,7 +81,7 @@ def test_asks_in_batches_and_answers_in_order():
     assert runtime.in_batches([], 2, lambda some: some) == []
 
 
-def test_scales_rows_to_length_one_and_leaves_a_row_of_zeros():
+def test_rows_are_scaled_to_length_one_and_a_row_of_zeros_stays():
     assert np.allclose(runtime.unit(np.array([[3.0, 4.0], [0.0, 0.0]])), [[0.6, 0.8], [0, 0]])
 
 

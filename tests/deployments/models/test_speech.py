@@ -5,7 +5,7 @@ import pytest
 
 from cluster.errors import SettingsError
 from deployments.models import speech
-from deployments.models.speech import Turn, Word, timed, told_apart
+from deployments.models.speech import Turn, Word, timed, with_speakers
 
 
 def words(*said):
@@ -20,14 +20,14 @@ def times(found):
     return [(word.start_s, word.end_s) for word in found]
 
 
-def test_words_take_the_aligners_times_and_keep_all_else():
+def test_words_get_the_aligners_times_and_keep_everything_else():
     said = words(" the", " gate.")
     found = timed(said, aligned("the", "gate."))
     assert times(found) == [(10.0, 10.5), (11.0, 11.5)]
     assert [(word.text, word.probability) for word in found] == [(" the", 0.5), (" gate.", 0.5)]
 
 
-def test_the_aligner_may_part_the_same_letters_otherwise():
+def test_the_aligner_may_split_the_same_letters_differently():
     assert times(timed(words(" at", " 14", ":30"), aligned("at", "14:30"))) == [(10, 10.5), (11, 11.5), (11, 11.5)]
     assert times(timed(words("你好", "吗"), aligned(*"你好吗"))) == [(10, 11.5), (12, 12.5)]
 
@@ -37,24 +37,24 @@ def test_a_word_that_could_not_be_aligned_keeps_its_time():
 
 
 @pytest.mark.parametrize("found", [[], aligned("the"), aligned("the", "date")])
-def test_other_words_than_those_that_were_said_time_nothing(found):
+def test_the_aligners_words_are_ignored_if_the_letters_differ(found):
     said = words(" the", " gate")
     assert timed(said, found) == said
 
 
-def test_a_word_is_said_by_whoever_speaks_longest_during_it():
+def test_a_word_gets_the_speaker_who_overlaps_it_most():
     turns = [Turn(0, 0.3, "A"), Turn(0.2, 0.5, "B"), Turn(0.6, 0.9, "B"), Turn(1, 2, "A")]
-    assert [word.speaker for word in told_apart(words(" well", " no"), turns)] == ["B", "A"]
+    assert [word.speaker for word in with_speakers(words(" well", " no"), turns)] == ["B", "A"]
 
 
-def test_a_word_between_turns_is_said_by_the_one_before():
+def test_a_word_between_turns_gets_the_speaker_of_the_word_before():
     turns = [Turn(1, 1.9, "A"), Turn(3, 4, "B")]
-    said = told_apart(words(" er", " yes", " and", " no"), turns)
+    said = with_speakers(words(" er", " yes", " and", " no"), turns)
     assert [word.speaker for word in said] == ["", "A", "A", "B"]
 
 
-def test_without_turns_nobody_is_named():
-    assert [word.speaker for word in told_apart(words(" yes"), [])] == [""]
+def test_without_turns_no_speaker_is_named():
+    assert [word.speaker for word in with_speakers(words(" yes"), [])] == [""]
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def halves(tmp_path):
     return first, second, folder
 
 
-def test_joins_a_model_of_two_halves_once(halves):
+def test_two_halves_of_a_model_are_joined_once(halves):
     sha256 = hashlib.sha256(b"whole").hexdigest()
     folder = speech.joined(*halves, sha256)
     assert list(halves[2].iterdir()) == [folder]
@@ -85,13 +85,13 @@ def test_joins_a_model_of_two_halves_once(halves):
     assert (folder / "model.bin").stat().st_mtime_ns == made.st_mtime_ns
 
 
-def test_many_may_join_it_at_once(halves):
+def test_several_processes_may_join_it_at_once(halves):
     sha256 = hashlib.sha256(b"whole").hexdigest()
     with ThreadPoolExecutor(8) as at_once:
         folders = set(at_once.map(lambda _: speech.joined(*halves, sha256), range(32)))
     assert len(folders) == 1 and list(halves[2].iterdir()) == list(folders)
 
 
-def test_a_joined_model_that_is_not_what_was_packaged_is_refused(halves):
+def test_a_joined_model_with_another_digest_is_refused(halves):
     with pytest.raises(SettingsError, match="does not hold the model that was packaged"):
         speech.joined(*halves, "0" * 64)

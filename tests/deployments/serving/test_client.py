@@ -31,7 +31,7 @@ def test_an_absent_detector_is_reported_when_waiting_begins_and_when_it_ends():
     assert reports[2:] == [("clip", False)]  # another worker, which died, may have reported it as away
 
 
-def test_after_the_timeout_a_job_learns_which_detector_is_away_and_what_the_others_answered():
+def test_after_the_timeout_a_job_gets_the_absent_detector_and_the_others_answers():
     detectors = served({"clip": Handle(GONE), "ocr": Handle()}, detector_timeout_s=0)
     with pytest.raises(DetectorAway, match=r"^clip$") as raised:
         asyncio.run(detectors.ask(["clip", "ocr"], [Sample(text="a")]))
@@ -49,14 +49,14 @@ def test_for_an_upload_an_absent_detector_is_a_failure_for_every_sample():
     assert "has not answered for 0 s" in answers[0].reason
 
 
-def test_a_sample_that_a_detector_fails_on_costs_the_others_of_its_batch_nothing():
+def test_a_sample_that_a_detector_fails_on_does_not_affect_the_others_of_its_batch():
     response = ask(Handle(poison="b"), "a", "b", "c")
     assert response.answers[0] == response.answers[2] == FOUND
     assert response.answers[1] == Failure("clip", "the detector failed on it: ValueError: too odd")
     assert (response.seconds, response.gpu_seconds) == (2, 0.5)
 
 
-def test_a_call_over_its_deadline_is_cancelled_and_a_sample_that_never_ends_is_the_files_fault():
+def test_a_call_over_its_deadline_is_cancelled_and_a_sample_that_never_ends_is_a_failure():
     handle = Handle(slow="b")
     answers = ask(handle, "a", "b").answers
     assert answers == [FOUND, Failure("clip", "the detector failed on it: it took longer than deadline_s, 3 times")]
@@ -73,7 +73,7 @@ def test_while_a_detector_does_not_answer_its_own_example_no_sample_is_blamed():
     assert ask(Handle(*[DIED] * 9, ready=False), "a").answers == [FOUND]
 
 
-def test_which_detectors_take_what_is_known_from_their_classes():
+def test_which_detectors_take_a_modality_is_known_from_their_classes():
     detectors = served(dict.fromkeys(["clip", "ocr", "whisper"], Handle()))
     assert detectors.taking("image") == {"clip", "ocr"}
     assert detectors.taking("sound") == {"whisper"}

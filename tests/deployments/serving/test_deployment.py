@@ -20,7 +20,7 @@ def scaling(**config):
     return deployments(Settings(detectors={"ocr": config}), [])["ocr"]._bound_deployment
 
 
-def test_a_detector_with_room_above_its_replicas_follows_the_requests():
+def test_a_detector_with_a_higher_maximum_scales_with_the_requests():
     options = scaling(replicas=0, max_replicas=4, downscale_delay_s=60)._deployment_config.autoscaling_config
     assert (options.min_replicas, options.max_replicas, options.target_ongoing_requests) == (0, 4, 2)
     assert (options.upscale_delay_s, options.downscale_delay_s, options.downscale_to_zero_delay_s) == (5, 60, 300)
@@ -29,7 +29,7 @@ def test_a_detector_with_room_above_its_replicas_follows_the_requests():
     assert scaling(replicas=2, max_replicas=2).num_replicas == 2
 
 
-def test_fewer_replicas_at_most_than_at_least_are_refused():
+def test_a_maximum_below_the_minimum_of_replicas_is_refused():
     with pytest.raises(SettingsError, match=r"detectors.ocr: .*max_replicas is 1, and replicas, the least, is 2"):
         scaling(replicas=2, max_replicas=1)
 
@@ -39,7 +39,7 @@ def test_without_a_cluster_every_detector_is_up():
 
 
 @pytest.mark.parametrize(("cards", "share", "visible"), [([], 0, ""), ([Card("A", 10, 10)], 0.2, None)])
-def test_a_replica_without_a_share_of_a_card_sees_none(cards, share, visible):
+def test_a_replica_without_a_share_of_a_gpu_sees_none(cards, share, visible):
     deployed = deployments(Settings(detectors={"ocr": {"gpu_memory_gb": 2}}), cards)["ocr"]._bound_deployment
     assert deployed.ray_actor_options["num_gpus"] == share
     assert deployed.ray_actor_options["runtime_env"]["env_vars"].get("CUDA_VISIBLE_DEVICES") == visible

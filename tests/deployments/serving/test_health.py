@@ -1,4 +1,4 @@
-"""What readiness probes are told of detectors, which are stand-ins here."""
+"""The answers to readiness probes; detectors are stand-ins."""
 
 import asyncio
 import threading
@@ -13,7 +13,7 @@ from deployments.serving.health import Readiness
 
 
 class Detector:
-    """A detector's handle. `answers_example.remote` gives `finds`, raises it if it is an error, hangs if it is None.
+    """A detector's handle. `answers_example.remote` returns `finds`, raises it if it is an error, hangs if it is None.
 
     `broadcast` tells how long each replica has worked on its oldest call; an error in place of a replica that hangs.
     """
@@ -21,7 +21,7 @@ class Detector:
     def __init__(self, finds=1, working_s=()):
         self.finds = finds
         self.working_s = working_s
-        self.examples = 0  # that were asked for
+        self.examples = 0  # number of calls
         self.answers_example = self
 
     async def remote(self, name):
@@ -44,7 +44,7 @@ class Detector:
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Nobody waits for long."""
+    """Short time-outs."""
     monkeypatch.setattr(health, "EXAMPLE_WITHIN_S", 0.05)
     monkeypatch.setattr(health, "CONDITIONS_WITHIN_S", 0.05)
 
@@ -57,7 +57,7 @@ async def states(readiness):
     return {name: detector.state for name, detector in (await readiness.detectors()).items()}
 
 
-def test_many_probes_cost_a_detector_one_example_and_the_answer_is_valid_for_some_seconds():
+def test_many_probes_send_a_detector_one_example_and_the_answer_is_valid_for_seconds():
     ocr = Detector()
 
     async def scenario():
@@ -71,7 +71,7 @@ def test_many_probes_cost_a_detector_one_example_and_the_answer_is_valid_for_som
     asyncio.run(scenario())
 
 
-def test_a_probe_that_gives_up_does_not_end_the_question_for_the_others():
+def test_a_probe_that_is_cancelled_does_not_end_the_check_for_the_others():
     ocr = Detector(None)
 
     async def scenario():
@@ -100,7 +100,7 @@ def test_a_detector_that_is_not_ready_is_named_with_its_reason():
         "ocr": DetectorHealth(state=State.OK, message="it answers"),
         "clip": DetectorHealth(state=State.FAILING, message="it finds nothing on its own example"),
         "nsfw": DetectorHealth(state=State.DOWN, message="none of its replicas runs"),
-        "logo": DetectorHealth(state=State.ASLEEP, message="it starts when it is asked"),
+        "logo": DetectorHealth(state=State.ASLEEP, message="it starts at the next request"),
     }
     assert [name for name, detector in answer.items() if detector.state.is_ready] == ["ocr", "logo"]
 

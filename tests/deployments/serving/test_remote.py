@@ -1,4 +1,4 @@
-"""A detector in another cluster: what crosses the wire, what its API is asked, and what happens when that fails."""
+"""A detector in another cluster: the requests to its API, the responses, and failures."""
 
 import logging
 import threading
@@ -48,7 +48,7 @@ def counted(samples):
     return [[Detection("nsfw", float(sample.pixels[0, 0, 0]) / 10)] for sample in samples]
 
 
-def test_a_batch_is_answered_in_order_and_costs_what_it_cost_there():
+def test_a_batch_is_answered_in_order_with_the_cost_of_the_other_cluster():
     with far_api.running(Far(answer=counted)) as url:
         asked = RemoteDetector("nsfw", config(url)).ask(PICTURES)
     assert asked == DetectorResponse([[Detection("nsfw", score)] for score in (0.7, 0.8, 0.9)], 0.5, 0.25)
@@ -67,7 +67,7 @@ def test_calls_share_a_connection():
     ("fault", "said"),
     [(429, "too many"), (500, ""), (502, "<h1>Bad Gateway</h1>"), (503, '{"detail": "not now"}'), (404, SERVES_OWN)],
 )
-def test_a_call_is_made_again_while_the_other_cluster_cannot_answer(fault, said, impatient):
+def test_a_call_is_repeated_while_the_other_cluster_cannot_answer(fault, said, impatient):
     far = Far(answer=counted)
     far.faults, far.said = [fault, fault], said
     with far_api.running(far) as url:
@@ -82,7 +82,7 @@ def test_a_call_is_made_again_while_the_other_cluster_cannot_answer(fault, said,
         detector.ask(PICTURES)
 
 
-def test_no_answer_in_time_is_not_waited_for_again():
+def test_a_call_without_an_answer_in_time_is_not_repeated():
     far = Far()
     far.free = threading.Event()
     with far_api.running(far) as url:
@@ -98,7 +98,7 @@ def refused(far, **remote):
     return str(raised.value)
 
 
-def test_with_the_password_of_its_file_it_is_let_in_and_nobody_else_reads_it(password_file, caplog):
+def test_the_password_of_the_file_gives_access_and_is_never_logged(password_file, caplog):
     remote = {"user": "ours", "password_file": password_file}
     with caplog.at_level(logging.DEBUG), far_api.running(Far(password="open sesame")) as url:
         told = config(url, **remote)
@@ -111,12 +111,12 @@ def test_with_the_password_of_its_file_it_is_let_in_and_nobody_else_reads_it(pas
         RemoteDetector("nsfw", config(user="ours", password_file=password_file.with_name("none")))
 
 
-def test_a_certificate_is_checked_against_the_authority_that_was_named(tmp_path, impatient):
+def test_a_certificate_is_checked_against_the_configured_authority(tmp_path, impatient):
     key, certificate = own_certificate(tmp_path)
     with far_api.running(Far(), ssl_keyfile=key, ssl_certfile=certificate) as url:
         trusting = RemoteDetector("nsfw", config(url, ca_file=certificate))
         assert len(trusting.ask(PICTURES).answers) == 3
-        trusting.client.close()  # or the server, when it stops, waits half a minute for the end of it
+        trusting.client.close()  # or the server waits half a minute for the connection when it stops
         with pytest.raises(RemoteAway, match="CERTIFICATE_VERIFY_FAILED"):
             RemoteDetector("nsfw", config(url)).ask(PICTURES)
     for file in (key, key.with_name("none")):
@@ -125,7 +125,7 @@ def test_a_certificate_is_checked_against_the_authority_that_was_named(tmp_path,
 
 
 def own_certificate(folder):
-    """Of 127.0.0.1, signed by itself: the files of its key and of itself."""
+    """A self-signed certificate for 127.0.0.1: the files of its key and of itself."""
     key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
     now = datetime.now(UTC)
     made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(1))
@@ -137,13 +137,13 @@ def own_certificate(folder):
 
 
 @pytest.mark.parametrize("other", [{"model": "m2"}, {"floor": 0.2}])
-def test_another_model_or_floor_is_refused_in_a_sentence_that_names_both(other):
+def test_another_model_or_floor_is_refused_with_a_message_that_names_both(other):
     said = refused(Far(**other))
     assert f"nsfw is {other.get('model', 'm')} with floor {other.get('floor', 0.1)} here, and m with floor 0.1" in said
     assert "detectors.nsfw.remote.profile" in said
 
 
-def test_a_detector_that_does_not_run_there_and_what_is_no_api_are_the_operators_to_correct():
+def test_an_unknown_detector_and_a_url_that_is_no_api_are_settings_errors():
     far = Far()
     far.routes.detectors.model_versions = {"ocr": ModelVersion("ocr", "m")}
     assert "answers 404: no detector 'nsfw' runs here; there are ocr" in refused(far)
@@ -151,7 +151,7 @@ def test_a_detector_that_does_not_run_there_and_what_is_no_api_are_the_operators
     assert "is no API of this version" in refused(far)
 
 
-def test_what_is_too_much_or_not_for_it_is_of_that_batch_alone(monkeypatch):
+def test_refused_samples_are_an_error_of_their_batch_alone(monkeypatch):
     monkeypatch.setattr(wire, "MAX_BYTES", 2000)
     far = Far()
     with far_api.running(far) as url:
@@ -168,7 +168,7 @@ def test_what_is_too_much_or_not_for_it_is_of_that_batch_alone(monkeypatch):
     assert much.status_code == 413 and len(far.ports) == asked
 
 
-def test_an_api_takes_only_so_many_at_a_time_and_says_so_before_it_reads_them(monkeypatch):
+def test_an_api_limits_the_requests_with_samples_before_it_reads_them(monkeypatch):
     monkeypatch.setattr(sample_routes, "AT_ONCE", 2)
     far = Far(answer=counted)
     far.free = threading.Event()
@@ -187,7 +187,7 @@ def test_an_api_takes_only_so_many_at_a_time_and_says_so_before_it_reads_them(mo
     assert far.routes.sampling == 0
 
 
-def test_a_failure_passes_through_and_a_detector_that_is_away_there_is_away_here(monkeypatch, impatient):
+def test_a_failure_is_passed_on_and_a_detector_that_is_away_there_is_away_here(monkeypatch, impatient):
     far = Far(answer=lambda samples: [Failure("nsfw", "too odd") for _ in samples])
     with far_api.running(far) as url:
         detector = RemoteDetector("nsfw", config(url))
@@ -202,11 +202,11 @@ def raised(error):
     raise error
 
 
-def test_a_cluster_of_the_last_version_learns_why_its_samples_are_refused():
+def test_a_cluster_of_the_previous_version_is_told_why_its_samples_are_refused():
     far = Far()
     with far_api.running(far) as url:
         detector = RemoteDetector("nsfw", config(url))
-        detector.client.params = detector.client.params.remove("wire")  # version 1 did not name itself
+        detector.client.params = detector.client.params.remove("wire")  # version 1 did not send it
         arrow = {"Content-Type": "application/vnd.apache.arrow.stream"}
         answer = detector.client.post(detector.path, content=b"\xff\xff\xff\xff", headers=arrow)
         assert answer.status_code == 409 and far.samples == 0
@@ -216,7 +216,7 @@ def test_a_cluster_of_the_last_version_learns_why_its_samples_are_refused():
             detector.ask(PICTURES)
 
 
-def test_a_cluster_that_does_not_know_this_version_is_refused_and_no_sample_is_blamed():
+def test_a_cluster_that_does_not_have_this_version_is_refused_and_no_sample_is_blamed():
     far = Far()
     far.faults, far.said = [422], '{"detail": "these are no samples: no Arrow stream"}'
     message = refused(far)

@@ -1,4 +1,4 @@
-"""A running Raysift as the other cluster: answers are the same from afar, and distance costs no throughput."""
+"""A running Raysift as the other cluster: it gives the same answers, and latency costs little throughput."""
 
 import asyncio
 import statistics
@@ -29,7 +29,7 @@ def remote(url, **more):
 
 
 @pytest.mark.parametrize("name", ["clip", "nsfw", "whisper"])
-def test_answers_from_afar_are_those_from_here(cluster, name):
+def test_a_remote_detector_gives_the_same_answers_as_a_local_one(cluster, name):
     samples = samples_for(name)
     here = real(name).detect(samples)
     there = RemoteDetector(name, detector_class(name).Config(**remote(cluster.url("API__")))).ask(samples)
@@ -50,7 +50,7 @@ def numbers(found):
 
 
 def frames():
-    """Photographs of 1280 x 720, no two of them the same."""
+    """Photographs of 1280 x 720, all different."""
     picture = Image.fromarray(data.astronaut()).resize((1280, 720))
     return [np.roll(np.asarray(picture), n, axis=1) for n in range(FRAMES)]
 
@@ -84,7 +84,7 @@ def test_a_latency_of_100_ms_costs_less_than_a_fifth_of_the_throughput(cluster):
     assert far_s <= near_s / 0.8
 
 
-def test_while_the_other_cluster_is_away_callers_wait_and_the_replica_lives_on():
+def test_callers_wait_while_the_other_cluster_is_away_and_the_replica_stays_up():
     seen = run_in_own_ray("tests.support.serving.far_outage")
     assert seen["before"] == seen["another model"] == "nsfw is away", "it came up nevertheless, and blamed no sample"
     assert seen["up"] == seen["after an outage"] == ["nsfw"]

@@ -1,4 +1,4 @@
-"""Whether a detector in another cluster is ready: that cluster's own word, which costs its cards nothing."""
+"""Readiness of a detector in another cluster: as that cluster reports it, without loading its GPUs."""
 
 import asyncio
 
@@ -30,7 +30,7 @@ def is_ready(replica):
     ("state", "ready"),
     [(State.OK, 1), (State.ASLEEP, 1), (State.DOWN, 0), (State.FAILING, 0), (State.SILENT, 0)],
 )
-def test_a_remote_detector_is_as_ready_as_its_cluster_says_and_gets_no_sample_for_it(state, ready):
+def test_a_remote_detector_is_as_ready_as_its_cluster_reports_and_gets_no_sample_for_it(state, ready):
     far = Far(answer=found)
     with far_api.running(far) as url:
         replica = Replica({"nsfw": config(url).model_dump()})
@@ -40,7 +40,7 @@ def test_a_remote_detector_is_as_ready_as_its_cluster_says_and_gets_no_sample_fo
     assert far.samples == 1
 
 
-def test_a_detector_that_is_busy_there_answers_an_example_for_only_that_tells_if_it_is_well():
+def test_a_remote_detector_that_is_busy_gets_an_example():
     far = Far(answer=found)
     far.states = {"nsfw": State.BUSY}
     with far_api.running(far) as url:
@@ -57,7 +57,7 @@ def test_a_detector_that_does_not_run_there_is_not_ready():
         assert RemoteDetector("nsfw", config(url)).is_ready() is False
 
 
-def test_a_cluster_that_says_nothing_is_away_and_one_that_says_no_is_the_operators_to_correct(tmp_path):
+def test_an_unreachable_cluster_is_away_and_a_refusal_is_a_settings_error(tmp_path):
     password_file = tmp_path / "password"
     password_file.write_text("open sesame")
     far = Far(password="open sesame")
@@ -77,14 +77,14 @@ def test_a_cluster_that_says_nothing_is_away_and_one_that_says_no_is_the_operato
 
 
 def through(answer):
-    """A remote detector whose API stands behind a proxy that does this."""
+    """A remote detector whose API is behind a proxy that answers like this."""
     detector = RemoteDetector("nsfw", config("http://gpus"))
     detector.retries_for_s = 0.0
     detector.client = httpx.Client(base_url="http://gpus", transport=httpx.MockTransport(answer))
     return detector
 
 
-def test_an_answer_that_a_proxy_garbled_is_no_samples_fault():
+def test_a_response_that_a_proxy_garbled_is_not_blamed_on_a_sample():
     garbled = through(lambda request: httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=Junk()))
     for ask in (lambda: garbled.ask([garbled.example()]), garbled.is_ready):
         with pytest.raises(RemoteAway, match="cannot be reached: DecodingError"):
@@ -96,7 +96,7 @@ class Junk(httpx.SyncByteStream):
         yield b"this is no gzip"
 
 
-def test_whether_it_is_ready_is_asked_with_less_patience_than_a_batch():
+def test_a_readiness_check_has_a_shorter_timeout_than_a_batch():
     waits = []
 
     def hangs(request):

@@ -21,7 +21,7 @@ def replica(url, **remote):
     return Replica({"nsfw": config(url, **remote).model_dump()})
 
 
-def test_a_replica_sends_several_batches_at_a_time_and_its_health_follows_the_oldest():
+def test_a_replica_sends_several_batches_in_parallel_and_its_health_follows_the_oldest():
     far = Far(answer=counted)
     with far_api.running(far) as url:
         here = replica(url, max_in_flight=3)
@@ -44,7 +44,7 @@ def test_a_replica_sends_several_batches_at_a_time_and_its_health_follows_the_ol
     assert responses[0].gpu_seconds == 0.25
 
 
-def test_a_replica_comes_up_while_the_other_cluster_is_away_and_answers_when_it_is_back(impatient):
+def test_a_replica_starts_while_the_other_cluster_is_away_and_answers_when_it_is_back(impatient):
     port = far_api.free_port()
     here = replica(f"http://127.0.0.1:{port}")
     assert here.found == {"nsfw": 0}
@@ -56,7 +56,7 @@ def test_a_replica_comes_up_while_the_other_cluster_is_away_and_answers_when_it_
         assert asyncio.run(here.answers_example("nsfw")) == 1
 
 
-def test_a_replica_does_not_start_with_another_model_than_is_there():
+def test_a_replica_does_not_start_with_another_model_than_the_other_cluster_has():
     with far_api.running(Far(model="m2")) as url, pytest.raises(SettingsError, match="nsfw is m2 with floor"):
         replica(url)
 
@@ -69,7 +69,7 @@ AWAY = [wrapped(RemoteAway("503")), RayTaskError("detect", "", RemoteRefuses("40
 
 
 @pytest.mark.parametrize("fault", AWAY)
-def test_for_another_clusters_fault_a_job_waits_and_no_file_is_blamed(fault, caplog):
+def test_a_job_waits_on_a_fault_of_the_other_cluster_and_no_file_is_blamed(fault, caplog):
     handle = Handle(*[fault] * 9)
     reports = []
     assert ask(handle, "a", "b", report_away=lambda *report: reports.append(report)).answers == [FOUND, FOUND]

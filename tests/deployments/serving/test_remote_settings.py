@@ -42,7 +42,7 @@ def test_settings_that_exclude_each_other_are_refused(given, message):
     assert "secret" not in str(raised.value)
 
 
-def test_a_remote_detector_is_not_colocated_gets_no_card_and_takes_several_calls():
+def test_a_remote_detector_is_not_colocated_gets_no_gpu_and_takes_several_calls():
     remote = {"backend": "remote", "remote": {"url": "https://a", "max_in_flight": 6}}
     settings = Settings(profile="gpu", detectors={"logo": remote}, galleries_uri="file:///none")
     assert {"logo", "restraint"} <= grouped(settings).keys()

@@ -62,7 +62,7 @@ def test_a_replica_whose_memory_keeps_growing_fails_its_health_check(models):
         await one.detect("nsfw", [Sample(text="leak")])
         await one.check_health()  # within its bounds
         await one.detect("nsfw", [Sample(text="leak"), Sample(text="leak")])
-        for _ in range(3):  # as often as Serve asks before it replaces a replica
+        for _ in range(3):  # as often as Serve checks before it replaces a replica
             with pytest.raises(MemoryError, match=r"main memory has grown by 0\.1\d GB; max_growth_gb allows less"):
                 await one.check_health()
 
@@ -86,7 +86,7 @@ def test_an_idle_replica_drops_its_models_and_loads_them_for_the_next_request(mo
         one.thread.submit(int).result()  # after what was submitted before
         assert [model() for model in models] == [None] and network() is None
         assert await one.answers_example("nsfw") == 1, "what it found when it was loaded"
-        assert len(models) == 1, "to ask whether it is ready does not load it"
+        assert len(models) == 1, "a readiness probe does not load it"
         assert (await one.detect("nsfw", [Sample(text="a"), Sample(text="b")])).answers == [FOUND, FOUND]
         assert len(models) == 2
         return await one.counts()
@@ -112,7 +112,7 @@ def test_a_replica_that_is_used_or_has_no_idle_s_keeps_its_models(models):
         assert one.detectors
 
 
-def test_a_request_that_came_first_keeps_models_that_were_about_to_be_dropped(models):
+def test_a_request_keeps_models_that_were_about_to_be_dropped(models):
     one = replica(idle_s=30)
     one.used -= 60
 
@@ -150,7 +150,7 @@ def test_a_replica_whose_call_does_not_end_fails_its_health_check(models):
         asyncio.run(one.check_health())
 
 
-def test_a_replica_says_how_long_it_has_worked_on_its_oldest_call(models):
+def test_a_replica_reports_how_long_it_has_worked_on_its_oldest_call(models):
     one = replica()
     assert asyncio.run(one.working_s()) is None
     one.began = [time.monotonic() - 3, time.monotonic() - 20]

@@ -1,4 +1,4 @@
-"""The wire format: what is packed arrives unchanged, and hostile bytes end in Malformed within bounded memory."""
+"""The wire format: packed data arrives unchanged, and hostile bytes end in Malformed within bounded memory."""
 
 import json
 import math
@@ -38,13 +38,13 @@ def test_samples_arrive_as_they_were_sent(name):
     assert len(received) == len(sent) and all(map(same, sent, received))
 
 
-def test_answers_arrive_in_order_with_what_they_cost():
+def test_answers_arrive_in_order_with_their_cost():
     response = DetectorResponse([[EVERYTHING, Detection("x", 0.1)], Failure("nsfw", "too odd"), []], 1 / 3, 0.1)
     assert wire.unpack_response(wire.pack_response(response)) == response
     assert wire.unpack_response(wire.pack_response(DetectorResponse([]))) == DetectorResponse([])
 
 
-def test_numbers_that_json_does_not_know_arrive():
+def test_numbers_outside_json_arrive():
     response = DetectorResponse([[Detection("x", math.inf, (0.0, 0.0, math.nan, 1.0))]])
     ((detection,),) = wire.unpack_response(wire.pack_response(response)).answers
     assert detection.score == math.inf and math.isnan(detection.box[2])
@@ -126,7 +126,7 @@ def test_flipped_bytes_and_cuts_end_in_samples_or_malformed(seed):
     assert malformed > 300
 
 
-def test_samples_that_would_not_fit_are_refused_before_they_are_decompressed():
+def test_samples_that_are_too_large_are_refused_before_they_are_decompressed():
     with pytest.raises(wire.TooLarge, match=r"its samples take 2,700,000,... bytes"):
         wire.unpack_samples(request({"image": [30_000, 30_000, 4]}, pixels=b"tiny"))
 
@@ -142,7 +142,7 @@ def test_samples_are_counted_before_they_are_made():
         wire.unpack_samples(wire.pack_samples([Sample(text="a")] * (wire.MAX_SAMPLES + 1)))
 
 
-def test_a_request_that_an_api_would_refuse_is_not_packed(monkeypatch):
+def test_a_request_larger_than_the_limit_is_not_packed(monkeypatch):
     monkeypatch.setattr(wire, "MAX_BYTES", 2000)
     with pytest.raises(wire.TooLarge, match="more than an API takes at a time"):
         wire.pack_samples([Sample(text="a" * 2000)])

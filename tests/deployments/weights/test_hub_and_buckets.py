@@ -20,7 +20,7 @@ from tests.support.servers.hub import Repo
 class TestWithTheHub:
     """Through huggingface_hub itself, from a server on this machine; a second each."""
 
-    def test_fetches_what_is_safe_and_only_once(self, models):
+    def test_safe_weights_are_fetched_once(self, models):
         models.repos["acme/net"] = Repo(FILES | {"pytorch_model.bin": PICKLE, "net.onnx": b"", "run.py": b""}, "mit")
         (folder,) = runtime.weights(NET)
         there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
@@ -31,12 +31,12 @@ class TestWithTheHub:
         assert (found.origin, found.licence, found.revision) == ("cache", "mit", models.repos["acme/net"].commit)
         assert os.environ["HF_HUB_OFFLINE"] == "1"
 
-    def test_fetches_a_model_of_ctranslate2(self, models):
+    def test_a_model_of_ctranslate2_is_fetched(self, models):
         models.repos["acme/net"] = Repo({"model.bin": CTRANSLATE2, "vocabulary.json": b"[]"})
         (folder,) = runtime.weights(NET)
         assert sorted(path.name for path in folder.iterdir()) == ["model.bin", "vocabulary.json"]
 
-    def test_pickles_come_by_their_commit_or_digest_alone(self, models, tmp_path, cache):
+    def test_pickles_are_fetched_only_by_commit_or_digest(self, models, tmp_path, cache):
         models.repos["acme/net"] = Repo({"craft.pth": PICKLE, "model.bin": PICKLE})
         said = refused(NET)
         assert "has only pickles (craft.pth)" in said
@@ -47,28 +47,28 @@ class TestWithTheHub:
         (file,) = runtime.weights(f"{NET}/craft.pth#sha256={copies.digest(folder / 'craft.pth')}")
         assert file.read_bytes() == PICKLE
 
-    def test_only_the_file_that_is_named_is_fetched(self, models):
+    def test_only_the_named_file_is_fetched(self, models):
         models.repos["acme/net"] = Repo({"free.onnx": b"graph", "not free.onnx": b"graph"})
         (path,) = runtime.weights(f"{NET}/free.onnx")
         assert [file.name for file in path.parent.iterdir()] == ["free.onnx"]
 
-    def test_bytes_that_are_not_those_listed_are_refused(self, models, cache):
+    def test_bytes_that_differ_from_the_listed_digest_are_refused(self, models, cache):
         for name in ("model.safetensors", "config.json"):
             models.repos["acme/net"] = Repo({"model.safetensors": b"77", name: b"ab"}, flipped=True)
             assert f"{name} arrived with other bytes" in refused(NET)
         models.repos["acme/net"].flipped = False
         assert runtime.weights(NET)
 
-    def test_what_the_hub_refuses_is_a_sentence(self, models, monkeypatch):
+    def test_refusals_of_the_hub_are_sentences(self, models, monkeypatch):
         models.repos |= {"acme/gated": Repo(FILES, gated=True), "acme/net": Repo(FILES), "acme/text": Repo({"a": b"b"})}
         assert "wants its terms accepted" in refused("hf:acme/gated@main")
         assert "the hub has no acme/none" in refused("hf:acme/none@main")
         assert "has no revision 'v2'" in refused("hf:acme/net@v2")
         assert "holds no weights" in refused("hf:acme/text@main")
-        monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+        monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # no server is there
         assert "could not be fetched from the hub" in refused(NET)
 
-    def test_of_several_processes_one_fetches_and_all_have_it(self, models):
+    def test_one_of_several_processes_fetches_for_all(self, models):
         models.repos["acme/net"] = Repo(FILES)
         code = f"from deployments.models import runtime; print(*runtime.weights({NET!r}))"
         command = [sys.executable, "-c", code]
@@ -97,7 +97,7 @@ class TestWithABucket:
             client.delete_object(Bucket="weights", Key=entry["Key"])
         client.delete_bucket(Bucket="weights")
 
-    def test_a_folder_and_a_file_are_copied_and_a_change_is_seen(self, bucket):
+    def test_a_folder_and_a_file_are_copied_and_a_change_is_noticed(self, bucket):
         for name, content in FILES.items():
             bucket.put_object(Bucket="weights", Key=f"my net/{name}", Body=content)
         (folder,) = runtime.weights("s3://weights/my net")
@@ -109,7 +109,7 @@ class TestWithABucket:
         assert state("s3://weights/my net").origin == "bucket"
         assert (runtime.weights("s3://weights/my net")[0] / "config.json").read_bytes() == b"[ ]"
 
-    def test_a_pinned_copy_needs_its_bucket_no_more(self, bucket, tmp_path):
+    def test_a_pinned_copy_does_not_need_its_bucket(self, bucket, tmp_path):
         bucket.put_object(Bucket="weights", Key="net.pth", Body=PICKLE)
         assert "has only pickles" in refused("s3://weights/net.pth")
         digest = copies.digest(write(tmp_path / "f", {"net.pth": PICKLE}) / "net.pth")
@@ -118,7 +118,7 @@ class TestWithABucket:
         assert runtime.weights(f"s3://weights/net.pth#sha256={digest}") == (path,)
         assert "nothing lies under s3://weights/net.pth" in refused("s3://weights/net.pth")
 
-    def test_a_bucket_is_a_mirror_too(self, bucket, tmp_path, monkeypatch):
+    def test_a_bucket_can_be_a_mirror(self, bucket, tmp_path, monkeypatch):
         monkeypatch.setenv("RAYSIFT_MODELS__MIRROR", "s3://weights/models")
         monkeypatch.setenv("RAYSIFT_MODELS__OFFLINE", "true")
         folder = write(tmp_path / "pulled", FILES)
@@ -130,6 +130,6 @@ class TestWithABucket:
         assert state(NET).origin == "mirror"
         assert (runtime.weights(NET)[0] / "config.json").read_bytes() == b"{}"
 
-    def test_a_bucket_that_is_not_there_is_a_sentence(self, bucket):
+    def test_a_missing_bucket_gives_a_message(self, bucket):
         assert "s3://no-such-bucket-here/net" in refused("s3://no-such-bucket-here/net")
         assert "s3://no-such-bucket-here/net" in state("s3://no-such-bucket-here/net").missing

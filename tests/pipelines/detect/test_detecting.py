@@ -27,7 +27,7 @@ def test_no_batch_is_larger_than_the_chunk(tmp_path):
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 16])
-def test_a_frame_that_looks_the_same_is_not_asked_about_again_and_says_so(tmp_path, chunk):
+def test_an_unchanged_frame_is_not_analysed_again_and_its_findings_are_propagated(tmp_path, chunk):
     detectors = StandIn()
     (result,) = run([film(tmp_path / "a.mp4", [RED, RED, RED, BLUE])], detectors, chunk_frames=chunk)
     colours = [f for f in result.findings if f.detection.box is not None]
@@ -42,7 +42,7 @@ def test_a_frame_that_looks_the_same_is_not_asked_about_again_and_says_so(tmp_pa
     assert [bool(f.detection.vectors) for f in colours] == [True, False, False, True]
 
 
-def test_what_was_read_in_a_frame_is_embedded_as_one_passage_and_speech_by_the_sentence(tmp_path):
+def test_the_text_of_a_frame_is_embedded_as_one_passage_and_speech_by_sentence(tmp_path):
     detectors = StandIn()
     (result,) = run([film(tmp_path / "a.mp4", [RED, BLUE], sound_s=2)], detectors)
     assert sorted(detectors.texts) == ["hello", "this is blue indeed", "this is red indeed"]
@@ -50,49 +50,49 @@ def test_what_was_read_in_a_frame_is_embedded_as_one_passage_and_speech_by_the_s
     assert sorted(embedded) == ["hello", "this is blue", "this is red"]
 
 
-def test_a_film_without_sound_asks_no_ear_and_a_sound_no_eye(tmp_path):
+def test_a_film_without_sound_calls_no_sound_detector_and_a_sound_no_image_detector(tmp_path):
     detectors = StandIn()
     run([film(tmp_path / "silent.mp4", [RED])], detectors)
     assert "ear" not in {name for name, _ in detectors.asked}
 
 
-def test_only_the_wanted_detectors_are_asked_and_count_as_having_answered(tmp_path):
+def test_only_wanted_detectors_run_and_count_as_having_answered(tmp_path):
     detectors = StandIn()
     (result,) = run([picture(tmp_path / "a.png", RED)], detectors, wanted=["eye"], stored=False)
     assert {name for name, _ in detectors.asked} == {"eye"}
     assert result.model_versions == (ModelVersion("eye", "eye-1", 0.5),)
 
 
-def test_a_detector_that_fails_costs_only_its_own_findings_and_is_asked_again_next_time(tmp_path):
+def test_a_failed_detector_loses_only_its_own_findings_and_runs_again_next_time(tmp_path):
     (result,) = run([picture(tmp_path / "a.png", RED)], StandIn(failing=frozenset(["words"])))
     assert [f.detection.label for f in result.findings] == ["red", "text", "text"]
     assert result.failures == (Failure("words", "it is tired"),)
     assert [a.detector for a in result.model_versions] == ["ear", "eye"]
 
 
-def test_a_broken_file_is_a_result_and_its_neighbours_do_not_notice(tmp_path):
+def test_a_broken_file_gets_a_result_and_does_not_affect_its_batch(tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(picture(tmp_path / "a.png", RED).read_bytes()[:60])
     bad, good = run([broken, tmp_path / "a.png"], StandIn())
     assert [failure.step for failure in bad.failures] == ["decode"] and bad.findings == ()
     assert good.failures == () and good.findings
-    assert len(bad.model_versions) == 3  # asking again would not mend the file
+    assert len(bad.model_versions) == 3  # running the detectors again would not repair the file
 
 
-def test_a_file_that_was_not_fetched_is_nobodys_answer():
+def test_a_file_that_was_not_fetched_counts_as_answered_by_no_detector():
     file = File(MediaItem("s3://b/x.png", 3, "e"), None, None, frozenset(["eye"]), failures=[Failure("fetch", "gone")])
     (result,) = asyncio.run(analyze([file], StandIn(), InProcess(), Decoding()))
     assert result.failures == (Failure("fetch", "gone"),)
     assert result.model_versions == ()
 
 
-def test_a_file_is_what_its_bytes_say_not_its_name(tmp_path):
+def test_the_kind_of_a_file_is_that_of_its_bytes_not_of_its_name(tmp_path):
     path = picture(tmp_path / "a.png", RED).rename(tmp_path / "a.mp4")
     (result,) = run([path], StandIn())
     assert result.item.kind == "image" and result.findings
 
 
-def test_what_is_found_in_words_stands_where_and_when_they_stood(tmp_path):
+def test_findings_in_text_have_the_time_and_box_of_the_text(tmp_path):
     (result,) = run([film(tmp_path / "a.mp4", [BLUE, RED])], Warned())
     (warning,) = (f for f in result.findings if f.detection.label == "warning")
     (line,) = (f for f in result.findings if f.detection.text == "this is red")
@@ -100,7 +100,7 @@ def test_what_is_found_in_words_stands_where_and_when_they_stood(tmp_path):
     assert warning.detection.time_s == line.detection.time_s == 1.0
 
 
-def test_what_a_detector_costs_is_told_by_the_file_it_worked_for(tmp_path):
+def test_the_cost_of_a_detector_is_charged_to_the_file_it_worked_for(tmp_path):
     one, two = film(tmp_path / "a.mp4", [RED, BLUE, RED]), picture(tmp_path / "b.png", RED)
     first, second = run([one, two], StandIn())
     assert first.usage == (Usage("ear", 0.0, 0.0), Usage("eye", 3.0, 1.5), Usage("words", 2.0, 1.0))
@@ -109,7 +109,7 @@ def test_what_a_detector_costs_is_told_by_the_file_it_worked_for(tmp_path):
 
 
 @pytest.mark.parametrize("who", ["eye", "words"])
-def test_while_a_detector_is_away_nothing_that_the_others_answered_is_lost(tmp_path, cache, who):
+def test_answers_of_the_others_are_kept_while_a_detector_is_away(tmp_path, cache, who):
     paths = [film(tmp_path / f"{n}.mp4", [RED, BLUE, RED], sound_s=2) for n in range(2)]
     with pytest.raises(DetectorAway, match=f"^{who}$"):
         run(paths, StandIn(away=[who]), cache=cache, chunk_frames=2)
@@ -119,7 +119,7 @@ def test_while_a_detector_is_away_nothing_that_the_others_answered_is_lost(tmp_p
     assert all(not result.failures and len(result.model_versions) == 3 for result in results)
 
 
-def test_who_is_away_is_waited_for_once_and_the_others_finish_their_files(tmp_path, cache):
+def test_an_absent_detector_is_waited_for_once_and_the_others_finish_their_files(tmp_path, cache):
     class Two(StandIn):
         takes: ClassVar = {"image": {"eye", "other"}, "sound": {"ear"}, "text": {"words"}}
 

@@ -13,12 +13,12 @@ from tests.pipelines.detect.stand_ins import ALL, BLUE, RED, InProcess, StandIn,
 
 
 def told(result):
-    """What its row says, but when, what it cost, and where the file lay."""
+    """The row of a result without its time, its cost and its URI."""
     row = to_row(result, 1, "job", 0)
     return {key: value for key, value in row.items() if key not in ("analyzed_at", "usage", "uri")}
 
 
-def test_a_content_that_was_answered_for_is_neither_decoded_nor_asked_about_again_whatever_its_name(tmp_path, cache):
+def test_a_known_content_is_neither_decoded_nor_analysed_again_under_any_name(tmp_path, cache):
     first = run([film(tmp_path / "a.mp4", [RED, RED, BLUE], sound_s=2)], Warned(), cache=cache)
     (tmp_path / "a.mp4").rename(tmp_path / "b.mp4")
     detectors, decoder = Warned(), InProcess()
@@ -29,7 +29,7 @@ def test_a_content_that_was_answered_for_is_neither_decoded_nor_asked_about_agai
     assert again[0].usage == tuple(Usage(name, 0.0, 0.0, reused=True) for name in sorted(ALL))
 
 
-def test_of_two_copies_in_one_batch_the_second_is_given_the_answers_of_the_first(tmp_path, cache):
+def test_the_second_of_two_copies_in_a_batch_gets_the_answers_of_the_first(tmp_path, cache):
     one, other = (picture(tmp_path / name, RED) for name in ("a.png", "b.png"))
     detectors = StandIn()
     first, second, _ = run([one, other, picture(tmp_path / "c.png", BLUE)], detectors, cache=cache)
@@ -37,7 +37,7 @@ def test_of_two_copies_in_one_batch_the_second_is_given_the_answers_of_the_first
     assert told(first) == told(second) and second.usage[1] == Usage("eye", 0.0, 0.0, reused=True)
     detectors = StandIn()
     run([one, other], detectors)
-    assert ("eye", 2) in detectors.asked, "without a cache both are looked at"
+    assert ("eye", 2) in detectors.asked, "without a cache both are analysed"
 
 
 WHOLE = Segment(0, 2, 60.0, 0.0, 2.0, None, 0.0, 2.0)
@@ -57,7 +57,7 @@ WHOLE = Segment(0, 2, 60.0, 0.0, 2.0, None, 0.0, 2.0)
     ],
     ids=["model", "floor", "model of words", "frames_per_s", "max_side_px", "same_below", "segment", "chunk"],
 )
-def test_an_answer_is_recalled_only_where_the_same_would_be_answered(tmp_path, cache, changed, asked):
+def test_an_answer_is_reused_only_where_the_same_answer_would_be_computed(tmp_path, cache, changed, asked):
     path = film(tmp_path / "a.mp4", [RED, BLUE], sound_s=2)
     run([path], StandIn(), cache=cache)
     detectors = StandIn(**changed.pop("detectors", {}))
@@ -67,7 +67,7 @@ def test_an_answer_is_recalled_only_where_the_same_would_be_answered(tmp_path, c
     assert all(finding.model == detectors.model_versions[finding.detector].model for finding in result.findings)
 
 
-def test_an_answer_is_not_recalled_once_what_else_it_depends_on_has_changed(tmp_path, cache):
+def test_an_answer_is_not_reused_after_the_state_of_the_detector_has_changed(tmp_path, cache):
     path = picture(tmp_path / "a.png", RED)
     run([path], StandIn(), cache=cache)
     detectors = StandIn()
@@ -76,7 +76,7 @@ def test_an_answer_is_not_recalled_once_what_else_it_depends_on_has_changed(tmp_
     assert detectors.asked == [("eye", 1)]
 
 
-def test_segments_that_begin_or_hear_elsewhere_are_other_contents(tmp_path, cache):
+def test_segments_with_other_bounds_are_other_contents(tmp_path, cache):
     path = film(tmp_path / "a.mp4", [RED, BLUE, RED, BLUE], sound_s=4)
     first = Segment(0, 2, 2.0, 0.0, 2.0, None, 0.0, 2.1)
     second = Segment(1, 2, 2.0, 2.0, None, 1.9, 2.1, None)
@@ -88,7 +88,7 @@ def test_segments_that_begin_or_hear_elsewhere_are_other_contents(tmp_path, cach
         assert result.segment == other
 
 
-def test_only_who_has_not_answered_is_asked_and_only_about_the_files_that_miss_it(tmp_path, cache):
+def test_only_detectors_without_an_answer_run_and_only_on_the_files_that_miss_it(tmp_path, cache):
     class Two(StandIn):
         takes: ClassVar = {"image": {"eye", "other"}, "sound": {"ear"}, "text": {"words"}}
 
@@ -105,7 +105,7 @@ def test_only_who_has_not_answered_is_asked_and_only_about_the_files_that_miss_i
     assert (counted.get("other: in the cache", 0), counted["other: not in the cache"]) == (0, 2)
 
 
-def test_a_detector_of_sounds_that_is_new_has_no_picture_decoded(tmp_path, cache):
+def test_a_new_sound_detector_decodes_no_frames(tmp_path, cache):
     path = film(tmp_path / "a.mp4", [RED, BLUE], sound_s=2)
     (first,) = run([path], StandIn(), wanted=["eye"], cache=cache)
     decoder = InProcess()
@@ -114,7 +114,7 @@ def test_a_detector_of_sounds_that_is_new_has_no_picture_decoded(tmp_path, cache
     assert (result.frames, result.thumbnail) == (first.frames, first.thumbnail)
 
 
-def test_a_failure_is_not_remembered_and_the_others_are(tmp_path, cache):
+def test_a_failure_is_not_cached_and_the_other_answers_are(tmp_path, cache):
     path = picture(tmp_path / "a.png", RED)
     run([path], StandIn(failing=["eye"]), wanted=["eye", "ear"], cache=cache)
     detectors = StandIn()
@@ -123,7 +123,7 @@ def test_a_failure_is_not_remembered_and_the_others_are(tmp_path, cache):
     assert {usage.detector: usage.reused for usage in result.usage} == {"eye": False, "ear": True}
 
 
-def test_what_was_found_before_a_file_turned_out_broken_is_not_remembered(tmp_path, cache):
+def test_findings_of_a_file_that_turns_out_broken_are_not_cached(tmp_path, cache):
     whole = film(tmp_path / "a.mkv", [RED, BLUE, RED]).read_bytes()
     (tmp_path / "a.mkv").write_bytes(whole[: len(whole) * 2 // 3])
     for _ in range(2):
@@ -141,7 +141,7 @@ class Held(dict):
     put = dict.update
 
 
-def test_a_value_that_was_changed_anywhere_is_a_miss():
+def test_a_value_with_any_changed_byte_is_a_miss():
     held, asked = Held(), (Content("ab" * 32), ModelVersion("eye", "eye-1", 0.5))
     memo = Memo(held, Decoding(), {})
     memo.keep({}, {asked: [Finding("eye", "eye-1", Detection("red", 0.5))]})
@@ -154,7 +154,7 @@ def test_a_value_that_was_changed_anywhere_is_a_miss():
         assert memo.findings([asked]) == {}
 
 
-def test_a_cache_that_is_damaged_is_as_good_as_none(tmp_path, cache):
+def test_a_damaged_cache_counts_as_empty(tmp_path, cache):
     path = picture(tmp_path / "a.png", RED)
     (first,) = run([path], StandIn(), cache=cache)
     connection = cache.store._connection()

@@ -24,13 +24,13 @@ def test_a_file_counts_by_its_best_detection_of_the_label(tmp_path):
     assert lower.presence.fp == 1 and lower.false_positives[0].score == 0.2
 
 
-def test_a_file_of_which_nothing_is_said_is_not_counted_for_that_detector(tmp_path):
+def test_a_file_without_a_label_is_not_counted_for_that_detector(tmp_path):
     commit(tmp_path, "a.parquet", row("s3://b/a.jpg", found("nsfw", "nsfw", 0.9), found("ocr", "text", 0.9, text="x")))
     (one,) = judged(tmp_path, said("a.jpg", ocr={"text": True})).judged
     assert (one.detector, one.presence.positives, one.presence.negatives) == ("ocr", 1, 0)
 
 
-def test_what_was_not_looked_at_counts_neither_way_and_is_told(tmp_path):
+def test_files_that_were_not_analysed_are_left_out_with_a_reason(tmp_path):
     commit(
         tmp_path,
         "a.parquet",
@@ -46,9 +46,9 @@ def test_what_was_not_looked_at_counts_neither_way_and_is_told(tmp_path):
     assert {left.uris[0].removeprefix("s3://b/"): left.why for left in of.left_out} == {
         "broken.jpg": "it could not be read: it is damaged",
         "tired.jpg": "the detector did not answer",
-        "sound.wav": "there is nothing in it that this detector looks at",
-        "skipped.jpg": "it was not asked: it does not run, or the scan left it out",
-        "unknown.jpg": "the results do not hold it",
+        "sound.wav": "it has no content that this detector analyses",
+        "skipped.jpg": "the detector did not run: it is disabled, or the scan left it out",
+        "unknown.jpg": "it is not in the results",
     }
 
 
@@ -62,19 +62,19 @@ def test_the_newest_answer_counts_and_only_of_the_newest_content(tmp_path):
     assert [one["text"] for one in of.detections["ocr"]] == ["new"]
 
 
-def test_a_star_is_whatever_the_detector_calls_it(tmp_path):
+def test_a_star_matches_any_label_of_the_detector(tmp_path):
     commit(tmp_path, "a.parquet", row("s3://b/a.jpg", found("clip", "cup", 0.5), found("clip", "dog", 0.9)))
     (one,) = judged(tmp_path, said("a.jpg", clip={"*": False})).judged
     assert one.false_positives[0].score == 0.9 and one.note == ""
 
 
-def test_a_label_that_no_detection_has_is_told(tmp_path):
+def test_a_label_without_detections_is_noted(tmp_path):
     commit(tmp_path, "a.parquet", row("s3://b/a.jpg", found("clip", "tabby", 0.5)))
     (one,) = judged(tmp_path, said("a.jpg", clip={"cat": True})).judged
-    assert "Nothing was called “cat”" in one.note and "tabby" in one.note
+    assert "No detection here is labelled “cat”" in one.note and "tabby" in one.note
 
 
-def test_text_is_read_in_the_order_in_which_it_is_stored(tmp_path):
+def test_texts_are_compared_in_stored_order(tmp_path):
     commit(
         tmp_path,
         "a.parquet",
@@ -85,18 +85,18 @@ def test_text_is_read_in_the_order_in_which_it_is_stored(tmp_path):
     (one,) = judged(tmp_path, *lines).judged
     assert one.unit == "characters" and (one.error_rate.hits, one.error_rate.of) == (1, 13)
     assert (one.invented.hits, one.invented.of) == (1, 1)
-    assert (one.presence.tp, one.presence.fp) == (1, 1), "a text that is not empty is there"
+    assert (one.presence.tp, one.presence.fp) == (1, 1), "a text that is not empty counts as present"
     assert [text.uri for text in one.texts] == ["s3://b/a.png", "s3://b/none.png"]
 
 
-def test_a_line_that_stays_in_a_video_is_read_once(tmp_path):
+def test_a_line_repeated_in_a_video_counts_once(tmp_path):
     lines = [found("ocr", "text", 0.9, text=text, time_s=at) for at in (0.0, 1.0) for text in ("LIVE", "NOW")]
     commit(tmp_path, "a.parquet", row("s3://b/a.mp4", *lines, kind="video"))
     (one,) = judged(tmp_path, said("a.mp4", ocr={"text": "LIVE NOW"})).judged
     assert one.error_rate.value == 0
 
 
-def test_speech_is_judged_by_words(tmp_path):
+def test_speech_is_compared_by_words(tmp_path):
     heard = [
         found("whisper", "speech", 0.9, span=(0.0, 1.0), text="One, two."),
         found("whisper", "speech", 0.9, text="Four"),
@@ -106,7 +106,7 @@ def test_speech_is_judged_by_words(tmp_path):
     assert one.unit == "words" and (one.error_rate.hits, one.error_rate.of) == (1, 4)
 
 
-def test_things_are_counted_in_the_frame_that_shows_most_of_them(tmp_path):
+def test_objects_are_counted_in_the_frame_with_most_of_them(tmp_path):
     faces = [found("face", "face", 0.95, time_s=at) for at in (0.0, 1.0, 1.0, 2.0)]
     commit(tmp_path, "a.parquet", row("s3://b/a.mp4", *faces, kind="video"), row("s3://b/b.jpg", *faces[:1], unit=1))
     (one,) = judged(tmp_path, said("a.mp4", face={"face": 2}), said("b.jpg", face={"face": ["Ada", "Grace"]})).judged
@@ -114,7 +114,7 @@ def test_things_are_counted_in_the_frame_that_shows_most_of_them(tmp_path):
     assert one.miscounted[0].said == "2 labelled, 1 found"
 
 
-def test_people_are_told_apart_by_the_nearest_faces_of_two_files(tmp_path):
+def test_people_are_compared_by_the_nearest_faces_of_two_files(tmp_path):
     def face(*at: float):
         return found("face", "face", 0.99, vectors=(Vector("faces", at),))
 
@@ -131,10 +131,10 @@ def test_people_are_told_apart_by_the_nearest_faces_of_two_files(tmp_path):
     of = one.verification
     assert (of.same, of.different, one.faceless) == (2, 1, 1)
     assert of.best.accuracy.value == 1 and 0.5 <= of.best.distance < 1.118
-    assert of.in_use is None, "nobody knows the model m1 or its distance"
+    assert of.in_use is None, "the model m1 and its distance are unknown"
 
 
-def test_the_profile_its_floor_and_its_distance_are_known_by_the_model(tmp_path):
+def test_profile_floor_and_distance_follow_from_the_model(tmp_path):
     from deployments.detectors.face import FaceConfig
 
     model = f"{FaceConfig().model} gallery:01234567"

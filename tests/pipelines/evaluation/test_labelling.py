@@ -51,7 +51,7 @@ def test_the_lines_of_the_documentation_are_read(tmp_path):
     assert len(labelling.read(labels(tmp_path, block))) == len(block.splitlines())
 
 
-def test_labels_that_are_no_file_of_labels_are_the_operators_fault(tmp_path):
+def test_an_unreadable_file_of_labels_is_a_settings_error(tmp_path):
     (tmp_path / "empty.jsonl").touch()
     (tmp_path / "picture.jsonl").write_bytes(b"\xff\xd8\xff")
     for name, complaint in (("none.jsonl", "No such file"), ("empty.jsonl", "is empty"), ("picture.jsonl", "UTF-8")):
@@ -59,7 +59,7 @@ def test_labels_that_are_no_file_of_labels_are_the_operators_fault(tmp_path):
             labelling.read(tmp_path / name)
 
 
-def test_a_file_that_is_not_there_is_named_with_its_line(tmp_path):
+def test_a_missing_file_is_named_with_its_line(tmp_path):
     (tmp_path / "there.jpg").touch()
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "in.jpg").touch()

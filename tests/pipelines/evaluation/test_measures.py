@@ -14,7 +14,7 @@ def judged(truth, scores, threshold=0.0, base_rate=None):
     return presence(truth, scores, threshold, base_rate)
 
 
-def test_three_of_three_is_not_a_hundred_percent():
+def test_the_interval_of_three_of_three_begins_below_one():
     three = share(3, 3)
     assert three.value == three.high == 1.0
     assert three.low == pytest.approx(0.4385, abs=1e-4)  # 3 / (3 + z^2)
@@ -32,11 +32,11 @@ def test_wilsons_interval_is_the_published_one():
         assert (share(hits, of).low, share(hits, of).high) == pytest.approx((low, high), abs=1e-4)
 
 
-def test_a_share_of_nothing_says_why():
+def test_a_share_of_zero_has_a_reason():
     assert share(0, 0, "no file was flagged") == Figure(None, hits=0, of=0, why="no file was flagged")
 
 
-def test_counts_what_is_found_missed_and_wrongly_flagged():
+def test_counts_true_positives_misses_and_false_alarms():
     of = judged([True, True, True, False, False], [0.9, 0.4, None, 0.8, 0.1], threshold=0.5)
     assert (of.tp, of.fp, of.fn, of.tn) == (1, 1, 2, 1)
     assert (of.precision.hits, of.precision.of) == (1, 2)
@@ -46,13 +46,13 @@ def test_counts_what_is_found_missed_and_wrongly_flagged():
     assert of.f1.low < of.f1.value < of.f1.high
 
 
-def test_a_score_at_the_threshold_counts_and_nothing_kept_never_does():
+def test_a_score_at_the_threshold_counts_and_a_missing_score_never_does():
     of = judged([True, True], [0.5, None], threshold=0.5)
     assert (of.tp, of.fn) == (1, 1)
     assert judged([True, True], [0.5, None], threshold=0.0).fn == 1
 
 
-def test_the_curve_and_average_precision_are_scikit_learns():
+def test_curve_and_average_precision_equal_scikit_learns():
     rng = np.random.default_rng(1)
     truth = rng.random(300) < 0.3
     scores = (0.3 * truth + 0.7 * rng.random(300)).round(2)
@@ -77,20 +77,20 @@ def test_a_perfect_detector_has_the_whole_curve():
     assert of.best_threshold == 0.8
 
 
-def test_a_detector_that_says_the_same_of_all_is_worth_the_share_of_positives():
+def test_the_average_precision_of_equal_scores_is_the_share_of_positives():
     of = judged([True] * 2 + [False] * 8, [0.5] * 10)
     assert of.average_precision.value == pytest.approx(0.2)
     assert of.precision.value == pytest.approx(0.2) and of.recall.value == 1
 
 
-def test_a_detector_that_finds_nothing_has_no_precision_and_says_so():
+def test_without_detections_precision_has_a_reason_instead_of_a_value():
     of = judged([True, False], [None, None])
     assert of.precision.value is None and of.precision.why == "no file was flagged"
     assert of.recall.value == 0 and of.best_f1.why == "nothing was found in any file"
     assert of.curve == () and of.best_threshold is None
 
 
-def test_labels_of_one_kind_leave_out_what_needs_both():
+def test_labels_of_one_class_leave_out_measures_that_need_both():
     only_without = judged([False] * 4, [0.3, None, None, None], base_rate=0.01)
     assert only_without.recall.why == only_without.average_precision.why == "no file is labelled to have it"
     assert only_without.f1.why == only_without.at_base_rate.why == "no file is labelled to have it"
@@ -109,7 +109,7 @@ def test_precision_falls_with_the_base_rate():
     assert precision_at(0.5, share(990, 1000), share(100, 10_000)).value == pytest.approx(0.99)
 
 
-def test_no_false_alarm_in_twenty_files_promises_little_where_few_have_it():
+def test_twenty_files_without_false_alarm_leave_precision_uncertain_at_a_low_base_rate():
     of = precision_at(0.001, share(20, 20), share(0, 20))
     assert of.value == 1.0 and of.low < 0.01
 
@@ -126,9 +126,9 @@ def test_scores_that_are_probabilities_are_calibrated():
     assert (only.low, only.high, only.true.of) == (0.9, 1.0, 200)
 
 
-def test_too_few_scores_say_nothing_of_calibration():
+def test_calibration_needs_a_minimum_of_scores():
     of = judged([True, False], [1.0, None])
-    assert of.calibration_error.value is None and "1 files have a score; 100" in of.calibration_error.why
+    assert of.calibration_error.value is None and "1 files have a score; at least 100" in of.calibration_error.why
     assert of.bins[0].low == 0.9
 
 
@@ -145,12 +145,12 @@ def test_characters_are_compared_with_case_but_any_white_space_is_one_space():
     assert character_edits("e\u0301te\u0301", "été").wrong == 0
 
 
-def test_texts_where_there_are_none_are_not_part_of_the_rate():
+def test_empty_reference_texts_are_not_part_of_the_rate():
     edits = [word_edits("one two", "one too"), word_edits("", "thanks for watching")]
     rate = error_rate(edits)
     assert (rate.value, rate.hits, rate.of) == (0.5, 1, 2)
     assert edits[1].insertions == 3
-    assert rate.low is None and "10 are the least" in rate.why
+    assert rate.low is None and "at least 10 are needed" in rate.why
     assert error_rate(edits[1:]).value is None
 
 
@@ -162,12 +162,12 @@ def test_many_texts_give_an_interval_that_is_the_same_every_time():
     assert error_rate(edits) == rate
 
 
-def test_numbers_of_things():
+def test_counts_of_objects():
     of = counts([(2, 2), (1, 0), (0, 3), (1, 1)])
     assert (of.exact.hits, of.exact.of, of.mean_error, of.missed, of.extra) == (2, 4, 1.0, 1, 3)
 
 
-def test_pairs_that_lie_apart_are_told_apart():
+def test_pairs_of_well_separated_distances_are_classified_without_error():
     of = verification([0.1, 0.2, 0.8, 0.9, 1.0], [True, True, False, False, False], in_use=0.5)
     assert of.in_use.accuracy.value == of.best.accuracy.value == 1
     assert (of.in_use.joined_same.hits, of.in_use.joined_different.hits) == (2, 0)
@@ -189,7 +189,7 @@ def test_the_equal_error_rate_is_where_the_two_kinds_of_error_meet():
     assert of.equal_error_distance == pytest.approx(0.6, abs=0.02)
 
 
-def test_no_pairs_are_no_figures():
+def test_without_pairs_there_are_no_figures():
     of = verification([], [], 0.6)
     assert of.best is of.in_use is None and of.sweep == ()
     only_two = verification([0.7], [False], 0.6)

@@ -37,7 +37,7 @@ def hostile(folder: Path):
     return judged(folder, said(name, ocr={"text": "<b>right</b>"}, nsfw={"nsfw": False}), base_rate=0.001)
 
 
-def test_nothing_out_of_a_file_becomes_a_part_of_the_page(tmp_path):
+def test_text_from_files_is_escaped_in_the_report(tmp_path):
     page = Page(report.html(hostile(tmp_path)))
     kinds = {tag for tag, _ in page.tags}
     assert "script" not in kinds and not any(name.startswith("on") for _, of in page.tags for name in of)
@@ -45,7 +45,7 @@ def test_nothing_out_of_a_file_becomes_a_part_of_the_page(tmp_path):
     assert "\u202e" not in page.text
 
 
-def test_the_report_is_one_file_that_asks_nobody(tmp_path):
+def test_the_report_is_one_file_without_external_resources(tmp_path):
     html = report.html(hostile(tmp_path))
     page = Page(html)
     sources = [of[name] for _, of in page.tags for name in ("src", "href", "srcset") if name in of]
@@ -54,7 +54,7 @@ def test_the_report_is_one_file_that_asks_nobody(tmp_path):
     assert any("default-src 'none'" in (of.get("content") or "") for _, of in page.tags)
 
 
-def test_every_picture_is_blurred_until_it_is_asked_for(tmp_path):
+def test_every_picture_is_blurred_until_it_is_clicked(tmp_path):
     html = report.html(hostile(tmp_path))
     pictures = html.count("<img ")
     assert pictures and len(re.findall(r'<label class="veil"><input type="checkbox"[^>]*><img ', html)) == pictures

@@ -72,7 +72,7 @@ def heard(path: Path, limits: Decoding, segment: Segment | None = None) -> np.nd
 
 
 def parts_are_the_whole(path: Path, limits: Decoding) -> tuple[Segment, ...]:
-    """The frames and sounds of a video's segments are those of the video."""
+    """Check that the frames and sounds of a video's segments are those of the video."""
     cut = segments(path, limits)
     whole = [frame.sample.time_s for frame in frames(path, "video", limits)]
     found = [list(frames(path, "video", limits, segment)) for segment in cut]
@@ -88,7 +88,7 @@ def parts_are_the_whole(path: Path, limits: Decoding) -> tuple[Segment, ...]:
 
 
 @pytest.mark.parametrize(("name", "codec", "options", "audio", "rate"), FORMATS, ids=lambda one: str(one)[:9])
-def test_the_segments_of_a_video_are_the_video(tmp_path, name, codec, options, audio, rate):
+def test_the_segments_of_a_video_equal_the_video(tmp_path, name, codec, options, audio, rate):
     path = movie(tmp_path / name, codec, options, audio, rate)
     for segment_s, frames_per_s in ((2, 1.0), (5, 2.5)):
         cut = parts_are_the_whole(path, Decoding(segment_s=segment_s, frames_per_s=frames_per_s))
@@ -103,11 +103,11 @@ def test_the_segments_of_a_video_are_the_video(tmp_path, name, codec, options, a
 
 @pytest.mark.skipif(not FILMS.is_dir(), reason="the labelled films are not here")
 @pytest.mark.parametrize("name", ["composite_news_en", "composite_dialog_en"])
-def test_the_segments_of_a_film_are_the_film(name):
+def test_the_segments_of_a_labelled_film_equal_the_film(name):
     assert len(parts_are_the_whole(FILMS / f"{name}.mp4", Decoding(segment_s=2))) == 3
 
 
-def test_it_is_cut_at_key_frames_and_where_nothing_is_said(tmp_path):
+def test_a_video_is_cut_at_key_frames_and_in_silence(tmp_path):
     path = movie(tmp_path / "a.mp4", "libx264", {"x264-params": "scenecut=0"}, "aac", 48_000, seconds=40)
     cut = segments(path, Decoding(segment_s=8))
     assert [part.begin_s for part in cut] == pytest.approx([0, 8, 16, 24, 32])
@@ -121,7 +121,7 @@ def test_without_sound_or_in_silence_it_is_cut_at_the_key_frame(tmp_path):
     assert len(cut) == 3 and all(part.sound_begin_s == part.begin_s for part in cut)
 
 
-def test_a_rest_belongs_to_the_segment_before_it_and_a_short_video_is_left_whole(tmp_path):
+def test_a_short_rest_joins_the_segment_before_it_and_a_short_video_is_left_whole(tmp_path):
     path = movie(tmp_path / "a.mp4", "libx264", {}, None, 0)
     assert len(segments(path, Decoding(segment_s=6))) == 2
     assert len(segments(path, Decoding(segment_s=9.2))) == 2
@@ -139,7 +139,7 @@ def test_recordings_that_were_appended_are_left_whole(tmp_path):
     assert segments(path, Decoding(segment_s=3)) == ()
 
 
-def test_a_video_that_is_cut_short_is_left_whole_and_its_analysis_says_so(tmp_path):
+def test_a_truncated_video_is_left_whole_and_its_analysis_reports_it(tmp_path):
     path = movie(tmp_path / "a.mkv", "mjpeg", {}, None, 0)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert segments(path, Decoding(segment_s=2)) == ()
@@ -147,7 +147,7 @@ def test_a_video_that_is_cut_short_is_left_whole_and_its_analysis_says_so(tmp_pa
     assert kept and "cut short" in why
 
 
-def test_a_damage_is_told_by_the_segment_it_lies_in(tmp_path):
+def test_damage_is_reported_by_the_segment_that_contains_it(tmp_path):
     path = movie(tmp_path / "a.avi", "mjpeg", {}, None, 0)
     limits = Decoding(segment_s=3)
     cut = segments(path, limits)
@@ -181,7 +181,7 @@ def cut_units(*units: dict[str, Any]) -> list[dict[str, Any]]:
     return told.to_pylist()
 
 
-def test_a_long_video_becomes_a_unit_a_segment_and_all_else_passes_as_it_came(tmp_path):
+def test_a_long_video_becomes_one_unit_per_segment_and_other_files_stay_unchanged(tmp_path):
     long = movie(tmp_path / "long.mp4", "libx264", {}, "aac", 48_000)
     short = movie(tmp_path / "short.mp4", "libx264", {}, None, 0, seconds=2)
     (tmp_path / "broken.mp4").write_bytes(long.read_bytes()[:300])

@@ -1,4 +1,4 @@
-"""The ledger: what a job owes."""
+"""The ledger: the units that a job must analyse."""
 
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def film(tmp_path):
     return path, unit["uri"], unit["etag"]
 
 
-def test_every_media_file_is_a_unit_that_owes_every_detector(tmp_path, media):
+def test_every_media_file_is_a_unit_for_every_detector(tmp_path, media):
     assert write(tmp_path, media) == Listed(units=4, videos=0, skipped=0)
     units = rows(tmp_path)
     assert {name: unit["kind"] for name, unit in units.items()} == {
@@ -71,7 +71,7 @@ def test_every_media_file_is_a_unit_that_owes_every_detector(tmp_path, media):
     assert {unit["unit_id"] for unit in units.values()} == {unit_id(u["uri"], u["etag"]) for u in units.values()}
 
 
-def test_what_may_be_long_is_set_apart_to_be_cut(tmp_path):
+def test_files_that_may_be_long_videos_are_listed_apart_for_cutting(tmp_path):
     for name, size in (("a.mp4", MB), ("small.mp4", MB - 1), ("b", 16 * MB), ("photo", 15 * MB), ("c.wav", 99 * MB)):
         sized(tmp_path / "in" / name, size)
     assert write(tmp_path, tmp_path / "in") == Listed(units=3, videos=2, skipped=0)
@@ -83,7 +83,7 @@ def test_what_may_be_long_is_set_apart_to_be_cut(tmp_path):
     assert pq.read_schema(next((tmp_path / "uncut").iterdir())).equals(UNCUT)
 
 
-def test_a_unit_is_named_by_content_and_cut_however_the_length_is_written():
+def test_a_unit_id_depends_on_content_and_cut_not_on_how_the_length_is_written():
     whole, part = unit_id("s3://b/a", "e1"), unit_id("s3://b/a", "e1", cut(0, 3, 60))
     assert part == unit_id("s3://b/a", "e1", cut(0, 3, 60.0))
     others = [
@@ -98,17 +98,17 @@ def test_a_folder_within_another_is_not_listed_twice(tmp_path, media):
     assert write(tmp_path, media / "deep", media, f"{media}/").units == 4
 
 
-def test_nor_is_one_that_sorts_behind_a_neighbour_of_the_other(tmp_path, media):
+def test_a_folder_within_another_is_not_listed_twice_whatever_sorts_between_them(tmp_path, media):
     sized(tmp_path / "media.old" / "e.png", 1)
     assert write(tmp_path, media, tmp_path / "media.old", media / "deep").units == 5
 
 
-def test_folders_whose_names_begin_alike_are_two(tmp_path, media):
+def test_folders_with_a_common_prefix_are_distinct(tmp_path, media):
     sized(tmp_path / "media2" / "e.png", 1)
     assert write(tmp_path, media, tmp_path / "media2").units == 5
 
 
-def test_what_has_been_answered_is_not_owed_again_and_what_has_changed_is(tmp_path, media):
+def test_answered_files_are_skipped_and_changed_files_are_not(tmp_path, media):
     write(tmp_path, media)
     first = rows(tmp_path)
     commit(
@@ -145,19 +145,19 @@ def answered_by(tmp_path: Path, path: Path, *model_versions: ModelVersion, **mor
         (ModelVersion("clip", "m1"), "new detector"),
     ],
 )
-def test_only_the_detector_that_is_another_now_is_asked_again(tmp_path, media, wanted, reason):
+def test_only_a_detector_whose_model_has_changed_runs_again(tmp_path, media, wanted, reason):
     answered_by(tmp_path, media / "a.jpg", *WANTED.values())
     assert write(tmp_path, media / "a.jpg", wanted={**WANTED, wanted.detector: wanted}).units == 1
     (unit,) = rows(tmp_path).values()
     assert (unit["reason"], unit["detectors"]) == (reason, [wanted.detector])
 
 
-def test_an_answer_with_a_lower_floor_holds_all_that_a_higher_one_would(tmp_path, media):
+def test_an_answer_with_a_lower_floor_covers_a_higher_floor(tmp_path, media):
     answered_by(tmp_path, media / "a.jpg", ModelVersion("nsfw", "m1", 0.1), ModelVersion("ocr", "m1", None))
     assert write(tmp_path, media / "a.jpg") == Listed(0, 0, 1)
 
 
-def test_of_several_reasons_the_most_telling_one_is_given(tmp_path, media):
+def test_of_several_reasons_the_first_in_order_is_given(tmp_path, media):
     answered_by(tmp_path, media / "a.jpg", ModelVersion("nsfw", "m0"), failures=[("ocr", "it broke")])
     write(tmp_path, media / "a.jpg")
     (unit,) = rows(tmp_path).values()
@@ -168,21 +168,21 @@ def segments(uri: str, etag: str, which, of: int, length_s=60.0, answered=("nsfw
     return [row(uri, etag=etag, segment=(n, of, length_s), answered=answered, **more) for n in which]
 
 
-def test_a_film_is_done_when_all_its_segments_are_and_stays_done_when_the_length_is_set_anew(tmp_path, film):
+def test_a_film_is_done_when_all_segments_are_and_stays_done_when_the_length_changes(tmp_path, film):
     path, uri, etag = film
     commit(tmp_path / "out", "1.parquet", *segments(uri, etag, range(3), 3))
     assert write(tmp_path, path) == Listed(0, 0, 1)
     assert write(tmp_path, path, segment_s=30.0) == Listed(0, 0, 1)
 
 
-def test_of_an_unfinished_film_the_ledger_tells_which_segments_are_there(tmp_path, film):
+def test_the_ledger_lists_the_stored_segments_of_an_unfinished_film(tmp_path, film):
     path, uri, etag = film
     commit(tmp_path / "out", "1.parquet", *segments(uri, etag, [0], 3))
     commit(tmp_path / "out", "2.parquet", *segments(uri, etag, [2], 3, answered=["ocr"]))
     assert write(tmp_path, path) == Listed(0, 1, 0)
     unit = rows(tmp_path, "uncut")["f.mp4"]
     assert unit["reason"] == "unfinished"
-    # cut or not: what is stored as segments says nothing of the whole
+    # cut or not: stored segments do not count for the whole file
     assert unit["detectors"] == unit["everything"] == ["nsfw", "ocr"]
     assert unit["answered"] == [
         {"segment": 0, "detectors": ["nsfw", "ocr"]},
@@ -190,7 +190,7 @@ def test_of_an_unfinished_film_the_ledger_tells_which_segments_are_there(tmp_pat
     ]
 
 
-def test_segments_of_another_length_are_of_no_use_to_an_unfinished_film(tmp_path, film):
+def test_segments_of_another_length_do_not_count_for_an_unfinished_film(tmp_path, film):
     path, uri, etag = film
     commit(tmp_path / "out", "1.parquet", *segments(uri, etag, [0, 1], 3))
     assert write(tmp_path, path, segment_s=30.0) == Listed(0, 1, 0)
@@ -198,7 +198,7 @@ def test_segments_of_another_length_are_of_no_use_to_an_unfinished_film(tmp_path
     assert (unit["answered"], unit["detectors"]) == ([], ["nsfw", "ocr"])
 
 
-def test_a_video_that_was_stored_whole_is_asked_only_what_is_missing_if_it_stays_whole(tmp_path, film):
+def test_a_video_that_was_stored_whole_needs_only_missing_detectors_if_it_stays_whole(tmp_path, film):
     path, uri, etag = film
     commit(tmp_path / "out", "1.parquet", row(uri, etag=etag, answered=["nsfw"]))
     write(tmp_path, path)
@@ -211,13 +211,13 @@ def test_a_folder_that_does_not_exist_is_named(tmp_path):
         write(tmp_path, tmp_path / "nowhere")
 
 
-def test_a_ledger_that_cannot_be_written_is_the_operators_fault(tmp_path, media):
+def test_a_ledger_that_cannot_be_written_is_a_settings_error(tmp_path, media):
     (tmp_path / "ledger").write_text("a file")
     with pytest.raises(SettingsError, match="ledger cannot be written"):
         write(tmp_path, media)
 
 
-def test_a_long_ledger_comes_in_files_and_takes_no_more_memory_than_a_short_one(tmp_path, monkeypatch):
+def test_a_long_ledger_is_written_in_files_with_bounded_memory(tmp_path, monkeypatch):
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     places = [(tmp_path / folder).as_uri() for folder in ("ledger", "uncut")]
@@ -234,5 +234,5 @@ def test_a_long_ledger_comes_in_files_and_takes_no_more_memory_than_a_short_one(
     assert [file.metadata.num_rows for file in files] == [100_000, 500]
     assert files[0].metadata.num_row_groups == 10
     assert list(used) == [*range(10_000, 100_001, 10_000), 100_500]
-    # a file is 400 bytes or more as Python has it: kept, the second half would take 20 MB
+    # a file takes 400 bytes or more in Python: if all were kept, the second half would take 20 MB
     assert used[100_000] - used[50_000] < 12

@@ -27,7 +27,7 @@ def test_silence_is_sound(tmp_path):
     assert piece.sound.size == pytest.approx(16_000, abs=64) and not piece.sound.any()
 
 
-@pytest.mark.ray  # for its 3 seconds
+@pytest.mark.ray  # takes 3 seconds
 def test_a_long_recording_comes_in_pieces_of_half_an_hour(tmp_path):
     (tmp_path / "a.wav").write_bytes(wav(np.zeros(4000 * 2000, np.int16), 4000))
     pieces = [(one.time_s, one.sound.size) for one in sound(tmp_path / "a.wav", DECODING)]
@@ -35,6 +35,6 @@ def test_a_long_recording_comes_in_pieces_of_half_an_hour(tmp_path):
     assert pieces[1][1] == pytest.approx(200 * 16_000, abs=64) and len(pieces) == 2
 
 
-def test_a_sound_file_with_nothing_in_it_is_an_error(tmp_path):
+def test_an_empty_sound_file_is_an_error(tmp_path):
     (tmp_path / "a.wav").write_bytes(wav(np.zeros(0, np.int16), 8000))
     assert reason(lambda: list(sound(tmp_path / "a.wav", DECODING)))

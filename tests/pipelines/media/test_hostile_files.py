@@ -51,7 +51,7 @@ print(json.dumps({**done, "slowest_s": round(slowest_s, 2), "peak_mb": peak_mb})
 
 
 def sweep(folder: Path) -> dict[str, float]:
-    """What one process makes of every file: any other error, crash or hang fails the test."""
+    """Decode every file in one process: any other error, crash or hang fails the test."""
     import json
 
     child = subprocess.run([sys.executable, "-c", SWEEP, folder], cwd=ROOT, capture_output=True, text=True, timeout=300)
@@ -88,7 +88,7 @@ def test_flipped_bytes_and_cuts_end_in_frames_or_an_error(tmp_path):
     for path in whole:
         for number in range(40):
             content = bytearray(path.read_bytes())
-            reach = 400 if number % 2 else len(content)  # heads are where the parsers are
+            reach = 400 if number % 2 else len(content)  # parsers read the first bytes
             for at in rng.integers(0, min(reach, len(content)), 1 + number % 8):
                 content[at] = rng.integers(0, 256)
             if number % 5 == 0:

@@ -26,7 +26,7 @@ from tests.support.media import (
 )
 
 
-def test_a_picture_is_put_upright_as_its_exif_says(tmp_path):
+def test_a_picture_is_turned_by_its_exif_orientation(tmp_path):
     image = solid(RED, 80, 40)
     image.paste(BLUE, (0, 0, 10, 10))
     exif = Image.Exif()
@@ -49,7 +49,7 @@ def test_every_mode_becomes_rgb(tmp_path):
     assert near(image_of(save(tmp_path / "cmyk.jpg", solid(GREEN).convert("CMYK")))[5, 5], GREEN, by=40)
 
 
-def test_what_is_transparent_lies_on_white(tmp_path):
+def test_transparent_pixels_become_white(tmp_path):
     clear = Image.new("RGBA", (30, 20), (0, 0, 0, 0))
     clear.paste((*RED, 255), (0, 0, 10, 20))
     paths = [save(tmp_path / f"rgba.{suffix}", clear) for suffix in ("png", "gif", "webp")]
@@ -65,7 +65,7 @@ def test_a_large_picture_is_scaled_down(tmp_path):
     assert (probe(path, "image", DECODING).width, probe(path, "image", DECODING).height) == (3000, 1000)
 
 
-def test_a_picture_that_is_cut_short_is_an_error_and_never_grey(tmp_path):
+def test_a_truncated_picture_is_an_error_and_not_filled_with_grey(tmp_path):
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 300, 3), np.uint8))
     for suffix in ("jpg", "png", "gif", "webp", "tif", "bmp"):
         path = save(tmp_path / f"a.{suffix}", noise)
@@ -80,7 +80,7 @@ def test_a_picture_that_declares_too_many_pixels_is_refused_by_its_header(tmp_pa
     assert reason(lambda: list(frames(tmp_path / "a.png", "image", DECODING))) == says
 
 
-def test_the_limit_is_ours_and_not_pillows(tmp_path):
+def test_decoding_max_pixels_applies_instead_of_pillows_limit(tmp_path):
     (tmp_path / "a.png").write_bytes(png(10_000, 10_000, zlib.compress(bytes(10_001 * 10_000), 1)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -91,7 +91,7 @@ def test_the_limit_is_ours_and_not_pillows(tmp_path):
 def test_an_animated_picture_is_sampled_like_a_video(tmp_path):
     shown = [solid(RED), solid(RED), solid(GREEN), solid(BLUE)]
     for index, picture in enumerate(shown):
-        ImageDraw.Draw(picture).rectangle((index, 0, index, 2), fill=WHITE)  # no two the same, lest they be merged
+        ImageDraw.Draw(picture).rectangle((index, 0, index, 2), fill=WHITE)  # all different, so that none are merged
     for suffix in ("gif", "webp", "png"):
         path = save(tmp_path / f"a.{suffix}", shown[0], save_all=True, append_images=shown[1:], duration=600)
         found = list(frames(path, "image", DECODING))
@@ -99,7 +99,7 @@ def test_an_animated_picture_is_sampled_like_a_video(tmp_path):
         assert near(found[1].sample.pixels[60, 80], GREEN, by=30)
 
 
-def test_a_scan_of_several_pages_says_that_only_the_first_was_looked_at(tmp_path):
+def test_only_the_first_of_several_pages_is_analysed_and_the_result_says_so(tmp_path):
     path = save(tmp_path / "a.tif", solid(RED), save_all=True, append_images=[solid(BLUE)])
     kept, why = until_it_breaks(frames(path, "image", DECODING))
     assert len(kept) == 1 and why == "it has 2 pages, of which only the first was looked at"

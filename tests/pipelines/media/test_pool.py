@@ -33,7 +33,7 @@ def decoder() -> Iterator[Decoder]:
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Too many frames for a socket to hold."""
+    """A video of more frames than a socket holds."""
     noise = np.random.default_rng(0).integers(0, 255, (40, 240, 320, 3), np.uint8)
     return film(tmp_path_factory.mktemp("isolating") / "a.mp4", map(Image.fromarray, noise), rate=1, sound_hz=440)
 
@@ -63,7 +63,7 @@ def complaint(stream: Iterator[object]) -> str:
     return caught.value.reason
 
 
-def test_a_child_answers_as_this_process_would(decoder, video):
+def test_a_child_returns_the_same_as_this_process(decoder, video):
     assert decoder.probe(video, LIMITS) == ("video", decoding.probe(video, "video", LIMITS))
     theirs, ours = (list(each.frames(video, "video", LIMITS)) for each in (decoder, decoding))
     assert len(theirs) == len(ours) == 40
@@ -74,13 +74,13 @@ def test_a_child_answers_as_this_process_would(decoder, video):
     assert (theirs.sound == ours.sound).all() and theirs.time_s == ours.time_s
 
 
-def test_what_is_wrong_with_a_file_is_said_in_the_same_words(decoder, tmp_path):
+def test_an_error_of_a_file_has_the_same_message(decoder, tmp_path):
     (tmp_path / "a.jpg").write_text("Dear reader")
     with pytest.raises(MediaError, match="no image, video or audio format that is read here"):
         decoder.probe(tmp_path / "a.jpg", LIMITS)
 
 
-def test_a_killed_decoder_is_the_files_fault_and_the_next_file_is_read(decoder, video):
+def test_a_killed_decoder_is_an_error_of_the_file_and_the_next_file_is_read(decoder, video):
     stream, pid = begun(decoder, video)
     os.kill(pid, signal.SIGSEGV)
     assert complaint(stream) == "it crashed the decoder (signal SIGSEGV)"
@@ -97,7 +97,7 @@ def test_a_decoder_imports_this_checkout_whatever_the_working_directory(video, t
         assert psutil.Process(pid).environ()["PYTHONPATH"] == str(ROOT)
 
 
-def test_a_decoder_that_died_before_the_file_is_not_the_files_fault(video):
+def test_a_decoder_that_died_before_the_file_is_replaced(video):
     with Decoder() as own:
         before = children()
         own.probe(video, LIMITS)
@@ -109,17 +109,17 @@ def test_a_decoder_that_died_before_the_file_is_not_the_files_fault(video):
 def test_a_decoder_that_stalls_is_stopped(decoder, video):
     stream, pid = begun(decoder, video, Decoding(decoder_timeout_s=3))
     os.kill(pid, signal.SIGSTOP)
-    assert complaint(stream) == "it held a decoder up for 3 seconds, all that decoding.decoder_timeout_s allows"
+    assert complaint(stream) == "it stalled a decoder for 3 seconds, the limit decoding.decoder_timeout_s"
     assert not psutil.pid_exists(pid)
 
 
-@pytest.mark.ray  # for its seconds
-def test_a_decoder_that_works_long_for_one_frame_does_not_stall(decoder, tmp_path):
+@pytest.mark.ray  # takes seconds
+def test_a_decoder_that_works_long_on_one_frame_has_not_stalled(decoder, tmp_path):
     video = film(tmp_path / "a.mp4", [solid(RED, 1280, 720)] * 1000, rate=25, codec="mjpeg")
     assert len(list(decoder.frames(video, "video", Decoding(frames_per_s=0.01, decoder_timeout_s=2)))) == 1
 
 
-def test_many_files_are_decoded_at_a_time_and_few_processes_are_kept(video):
+def test_many_files_are_decoded_at_a_time_and_few_idle_processes_are_kept(video):
     with Decoder() as own:
         before = children()
         streams = [own.frames(video, "video", LIMITS) for _ in range(6)]
@@ -129,13 +129,13 @@ def test_many_files_are_decoded_at_a_time_and_few_processes_are_kept(video):
         assert len(children() - before) == 4
 
 
-def test_a_stream_that_nobody_reads_on_leaves_no_process_behind(decoder, video):
+def test_an_abandoned_stream_leaves_no_process(decoder, video):
     stream, pid = begun(decoder, video)
     del stream
     assert not psutil.pid_exists(pid)
 
 
-def test_a_file_that_takes_too_much_memory_costs_only_itself(tmp_path):
+def test_a_file_that_exhausts_memory_fails_alone(tmp_path):
     (tmp_path / "bomb.png").write_bytes(png(14_000, 14_000, zlib.compress(bytes(14_001 * 14_000), 1)))
     small = save(tmp_path / "a.png", solid(RED))
     with Decoder(memory_gb=0.4) as own:
@@ -143,13 +143,13 @@ def test_a_file_that_takes_too_much_memory_costs_only_itself(tmp_path):
         assert len(list(own.frames(small, "image", LIMITS))) == 1
 
 
-def test_a_mistake_of_ours_is_no_fault_of_the_file(decoder, video):
+def test_a_bug_is_not_an_error_of_the_file(decoder, video):
     with pytest.raises(RuntimeError, match=r"(?s)Traceback.*AttributeError"):
         list(decoder.sound(video, LIMITS, "the first half"))
     assert decoder.probe(video, LIMITS)[0] == "video"
 
 
-def test_a_child_can_send_nothing_that_runs_here():
+def test_an_answer_of_a_child_cannot_execute_code_here():
     ours, its = socket.socketpair()
     with ours, its:
         for harm in (print, subprocess.Popen, decoding.frames):
@@ -158,7 +158,7 @@ def test_a_child_can_send_nothing_that_runs_here():
                 receive(ours)
 
 
-def test_who_reads_from_a_closed_decoder_is_told(video):
+def test_reading_from_a_closed_decoder_raises(video):
     own = Decoder()
     stream = own.frames(video, "video", LIMITS)
     next(stream)
@@ -192,7 +192,7 @@ def test_no_child_outlives_a_parent_that_was_killed(video):
     assert psutil.wait_procs(orphans, timeout=10)[1] == []
 
 
-def test_the_sound_of_a_song_comes_through(decoder, tmp_path):
+def test_the_sound_of_a_song_is_decoded(decoder, tmp_path):
     path = song(tmp_path / "a.mp3", "libmp3lame")
     assert decoder.probe(path, LIMITS)[0] == "audio"
     assert list(decoder.frames(path, "audio", LIMITS)) == []

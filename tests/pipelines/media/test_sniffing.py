@@ -10,7 +10,7 @@ from tests.support.media import DECODING, RED, film, image_of, near, reason, sav
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "gif", "bmp", "tif", "webp", "avif"])
-def test_a_picture_is_known_by_its_bytes(tmp_path, suffix):
+def test_a_picture_is_recognised_by_its_bytes(tmp_path, suffix):
     path = save(tmp_path / f"a.{suffix}", solid(RED)).rename(tmp_path / "evidence")
     assert sniff(path) == "image"
     assert probe(path, "image", DECODING) == Media("image", 160, 120)
@@ -22,7 +22,7 @@ def test_a_picture_is_known_by_its_bytes(tmp_path, suffix):
     [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.webm", "libvpx"), ("a.avi", "mpeg4"), ("a.ts", "libx264"),
      ("a.mpg", "mpeg1video"), ("a.flv", "flv"), ("a.wmv", "wmv2")],
 )  # fmt: skip
-def test_a_video_is_known_by_its_bytes(tmp_path, name, codec):
+def test_a_video_is_recognised_by_its_bytes(tmp_path, name, codec):
     path = film(tmp_path / name, [solid(RED)] * 30, rate=25, codec=codec).rename(tmp_path / "evidence")
     assert sniff(path) == "video"
     media = probe(path, "video", DECODING)
@@ -38,7 +38,7 @@ def test_a_video_is_known_by_its_bytes(tmp_path, name, codec):
     [("a.mp3", "libmp3lame", False), ("a.m4a", "aac", True), ("a.wav", "pcm_s16le", False), ("a.flac", "flac", False),
      ("a.ogg", "libopus", False), ("a.aiff", "pcm_s16be", False), ("a.aac", "aac", False), ("a.wma", "wmav2", False)],
 )  # fmt: skip
-def test_a_song_is_sound_even_with_a_picture_on_its_cover(tmp_path, name, codec, cover):
+def test_a_song_with_a_cover_image_is_audio(tmp_path, name, codec, cover):
     rate = 48_000 if codec == "libopus" else 44_100
     path = song(tmp_path / name, codec, rate, cover=cover).rename(tmp_path / "evidence")
     assert sniff(path) == "audio"
@@ -52,12 +52,12 @@ def test_a_song_is_sound_even_with_a_picture_on_its_cover(tmp_path, name, codec,
     assert np.abs(piece.sound[2000:12_000]).max() == pytest.approx(0.5, abs=0.06)
 
 
-def test_a_name_that_lies_is_said(tmp_path):
+def test_a_wrong_suffix_is_reported(tmp_path):
     path = film(tmp_path / "a.jpg.mp4", [solid(RED)] * 3)
     assert "it is no image but video" in reason(lambda: probe(path, "image", DECODING))
 
 
-def test_what_is_no_media_says_what_is_wrong_with_it(tmp_path):
+def test_a_file_that_is_no_media_gets_a_reason(tmp_path):
     (tmp_path / "empty.mp4").write_bytes(b"")
     (tmp_path / "text.jpg").write_text("Dear Sir, this is a letter.\n" * 20)
     (tmp_path / "utf16.mp3").write_bytes("a letter".encode("utf-16"))

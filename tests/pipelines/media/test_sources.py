@@ -26,7 +26,7 @@ LIMITS = Decoding()
 
 
 class Ranges(ThreadingHTTPServer):
-    """One object of a bucket, by ranges; so many of them break off in the middle."""
+    """Serves one object of a bucket by ranges; `faults` responses break off in the middle."""
 
     def __init__(self, content: bytes, faults: int = 0) -> None:
         super().__init__(("127.0.0.1", 0), _Ranges)
@@ -89,17 +89,17 @@ def complaint(server: Ranges, remote: Remote) -> str:
     return caught.value.reason
 
 
-def test_a_file_is_read_and_sought_where_it_lies():
+def test_a_remote_file_is_read_and_sought_without_a_copy():
     content = os.urandom(3 * FIRST_BYTES + 5)
     with bucket(content) as server, readable(server.remote()) as file:
         for at in (0, 10, 2 * FIRST_BYTES, 7, len(content) - 3):
             file.seek(at)
             assert file.read(1000) == content[at : at + 1000]
         assert file.seek(-2, os.SEEK_END) == len(content) - 2 and file.read() == content[-2:] and file.read(1) == b""
-        assert server.gets == PIECES  # the beginning was still there
+        assert server.gets == PIECES  # the beginning was still in memory
 
 
-def test_what_is_read_on_comes_in_larger_pieces():
+def test_sequential_reading_fetches_larger_ranges():
     content = os.urandom(40 * FIRST_BYTES)
     with bucket(content) as server, readable(server.remote()) as file:
         assert file.read() == content
@@ -126,20 +126,20 @@ def test_a_picture_in_a_bucket_is_decoded_like_its_copy(tmp_path):
         assert (frame.sample.pixels == Image.open(path)).all()
 
 
-def test_what_breaks_off_is_read_again(video):
+def test_an_interrupted_range_is_read_again(video):
     with bucket(video.read_bytes(), faults=5) as server:
         found = list(decoding.frames(server.remote(), "video", LIMITS))
         assert len(found) == len(list(decoding.frames(video, "video", LIMITS))) and server.faults == 0
 
 
-def test_what_cannot_be_read_is_no_fault_of_the_decoder(video):
+def test_a_failed_read_is_not_an_error_of_the_decoder(video):
     with bucket(video.read_bytes(), faults=99) as server:
         assert "tried 1 times" in complaint(server, server.remote(attempts=1))
-    remote = server.remote(attempts=1)  # nobody is there any more
+    remote = server.remote(attempts=1)  # the server is down
     assert "could not be read" in complaint(server, remote)
 
 
-def test_a_file_that_has_changed_is_not_mixed_up_with_the_new_one(video):
+def test_a_changed_file_is_not_mixed_with_its_former_content(video):
     with bucket(video.read_bytes()) as server:
         assert "has changed since it was listed; scan it again" in complaint(server, server.remote(etag="e0"))
         smaller = MediaItem("s3://bucket/a.mp4", 1000, "e1")
@@ -153,7 +153,7 @@ def test_a_local_file_is_read_by_ranges_too(video):
         sniff(Remote(MediaItem(f"{item.uri[:-5]}b.mp4", 5, "e")))
 
 
-def test_a_segment_costs_about_its_own_bytes(tmp_path):
+def test_a_segment_transfers_about_its_own_bytes(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (50, 480, 640, 3), np.uint8)
     path = film(tmp_path / "a.mp4", [*map(Image.fromarray, noise)] * 8, faststart=True, codec="mjpeg")
     middle = Segment(4, 10, 4, 16.0, 20.0, 15.9, 16.0, 20.0)

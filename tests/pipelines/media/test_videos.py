@@ -22,7 +22,7 @@ from tests.support.media import (
 )
 
 
-def test_a_video_gives_a_frame_each_interval_and_the_first_of_every_shot(tmp_path):
+def test_a_video_is_sampled_at_intervals_and_at_the_first_frame_of_every_shot(tmp_path):
     path = film(tmp_path / "a.mp4", [solid(RED)] * 16 + [solid(GREEN)] * 18 + [solid(BLUE)] * 6)
     found = list(frames(path, "video", DECODING))
     assert times(found) == [0.0, 1.0, 1.6, 2.0, 3.0, 3.4]
@@ -41,13 +41,13 @@ def caption(text: str) -> Image.Image:
     return picture
 
 
-def test_a_still_scene_is_the_same_until_its_caption_changes(tmp_path):
+def test_a_still_scene_is_unchanged_until_its_caption_changes(tmp_path):
     lines = ["The minister resigns", "The minister remains", "The minister remains"]
     path = film(tmp_path / "a.mp4", [caption(line) for line in lines for _ in range(10)])
     assert [one.same_as_before for one in frames(path, "video", DECODING)] == [False, False, True]
 
 
-def test_a_slow_drift_does_not_creep_by(tmp_path):
+def test_a_slow_drift_is_noticed(tmp_path):
     levels = range(60, 100, 2)  # neighbours differ by less than same_below, frames that are further apart do not
     path = film(tmp_path / "a.mp4", [solid((level, level, level)) for level in levels], rate=1)
     same = [one.same_as_before for one in frames(path, "video", Decoding(same_below=5))]
@@ -55,7 +55,7 @@ def test_a_slow_drift_does_not_creep_by(tmp_path):
 
 
 @pytest.mark.parametrize(("rotation", "corner"), [(90, (-10, 10)), (-90, (10, -10)), (180, (-10, -10))])
-def test_a_video_is_put_upright_as_its_matrix_says(tmp_path, rotation, corner):
+def test_a_video_is_turned_by_its_display_matrix(tmp_path, rotation, corner):
     picture = solid(RED)
     picture.paste(WHITE, (0, 0, 30, 30))
     path = film(tmp_path / "a.mp4", [picture] * 3, rotation=rotation)
@@ -66,7 +66,7 @@ def test_a_video_is_put_upright_as_its_matrix_says(tmp_path, rotation, corner):
     assert near(frame.sample.pixels[corner], WHITE, by=25)
 
 
-def test_frames_before_and_behind_a_damage_are_kept_and_the_damage_is_said(tmp_path):
+def test_frames_before_and_after_damage_are_kept_and_the_damage_is_reported(tmp_path):
     noise = np.random.default_rng(0).integers(0, 60, (40, 120, 160, 3), np.uint8)
     pictures = [Image.fromarray(one) for one in noise]
     whole = film(tmp_path / "a.mp4", pictures, faststart=True, codec="mjpeg").read_bytes()
@@ -80,7 +80,7 @@ def test_frames_before_and_behind_a_damage_are_kept_and_the_damage_is_said(tmp_p
     assert 0.5 <= times(kept)[-1] <= 2.0 and "damaged" in why
 
 
-def test_a_video_that_ends_early_is_said_though_all_that_is_there_is_whole(tmp_path):
+def test_a_truncated_video_is_reported_though_all_its_frames_decode(tmp_path):
     whole = film(tmp_path / "a.mkv", [caption(str(number)) for number in range(60)]).read_bytes()
     (tmp_path / "b.mkv").write_bytes(whole[: len(whole) // 2])
     kept, why = until_it_breaks(frames(tmp_path / "b.mkv", "video", DECODING))
@@ -93,21 +93,21 @@ def test_a_video_without_its_index_is_an_error(tmp_path):
     assert "damaged" in reason(lambda: sniff(path))
 
 
-def test_a_recording_that_was_appended_is_looked_at_too(tmp_path):
+def test_an_appended_recording_is_analysed_too(tmp_path):
     first = film(tmp_path / "a.ts", [solid(RED)] * 20).read_bytes()
     (tmp_path / "b.ts").write_bytes(first + film(tmp_path / "c.ts", [solid(GREEN)] * 20).read_bytes())
     found = list(frames(tmp_path / "b.ts", "video", DECODING))
     assert times(found)[-1] >= 3.0 and near(found[-1].sample.pixels[60, 80], GREEN, by=25)
 
 
-def test_what_is_too_long_or_too_large_is_refused(tmp_path):
+def test_a_video_that_is_too_long_or_too_large_is_refused(tmp_path):
     path = film(tmp_path / "a.mp4", [solid(RED)] * 30, sound_hz=440.0)
     short, small = Decoding(max_duration_s=2), Decoding(max_pixels=10_000)
     assert "it lasts 3 seconds; decoding.max_duration_s allows 2" in reason(lambda: probe(path, "video", short))
     assert "more than 10,000" in reason(lambda: list(frames(path, "video", small)))
 
 
-def test_a_mistake_of_the_caller_is_no_fault_of_the_file(tmp_path):
+def test_a_bug_of_the_caller_is_not_an_error_of_the_file(tmp_path):
     path = film(tmp_path / "a.mp4", [solid(RED)] * 3)
     with pytest.raises(AttributeError):
         list(frames(path, "video", None))  # type: ignore[arg-type]
@@ -115,7 +115,7 @@ def test_a_mistake_of_the_caller_is_no_fault_of_the_file(tmp_path):
 
 @pytest.mark.ray
 @pytest.mark.skipif(not FILMS.is_dir(), reason="the labelled films are not here")
-def test_the_captions_of_the_news_are_all_kept_and_little_else():
+def test_all_captions_of_the_news_are_kept_and_few_other_frames():
     found = list(frames(FILMS / "composite_news_en.mp4", "video", DECODING))
     assert times(one for one in found if not one.same_as_before) == [0.0, 4.0, 8.0]
     assert len(found) == 11

@@ -1,4 +1,4 @@
-"""People: the watch list, what it makes of stored rows, groups of unknown faces, one person taken out of everything."""
+"""People: the watch list, matching of stored rows, clusters of unknown faces, and the purge of one person."""
 
 from dataclasses import replace
 
@@ -45,7 +45,7 @@ def test_a_face_is_the_nearest_person_within_the_distance():
     assert names(both(), 0.1, 0.45, 0.6, 1.4, 1.6, -0.6) == ["Ann", "Ann", "Bob", "Bob", None, None]
 
 
-def test_a_hit_says_how_near_it_came_to_which_photo():
+def test_a_hit_states_its_photo_and_distance():
     watch = watching(("Ann", "far.png", (0.4, 0.0)), ("Ann", "near.png", ANN))
     (hit,) = watch.hits([Detection("face", 0.9, (0.1, 0.1, 0.2, 0.2), vectors=vector(0.1, 0.0))])
     assert hit == Detection("Ann", 0.9, (0.1, 0.1, 0.2, 0.2), evidence="distance 0.10 to photo near.png")
@@ -56,15 +56,15 @@ def test_a_face_without_a_vector_and_an_empty_list_give_no_hit():
     assert names(watching(), 0.0) == [None]
 
 
-def test_what_was_rejected_keeps_the_name_away_from_what_is_nearer_to_it_than_to_the_photos():
+def test_a_rejected_face_blocks_the_name_for_faces_nearer_to_it_than_to_the_photos():
     rejected = {"Ann": np.array([(0.3, 0.0)], np.float32)}
     assert names(both(rejected=rejected), 0.3, 0.2, 0.1) == [None, None, "Ann"]
-    assert names(both(rejected={"Ann": np.array([(0.6, 0)], np.float32)}), 0.5) == ["Bob"]  # somebody else's after all
+    assert names(both(rejected={"Ann": np.array([(0.6, 0)], np.float32)}), 0.5) == ["Bob"]  # the face may be Bob's
 
 
 @pytest.fixture
 def gallery(tmp_path):
-    """Whose pictures' width in px, as tenths, is the vector that `embed` gives; below 10 px it finds no face."""
+    """A gallery. `embed` gives a picture's width in px / 10 as its vector, and finds no face below 10 px."""
     gallery = Gallery(str(tmp_path / "galleries" / "face"))
 
     def enrol(name, px):
@@ -79,7 +79,7 @@ def embed(pixels):
     return [(pixels.shape[1] / 10, 0.0)] if pixels.shape[1] >= 10 else []
 
 
-def test_the_watch_list_follows_its_gallery_but_looks_no_more_than_every_few_seconds(gallery):
+def test_the_watch_list_follows_its_gallery_with_one_listing_every_few_seconds(gallery):
     clock, computed = [0.0], []
     gallery.enrol("Ann", 10)
     enrolled = EnrolledPeople(
@@ -100,7 +100,7 @@ def test_the_watch_list_follows_its_gallery_but_looks_no_more_than_every_few_sec
     assert enrolled.watch_list().names == ["Ann"] and len(computed) == 3
 
 
-def test_rejected_faces_are_counted_and_forgotten_by_name(gallery):
+def test_rejected_faces_are_counted_and_removed_by_name(gallery):
     rejections = Rejections(gallery.uri)
     for name, x in (("Ann", 1.0), ("Ann", 1.0), ("Ann", 2.0), ("Bob", 3.0)):
         rejections.add(name, (x, 0.0), MODEL)
@@ -139,7 +139,7 @@ def labels(out):
     return {uri: [one.label for one in of] for uri, of in current(out).items()}
 
 
-def test_match_names_what_is_stored_and_changes_nothing_the_second_time(tmp_path):
+def test_match_adds_hits_to_stored_rows_and_a_second_match_changes_nothing(tmp_path):
     commit(tmp_path, "1.parquet", row("s3://b/a", face(0.1), found("ocr", "text", 0.9)), row("s3://b/b", face(0.5, 1)))
     done = match.match(str(tmp_path), both(), MODEL)
     assert (done.files, dict(done.hits), done.other) == (1, {"Ann": 1}, 0)
@@ -149,13 +149,13 @@ def test_match_names_what_is_stored_and_changes_nothing_the_second_time(tmp_path
     assert labels(tmp_path) == {"s3://b/a": ["face"], "s3://b/b": ["face"]}
 
 
-def test_match_leaves_alone_what_another_model_said(tmp_path):
+def test_match_ignores_rows_of_another_model(tmp_path):
     commit(tmp_path, "1.parquet", row("s3://b/a", face(0.1)))
     done = match.match(str(tmp_path), both(), "m2")
     assert (done.files, done.other) == (0, 1) and len(files.committed(str(tmp_path))) == 1
 
 
-def test_a_propagated_face_keeps_the_name_of_the_frame_that_was_looked_at(tmp_path):
+def test_a_propagated_face_keeps_the_name_of_the_frame_that_was_analysed(tmp_path):
     again = replace(
         face(0.0, time_s=1.0), propagated=True, detection=Detection("face", 0.99, (0.1, 0.1, 0.2, 0.2), 1.0)
     )
@@ -168,18 +168,18 @@ def test_a_propagated_face_keeps_the_name_of_the_frame_that_was_looked_at(tmp_pa
     ]  # fmt: skip
 
 
-def test_a_match_is_newer_than_what_it_follows_and_older_than_a_later_scan(tmp_path):
+def test_a_row_of_match_is_newer_than_the_one_it_replaces_and_older_than_a_later_scan(tmp_path):
     commit(tmp_path, "1.parquet", row("s3://b/a", face(0.1), failures=[("clip", "no memory")]))
     match.match(str(tmp_path), both(), MODEL)
     catalog = Catalog(":memory:")
     catalog.load_all(str(tmp_path))
     (item,) = catalog.assets(AssetQuery(label=("Ann",)))["items"]
-    assert item["errors"] == [{"step": "clip", "reason": "no memory"}]  # what had gone wrong is not forgotten
+    assert item["errors"] == [{"step": "clip", "reason": "no memory"}]  # earlier errors are kept
     commit(tmp_path, "3.parquet", row("s3://b/a", minutes=1, answered=["face"]))
     assert labels(tmp_path) == {"s3://b/a": []}
 
 
-def test_faces_of_a_film_are_told_by_segment_and_it_is_counted_as_one_file(tmp_path):
+def test_faces_of_a_film_are_matched_by_segment_and_it_counts_as_one_file(tmp_path):
     parts = [row("s3://b/film", face(0.1, time_s=60.0 * n), kind="video", segment=(n, 3, 60.0), unit=n) for n in (0, 1)]
     commit(tmp_path, "1.parquet", *parts, row("s3://b/film", face(0.0), etag="old", minutes=-1))
     done = match.match(str(tmp_path), both(), MODEL)
@@ -199,14 +199,14 @@ def test_faces_of_a_film_are_told_by_segment_and_it_is_counted_as_one_file(tmp_p
     assert {name[:6]: of["done"] for name, of in catalog.jobs().items()} == {"job": 3, "people": 2}
 
 
-def test_what_was_said_of_another_cut_does_not_count(tmp_path):
+def test_answers_for_another_cut_do_not_count(tmp_path):
     commit(tmp_path, "1.parquet", row("s3://b/film", face(0.1), segment=(0, 2, 60.0)))
     commit(tmp_path, "2.parquet", row("s3://b/film", face(0.2), segment=(3, 4, 30.0), minutes=1))
     (answer,) = match.current(str(tmp_path))
     assert (answer.row["segment"], answer.row["segments"]) == (3, 4)
 
 
-def test_unknown_faces_are_grouped_by_file_and_known_ones_are_not(tmp_path):
+def test_unknown_faces_are_clustered_by_file_and_known_ones_are_not(tmp_path):
     far = 5.0
     rows = [row(f"s3://b/{n}", face(far + n * 0.3)) for n in range(4)]  # each near the next only
     rows += [row("s3://b/ann", face(0.0), found("face", "Ann", 1.0, MODEL, box=(0.1, 0.1, 0.2, 0.2)))]
@@ -214,11 +214,11 @@ def test_unknown_faces_are_grouped_by_file_and_known_ones_are_not(tmp_path):
     commit(tmp_path, "1.parquet", *rows)
     groups = clustering.group(str(tmp_path), MODEL, 0.5)
     assert [(one.faces, one.uris) for one in groups.groups] == [(4, [f"s3://b/{n}" for n in range(4)])]
-    assert groups.alone == 9  # one look, nine times
+    assert groups.alone == 9  # one point of nine faces
     assert clustering.group(str(tmp_path), "m2", 0.5) == clustering.Groups([], 0)
 
 
-def test_ten_people_among_noise_are_ten_groups():
+def test_ten_people_among_noise_are_ten_clusters():
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(10, 128))
     near = centres.repeat(20, axis=0) + rng.normal(0, 0.02, (200, 128))
@@ -232,7 +232,7 @@ def test_ten_people_among_noise_are_ten_groups():
 class TestPurge:
     @pytest.fixture
     def out(self, tmp_path):
-        """Ann alone and beside Bob, in rows that were superseded too; Ann where nobody has matched yet."""
+        """Ann alone and beside Bob, also in superseded rows; and a face of Ann without a hit."""
         out, box = tmp_path / "results", (0.6, 0.6, 0.7, 0.7)
         ann = found("face", "Ann", 0.9, MODEL, box=(0.1, 0.1, 0.2, 0.2), evidence="distance 0.10 to photo a.png")
         commit(out, "1.parquet", row("s3://b/alone", face(0.1)), row("s3://b/both", face(0.2), face(0.9, box=box)))
@@ -242,7 +242,7 @@ class TestPurge:
         )
         return out
 
-    def test_hits_and_vectors_go_and_all_else_stays(self, out):
+    def test_purge_removes_hits_and_vectors_and_nothing_else(self, out):
         untouched = (out / "3.parquet").read_bytes()
         done = purge.purge("Ann", str(out), both(), MODEL)
         assert (done.hits, done.faces, done.files) == (1, 4, 2)
@@ -256,7 +256,7 @@ class TestPurge:
         assert purge.left("Ann", str(out), done.vectors) == 0
         assert purge.left("Bob", str(out), {np.float32([1.0, 0.0]).tobytes()}) == 1
 
-    def test_without_photos_what_has_a_hit_goes_wherever_the_same_face_is_stored(self, out):
+    def test_without_photos_all_faces_equal_to_a_hit_are_removed(self, out):
         done = purge.purge("Ann", str(out), watching(), MODEL)
         assert (done.hits, done.faces, done.uris) == (1, 2, {"s3://b/alone"})
         again = purge.purge("Ann", str(out), watching(), MODEL)
@@ -270,7 +270,7 @@ class TestPurge:
         assert [answer.row["segment"] for answer in match.current(str(tmp_path))] == [0, 1]
 
     @pytest.mark.ray
-    def test_neither_search_nor_catalogue_nor_any_file_of_results_remembers(self, out, tmp_path):
+    def test_search_catalogue_and_result_files_have_no_trace_after_a_purge(self, out, tmp_path):
         with chroma(tmp_path / "chroma") as server:
             vectors = Vectors(server.url)
             for file in files.committed(str(out)):
@@ -286,7 +286,7 @@ class TestPurge:
             assert catalog.assets(AssetQuery(label=("Ann",)))["total"] == 0
             catalog.close()
         holding = [file.name for file in out.iterdir() if b"Ann" in file.read_bytes()]
-        assert holding == ["3.parquet"]  # where the word was read
+        assert holding == ["3.parquet"]  # the name was read there as text
         assert not any(b"photo a.png" in file.read_bytes() for file in out.iterdir())
         rebuilt = Catalog(":memory:")
         rebuilt.load_all(str(out))

@@ -1,4 +1,4 @@
-"""The vector store against the results: what counts, what is missing, what does not find itself, all of it anew."""
+"""Audit and rebuild of the vector store."""
 
 import json
 import random
@@ -76,7 +76,7 @@ def test_a_folder_without_results_holds_no_answers(tmp_path):
     assert list(newest_rows(str(tmp_path), embeddings.COLUMNS)) == []
 
 
-def test_a_store_that_is_away_is_told(tmp_path):
+def test_an_unavailable_store_is_reported(tmp_path):
     commit(tmp_path, "1.parquet", row("s3://b/a", look(1)))
     vectors = Vectors(f"http://127.0.0.1:{free_port()}")
     for asked in (audit, rebuild):
@@ -111,7 +111,7 @@ def out(tmp_path):
 
 
 @pytest.mark.ray
-def test_what_was_never_brought_in_is_missing_and_after_a_rebuild_nothing_is(out, vectors):
+def test_vectors_that_were_never_inserted_are_missing_until_a_rebuild(out, vectors):
     assert audit(out, vectors) == Audit(
         12, missing=12, self_search={"faces": SelfSearch(0, 0), "image": SelfSearch(0, 0)}
     )
@@ -121,11 +121,11 @@ def test_what_was_never_brought_in_is_missing_and_after_a_rebuild_nothing_is(out
     whole = {"faces": SelfSearch(1, 1), "image": SelfSearch(11, 11)}
     assert audit(out, vectors) == Audit(12, missing=0, self_search=whole)
     assert audit(out, vectors, sample=5).self_search["image"] == SelfSearch(5, 5)
-    assert vectors.count("image") + vectors.count("faces") == 12  # and nothing that does not count
+    assert vectors.count("image") + vectors.count("faces") == 12  # and no superseded ones
 
 
 @pytest.mark.ray
-def test_a_rebuilt_store_needs_no_indexing_and_what_comes_later_does(out, vectors, tmp_path):
+def test_a_rebuilt_store_needs_no_indexing_but_of_later_results(out, vectors, tmp_path):
     rebuild(out, vectors)
     upserts = []
 
@@ -143,7 +143,7 @@ def test_a_rebuilt_store_needs_no_indexing_and_what_comes_later_does(out, vector
 
 
 @pytest.mark.ray
-def test_only_a_jobs_own_rows_are_looked_for_when_it_is_named(out, vectors):
+def test_the_audit_of_a_job_covers_only_its_own_rows(out, vectors):
     Indexing(out, vectors, lambda folder: 0).once()
     assert [audit(out, vectors, job=job).expected for job in ("1", "2", "none")] == [2, 8, 0]
     ids = [f"{asset_id('s3://b/film')}:clip:{n}:0" for n in (1, 3)]
@@ -152,7 +152,7 @@ def test_only_a_jobs_own_rows_are_looked_for_when_it_is_named(out, vectors):
 
 
 @pytest.mark.ray
-def test_a_vector_that_is_not_what_the_results_say_is_lost_to_itself(out, vectors):
+def test_a_vector_that_differs_from_the_results_does_not_find_itself(out, vectors):
     rebuild(out, vectors)
     wrong = [float(n) for n in range(8)]
     vectors._chroma.call("image-8", "update", ids=[f"{asset_id('s3://b/a')}:clip:0"], embeddings=[wrong])
@@ -161,7 +161,7 @@ def test_a_vector_that_is_not_what_the_results_say_is_lost_to_itself(out, vector
 
 
 @pytest.mark.ray
-def test_the_command_exits_1_and_says_what_to_do_until_all_is_there(out, server, vectors, tmp_path, monkeypatch):
+def test_the_command_exits_1_with_advice_until_all_vectors_are_there(out, server, vectors, tmp_path, monkeypatch):
     monkeypatch.setenv("RAYSIFT_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("RAYSIFT_CHROMA__PORT", server.url.rsplit(":", 1)[1])
 
@@ -192,7 +192,7 @@ def test_the_command_exits_1_and_says_what_to_do_until_all_is_there(out, server,
 
 
 @pytest.mark.ray
-def test_collections_made_with_other_parameters_are_named_with_what_to_do(out, server, vectors, tmp_path, monkeypatch):
+def test_collections_with_other_parameters_are_named_with_advice(out, server, vectors, tmp_path, monkeypatch):
     monkeypatch.setenv("RAYSIFT_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("RAYSIFT_CHROMA__PORT", server.url.rsplit(":", 1)[1])
     former = {"hnsw": {"space": "cosine"}}
@@ -207,7 +207,7 @@ def test_collections_made_with_other_parameters_are_named_with_what_to_do(out, s
     assert audit(out, vectors).outdated == ()
 
 
-def test_a_store_that_does_not_answer_is_the_operators_to_start(tmp_path, monkeypatch):
+def test_a_store_that_does_not_answer_gives_advice_to_start_it(tmp_path, monkeypatch):
     monkeypatch.setenv("RAYSIFT_STATE_DIR", str(tmp_path))
     monkeypatch.setenv("RAYSIFT_CHROMA__PORT", str(free_port()))
     commit(tmp_path / "results", "1.parquet", row("s3://b/a", look(1)))
@@ -217,7 +217,7 @@ def test_a_store_that_does_not_answer_is_the_operators_to_start(tmp_path, monkey
 
 
 @pytest.mark.ray
-def test_what_a_later_scan_into_another_folder_has_superseded_is_not_missing(out, vectors, tmp_path):
+def test_vectors_superseded_by_a_scan_into_another_folder_are_not_missing(out, vectors, tmp_path):
     Indexing(out, vectors, lambda folder: 0).once()
     expected = audit(out, vectors).expected
     later = row("s3://b/a", found("clip", "concept", 0.5), look(7), minutes=99)  # its vector has another place

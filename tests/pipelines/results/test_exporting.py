@@ -36,7 +36,7 @@ def written(folder, format):
     return to.getvalue()
 
 
-def test_writes_a_json_line_a_file(folder):
+def test_writes_one_json_line_per_file(folder):
     lines = [json.loads(line) for line in written(folder, "jsonl").splitlines()]
     assert [line["uri"] for line in lines] == ["s3://b/a.wav", "s3://b/b.jpg", "s3://b/c.jpg"]
     assert lines[0]["detections"][0]["span"] == [0.333, 2.0]
@@ -84,7 +84,7 @@ def test_a_film_is_one_line_with_the_detections_of_all_its_segments(tmp_path):
     assert [one["text"] for one in line["detections"]] == ["part 0", "part 1"]
 
 
-def test_writes_a_csv_row_a_detection_and_one_for_a_file_without(folder):
+def test_writes_one_csv_row_per_detection_and_one_per_file_without(folder):
     rows = list(csv.DictReader(io.StringIO(written(folder, "csv").decode(), newline="")))
     assert [row["detector"] for row in rows] == ["whisper", "nsfw", "ocr", ""]
     assert [rows[1][side] for side in ("left", "top", "right", "bottom")] == ["0.1", "0.2", "0.3333", "0.4"]
@@ -92,24 +92,24 @@ def test_writes_a_csv_row_a_detection_and_one_for_a_file_without(folder):
     assert rows[3]["errors"] == "fetch: gone; ocr: tired"
 
 
-def test_text_in_a_csv_is_no_formula(folder):
+def test_text_in_a_csv_is_not_a_formula(folder):
     rows = list(csv.DictReader(io.StringIO(written(folder, "csv").decode(), newline="")))
     assert rows[2]["text"] == '\'=HYPERLINK("http://evil","x")\nüber'
 
 
-def test_writes_a_parquet_row_a_file(folder):
+def test_writes_one_parquet_row_per_file(folder):
     table = pq.read_table(io.BytesIO(written(folder, "parquet")))
     lines = [json.loads(line) for line in written(folder, "jsonl").splitlines()]
     assert table.to_pylist() == lines
 
 
-def test_a_folder_without_results_is_the_operators_fault(tmp_path):
+def test_a_folder_without_results_is_a_settings_error(tmp_path):
     for folder in (tmp_path, tmp_path / "not there"):
         with pytest.raises(SettingsError, match=r"holds no results\. Name the folder"):
             export(str(folder), "jsonl", io.BytesIO())
 
 
-def test_an_export_to_a_pipe_is_whole(folder, tmp_path):
+def test_an_export_to_a_pipe_is_complete(folder, tmp_path):
     import os
     import threading
 

@@ -13,7 +13,7 @@ from tests.support.stored import aged, commit, found, row
 
 
 class Store:
-    """Stands in for the vector store: it remembers, and it may be away."""
+    """A stand-in for the vector store, which may be unavailable."""
 
     def __init__(self):
         self.away = False
@@ -39,7 +39,7 @@ def look(*values):
     return found("clip", "cat", 1.0, vectors=(Vector("image", values),))
 
 
-def test_brings_in_what_is_new_and_nothing_twice(tmp_path):
+def test_new_files_are_loaded_once(tmp_path):
     store, catalog = Store(), Catalog(":memory:")
     indexing = Indexing(str(tmp_path), store, catalog.load_all)
     assert indexing.once() == 0
@@ -53,7 +53,7 @@ def test_brings_in_what_is_new_and_nothing_twice(tmp_path):
     assert len(store.assets) == 3
 
 
-def test_a_store_that_is_away_delays_vectors_and_never_the_catalogue(tmp_path, caplog):
+def test_an_unavailable_store_delays_vectors_but_not_the_catalogue(tmp_path, caplog):
     store, catalog = Store(), Catalog(":memory:")
     indexing = Indexing(str(tmp_path), store, catalog.load_all)
     store.away = True
@@ -67,7 +67,7 @@ def test_a_store_that_is_away_delays_vectors_and_never_the_catalogue(tmp_path, c
     assert store.assets == [asset_id("s3://b/a")]
 
 
-def test_other_peoples_parquet_does_not_stop_it(tmp_path):
+def test_foreign_parquet_files_do_not_stop_it(tmp_path):
     store, catalog = Store(), Catalog(":memory:")
     (tmp_path / "a.parquet").write_bytes(b"PAR1 no more PAR1")
     commit(tmp_path, "b.parquet", row("s3://b/b"))
@@ -75,7 +75,7 @@ def test_other_peoples_parquet_does_not_stop_it(tmp_path):
     assert store.assets == [asset_id("s3://b/b")]
 
 
-def test_a_file_that_was_on_its_way_here_is_brought_in_when_it_is_whole(tmp_path):
+def test_a_file_that_is_still_being_copied_is_loaded_when_it_is_complete(tmp_path):
     store, catalog = Store(), Catalog(":memory:")
     commit(tmp_path, "a.parquet", row("s3://b/a"))
     whole = (tmp_path / "a.parquet").read_bytes()
@@ -88,7 +88,7 @@ def test_a_file_that_was_on_its_way_here_is_brought_in_when_it_is_whole(tmp_path
     assert store.assets == [asset_id("s3://b/a")] and catalog.assets(AssetQuery())["total"] == 1
 
 
-def test_follows_until_told_to_stop_and_then_once_more(tmp_path):
+def test_it_follows_until_it_is_stopped_and_then_loads_once_more(tmp_path):
     store, catalog = Store(), Catalog(":memory:")
     stop = threading.Event()
     stop.set()
@@ -97,7 +97,7 @@ def test_follows_until_told_to_stop_and_then_once_more(tmp_path):
     assert catalog.assets(AssetQuery())["total"] == 1
 
 
-def test_a_catalogue_that_is_away_is_tried_again(tmp_path, caplog):
+def test_an_unavailable_catalogue_is_tried_again(tmp_path, caplog):
     store, catalog = Store(), Catalog(":memory:")
     stop, tries = threading.Event(), []
 
@@ -115,7 +115,7 @@ def test_a_catalogue_that_is_away_is_tried_again(tmp_path, caplog):
 
 
 @pytest.mark.ray
-def test_a_lost_vector_store_is_built_anew_from_the_results(tmp_path):
+def test_a_lost_vector_store_is_rebuilt_from_the_results(tmp_path):
     catalog = Catalog(":memory:")
     out = str(tmp_path / "out")
     commit(tmp_path / "out", "a.parquet", row("s3://b/a", look(1.0, 0.0)), row("s3://b/b", look(0.0, 1.0)))
@@ -131,7 +131,7 @@ def test_a_lost_vector_store_is_built_anew_from_the_results(tmp_path):
 
 
 @pytest.mark.ray
-def test_results_of_before_there_were_segments_are_indexed_with_those_of_now(tmp_path):
+def test_results_without_segments_are_indexed_with_current_ones(tmp_path):
     out = tmp_path / "out"
     commit(out, "1.parquet", row("s3://b/a", look(1.0, 0.0)))
     aged(out, "1.parquet")

@@ -32,7 +32,7 @@ def names(known: Known | None) -> set[tuple[str, str]]:
     return {(one.detector, one.model) for one in known.model_versions}
 
 
-def test_knows_who_has_answered_for_which_content(tmp_path):
+def test_knows_which_detectors_have_answered_for_which_content(tmp_path):
     commit(tmp_path, "a.parquet", row("s3://b/a", found("nsfw", "nude", 0.5), answered=("ocr",)), row("s3://b/c"))
     seen = stored(str(tmp_path))
     files = [("s3://b/a", "e1"), ("s3://b/a", "e2"), ("s3://b/b", "e1"), ("s3://b/c", "e1")]
@@ -40,7 +40,7 @@ def test_knows_who_has_answered_for_which_content(tmp_path):
     assert len(seen) == 2
 
 
-def test_a_floor_is_remembered_and_where_none_was_noted_there_is_none(tmp_path):
+def test_a_floor_is_stored_and_a_missing_floor_is_none(tmp_path):
     one = row("s3://b/a")
     one["model_versions"] = [
         {"detector": "ocr", "model": "m1", "floor": 0.1},
@@ -54,7 +54,7 @@ def test_a_floor_is_remembered_and_where_none_was_noted_there_is_none(tmp_path):
     )
 
 
-def test_adds_up_what_several_scans_answered_and_the_newest_answer_counts(tmp_path):
+def test_answers_of_several_scans_are_merged_and_the_newest_counts(tmp_path):
     commit(tmp_path, "a.parquet", *(row(f"s3://b/{n}", answered=("nsfw",)) for n in range(100)))
     commit(tmp_path, "c.parquet", *(row(f"s3://b/{n}", answered=("ocr",), minutes=1) for n in range(50)))
     commit(tmp_path, "b.parquet", *(row(f"s3://b/{n}", found("nsfw", "x", 1, "m2"), minutes=2) for n in range(25)))
@@ -66,7 +66,7 @@ def test_adds_up_what_several_scans_answered_and_the_newest_answer_counts(tmp_pa
     assert told[50:] == [{("nsfw", "m1")}] * 50
 
 
-def test_a_file_that_is_as_it_once_was_has_changed(tmp_path):
+def test_a_file_that_returned_to_a_former_content_has_changed(tmp_path):
     commit(tmp_path, "a.parquet", row("s3://b/a", etag="e1", answered=["ocr"], minutes=5))
     commit(tmp_path, "b.parquet", row("s3://b/a", etag="e0", answered=["ocr"]))
     seen = stored(str(tmp_path))
@@ -81,11 +81,11 @@ def test_a_file_that_failed_is_known_to_have_failed_until_a_newer_row_has_no_err
     assert not known(stored(str(tmp_path)), "s3://b/a").failed
 
 
-def test_where_nothing_is_stored_nothing_is_known(tmp_path):
+def test_a_folder_without_results_has_nothing_stored(tmp_path):
     assert known(stored(str(tmp_path / "not there")), "s3://b/a") is None
 
 
-def test_rows_of_before_there_were_segments_and_floors_count(tmp_path):
+def test_rows_without_segments_and_floors_count(tmp_path):
     commit(tmp_path, "a.parquet", row("s3://b/a", answered=("ocr", "nsfw")))
     aged(tmp_path, "a.parquet")
     assert known(stored(str(tmp_path)), "s3://b/a") == Known(BOTH)
@@ -95,7 +95,7 @@ def segment(n, of=3, length_s=60.0, **more):
     return row("s3://b/film", segment=(n, of, length_s), **{"answered": ["ocr", "nsfw"], **more})
 
 
-def test_a_film_is_answered_for_by_who_has_answered_for_every_segment(tmp_path):
+def test_a_detector_has_answered_for_a_film_when_it_has_for_every_segment(tmp_path):
     commit(tmp_path, "a.parquet", segment(2), segment(0))
     part = stored(str(tmp_path))
     assert known(part, "s3://b/film") == Known(frozenset(), False, 60.0, 3, complete=False)
@@ -151,17 +151,17 @@ def test_reconciles_a_ledger_with_its_results(tmp_path):
     assert reconcile(owed, str(out), "job") == Reconciliation(units=4, done=2, failed=1, lost=2, double=1)
 
 
-def test_a_job_that_stored_nothing_has_lost_all(tmp_path):
+def test_all_units_of_a_job_without_rows_are_lost(tmp_path):
     owed = ledger(tmp_path / "ledger", 1, 2)
     assert reconcile(owed, str(tmp_path / "out"), "job") == Reconciliation(2, 0, 0, 2, 0)
 
 
-def test_a_job_without_a_ledger_is_the_operators_fault(tmp_path):
+def test_a_job_without_a_ledger_is_a_settings_error(tmp_path):
     with pytest.raises(SettingsError, match="no ledger at"):
         reconcile(str(tmp_path / "ledger"), str(tmp_path), "job")
 
 
-def test_of_what_was_stored_twice_the_newest_row_stays(tmp_path):
+def test_of_a_unit_stored_twice_the_newest_row_stays(tmp_path):
     out = tmp_path / "out"
     commit(
         out, "a.parquet", row("s3://b/1", unit=1), row("s3://b/2", unit=2), row("s3://b/3", unit=3, answered=["ocr"])
@@ -181,7 +181,7 @@ def test_of_what_was_stored_twice_the_newest_row_stays(tmp_path):
     assert settle(str(out), "job") == 0
 
 
-def test_where_nothing_is_double_no_file_is_touched(tmp_path):
+def test_without_double_rows_no_file_is_rewritten(tmp_path):
     commit(tmp_path, "a.parquet", row("s3://b/1", unit=1), row("s3://b/2", unit=2))
     before = (tmp_path / "a.parquet").stat()
     assert settle(str(tmp_path), "job") == 0
@@ -197,7 +197,7 @@ def test_names_the_file_that_is_no_parquet(tmp_path):
         stored(str(tmp_path))
 
 
-def test_a_checkpoint_is_made_of_the_rows_that_are_there_and_of_nothing_else(tmp_path):
+def test_a_checkpoint_holds_exactly_the_units_that_have_rows(tmp_path):
     out, checkpoint = tmp_path / "out", tmp_path / "out" / "_raysift" / "checkpoint"
     commit(out, "a.parquet", row("s3://b/1", unit=1), row("s3://b/2", unit=2), row("s3://b/3", unit=3, job="another"))
     checkpoint.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What a job says of itself at its end, and what another one does again of it."""
+"""The report of a job, and the ledger of a job that retries failed units."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -43,7 +43,7 @@ def test_a_report_counts_what_is_committed_and_how_fast_it_went(out):
     assert (told.frames, told.frames_carried) == (61, 20)
 
 
-def test_failures_are_told_by_what_they_have_in_common_with_an_example(out):
+def test_failures_are_grouped_by_reason_with_an_example(out):
     failures = report(out, "job", 8, 3, 10.0, Prices()).failures
     assert [(one.step, one.reason, one.units) for one in failures] == [
         ("decode", "it declares N x N pixels, more than allowed", 2),
@@ -60,24 +60,24 @@ def test_failures_are_told_by_what_they_have_in_common_with_an_example(out):
         ("no `moov` atom at 0x1f in /tmp/a/b.mp4", "no … atom at NxNf in …"),
     ],
 )
-def test_reasons_that_differ_in_names_and_figures_are_alike(reason, plain):
+def test_reasons_that_differ_in_names_and_numbers_are_grouped(reason, plain):
     assert alike(reason) == plain
 
 
-def test_seconds_are_told_by_detector_with_the_share_that_was_not_asked_again(out):
+def test_seconds_are_reported_by_detector_with_the_share_of_reused_answers(out):
     nsfw, ocr = report(out, "job", 8, 3, 10.0, Prices()).detectors
     assert (ocr.detector, ocr.units, ocr.reused, ocr.seconds, ocr.gpu_seconds) == ("ocr", 2, 1, 10.0, 0.0)
     assert (nsfw.seconds, nsfw.gpu_seconds, nsfw.reused, nsfw.cost) == (1.0, 0.5, 1, None)
 
 
-def test_costs_are_told_where_prices_are_set(out):
+def test_costs_are_reported_where_prices_are_set(out):
     assert report(out, "job", 8, 3, 10.0, Prices()).cost is None
     told = report(out, "job", 8, 3, 10.0, Prices(cpu_hour=36, gpu_hour=7200))
     assert [one.cost for one in told.detectors] == [1.0, 0.1]
     assert told.cost == 1.1 and told.cost_per_1000_files == 200.0
 
 
-def test_a_report_of_nothing_is_zeros_and_can_be_kept(tmp_path):
+def test_the_report_of_an_empty_job_is_zeros_and_can_be_stored(tmp_path):
     out = str(tmp_path)
     told = report(out, "job", 0, 7, 1.0, Prices(cpu_hour=1))
     assert (told.done, told.failed, told.cost_per_1000_files) == (0, 0, None)
@@ -115,7 +115,7 @@ def media(folder, name, content=b"x"):
     return {"unit_id": unit, "uri": item.uri, "size": item.size, "etag": item.etag, "kind": item.kind}
 
 
-def test_exactly_what_failed_is_done_again_by_those_who_failed(tmp_path):
+def test_a_retry_has_exactly_the_failed_units_with_their_failed_detectors(tmp_path):
     good, torn, unread = (media(tmp_path / "media", f"{name}.jpg") for name in ("good", "torn", "unread"))
     old = owed(tmp_path / "old", good, torn, unread)
     commit(
@@ -135,7 +135,7 @@ def test_exactly_what_failed_is_done_again_by_those_who_failed(tmp_path):
     assert units["torn.jpg"]["unit_id"] == torn["unit_id"]
 
 
-def test_files_that_have_changed_or_gone_since_are_done_as_they_are_or_told(tmp_path):
+def test_changed_files_are_retried_as_they_are_and_missing_ones_are_reported(tmp_path):
     folder = tmp_path / "media"
     changed, gone = media(folder, "changed.jpg"), media(folder, "gone.jpg")
     old = owed(tmp_path / "old", changed, gone)
@@ -149,7 +149,7 @@ def test_files_that_have_changed_or_gone_since_are_done_as_they_are_or_told(tmp_
     assert (units["changed.jpg"]["unit_id"], units["changed.jpg"]["detectors"]) == (now["unit_id"], ["nsfw", "ocr"])
 
 
-def test_a_failed_segment_is_done_again_alone_and_a_film_that_has_changed_is_cut_anew_once(tmp_path):
+def test_a_failed_segment_is_retried_alone_and_a_changed_film_is_cut_again_once(tmp_path):
     folder = tmp_path / "media"
     film, other = media(folder, "film.mp4"), media(folder, "other.mp4")
     parts = [Segment(n, 2, 60.0, n * 60.0, None, None, n * 60.0, None) for n in range(2)]
@@ -170,7 +170,7 @@ def test_a_failed_segment_is_done_again_alone_and_a_film_that_has_changed_is_cut
     assert [(one["uri"], one["everything"], one["segment"]) for one in uncut] == [(other["uri"], ["nsfw", "ocr"], None)]
 
 
-def test_a_job_without_failures_leaves_nothing_to_do(tmp_path):
+def test_a_job_without_failures_has_nothing_to_retry(tmp_path):
     good = media(tmp_path / "media", "good.jpg")
     old = owed(tmp_path / "old", good)
     commit(tmp_path / "out", "a.parquet", row(good["uri"], unit=good["unit_id"]))

@@ -1,8 +1,8 @@
-"""A fake of the API for tests of the app: real queries over a real catalogue of invented files, and invented jobs.
+"""A fake API for tests of the app: real queries over a real catalogue of synthetic files, and simulated jobs.
 
-Requests and answers are those of cluster/api_*.py, and the files are filtered by the catalogue itself, so that the fake
-cannot take or answer what the API does not. tests/deployments/api/test_contract.py holds one against the other.
-To look at the app without a cluster: `python -m tests.support.fakes.api 8000`, and start the app beside it.
+Requests and responses have the types of cluster/api_*.py, and the real catalogue filters the files, so that the fake
+accepts and returns only what the API does. tests/deployments/api/test_contract.py runs the same tests on both.
+To run the app without a cluster: `python -m tests.support.fakes.api 8000`, and start the app separately.
 """
 
 import hashlib
@@ -41,19 +41,19 @@ from tests.support.stored import commit
 
 
 class FakeApi:
-    """Answers as the API does; `app` is the ASGI application that serves it."""
+    """The fake; `app` is its ASGI application."""
 
     def __init__(
         self, known: Sequence[File] | None = None, searchable: bool = True, notes: tuple[str, ...] = ()
     ) -> None:
-        """`known`: the files that were scanned, the newest first. Without `searchable` every search is refused.
+        """`known`: the scanned files, newest first. Without `searchable`, searches by words or by a file fail with 503.
 
-        `notes`: which parts of a search for words are said to be missing.
+        `notes`: the notes on missing parts in the response of a search by words.
         """
         self.notes = notes
         self.files = files() if known is None else list(known)
         self.searchable = searchable
-        self.queries: list[str] = []  # of the lists of files that were requested
+        self.queries: list[str] = []  # query strings of the requests to /v1/assets
         self.catalog = Catalog(":memory:")
         self._load(self.files, "scan-before")
         self.jobs = FakeJobs(self._load_failed)
@@ -90,25 +90,25 @@ class FakeApi:
             self.catalog.load(commit(Path(folder), f"{job}.parquet", *rows))
 
     def _load_failed(self, job: str) -> None:
-        """A new job scans the broken files again, and they fail again."""
+        """Store the failed files again as results of a new job, in which they fail again."""
         if failed := [file for file in self.files if file.errors]:
             self._load(failed, job)
 
     def health(self) -> Health:
-        """Alive."""
+        """The health check."""
         return Health()
 
     def detectors(self) -> list[DetectorInfo]:
-        """The detectors that MODELS names."""
+        """The detectors of MODELS."""
         return [DetectorInfo(name=name, model=model, modalities=["image"]) for name, model in MODELS.items()]
 
     def assets(self, query: Annotated[AssetQuery, Query()], request: Request) -> AssetPage:
-        """A page of the files."""
+        """A page of files."""
         self.queries.append(request.url.query)
         return AssetPage(**self.catalog.assets(query))
 
     def facets(self, query: Annotated[AssetQuery, Query()]) -> Facets:
-        """The counts beside the filters."""
+        """The counts of the filters' options."""
         return Facets(**self.catalog.facets(query))
 
     def asset(self, asset: str) -> File:
@@ -119,14 +119,14 @@ class FakeApi:
         return File(**known)
 
     def thumbnail(self, asset: str) -> Response:
-        """A picture of at most 320 pixels."""
+        """A JPEG of at most 320 x 320 pixels."""
         known = self._file(asset)
         if not known.has_thumbnail:
             raise HTTPException(404, "There is no thumbnail.")
         return Response(_draw(known, 320), media_type="image/jpeg")
 
     def media(self, asset: str, request: Request) -> Response:
-        """The file itself, or the part that a Range header asks for. A name with html in it is a page."""
+        """The file, or the byte range of a Range header. A file with `html` in its name is sent as HTML."""
         known = self._file(asset)
         if known.errors or known.kind is None:
             raise HTTPException(404, "There is no such file.")
@@ -139,7 +139,7 @@ class FakeApi:
         return _ranged(request, make_video(), "video/mp4")
 
     def search(self, query: Annotated[SearchQuery, Query()]) -> Hits:
-        """Files that hold the words as they are, or with a label that does; all files of a sort for a likeness."""
+        """Files with the words in a text or label; with `like`, images or files with faces, whatever they show."""
         if not self.searchable:
             raise HTTPException(503, "The search index is being rebuilt. Browsing works meanwhile.")
         if query.like is not None:
@@ -147,22 +147,22 @@ class FakeApi:
             return self._alike(query)
         words, hits = str(query.q).lower(), []
         for file in self.files:
-            line = next((each for each in file.detections if words in (each.text or "").lower()), None)
+            line = next((found for found in file.detections if words in (found.text or "").lower()), None)
             if line is not None:
                 at = line.span[0] if line.span else line.time_s
                 hits.append(self._hit(file, "speech" if line.span else "exact text", line.score, line.text, at))
-            elif any(words in each.label for each in file.detections):
+            elif any(words in found.label for found in file.detections):
                 hits.append(self._hit(file, "picture", 0.31))
         return Hits(hits=hits[: query.limit], notes=self.notes)
 
     def search_by_picture(self, file: UploadFile, query: Annotated[LikenessQuery, Query()]) -> Hits:
-        """The same for an upload. In one whose name says so there is no face."""
+        """Like `search` with `like`, for an upload. An upload with `noface` in its name has no face."""
         if query.by == "faces" and "noface" in (file.filename or ""):
             raise HTTPException(422, "there is no face in that picture")
         return self._alike(query)
 
     def analyze(self, file: UploadFile) -> Upload:
-        """What is found in any picture; a PDF is refused."""
+        """The detections of picture(3) for any image; a PDF is refused."""
         content = file.file.read()
         if content.startswith(b"%PDF"):
             raise HTTPException(422, "decode: this is no image, video or audio that can be read.")
@@ -179,7 +179,7 @@ class FakeApi:
         )
 
     def erase_caches(self) -> ErasedCaches:
-        """One node, whose cache is empty."""
+        """The response of one node with an empty cache."""
         return ErasedCaches(entries={"head": 0}, failed={}, away=[])
 
     def _file(self, asset: str) -> File:
@@ -203,7 +203,7 @@ class FakeApi:
 
 
 def _faces(file: File) -> list[Detection]:
-    return [each for each in file.detections if each.detector == "face"]
+    return [detection for detection in file.detections if detection.detector == "face"]
 
 
 def _draw(file: File, longest: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Files of the fake API with what was found in them, and the rows of results that say the same."""
+"""Files of the fake API with their detections, and the same as rows of results."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ FOLDER = "s3://evidence/case 7"
 
 
 def detection(detector: str, label: str, score: float, **fields: Any) -> Detection:
-    """A detection by the model that the fake's detector has."""
+    """A detection with the detector's model from MODELS."""
     return Detection(detector=detector, model=MODELS[detector], label=label, score=score, **fields)
 
 
 def file(name: str, kind: str | None, detections: Sequence[Detection] = (), **fields: Any) -> File:
-    """A file of FOLDER; `fields` take the place of the defaults."""
+    """A file of FOLDER; `fields` override the defaults."""
     uri = f"{FOLDER}/{name}"
     defaults = {
         "id": asset_id(uri),
@@ -43,7 +43,7 @@ def file(name: str, kind: str | None, detections: Sequence[Detection] = (), **fi
 
 
 def picture(place: int) -> File:
-    """A picture whose size and detections depend on its place."""
+    """An image whose size and detections depend on its number, `place`."""
     width, height = ((640, 480), (480, 640), (800, 450))[place % 3]
     detections = [detection("clip", ("street", "beach", "indoor scene")[place % 3], 0.3 + place % 7 / 20)]
     if place % 2:
@@ -56,7 +56,7 @@ def picture(place: int) -> File:
 
 
 def files() -> list[File]:
-    """70 pictures, a hostile one, three videos, four recordings and two broken files, the newest first."""
+    """70 images, one with hostile name and text, three videos, four recordings and two broken files, newest first."""
     evil_uri = f"s3://evidence/{HOSTILE_NAME}"
     evil_line = detection("ocr", "text", 0.97, box=(0.1, 0.5, 0.9, 0.6), text=HOSTILE_LINE)
     evil = file(HOSTILE_NAME, "image", [evil_line], uri=evil_uri, id=asset_id(evil_uri), width=480, height=640)
@@ -80,20 +80,20 @@ def files() -> list[File]:
 
 
 def as_row(file: File, place: int, job: str) -> dict[str, Any]:
-    """The row of results of a file; a file of a higher place was analysed a minute earlier."""
+    """The row of results of a file. File number `place` was analysed `place` minutes before NOON."""
     findings = [
         found(
-            each.detector,
-            each.label,
-            each.score,
-            each.model,
-            box=each.box,
-            time_s=each.time_s,
-            span=each.span,
-            text=each.text,
-            evidence=each.evidence,
+            detection.detector,
+            detection.label,
+            detection.score,
+            detection.model,
+            box=detection.box,
+            time_s=detection.time_s,
+            span=detection.span,
+            text=detection.text,
+            evidence=detection.evidence,
         )
-        for each in file.detections
+        for detection in file.detections
     ]
     return row(
         file.uri,

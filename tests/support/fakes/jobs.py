@@ -1,4 +1,4 @@
-"""Jobs of the fake API: each does six of its 120 files a second, and every thirtieth fails."""
+"""Simulated jobs of the fake API: each has 120 files, finishes six a second, and every 30th file fails."""
 
 import time
 from collections.abc import Callable
@@ -29,7 +29,7 @@ REPORT = Report(
 
 @dataclass
 class FakeJob:
-    """A job that was submitted. A `state` that is set holds for good; `stubborn`: it ends before it is cancelled."""
+    """A submitted job. `state` overrides the simulated state; `stubborn`: cancelling fails, as after its end."""
 
     job: str
     uris: list[str]
@@ -40,7 +40,7 @@ class FakeJob:
     began: float = field(default_factory=time.time)
 
     def info(self) -> JobInfo:
-        """How far it is now."""
+        """The job's current state and progress."""
         seconds = time.time() - self.began
         done = min(120, int(seconds * 6))
         state: JobState = "waiting" if seconds < 0.5 else "running" if done < 120 else "finished"
@@ -67,10 +67,10 @@ class FakeJob:
 
 
 class FakeJobs:
-    """The jobs and their routes. `on_begin` is called with the name of each job that begins."""
+    """The jobs and their routes. `on_begin` is called with the name of each submitted job."""
 
     def __init__(self, on_begin: Callable[[str], None] = lambda job: None) -> None:
-        """No job yet."""
+        """Without jobs."""
         self.known: list[FakeJob] = []
         self._on_begin = on_begin
 
@@ -82,16 +82,16 @@ class FakeJobs:
         return job
 
     def list_jobs(self, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[JobInfo]:
-        """The newest first."""
+        """The jobs, newest first."""
         return [job.info() for job in self.known[::-1][:limit]]
 
     def show(self, job: str) -> JobDetails:
-        """One job, with a report once it is over."""
+        """One job, with a report once it has ended."""
         info = self._find(job).info()
         return JobDetails(**info.model_dump(), report=REPORT if info.state in OVER else None)
 
     def submit(self, request: ScanRequest) -> JobName:
-        """Queue a scan, unless a place or a detector is not there."""
+        """Submit a scan; 422 for an unknown detector or a URI that contains `nowhere`."""
         for name in request.detectors or []:
             if name not in MODELS:
                 raise HTTPException(422, f"no detector {name!r}; there are {', '.join(MODELS)}")
@@ -100,7 +100,7 @@ class FakeJobs:
         return JobName(job=self.begin(request.uris, request.priority).job)
 
     def cancel(self, job: str) -> JobInfo:
-        """End a job that is not over."""
+        """Cancel a job; 422 if it has ended."""
         known = self._find(job)
         if known.stubborn or known.info().state in OVER:
             raise HTTPException(422, f"{job} is finished: there is nothing to cancel.")
@@ -108,7 +108,7 @@ class FakeJobs:
         return known.info()
 
     def resume(self, job: str) -> JobInfo:
-        """Queue a job again that has not finished."""
+        """Resume a failed or cancelled job; 422 in other states."""
         known = self._find(job)
         if known.info().state not in ("failed", "cancelled"):
             raise HTTPException(422, f"{job} is {known.info().state}: there is nothing to resume.")
@@ -116,7 +116,7 @@ class FakeJobs:
         return known.info()
 
     def retry_failed(self, job: str) -> JobName:
-        """Queue the files of a job that failed as a new job."""
+        """Submit the failed files of a job as a new job; 422 if the job has not ended."""
         known = self._find(job)
         if not known.info().failed:
             return JobName(job=None)

@@ -1,4 +1,4 @@
-"""Media of the fake API, made when they are requested: a picture, a sound, a video."""
+"""Media of the fake API, generated on request: an image, a sound, a video."""
 
 import io
 import math
@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 
 def draw_picture(seed: str, width: int, height: int, caption: str, longest: int) -> bytes:
-    """A JPEG of at most `longest` pixels a side, whose pattern depends on the seed: hexadecimal digits."""
+    """A JPEG of at most `longest` pixels a side. `seed`: at least 8 hex digits, which select pattern and colours."""
     number = int(seed[:8], 16)
     image = Image.linear_gradient("L").resize((width, height)).rotate(number % 4 * 90)
     colors = [f"hsl({(number + turn) % 360}, 45%, {light}%)" for turn, light in ((0, 25), (40, 75))]
@@ -26,7 +26,7 @@ def draw_picture(seed: str, width: int, height: int, caption: str, longest: int)
 
 
 def make_sound() -> bytes:
-    """Eight seconds of a quiet tone, as WAV."""
+    """A WAV file with 8 s of a tone at 8 kHz sample rate."""
     saved = io.BytesIO()
     with wave.open(saved, "wb") as sound:
         sound.setnchannels(1)
@@ -37,7 +37,7 @@ def make_sound() -> bytes:
 
 
 def make_video() -> bytes:
-    """Twelve seconds of a square that moves, as MP4."""
+    """An MP4 file of 320 x 240 pixels with 12 s of a moving square at 10 frames per second."""
     import av
 
     saved = io.BytesIO()

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 SIDE = 32  # input width and height in pixels
-MEAN, SPREAD = (0.5, 0.4, 0.3), (0.5, 0.6, 0.7)  # normalization; all differ, so that swapped channels are noticed
+MEAN, SPREAD = (0.5, 0.4, 0.3), (0.5, 0.6, 0.7)  # normalization; all differ, so that tests detect swapped channels
 
 
 def classifier(folder: Path, labels: list[str]) -> Path:
@@ -80,5 +80,5 @@ def siglip(folder: Path) -> Path:
 
 
 def processor(kind):
-    """An image processor of that class, with SIDE, MEAN and SPREAD."""
+    """An image processor of this class, with SIDE, MEAN and SPREAD."""
     return kind(size={"height": SIDE, "width": SIDE}, image_mean=list(MEAN), image_std=list(SPREAD))

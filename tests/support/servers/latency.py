@@ -1,4 +1,4 @@
-"""A TCP proxy that delays every byte: it adds latency and does not limit bandwidth."""
+"""A TCP proxy that delays every byte: it adds latency without limiting the bandwidth."""
 
 import asyncio
 import threading

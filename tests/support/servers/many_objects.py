@@ -47,7 +47,7 @@ class Counted(Sequence[str]):
 
 
 class Refusal(Exception):
-    """What `listing` raises to have a request refused with a status and S3's code for it."""
+    """Raised by `listing` to refuse a request with an HTTP status and an S3 error code."""
 
     def __init__(self, status: int, code: str) -> None:
         super().__init__(code)

@@ -34,10 +34,10 @@ def replica():
 
 async def life(handle, config, port):
     """Call the detector before, during and after outages of the remote API on `port`; returns event -> result."""
-    waiting, told = asyncio.Event(), []
+    waiting, reports = asyncio.Event(), []
 
     def record_away(name, away):
-        told.append(away)
+        reports.append(away)
         waiting.set()
 
     async def ask(detector_timeout_s):
@@ -53,14 +53,14 @@ async def life(handle, config, port):
     seen, first = {"before": await away(0)}, replica()
     with far_api.running(Far(answer=answer), port):
         seen["up"] = await away(0)
-    told.clear()
+    reports.clear()
     waiting.clear()
     job = asyncio.create_task(ask(60))
     await waiting.wait()
     await asyncio.sleep(2)  # ten health checks of Serve, which restarts a replica after three failed ones
     with far_api.running(Far(answer=answer), port):
         seen["after an outage"] = await job
-    seen["told"] = told
+    seen["told"] = reports
     with far_api.running(Far(answer=answer, model="another"), port):
         seen["another model"] = await away(0)
     return seen | {"restarted": replica() != first}

@@ -61,18 +61,18 @@ async def life(detectors):
         while True:
             await ask()
 
-    told = {"at first": conditions(["nsfw", "ocr"])}
+    steps = {"at first": conditions(["nsfw", "ocr"])}
     begun = time.monotonic()
     assert (await ask())[0][0].label == "seen"
-    told["first answer"] = round(time.monotonic() - begun, 1)
-    told["once asked"] = conditions(["nsfw"])
+    steps["first answer"] = round(time.monotonic() - begun, 1)
+    steps["once asked"] = conditions(["nsfw"])
     load = [asyncio.create_task(busy()) for _ in range(8)]
-    told["three replicas"] = await until(lambda: replicas() == 3)
+    steps["three replicas"] = await until(lambda: replicas() == 3)
     for caller in load:
         caller.cancel()
     await asyncio.gather(*load, return_exceptions=True)
-    told["none"] = await until(lambda: conditions(["nsfw"]) == {"nsfw": "asleep"})
-    return told
+    steps["none"] = await until(lambda: conditions(["nsfw"]) == {"nsfw": "asleep"})
+    return steps
 
 
 def main():
