@@ -9,8 +9,8 @@ export UV_PYTHON_DOWNLOADS := never
 # if it is set, uv compiles no modules; compiled modules halve Ray's start time
 unexport PYTHONDONTWRITEBYTECODE
 
-# two processes; all tests of a file run in the same process
-PARALLEL := -n 2 --dist loadfile
+# two processes; all tests of a file run in the same process; files in the order of tests/conftest.py, the longest first
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test lint check test-ray test-launch test-gpu chaos fix install install-dev debian lock clean
 
@@ -47,9 +47,9 @@ test-launch: install-dev debian
 test-gpu: install-dev
 	$(VENV)/bin/pytest -m gpu
 
-# fault injection on test clusters; the results are in docs/reliability.md
+# what takes long by nature: fault injection on test clusters (results in docs/reliability.md), autoscaling, volumes
 chaos: install-dev debian
-	$(VENV)/bin/pytest -m chaos tests/chaos --durations=0
+	$(VENV)/bin/pytest -m "chaos and not launch" --durations=0
 	$(IN_NAMESPACES) $(VENV)/bin/pytest -m chaos tests/launch --durations=0
 
 fix: install-dev

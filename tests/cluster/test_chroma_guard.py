@@ -15,6 +15,7 @@ from cluster import chroma_guard
 from cluster.vectors import Vectors
 from tests.support.servers.chroma import free_port
 
+HEAD_S = 3  # instead of the guard's own
 COLLECTIONS = "/api/v2/tenants/default_tenant/databases/default_database/collections"
 
 
@@ -22,7 +23,8 @@ COLLECTIONS = "/api/v2/tenants/default_tenant/databases/default_database/collect
 def guarded(tmp_path_factory):
     """A guard with its Chroma, and the port."""
     port = free_port()
-    command = [sys.executable, "-m", "cluster.chroma_guard", "--path", str(tmp_path_factory.mktemp("chroma"))]
+    code = f"from cluster import chroma_guard; chroma_guard.HEAD_S = {HEAD_S}; chroma_guard.main()"
+    command = [sys.executable, "-c", code, "--path", str(tmp_path_factory.mktemp("chroma"))]
     guard = subprocess.Popen([*command, "--host", "127.0.0.1", "--port", str(port)], stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 50
@@ -67,7 +69,7 @@ def test_our_own_client_reads_and_writes_through_it(guarded):
 
 def test_headers_that_do_not_end_time_out(monkeypatch, guarded):
     _, port = guarded
-    with socket.create_connection(("127.0.0.1", port), chroma_guard.HEAD_S + 10) as raw:
+    with socket.create_connection(("127.0.0.1", port), 10) as raw:
         raw.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n")
         assert raw.recv(100) == b""
 

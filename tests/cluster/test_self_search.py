@@ -61,7 +61,7 @@ def test_equal_vectors_are_shifted_by_less_than_the_precision_of_a_score():
     assert np.array_equal(shifted("a", np.zeros(3, np.float32), 1e-3), np.zeros(3))
 
 
-@pytest.mark.ray
+@pytest.mark.chaos
 @pytest.mark.timeout(600)  # takes minutes on a loaded machine
 def test_10000_vectors_find_themselves_while_others_are_written(tmp_path):
     values = collection(0)

@@ -58,14 +58,22 @@ def real(name, backend="embedded"):
 
 
 slow = [pytest.mark.ray, pytest.mark.timeout(300)]
-makers = pytest.mark.parametrize(
-    ("name", "make"),
-    [pytest.param(name, standing_in, id=f"{name}-stand-in") for name in names()]
-    + [
-        pytest.param(name, functools.partial(real, backend=backend), id=f"{name}-{backend}", marks=slow)
-        for name, backend in every
-    ],
+made_with = pytest.mark.parametrize(
+    ("name", "backend"),
+    [pytest.param(name, None, id=f"{name}-stand-in") for name in names()]
+    + [pytest.param(name, backend, id=f"{name}-{backend}", marks=slow) for name, backend in every],
 )
+
+
+def made(name, backend):
+    """The detector with that backend; None is its stand-in."""
+    return real(name, backend) if backend else standing_in(name)
+
+
+@functools.cache
+def first_answers(name, backend):
+    """What it finds in samples_for(name), computed once for all tests: with real weights it takes seconds."""
+    return made(name, backend).detect(samples_for(name))
 
 
 def picture(path):
@@ -121,28 +129,26 @@ def test_the_example_is_a_sample_of_its_modalities(name):
     assert found.example().modality in found.modalities
 
 
-@makers
-def test_finds_something_on_its_example(name, make):
-    detector = make(name)
+@made_with
+def test_finds_something_on_its_example(name, backend):
+    detector = made(name, backend)
     (found,) = detector.detect([detector.example()])
     assert found
 
 
-@makers
-def test_an_empty_batch_gives_an_empty_list(name, make):
-    assert make(name).detect([]) == []
+@made_with
+def test_an_empty_batch_gives_an_empty_list(name, backend):
+    assert made(name, backend).detect([]) == []
 
 
-@makers
-def test_every_unusual_sample_has_one_answer_within_bounds_and_the_same_each_time(name, make):
-    detector = make(name)
-    samples = samples_for(name)
-    answers = detector.detect(samples)
+@made_with
+def test_every_unusual_sample_has_one_answer_within_bounds_and_the_same_each_time(name, backend):
+    samples, answers = samples_for(name), first_answers(name, backend)
     assert len(answers) == len(samples)
     for sample, found in zip(samples, answers, strict=True):
         for detection in found:
             check(detection, sample)
-    assert detector.detect(samples) == answers
+    assert made(name, backend).detect(samples) == answers
 
 
 def check(detection, sample):
@@ -160,12 +166,11 @@ def check(detection, sample):
         assert all(type(value) is float for value in vector.values)
 
 
-@makers
-def test_answers_are_in_the_order_of_the_samples(name, make):
-    detector = make(name)
-    samples = samples_for(name)
-    forth = [[seen(detection) for detection in found] for found in detector.detect(samples)]
-    back = [[seen(detection) for detection in found] for found in detector.detect(samples[::-1])]
+@made_with
+def test_answers_are_in_the_order_of_the_samples(name, backend):
+    forth = [[seen(detection) for detection in found] for found in first_answers(name, backend)]
+    reversed_samples = samples_for(name)[::-1]
+    back = [[seen(detection) for detection in found] for found in made(name, backend).detect(reversed_samples)]
     assert back[::-1] == forth
 
 
@@ -193,11 +198,9 @@ def test_loads_and_answers_without_a_network(name, backend, monkeypatch):
 @each
 def test_every_backend_gives_vectors_of_one_length_in_each_space(name):
     for backend in detector_class(name).backends:
-        detector = real(name, backend)
-        samples = [sample for sample in samples_for(name) if sample.sound is None]
         lengths = {
             (vector.space, len(vector.values))
-            for found in detector.detect(samples)
+            for found in first_answers(name, backend)
             for detection in found
             for vector in detection.vectors
         }

@@ -46,7 +46,7 @@ def test_a_replica_without_a_share_of_a_gpu_sees_none(cards, share, visible):
     assert deployed.init_args[1] == share
 
 
-@pytest.mark.ray
+@pytest.mark.chaos
 @pytest.mark.timeout(180)
 def test_serve_replaces_a_replica_whose_memory_keeps_growing():
     seen = run_in_own_ray("tests.support.serving.leaking")
@@ -55,7 +55,7 @@ def test_serve_replaces_a_replica_whose_memory_keeps_growing():
     assert seen["events"] == [{"made": 1}]
 
 
-@pytest.mark.ray
+@pytest.mark.chaos
 @pytest.mark.timeout(180)
 def test_a_detector_scales_from_no_replica_to_three_and_back():
     seen = run_in_own_ray("tests.support.serving.scaling")  # it waits for three replicas, and for none again
