@@ -126,7 +126,7 @@ class Scanning(_Part):
         (), description="folders and buckets that jobs may read: /data/media, s3://bucket/cases; empty: none"
     )
     outs: tuple[str, ...] = Field((), description="where jobs may store results, besides results_uri")
-    workers: int = Field(2, ge=1, description="files analysed at a time, each by its own Ray actor")
+    workers: int = Field(1, ge=1, description="processes that fetch and decode; more than one start with the load")
     worker_cpus: float = Field(
         0.1, gt=0, description="Ray CPUs that each reserves; with autoscaling, what it uses: about 1"
     )

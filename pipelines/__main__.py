@@ -24,14 +24,19 @@ def main() -> int:
         help="name of the job; a job that has a folder in --out is continued. Default: its name in Ray",
     )
     parser.add_argument("--retry-failed", metavar="JOB", help="analyse the failed files of this job again")
+    parser.add_argument("--standby", action="store_true", help="wait for jobs of the queue, and do them")
     arguments = parser.parse_args()
     if arguments.uris and arguments.retry_failed:
         parser.error("give URIs or --retry-failed JOB, not both")
-    if not (arguments.uris or arguments.retry_failed or arguments.job):
+    if not (arguments.uris or arguments.retry_failed or arguments.job or arguments.standby):
         parser.error("give URIs, or --retry-failed JOB, or the --job JOB to continue")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request to Chroma
     try:
+        if arguments.standby:
+            from pipelines.standby import wait_for_jobs
+
+            return wait_for_jobs()
         return _run(arguments, load())
     except SettingsError as error:
         print(f"raysift: {error}", file=sys.stderr)

@@ -1,103 +1,46 @@
-"""The steps of a job as Ray Data pipelines: cut long videos; then read the ledger, fetch, decode, detect, store."""
+"""The steps of a job as Ray Data pipelines: cut long videos; then read the ledger, analyse, store.
 
-import asyncio
-import os
+A block of the ledger is one task, which reads its rows, has the deployment `analysis` analyse them and writes the
+result. Ray reuses the processes of these tasks, and they import no decoder and no detector.
+"""
+
 import re
-import shutil
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from tempfile import gettempdir
+from functools import cache
 from typing import Any
 
-import psutil
 import pyarrow as pa
 import ray
+from pyarrow import fs
 from ray import serve
-from ray.data import ActorPoolStrategy, DataContext, Dataset, SaveMode
+from ray.data import DataContext, Dataset, SaveMode
 from ray.data.checkpoint import CheckpointConfig
 from ray.exceptions import RayTaskError
-from ray.util.metrics import Counter
+from ray.serve.handle import DeploymentHandle
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from cluster import cache
-from cluster.errors import MediaError
-from cluster.records import Failure, MediaItem, ModelVersion, Segment
+from cluster.records import ModelVersion
 from cluster.results import files as results_files
-from cluster.results.codec import SCHEMA, to_row
 from cluster.settings import Settings
 from cluster.storage import buckets
-from cluster.storage.disks import temporary_folder
-from cluster.storage.roots import Roots
-from deployments import events
 from deployments.detector import DetectorAway
-from deployments.serving.client import connect
+from deployments.serving.client import CLUSTER_FAULT
 from deployments.serving.placement import APP
-from pipelines.detect import detecting, memo
-from pipelines.ledger.cutting import FETCHED, Cut
-from pipelines.media.pool import Decoder
-from pipelines.media.sources import Remote
+from pipelines.attempt import Attempt
+from pipelines.ledger.blocks import LedgerSource
 
-BATCH_FILES = 8  # fetched and analysed together: their frames share the detectors' batches
-BATCHES_IN_FLIGHT = 2  # per actor: one batch is fetched and decoded while the detectors work on the other
-VIDEOS_PER_BLOCK = 16
-# a large job commits more units at a time: ten million files must not produce millions of small result files
+# The work of a block, in images times detectors, by profile: a few seconds, so that a kill loses little and results
+# appear early. A small model takes 0.05 to 1 s for an image on a CPU, a large one about 0.02 s on a GPU.
+WORK = {"embedded": 32, "gpu": 512}
+# a large job commits more units at a time: ten million files must not become millions of small files of results
 RESULT_FILES = 4096
 MAX_UNITS_PER_BLOCK = 1000
-
-
-class Analyze:
-    """An actor of the job: turns each row of the ledger into one row of results."""
-
-    def __init__(self, model_versions: dict[str, ModelVersion], settings: Settings, job: str, sequence: int) -> None:
-        delete_leftovers()
-        events.listen(_report_lookups())
-        self.settings = settings
-        self.roots = Roots(settings.scanning.roots)
-        self.job = job
-        self.sequence = sequence
-        jobs = serve.get_deployment_handle("jobs", APP)
-        self.detectors = connect(model_versions, settings, lambda name, away: jobs.waits.remote(job, name, away))
-        self.decoder = Decoder()
-        self.cache = cache.open_cache(settings)
-        self.turns = asyncio.Semaphore(BATCHES_IN_FLIGHT)
-
-    async def __call__(self, units: pa.Table) -> pa.Table:
-        """Rows of the ledger to rows of SCHEMA, one for each, in order."""
-        rows = units.to_pylist()
-        async with self.turns:
-            with temporary_folder(f"{FETCHED}{os.getpid()}-") as folder:
-                fetched = (asyncio.to_thread(self._fetch, row, folder / str(n)) for n, row in enumerate(rows))
-                files = await asyncio.gather(*fetched)
-                found = await detecting.analyze(files, self.detectors, self.decoder, self.settings.decoding, self.cache)
-        stored = [
-            to_row(result, row["unit_id"], self.job, self.sequence) for result, row in zip(found, rows, strict=True)
-        ]
-        return pa.Table.from_pylist(stored, schema=SCHEMA)
-
-    def _fetch(self, row: dict[str, Any], to: Path) -> detecting.File:
-        item = MediaItem(row["uri"], row["size"], row["etag"], row["kind"])
-        limits = self.settings
-        wanted = frozenset(row["detectors"])
-        if row["segment"] is not None:  # its frames and sound are read by ranges; the whole video is not fetched
-            source = Remote(item, limits.s3_endpoint, limits.scanning.attempts, self.roots)
-            return detecting.File(item, source, row["sha256"], wanted, Segment(**row["segment"]))
-        file = detecting.File(item, to, None, wanted)
-        try:
-            file.sha256 = buckets.fetch(
-                item, to, limits.s3_endpoint, limits.scanning.attempts, limits.decoding.max_bytes, self.roots
-            )
-        except MediaError as error:
-            file.source = None
-            file.failures.append(Failure(error.step, error.reason))
-        return file
-
-
-def delete_leftovers() -> None:
-    """Delete the fetched media that killed workers have left on this machine."""
-    for folder in Path(gettempdir()).glob(f"{FETCHED}*-*"):
-        pid = folder.name.removeprefix(FETCHED).partition("-")[0]
-        if pid.isdigit() and not psutil.pid_exists(int(pid)):
-            shutil.rmtree(folder, ignore_errors=True)
+VIDEOS_PER_BLOCK = 16
+BLOCKS_IN_FLIGHT = 2  # for each replica of `analysis`
+START_S = 120.0  # of a process on a busy machine
+TASK_CPUS = 0.05  # of a task: it waits
 
 
 def cut(uncut: str, ledger: str, videos: int, settings: Settings) -> int:
@@ -108,14 +51,7 @@ def cut(uncut: str, ledger: str, videos: int, settings: Settings) -> int:
     DataContext.get_current().checkpoint_config = None
     files, place = buckets.filesystem(ledger, settings.s3_endpoint)
     before = set(results_files.committed(ledger, settings.s3_endpoint))
-    _read(uncut, VIDEOS_PER_BLOCK, settings).map_batches(
-        Cut,
-        fn_constructor_args=(settings,),
-        batch_size=BATCH_FILES,
-        batch_format="pyarrow",
-        compute=_actors(videos, VIDEOS_PER_BLOCK, settings),
-        num_cpus=settings.scanning.worker_cpus,
-    ).write_parquet(place, filesystem=files, mode=SaveMode.APPEND, ray_remote_args={"num_cpus": 0.1})
+    _write(_process(uncut, 1, _cut, {"settings": settings}, settings), files, place, settings)
     added = [file for file in results_files.committed(ledger, settings.s3_endpoint) if file not in before]
     return sum(len(results_files.read(file, ["unit_id"], settings.s3_endpoint)) for file in added)
 
@@ -137,33 +73,87 @@ def run(
     job continues where it stopped; no unit is stored twice. DetectorAway if a detector was unavailable for too long.
     """
     files, place = results_files.sink(out, settings.s3_endpoint)
-    block = max(settings.scanning.units_per_block, min(MAX_UNITS_PER_BLOCK, units // RESULT_FILES))
     DataContext.get_current().checkpoint_config = CheckpointConfig(
         id_column="unit_id",
         checkpoint_path=f"{place}/_raysift/jobs/{job}/checkpoint",
         override_filesystem=files,
         delete_checkpoint_on_success=False,
     )
+    most = min(MAX_UNITS_PER_BLOCK, units // RESULT_FILES) * len(model_versions)
+    attempt = Attempt(job, sequence, model_versions, settings)
     with _detector_away():
-        _read(ledger, block, settings).map_batches(
-            Analyze,
-            fn_constructor_args=(model_versions, settings, job, sequence),
-            batch_size=min(BATCH_FILES, block),  # a larger batch would join blocks
-            batch_format="pyarrow",
-            compute=_actors(units, block, settings),
-            num_cpus=settings.scanning.worker_cpus,
-        ).write_parquet(place, filesystem=files, mode=SaveMode.APPEND, ray_remote_args={"num_cpus": 0.1})
+        rows = _process(ledger, max(WORK[settings.profile], most), _analyze, {"attempt": attempt}, settings)
+        _write(rows, files, place, settings)
 
 
-def _read(folder: str, rows_per_block: int, settings: Settings) -> Dataset:
+def start_workers(settings: Settings) -> None:
+    """Start the processes in which tasks of the next job will run, with what these import."""
+    task = ray.remote(num_cpus=TASK_CPUS)(_prepare)
+    ray.get([task.remote() for _ in range(_tasks(settings))], timeout=START_S)
+
+
+def _prepare() -> None:
+    _analysis()
+    time.sleep(1.0)  # every task gets a process of its own
+
+
+def _process(folder: str, work: int, step: Any, arguments: dict[str, Any], settings: Settings) -> Dataset:
     DataContext.get_current().enable_progress_bars = False
-    files, place = buckets.filesystem(folder, settings.s3_endpoint)
-    # the reader packs a whole ledger into one block: nothing would be parallel, and a kill would lose everything
-    return ray.data.read_parquet(place, filesystem=files).repartition(target_num_rows_per_block=rows_per_block)
+    source = LedgerSource(folder, work, settings.s3_endpoint)
+    # equal options for both and for the write: Ray Data fuses the three into one task
+    blocks, tasks = max(1, len(source.blocks)), _tasks(settings)
+    return ray.data.read_datasource(
+        source, override_num_blocks=blocks, concurrency=tasks, num_cpus=TASK_CPUS
+    ).map_batches(
+        step, fn_kwargs=arguments, batch_size=None, batch_format="pyarrow", concurrency=tasks, num_cpus=TASK_CPUS
+    )
 
 
-def _actors(rows: int, rows_per_block: int, settings: Settings) -> ActorPoolStrategy:
-    return ActorPoolStrategy(size=min(settings.scanning.workers, -(-rows // rows_per_block)))
+def _write(rows: Dataset, files: fs.FileSystem, place: str, settings: Settings) -> None:
+    """Write rows as Parquet files of a folder, which may have others."""
+    rows.write_parquet(
+        place,
+        filesystem=files,
+        mode=SaveMode.APPEND,
+        concurrency=_tasks(settings),
+        ray_remote_args={"num_cpus": TASK_CPUS},
+    )
+
+
+def _tasks(settings: Settings) -> int:
+    """How many tasks run at a time."""
+    return BLOCKS_IN_FLIGHT * settings.scanning.workers
+
+
+def _analyze(units: pa.Table, attempt: Attempt) -> pa.Table:
+    return _call("analyze", units, attempt, attempt.settings)
+
+
+def _cut(units: pa.Table, settings: Settings) -> pa.Table:
+    return _call("cut", units, settings, settings)
+
+
+def _call(method: str, units: pa.Table, argument: Any, settings: Settings) -> pa.Table:
+    """One call of the deployment `analysis`, made again while it is absent.
+
+    It has no deadline: it waits for absent detectors as long as the settings allow, and Serve replaces a replica that
+    hangs, which ends the call.
+    """
+    waits = wait_random_exponential(max=5)
+    for attempt in Retrying(
+        retry=retry_if_exception_type(CLUSTER_FAULT),
+        wait=waits,
+        stop=stop_after_delay(settings.scanning.detector_timeout_s),
+        reraise=True,
+    ):
+        with attempt:
+            return getattr(_analysis(), method).remote(units, argument).result()
+    raise AssertionError
+
+
+@cache
+def _analysis() -> DeploymentHandle[Any]:
+    return serve.get_deployment_handle("analysis", APP)
 
 
 @contextmanager
@@ -171,19 +161,7 @@ def _detector_away() -> Iterator[None]:
     try:
         yield
     except RayTaskError as error:
-        # Ray Data passes on an actor's exception only as text
+        # Ray Data passes on a task's exception only as text
         if away := re.search(rf"{DetectorAway.__name__}: ([\w, ]+)", str(error)):
             raise DetectorAway(away[1]) from error
         raise
-
-
-def _report_lookups() -> Callable[[str, int], None]:
-    """A listener for events.listen that reports look-ups in the memo to Ray's metrics as `raysift_cache`."""
-    metric = Counter("raysift_cache", "look-ups of answers in the cache", tag_keys=("detector", "outcome"))
-
-    def report(event: str, by: int) -> None:
-        if lookup := memo.lookup_of(event):
-            detector, hit = lookup
-            metric.inc(by, {"detector": detector, "outcome": "hit" if hit else "miss"})
-
-    return report

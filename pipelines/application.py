@@ -16,6 +16,8 @@ from deployments.catalog.catalog import Catalog
 from deployments.jobs.queue import Jobs
 from deployments.serving.client import ServedDetectors
 from deployments.serving.deployment import deployments
+from deployments.serving.status import is_running
+from pipelines import analysis
 from pipelines.detect.detecting import File, analyze
 from pipelines.media.pool import Decoder
 from pipelines.results.verifying import verify
@@ -57,14 +59,17 @@ def build(settings: Settings) -> serve.Application:
         num_replicas=settings.api.replicas,
         max_replicas_per_node=1,  # one lost node must not stop two of them
     )
+    detectors = deployments(settings, _cards(settings))
+    jobs = _owner(Jobs, "jobs", 100).bind(state / "jobs.sqlite", settings, ready=is_running)
     return api.bind(
-        deployments(settings, _cards(settings)),
+        detectors,
         _owner(Catalog, "catalog", 16).bind(
             state / "catalog-3.duckdb",  # 3: version of the table layout
             of=settings.results,
             s3_endpoint=settings.s3_endpoint,
         ),
-        _owner(Jobs, "jobs", 100).bind(state / "jobs.sqlite", settings),
+        jobs,
+        analysis.deployment(settings).bind(detectors, jobs, settings),
         analyze_upload,
         verify,
         settings,

@@ -48,17 +48,22 @@ class Outcome:
 
 
 def scan(task: Job, settings: Settings) -> Outcome:
-    """Run a job from its beginning, or from where an earlier driver of it stopped. Raysift must run in this Ray
-    cluster. A job without a name is named by the Ray submission id of this driver.
+    """Run a job in a driver of its own: from its beginning, or from where an earlier driver of it stopped. Raysift must
+    run in this Ray cluster. A job without a name is named by the Ray submission id of this driver.
 
     SettingsError says which URI, name or setting is wrong, or why the job could not be finished.
     """
-    ray.init(address="auto", log_to_driver=False, ignore_reinit_error=True)
+    ray.init(address="auto", log_to_driver=False)
     served = running(settings)
     attempt, submission = own_names()
     name = task.job or submission or f"scan-{time.strftime('%Y%m%d-%H%M%S')}"
-    out = buckets.normalize(task.out)
-    task = replace(task, job=name, out=out, uris=tuple(map(buckets.normalize, task.uris)))
+    return attempt_at(replace(task, job=name), attempt, served, settings)
+
+
+def attempt_at(task: Job, attempt: str, served: Mapping[str, ModelVersion], settings: Settings) -> Outcome:
+    """Run a job as the attempt of that name, with the detectors that are `served`. SettingsError as `scan`."""
+    name, out = task.job, buckets.normalize(task.out)
+    task = replace(task, out=out, uris=tuple(map(buckets.normalize, task.uris)))
     if task.retry_of and not task.uris:
         first = resumed(out, task.retry_of, settings)
         task = replace(task, uris=first.uris, proof=first.proof)

@@ -64,6 +64,8 @@ class Ingress(JobRoutes, SampleRoutes):
         detectors: dict[str, DeploymentHandle[Any]],
         catalog: DeploymentHandle[Any],
         jobs: DeploymentHandle[Any],
+        analysis: DeploymentHandle[Any]
+        | None,  # which drivers call; here it makes the deployment part of the application
         analyze: Analyze,
         verify: Verify,
         settings: Settings,

@@ -14,6 +14,7 @@ START_S = 300.0  # a driver that Ray has not started by then was lost with the h
 CONNECT_S = 5.0  # the dashboard runs on the same machine
 ANSWER_S = 20.0  # on a busy machine the start of a driver takes some seconds
 NO_LOG = "its log is gone, with Ray's head or with its node\n"
+HEADING = "==== attempt"  # begins a line of a driver's log, before the name of the attempt at a job that it begins
 
 
 class JobsDown(Exception):
@@ -69,7 +70,9 @@ def alive() -> set[str]:
 
 
 class Drivers:
-    """The drivers, each by the Ray submission id of its attempt at a job. Every method may raise JobsDown.
+    """The drivers, each by the name of its attempt at a job. Every method may raise JobsDown.
+
+    `driver_of`: attempt -> Ray submission id of its driver, where a driver that waited for jobs was given this one.
 
     Every call ends within some CONNECT_S + ANSWER_S. None may be made while a lock is held.
     """
@@ -79,8 +82,10 @@ class Drivers:
         url: str,
         client: Callable[[str], Client] = JobsClient,
         nodes: Callable[[], set[str]] = alive,
+        driver_of: Callable[[str], str] = str,
     ) -> None:
         self.url = url
+        self._driver_of = driver_of
         self._make_client = client
         self._nodes = nodes
         self._client: Client | None = None  # made at the first call, because it asks the dashboard for its version
@@ -96,12 +101,12 @@ class Drivers:
     def stop(self, attempt: str) -> None:
         """Stop a driver, which takes a few seconds. A driver that Ray does not know is taken as stopped."""
         with contextlib.suppress(_Unknown):
-            self._call(lambda client: client.stop_job(attempt))
+            self._call(lambda client: client.stop_job(self._driver_of(attempt)))
 
     def details(self, attempt: str) -> JobDetails | None:
         """What Ray knows of a driver, None if nothing. One that was lost with its node counts as failed."""
         try:
-            details: JobDetails = self._call(lambda client: client.get_job_info(attempt))
+            details: JobDetails = self._call(lambda client: client.get_job_info(self._driver_of(attempt)))
         except _Unknown:
             return None
         # a head that was restarted on Redis reports its former drivers as running for ever
@@ -120,11 +125,13 @@ class Drivers:
         return details is not None and details.status in (JobStatus.PENDING, JobStatus.RUNNING)
 
     def log(self, attempt: str) -> str:
-        """What a driver has written; NO_LOG if Ray does not have it any more."""
+        """What a driver has written during an attempt; NO_LOG if Ray does not have it any more."""
+        driver = self._driver_of(attempt)
         try:
-            return str(self._call(lambda client: client.get_job_logs(attempt)))
+            log = str(self._call(lambda client: client.get_job_logs(driver)))
         except JobsRefusal:
             return NO_LOG
+        return log if driver == attempt else _part(log, attempt)
 
     def _call(self, question: Callable[[Client], Any]) -> Any:
         advice = "Try again; if it stays so, see `raysift status`."
@@ -137,6 +144,12 @@ class Drivers:
             raise kind(error.status, f"{error}. {advice}") from error
         except (RuntimeError, OSError) as error:  # the errors of requests are OSErrors
             raise JobsDown(f"Ray's Jobs API at {self.url} does not answer: {error}. {advice}") from error
+
+
+def _part(log: str, attempt: str) -> str:
+    """The part of a driver's log that is about one attempt: from its heading to the next one."""
+    _, found, rest = f"\n{log}".partition(f"\n{HEADING} {attempt}\n")
+    return rest.partition(f"\n{HEADING} ")[0].rstrip("\n") + "\n" if found else ""
 
 
 class _Unknown(JobsRefusal):

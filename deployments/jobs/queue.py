@@ -14,27 +14,27 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from ray.job_submission import JobDetails, JobStatus
-
 from cluster.api_job_types import ACTIVE, OVER, PRIORITIES, JobState, Priority
 from cluster.errors import SettingsError
 from cluster.settings import Settings
 from deployments.jobs import job as job_file
-from deployments.jobs.drivers import FINAL, FINISHED, NOT_FINISHED, Client, Drivers, JobsClient, JobsDown, alive
+from deployments.jobs.drivers import FINAL, Client, Drivers, JobsClient, JobsDown, alive
+from deployments.jobs.endings import Endings
 from deployments.jobs.job import Job
 from deployments.jobs.mirror import JobPages
+from deployments.jobs.standby import Assignment, Standby
 from deployments.jobs.store import JobStore
 
 log = logging.getLogger(__name__)
 
-STEADY_S = 600  # a driver that ran this long did not fail at its start
 FIND_S = 10.0  # the start waits for the jobs of an earlier head to be found, at most this long
 
 
 class Jobs:
     """Owns the list of jobs and their queue: one process may have it. SettingsError says what may not be done.
 
-    `every_s`: how often a thread calls `tick`; None: the caller does.
+    `every_s`: how often a thread calls `tick`; None: the caller does. `ready`: whether jobs can run in the cluster, so that a
+    driver is started to wait for them.
     """
 
     def __init__(
@@ -44,11 +44,15 @@ class Jobs:
         client: Callable[[str], Client] = JobsClient,
         nodes: Callable[[], set[str]] = alive,
         every_s: float | None = 1.0,
+        ready: Callable[[], bool] = lambda: False,
     ) -> None:
         self.settings = settings
         self.store = JobStore(path)
         self.pages = JobPages(self.store, settings)
-        self.drivers = Drivers(settings.ray.dashboard_url, client, nodes)
+        self.drivers = Drivers(settings.ray.dashboard_url, client, nodes, self.store.driver_of)
+        self.standby = Standby(self.store, self.drivers, ready)
+        self.endings = Endings(self.store, settings.scanning.resumes)
+        self._due = threading.Event()  # set when a job may have become due
         if every_s is not None:
             self.pages.follow(every_s, FIND_S)
             threading.Thread(target=self._look_after, args=(every_s,), daemon=True, name="jobs").start()
@@ -67,6 +71,7 @@ class Jobs:
         """Queue a scan and return the name of the job. It runs whether or not anybody follows it."""
         name = f"scan-{time.strftime('%Y%m%d-%H%M%S')}-{uuid4().hex[:6]}"
         self.store.put(Job(name, tuple(uris), out, time.time(), tuple(detectors), priority, retry_of, proof))
+        self._due.set()
         return name
 
     def one(self, job: str) -> Job | None:
@@ -127,6 +132,10 @@ class Jobs:
 
     # ---- called by drivers
 
+    def take(self, driver: str) -> Assignment | bool:
+        """As `Standby.take`."""
+        return self.standby.take(driver)
+
     def begin(self, job: str, attempt: str, uris: list[str], out: str, detectors: list[str], proof: str = "") -> str:
         """Register a driver; returns the proof of its job. Its own `proof` counts if the operator started it.
 
@@ -171,15 +180,18 @@ class Jobs:
             if known is None or known.state not in ACTIVE or known.attempts[-1] != attempt:
                 return
             if exit_code in FINAL:
-                self._ended(known, exit_code, message)
+                self.endings.ended(known, exit_code, message)
+                self._due.set()
 
     # ---- called by the thread
 
     def _look_after(self, every_s: float) -> None:
         while True:
-            time.sleep(every_s)
+            self._due.wait(every_s)
+            self._due.clear()
             try:
                 self.tick()
+                self.standby.keep()
             except JobsDown as error:
                 log.warning("%s", error)
             except Exception:  # one fault must not end the thread for good
@@ -191,7 +203,7 @@ class Jobs:
             details = self.drivers.details(job.attempts[-1])
             with self.store.changing():
                 if self.store.get(job.job) == job:  # its driver has reported nothing meanwhile
-                    self._check_driver(job, details)
+                    self.endings.judge(job, details)
         waiting = sorted(self.store.of("waiting"), key=lambda job: PRIORITIES.index(job.priority))
         for job in waiting:
             if self._has_room(job):
@@ -219,7 +231,8 @@ class Jobs:
             self.store.put(started)  # before the driver begins, so that it is known, and can be cancelled
         try:
             self._write_task(job)
-            self.drivers.start(attempt, _command(job), {"job": job.job, "out": job.out})
+            if not self.standby.give(attempt):
+                self.drivers.start(attempt, _command(job), {"job": job.job, "out": job.out})
         except SettingsError as error:
             self._undo_start(started, replace(job, state="failed", message=str(error), ended_at=time.time()))
         except JobsDown:
@@ -238,40 +251,6 @@ class Jobs:
         with self.store.changing():
             if self.store.get(job.job) == started:  # it was not cancelled meanwhile, and no driver has begun
                 self.store.put(job)
-
-    def _check_driver(self, job: Job, details: JobDetails | None) -> None:
-        if details is None:
-            self._restart(job, "Ray knows nothing of it any more")
-        elif details.status == JobStatus.SUCCEEDED:
-            self._ended(job, FINISHED, job.message)
-        elif details.status == JobStatus.STOPPED:
-            message = "it was stopped through Ray"
-            self.store.change(job.job, state="cancelled", message=message, waits_for=(), ended_at=time.time())
-        elif details.status == JobStatus.FAILED:
-            if details.driver_exit_code in FINAL:
-                self._ended(job, details.driver_exit_code, job.message)
-            else:
-                self._restart(job, f"exit code {details.driver_exit_code}" if details.driver_exit_code else "node lost")
-
-    def _ended(self, job: Job, exit_code: int, message: str) -> None:
-        if exit_code == NOT_FINISHED:
-            state, message = "failed", message or f"its driver failed; see `raysift jobs logs {job.job}`"
-        else:
-            state = "finished"
-        self.store.change(job.job, state=state, message=message, waits_for=(), ended_at=time.time())
-
-    def _restart(self, job: Job, how: str) -> None:
-        most = self.settings.scanning.resumes
-        # a job of several days on machines that come and go must not fail because it lost some of them
-        steady = job.units is not None and job.attempt_at and time.time() - job.attempt_at > STEADY_S
-        resumes = 0 if steady else job.resumes
-        if resumes >= most:
-            message = f"its driver died {resumes + 1} times, at last: {how}. `raysift jobs resume {job.job}` goes on."
-            self.store.change(job.job, state="failed", message=message, waits_for=(), ended_at=time.time())
-            return
-        message = f"its driver died ({how}); started again, {resumes + 1} of {most} times"
-        log.warning("%s: %s", job.job, message)
-        self.store.change(job.job, state="waiting", message=message, waits_for=(), resumes=resumes + 1)
 
     def _check_that_none_runs(self, job: Job) -> None:
         """SettingsError if a driver of the job runs. It calls Ray, so it is called without the lock."""

@@ -14,10 +14,12 @@ from cluster.errors import SettingsError
 from deployments.jobs.job import JOB, Job
 
 # changed: the jobs whose queue.json beside the results is older than their row here
+# assigned: the attempts at jobs that a driver in waiting was given, and the Ray submission id of that driver
 _SCHEMA = """create table if not exists jobs(job text primary key, state text, submitted_at real, facts text);
     create index if not exists by_time on jobs(submitted_at); create index if not exists by_state on jobs(state);
     create table if not exists changed as select job from jobs;
     create unique index if not exists changed_once on changed(job);
+    create table if not exists assigned(attempt text primary key, driver text);
     update jobs set state = 'blocked', facts = json_set(facts, '$.state', 'blocked') where state = 'parked'"""
 
 
@@ -52,6 +54,17 @@ class JobStore:
         with self._changing, self._asking, self._db:
             self._db.execute("insert or replace into jobs values (?, ?, ?, ?)", _row(job))
             self._db.execute("insert or ignore into changed values (?)", [job.job])
+
+    def assign(self, attempt: str, driver: str) -> None:
+        """Note that an attempt at a job is the work of a driver that waited for one."""
+        with self._changing, self._asking, self._db:
+            self._db.execute("insert or replace into assigned values (?, ?)", [attempt, driver])
+
+    def driver_of(self, attempt: str) -> str:
+        """The Ray submission id of the driver that works, or has worked, on this attempt at a job."""
+        with self._asking:
+            row = self._db.execute("select driver from assigned where attempt = ?", [attempt]).fetchone()
+        return row[0] if row else attempt
 
     def changed(self) -> list[Job]:
         """The jobs whose queue.json is older than their row, oldest first."""

@@ -24,6 +24,12 @@ def running(settings: Settings) -> dict[str, ModelVersion]:
     return {name: model_version for name, model_version in versions(settings).items() if name in deployed}
 
 
+def is_running() -> bool:
+    """Whether every deployment of Raysift has the replicas that it should have."""
+    application = serve.status().applications.get(APP)
+    return application is not None and application.status == "RUNNING"
+
+
 def conditions(names: Iterable[str]) -> dict[str, Condition]:
     """Whether each detector has a replica. This call starts none."""
     if not ray.is_initialized():  # Serve's local testing mode

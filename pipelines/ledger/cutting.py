@@ -26,13 +26,12 @@ Row = dict[str, Any]  # of UNCUT or LEDGER
 
 
 class Cut:
-    """The callable of Ray Data's map_batches, one for each actor: rows of UNCUT in, rows of LEDGER out."""
+    """Cuts long videos within the limits and roots of the settings: rows of UNCUT in, rows of LEDGER out."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Read limits and roots from the settings; a decoder starts with the first video."""
+    def __init__(self, settings: Settings, decoder: Decoder) -> None:
         self.settings = settings
         self.roots = Roots(settings.scanning.roots)
-        self.decoder = Decoder()
+        self.decoder = decoder
 
     def __call__(self, units: pa.Table) -> pa.Table:
         """One row per segment to be analysed; a file that is short or cannot be cut stays one row."""

@@ -1,6 +1,7 @@
 """A stand-in for Ray's Jobs API, and a queue of jobs in front of it."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from ray.job_submission import JobDetails, JobStatus, JobType
@@ -19,6 +20,7 @@ class JobsApi:
     def __init__(self) -> None:
         self.drivers: dict[str, JobDetails] = {}
         self.stopped: list[str] = []
+        self.logs: dict[str, str] = {}  # those that are not the default
         self.down = False
         self.nodes = {"head"}
         self.hanging = threading.Event()  # set while a call hangs
@@ -54,7 +56,7 @@ class JobsApi:
         return self.drivers[job_id]
 
     def get_job_logs(self, job_id):
-        return f"log of {self.get_job_info(job_id).submission_id}\n"
+        return self.logs.get(job_id, f"log of {self.get_job_info(job_id).submission_id}\n")
 
     def stop_job(self, job_id):
         self.get_job_info(job_id)
@@ -71,10 +73,10 @@ class JobsApi:
         return [name for name, driver in self.drivers.items() if driver.status == JobStatus.RUNNING]
 
 
-def queue(folder: Path, ray: JobsApi, **scanning) -> Jobs:
+def queue(folder: Path, ray: JobsApi, ready: Callable[[], bool] = lambda: True, **scanning) -> Jobs:
     """A queue whose results go to a folder of its own, and which has no thread."""
     settings = Settings(state_dir=folder, scanning=Scanning(**scanning), results_uri=(folder / "found").as_uri())
-    return Jobs(folder / "jobs.sqlite", settings, lambda url: ray, lambda: ray.nodes, every_s=None)
+    return Jobs(folder / "jobs.sqlite", settings, lambda url: ray, lambda: ray.nodes, every_s=None, ready=ready)
 
 
 def submit(jobs: Jobs, **more) -> str:

@@ -9,7 +9,7 @@ from ray.job_submission import JobStatus
 from cluster.errors import SettingsError
 from deployments.jobs import job as job_file
 from deployments.jobs.drivers import START_S, JobsDown
-from deployments.jobs.queue import STEADY_S
+from deployments.jobs.endings import STEADY_S
 from tests.deployments.jobs.jobs_api import URI, JobsApi, queue, state, submit
 
 

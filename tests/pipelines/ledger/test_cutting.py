@@ -12,6 +12,7 @@ from cluster.settings import Decoding, Scanning, Settings
 from pipelines.ledger.cutting import Cut
 from pipelines.ledger.listing import LEDGER, UNCUT, unit_id
 from pipelines.media.decoding import frames, sound
+from pipelines.media.pool import Decoder
 from pipelines.media.segments import segments
 from tests.support.media import FILMS, until_it_breaks
 
@@ -172,7 +173,7 @@ def unit(path: Path, **more: Any) -> dict[str, Any]:
 def cut_units(*units: dict[str, Any]) -> list[dict[str, Any]]:
     import pyarrow as pa
 
-    step = Cut(Settings(decoding=Decoding(segment_s=4), scanning=Scanning(roots=("/",))))
+    step = Cut(Settings(decoding=Decoding(segment_s=4), scanning=Scanning(roots=("/",))), Decoder())
     try:
         told = step(pa.Table.from_pylist(list(units), UNCUT))
     finally:

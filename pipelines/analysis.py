@@ -1,0 +1,158 @@
+"""The deployment that fetches, decodes and analyses the units of all jobs. It stays up between jobs, with its decoders.
+
+Its callers are the tasks of jobs' Ray Data pipelines (pipelines/analyze.py), which import no decoder and no detector.
+"""
+
+import asyncio
+import os
+import shutil
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import gettempdir
+from typing import Any
+
+import psutil
+import pyarrow as pa
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+from ray.util.metrics import Counter
+
+from cluster import cache
+from cluster.errors import MediaError
+from cluster.records import Failure, MediaItem, Segment
+from cluster.results.codec import SCHEMA, to_row
+from cluster.settings import Settings
+from cluster.storage import buckets
+from cluster.storage.disks import temporary_folder
+from cluster.storage.roots import Roots
+from deployments import events
+from deployments.serving.client import ServedDetectors
+from deployments.serving.placement import configs
+from pipelines.attempt import Attempt
+from pipelines.detect import detecting, memo
+from pipelines.ledger.cutting import FETCHED, Cut
+from pipelines.media.pool import Decoder
+from pipelines.media.sources import Remote
+
+BATCH_FILES = 8  # fetched and analysed together: their frames share the detectors' batches
+BATCHES_IN_FLIGHT = 4  # of a replica: some are fetched and decoded while the detectors work on the others
+JOBS_KEPT = 16  # whose clients of the detectors a replica keeps
+
+
+class Analysis:
+    """Turns rows of a ledger into rows of results."""
+
+    def __init__(
+        self, detectors: dict[str, DeploymentHandle[Any]], jobs: DeploymentHandle[Any], settings: Settings
+    ) -> None:
+        delete_leftovers()
+        events.listen(_report_lookups())
+        self.handles, self.jobs = detectors, jobs
+        self.decoder = Decoder()
+        self.cache = cache.open_cache(settings)
+        self.turns = asyncio.Semaphore(BATCHES_IN_FLIGHT)
+        self.clients: OrderedDict[tuple[str, int], ServedDetectors] = OrderedDict()
+
+    async def analyze(self, units: pa.Table, attempt: Attempt) -> pa.Table:
+        """Rows of LEDGER to rows of SCHEMA, one for each, in order. DetectorAway if a detector stays away."""
+        batches = [units.slice(begin, BATCH_FILES) for begin in range(0, len(units), BATCH_FILES)]
+        return pa.concat_tables(await asyncio.gather(*(self._analyze(batch, attempt) for batch in batches)))
+
+    async def cut(self, units: pa.Table, settings: Settings) -> pa.Table:
+        """Rows of UNCUT to rows of LEDGER, as `cutting.Cut`."""
+        return await asyncio.to_thread(Cut(settings, self.decoder), units)
+
+    async def _analyze(self, units: pa.Table, attempt: Attempt) -> pa.Table:
+        rows, settings = units.to_pylist(), attempt.settings
+        async with self.turns:
+            with temporary_folder(f"{FETCHED}{os.getpid()}-") as folder:
+                fetched = (asyncio.to_thread(_fetch, row, folder / str(n), settings) for n, row in enumerate(rows))
+                files = await asyncio.gather(*fetched)
+                found = await detecting.analyze(
+                    files, self._client(attempt), self.decoder, settings.decoding, self.cache
+                )
+        stored = [
+            to_row(result, row["unit_id"], attempt.job, attempt.sequence)
+            for result, row in zip(found, rows, strict=True)
+        ]
+        return pa.Table.from_pylist(stored, schema=SCHEMA)
+
+    def _client(self, attempt: Attempt) -> ServedDetectors:
+        """The client of one attempt at a job, which waits for absent detectors and reports them to the queue."""
+        key = attempt.job, attempt.sequence
+        if key not in self.clients:
+            settings, job = attempt.settings, attempt.job
+            self.clients[key] = ServedDetectors(
+                {name: self.handles[name] for name in attempt.model_versions},
+                attempt.model_versions,
+                configs(settings),
+                settings.scanning.detector_timeout_s,
+                True,
+                lambda name, away: self.jobs.waits.remote(job, name, away),
+            )
+        self.clients.move_to_end(key)
+        if len(self.clients) > JOBS_KEPT:
+            self.clients.popitem(last=False)
+        return self.clients[key]
+
+
+def _fetch(row: dict[str, Any], to: Path, settings: Settings) -> detecting.File:
+    """The file of a row of LEDGER: fetched to `to`, or with the failure to fetch it."""
+    item = MediaItem(row["uri"], row["size"], row["etag"], row["kind"])
+    roots, endpoint, attempts = Roots(settings.scanning.roots), settings.s3_endpoint, settings.scanning.attempts
+    wanted = frozenset(row["detectors"])
+    if row["segment"] is not None:  # its pictures and sounds are read where they lie, not the whole film
+        source = Remote(item, endpoint, attempts, roots)
+        return detecting.File(item, source, row["sha256"], wanted, Segment(**row["segment"]))
+    file = detecting.File(item, to, None, wanted)
+    try:
+        file.sha256 = buckets.fetch(item, to, endpoint, attempts, settings.decoding.max_bytes, roots)
+    except MediaError as error:
+        file.source = None
+        file.failures.append(Failure(error.step, error.reason))
+    return file
+
+
+def delete_leftovers() -> None:
+    """Delete the fetched media that killed processes have left on this machine."""
+    for folder in Path(gettempdir()).glob(f"{FETCHED}*-*"):
+        pid = folder.name.removeprefix(FETCHED).partition("-")[0]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _report_lookups() -> Callable[[str, int], None]:
+    """A listener for events.listen that reports look-ups in the memo to Ray's metrics as `raysift_cache`."""
+    metric = Counter("raysift_cache", "answers asked of the cache", tag_keys=("detector", "outcome"))
+
+    def report(event: str, by: int) -> None:
+        if lookup := memo.lookup_of(event):
+            detector, hit = lookup
+            metric.inc(by, {"detector": detector, "outcome": "hit" if hit else "miss"})
+
+    return report
+
+
+def deployment(settings: Settings) -> Any:
+    """The Serve deployment, one replica and, with the load, up to `scanning.workers`."""
+    most = settings.scanning.workers
+    scale: dict[str, Any] = {"num_replicas": 1}
+    if most > 1:
+        scale = {
+            "autoscaling_config": {
+                "min_replicas": 1,
+                "max_replicas": most,
+                "target_ongoing_requests": 2,
+                "upscale_delay_s": 5.0,
+                "downscale_delay_s": 120.0,
+            }
+        }
+    return serve.deployment(Analysis).options(  # type: ignore[attr-defined]
+        name="analysis",
+        **scale,
+        max_ongoing_requests=BATCHES_IN_FLIGHT,
+        request_router_config={"initial_backoff_s": 0.005, "max_backoff_s": 0.05},
+        ray_actor_options={"num_cpus": settings.scanning.worker_cpus},
+        graceful_shutdown_timeout_s=5,
+    )
