@@ -36,7 +36,7 @@ from pipelines.media.pool import Decoder
 from pipelines.media.sources import Remote
 
 BATCH_FILES = 8  # fetched and analysed together: their frames share the detectors' batches
-BATCHES_IN_FLIGHT = 4  # of a replica: some are fetched and decoded while the detectors work on the others
+BATCHES_IN_FLIGHT = 2  # per replica: one batch is fetched and decoded while the detectors work on the other
 JOBS_KEPT = 16  # whose clients of the detectors a replica keeps
 
 

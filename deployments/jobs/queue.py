@@ -33,8 +33,8 @@ FIND_S = 10.0  # the start waits for the jobs of an earlier head to be found, at
 class Jobs:
     """Owns the list of jobs and their queue: one process may have it. SettingsError says what may not be done.
 
-    `every_s`: how often a thread calls `tick`; None: the caller does. `ready`: whether jobs can run in the cluster, so that a
-    driver is started to wait for them.
+    `every_s`: how often a thread calls `tick`; None: the caller does. `ready`: whether jobs can run in the cluster; a
+    driver is started then to wait for them.
     """
 
     def __init__(

@@ -13,7 +13,8 @@ from cluster.processes import Processes
 from cluster.settings import PREFIX, Settings, load
 from deployments.api.ingress import Ingress
 from deployments.serving.placement import configs, grouped, most_replicas, replicas, shares
-from pipelines.analyze import BATCHES_IN_FLIGHT
+from pipelines.analysis import BATCHES_IN_FLIGHT
+from pipelines.analyze import BLOCKS_IN_FLIGHT, TASK_CPUS
 from tests.support.manifests import BUILDS, build, cluster, containers, number, of_kind, pods_of
 from tests.support.paths import ROOT
 
@@ -95,7 +96,8 @@ def test_jobs_and_detectors_fit_on_the_largest_cluster_and_the_service_on_the_sm
         (group, max(config.cpus for config in group.values())) for name, group in groups.items() if not gpu_shares[name]
     ]
     api = settings.api.replicas * Ingress.ray_actor_options["num_cpus"]
-    jobs = settings.scanning.max_jobs * settings.scanning.workers * settings.scanning.worker_cpus
+    jobs = settings.scanning.workers * settings.scanning.worker_cpus  # all jobs share the replicas of `analysis`
+    jobs += settings.scanning.max_jobs * BLOCKS_IN_FLIGHT * settings.scanning.workers * TASK_CPUS
     most = sum(most_replicas(group) * cpus for group, cpus in detectors)
     assert jobs + api + most <= decode["maxReplicas"] * node_cpus
     assert api + sum(replicas(group) * cpus for group, cpus in detectors) <= decode["minReplicas"] * node_cpus
