@@ -20,7 +20,7 @@ REPORT_S = 5  # period of Ray's metrics; its spill metric is cumulative, so samp
 
 # pattern of a process's command line -> its kind; the first match counts
 KINDS = {
-    r"MapWorker\(MapBatches\(Analyze\)\)": "Analyze actors",
+    r"ServeReplica:raysift:analysis": "analysis",
     r"^\S*python\S* -m pipelines\.media\.worker ": "decoders",
     r"^\S*python\S* -m pipelines ": "driver",
     r"ServeReplica:raysift:([\w+]+)": r"replica \1",
@@ -125,7 +125,7 @@ def kind(title: str) -> str:
 def handles_media(kind: str) -> bool:
     """Whether processes of this kind process media: Analyze actors, decoders, the driver, detectors."""
     detectors = kind.removeprefix("replica ").split(COLOCATED)
-    return kind in ("Analyze actors", "decoders", "driver") or {*detectors} <= {*names()}
+    return kind in ("analysis", "decoders", "driver") or {*detectors} <= {*names()}
 
 
 def family(state: str) -> dict[int, str]:

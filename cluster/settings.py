@@ -20,11 +20,12 @@ PREFIX = "RAYSIFT_"
 FILE = "settings.yaml"
 
 # keys of version 0.1 -> the keys that replace them; the old ones are still read, until version 0.3
-RENAMED = {
+RENAMED: dict[str, str | None] = {  # None: it has no effect any more
     "door": "api",
     "decoding.stall_s": "decoding.decoder_timeout_s",
     "scanning.patience_s": "scanning.detector_timeout_s",
     "scanning.at_once": "scanning.max_jobs",
+    "scanning.units_per_block": None,
 }
 
 log = logging.getLogger(__name__)
@@ -127,10 +128,7 @@ class Scanning(_Part):
     )
     outs: tuple[str, ...] = Field((), description="where jobs may store results, besides results_uri")
     workers: int = Field(1, ge=1, description="processes that fetch and decode; more than one start with the load")
-    worker_cpus: float = Field(
-        0.1, gt=0, description="Ray CPUs that each reserves; with autoscaling, what it uses: about 1"
-    )
-    units_per_block: int = Field(4, ge=1, description="files committed together; a kill loses at most this, per worker")
+    worker_cpus: float = Field(0.1, gt=0, description="Ray CPUs that each reserves; with autoscaled nodes about 1")
     max_failed_share: float = Field(1.0, ge=0, le=1, description="a job with a larger share of failed files exits 1")
     attempts: int = Field(4, ge=1, description="attempts to fetch a file before it is stored as failed")
     detector_timeout_s: float = Field(
@@ -229,10 +227,11 @@ class Settings(BaseSettings):
             for parent in parents:
                 part = part.get(parent) if isinstance(part, dict) else None
             if isinstance(part, dict) and key in part:
-                log.warning("setting %s has been renamed to %s", old, new)
-                value, name = part.pop(key), new.rsplit(".", 1)[-1]
+                log.warning("setting %s %s", old, f"has been renamed to {new}" if new else "has no effect any more")
+                value, name = part.pop(key), str(new).rsplit(".", 1)[-1]
                 both = isinstance(value, dict) and isinstance(part.get(name), dict)
-                part[name] = value | part[name] if both else part.get(name, value)
+                if new:
+                    part[name] = value | part[name] if both else part.get(name, value)
         return values
 
     @property
@@ -265,7 +264,7 @@ class Settings(BaseSettings):
 
 def _rename_variables() -> None:
     """Rename the environment variables of renamed settings, unless the new one is set too."""
-    for old, new in RENAMED.items():
+    for old, new in [(old, new) for old, new in RENAMED.items() if new]:
         before, now = (PREFIX + key.replace(".", "__").upper() for key in (old, new))
         for variable in [name for name in os.environ if name == before or name.startswith(f"{before}__")]:
             renamed = now + variable.removeprefix(before)

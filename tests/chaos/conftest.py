@@ -133,6 +133,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broken]:
             folder / "state",
             AWS_ENDPOINT_URL=endpoint,
             RAYSIFT_CACHE__REDIS_URL=redis.url,
+            RAYSIFT_SCANNING__WORKERS="2",  # the second replica starts with the load
             **server.environment(),
             **{f"RAYSIFT_DETECTORS__{name}__ENABLED": "false" for name in names() if name not in DETECTORS},
         )

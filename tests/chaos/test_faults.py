@@ -14,7 +14,8 @@ from tests.chaos.conftest import Broken, Scan, pages, started, until
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400)]
 
-ANALYZE, OCR, DECODER = "MapWorker(MapBatches(Analyze))", "ServeReplica:raysift:ocr", "pipelines.media.worker"
+ANALYSIS, OCR, DECODER = "ServeReplica:raysift:analysis", "ServeReplica:raysift:ocr", "pipelines.media.worker"
+TASK = "MapBatches(_analyze)"
 
 
 def another(broken: Broken, title: str, killed: set[int]) -> Callable[[], bool]:
@@ -37,23 +38,24 @@ def test_a_killed_replica_is_replaced(broken, scan, report):
     report("a detector's replica is killed", replaced_s=replaced_s, answers_again_s=answers_s, next_result_s=result_s)
 
 
-def test_a_killed_analyze_actor_is_replaced(broken, scan, report):
-    running = nodes.titled(broken.state, ANALYZE)
+@pytest.mark.parametrize(("what", "title"), [("an analysis replica", ANALYSIS), ("a task", TASK)])
+def test_a_killed_part_of_the_analysis_is_replaced(broken, scan, report, what, title):
+    running = nodes.titled(broken.state, title)
     nodes.kill([running[min(running)]])
-    recovered_s = scan.seconds_until(another(broken, ANALYZE, set(running)))
+    recovered_s = scan.seconds_until(another(broken, title, set(running)))
     assert scan.until_over()["state"] == "finished"
     assert scan.check()["failed"] == 0
-    report("an Analyze actor is killed", next_result_s=recovered_s)
+    report(f"{what} is killed", next_result_s=recovered_s)
 
 
 def test_no_unit_is_lost_with_a_killed_node(broken, tmp_path, report):
     node = nodes.join(broken.processes, cpus=4)
     until(lambda: nodes.on(node, "DashboardAgent"), "the node did not join")
     scan = started(broken, pages(tmp_path / "media", "a lost node", 60), str(tmp_path / "out"))
-    assert nodes.on(node, ANALYZE)
-    running = nodes.titled(broken.state, ANALYZE)
+    until(lambda: nodes.on(node, ANALYSIS), "no replica of the analysis was started on the node")
+    running = nodes.titled(broken.state, ANALYSIS)
     nodes.kill([*node.children(recursive=True), node])
-    recovered_s = scan.seconds_until(another(broken, ANALYZE, set(running)))
+    recovered_s = scan.seconds_until(another(broken, ANALYSIS, set(running)))
     assert scan.until_over()["state"] == "finished"
     assert scan.check()["failed"] == 0
     report("a node is killed", next_result_s=recovered_s)
@@ -62,7 +64,7 @@ def test_no_unit_is_lost_with_a_killed_node(broken, tmp_path, report):
 def test_a_job_whose_driver_is_killed_continues_automatically(broken, scan, report):
     before = len(scan.files())
     nodes.kill([driver(broken, scan)])
-    recovered_s = scan.seconds_until(lambda: scan.now()["state"] == "running" and driver(broken, scan))
+    recovered_s = scan.seconds_until(lambda: scan.now()["state"] == "running" and len(scan.now()["attempts"]) == 2)
     assert scan.until_over()["state"] == "finished"
     assert scan.check()["failed"] == 0
     assert before > 0
@@ -70,9 +72,10 @@ def test_a_job_whose_driver_is_killed_continues_automatically(broken, scan, repo
 
 
 def driver(broken: Broken, scan: Scan) -> psutil.Process | None:
-    """The process of the job's driver, if it runs."""
-    found = nodes.titled(broken.state, f"-m pipelines file://{Path(scan.out).parent}")
-    return next((process for process in found.values() if "python" in process.name()), None)
+    """The process of the job's driver, if it runs: that of the job alone, or the one that waited for jobs."""
+    titles = f"-m pipelines --job {scan.job} ", "-m pipelines --standby"
+    found = [process for title in titles for process in nodes.titled(broken.state, title).values()]
+    return next((process for process in found if "python" in process.name()), None)
 
 
 def test_a_job_does_not_wait_for_chroma_and_its_vectors_are_stored_after_the_restart(broken, scan, report):

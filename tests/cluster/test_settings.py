@@ -85,7 +85,7 @@ def test_a_detector_that_is_switched_off_is_not_served(tmp_path):
 
 def test_keys_of_the_last_version_are_still_read(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    old = "door: {port: 9000}\nscanning: {at_once: 3, patience_s: 7}\ndecoding: {stall_s: 5}\n"
+    old = "door: {port: 9000}\nscanning: {at_once: 3, patience_s: 7, units_per_block: 8}\ndecoding: {stall_s: 5}\n"
     (tmp_path / "settings.yaml").write_text(old)
     monkeypatch.setenv("RAYSIFT_DOOR__HOST", "127.0.0.2")
     monkeypatch.setenv("RAYSIFT_API__HOST", "")  # load sets it: monkeypatch must restore it
