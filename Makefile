@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # two processes; all tests of a file run in the same process; files in the order of tests/conftest.py, the longest first
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test lint check test-ray test-launch test-gpu chaos fix install install-dev debian lock clean
+.PHONY: demo test lint check test-ray test-launch test-gpu chaos bench fix install install-dev debian lock clean
 
 demo: install
 	$(VENV)/bin/raysift demo $(ARGS)
@@ -51,6 +51,10 @@ test-gpu: install-dev
 chaos: install-dev debian
 	$(VENV)/bin/pytest -m "chaos and not launch" --durations=0
 	$(IN_NAMESPACES) $(VENV)/bin/pytest -m chaos tests/launch --durations=0
+
+# a warm cluster against a plain loop; some 10 minutes, on a machine that does nothing else
+bench: install-dev
+	$(VENV)/bin/python -m bench.warm
 
 fix: install-dev
 	$(VENV)/bin/ruff check --fix .

@@ -5,6 +5,7 @@ import json
 import logging
 import sys
 import time
+from typing import Any
 
 from cluster.errors import SettingsError
 from cluster.permissions import prove
@@ -46,44 +47,44 @@ def main() -> int:
 def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     from ray.exceptions import RayError, RayTaskError
 
-    from deployments.jobs.drivers import DIED_WITH_THE_CLUSTER
-    from deployments.jobs.job import Job
-    from pipelines.driver import resumed, scan
+    from deployments.jobs.drivers import DIED_WITH_THE_CLUSTER, FINISHED, FINISHED_WITH_FAILED_FILES
 
     started = time.monotonic()
-    out = arguments.out or settings.results
-    wanted = tuple(arguments.detectors.split(",")) if arguments.detectors else ()
-    if arguments.uris or arguments.retry_failed:
-        # URIs on the command line come from the operator; the queue passes only the name of the job
-        proof = prove(settings, arguments.uris, out) if arguments.uris else ""
-        task = Job(
-            job=arguments.job or "",
-            uris=tuple(arguments.uris),
-            out=out,
-            submitted_at=time.time(),
-            detectors=wanted,
-            retry_of=arguments.retry_failed,
-            proof=proof,
-        )
-    else:
-        task = resumed(out, arguments.job, settings)
     try:
-        outcome = scan(task, settings)
+        summary = _summary(arguments, settings)
     except RayTaskError:
         raise
     except RayError:
         logging.getLogger(__name__).exception("the cluster failed under the job")
         return DIED_WITH_THE_CLUSTER
-    summary = {
-        "job": outcome.job,
-        "units": outcome.units,
-        "done": outcome.done,
-        "failed": outcome.failed,
-        "skipped": outcome.skipped,
-        "seconds": round(time.monotonic() - started, 1),
-    }
-    print(json.dumps(summary))
-    return outcome.exit_code
+    print(json.dumps(summary | {"seconds": round(time.monotonic() - started, 1)}))
+    return FINISHED_WITH_FAILED_FILES if summary["failed"] else FINISHED
+
+
+def _summary(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
+    """Do the job, or have the queue do it; returns its name and its counts of units."""
+    out = arguments.out or settings.results
+    if not (arguments.uris or arguments.retry_failed):
+        # a driver: the queue, or an operator who resumes a job by hand, gives the name of the job alone
+        from pipelines.driver import resumed, scan
+
+        outcome = scan(resumed(out, arguments.job, settings), settings)
+        return {key: getattr(outcome, key) for key in ("job", "units", "done", "failed", "skipped")}
+    from deployments.jobs.job import Job
+    from pipelines.handing_over import hand_over
+
+    # who names URIs is the operator
+    proof = prove(settings, arguments.uris, out) if arguments.uris else ""
+    task = Job(
+        job=arguments.job or "",
+        uris=tuple(arguments.uris),
+        out=out,
+        submitted_at=time.time(),
+        detectors=tuple(arguments.detectors.split(",")) if arguments.detectors else (),
+        retry_of=arguments.retry_failed,
+        proof=proof,
+    )
+    return hand_over(task, settings)
 
 
 if __name__ == "__main__":

@@ -130,6 +130,22 @@ class Jobs:
         """What the drivers of a job have written, one after the other."""
         return "".join(f"==> {attempt}\n{self.drivers.log(attempt)}" for attempt in self._known(job).attempts)
 
+    def hand_over(self, task: Job) -> None:
+        """Queue a job that a process of `ray job submit`, its first attempt, hands over; a stopped one continues.
+
+        SettingsError if a job of that name has other URIs or results.
+        """
+        with self.store.changing():
+            known = self.store.get(task.job)
+            if known is None:
+                self.store.put(task)
+            elif (known.uris, known.out, known.retry_of) != (task.uris, task.out, task.retry_of):
+                raise SettingsError(f"there is a job {task.job} over other files. Give this one another name by --job.")
+            elif known.state in ("failed", "cancelled"):
+                proof = task.proof or known.proof
+                self.store.change(task.job, state="waiting", message="", resumes=0, ended_at=None, proof=proof)
+        self._due.set()
+
     # ---- called by drivers
 
     def take(self, driver: str) -> Assignment | bool:
