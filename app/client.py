@@ -7,9 +7,10 @@ from urllib.parse import quote
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
-from cluster.api_job_types import JobDetails, JobInfo, JobName, Priority
+from cluster.api_job_types import JobDetails, JobInfo, JobName
 from cluster.api_queries import AssetQuery, By, LikenessQuery, ScanRequest, SearchQuery
 from cluster.api_types import AssetPage, DetectorInfo, Facets, File, Hit, Hits, Problem, Upload
+from cluster.records import Priority
 
 Change = Literal["cancel", "resume", "retry-failed"]
 Answer = TypeVar("Answer")

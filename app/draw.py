@@ -7,8 +7,9 @@ from urllib.parse import urlencode
 
 from app import address
 from app.address import Pairs
-from cluster.api_job_types import OVER, JobInfo, Report
+from cluster.api_job_types import JobInfo, Report
 from cluster.api_types import Asset, Box, Failure, Hit, Upload
+from cluster.records import OVER
 
 # distinguishable with colour vision deficiency, after Okabe and Ito, "Color Universal Design" (2008)
 _PALETTE = ("#e69f00", "#56b4e9", "#00a87e", "#cc79a7", "#e0cf3a", "#d55e00", "#5b8def", "#b18cff", "#8bc34a")

@@ -26,8 +26,8 @@ from rich.progress import track
 from rich.table import Table
 
 from bench.growth import METRICS, REPORT_S, Watch, handles_media
-from cluster.api_job_types import OVER
 from cluster.processes import Processes
+from cluster.records import OVER
 from cluster.settings import load
 from deployments.detector import names
 

@@ -1,14 +1,7 @@
-"""The types of the HTTP API's responses about jobs, and the states and priorities of jobs."""
-
-from typing import Literal, get_args
+"""The types of the HTTP API's responses about jobs."""
 
 from cluster.api_types import Answer, Failure
-
-JobState = Literal["waiting", "listing", "running", "blocked", "finished", "failed", "cancelled"]
-ACTIVE: tuple[JobState, ...] = ("listing", "running", "blocked")
-OVER: tuple[JobState, ...] = ("finished", "failed", "cancelled")
-Priority = Literal["urgent", "normal", "bulk"]
-PRIORITIES: tuple[Priority, ...] = get_args(Priority)  # the most urgent first
+from cluster.records import JobState, Priority
 
 
 class DetectorUsage(Answer):

@@ -4,8 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from cluster.api_job_types import Priority
-from cluster.records import Kind, current_space
+from cluster.records import Kind, Priority, current_space
 
 Sort = Literal["newest", "oldest", "score", "name"]
 # The vector space in which files are compared; URLs from before 0.2 say "looks" for "image".

@@ -2,16 +2,23 @@
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:  # the command line needs these records, and does not wait for numpy
+    import numpy as np
+    import numpy.typing as npt
 
 Kind = Literal["image", "video", "audio"]
 Modality = Literal["image", "sound", "text"]
 Space = Literal["image", "text", "faces"]  # vectors are comparable only within one space
 Box = tuple[float, float, float, float]  # left, top, right, bottom as fractions of the frame
 Span = tuple[float, float]  # start, end in seconds
+
+JobState = Literal["waiting", "listing", "running", "blocked", "finished", "failed", "cancelled"]
+ACTIVE: tuple[JobState, ...] = ("listing", "running", "blocked")
+OVER: tuple[JobState, ...] = ("finished", "failed", "cancelled")
+Priority = Literal["urgent", "normal", "bulk"]
+PRIORITIES: tuple[Priority, ...] = get_args(Priority)  # the most urgent first
 
 SOUND_RATE_HZ = 16_000
 _FORMER_SPACES = {"looks": "image", "words": "text"}  # in rows, caches, settings and URLs of versions before 0.2
@@ -45,8 +52,8 @@ class Segment:
 class Sample:
     """The input of a detector: exactly one of pixels, sound and text is set."""
 
-    pixels: npt.NDArray[np.uint8] | None = None  # (height, width, 3) RGB
-    sound: npt.NDArray[np.float32] | None = None  # (n,) mono at SOUND_RATE_HZ, -1 to 1
+    pixels: "npt.NDArray[np.uint8] | None" = None  # (height, width, 3) RGB
+    sound: "npt.NDArray[np.float32] | None" = None  # (n,) mono at SOUND_RATE_HZ, -1 to 1
     text: str | None = None
     time_s: float | None = None  # its start in the file; None for a still image
 

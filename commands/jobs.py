@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from cluster.api_job_types import OVER
+from cluster.records import OVER
 from cluster.settings import load
 from commands import scans, tables
 from commands.terminal import ANSWER_S, api_client, console, waiting

@@ -14,8 +14,8 @@ import ray
 from ray import serve
 from ray.exceptions import RayTaskError
 
-from cluster.api_job_types import OVER
 from cluster.errors import SettingsError
+from cluster.records import OVER
 from cluster.settings import Settings
 from cluster.storage import buckets
 from deployments.jobs.job import Job

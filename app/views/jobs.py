@@ -6,7 +6,8 @@ import streamlit as st
 
 from app import draw, page
 from app.client import ApiError, Change
-from cluster.api_job_types import OVER, PRIORITIES, JobInfo, JobState, Report
+from cluster.api_job_types import JobInfo, Report
+from cluster.records import OVER, PRIORITIES, JobState
 
 _MAX_JOBS = 25
 _Color = Literal["gray", "blue", "green", "red", "orange", "violet"]

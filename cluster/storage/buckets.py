@@ -9,15 +9,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from pyarrow.fs import FileSystem
+from typing import TYPE_CHECKING, Any
 
 from cluster.errors import MediaError
 from cluster.records import MediaItem
 from cluster.storage.disks import naming_full_disk
 from cluster.storage.filesystems import filesystem, is_forbidden, normalize, split
 from cluster.storage.roots import Roots, open_local
+
+if TYPE_CHECKING:  # see filesystems
+    from pyarrow.fs import FileSystem
 
 __all__ = ["fetch", "filesystem", "normalize", "open_file", "read_range", "size"]
 
@@ -107,7 +108,7 @@ def reading(uri: str) -> Iterator[None]:
         raise TransientFetchError("fetch", f"{uri} could not be read ({str(error)[:200]})") from error
 
 
-def _in_store(uri: str, s3_endpoint: str | None, roots: Roots | None) -> tuple[FileSystem, bytes]:
+def _in_store(uri: str, s3_endpoint: str | None, roots: Roots | None) -> "tuple[FileSystem, bytes]":
     """The file system of a bucket's file and the path in it. MediaError if the file is under none of the roots."""
     if roots is not None and not roots.allow(uri):
         raise MediaError("fetch", f"{uri} lies outside the buckets that may be read (scanning.roots)")

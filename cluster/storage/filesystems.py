@@ -4,12 +4,13 @@ import os
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
-from pyarrow import fs
-
 from cluster.errors import SettingsError
+
+if TYPE_CHECKING:  # settings and the command line spell URIs with this module, and do not wait for pyarrow
+    from pyarrow import fs
 
 CONNECT_S = 5
 READ_S = 30
@@ -57,10 +58,12 @@ def split(uri: str) -> tuple[str, str]:
     return scheme, rest
 
 
-def filesystem(uri: str, s3_endpoint: str | None = None) -> tuple[fs.FileSystem, str]:
+def filesystem(uri: str, s3_endpoint: str | None = None) -> "tuple[fs.FileSystem, str]":
     """The file system of a URI (file, s3, gs, az or abfs), and the path in it. SettingsError if the URI is invalid."""
     scheme, rest = split(uri)
     if scheme == "file":
+        from pyarrow import fs
+
         return fs.LocalFileSystem(), local_path(uri)
     if scheme == "s3":
         return _s3(rest.partition("/")[0], _checked(s3_endpoint)), rest
@@ -78,7 +81,9 @@ def is_forbidden(error: OSError) -> bool:
 
 
 @lru_cache(maxsize=64)  # a new one loads the credentials and, for Amazon, looks up the region
-def _s3(bucket: str, endpoint: str | None) -> fs.FileSystem:
+def _s3(bucket: str, endpoint: str | None) -> "fs.FileSystem":
+    from pyarrow import fs
+
     if endpoint is None:
         return fs.S3FileSystem(region=fs.resolve_s3_region(bucket), connect_timeout=CONNECT_S)
     from boto3.session import Session
@@ -89,12 +94,16 @@ def _s3(bucket: str, endpoint: str | None) -> fs.FileSystem:
 
 
 @lru_cache(maxsize=1)
-def _gs() -> fs.FileSystem:
+def _gs() -> "fs.FileSystem":
+    from pyarrow import fs
+
     # the default retries for 15 minutes
     return fs.GcsFileSystem(retry_time_limit=timedelta(seconds=60))
 
 
-def _azure() -> fs.FileSystem:
+def _azure() -> "fs.FileSystem":
+    from pyarrow import fs
+
     # by key only: without one pyarrow 26 requests a token and, if there is none, aborts the process instead of raising;
     # a SAS token would appear in its error messages. Azure's command line has the same variables.
     account, key = os.environ.get("AZURE_STORAGE_ACCOUNT"), os.environ.get("AZURE_STORAGE_KEY")

@@ -12,8 +12,9 @@ from typing import Annotated, Any
 from fastapi import Body, HTTPException, Query
 from fastapi.responses import PlainTextResponse
 
-from cluster.api_job_types import OVER, JobDetails, JobInfo, JobName, Priority, Report, Verification
+from cluster.api_job_types import JobDetails, JobInfo, JobName, Report, Verification
 from cluster.permissions import check_job, job_settings, prove, proved
+from cluster.records import OVER, Priority
 from cluster.settings import Settings
 from cluster.storage import buckets
 from cluster.storage.listing import list_media

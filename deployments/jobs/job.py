@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from cluster.api_job_types import JobState, Priority
 from cluster.errors import SettingsError
+from cluster.records import JobState, Priority
 from deployments.jobs import folder
 
 # the fields in job.json: all that another driver needs to continue the job

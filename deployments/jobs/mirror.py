@@ -9,8 +9,8 @@ from dataclasses import asdict, replace
 
 from pydantic import ValidationError
 
-from cluster.api_job_types import ACTIVE, OVER
 from cluster.errors import SettingsError
+from cluster.records import ACTIVE, OVER
 from cluster.settings import Settings
 from cluster.storage import buckets
 from deployments.jobs import folder

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from cluster.api_job_types import ACTIVE, OVER, PRIORITIES, JobState, Priority
 from cluster.errors import SettingsError
+from cluster.records import ACTIVE, OVER, PRIORITIES, JobState, Priority
 from cluster.settings import Settings
 from deployments.jobs import job as job_file
 from deployments.jobs.drivers import FINAL, Client, Drivers, JobsClient, JobsDown, alive

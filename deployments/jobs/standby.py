@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import uuid4
 
-from cluster.api_job_types import ACTIVE
+from cluster.records import ACTIVE
 from deployments.jobs.drivers import Drivers
 from deployments.jobs.store import JobStore
 

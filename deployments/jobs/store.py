@@ -9,8 +9,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from cluster.api_job_types import JobState
 from cluster.errors import SettingsError
+from cluster.records import JobState
 from deployments.jobs.job import JOB, Job
 
 # changed: the jobs whose queue.json beside the results is older than their row here

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 from fastapi import HTTPException, Query
 
-from cluster.api_job_types import OVER, DetectorUsage, JobDetails, JobInfo, JobName, JobState, Priority, Reason, Report
+from cluster.api_job_types import DetectorUsage, JobDetails, JobInfo, JobName, Reason, Report
 from cluster.api_queries import ScanRequest
+from cluster.records import OVER, JobState, Priority
 from tests.support.fakes.files import FOLDER, HOSTILE_NAME, MODELS
 
 REPORT = Report(
