@@ -1,4 +1,7 @@
-"""The command line: `raysift up`, `down`, `status`, `scan`, `export`, `demo`, and the groups of commands/."""
+"""The command line: `raysift up`, `down`, `status`, `scan`, `export`, `demo`, and the groups of commands/.
+
+Commands import in their functions what `raysift scan` does not need: it is to answer at once.
+"""
 
 import json
 import logging
@@ -7,27 +10,25 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from cluster.api_job_types import Priority
-from cluster.api_types import Ready
 from cluster.errors import SettingsError
-from cluster.processes import Processes, port_open
+from cluster.records import Priority
 from cluster.settings import PREFIX, Settings, load
-from commands import dry_run as dry_run_command
-from commands import evaluate, galleries, jobs, models, people, tables, vectors
+from commands import evaluate, galleries, jobs, tables
 from commands.checks import doctor
 from commands.scans import end_or_follow, follow, submit
-from commands.terminal import ProfileOption, api_client, console, waiting
-from commands.up import dashboard_answers, launch, launch_beside_ray
+from commands.terminal import LazyGroup, ProfileOption, api_client, console, waiting
 from pipelines.results import exporting
+
+if TYPE_CHECKING:
+    from cluster.api_types import Ready
 
 NOT_FINISHED = 1
 
@@ -39,10 +40,13 @@ cli = typer.Typer(
 )
 cli.add_typer(galleries.commands("logo", "logos"), name="logos")
 cli.add_typer(galleries.commands("restraint", "restraints"), name="restraints")
-cli.add_typer(people.cli, name="people")
-cli.add_typer(models.cli, name="models")
 cli.add_typer(jobs.cli, name="jobs")
-cli.add_typer(vectors.cli, name="vectors")
+for name, about in (
+    ("people", "People that the detector face looks for, by enrolled photos."),
+    ("models", "The detectors' weights: list them, or copy them to a mirror."),
+    ("vectors", "The vectors for search, an index of the results."),
+):
+    cli.add_typer(typer.Typer(cls=LazyGroup, help=about, no_args_is_help=True), name=name)
 cli.command()(doctor.doctor)
 cli.command()(evaluate.evaluate)
 
@@ -65,13 +69,15 @@ def up(
     if offline:
         os.environ[f"{PREFIX}MODELS__OFFLINE"] = "true"
     settings = load()
-    start(settings, launch_beside_ray if beside_ray else launch)
+    start(settings, beside_ray)
     print_addresses(settings)
 
 
 @cli.command()
 def down() -> None:
     """Stop what `raysift up` started. Results stay."""
+    from cluster.processes import Processes
+
     processes = Processes(load())
     running = processes.alive()
     processes.stop()
@@ -81,6 +87,9 @@ def down() -> None:
 @cli.command()
 def status() -> None:
     """Show which parts run and whether each detector answers. Exits 1 if one does not."""
+    from cluster.processes import port_open
+    from commands.up import dashboard_answers
+
     settings = load()
     table = Table(Column("part", no_wrap=True), Column("state", no_wrap=True), Column("", overflow="fold"))
     ray_runs = dashboard_answers(settings)
@@ -91,15 +100,18 @@ def status() -> None:
     )
     for name, where, runs in parts:
         table.add_row(name, "runs" if runs else "off", where if runs else f"{where}: start it with `raysift up`")
-    readiness = ready(settings) if ray_runs else Ready(ready=False, detectors={})
-    for name, health in readiness.detectors.items():
+    readiness = ready(settings) if ray_runs else None
+    for name, health in readiness.detectors.items() if readiness else ():
         table.add_row(f"detector {name}", health.state, health.message)
     Console().print(table)
-    raise typer.Exit(0 if readiness.ready and all(runs for _, _, runs in parts) else NOT_FINISHED)
+    raise typer.Exit(0 if readiness and readiness.ready and all(runs for _, _, runs in parts) else NOT_FINISHED)
 
 
-def ready(settings: Settings) -> Ready:
+def ready(settings: Settings) -> "Ready":
     """What the API says of its detectors: whether all are ready, and the health of each."""
+    # imported only now: building these models takes other commands too long
+    from cluster.api_types import Ready
+
     with api_client(settings) as api:
         return Ready(**api.get("/v1/ready").json())
 
@@ -107,6 +119,8 @@ def ready(settings: Settings) -> Ready:
 @cli.command()
 def env() -> None:
     """Print the environment variables by which `ray job submit` finds this cluster: eval "$(raysift env)"."""
+    from cluster.processes import Processes
+
     for name, value in Processes(load()).environment().items():
         typer.echo(f"export {name}={shlex.quote(value)}")
 
@@ -129,6 +143,9 @@ def scan(
     """
     settings = load()
     if dry_run:
+        # imported only now: a scan does not wait for numpy and pyarrow
+        from commands import dry_run as dry_run_command
+
         plan = dry_run_command.dry_run(settings, uris, out, detectors)
         if as_json:
             typer.echo(json.dumps(dry_run_command.as_json(plan)))
@@ -157,6 +174,7 @@ def demo(
     exit: Annotated[bool, typer.Option("--exit", help="Stop everything after the scan.")] = False,
 ) -> None:
     """Start everything, scan a few sample files and show what was found. It runs until Ctrl-C."""
+    from cluster.processes import Processes
     from commands import demo as media
 
     settings = load()
@@ -186,10 +204,12 @@ def demo(
             processes.stop()
 
 
-def start(settings: Settings, bring_up: Callable[[Settings, Callable[[str], None]], None] = launch) -> None:
-    """Start the cluster and show what is being waited for."""
+def start(settings: Settings, beside_ray: bool = False) -> None:
+    """Start the cluster, or only Chroma and the app beside a Ray that runs, and show what is being waited for."""
+    from commands.up import launch, launch_beside_ray
+
     with waiting("starting") as update:
-        bring_up(settings, update)
+        (launch_beside_ray if beside_ray else launch)(settings, update)
 
 
 def print_addresses(settings: Settings) -> None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -17,11 +17,11 @@ from cluster.storage import buckets
 from cluster.storage.filesystems import local_path
 from commands.scans import follow, submit
 from commands.terminal import console, harmless, waiting
-from deployments.detector import detector_class, names
-from pipelines.evaluation import labelling
-from pipelines.evaluation.labelling import Labelled
-from pipelines.evaluation.measures import Figure
-from pipelines.evaluation.verdicts import Evaluation, digits
+
+if TYPE_CHECKING:
+    from pipelines.evaluation.labelling import Labelled
+    from pipelines.evaluation.measures import Figure
+    from pipelines.evaluation.verdicts import Evaluation
 
 
 def evaluate(
@@ -41,7 +41,8 @@ def evaluate(
 
     Prints a table and writes a report with curves and the worst mistakes. A figure's 95 % interval is below it.
     """
-    from pipelines.evaluation import answers, evaluating
+    # imported only now: other commands do not wait for pyarrow and the detectors' settings
+    from pipelines.evaluation import answers, evaluating, labelling
     from pipelines.evaluation import report as reporting
     from pipelines.evaluation.verdicts import plain
 
@@ -80,6 +81,8 @@ def evaluate(
 
 def _thresholds(given: list[str]) -> dict[str, float]:
     """Detector -> threshold. NAME=0.7 overrides a plain 0.7, which applies to all others."""
+    from deployments.detector import names
+
     of_all: dict[str, float] = {}
     of_one: dict[str, float] = {}
     for option in given:
@@ -99,15 +102,17 @@ def _thresholds(given: list[str]) -> dict[str, float]:
     return of_all | of_one
 
 
-def _scan(settings: Settings, labelled: list[Labelled], results: str) -> None:
+def _scan(settings: Settings, labelled: "list[Labelled]", results: str) -> None:
     uris = [file.uri for file in labelled]
     job = follow(settings, submit(settings, uris, results, _detectors(labelled)))
     if job["state"] != "finished":
         raise SettingsError(f"job {job['job']} did not finish: {job['message']}")
 
 
-def _detectors(labelled: list[Labelled]) -> str | None:
+def _detectors(labelled: "list[Labelled]") -> str | None:
     """The detectors that the labels name, comma-separated; None (all) if one of them analyses the text of others."""
+    from deployments.detector import detector_class
+
     named = sorted({detector for file in labelled for detector in file.labels})
     return None if any("text" in detector_class(name).modalities for name in named) else ",".join(named)
 
@@ -119,7 +124,7 @@ def _beside(results: str, own: Path, now: datetime) -> Path:
     return folder / f"evaluation-{now:%Y%m%d-%H%M%S}.html"
 
 
-def tables(judged: Evaluation) -> Iterator[Table]:
+def tables(judged: "Evaluation") -> Iterator[Table]:
     """The evaluation as tables: presence of labels in files; then text, speech, counts and recognised people."""
     presence = Table("what", "with it", "precision", "recall", "F1", "AP", "best F1", box=None)
     if judged.base_rate is not None:
@@ -147,13 +152,17 @@ def tables(judged: Evaluation) -> Iterator[Table]:
         yield more
 
 
-def value(figure: Figure) -> str:
+def value(figure: "Figure") -> str:
     """The figure as text, such as 0.97; a dash if it has no value."""
+    from pipelines.evaluation.verdicts import digits
+
     return "-" if figure.value is None else digits(figure.value)
 
 
-def around(figure: Figure) -> str:
+def around(figure: "Figure") -> str:
     """The figure and, on a second line, its 95 % interval."""
+    from pipelines.evaluation.verdicts import digits
+
     if figure.value is None or figure.low is None or figure.high is None:
         return value(figure)
     return f"{value(figure)}\n{digits(figure.low)}-{digits(figure.high)}"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -11,7 +11,9 @@ from rich.table import Table
 
 from cluster.settings import load
 from commands.terminal import console, harmless, waiting
-from deployments.galleries.store import Flaw, Gallery
+
+if TYPE_CHECKING:
+    from deployments.galleries.store import Flaw, Gallery
 
 
 def commands(detector: str, what: str) -> typer.Typer:
@@ -20,7 +22,10 @@ def commands(detector: str, what: str) -> typer.Typer:
 
     more = ' A brand\'s other names may follow: "Facebook + Meta".' if detector == "logo" else ""
 
-    def gallery() -> Gallery:
+    def gallery() -> "Gallery":
+        # imported only now: other commands do not wait for numpy, pyarrow and Pillow
+        from deployments.galleries.store import Gallery
+
         settings = load()
         return Gallery(f"{settings.galleries}/{detector}", settings.s3_endpoint)
 
@@ -57,7 +62,7 @@ def commands(detector: str, what: str) -> typer.Typer:
     return cli
 
 
-def show_flaws(flaws: Iterable[Flaw]) -> None:
+def show_flaws(flaws: "Iterable[Flaw]") -> None:
     """Print one line for each file or folder of a gallery that is not used."""
     for flaw in flaws:
         Console().print(harmless(f"not used: {flaw.path} {flaw.reason}"), style="yellow", soft_wrap=True)

@@ -17,7 +17,7 @@ from deployments.weights.copies import FILES, Manifest, Store
 from deployments.weights.hub import Hub
 from deployments.weights.sources import Source, State
 
-cli = typer.Typer(help="The detectors' weights: list them, or copy them to a mirror.", no_args_is_help=True)
+cli = typer.Typer()  # raysift.py has its name and help
 
 
 @cli.command("list")

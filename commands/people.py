@@ -28,7 +28,7 @@ from pipelines.people import clustering
 from pipelines.people import match as people_match
 from pipelines.results.indexing import Indexing
 
-cli = typer.Typer(help="People that the detector face looks for, by enrolled photos.", no_args_is_help=True)
+cli = typer.Typer()  # raysift.py has its name and help
 cli.command()(purge)
 
 

@@ -1,19 +1,23 @@
-"""Shared by the commands: output, progress, and the client of the API."""
+"""Shared by the commands: output, progress, the client of the API, and imports on first use."""
 
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any
 
-import httpx
 import typer
 from rich.console import Console
-from rich.progress import Progress
 from rich.text import Text
+from typer.core import TyperGroup
+from typer.main import get_group
 
 from cluster.errors import SettingsError
 from cluster.settings import Profile, Settings
+
+if TYPE_CHECKING:
+    import httpx
 
 ProfileOption = Annotated[Profile | None, typer.Option(help="Which models; default: settings.profile.")]
 
@@ -52,6 +56,8 @@ def waiting(text: str, to: Console = console) -> Iterator[Callable[[str], None]]
 def progress(text: str, to: Console = console) -> Iterator[Callable[[float], None]]:
     """As `waiting`, for work with a known share done: yields a function that takes this share, from 0 to 1."""
     if to.is_terminal:
+        from rich.progress import Progress
+
         with Progress(console=to) as bars:
             bar = bars.add_task(text, total=1.0)
             yield lambda share: bars.update(bar, completed=share)
@@ -66,8 +72,10 @@ def say(text: str, to: Console = console) -> None:
 
 
 @contextmanager
-def api_client(settings: Settings) -> Iterator[httpx.Client]:
+def api_client(settings: Settings) -> "Iterator[httpx.Client]":
     """A client of the API. SettingsError if it does not answer in time, or rejects a request, with its message."""
+    import httpx  # only now: `raysift --help` does not wait for it
+
     try:
         with httpx.Client(base_url=settings.api.url, timeout=ANSWER_S, trust_env=False) as client:
             yield client
@@ -85,3 +93,24 @@ def api_client(settings: Settings) -> Iterator[httpx.Client]:
 def harmless(text: str) -> Text:
     """Text from scanned files, with control characters replaced and Rich's markup not interpreted."""
     return Text("".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text))
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are those of `cli` in the module of its name, as `people` in commands/people.py.
+
+    They import numpy, pyarrow and the detectors' code: `raysift scan` and `raysift --help` do not wait for that.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names of the commands, after importing them."""
+        self._import_commands()
+        return super().list_commands(ctx)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name, after importing it; None if there is none."""
+        self._import_commands()
+        return super().get_command(ctx, cmd_name)
+
+    def _import_commands(self) -> None:
+        if not self.commands:
+            self.commands.update(get_group(import_module(f"commands.{self.name}").cli).commands)

@@ -15,7 +15,7 @@ from cluster.vectors import Vectors, VectorsDown
 from commands.terminal import console, progress, waiting
 from pipelines.results import auditing
 
-cli = typer.Typer(help="The vectors for search, an index of the results.", no_args_is_help=True)
+cli = typer.Typer()  # raysift.py has its name and help
 
 Source = Annotated[str | None, typer.Option("--from", help="A folder of results; default: settings.results_uri.")]
 

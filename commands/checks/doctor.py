@@ -7,16 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from cluster import gpus
 from cluster.errors import SettingsError
-from cluster.processes import Processes, port_open
 from cluster.settings import FILE, PREFIX, Listener, Profile, Settings, load
-from commands.checks import bucket, machine, ray_cluster, shares, stores, web
 from commands.checks.check import ANSWER_S, Check, CheckPart, run_checks
 from commands.terminal import ProfileOption, harmless, waiting
 
@@ -33,6 +29,10 @@ def doctor(
     Exits 1 if the profile cannot run here, or if a part that is set up does not work; that Raysift is not started is
     no fault. The second table shows the share of a card that each deployment of the gpu profile gets.
     """
+    # imported only now, here and below: other commands do not wait for what the checks need
+    from cluster import gpus
+    from commands.checks import machine, shares
+
     try:
         settings = load()
         if profile:
@@ -65,6 +65,11 @@ def _settings(environment: Mapping[str, str]) -> Check:
 
 def _parts(settings: Settings, enabled: Sequence[str], environment: Mapping[str, str]) -> dict[str, CheckPart]:
     """Part -> its checks, in the order in which data passes through the parts."""
+    import httpx
+
+    from cluster.processes import Processes, port_open
+    from commands.checks import bucket, ray_cluster, stores, web
+
     client = httpx.Client(timeout=ANSWER_S, trust_env=False)
     processes = Processes(settings)
     parts: dict[str, CheckPart] = {}
@@ -91,11 +96,15 @@ def _listeners(settings: Settings) -> Iterator[Listener]:
 
 
 def _redis(settings: Settings, environment: Mapping[str, str]) -> Iterator[Check]:
+    from commands.checks import stores
+
     for url, keeps in stores.servers(settings, environment.get("RAY_REDIS_ADDRESS")):
         yield from stores.redis(url, keeps)
 
 
 def _print(checks: Sequence[Check], profile: Profile | None, as_json: bool, memory: dict[str, Any]) -> None:
+    from commands.checks import shares
+
     ok = all(check.state != "fails" for check in checks)
     if as_json:
         typer.echo(json.dumps({"profile": profile, "ok": ok, "checks": list(map(asdict, checks))} | memory))

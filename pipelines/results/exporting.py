@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, Literal
 
 from cluster.errors import SettingsError
-from deployments.catalog.catalog import Catalog
 
 Format = Literal["jsonl", "csv", "parquet"]
 
@@ -37,6 +36,9 @@ def export(from_uri: str, format: Format, to: BinaryIO, s3_endpoint: str | None 
 
     Scores and boxes are rounded to 4 digits, times to 3. SettingsError if the folder holds no results.
     """
+    # imported only now: the command line takes Format from here
+    from deployments.catalog.catalog import Catalog
+
     with TemporaryDirectory(prefix="raysift-export-") as folder:
         catalog = Catalog(Path(folder) / "catalog.duckdb", thumbnails=False)
         try:

@@ -10,8 +10,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import raysift
-from cluster.api_job_types import PRIORITIES
 from cluster.errors import SettingsError
+from cluster.records import PRIORITIES
 from cluster.settings import Profile
 from commands import tables
 from pipelines.results.exporting import Format
@@ -73,6 +73,14 @@ def test_every_command_has_help():
     for command in ("up", "down", "status", "scan", "jobs", "export", "demo", "env"):
         assert command in printed
         assert run(command, "--help").exit_code == 0
+
+
+@pytest.mark.parametrize(("group", "command"), [("people", "match"), ("models", "pull"), ("vectors", "audit")])
+def test_a_group_that_is_imported_when_it_is_used_shows_its_commands(group, command):
+    assert command in run(group, "--help").output
+    assert run(group, command, "--help").exit_code == 0
+    unknown = run(group, command + "x")
+    assert unknown.exit_code == 2 and "No such command" in unknown.output and f"'{command}'" in unknown.output
 
 
 def test_a_scan_without_a_cluster_says_how_to_start_one(tmp_path):

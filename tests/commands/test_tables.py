@@ -128,8 +128,8 @@ def test_the_checks_of_the_doctor():
 def test_the_state_of_every_part(monkeypatch, capsys):
     detectors = {"restraint": {"state": "silent", "message": "it has not answered for 806 s"}}
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr(raysift, "dashboard_answers", lambda settings: True)
-    monkeypatch.setattr(raysift, "port_open", lambda listener: False)
+    monkeypatch.setattr("commands.up.dashboard_answers", lambda settings: True)
+    monkeypatch.setattr("cluster.processes.port_open", lambda listener: False)
     monkeypatch.setattr(raysift, "ready", lambda settings: Ready(ready=False, detectors=detectors))
     with pytest.raises(raysift.typer.Exit):
         raysift.status()

@@ -31,8 +31,9 @@ def test_no_installed_package_shadows_ours(package):
     assert Path(__import__(package).__file__).is_relative_to(ROOT)
 
 
-def test_importing_the_command_line_loads_no_model_library_and_no_ray():
+def test_importing_the_command_line_loads_no_model_library_no_ray_and_no_numpy():
     heavy = "{'ray', 'torch', 'transformers', 'whisperx', 'deepface', 'streamlit', 'chromadb', 'onnxruntime'}"
-    program = f"import sys, raysift; print(sorted({heavy} & set(sys.modules)))"
+    libraries = "{'numpy', 'pyarrow', 'fsspec', 'PIL', 'duckdb', 'boto3'}"
+    program = f"import sys, raysift; print(sorted(({heavy} | {libraries}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
