@@ -4,24 +4,26 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from cluster.api_job_types import OVER, Priority
 from cluster.errors import SettingsError
 from cluster.permissions import prove
+from cluster.records import OVER, Priority
 from cluster.settings import Settings
 from cluster.storage import buckets
 from commands import tables
 from commands.terminal import LINE_EVERY_S, api_client, console, say, waiting
 
+if TYPE_CHECKING:
+    import httpx
+
 FAILED_FILES = 3  # exit status
 AWAY_S = 60.0  # how long the API may be unavailable, as when its node is replaced, before following ends
-POLL_S = 0.5
+# the pause grows by a tenth: a short job's end is seen after 0.1 s and a tenth of its time, a long one's after 0.5 s
+FIRST_POLL_S, POLL_S, POLL_GROWTH = 0.1, 0.5, 1.1
 
 Show = Callable[[dict[str, Any]], None]  # shows the state of a job, as the API reports it
 
@@ -50,7 +52,7 @@ def follow(settings: Settings, job: str, to: Console = console) -> dict[str, Any
 
     A terminal shows a bar; a pipe or a log gets a line of progress on stderr every LINE_EVERY_S seconds.
     """
-    last_message = ""
+    last_message, pause_s = "", FIRST_POLL_S
     with api_client(settings) as api, _bar(job, to) if to.is_terminal else _lines(job, to) as show:
         while True:
             now = _state(api, job)
@@ -60,11 +62,14 @@ def follow(settings: Settings, job: str, to: Console = console) -> dict[str, Any
             if now["message"] not in ("", last_message) and now["state"] != "listing":
                 say(now["message"], to)
             last_message = now["message"]
-            time.sleep(POLL_S)
+            time.sleep(pause_s)
+            pause_s = min(POLL_S, pause_s * POLL_GROWTH)
 
 
 @contextmanager
 def _bar(job: str, to: Console) -> Iterator[Show]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -104,7 +109,9 @@ def _rate(now: dict[str, Any]) -> str:
     return f"{now['done'] / now['seconds']:.1f} files/s" if now["seconds"] else ""
 
 
-def _state(api: httpx.Client, job: str) -> dict[str, Any]:
+def _state(api: "httpx.Client", job: str) -> dict[str, Any]:
+    import httpx
+
     deadline = time.monotonic() + AWAY_S
     while True:
         try:
