@@ -6,6 +6,7 @@ import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, get_args
 from urllib.parse import urlsplit
@@ -235,6 +236,7 @@ def names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(importlib.import_module(DETECTORS).__path__))
 
 
+@cache  # every request asks for it several times, and names() lists a folder
 def detector_class(name: str) -> type[Detector]:
     """The detector's class, from its module. LookupError lists the names that exist."""
     if name not in names():
