@@ -14,7 +14,7 @@ from deployments.detector import DetectorAway, DetectorResponse
 from pipelines.detect.fan_out import Detectors, FanOut, File
 from pipelines.detect.memo import Content, Facts, Memo, MemoKey, count_lookup
 from pipelines.detect.text_pass import run_text_pass
-from pipelines.media.decoding import Frame, Media, thumbnail
+from pipelines.media.decoding import Frame, Media
 from pipelines.media.pool import Decoder
 
 __all__ = ["DetectorAway", "Detectors", "File", "analyze"]
@@ -33,17 +33,20 @@ async def analyze(
     """One result for each file, in order. A failure, of decoding or of a detector, is part of the file's result.
 
     Cached answers are not computed again. DetectorAway when a detector stays unavailable, after the answers of the
-    others were cached. `stored`: the results will be stored as rows, so their text needs vectors for search.
+    others were cached. `stored`: the results will be stored as rows, so they get a thumbnail, and their text needs
+    vectors for search. The cache keeps thumbnails too: pass one only with `stored`.
     """
-    memo = await asyncio.to_thread(lambda: Memo(cache, limits, detectors.states if cache else {}))
+    memo = await asyncio.to_thread(lambda: Memo(cache, limits, detectors.states)) if cache else Memo(None, limits, {})
     for batch in _originals_then_copies(files) if cache else [files]:
         fan_out = FanOut(detectors)
-        await asyncio.to_thread(_take_from_memo, batch, fan_out, memo)
+        if cache:
+            await asyncio.to_thread(_take_from_memo, batch, fan_out, memo)
         opened = await asyncio.to_thread(_probe, batch, fan_out, decoder, limits)
         await asyncio.gather(
-            _analyze_frames(opened, fan_out, decoder, limits), _analyze_sound(opened, fan_out, decoder, limits)
+            _analyze_frames(opened, fan_out, decoder, limits, stored), _analyze_sound(opened, fan_out, decoder, limits)
         )
-        await asyncio.to_thread(_store_in_memo, opened, fan_out, memo)
+        if cache:
+            await asyncio.to_thread(_store_in_memo, opened, fan_out, memo)
         fan_out.raise_if_away()
         await run_text_pass(batch, fan_out, memo, stored)
         fan_out.raise_if_away()
@@ -77,7 +80,7 @@ def _take_from_memo(files: list[File], fan_out: FanOut, memo: Memo) -> None:
             elif findings is not None:
                 file.findings += findings
                 file.reused.add(name)
-            if name in file.wanted and memo.cache:
+            if name in file.wanted:
                 count_lookup(name, findings is not None)
         file.missing = file.wanted - file.reused
 
@@ -102,14 +105,14 @@ def _probe(files: list[File], fan_out: FanOut, decoder: Decoder, limits: Decodin
     return opened
 
 
-async def _analyze_frames(files: list[File], fan_out: FanOut, decoder: Decoder, limits: Decoding) -> None:
+async def _analyze_frames(files: list[File], fan_out: FanOut, decoder: Decoder, limits: Decoding, stored: bool) -> None:
     """Stream the frames of all files through the image detectors, in chunks that span files."""
     names = fan_out.taking("image")
     unseen = [file for file in files if file.known is None or file.missing & names]
     for file in unseen:
         file.frames = file.frames_propagated = 0
     last: dict[int, list[Finding]] = {}  # id of a file -> the findings of its last analysed frame
-    async for chunk in _chunks(_frames(unseen, decoder, limits), limits.chunk_frames):
+    async for chunk in _chunks(_frames(unseen, decoder, limits, stored), limits.chunk_frames):
         fresh = [(file, item.sample) for file, item in chunk if isinstance(item, Frame) and not item.same_as_before]
         answers = iter(await fan_out.ask_each(fresh, names))
         for file, item in chunk:
@@ -118,22 +121,24 @@ async def _analyze_frames(files: list[File], fan_out: FanOut, decoder: Decoder, 
                 continue
             file.frames += 1
             file.frames_propagated += item.same_as_before
+            file.thumbnail = file.thumbnail or item.thumbnail
             if item.same_as_before:
                 file.findings += _propagated(last[id(file)], item.sample.time_s)
                 continue
-            if file.thumbnail is None and item.sample.pixels is not None:
-                file.thumbnail = thumbnail(item.sample.pixels)
             before = len(file.findings)
             _add_answers(file, item.sample, next(answers), fan_out)
             last[id(file)] = file.findings[before:]
 
 
-def _frames(files: list[File], decoder: Decoder, limits: Decoding) -> Iterator[tuple[File, Frame | MediaError]]:
+def _frames(
+    files: list[File], decoder: Decoder, limits: Decoding, stored: bool
+) -> Iterator[tuple[File, Frame | MediaError]]:
     for file in files:
         if file.item.kind == "audio" or file.source is None or file.item.kind is None:
             continue
         try:
-            for frame in decoder.frames(file.source, file.item.kind, limits, file.segment):
+            with_thumbnail = stored and file.thumbnail is None
+            for frame in decoder.frames(file.source, file.item.kind, limits, file.segment, with_thumbnail):
                 yield file, frame
         except MediaError as error:
             yield file, error
@@ -199,5 +204,8 @@ async def _chunks(source: Iterator[T], size: int) -> AsyncIterator[list[T]]:
 
     next_chunk: asyncio.Task[Any] = asyncio.create_task(asyncio.to_thread(take))
     while chunk := await next_chunk:
+        if len(chunk) < size:  # the last one
+            yield chunk
+            return
         next_chunk = asyncio.create_task(asyncio.to_thread(take))
         yield chunk

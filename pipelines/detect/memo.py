@@ -94,6 +94,8 @@ class Memo:
 
     def keep_passages(self, answers: Mapping[TextKey, Iterable[Detection]]) -> None:
         """Store answers to texts."""
+        if self.cache is None:
+            return
         entries = {}
         for (text, version), detections in answers.items():
             rows = [detection_row(Finding(version.detector, version.model, detection)) for detection in detections]

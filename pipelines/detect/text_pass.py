@@ -69,6 +69,8 @@ def _passages(file: File) -> Iterator[Passage]:
 
 async def _ask_text_detector(name: str, passages: list[Passage], fan_out: FanOut, memo: Memo) -> None:
     """Send the distinct new texts of passages to one text detector, and add all its answers to their files."""
+    if not passages:
+        return
     version = fan_out.model_versions[name]
     texts = dict.fromkeys(passage.text for passage in passages)
     known = await asyncio.to_thread(memo.passages, [(text, version) for text in texts])

@@ -76,7 +76,12 @@ def animation(image: "ImageFile.ImageFile") -> Iterator[RawFrame]:
 
 
 def pixels(image: "ImageFile.ImageFile", max_side_px: int) -> npt.NDArray[np.uint8]:
-    """The current frame as (height, width, 3) RGB: upright, on white, no side longer than max_side_px.
+    """The current frame as (height, width, 3) RGB, as of `upright_rgb`."""
+    return np.array(upright_rgb(image, max_side_px))
+
+
+def upright_rgb(image: "ImageFile.ImageFile", max_side_px: int) -> "Image.Image":
+    """The current frame as an RGB image: upright, on white, no side longer than max_side_px.
 
     MediaError if the file is cut short: Pillow could fill the rest with grey, which detectors would take for content.
     """
@@ -92,8 +97,9 @@ def pixels(image: "ImageFile.ImageFile", max_side_px: int) -> npt.NDArray[np.uin
             converted = converted.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
         if converted.mode == "RGBA":
             converted = Image.alpha_composite(Image.new("RGBA", converted.size, "white"), converted)
-        converted = converted.convert("RGB")
-    return np.array(_upright(converted, _orientation(image)))
+        if converted.mode != "RGB":  # to convert to the same mode is to copy
+            converted = converted.convert("RGB")
+    return _upright(converted, _orientation(image))
 
 
 def _eight_bit(image: "Image.Image") -> "Image.Image":

@@ -45,9 +45,16 @@ class Decoder:
         (answer,) = self._answers(limits, "probe", source, limits)
         return answer
 
-    def frames(self, source: Source, kind: Kind, limits: Decoding, segment: Segment | None = None) -> Iterator[Frame]:
+    def frames(
+        self,
+        source: Source,
+        kind: Kind,
+        limits: Decoding,
+        segment: Segment | None = None,
+        with_thumbnail: bool = False,
+    ) -> Iterator[Frame]:
         """The sampled frames of a file, as of `decoding.frames`."""
-        return self._answers(limits, "frames", source, kind, limits, segment)
+        return self._answers(limits, "frames", source, kind, limits, segment, with_thumbnail)
 
     def sound(self, source: Source, limits: Decoding, segment: Segment | None = None) -> Iterator[Sample]:
         """The sound of a file, as of `decoding.sound`."""

@@ -63,6 +63,12 @@ def test_only_wanted_detectors_run_and_count_as_having_answered(tmp_path):
     assert result.model_versions == (ModelVersion("eye", "eye-1", 0.5),)
 
 
+def test_stored_results_have_a_thumbnail_and_answers_to_uploads_have_none(tmp_path):
+    paths = [picture(tmp_path / "a.png", RED), film(tmp_path / "a.mp4", [RED, RED])]
+    for stored in (True, False):
+        assert [result.thumbnail is not None for result in run(paths, StandIn(), stored=stored)] == [stored, stored]
+
+
 def test_a_failed_detector_loses_only_its_own_findings_and_runs_again_next_time(tmp_path):
     (result,) = run([picture(tmp_path / "a.png", RED)], StandIn(failing=frozenset(["words"])))
     assert [f.detection.label for f in result.findings] == ["red", "text", "text"]

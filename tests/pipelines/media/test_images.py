@@ -5,16 +5,18 @@ import warnings
 import zlib
 
 import numpy as np
+import pytest
 from PIL import Image, ImageDraw
 
 from cluster.settings import Decoding
-from pipelines.media.decoding import frames, probe, thumbnail
+from pipelines.media.decoding import frames, probe
 from tests.support.media import (
     BLUE,
     DECODING,
     GREEN,
     RED,
     WHITE,
+    film,
     image_of,
     near,
     png,
@@ -105,6 +107,33 @@ def test_only_the_first_of_several_pages_is_analysed_and_the_result_says_so(tmp_
     assert len(kept) == 1 and why == "it has 2 pages, of which only the first was looked at"
 
 
-def test_a_thumbnail_is_a_small_jpeg():
-    picture = Image.open(io.BytesIO(thumbnail(np.zeros((900, 1600, 3), np.uint8))))
-    assert picture.format == "JPEG" and picture.size == (320, 180)
+@pytest.mark.parametrize(
+    ("size", "small"), [((1600, 900), (320, 180)), ((700, 1000), (224, 320)), ((90, 60), (90, 60))]
+)
+def test_a_thumbnail_is_a_small_jpeg_of_the_whole_picture(tmp_path, size, small):
+    picture = solid(RED, *size)
+    picture.paste(BLUE, (0, 0, size[0] // 2, size[1]))
+    path = save(tmp_path / "a.jpg", picture, comment=b"taken at home", quality=95)
+    (frame,) = frames(path, "image", DECODING, with_thumbnail=True)
+    thumbnail = Image.open(io.BytesIO(frame.thumbnail))
+    assert thumbnail.format == "JPEG" and thumbnail.size == small
+    left, right = (np.asarray(thumbnail)[small[1] // 2, small[0] * n // 8] for n in (1, 7))
+    assert near(left, BLUE) and near(right, RED)
+    assert "comment" not in thumbnail.info
+    assert frame.sample.pixels.shape == (size[1], size[0], 3)
+
+
+def test_a_thumbnail_is_upright(tmp_path):
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    path = save(tmp_path / "a.jpg", solid(RED, 1600, 900), exif=turned)
+    (frame,) = frames(path, "image", DECODING, with_thumbnail=True)
+    assert Image.open(io.BytesIO(frame.thumbnail)).size == (180, 320)
+
+
+def test_only_the_first_frame_has_a_thumbnail_and_none_where_nobody_asked(tmp_path):
+    path = film(tmp_path / "a.mp4", [solid(RED)] * 10 + [solid(BLUE)] * 10)
+    first, *others = frames(path, "video", DECODING, with_thumbnail=True)
+    assert near(np.asarray(Image.open(io.BytesIO(first.thumbnail)))[60, 80], RED, by=30)
+    assert others and all(frame.thumbnail is None for frame in others)
+    assert all(frame.thumbnail is None for frame in frames(path, "video", DECODING))

@@ -66,10 +66,11 @@ def complaint(stream: Iterator[object]) -> str:
 
 def test_a_child_returns_the_same_as_this_process(decoder, video):
     assert decoder.probe(video, LIMITS) == ("video", decoding.probe(video, "video", LIMITS))
-    theirs, ours = (list(each.frames(video, "video", LIMITS)) for each in (decoder, decoding))
+    theirs, ours = (list(each.frames(video, "video", LIMITS, None, True)) for each in (decoder, decoding))
     assert len(theirs) == len(ours) == 40
     for one, other in zip(theirs, ours, strict=True):
         assert (one.sample.time_s, one.same_as_before) == (other.sample.time_s, other.same_as_before)
+        assert one.thumbnail == other.thumbnail
         assert (one.sample.pixels == other.sample.pixels).all() and one.sample.pixels.flags.writeable
     (theirs,), (ours,) = (list(each.sound(video, LIMITS)) for each in (decoder, decoding))
     assert (theirs.sound == ours.sound).all() and theirs.time_s == ours.time_s
