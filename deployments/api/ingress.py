@@ -121,7 +121,7 @@ class Ingress(JobRoutes, SampleRoutes):
         if name not in self.detectors.handles:
             there = ", ".join(sorted(self.detectors.handles))
             raise HTTPException(404, f"no detector {name!r}; there are {there}")
-        upload = Upload(**as_upload(await self._analyze(request, frozenset([name]))))
+        upload = await _answer(await self._analyze(request, frozenset([name])))
         if upload.errors:
             raise HTTPException(422, upload.errors[0].reason)
         model = self.detectors.model_versions[name].model
@@ -130,7 +130,7 @@ class Ingress(JobRoutes, SampleRoutes):
     @api.post("/v1/analyze", openapi_extra=uploads.FORM, max_body_size=uploads.NO_LIMIT)
     async def analyze_upload(self, request: Request) -> Upload:
         """What every detector finds in an uploaded file: the same steps as a scan's, nothing is stored."""
-        return Upload(**as_upload(await self._analyze(request, frozenset(self.detectors.handles))))
+        return await _answer(await self._analyze(request, frozenset(self.detectors.handles)))
 
     async def _analyze(self, request: Request, wanted: frozenset[str], most_bytes: int | None = None) -> Result:
         """What these detectors find in the file of a form. HTTPException as `uploads.received` raises it."""
@@ -217,3 +217,8 @@ class Ingress(JobRoutes, SampleRoutes):
     async def erase_caches(self) -> ErasedCaches:
         """Delete every cached answer on every node and in Redis. Nodes that are down do it when they are back."""
         return await asyncio.to_thread(erase_cluster, self.settings)
+
+
+async def _answer(result: Result) -> Upload:
+    """The answer to an upload. It is made in a thread: a film has thousands of detections."""
+    return Upload(**await asyncio.to_thread(as_upload, result))

@@ -11,6 +11,10 @@ from cluster.results.codec import SCHEMA, to_row
 
 Json = dict[str, Any]
 
+_UPLOAD = pa.schema(
+    [SCHEMA.field(name) for name in ("uri", "sha256", "kind", "width", "height", "duration_s", "detections", "errors")]
+)
+
 
 def rounded(value: float | None, digits: int) -> float | None:
     """The value rounded to so many decimal digits; None stays None."""
@@ -82,7 +86,7 @@ def as_line(rows: list[Json]) -> Json:
 def as_upload(result: Result) -> Json:
     """The result of an uploaded file, which is not stored: a line of an export whose detections have their evidence."""
     # by way of the stored row, so that its figures are rounded as a scan's are
-    (row,) = pa.Table.from_pylist([to_row(result, 0, "", 0)], schema=SCHEMA).to_pylist()
+    (row,) = pa.Table.from_pylist([to_row(result, 0, "", 0)], schema=_UPLOAD).to_pylist()
     return {
         **{key: row[key] for key in ("uri", "sha256", "kind", "width", "height")},
         "duration_s": rounded(row["duration_s"], 3),
