@@ -86,6 +86,7 @@ class Processes:
             f"--port={ray.gcs_port} --dashboard-port={ray.dashboard_port} --temp-dir={self.ray_temp} "
             # any free port: the default is the same for every Ray of a machine, and only the first one takes jobs
             "--dashboard-agent-listen-port=0 "
+            "--include-log-monitor=false "  # it would repeat the workers' lines on the consoles of drivers
             f"--num-cpus={ray.cpus or max(4, os.cpu_count() or 1)} "
             f"--object-store-memory={ray.object_store_mb * 1_000_000}"
         )

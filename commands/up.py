@@ -14,6 +14,7 @@ from cluster.settings import Settings
 log = logging.getLogger(__name__)
 
 SECONDS_TO_LOAD = 300.0
+POLL_S = 2.0  # a status takes a tenth of a second of two processes, and the detectors need the cores
 
 
 def launch(settings: Settings, tell: Callable[[str], None]) -> None:
@@ -23,34 +24,41 @@ def launch(settings: Settings, tell: Callable[[str], None]) -> None:
     """
     processes = Processes(settings)
     processes.prepare()
-    # imported only now, because Ray reads the path of its token at its import
-    import ray
-    from ray import serve
+    from deployments.serving.placement import check_cards
 
-    from deployments.serving.placement import APP, check_cards
-    from pipelines.application import build
-
-    application = build(settings)  # raises for a wrong key, before anything is started
-    if hint := check_cards(settings, gpus.cards()):
+    if hint := check_cards(settings, gpus.cards()):  # raises for a wrong key, before anything is started
         log.warning(hint)
     _check_weights(settings, tell)
     try:
-        tell("starting Chroma and Ray")
-        processes.start_chroma()
+        tell("starting Chroma, Ray and the app")
         processes.start_ray()
-        processes.wait("ray", lambda: dashboard_answers(settings))
-        ray.init(address=processes.environment()["RAY_ADDRESS"], log_to_driver=False, logging_level=logging.ERROR)
+        processes.start_chroma()
+        processes.start_app()
+        _deploy(settings, processes, tell)
+        _wait_for_servers(processes)
+    except BaseException:
+        processes.stop()
+        raise
+
+
+def _deploy(settings: Settings, processes: Processes, tell: Callable[[str], None]) -> None:
+    """Have the Ray that starts run the application, and wait until all of it is healthy."""
+    # imported while Ray starts, and only now, because it reads the path of its token at its import
+    import ray
+    from ray import serve
+
+    from deployments.serving.placement import APP
+    from pipelines.application import build
+
+    application = build(settings)
+    processes.wait("ray", lambda: dashboard_answers(settings))
+    ray.init(address=processes.environment()["RAY_ADDRESS"], log_to_driver=False, logging_level=logging.ERROR)
+    try:
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
         serve.start(proxy_location="HeadOnly", http_options={"host": settings.api.host, "port": settings.api.port})
         target = serve.RunTarget(target=application, name=APP, route_prefix="/")
         serve.run_many([target], wait_for_applications_running=False)
         _wait_until_healthy(tell)
-        tell("starting the app")
-        processes.start_app()
-        _wait_for_servers(processes)
-    except BaseException:
-        processes.stop()
-        raise
     finally:
         ray.shutdown()
 
@@ -122,4 +130,4 @@ def _wait_until_healthy(tell: Callable[[str], None]) -> None:
             reasons = "; ".join(f"{name}: {app.deployments[name].message}" for name in waiting) or app.message
             raise SettingsError(f"not every part started. {reasons}")
         tell(f"loading the detectors: waiting for {', '.join(waiting)}")
-        time.sleep(0.5)
+        time.sleep(POLL_S)

@@ -1,8 +1,13 @@
 """ConSE: pictures in the space of a text encoder, by the names of their likeliest ImageNet classes."""
 
+import importlib.util
+import logging
 import os
+import runpy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +15,10 @@ from PIL import Image
 
 from deployments.models import runtime
 from deployments.models.frame_cache import FrameCache, Pixels
+from deployments.models.sentences import FILES, SentenceEncoder
+from deployments.weights.copies import digest
+
+log = logging.getLogger(__name__)
 
 Array = npt.NDArray[np.float32]
 
@@ -43,38 +52,24 @@ class Conse:
     size = (224, 224)
     centre = 0.875  # share of the shorter side that is cropped, as in the network's own evaluation
     likeliest = 10  # the paper's T
-    tokens = 256  # maximum of a text; all-MiniLM-L6-v2 was fine-tuned with it
-    pictures_at_once, texts_at_once = 8, 32
+    pictures_at_once = 8
     cached_frames = 64  # more than a chunk of frames in flight
 
     def __init__(self, model: str) -> None:
         network, language = runtime.weights(model, parts=2)
-        os.environ["HF_HUB_OFFLINE"] = "1"
         self._torch = runtime.torch_on_one_thread()
-        with runtime.quiet():
-            from efficientnet_lite_pytorch import EfficientNet
-            from torchvision.models import MobileNet_V2_Weights
-            from transformers import AutoTokenizer, BertModel
-            from transformers.utils.logging import disable_progress_bar
+        from efficientnet_lite_pytorch import EfficientNet
 
-            disable_progress_bar()
-            self._network = EfficientNet.from_name("efficientnet-lite0").eval()
-            self._network.load_state_dict(self._torch.load(network, weights_only=True))
-            self._tokenizer = AutoTokenizer.from_pretrained(language)
-            self._language = BertModel.from_pretrained(language).eval()
-        names = MobileNet_V2_Weights.IMAGENET1K_V1.meta["categories"]  # ImageNet's, whatever the network
-        self.names: list[str] = list(names)
-        self._named = self.texts([f"a photo of a {name}" for name in names])
+        self._network = EfficientNet.from_name("efficientnet-lite0").eval()
+        self._network.load_state_dict(self._torch.load(network, weights_only=True))
+        self.texts = SentenceEncoder(language)
+        self.names = imagenet_names()
+        self._named = _class_vectors(language, [f"a photo of a {name}" for name in self.names], self.texts)
         self._last = FrameCache(self.cached_frames, self._compute)
 
     def pictures(self, pictures: Sequence[Pixels]) -> list[Pictured]:
         """One result for each (height, width, 3) RGB picture, in order."""
         return self._last(pictures)
-
-    def texts(self, texts: Sequence[str]) -> Array:
-        """Text vectors, (n, 384), rows of length 1. A text of more than `tokens` tokens is truncated."""
-        rows = runtime.in_batches(texts, self.texts_at_once, self._embed_texts)
-        return np.stack(rows) if rows else np.empty((0, self._language.config.hidden_size), np.float32)
 
     def _compute(self, pictures: list[Pixels]) -> list[Pictured]:
         return runtime.in_batches(pictures, self.pictures_at_once, self._pictured)
@@ -99,15 +94,37 @@ class Conse:
         whole = picture.resize(self.size, Image.Resampling.BICUBIC)
         return _scaled(centre), _scaled(whole)
 
-    def _embed_texts(self, texts: Sequence[str]) -> Array:
-        torch = self._torch
-        with torch.inference_mode():
-            tokens = self._tokenizer(
-                list(texts), return_tensors="pt", padding=True, truncation=True, max_length=self.tokens
-            )
-            states = self._language(**tokens).last_hidden_state
-            kept = tokens["attention_mask"][:, :, None]
-            return runtime.unit(((states * kept).sum(1) / kept.sum(1)).numpy())
+
+def imagenet_names() -> list[str]:
+    """The names of ImageNet's 1000 classes. Torchvision's list is read without importing torchvision.
+
+    Its import takes 3 s of CPU and 120 MB: it imports torch's compiler.
+    """
+    torchvision = importlib.util.find_spec("torchvision")
+    assert torchvision and torchvision.origin
+    return list(runpy.run_path(str(Path(torchvision.origin).with_name("models") / "_meta.py"))["_IMAGENET_CATEGORIES"])
+
+
+def _class_vectors(language: Path, texts: list[str], encoder: SentenceEncoder) -> Array:
+    """The vectors of these texts, computed once on a machine: they are kept in a file, named by texts and weights."""
+    key = sha256("\n".join([*texts, *(digest(language / name) for name in FILES)]).encode()).hexdigest()
+    file = runtime.cache_folder("conse") / f"{key}.npy"
+    try:
+        vectors: Array = np.load(file, allow_pickle=False)
+    except (OSError, ValueError):  # there is none, or a crash has left half of one
+        vectors = encoder(texts)
+        _keep(file, vectors)
+    return vectors
+
+
+def _keep(file: Path, vectors: Array) -> None:
+    fresh = file.with_suffix(f".{os.getpid()}")
+    try:
+        with fresh.open("wb") as sink:
+            np.save(sink, vectors)
+        fresh.replace(file)
+    except OSError as error:
+        log.warning("%s cannot be written (%s): the next start computes it again", file, error.strerror)
 
 
 def _scaled(picture: Image.Image) -> Array:

@@ -60,7 +60,7 @@ FILES: Mapping[str, tuple[str, str]] = {
 def mtcnn(face_px: int, floor: float) -> Find:
     """MTCNN (Zhang et al. 2016, arXiv:1604.02878) of facenet-pytorch, with its weights (MIT)."""
     runtime.torch_on_one_thread()
-    with runtime.quiet():
+    with runtime.quiet(), runtime.without_compiler():
         from facenet_pytorch import MTCNN
 
         network = MTCNN(keep_all=True, min_face_size=face_px, device=devices.device())

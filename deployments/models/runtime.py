@@ -1,11 +1,13 @@
 """Common parts of detectors' backends: weights, shared networks, ONNX sessions, batches, one thread."""
 
 import logging
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -84,6 +86,25 @@ def quiet() -> Iterator[None]:
             yield
         finally:
             logging.disable(logging_was)
+
+
+@contextmanager
+def without_compiler() -> Iterator[None]:
+    """Import torchvision without torch's compiler, which takes 2.5 s of CPU and 120 MB, and which nobody here calls.
+
+    One function of torchvision asks the compiler whether a device can compile; it is told that none can. Afterwards
+    the compiler can be imported as ever.
+    """
+    if "torch._dynamo" in sys.modules:
+        yield
+        return
+    stand_in = ModuleType("torch._dynamo.utils")
+    stand_in.is_compile_supported = lambda device: False  # type: ignore[attr-defined]
+    sys.modules |= {"torch._dynamo": ModuleType("torch._dynamo"), stand_in.__name__: stand_in}
+    try:
+        yield
+    finally:
+        del sys.modules["torch._dynamo"], sys.modules[stand_in.__name__]
 
 
 def in_batches(items: Sequence[T], size: int, answer: Callable[[Sequence[T]], Iterable[R]]) -> list[R]:
