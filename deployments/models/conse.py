@@ -4,7 +4,7 @@ import importlib.util
 import logging
 import os
 import runpy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -64,7 +64,7 @@ class Conse:
         self._network.load_state_dict(self._torch.load(network, weights_only=True))
         self.texts = SentenceEncoder(language)
         self.names = imagenet_names()
-        self._named = _class_vectors(language, [f"a photo of a {name}" for name in self.names], self.texts)
+        self._named = class_vectors(language, [f"a photo of a {name}" for name in self.names], self.texts)
         self._last = FrameCache(self.cached_frames, self._compute)
 
     def pictures(self, pictures: Sequence[Pixels]) -> list[Pictured]:
@@ -105,13 +105,13 @@ def imagenet_names() -> list[str]:
     return list(runpy.run_path(str(Path(torchvision.origin).with_name("models") / "_meta.py"))["_IMAGENET_CATEGORIES"])
 
 
-def _class_vectors(language: Path, texts: list[str], encoder: SentenceEncoder) -> Array:
+def class_vectors(language: Path, texts: list[str], encoder: Callable[[Sequence[str]], Array]) -> Array:
     """The vectors of these texts, computed once on a machine: they are kept in a file, named by texts and weights."""
     key = sha256("\n".join([*texts, *(digest(language / name) for name in FILES)]).encode()).hexdigest()
     file = runtime.cache_folder("conse") / f"{key}.npy"
     try:
         vectors: Array = np.load(file, allow_pickle=False)
-    except (OSError, ValueError):  # there is none, or a crash has left half of one
+    except (OSError, ValueError, EOFError):  # there is none, or a full disk has left half of one
         vectors = encoder(texts)
         _keep(file, vectors)
     return vectors

@@ -17,7 +17,7 @@ FILES = ("config.json", "tokenizer.json", "model.safetensors")
 
 
 class SentenceEncoder:
-    """Texts -> vectors of length 1: the mean of a BERT encoder's last states (Reimers and Gurevych 2019, arXiv:1908.10084).
+    """Texts -> vectors of length 1: the mean of BERT's last states (Reimers and Gurevych 2019, arXiv:1908.10084).
 
     The layers are torch's own, and only the tokenizer is Hugging Face's: to import transformers' BertModel takes as
     long as all else that such a replica does at its start. Runs on the CPU.
@@ -64,7 +64,9 @@ class SentenceEncoder:
             layer.load_state_dict(_of_torch(state, f"encoder.layer.{number}."))
         self._words = state["embeddings.word_embeddings.weight"]
         # every text is of the first of BERT's two types
-        self._places = state["embeddings.position_embeddings.weight"] + state["embeddings.token_type_embeddings.weight"][0]
+        self._places = (
+            state["embeddings.position_embeddings.weight"] + state["embeddings.token_type_embeddings.weight"][0]
+        )
         self._norm = nn.LayerNorm(self.size, eps=config["layer_norm_eps"]).eval()
         self._norm.load_state_dict({part: state[f"embeddings.LayerNorm.{part}"] for part in ("weight", "bias")})
 
@@ -90,7 +92,9 @@ def _of_torch(state: dict[str, Any], prefix: str) -> dict[str, Any]:
         "linear2": "output.dense",
         "norm2": "output.LayerNorm",
     }
-    weights = {f"{ours}.{part}": state[f"{prefix}{its}.{part}"] for ours, its in names.items() for part in ("weight", "bias")}
+    weights = {
+        f"{ours}.{part}": state[f"{prefix}{its}.{part}"] for ours, its in names.items() for part in ("weight", "bias")
+    }
     for part in ("weight", "bias"):
         joined = [state[f"{prefix}attention.self.{of}.{part}"] for of in ("query", "key", "value")]
         weights[f"self_attn.in_proj_{part}"] = torch.cat(joined)

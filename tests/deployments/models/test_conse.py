@@ -1,12 +1,17 @@
 """The network that clip and restraint share. Its answers about pictures are judged in test_clip."""
 
+import logging
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from deployments.detectors.clip import Clip, ClipConfig
 from deployments.models import runtime
-from deployments.models.conse import MODEL, Conse, Pictured
+from deployments.models.conse import MODEL, Conse, Pictured, class_vectors, imagenet_names
 from deployments.models.frame_cache import FrameCache
+from deployments.models.sentences import FILES
 
 
 def heavy(test):
@@ -83,3 +88,82 @@ def test_the_least_recently_used_is_evicted_and_a_batch_may_exceed_the_cache():
 def test_colocated_detectors_have_the_same_network():
     assert ClipConfig().colocate == "concepts" and ClipConfig(backend="gpu").colocate == ""
     assert Clip(ClipConfig()).infer._conse is Clip(ClipConfig()).infer._conse is conse()
+
+
+@pytest.fixture
+def language(tmp_path, monkeypatch):
+    """A folder with the files of a network for texts; the folder of caches is an empty one."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (folder := tmp_path / "bert").mkdir()
+    for name in FILES:
+        (folder / name).write_text(name)
+    return folder
+
+
+def encoding(noted):
+    """An encoder that notes how many texts it is given, and gives each text its length."""
+
+    def encode(texts):
+        noted.append(len(texts))
+        return np.float32([[len(text)] for text in texts])
+
+    return encode
+
+
+def kept(tmp_path):
+    return sorted((tmp_path / "cache" / "raysift" / "conse").iterdir())
+
+
+def test_vectors_of_classes_are_computed_once_on_a_machine(language, tmp_path):
+    noted = []
+    first = class_vectors(language, ["a cat", "a tiger"], encoding(noted))
+    assert np.array_equal(class_vectors(language, ["a cat", "a tiger"], encoding(noted)), first)
+    assert noted == [2] and first.ravel().tolist() == [5, 7] and len(kept(tmp_path)) == 1
+
+
+def test_vectors_of_classes_are_computed_again_for_other_names_or_other_weights(language):
+    noted = []
+    class_vectors(language, ["a cat"], encoding(noted))
+    class_vectors(language, ["a cat", "a dog"], encoding(noted))
+    weights = language / "model.safetensors"
+    weights.write_bytes(weights.read_bytes() + b" ")
+    class_vectors(language, ["a cat"], encoding(noted))
+    assert noted == [1, 2, 1]
+
+
+def test_a_broken_file_of_vectors_is_replaced(language, tmp_path):
+    noted = []
+    class_vectors(language, ["a cat"], encoding(noted))
+    (file,) = kept(tmp_path)
+    for content in (b"", file.read_bytes()[:-2]):
+        file.write_bytes(content)
+        assert class_vectors(language, ["a cat"], encoding(noted)).tolist() == [[5]]
+    class_vectors(language, ["a cat"], encoding(noted))
+    assert noted == [1, 1, 1] and kept(tmp_path) == [file]
+
+
+def test_vectors_that_cannot_be_kept_are_used_all_the_same(language, monkeypatch, caplog):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with caplog.at_level(logging.WARNING):
+        assert class_vectors(language, ["a cat"], encoding([])).tolist() == [[5]]
+    assert "No space left on device" in caplog.text
+
+
+@heavy
+def test_the_names_of_classes_are_those_of_torchvision():
+    from torchvision.models import MobileNet_V2_Weights
+
+    assert imagenet_names() == MobileNet_V2_Weights.IMAGENET1K_V1.meta["categories"]
+
+
+@heavy
+def test_loads_neither_transformers_nor_torchvision():
+    # they and torch's compiler, which torchvision imports, would take longer than all else
+    code = (
+        "import sys; from deployments.models.conse import MODEL, Conse; Conse(MODEL).texts(['a rope']);"
+        "sys.exit(bool({'transformers', 'torchvision', 'torch._dynamo'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

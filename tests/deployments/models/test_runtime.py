@@ -101,3 +101,24 @@ def test_importing_the_detectors_loads_no_library_and_makes_no_folder(tmp_path):
     )
     assert seen.stdout.strip() == "[]"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+def test_torchvision_is_imported_without_the_compiler_which_can_be_imported_afterwards():
+    code = (
+        "import sys; from deployments.models import runtime\n"
+        "with runtime.without_compiler():\n"
+        "    import torchvision.ops\n"
+        "assert not {'torch._dynamo', 'sympy'} & set(sys.modules)\n"
+        "import torch\n"
+        "boxes, same = torch.tensor([[0., 0, 9, 9], [0, 0, 9, 8]]), torch.ones(2)\n"
+        "kept = torchvision.ops.batched_nms(boxes, same, same, 0.5)\n"
+        "assert len(kept) == 1\n"
+        "import torch._dynamo.utils as utils\n"
+        "assert utils.is_compile_supported('cpu') is not None and hasattr(torch._dynamo, 'optimize')\n"
+        "with runtime.without_compiler():\n"
+        "    assert sys.modules['torch._dynamo.utils'] is utils\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -79,6 +79,21 @@ def siglip(folder: Path) -> Path:
     return folder
 
 
+def bert(folder: Path) -> Path:
+    """Save a BERT for texts of at most 512 tokens, which are single letters and a few words."""
+    import torch
+    import transformers
+
+    words = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz", "red", "car", "street")
+    vocabulary = {word: number for number, word in enumerate(words)}
+    transformers.BertTokenizerFast(vocab=vocabulary, do_lower_case=True).save_pretrained(folder)
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    config = transformers.BertConfig(**shape, vocab_size=len(words), initializer_range=0.5)
+    transformers.BertModel(config).save_pretrained(folder)
+    return folder
+
+
 def processor(kind):
     """An image processor of this class, with SIDE, MEAN and SPREAD."""
     return kind(size={"height": SIDE, "width": SIDE}, image_mean=list(MEAN), image_std=list(SPREAD))
