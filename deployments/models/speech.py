@@ -1,7 +1,6 @@
-"""Speech recognition with WhisperX (Bain et al. 2023, arXiv:2303.00747): parts of the whisper detector's backends."""
+"""What WhisperX does around Whisper (Bain et al. 2023, arXiv:2303.00747): cut speech, time words, name speakers."""
 
 import hashlib
-import logging
 import os
 import shutil
 import tempfile
@@ -19,6 +18,9 @@ from deployments.models import devices, runtime
 
 PIECE_S = 30  # input length of Whisper's encoder
 ONSET, OFFSET = 0.5, 0.363  # thresholds of voice activity detection, WhisperX's defaults
+SILENCE_MS = 160  # between utterances
+MARGIN_S = 0.2  # before and after an utterance
+PAUSE_S = 5.0
 
 # . ! ? and their like in Chinese, Japanese, Hindi, Arabic and Urdu
 _ENDS = (".", "!", "?", "\u2026", "\u3002", "\uff01", "\uff1f", "\u0964", "\u061f", "\u06d4")
@@ -57,44 +59,59 @@ class Turn:
     speaker: str
 
 
-def pipeline(folder: Path) -> Any:
-    """WhisperX's pipeline with a CTranslate2 model of Whisper and pyannote's voice activity detector; works offline."""
-    _disable_telemetry()
-    with runtime.quiet():
-        import whisperx
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Up to PIECE_S of speech: parts of a sound, joined; `spans` are their seconds in that sound."""
 
-        loaded = whisperx.load_model(
-            str(folder),
-            device=devices.device(),
-            compute_type="float16" if devices.device() == "cuda" else "int8",
-            vad_method="pyannote",
-            local_files_only=True,
-            threads=1,
-        )
-    logging.getLogger("whisperx").setLevel(logging.ERROR)  # it warns about every sound without speech
-    return loaded
+    sound: Sound
+    spans: tuple[Span, ...]
+
+    def heard(self, start_s: float, end_s: float) -> Span:
+        """When a word is heard in the whole sound, by its times in the piece. It is in the part that has its middle."""
+        lengths = np.array([end - start for start, end in self.spans])
+        starts = np.cumsum(lengths) - lengths
+        part = max(0, int(np.searchsorted(starts, (start_s + end_s) / 2, side="right")) - 1)
+        shift = self.spans[part][0] - float(starts[part])
+        return max(0.0, start_s + shift), min(self.spans[-1][1], end_s + shift)
 
 
-def _disable_telemetry() -> None:
+def disable_telemetry() -> None:
+    """Keep libraries of speech off the network."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["PYANNOTE_METRICS_ENABLED"] = "false"  # else it reports every file's duration to pyannote.ai
-    runtime.torch_on_one_thread()
 
 
-def writable(sound: Any) -> Sound:
-    """The sound as a writable array: torch warns about read-only ones, such as those from Ray's object store."""
-    return np.require(sound, np.float32, ["C", "W"])
+def pieces(sound: Sound) -> list[Piece]:
+    """The speech of a sound by Silero's voice activity detector: whole utterances, PIECE_S at most in a piece.
 
-
-def spoken(voice: Any, sound: Sound) -> list[Span]:
-    """Spans of speech, in seconds, by a pipeline's vad_model; cut at quiet moments into PIECE_S at most."""
+    An utterance starts a new piece if it does not fit or a pause of over PAUSE_S is before it. Other pauses are cut to
+    twice MARGIN_S, since Whisper may stop decoding at a long one.
+    """
     if not len(sound):
         return []
-    import torch
+    from faster_whisper.vad import VadOptions, get_speech_timestamps
 
-    activity = voice({"waveform": torch.from_numpy(sound)[None], "sample_rate": SOUND_RATE_HZ})
-    pieces = voice.merge_chunks(activity, PIECE_S, onset=ONSET, offset=OFFSET)
-    return [(max(0.0, piece["start"]), piece["end"]) for piece in pieces]
+    options = VadOptions(
+        threshold=ONSET,
+        neg_threshold=OFFSET,
+        max_speech_duration_s=PIECE_S,
+        min_silence_duration_ms=SILENCE_MS,
+        speech_pad_ms=int(1000 * MARGIN_S),
+    )
+    groups: list[list[tuple[int, int]]] = []
+    for found in get_speech_timestamps(sound, options):
+        start, end = found["start"], found["end"]
+        length = end - start + sum(b - a for a, b in groups[-1]) if groups else 0
+        if not groups or length > PIECE_S * SOUND_RATE_HZ or start - groups[-1][-1][1] > PAUSE_S * SOUND_RATE_HZ:
+            groups.append([])
+        groups[-1].append((start, end))
+    return [
+        Piece(
+            np.concatenate([sound[start:end] for start, end in group]),
+            tuple((start / SOUND_RATE_HZ, end / SOUND_RATE_HZ) for start, end in group),
+        )
+        for group in groups
+    ]
 
 
 class Aligner:
@@ -104,6 +121,7 @@ class Aligner:
         self._models: dict[str, tuple[Any, Any]] = {}
         if not references:
             return
+        runtime.torch_on_one_thread()
         with runtime.quiet():
             import nltk
             import whisperx
@@ -122,16 +140,16 @@ class Aligner:
                     language, devices.device(), model_name=str(model), model_cache_only=True
                 )
 
-    def __call__(self, words: Sequence[Word], language: str, start_s: float, end_s: float, sound: Sound) -> list[Word]:
-        """The words of a piece of the sound with aligned times; unchanged if there is no model of that language."""
+    def __call__(self, words: Sequence[Word], language: str, sound: Sound) -> list[Word]:
+        """The words of a sound with aligned times; unchanged if there is no model of that language."""
         if language not in self._models or not words:
             return list(words)
         import whisperx
 
         model, metadata = self._models[language]
-        piece = {"start": start_s, "end": end_s, "text": "".join(word.text for word in words)}
+        said = {"start": 0.0, "end": len(sound) / SOUND_RATE_HZ, "text": "".join(word.text for word in words)}
         with runtime.quiet():
-            found = whisperx.align([piece], model, metadata, sound, devices.device())
+            found = whisperx.align([said], model, metadata, sound, devices.device())
         return timed(words, found["word_segments"])
 
 
@@ -156,7 +174,8 @@ class Diarizer:
     """Speaker diarization by a pyannote pipeline (Bredin 2023). Labels identify a speaker within one sound only."""
 
     def __init__(self, reference: str) -> None:
-        _disable_telemetry()
+        disable_telemetry()
+        runtime.torch_on_one_thread()
         (folder,) = runtime.weights(reference)
         with runtime.quiet():
             from whisperx.diarize import DiarizationPipeline
@@ -165,8 +184,9 @@ class Diarizer:
 
     def __call__(self, sound: Sound) -> list[Turn]:
         """The turns of all speakers in a sound."""
+        writable = np.require(sound, np.float32, ["C", "W"])  # torch warns about read-only arrays, as Ray's are
         with runtime.quiet():
-            turns = self._pipeline(sound)
+            turns = self._pipeline(writable)
         return [Turn(float(one.start), float(one.end), str(one.speaker)) for one in turns.itertuples()]
 
 
