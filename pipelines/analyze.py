@@ -37,7 +37,6 @@ WORK = {"embedded": 32, "gpu": 512}
 # a large job commits more units at a time: ten million files must not become millions of small files of results
 RESULT_FILES = 4096
 MAX_UNITS_PER_BLOCK = 1000
-VIDEOS_PER_BLOCK = 16
 BLOCKS_IN_FLIGHT = 2  # for each replica of `analysis`
 START_S = 120.0  # of a process on a busy machine
 TASK_CPUS = 0.05  # of a task: it waits
@@ -87,9 +86,10 @@ def run(
 
 
 def start_workers(settings: Settings) -> None:
-    """Start the processes in which tasks of the next job will run, with what these import."""
+    """Start the processes in which tasks of the next job will run, with what these import, if there is room for them."""
     task = ray.remote(num_cpus=TASK_CPUS)(_prepare)
-    ray.get([task.remote() for _ in range(_tasks(settings))], timeout=START_S)
+    tasks = [task.remote() for _ in range(_tasks(settings))]
+    ray.wait(tasks, num_returns=len(tasks), timeout=START_S)
 
 
 def _prepare() -> None:

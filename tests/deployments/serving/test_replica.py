@@ -101,7 +101,7 @@ def test_readiness_probes_do_not_keep_a_replica_from_being_idle(models):
     one = replica(idle_s=30)
     one.used -= 60
     assert asyncio.run(one.answers_example("nsfw")) == 1
-    assert one._idle()
+    assert one._is_idle()
 
 
 def test_a_replica_that_is_used_or_has_no_idle_s_keeps_its_models(models):
@@ -130,9 +130,9 @@ def test_a_request_keeps_models_that_were_about_to_be_dropped(models):
 def test_colocated_detectors_are_idle_together(models):
     one = Replica({"nsfw": {"idle_s": 1}, "ocr": {"idle_s": 100}}, make=Model)
     one.used -= 50
-    assert not one._idle()
+    assert not one._is_idle()
     one.used -= 51
-    assert one._idle()
+    assert one._is_idle()
     gc.unfreeze()
 
 
