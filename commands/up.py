@@ -14,7 +14,7 @@ from cluster.settings import Settings
 log = logging.getLogger(__name__)
 
 SECONDS_TO_LOAD = 300.0
-POLL_S = 2.0  # a status takes a tenth of a second of two processes, and the detectors need the cores
+POLL_S = 2.0  # Serve describes the whole cluster for a status, while the detectors need the cores
 
 
 def launch(settings: Settings, tell: Callable[[str], None]) -> None:
