@@ -15,7 +15,7 @@ from cluster.errors import SettingsError
 from cluster.records import Detection, Modality, Sample, Space, Vector, current_space
 from deployments.detector import Detector, DetectorConfig, Infer
 from deployments.models import devices, runtime
-from deployments.models.conse import MODEL, Conse, Pictured
+from deployments.models.concepts.conse import MODEL, Conse, Pictured
 
 Array = npt.NDArray[np.float32]
 

@@ -11,9 +11,10 @@ from cluster.records import Box, Detection, Modality, Sample
 from deployments.detector import Detector, DetectorConfig, Infer, by_modality
 from deployments.galleries.references import Exemplars, Match, Vectors
 from deployments.galleries.store import opened
-from deployments.models import conse, open_vocabulary, runtime
+from deployments.models import open_vocabulary, runtime
 from deployments.models.boxes import overlap, within
-from deployments.models.conse import Conse, Pictured
+from deployments.models.concepts import conse
+from deployments.models.concepts.conse import Conse, Pictured
 from deployments.models.keywords import find_keywords
 from deployments.models.open_vocabulary import OpenVocabulary
 from deployments.models.regions import Region

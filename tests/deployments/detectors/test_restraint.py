@@ -10,7 +10,7 @@ from deployments.galleries.references import Match
 from deployments.galleries.store import Gallery
 from deployments.models import runtime
 from deployments.models.boxes import overlap, within
-from deployments.models.conse import Pictured
+from deployments.models.concepts.conse import Pictured
 from deployments.models.keywords import find_keywords
 from deployments.models.regions import Region
 from tests.deployments.detectors.test_contract import MEDIA, on_media, picture, real

@@ -9,9 +9,9 @@ import pytest
 
 from deployments.detectors.clip import Clip, ClipConfig
 from deployments.models import runtime
-from deployments.models.conse import MODEL, Conse, Pictured, class_vectors, imagenet_names
+from deployments.models.concepts.conse import MODEL, Conse, Pictured, class_vectors, imagenet_names
+from deployments.models.concepts.sentences import FILES
 from deployments.models.frame_cache import FrameCache
-from deployments.models.sentences import FILES
 
 
 def heavy(test):
@@ -163,7 +163,7 @@ def test_the_names_of_classes_are_those_of_torchvision():
 def test_loads_neither_transformers_nor_torchvision():
     # they and torch's compiler, which torchvision imports, would take longer than all else
     code = (
-        "import sys; from deployments.models.conse import MODEL, Conse; Conse(MODEL).texts(['a rope']);"
+        "import sys; from deployments.models.concepts.conse import MODEL, Conse; Conse(MODEL).texts(['a rope']);"
         "sys.exit(bool({'transformers', 'torchvision', 'torch._dynamo'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

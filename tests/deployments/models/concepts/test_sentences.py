@@ -7,8 +7,8 @@ import pytest
 
 from cluster.errors import SettingsError
 from deployments.models import runtime
-from deployments.models.conse import MODEL
-from deployments.models.sentences import SentenceEncoder
+from deployments.models.concepts.conse import MODEL
+from deployments.models.concepts.sentences import SentenceEncoder
 from tests.support.models import tiny
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]  # they import transformers

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from deployments.models import runtime
+from deployments.models.concepts.sentences import FILES, SentenceEncoder
 from deployments.models.frame_cache import FrameCache, Pixels
-from deployments.models.sentences import FILES, SentenceEncoder
 from deployments.weights.copies import digest
 
 log = logging.getLogger(__name__)
