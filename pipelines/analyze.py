@@ -86,7 +86,7 @@ def run(
 
 
 def start_workers(settings: Settings) -> None:
-    """Start the processes in which tasks of the next job will run, with what these import, if there is room for them."""
+    """Start the processes in which tasks of the next job will run, with their imports, while there is room for them."""
     task = ray.remote(num_cpus=TASK_CPUS)(_prepare)
     tasks = [task.remote() for _ in range(_tasks(settings))]
     ray.wait(tasks, num_returns=len(tasks), timeout=START_S)
