@@ -50,6 +50,12 @@ from deployments.serving.placement import configs, versions
 Analyze = Callable[[Path, str, frozenset[str], ServedDetectors, Settings], Awaitable[Result]]
 
 
+# before the class: serve.ingress pickles the routes with the names that are defined by then
+async def _answer(result: Result) -> Upload:
+    """The answer to an upload. It is made in a thread: a film has thousands of detections."""
+    return Upload(**await asyncio.to_thread(as_upload, result))
+
+
 @serve.deployment(
     ray_actor_options={"num_cpus": 0.1},
     max_ongoing_requests=MOST_REQUESTS,
@@ -217,8 +223,3 @@ class Ingress(JobRoutes, SampleRoutes):
     async def erase_caches(self) -> ErasedCaches:
         """Delete every cached answer on every node and in Redis. Nodes that are down do it when they are back."""
         return await asyncio.to_thread(erase_cluster, self.settings)
-
-
-async def _answer(result: Result) -> Upload:
-    """The answer to an upload. It is made in a thread: a film has thousands of detections."""
-    return Upload(**await asyncio.to_thread(as_upload, result))

@@ -32,12 +32,17 @@ class Catalog:
         self._database = Database(path)
         self._loader = Loader(self._database, thumbnails)
         folders = list(dict.fromkeys([*([] if of is None else [of]), *self._database.unfinished()]))
+        arguments = (folders, s3_endpoint)
+        self._catching_up = threading.Thread(
+            target=self._loader.catch_up, args=arguments, daemon=True, name="catalogue"
+        )
         if folders:
-            arguments = (folders, s3_endpoint)
-            threading.Thread(target=self._loader.catch_up, args=arguments, daemon=True, name="catalogue").start()
+            self._catching_up.start()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, once the thread has loaded what was there at the start."""
+        if self._catching_up.ident is not None:
+            self._catching_up.join()
         self._database.close()
 
     # ---- filling

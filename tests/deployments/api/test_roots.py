@@ -223,7 +223,7 @@ def test_a_job_whose_root_was_removed_is_neither_resumed_nor_retried(api, place,
     jobs = Jobs(tmp_path / "jobs.sqlite", settings, lambda url: JobsApi(), every_s=None)
     name = jobs.submit([(place / "secret").as_uri()], (place / "found").as_uri(), [])
     jobs.cancel(name)
-    routes = Ingress.func_or_class.__base__({}, Handle(None), Handle(jobs), None, None, settings)
+    routes = Ingress.func_or_class.__base__({}, Handle(None), Handle(jobs), None, None, None, settings)
     for route in (routes.resume, routes.retry_failed):
         with pytest.raises(OutsideRoots, match=r"scanning\.roots"):
             asyncio.run(route(name))
