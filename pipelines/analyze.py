@@ -15,7 +15,7 @@ import pyarrow as pa
 import ray
 from pyarrow import fs
 from ray import serve
-from ray.data import DataContext, Dataset, SaveMode
+from ray.data import DataContext, Dataset, ExecutionResources, SaveMode
 from ray.data.checkpoint import CheckpointConfig
 from ray.exceptions import RayTaskError
 from ray.serve.handle import DeploymentHandle
@@ -50,7 +50,7 @@ def cut(uncut: str, ledger: str, videos: int, settings: Settings) -> int:
     DataContext.get_current().checkpoint_config = None
     files, place = buckets.filesystem(ledger, settings.s3_endpoint)
     before = set(results_files.committed(ledger, settings.s3_endpoint))
-    _write(_process(uncut, 1, _cut, {"settings": settings}, settings), files, place, settings)
+    _write(_process(uncut, 1, _cut, {"settings": settings}, settings), files, place)
     added = [file for file in results_files.committed(ledger, settings.s3_endpoint) if file not in before]
     return sum(len(results_files.read(file, ["unit_id"], settings.s3_endpoint)) for file in added)
 
@@ -82,7 +82,7 @@ def run(
     attempt = Attempt(job, sequence, model_versions, settings)
     with _detector_away():
         rows = _process(ledger, max(WORK[settings.profile], most), _analyze, {"attempt": attempt}, settings)
-        _write(rows, files, place, settings)
+        _write(rows, files, place)
 
 
 def start_workers(settings: Settings) -> None:
@@ -98,26 +98,19 @@ def _prepare() -> None:
 
 
 def _process(folder: str, work: int, step: Any, arguments: dict[str, Any], settings: Settings) -> Dataset:
-    DataContext.get_current().enable_progress_bars = False
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
     source = LedgerSource(folder, work, settings.s3_endpoint)
-    # equal options for both and for the write: Ray Data fuses the three into one task
-    blocks, tasks = max(1, len(source.blocks)), _tasks(settings)
+    # without `concurrency`, and with equal options: so Ray Data fuses read, step and write into one task
+    context.execution_options.resource_limits = ExecutionResources.for_limits(cpu=TASK_CPUS * _tasks(settings))
     return ray.data.read_datasource(
-        source, override_num_blocks=blocks, concurrency=tasks, num_cpus=TASK_CPUS
-    ).map_batches(
-        step, fn_kwargs=arguments, batch_size=None, batch_format="pyarrow", concurrency=tasks, num_cpus=TASK_CPUS
-    )
+        source, override_num_blocks=max(1, len(source.blocks)), num_cpus=TASK_CPUS
+    ).map_batches(step, fn_kwargs=arguments, batch_size=None, batch_format="pyarrow", num_cpus=TASK_CPUS)
 
 
-def _write(rows: Dataset, files: fs.FileSystem, place: str, settings: Settings) -> None:
+def _write(rows: Dataset, files: fs.FileSystem, place: str) -> None:
     """Write rows as Parquet files of a folder, which may have others."""
-    rows.write_parquet(
-        place,
-        filesystem=files,
-        mode=SaveMode.APPEND,
-        concurrency=_tasks(settings),
-        ray_remote_args={"num_cpus": TASK_CPUS},
-    )
+    rows.write_parquet(place, filesystem=files, mode=SaveMode.APPEND, ray_remote_args={"num_cpus": TASK_CPUS})
 
 
 def _tasks(settings: Settings) -> int:

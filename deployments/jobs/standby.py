@@ -21,7 +21,7 @@ TAKE_S = 20.0  # a call of `take` without an assignment ends after that time, an
 SEEN_S = TAKE_S + 10  # a driver that has not called for so long is gone
 START_S = 120.0  # a driver that has not called by then did not start
 # a job that is over before then gives its driver back; a start beside it would take its CPU
-LONG_JOB_S = 20.0
+LONG_JOB_S = 60.0
 COMMAND = "python -m pipelines --standby"
 
 
