@@ -64,7 +64,7 @@ def api(place, settings):
     catalog = Catalog(":memory:")
     jobs = Jobs(place / "state" / "jobs.sqlite", settings, lambda url: JobsApi(), every_s=None)
     routes = Ingress.func_or_class.__base__  # the class without Serve's wrapper: a process can serve one API only
-    ingress = routes({}, Handle(catalog), Handle(jobs), None, None, settings)
+    ingress = routes({}, Handle(catalog), Handle(jobs), None, None, None, settings)
     yield lambda method, *arguments, **more: asyncio.run(getattr(ingress, method)(*arguments, **more))
     catalog.close()
 
