@@ -59,15 +59,17 @@ def verified(cluster: Cluster, job: str) -> dict[str, int]:
     return dict(json.loads(done.stdout))
 
 
-def driver(job: str) -> psutil.Process:
-    named = [process for process in psutil.process_iter(["cmdline"]) if job in (process.info["cmdline"] or [])]
-    (found,) = (process for process in named if "pipelines" in process.info["cmdline"])
-    return found
+def driver(cluster: Cluster, job: str) -> psutil.Process:
+    """The process of the job's driver: one that was started for it, or the one that waited for jobs."""
+    named = [process for process in psutil.process_iter(["cmdline"]) if "pipelines" in (process.info["cmdline"] or [])]
+    state = cluster.environment["RAYSIFT_STATE_DIR"]
+    ours = [process for process in named if process.environ().get("RAYSIFT_STATE_DIR") == state]
+    return next(process for word in (job, "--standby") for process in ours if word in process.info["cmdline"])
 
 
 def test_a_job_whose_driver_is_killed_continues_without_losing_a_file(cluster, pages, tmp_path):
     job = begun(cluster, pages, tmp_path / "out")
-    os.kill(driver(job).pid, signal.SIGKILL)
+    os.kill(driver(cluster, job).pid, signal.SIGKILL)
     told = until(cluster, job, lambda told: told["state"] in ("finished", "failed"))
     assert (told["state"], told["done"], len(told["attempts"])) == ("finished", FILES, 2)
     counts = verified(cluster, job)
