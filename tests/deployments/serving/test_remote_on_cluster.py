@@ -56,6 +56,7 @@ def frames():
     return [np.roll(np.asarray(picture), n, axis=1) for n in range(FRAMES)]
 
 
+@pytest.mark.chaos
 def test_a_latency_of_100_ms_costs_less_than_a_fifth_of_the_throughput(cluster):
     samples = [Sample(pixels=pixels) for pixels in frames()]
     port = int(cluster.url("API__").rsplit(":", 1)[1])
@@ -85,6 +86,7 @@ def test_a_latency_of_100_ms_costs_less_than_a_fifth_of_the_throughput(cluster):
     assert far_s <= near_s / 0.8
 
 
+@pytest.mark.chaos
 def test_callers_wait_while_the_other_cluster_is_away_and_the_replica_stays_up():
     seen = run_in_own_ray("tests.support.serving.far_outage")
     assert seen["before"] == seen["another model"] == "nsfw is away", "it came up nevertheless, and blamed no sample"
