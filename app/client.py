@@ -49,7 +49,13 @@ class ApiClient:
         """`url`: of the API, without /v1. `transport`: replaces the network in tests."""
         self.url = url
         # requests to our own API must not go through a proxy that the environment sets
-        self._http = httpx.Client(base_url=f"{url}/v1", timeout=_TIMEOUT_S, transport=transport, trust_env=False)
+        self._http = httpx.Client(
+            base_url=f"{url}/v1",
+            timeout=_TIMEOUT_S,
+            limits=httpx.Limits(keepalive_expiry=2.0),  # uvicorn closes a connection that was idle for 5 s
+            transport=transport,
+            trust_env=False,
+        )
 
     def alive(self) -> bool:
         """Whether the API answers its health check within 2 s. Raises nothing."""

@@ -23,7 +23,8 @@ def _listener() -> AppListener:
 
 @cache
 def _api() -> httpx.AsyncClient:
-    limits = httpx.Limits(max_connections=64, max_keepalive_connections=32)
+    # uvicorn closes a connection that was idle for 5 s: one that is used again at that moment would fail
+    limits = httpx.Limits(max_connections=64, max_keepalive_connections=32, keepalive_expiry=2.0)
     timeout = httpx.Timeout(30.0, pool=60.0)
     return httpx.AsyncClient(base_url=_settings().api.url, limits=limits, timeout=timeout, trust_env=False)
 
