@@ -84,7 +84,7 @@ def _summary(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any
         retry_of=arguments.retry_failed,
         proof=proof,
     )
-    return hand_over(task, settings)
+    return hand_over(task)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,8 @@ class Analysis:
         self, detectors: dict[str, DeploymentHandle[Any]], jobs: DeploymentHandle[Any], settings: Settings
     ) -> None:
         delete_leftovers()
+        if settings.s3_endpoint:  # as detector replicas are given it: galleries may be in the bucket
+            os.environ["AWS_ENDPOINT_URL"] = settings.s3_endpoint
         events.listen(_report_lookups())
         self.handles, self.jobs = detectors, jobs
         self.decoder = Decoder()

@@ -16,7 +16,6 @@ from ray.exceptions import RayTaskError
 
 from cluster.errors import SettingsError
 from cluster.records import OVER
-from cluster.settings import Settings
 from cluster.storage import buckets
 from deployments.jobs.job import Job
 from deployments.serving.placement import APP
@@ -27,7 +26,7 @@ log = logging.getLogger(__name__)
 POLL_S = 0.3
 
 
-def hand_over(task: Job, settings: Settings) -> dict[str, Any]:
+def hand_over(task: Job) -> dict[str, Any]:
     """Have the queue do a job, follow it to its end and return its name and its counts of units.
 
     SettingsError if Raysift does not run in this Ray cluster, the queue refuses the job or the job does not finish.

@@ -1,6 +1,5 @@
 """A driver that waits for jobs of the queue, and does one at a time. It has started and imported everything before."""
 
-import logging
 import sys
 import traceback
 from typing import Any
@@ -18,8 +17,6 @@ from deployments.serving.status import running
 from pipelines import analyze
 from pipelines.calls import own_names
 from pipelines.driver import attempt_at, resumed
-
-log = logging.getLogger(__name__)
 
 ANSWER_S = TAKE_S + 20.0  # of one call for a job
 MOST_JOBS = 100  # then another driver takes over: libraries leak memory

@@ -4,7 +4,6 @@ A waiting driver calls `take` until it is given a job, does it, and calls `take`
 its death hurts no other job.
 """
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -14,8 +13,6 @@ from uuid import uuid4
 from cluster.records import ACTIVE
 from deployments.jobs.drivers import Drivers
 from deployments.jobs.store import JobStore
-
-log = logging.getLogger(__name__)
 
 TAKE_S = 20.0  # a call of `take` without an assignment ends after that time, and is made again
 SEEN_S = TAKE_S + 10  # a driver that has not called for so long is gone
@@ -40,9 +37,8 @@ class Standby:
     def __init__(self, store: JobStore, drivers: Drivers, ready: Callable[[], bool]) -> None:
         self._store, self._drivers, self._ready = store, drivers, ready
         self._changed = threading.Condition()
-        self._started: set[str] = (
-            set()
-        )  # drivers that this queue has started: an earlier one may have had other detectors
+        # drivers that this queue has started: those of an earlier one may know other detectors
+        self._started: set[str] = set()
         self._waiting: dict[str, float] = {}  # driver -> time.monotonic() of its last call
         self._starting_until = self._busy_until = 0.0
         self._was_ready = False

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -11,15 +10,12 @@ from itertools import count
 from typing import Any
 
 import ray
-from ray import serve
 from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from cluster.records import Failure, Modality, ModelVersion, Sample
-from cluster.settings import Settings
 from deployments.detector import DetectorAway, DetectorConfig, DetectorResponse, detector_class
-from deployments.serving.placement import APP, COLOCATED, configs
 from deployments.serving.remote import RemoteAway, RemoteRefuses
 
 log = logging.getLogger(__name__)
@@ -180,18 +176,3 @@ class ServedDetectors:
             return None
         reason = f"the detector has not answered for {self.detector_timeout_s:.0f} s; try again when it is up"
         return DetectorResponse([Failure(name, reason)] * len(samples))
-
-
-def connect(
-    model_versions: Mapping[str, ModelVersion],
-    settings: Settings,
-    report_away: Callable[[str, bool], object] = lambda name, away: None,
-) -> ServedDetectors:
-    """A client of these detectors for a job, from any process of the cluster."""
-    if settings.s3_endpoint:  # as replicas are given it: galleries may be in the bucket
-        os.environ["AWS_ENDPOINT_URL"] = settings.s3_endpoint
-    deployed = serve.status().applications[APP].deployments
-    deployment_of = {name: deployment for deployment in deployed for name in deployment.split(COLOCATED)}
-    handles = {name: serve.get_deployment_handle(deployment_of[name], APP) for name in model_versions}
-    timeout_s = settings.scanning.detector_timeout_s
-    return ServedDetectors(handles, model_versions, configs(settings), timeout_s, True, report_away)
