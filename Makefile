@@ -9,8 +9,8 @@ export UV_PYTHON_DOWNLOADS := never
 # if it is set, uv compiles no modules; compiled modules halve Ray's start time
 unexport PYTHONDONTWRITEBYTECODE
 
-# two processes; all tests of a file run in the same process; files in the order of tests/conftest.py, the longest first
-PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
+# three processes, since some tests wait; all tests of a file run in the same process; files in the order of tests/conftest.py, the longest first
+PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test lint check test-ray test-launch test-gpu chaos bench fix install install-dev debian lock clean
 
@@ -38,7 +38,7 @@ test-ray: install-dev debian
 	$(VENV)/bin/pytest $(PARALLEL) -m "ray and not alone" --durations=8
 	$(VENV)/bin/pytest -m "ray and alone" --durations=8
 
-# `ray up`, compose.yaml's services and nginx on virtual machines made of namespaces, which need root
+# compose.yaml's services and nginx on virtual machines made of namespaces, which need root
 test-launch: install-dev debian
 	@test "$$(id -u)" = 0 || echo "namespaces need root: sudo asks for your password" >&2
 	$(IN_NAMESPACES) $(VENV)/bin/pytest -m "launch and not chaos" tests/launch --durations=8
@@ -47,7 +47,8 @@ test-launch: install-dev debian
 test-gpu: install-dev
 	$(VENV)/bin/pytest -m gpu
 
-# what takes long by nature: fault injection on test clusters (results in docs/reliability.md), autoscaling, volumes
+# what takes long by nature: faults on test clusters (results in docs/reliability.md), autoscaling, volumes, and clusters
+# other than the two that `make test` starts
 chaos: install-dev debian
 	$(VENV)/bin/pytest -m "chaos and not launch" --durations=0
 	$(IN_NAMESPACES) $(VENV)/bin/pytest -m chaos tests/launch --durations=0

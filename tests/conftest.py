@@ -15,8 +15,8 @@ from tests.support.servers.seaweed import Seaweed, seaweed
 # Files that take half a minute or more: begun last, one would keep one process busy while the others are done.
 LONGEST = (
     "deployments/detectors/test_contract.py",
-    "deployments/detectors/test_new_detector.py",
     "deployments/detectors/test_whisper.py",
+    "app/browser/test_gallery.py",
     "app/test_search_page.py",
     "pipelines/ledger/test_cutting.py",
     "pipelines/media/test_hostile_files.py",
@@ -24,12 +24,12 @@ LONGEST = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that use the session's cluster or a browser, which other tests beside them would slow down.
+    """Mark the tests that use the session's cluster, which other tests beside them would slow down.
 
     The longest files come first.
     """
     for item in items:
-        if item.path.name.endswith("_on_cluster.py") or "browser" in item.path.parts:
+        if item.path.name.endswith("_on_cluster.py"):
             item.add_marker(pytest.mark.alone)
     items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
 

@@ -15,7 +15,7 @@ from tests.launch.pods import Pods
 from tests.support.manifests import build, of_kind
 from tests.support.servers.seaweed import Seaweed
 
-pytestmark = [pytest.mark.launch, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.launch, pytest.mark.chaos, pytest.mark.timeout(500)]
 
 STORE = Seaweed("http://seaweedfs:8333")
 KEYS = {"accessKey": STORE.access_key, "secretKey": STORE.secret_key}

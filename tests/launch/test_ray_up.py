@@ -17,7 +17,7 @@ from cluster.processes import ROOT
 from deployments.detector import names
 from tests.launch.machines import Machine, Network
 
-pytestmark = [pytest.mark.launch, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.launch, pytest.mark.chaos, pytest.mark.timeout(400)]
 
 CONFIG = "cluster/ray_up/local.yaml"
 SETTINGS = "cluster/ray_up/settings.yaml"
@@ -90,7 +90,6 @@ def test_a_scan_by_ray_job_submit_reads_every_text_on_two_nodes(cluster: Cluster
     )
 
 
-@pytest.mark.chaos  # too slow for `make test`
 def test_a_second_ray_up_restarts_the_processes_of_the_head(cluster: Cluster):
     (before,) = cluster.head.processes("chroma run")
     begun = time.monotonic()

@@ -110,6 +110,7 @@ def test_the_pages_fit_a_narrow_window(browser: Browser, app_url: str):
     visit.close()
 
 
+@pytest.mark.alone  # it measures times
 def test_the_gallery_takes_about_twice_as_long_as_an_empty_page(browser: Browser, app_url: str, tmp_path: Path):
     script = tmp_path / "floor.py"
     script.write_text(FLOOR)

@@ -39,6 +39,7 @@ def test_missing_weights_are_reported_before_anything_starts(tmp_path):
     assert not (tmp_path / "state" / "ray.log").exists()
 
 
+@pytest.mark.chaos
 def test_the_gpu_profile_finds_the_same_in_the_demos_files_as_the_embedded_one(gpu, cluster, scanned, media, tmp_path):
     out = str(tmp_path / "out")
     done = gpu.raysift("scan", str(media), "--out", out, "--json")
@@ -64,6 +65,7 @@ def words(line, detector):
     return " ".join(found["text"] for found in line["detections"] if found["detector"] == detector)
 
 
+@pytest.mark.chaos
 @pytest.mark.skipif(not SHARED.exists(), reason="the labelled media lie beside the repository, not in it")
 def test_it_reads_names_and_transcribes_labelled_media(gpu, tmp_path):
     media = SHARED / "media"
@@ -83,6 +85,7 @@ def test_it_reads_names_and_transcribes_labelled_media(gpu, tmp_path):
     assert labels == ["Barack Obama", "face", "face"]
 
 
+@pytest.mark.chaos
 def test_the_api_names_the_model_that_answers(gpu):
     with gpu.api() as api:
         told = {one["name"]: one["model"] for one in api.get("/v1/detectors").json()}

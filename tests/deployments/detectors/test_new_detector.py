@@ -73,6 +73,7 @@ def test_its_contract_tests_appear_and_pass(copy):
     assert re.search(r"[1-9]\d* passed", done.stdout), done.stdout
 
 
+@pytest.mark.chaos  # it starts a cluster
 def test_its_deployment_route_settings_key_and_name_on_the_command_line_appear(copy, tmp_path):
     off = {f"RAYSIFT_DETECTORS__{name}__ENABLED": "false" for name in names()}
     toy = Cluster(
