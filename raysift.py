@@ -132,6 +132,9 @@ def scan(
     detectors: Annotated[str | None, typer.Option(help="Only these, comma-separated; default: all.")] = None,
     priority: Annotated[Priority, typer.Option(help="urgent: it does not wait behind others.")] = "normal",
     follows: Annotated[bool, typer.Option("--follow/--no-follow", help="Show its progress until it is over.")] = True,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Leave out names that match, such as '*.tmp'; may be repeated.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done, why and at what cost.")] = (
         False
     ),
@@ -146,13 +149,13 @@ def scan(
         # imported only now: a scan does not wait for numpy and pyarrow
         from commands import dry_run as dry_run_command
 
-        plan = dry_run_command.dry_run(settings, uris, out, detectors)
+        plan = dry_run_command.dry_run(settings, uris, out, detectors, exclude or ())
         if as_json:
             typer.echo(json.dumps(dry_run_command.as_json(plan)))
         else:
             Console().print(dry_run_command.show(plan))
         return
-    end_or_follow(settings, submit(settings, uris, out, detectors, priority), follows, as_json)
+    end_or_follow(settings, submit(settings, uris, out, detectors, priority, exclude or ()), follows, as_json)
 
 
 @cli.command()

@@ -164,6 +164,8 @@ def progress(job: JobInfo) -> str:
     parts = [f"{job.done:,} of {job.units:,} files"]
     if job.skipped:
         parts.append(f"{job.skipped:,} were known already")
+    if job.left_out:
+        parts.append(f"{job.left_out:,} left out")
     seconds = job.seconds
     if job.done and seconds > 0:
         rate = job.done / seconds
@@ -193,6 +195,15 @@ def failure_table(report: Report) -> str:
     for reason in report.failures:
         columns = (escape(shorten(text, 160)) for text in (reason.step, reason.reason, reason.example))
         lines.append(f"| {reason.units:,} | {' | '.join(columns)} |")
+    return "\n".join(lines)
+
+
+def left_out_table(report: Report) -> str:
+    """A markdown table of the files that were left out, by reason and suffix."""
+    lines = ["| Left out | Suffix | Reason | For example |", "|--:|:--|:--|:--|"]
+    for group in report.left_out_groups:
+        columns = (escape(shorten(text, 160)) for text in (group.suffix or "none", group.reason, group.examples[0]))
+        lines.append(f"| {group.count:,} | {' | '.join(columns)} |")
     return "\n".join(lines)
 
 

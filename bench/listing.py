@@ -13,7 +13,8 @@ from tempfile import TemporaryDirectory
 import psutil
 
 from cluster.records import ModelVersion
-from pipelines.ledger.listing import write_ledger
+from pipelines.ledger.left_out import LeftOutFiles
+from pipelines.ledger.listing import Places, write_ledger
 from pipelines.ledger.stored import stored
 from tests.support.servers.many_objects import CREDENTIALS, lister_apart
 
@@ -44,7 +45,8 @@ def main() -> None:
 
     with TemporaryDirectory() as folder, lister_apart(options.objects, options.a_folder) as endpoint:
         places = f"{folder}/ledger", f"{folder}/uncut"
-        listed = write_ledger(["s3://bucket/in"], *places, stored(f"{folder}/out"), WANTED, 60.0, endpoint, report)
+        where, left_out = Places(("s3://bucket/in",)), LeftOutFiles()
+        listed = write_ledger(where, *places, left_out, stored(f"{folder}/out"), WANTED, 60.0, endpoint, report)
         written = sum(file.stat().st_size for file in Path(places[0]).iterdir()) / 1e6
         print(f"{listed}; {written:.1f} MB of ledger in {time.monotonic() - begun:.1f} s")
 

@@ -24,11 +24,23 @@ class Reason(Answer):
     example: str
 
 
+class LeftOutGroup(Answer):
+    """Files and folders that a job left out for the same reason, with the same suffix."""
+
+    reason: str
+    suffix: str  # with its dot; empty: none
+    count: int
+    examples: tuple[str, ...]  # URIs of the first ones
+
+
 class Report(Answer):
     """The counts, speed, cost and failures of a job. Reports of earlier versions lack some fields."""
 
     units: int = 0
     skipped: int = 0
+    listed: int = 0  # files found
+    left_out: int = 0  # of these, neither analysed nor unchanged
+    left_out_groups: tuple[LeftOutGroup, ...] = ()  # the largest first
     done: int = 0
     failed: int = 0
     files: float = 0.0  # a segment counts as its share of a file
@@ -84,6 +96,8 @@ class JobInfo(Answer):
     done: int
     failed: int
     skipped: int  # analysed before and unchanged
+    listed: int  # files found; 0: not counted
+    left_out: int  # of these, neither analysed nor unchanged: the report says why
     uris: list[str]  # the first ones, if there are many
     uri_count: int
     out: str
@@ -120,3 +134,7 @@ class Verification(Answer):
     lost: int  # without a row
     double: int  # with more than one
     vectors_missing: int  # in its rows, but not in the vector store
+    listed: int = 0  # files found; 0: not counted
+    unchanged: int = 0  # of these, analysed before
+    left_out: int = 0  # of these, left out with a reason
+    unaccounted: int = 0  # of these, none of the above and in no unit

@@ -126,6 +126,7 @@ class Scanning(_Part):
     roots: tuple[str, ...] = Field(
         (), description="folders and buckets that jobs may read: /data/media, s3://bucket/cases; empty: none"
     )
+    exclude: tuple[str, ...] = Field((), description="patterns of names that jobs leave out, such as *.tmp, .git")
     outs: tuple[str, ...] = Field((), description="where jobs may store results, besides results_uri")
     workers: int = Field(1, ge=1, description="processes that fetch and decode; more than one start with the load")
     worker_cpus: float = Field(0.1, gt=0, description="Ray CPUs that each reserves; with autoscaled nodes about 1")

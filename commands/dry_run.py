@@ -1,5 +1,7 @@
 """`raysift scan --dry-run`: what a scan would analyse and why, how long it would take and what it would cost."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Group
@@ -10,16 +12,18 @@ from cluster.records import Kind, ModelVersion
 from cluster.settings import Settings
 from cluster.storage import buckets
 from commands.scans import names
-from commands.terminal import api_client, waiting
+from commands.terminal import api_client, harmless, waiting
 from deployments.serving.placement import grouped, most_replicas
 from pipelines.ledger.estimate import Amount, Plan, history, plan
-from pipelines.ledger.listing import Reason
+from pipelines.ledger.listing import Places, Reason
 from pipelines.ledger.stored import stored
 
 NOT_MEASURED = "no estimate: nothing was measured here yet"
 
 
-def dry_run(settings: Settings, uris: list[str], out: str | None, detectors: str | None) -> Plan:
+def dry_run(
+    settings: Settings, uris: list[str], out: str | None, detectors: str | None, exclude: Sequence[str] = ()
+) -> Plan:
     """Plan a scan without running it. SettingsError for the same reasons as a scan."""
     with api_client(settings) as api:
         answer = api.get("/v1/detectors")
@@ -35,7 +39,7 @@ def dry_run(settings: Settings, uris: list[str], out: str | None, detectors: str
     folder, endpoint = buckets.normalize(out or settings.results), settings.s3_endpoint
     with waiting("reading the stored results") as update:
         return plan(
-            uris,
+            Places(tuple(uris), folder, (*settings.scanning.exclude, *exclude)),
             stored(folder, endpoint),
             {name: running[name] for name in wanted},
             settings.decoding.segment_s,
@@ -54,6 +58,8 @@ def show(plan: Plan) -> Group:
         units.add_row(reason, kind or "unknown", f"{amount.files:,.0f}", f"{amount.bytes / 1e9:,.2f}")
     units.add_section()
     units.add_row("unchanged, skipped", "", f"{plan.skipped:,}", "")
+    for group in plan.left_out:
+        units.add_row(f"left out: {harmless(group.reason)}", harmless(group.suffix), f"{group.count:,}", "")
     asks = Table("detector", "files", "seconds", "GPU seconds", title="work of each detector")
     for ask in plan.asks:
         seconds, gpu_seconds = (ask.cost.seconds, ask.cost.gpu_seconds) if ask.cost else (None, None)
@@ -78,7 +84,15 @@ def as_json(plan: Plan) -> dict[str, Any]:
     ]
     estimate = {"busiest": plan.busiest, "seconds": plan.seconds, "cost": plan.price}
     files = sum(unit["files"] for unit in units)
-    return {"files": files, "skipped": plan.skipped, "units": units, "detectors": asks, "estimate": estimate}
+    left_out = [asdict(group) for group in plan.left_out]
+    return {
+        "files": files,
+        "skipped": plan.skipped,
+        "left_out_groups": left_out,
+        "units": units,
+        "detectors": asks,
+        "estimate": estimate,
+    }
 
 
 def _sorted(plan: Plan) -> list[tuple[tuple[Reason, Kind | None], Amount]]:

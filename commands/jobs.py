@@ -47,6 +47,8 @@ def show(job: Name, as_json: AsJson = False) -> None:
         out.print(tables.costs(answer["report"]))
         if answer["report"]["failures"]:
             out.print(tables.failures(answer["report"]))
+        if answer["report"]["left_out_groups"]:
+            out.print(tables.left_out(answer))
 
 
 @cli.command()
@@ -108,11 +110,17 @@ def verify(job: Name, as_json: AsJson = False) -> None:
     else:
         counts = f"lost {answer['lost']}, double {answer['double']}, failed {answer['failed']}"
         typer.echo(f"{counts}, vectors missing {answer['vectors_missing']}; {answer['done']} of {answer['units']} done")
+        if answer["listed"]:
+            typer.echo(
+                f"{answer['listed']} files listed: {answer['unchanged']} unchanged, {answer['left_out']} left out, "
+                f"{answer['unaccounted']} unaccounted for"
+            )
         if answer["lost"] or answer["double"]:
             console.print(f"`raysift jobs resume {job}` analyses what is lost and removes what is double.")
         if answer["vectors_missing"]:
             console.print("The next scan into this folder indexes them; `raysift vectors rebuild` rebuilds all.")
-    raise typer.Exit(1 if answer["lost"] or answer["double"] or answer["vectors_missing"] else 0)
+    bad = ("lost", "double", "vectors_missing", "unaccounted")
+    raise typer.Exit(1 if any(answer[count] for count in bad) else 0)
 
 
 def _request(method: str, path: str, timeout_s: float = ANSWER_S, **params: Any) -> Any:

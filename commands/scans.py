@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -29,13 +29,24 @@ Show = Callable[[dict[str, Any]], None]  # shows the state of a job, as the API 
 
 
 def submit(
-    settings: Settings, uris: list[str], out: str | None, detectors: str | None, priority: Priority = "normal"
+    settings: Settings,
+    uris: list[str],
+    out: str | None,
+    detectors: str | None,
+    priority: Priority = "normal",
+    exclude: Sequence[str] = (),
 ) -> str:
     """Submit a scan through the API and return the name of its job. `detectors`: comma-separated, None: all."""
     with api_client(settings) as api:
         # a relative path is relative to this working folder, not to that of the cluster
         what, where = [buckets.normalize(uri) for uri in uris], buckets.normalize(out) if out else None
-        request = {"uris": what, "out": where, "detectors": names(detectors), "priority": priority}
+        request = {
+            "uris": what,
+            "out": where,
+            "detectors": names(detectors),
+            "priority": priority,
+            "exclude": [*exclude],
+        }
         # the operator of this machine may read and write what the settings do not name
         answer = api.post("/v1/jobs", json=request | {"proof": prove(settings, what, where)})
         answer.raise_for_status()
@@ -137,11 +148,15 @@ def end_or_follow(settings: Settings, job: str, follows: bool, as_json: bool) ->
 
 def end(job: dict[str, Any], as_json: bool) -> None:
     """Show how a job ended and exit with 0, or 3 with failed files. SettingsError if it did not finish."""
+    left_out = job["report"]["left_out_groups"] if job["report"] else []
     if job["state"] == "finished":
-        Console(stderr=as_json).print(tables.summary(job))
+        to = Console(stderr=as_json)
+        to.print(tables.summary(job))
+        if left_out:
+            to.print(tables.left_out(job))
     if as_json:
-        keys = ("job", "units", "done", "failed", "skipped", "seconds")
-        typer.echo(json.dumps({key: job[key] for key in keys}))
+        keys = ("job", "listed", "units", "done", "failed", "skipped", "left_out", "seconds")
+        typer.echo(json.dumps({key: job[key] for key in keys} | {"left_out_groups": left_out}))
     if job["state"] != "finished":
         raise SettingsError(f"job {job['job']} did not finish: {job['message'] or job['state']}")
     raise typer.Exit(FAILED_FILES if job["failed"] else 0)

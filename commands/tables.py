@@ -9,6 +9,8 @@ from rich.text import Text
 from commands.terminal import harmless
 
 SHOWN_URIS = 5
+SHOWN_EXAMPLES = 3
+COUNTS = {"failed": "failed", "skipped": "unchanged", "left_out": "left out"}
 
 
 def jobs(jobs: Iterable[dict[str, Any]]) -> Table:
@@ -16,7 +18,7 @@ def jobs(jobs: Iterable[dict[str, Any]]) -> Table:
     name = Column("job", no_wrap=True, overflow="ellipsis", ratio=1)
     table = Table(name, Column("state", no_wrap=True), Column("files", no_wrap=True), expand=True)
     for job in jobs:
-        counts = [f"{job[key]:,} {word}" for key, word in (("failed", "failed"), ("skipped", "unchanged")) if job[key]]
+        counts = [f"{job[key]:,} {word}" for key, word in COUNTS.items() if job[key]]
         done = f"{job['done']:,} of {job['units']:,} done" if job["units"] is not None else "not listed yet"
         priority = job["priority"] if job["priority"] != "normal" else ""
         table.add_row(
@@ -36,6 +38,7 @@ def scanned(job: dict[str, Any], most: int) -> str:
 def summary(job: dict[str, Any]) -> Table:
     """The summary of a finished job: a row for each detector, then one for each failed file."""
     title = f"{job['done']} files in {job['seconds']:.0f} s, {job['failed']} failed, {job['skipped']} unchanged"
+    title += f", {job['left_out']} left out" if job["left_out"] else ""
     table = Table(
         *(Column(name, no_wrap=True) for name in ("detector", "files", "found")),
         Column("what", overflow="fold"),
@@ -68,6 +71,8 @@ def facts(job: dict[str, Any]) -> Table:
         "done": job["done"],
         "failed": job["failed"],
         "unchanged": job["skipped"],
+        "left out": job["left_out"] or None,
+        "listed": job["listed"] or None,
         "submitted": job["submitted_at"],
         "ended": job["ended_at"],
         "drivers": ", ".join(job["attempts"]),
@@ -106,4 +111,16 @@ def failures(report: dict[str, Any]) -> Table:
     for failure in report["failures"]:
         reason = Text.assemble(harmless(failure["reason"]), "\n  ", harmless(failure["example"]))
         table.add_row(str(failure["units"]), failure["step"], reason)
+    return table
+
+
+def left_out(job: dict[str, Any]) -> Table:
+    """What a job left out: a row for each reason and suffix, with some of the files below it."""
+    caption = f"all of them: {job['out']}/_raysift/jobs/{job['job']}/left_out"
+    table = Table("left out", Column("suffix", no_wrap=True), Column("reason", overflow="fold"), caption=caption)
+    for group in job["report"]["left_out_groups"]:
+        names = [uri.rsplit("/", 1)[-1] for uri in group["examples"][:SHOWN_EXAMPLES]]
+        more = ", ..." if group["count"] > len(names) else ""
+        reason = Text.assemble(harmless(group["reason"]), "\n  ", harmless(f"{', '.join(names)}{more}"))
+        table.add_row(f"{group['count']:,}", harmless(group["suffix"] or "none"), reason)
     return table

@@ -18,6 +18,7 @@ def main() -> int:
     parser.add_argument("uris", nargs="*", metavar="URI", help="folders, buckets or files")
     parser.add_argument("--out", help="where the results go; default: settings.results_uri")
     parser.add_argument("--detectors", help="only these, comma-separated; default: all")
+    parser.add_argument("--exclude", action="append", default=[], help="leave out names that match, such as '*.tmp'")
     parser.add_argument(
         "--job",
         "--resume",
@@ -81,6 +82,7 @@ def _summary(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any
         out=out,
         submitted_at=time.time(),
         detectors=tuple(arguments.detectors.split(",")) if arguments.detectors else (),
+        exclude=tuple(arguments.exclude),
         retry_of=arguments.retry_failed,
         proof=proof,
     )

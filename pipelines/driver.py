@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import ray
 from ray import serve
@@ -27,12 +28,16 @@ from pipelines import analyze
 from pipelines.calls import Calls, own_names
 from pipelines.ending import report_end
 from pipelines.ledger import listing, retrying
+from pipelines.ledger.left_out import LeftOutFiles
 from pipelines.ledger.stored import stored
 from pipelines.live_indexing import LiveIndexing
 from pipelines.results import reporting
 from pipelines.results.reconcile import reconcile, renew, settle
 
 log = logging.getLogger(__name__)
+
+LEFT_OUT: Literal["left_out"] = "left_out"  # in the job's folder: a page of JSON and a folder of Parquet files
+LISTED = ("units", "skipped", "files_listed", "left_out_files", "left_out")  # fields of a job that its listing fills
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +121,7 @@ class Driver:
             task = self._list(replace(task, detectors=tuple(chosen), started_at=began), chosen)
             self.calls.tell("note", message=self.message)
         self._add(task.left_out)
-        self.calls.tell("note", units=task.units, skipped=task.skipped, left_out=task.left_out)
+        self.calls.tell("note", **{key: getattr(task, key) for key in LISTED})
         log.info("%s has %d units to analyse; %d unchanged files are skipped", self.job, task.units, task.skipped)
         try:
             return self._work(task, dict(served))
@@ -124,7 +129,8 @@ class Driver:
             self._report(task)
 
     def _list(self, task: Job, chosen: Mapping[str, ModelVersion]) -> Job:
-        for folder in (self.ledger, self.uncut):  # an earlier driver may have left them incomplete
+        # an earlier driver may have left them incomplete
+        for folder in (self.ledger, self.uncut, f"{self.folder}/{LEFT_OUT}"):
             job_folder.clear(folder, self.endpoint)
         job_file.write(task, self.endpoint)
         roots = Roots(self.settings.scanning.roots)
@@ -139,16 +145,19 @@ class Driver:
         else:
             seen = stored(self.out, self.endpoint)
             length_s = self.settings.decoding.segment_s
-            listed = listing.write_ledger(
-                list(task.uris), self.ledger, self.uncut, seen, chosen, length_s, self.endpoint, self._listing, roots
-            )
+            places = listing.Places(task.uris, self.out, (*self.settings.scanning.exclude, *task.exclude), roots)
+            with LeftOutFiles(f"{self.folder}/{LEFT_OUT}", self.endpoint) as left_out:
+                listed = listing.write_ledger(
+                    places, self.ledger, self.uncut, left_out, seen, chosen, length_s, self.endpoint, self._listing
+                )
+            job_folder.write(self.out, self.job, LEFT_OUT, {"groups": left_out.described()}, self.endpoint)
             units, videos, skipped = listed.units, listed.videos, listed.skipped
             if not (units or videos or skipped):
                 where = ", ".join(task.uris)
                 raise SettingsError(
-                    f"there is no image, video or audio under {where}. Name another folder or bucket. {listed.left_out}"
+                    f"there is no image, video or audio under {where}. Name another folder or bucket. {left_out}"
                 )
-            task = replace(task, left_out=listed.left_out)
+            task = replace(task, files_listed=listed.listed, left_out_files=left_out.count, left_out=str(left_out))
         if videos:
             self.calls.tell("note", message=f"checking {videos} videos for segments")
             units += self.cut_videos(self.uncut, self.ledger, videos, self.settings)
@@ -205,6 +214,9 @@ class Driver:
             report = reporting.report(
                 self.out, self.job, task.units or 0, task.skipped, seconds, self.settings.prices, self.endpoint
             )
+            report.listed, report.left_out = task.files_listed, task.left_out_files
+            left_out = job_folder.read(self.out, self.job, LEFT_OUT, self.endpoint)
+            report.left_out_groups = left_out["groups"] if left_out else []
             reporting.write(self.out, self.job, report, self.endpoint)
         except Exception:  # a failed report must not hide the error that ended the job
             log.exception("the report could not be written")

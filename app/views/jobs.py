@@ -138,6 +138,8 @@ def _report(report: Report | None) -> None:
         st.markdown(draw.usage_table(report))
     if report.failures:
         st.markdown(draw.failure_table(report))
+    if report.left_out_groups:
+        st.markdown(draw.left_out_table(report))
 
 
 with page.guarded():

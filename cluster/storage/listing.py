@@ -1,8 +1,9 @@
-"""Listing of the media files in a folder or bucket."""
+"""Listing of every file in a folder or bucket. What cannot be listed is reported with its reason."""
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from pyarrow import fs
@@ -24,13 +25,19 @@ from cluster.storage.roots import Roots, not_a_file, of_the_kernel
 log = logging.getLogger(__name__)
 
 LIST_ATTEMPTS = 10  # for each page: retries for about a minute
-HIDDEN = (".", "_")  # prefixes of names that are not media
 _NAMES: dict[Kind, str] = {
-    "image": "jpg jpeg png gif bmp tif tiff webp",
-    "video": "mp4 m4v mov mkv webm avi mpg mpeg ts flv wmv 3gp",
+    "image": "jpg jpeg png gif bmp tif tiff webp heic heif avif",
+    "video": "mp4 m4v mov mkv webm avi mpg mpeg ts mts m2ts flv wmv 3gp",
     "audio": "wav flac mp3 ogg opus m4a aac aif aiff wma",
 }
+# the suffixes that tell a kind without reading the file; all others are told by its first bytes
 KINDS: dict[str, Kind] = {f".{suffix}": kind for kind, suffixes in _NAMES.items() for suffix in suffixes.split()}
+EXCLUDED = "its name matches an exclude pattern"
+LOOP = "it is a link to a folder that is listed already"
+DEAD_LINK = "it is a link to nothing"
+# pyarrow, which reads the objects, refuses such keys
+UNREADABLE_KEY = "its key has an empty part (`//`, or `/` at an end), which is not read here: copy it to another key"
+ARCHIVED = ("GLACIER", "DEEP_ARCHIVE")  # storage classes of S3 whose objects are restored before they can be read
 
 LeftOut = Callable[[str, str], None]  # takes the URI of a folder or file that is not listed, and the reason
 
@@ -41,36 +48,50 @@ def log_left_out(uri: str, reason: str) -> None:
 
 
 def list_media(
-    uri: str, s3_endpoint: str | None = None, roots: Roots | None = None, left_out: LeftOut = log_left_out
+    uri: str,
+    s3_endpoint: str | None = None,
+    roots: Roots | None = None,
+    left_out: LeftOut = log_left_out,
+    exclude: Sequence[str] = (),
 ) -> Iterator[MediaItem]:
-    """Yield every media file under a folder or prefix, or the one file that the URI names; in no particular order.
+    """Yield every file under a folder or prefix, or the one file that the URI names; in no particular order.
 
-    The kind follows from the suffix; a name without a suffix has kind None. Files with other suffixes, and everything
-    under a name that begins with `.` or `_`, are skipped; a file that the URI itself names is always listed. `left_out`
-    is called with folders and files below that cannot be listed, and with links that lead out of `roots`; the listing
-    continues. SettingsError says why the place itself cannot be listed.
+    The kind follows from the suffix; it is None if the suffix tells none. `left_out` is called with everything below
+    that is not yielded: names that match a pattern of `exclude`, folders and files that cannot be listed, and links
+    that lead out of `roots`; the listing continues. SettingsError says why the place itself cannot be listed.
+
+    A pattern (fnmatch: `*`, `?`, `[a-z]`) is compared with the path below `uri` and with each name in it.
     """
     uri = normalize(uri)
     scheme, _ = split(uri)
     if roots is not None:
         roots.check(uri)
     if scheme == "file":
-        return _list_local(uri, roots, left_out)
-    if scheme == "s3":
-        return _list_s3(uri, s3_endpoint, left_out)
-    return list_store(uri, *filesystem(uri), left_out)
+        items = _list_local(uri, roots, left_out)
+    elif scheme == "s3":
+        items = _list_s3(uri, s3_endpoint, left_out)
+    else:
+        items = list_store(uri, *filesystem(uri), left_out)
+    return _without(exclude, uri, items, left_out) if exclude else items
 
 
-def _item(uri: str, name: str, size: int, etag: str) -> Iterator[MediaItem]:
-    """Yield the item if `name`, relative to the listed folder, is that of media. Empty: the URI was named itself."""
-    suffix = PurePosixPath(name or uri).suffix.lower()
-    hidden = any(part.startswith(HIDDEN) for part in name.split("/"))
-    if not name or (not hidden and (not suffix or suffix in KINDS)):
-        yield MediaItem(uri, size, etag, KINDS.get(suffix))
+def _without(exclude: Sequence[str], uri: str, items: Iterator[MediaItem], left_out: LeftOut) -> Iterator[MediaItem]:
+    """The items whose path below `uri` matches no pattern."""
+    for item in items:
+        below = item.uri.removeprefix(f"{uri}/")
+        path = local_path(f"file:///{below}")[1:] if item.uri.startswith("file://") else below
+        if any(fnmatchcase(name, pattern) for name in (path, *path.split("/")) for pattern in exclude):
+            left_out(item.uri, EXCLUDED)
+        else:
+            yield item
 
 
-def _local_item(path: str, name: str, status: os.stat_result) -> Iterator[MediaItem]:
-    return _item(Path(path).as_uri(), name, status.st_size, f"{status.st_size}-{status.st_mtime_ns}")
+def _item(uri: str, size: int, etag: str) -> MediaItem:
+    return MediaItem(uri, size, etag, KINDS.get(PurePosixPath(uri).suffix.lower()))
+
+
+def _local_item(path: str, status: os.stat_result) -> MediaItem:
+    return _item(Path(path).as_uri(), status.st_size, f"{status.st_size}-{status.st_mtime_ns}")
 
 
 def _list_local(uri: str, roots: Roots | None, left_out: LeftOut) -> Iterator[MediaItem]:
@@ -90,18 +111,19 @@ def _list_local(uri: str, roots: Roots | None, left_out: LeftOut) -> Iterator[Me
     elif reason := not_a_file(status.st_mode):
         raise NothingThere(f"{uri} is {reason}, not a file. Name a folder or a regular file.")
     else:
-        yield from _local_item(top, "", status)
+        yield _local_item(top, status)
 
 
 def _list_folders(uri: str, roots: Roots | None, left_out: LeftOut) -> Iterator[MediaItem]:
-    """The media files of a local folder and of those below it."""
+    """The files of a local folder and of those below it. A link to a folder is followed once."""
     top = local_path(uri)
-    pending, links = [top], 0
+    pending = [(top, True)]  # a folder, and whether it may be a link
+    followed = {os.path.realpath(top)}  # targets of links
     while pending:
-        folder = pending.pop()
+        folder, is_link = pending.pop()
         try:
-            # a folder below must still be a folder, not a link that has replaced it since
-            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | (os.O_NOFOLLOW if folder != top else 0))
+            # what was seen as a folder must still be one, not a link that has replaced it since
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | (0 if is_link else os.O_NOFOLLOW))
         except OSError as error:
             if folder == top:
                 raise SettingsError(
@@ -116,14 +138,19 @@ def _list_folders(uri: str, roots: Roots | None, left_out: LeftOut) -> Iterator[
                 continue
             with os.scandir(handle) as entries:
                 for entry in entries:
-                    if entry.name.startswith(HIDDEN):
-                        continue
                     path = os.path.join(folder, entry.name)
                     try:
                         if entry.is_dir(follow_symlinks=False):
-                            pending.append(path)
-                        elif entry.is_symlink() and (os.path.isdir(path) or not os.path.exists(path)):
-                            links += 1
+                            pending.append((path, False))
+                        elif entry.is_symlink() and os.path.isdir(path):
+                            target = os.path.realpath(path)
+                            if target in followed or f"{resolved}/".startswith(f"{target}/"):
+                                left_out(Path(path).as_uri(), LOOP)
+                            else:
+                                followed.add(target)
+                                pending.append((path, True))
+                        elif entry.is_symlink() and not os.path.exists(path):
+                            left_out(Path(path).as_uri(), DEAD_LINK)
                         else:
                             yield from _list_file(path, entry, roots, left_out)
                     except OSError as error:
@@ -132,20 +159,17 @@ def _list_folders(uri: str, roots: Roots | None, left_out: LeftOut) -> Iterator[
             left_out(Path(folder).as_uri(), _reason(error))
         finally:
             os.close(handle)
-    if links:
-        log.warning("%s: %d links to folders or missing files were not followed; scan their targets", uri, links)
 
 
 def _list_file(path: str, entry: "os.DirEntry[str]", roots: Roots | None, left_out: LeftOut) -> Iterator[MediaItem]:
-    """Yield one entry of a folder, itself not a folder, if it is a media file that may be read."""
+    """Yield one entry of a folder, itself not a folder, if it is a regular file that may be read."""
     status = entry.stat()
-    for item in _local_item(path, entry.name, status):
-        if reason := not_a_file(status.st_mode):
-            left_out(item.uri, f"it is {reason}, not a file")
-        elif entry.is_symlink() and roots is not None and not roots.allow_path(os.path.realpath(path)):
-            left_out(item.uri, "it is a link that leads outside the folders that may be read (scanning.roots)")
-        else:
-            yield item
+    if reason := not_a_file(status.st_mode):
+        left_out(Path(path).as_uri(), f"it is {reason}, not a file")
+    elif entry.is_symlink() and roots is not None and not roots.allow_path(os.path.realpath(path)):
+        left_out(Path(path).as_uri(), "it is a link that leads outside the folders that may be read (scanning.roots)")
+    else:
+        yield _local_item(path, status)
 
 
 def _reason(error: OSError) -> str:
@@ -166,7 +190,7 @@ def list_store(uri: str, store: fs.FileSystem, root: str, left_out: LeftOut = lo
         if status.type is fs.FileType.NotFound:
             raise NothingThere(f"nothing lies under {uri}. Check its spelling.")
         if status.is_file:
-            yield from _item(uri, "", status.size, f"{status.size}-{status.mtime_ns}")
+            yield _item(uri, status.size, f"{status.size}-{status.mtime_ns}")
         else:
             pending.append(root)
         while pending:
@@ -181,8 +205,8 @@ def list_store(uri: str, store: fs.FileSystem, root: str, left_out: LeftOut = lo
             for info in entries:
                 if info.is_file:
                     etag = f"{info.size}-{info.mtime_ns}"
-                    yield from _item(f"{scheme}://{info.path}", info.base_name, info.size, etag)
-                elif not info.base_name.startswith(HIDDEN):
+                    yield _item(f"{scheme}://{info.path}", info.size, etag)
+                else:
                     pending.append(info.path)
     except OSError as error:
         reason = str(error)[:200]
@@ -200,7 +224,7 @@ def _list_s3(uri: str, s3_endpoint: str | None, left_out: LeftOut) -> Iterator[M
         # an object with exactly this key sorts before all others that begin with it
         first = s3_client(s3_endpoint).list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents", [])
         if key and any(entry["Key"] == key for entry in first):
-            yield from _item(uri, "", first[0]["Size"], first[0]["ETag"].strip('"'))
+            yield _item(uri, first[0]["Size"], first[0]["ETag"].strip('"'))
             return
         prefix = key and f"{key}/"
         # more attempts now that it has answered: servers throttle long listings
@@ -208,9 +232,15 @@ def _list_s3(uri: str, s3_endpoint: str | None, left_out: LeftOut) -> Iterator[M
             is_there = is_there or bool(page.objects or page.folders)
             for folder in page.forbidden:
                 left_out(f"s3://{bucket}/{folder}", "access is denied: these credentials lack s3:ListBucket on it")
-            for name, size, etag in page.objects:
-                if not name.endswith("/"):
-                    yield from _item(f"s3://{bucket}/{name}", name.removeprefix(prefix), size, etag)
+            for name, size, etag, storage_class in page.objects:
+                if name.endswith("/") and not size:
+                    continue  # a mark that consoles write for an empty folder: it has no bytes
+                if storage_class in ARCHIVED:
+                    left_out(f"s3://{bucket}/{name}", f"it is archived ({storage_class}): restore it, then scan again")
+                elif "" in name.split("/"):
+                    left_out(f"s3://{bucket}/{name}", UNREADABLE_KEY)
+                else:
+                    yield _item(f"s3://{bucket}/{name}", size, etag)
     except (BotoCoreError, ClientError) as error:
         raise SettingsError(s3_complaint(error, uri, s3_endpoint)) from error
     if key and not is_there:

@@ -14,7 +14,6 @@ DEEPEST = 4  # deeper folders are listed together with their parent
 # beyond these limits a level is listed flat, instead of with one request for each folder
 WIDEST_PAGES = 10
 WIDEST_FOLDERS = 2000
-HIDDEN = (".", "_")  # prefixes of names that are not media
 
 
 class Object(NamedTuple):
@@ -23,6 +22,7 @@ class Object(NamedTuple):
     key: str
     size: int  # bytes
     etag: str
+    storage_class: str = "STANDARD"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +110,7 @@ def _level(client: Any, bucket: str, at: _Part) -> tuple[Page, list[_Part]]:
         if len(folders) > WIDEST_FOLDERS:
             break
         if not token:
-            seen = [folder for folder in folders if not folder[len(at.prefix) :].startswith(HIDDEN)]
-            return Page(objects, folders), [_Part(folder, at.depth + 1) for folder in seen]
+            return Page(objects, folders), [_Part(folder, at.depth + 1) for folder in folders]
         if not folders:  # a flat prefix with many objects
             break
         after = {"ContinuationToken": token}
@@ -119,7 +118,10 @@ def _level(client: Any, bucket: str, at: _Part) -> tuple[Page, list[_Part]]:
 
 
 def _objects(answer: dict[str, Any]) -> list[Object]:
-    return [Object(entry["Key"], entry["Size"], entry["ETag"].strip('"')) for entry in answer.get("Contents", [])]
+    return [
+        Object(entry["Key"], entry["Size"], entry["ETag"].strip('"'), entry.get("StorageClass", "STANDARD"))
+        for entry in answer.get("Contents", [])
+    ]
 
 
 def _next(answer: dict[str, Any], bucket: str, at: _Part) -> str | None:

@@ -50,10 +50,12 @@ class JobRoutes:
         detectors: Annotated[list[str] | None, Body()] = None,
         priority: Annotated[Priority, Body()] = "normal",
         proof: Annotated[str, Body()] = "",
+        exclude: Annotated[list[str] | None, Body(max_length=1000)] = None,
     ) -> JobName:
         """Queue a scan of folders or buckets; results go to `out`, or where the settings say.
 
-        Both must lie under `scanning.roots` and `scanning.outs`, unless `proof` shows that the operator asks.
+        Both must lie under `scanning.roots` and `scanning.outs`, unless `proof` shows that the operator asks. Names
+        that match a pattern of `exclude`, such as `*.tmp`, are left out.
         """
         for name in detectors or []:
             if name not in self.names:
@@ -63,7 +65,8 @@ class JobRoutes:
         asked_out = out and buckets.normalize(out)
         kept = prove(self.settings, what, where) if proved(self.settings, what, asked_out, proof) else ""
         await asyncio.to_thread(self._check_listable, what, where, kept)  # refused now, instead of by a job that fails
-        return JobName(job=await self.jobs.submit.remote(what, where, detectors or [], priority, proof=kept))
+        asked = self.jobs.submit.remote(what, where, detectors or [], priority, proof=kept, exclude=exclude or [])
+        return JobName(job=await asked)
 
     @api.get("/v1/jobs")
     async def list_jobs(self, limit: Most = 100) -> list[JobInfo]:
@@ -152,6 +155,8 @@ def described(job: Job, counts: dict[str, int]) -> dict[str, Any]:
         "done": counts.get("done", 0),
         "failed": counts.get("failed", 0),
         "skipped": job.skipped,
+        "listed": job.files_listed,
+        "left_out": job.left_out_files,
         "uris": list(job.uris[:SHOWN_URIS]),
         "uri_count": len(job.uris),
         "out": job.out,

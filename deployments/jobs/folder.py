@@ -1,4 +1,7 @@
-"""The folder of a job beside its results: its task (job.json), its state (queue.json), its report, its ledger."""
+"""The folder of a job beside its results: its task (job.json), its state (queue.json), its report, its ledger.
+
+left_out.json and the Parquet files of left_out/ tell what its listing left out.
+"""
 
 import json
 from typing import Any, Literal
@@ -9,7 +12,7 @@ from cluster.errors import SettingsError
 from cluster.results import files as results_files
 from cluster.storage import buckets
 
-Page = Literal["job", "queue", "report"]
+Page = Literal["job", "queue", "report", "left_out"]
 
 
 def place(out: str, job: str) -> str:

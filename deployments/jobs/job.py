@@ -16,7 +16,10 @@ from cluster.records import JobState, Priority
 from deployments.jobs import folder
 
 # the fields in job.json: all that another driver needs to continue the job
-TASK = ("uris", "detectors", "retry_of", "proof", "submitted_at", "started_at", "units", "skipped", "left_out")
+TASK = (
+    *("uris", "exclude", "detectors", "retry_of", "proof", "submitted_at", "started_at"),
+    *("units", "skipped", "files_listed", "left_out_files", "left_out"),
+)
 _FORMER_STATES = {"parked": "blocked"}  # names of the previous version
 
 
@@ -32,12 +35,15 @@ class Job:
     priority: Priority = "normal"
     retry_of: str | None = None  # analyses again the files that failed in that job
     proof: str = ""  # of the operator, that it may read its URIs and write to `out`: cluster.permissions.prove
+    exclude: tuple[str, ...] = ()  # patterns of names that are left out, besides those of the settings
     state: JobState = "waiting"
     message: str = ""
     waits_for: tuple[str, ...] = ()  # detectors that do not answer
     units: int | None = None  # to be analysed; None: not listed yet, the ledger is incomplete
     skipped: int = 0
-    left_out: str = ""  # which folders and files could not be listed or may not be read, and why; a sentence
+    files_listed: int = 0  # files found; 0 in a retry and in jobs of earlier versions, which did not count them
+    left_out_files: int = 0  # of these, neither analysed nor unchanged: left_out.json of the job's folder says why
+    left_out: str = ""  # the same in a sentence
     attempts: tuple[str, ...] = ()  # Ray submission id of each driver it has had
     resumes: int = 0  # consecutive restarts after early deaths of its driver
     attempt_at: float | None = None  # when the last driver was started

@@ -8,7 +8,7 @@ import logging
 import shlex
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -67,10 +67,12 @@ class Jobs:
         priority: Priority = "normal",
         retry_of: str | None = None,
         proof: str = "",
+        exclude: Sequence[str] = (),
     ) -> str:
         """Queue a scan and return the name of the job. It runs whether or not anybody follows it."""
         name = f"scan-{time.strftime('%Y%m%d-%H%M%S')}-{uuid4().hex[:6]}"
-        self.store.put(Job(name, tuple(uris), out, time.time(), tuple(detectors), priority, retry_of, proof))
+        asked = tuple(detectors), priority, retry_of, proof, tuple(exclude)
+        self.store.put(Job(name, tuple(uris), out, time.time(), *asked))
         self._due.set()
         return name
 
@@ -261,7 +263,8 @@ class Jobs:
         """Write the driver's task to the job's folder, unless an earlier driver has left a more complete one."""
         endpoint = self.settings.s3_endpoint
         if job_file.read(job.out, job.job, endpoint) is None:  # then its ledger is gone as well
-            job_file.write(replace(job, units=None, skipped=0, left_out=""), endpoint)
+            blank = replace(job, units=None, skipped=0, files_listed=0, left_out_files=0, left_out="")
+            job_file.write(blank, endpoint)
 
     def _undo_start(self, started: Job, job: Job) -> None:
         with self.store.changing():

@@ -11,7 +11,8 @@ from cluster.records import Kind, ModelVersion
 from cluster.results import files as results_files
 from cluster.settings import Prices
 from deployments.serving.placement import COLOCATED
-from pipelines.ledger.listing import Reason, units_of
+from pipelines.ledger.left_out import Group, LeftOutFiles
+from pipelines.ledger.listing import Places, Reason, units_of
 from pipelines.ledger.stored import Stored
 
 
@@ -60,6 +61,7 @@ class Plan:
 
     units: Mapping[tuple[Reason, Kind | None], Amount]  # files to be analysed; a long video counts as one
     skipped: int  # unchanged files that every detector has answered for
+    left_out: tuple[Group, ...]  # files without media and so on, by reason and suffix
     asks: tuple[Ask, ...]
     busiest: str | None  # the deployment, of one or several detectors, that takes longest; None: no estimate
     seconds: float | None  # its time with all its replicas working in parallel
@@ -67,7 +69,7 @@ class Plan:
 
 
 def plan(
-    uris: list[str],
+    places: Places,
     stored: Stored,
     wanted: Mapping[str, ModelVersion],
     segment_s: float,
@@ -85,16 +87,17 @@ def plan(
     """
     units: dict[tuple[Reason, Kind | None], Amount] = defaultdict(Amount)
     missing: dict[tuple[tuple[str, ...], Kind | None], Amount] = defaultdict(Amount)
-    listed = owed = 0
-    for batch, count in units_of(uris, stored, wanted, segment_s, s3_endpoint):
+    listed = skipped = 0
+    left_out = LeftOutFiles()
+    for batch, unchanged in units_of(places, stored, wanted, segment_s, s3_endpoint, left_out.add):
         for unit in batch:
             units[unit.reason, unit.item.kind].add(1, unit.item.size)
             missing[unit.missing, unit.item.kind].add(1, unit.item.size)
-        listed, owed = listed + count, owed + len(batch)
+        listed, skipped = listed + len(batch), skipped + unchanged
         if tell:
-            tell(listed)
+            tell(listed + skipped + left_out.count)
     asks = tuple(_ask(name, missing, past) for name in sorted({name for names, _ in missing for name in names}))
-    return Plan(dict(units), listed - owed, asks, *_estimate(asks, replicas, prices))
+    return Plan(dict(units), skipped, tuple(left_out.groups()), asks, *_estimate(asks, replicas, prices))
 
 
 def history(out: str, s3_endpoint: str | None = None) -> dict[tuple[str, str | None], History]:

@@ -1,7 +1,7 @@
 """The ledger of a job: folders and buckets listed lazily into work units, without those that are stored already."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import islice
 from typing import Any, Literal
@@ -14,6 +14,8 @@ from cluster.results.rolling_writer import Shards
 from cluster.storage import buckets
 from cluster.storage.listing import LeftOut, list_media, log_left_out
 from cluster.storage.roots import Roots
+from pipelines.ledger.left_out import LeftOutFiles
+from pipelines.ledger.recognizing import Recognizer, recognizer
 from pipelines.ledger.stored import Stored
 
 # Why a unit is analysed. If several reasons apply, the first of this list is given.
@@ -64,7 +66,7 @@ UNCUT = pa.schema(
     ]
 )
 
-MOST_LEFT_OUT = 10  # folders and files that are named with their reasons; more are counted
+OF_RESULTS = "it lies in the folder of this job's results"
 BATCH = 10_000  # files in memory at a time
 # smaller files are not cut: probing them costs as much as analysing them whole. A file without a suffix is probed
 # only if it is larger than pictures usually are
@@ -88,29 +90,22 @@ class Listed:
     units: int  # in the ledger
     videos: int  # to be probed and cut before their units are known
     skipped: int  # unchanged, and answered by every detector already
-    left_out: str = ""  # which folders and files could not be listed or may not be read, and why; a sentence
+    left_out: int = 0  # neither: files without media, links to nothing, folders that cannot be listed and so on
+
+    @property
+    def listed(self) -> int:
+        """All files, and the folders that could not be listed."""
+        return self.units + self.videos + self.skipped + self.left_out
 
 
-@dataclass(slots=True)
-class LeftOutPlaces:
-    """Counts the folders and files that a listing leaves out, and keeps the first of them with the reason."""
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a listing looks."""
 
-    count: int = 0
-    first: list[str] = field(default_factory=list)
-
-    def add(self, uri: str, reason: str) -> None:
-        """Count one, and write the first ones to the log."""
-        self.count += 1
-        if len(self.first) < MOST_LEFT_OUT:
-            self.first.append(f"{uri}: {reason}")
-            log_left_out(uri, reason)
-
-    def __str__(self) -> str:
-        """How many there are, and the first ones with their reasons; empty: none."""
-        if not self.count:
-            return ""
-        more = "; ..." if self.count > MOST_LEFT_OUT else ""
-        return f"{self.count:,} folders or files were left out: {'; '.join(self.first)}{more}"
+    uris: tuple[str, ...]
+    out: str = ""  # the folder of results, which is no evidence; empty: none
+    exclude: tuple[str, ...] = ()  # patterns of names that are left out
+    roots: Roots | None = None  # only what lies under these is listed; None: everything
 
 
 def unit_id(uri: str, etag: str, segment: Segment | None = None) -> int:
@@ -122,56 +117,80 @@ def unit_id(uri: str, etag: str, segment: Segment | None = None) -> int:
 
 
 def write_ledger(
-    uris: list[str],
+    places: Places,
     ledger: str,
     uncut: str,
+    left_out: LeftOutFiles,
     stored: Stored,
     wanted: Mapping[str, ModelVersion],
     segment_s: float,
     s3_endpoint: str | None,
     tell: Callable[[int], None] | None = None,
-    roots: Roots | None = None,
 ) -> Listed:
-    """List all media under the URIs into Parquet files: of LEDGER in the folder `ledger`, of UNCUT in `uncut`.
+    """List all files at the places into Parquet files: of LEDGER in the folder `ledger`, of UNCUT in `uncut`.
 
-    A unit names only the detectors without an answer for this content that covers `wanted`. `tell` is called after each
-    batch with the number of files listed. Only what lies under `roots` is listed; None: everything. SettingsError names
-    a URI that does not exist, cannot be listed or may not be read.
+    A unit names only the detectors without an answer for this content that covers `wanted`. What becomes no unit is
+    added to `left_out`. `tell` is called after each batch with the number of files listed. SettingsError names a URI
+    that does not exist, cannot be listed or may not be read.
     """
-    left_out = LeftOutPlaces()
-    units = videos = listed = 0
+    units = videos = skipped = 0
     with Shards(ledger, LEDGER, s3_endpoint) as whole, Shards(uncut, UNCUT, s3_endpoint) as to_cut:
-        for owed, count in units_of(uris, stored, wanted, segment_s, s3_endpoint, roots, left_out.add):
+        for owed, unchanged in units_of(places, stored, wanted, segment_s, s3_endpoint, left_out.add):
             cuttable = [unit for unit in owed if _may_be_cut(unit.item)]
             settled = [unit for unit in owed if not _may_be_cut(unit.item)]
             whole.add(_ledger_rows(settled, wanted))
             to_cut.add(_uncut_rows(cuttable, wanted, stored, segment_s))
-            units, videos, listed = units + len(settled), videos + len(cuttable), listed + count
+            units, videos, skipped = units + len(settled), videos + len(cuttable), skipped + unchanged
             if tell:
-                tell(listed)
-    return Listed(units, videos, listed - units - videos, str(left_out))
+                tell(units + videos + skipped + left_out.count)
+    return Listed(units, videos, skipped, left_out.count)
 
 
 def units_of(
-    uris: list[str],
+    places: Places,
     stored: Stored,
     wanted: Mapping[str, ModelVersion],
     segment_s: float,
     s3_endpoint: str | None,
-    roots: Roots | None = None,
     left_out: LeftOut = log_left_out,
 ) -> Iterator[tuple[list[Unit], int]]:
-    """Batches of (files to be analysed, number of files listed); a batch lists up to BATCH files."""
-    listed = (item for uri in _outermost(uris) for item in list_media(uri, s3_endpoint, roots, left_out))
+    """Batches of (files to be analysed, number of unchanged files); a batch is made of up to BATCH files."""
+    listed = (
+        item
+        for uri in _outermost(places.uris)
+        for item in list_media(uri, s3_endpoint, places.roots, left_out, places.exclude)
+    )
     decided: dict[Known | None, tuple[tuple[str, ...], Reason] | None] = {}  # a cache: there are few different values
-    while items := list(islice(listed, BATCH)):
-        units = []
-        for item, known in zip(items, stored.known([(item.uri, item.etag) for item in items]), strict=True):
-            if known not in decided:
-                decided[known] = _decide(known, wanted, segment_s)
-            if owed := decided[known]:
-                units.append(Unit(item, *owed, known))
-        yield units, len(items)
+    with recognizer(s3_endpoint, places.roots, left_out) as told_by_bytes:
+        while items := list(islice(listed, BATCH)):
+            evidence = [item for item in items if not _is_of_results(item, places, left_out)]
+            units = []
+            for item, known in zip(evidence, stored.known([(item.uri, item.etag) for item in evidence]), strict=True):
+                if known not in decided:
+                    decided[known] = _decide(known, wanted, segment_s)
+                if owed := decided[known]:
+                    units.append(Unit(item, *owed, known))
+            yield _with_media(units, places, told_by_bytes), len(evidence) - len(units)
+
+
+def _is_of_results(item: MediaItem, places: Places, left_out: LeftOut) -> bool:
+    if not places.out or not item.uri.startswith(f"{places.out}/"):
+        return False
+    left_out(item.uri, OF_RESULTS)
+    return True
+
+
+def _with_media(units: list[Unit], places: Places, told_by_bytes: Recognizer) -> list[Unit]:
+    """The units whose files hold media, with their kind; a file that a URI names itself is always one of them."""
+    named = {f"{uri}/" for uri in _outermost(places.uris)}
+    unsure = [unit for unit in units if f"{unit.item.uri}/" not in named]
+    told = iter(told_by_bytes.recognized([unit.item for unit in unsure]))
+    kept = []
+    for unit in units:
+        item = unit.item if f"{unit.item.uri}/" in named else next(told)
+        if item is not None:
+            kept.append(replace(unit, item=item))
+    return kept
 
 
 def _decide(
@@ -237,7 +256,7 @@ def _covered(known: Known, wanted: Mapping[str, ModelVersion]) -> list[str]:
     return sorted(name for name, version in wanted.items() if any(has.covers(version) for has in known.model_versions))
 
 
-def _outermost(uris: list[str]) -> Iterator[str]:
+def _outermost(uris: Sequence[str]) -> Iterator[str]:
     """The URIs that lie in no other one of them, so that no file is listed twice."""
     last = None
     for folder in sorted(f"{buckets.normalize(uri)}/" for uri in uris):

@@ -50,6 +50,9 @@ class Report:
 
     units: int  # units in the job's ledger
     skipped: int  # files that needed no new answer
+    listed: int = 0  # files found
+    left_out: int = 0  # of these, neither analysed nor unchanged
+    left_out_groups: list[dict[str, Any]] = field(default_factory=list)  # of ledger.left_out.Group: reason and suffix
     done: int = 0
     failed: int = 0
     files: float = 0.0  # a segment counts as its share of a file

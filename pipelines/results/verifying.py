@@ -2,8 +2,14 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+import pyarrow.parquet as pq
+
 from cluster.errors import SettingsError
+from cluster.results import files as results_files
+from cluster.results.merge import hashes
 from cluster.settings import Settings
+from cluster.storage import buckets
 from cluster.vectors import Vectors
 from deployments.jobs import folder
 from deployments.jobs import job as jobs
@@ -13,7 +19,7 @@ from pipelines.results.reconcile import reconcile
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """Counts of a job's units, of their rows and of vectors that are missing."""
+    """Counts of a job's files and units, of their rows and of vectors that are missing."""
 
     units: int
     done: int  # of these, with a row; failed ones too
@@ -21,6 +27,10 @@ class Verified:
     lost: int  # without a row
     double: int  # with more than one
     vectors_missing: int  # vectors in its rows that the vector store does not have
+    listed: int = 0  # files found; 0 in a retry, and in jobs of versions that did not count them
+    unchanged: int = 0  # of these, analysed before
+    left_out: int = 0  # of these, named in the list of what was left out
+    unaccounted: int = 0  # of these, neither in the ledger nor unchanged nor left out: a bug, or a lost ledger
 
 
 def verify(out: str, job: str, settings: Settings) -> Verified:
@@ -34,8 +44,30 @@ def verify(out: str, job: str, settings: Settings) -> Verified:
         raise SettingsError(
             f"{job} has not listed its files in {out} yet: there is nothing to verify. See `raysift jobs show {job}`."
         )
+    place, endpoint = folder.place(out, job), settings.s3_endpoint
+    left_out = _rows(f"{place}/left_out", endpoint)
+    owed = _files([f"{place}/ledger", f"{place}/uncut"], endpoint)
+    unaccounted = task.files_listed - owed - task.skipped - left_out if task.files_listed else 0
+    listed = task.files_listed, task.skipped, left_out, unaccounted
     if not task.units:
-        return Verified(0, 0, 0, 0, 0, 0)
-    held = reconcile(f"{folder.place(out, job)}/ledger", out, job, settings.s3_endpoint)
-    checked = audit(out, Vectors(settings.chroma.url), settings.s3_endpoint, job)
-    return Verified(held.units, held.done, held.failed, held.lost, held.double, checked.missing)
+        return Verified(0, 0, 0, 0, 0, 0, *listed)
+    held = reconcile(f"{place}/ledger", out, job, endpoint)
+    checked = audit(out, Vectors(settings.chroma.url), endpoint, job)
+    return Verified(held.units, held.done, held.failed, held.lost, held.double, checked.missing, *listed)
+
+
+def _files(folders: list[str], s3_endpoint: str | None) -> int:
+    """The number of different files in ledgers."""
+    shards = [shard for folder in folders for shard in results_files.committed(folder, s3_endpoint)]
+    read = (results_files.read(shard, ["uri"], s3_endpoint)["uri"].to_pylist() for shard in shards)
+    seen = [np.unique(hashes(uris)) for uris in read if uris]
+    return len(np.unique(np.concatenate(seen))) if seen else 0
+
+
+def _rows(folder: str, s3_endpoint: str | None) -> int:
+    """The number of rows in the Parquet files of a folder, by their footers."""
+    files, _ = buckets.filesystem(folder, s3_endpoint)
+    shards = results_files.committed(folder, s3_endpoint)
+    return sum(
+        pq.read_metadata(buckets.filesystem(shard, s3_endpoint)[1], filesystem=files).num_rows for shard in shards
+    )

@@ -72,7 +72,7 @@ def test_the_progress_of_a_job_has_counts_rate_and_remaining_time():
         .info()
         .model_copy(update={"state": "running", "units": 100, "done": 25, "skipped": 3, "seconds": 50.0})
     )
-    assert draw.progress(job) == "25 of 100 files · 3 were known already · 30.0 a minute · about 2:30 left"
+    assert draw.progress(job) == "25 of 100 files · 3 were known already · 2 left out · 30.0 a minute · about 2:30 left"
     assert draw.progress(job.model_copy(update={"state": "listing", "units": None})) == "Listing the files"
 
 

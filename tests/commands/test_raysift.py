@@ -22,6 +22,8 @@ JOB = {
     "seconds": 12.3,
     "failed": 1,
     "skipped": 2,
+    "listed": 0,
+    "left_out": 0,
     "out": "s3://found/x",
     "summary": {
         "detectors": [
@@ -44,6 +46,9 @@ RUNNING = {
     "done": 2,
     "failed": 0,
     "skipped": 1,
+    "listed": 0,
+    "left_out": 0,
+    "report": None,
     "uris": ["s3://b/x"],
     "out": "s3://found/x",
     "detectors": [],
@@ -194,10 +199,16 @@ def test_a_job_is_shown_with_its_report(api):
 
 @pytest.mark.parametrize(
     ("wrong", "code", "said"),
-    [({}, 0, ""), ({"lost": 2}, 1, "jobs resume scan-1"), ({"vectors_missing": 1}, 1, "vectors rebuild")],
+    [
+        ({}, 0, "1 left out"),
+        ({"unaccounted": 1}, 1, "1 unaccounted"),
+        ({"lost": 2}, 1, "jobs resume scan-1"),
+        ({"vectors_missing": 1}, 1, "vectors rebuild"),
+    ],
 )
 def test_verify_exits_0_only_when_nothing_is_missing(api, wrong, code, said):
-    printed = {"units": 9, "done": 9, "failed": 3, "lost": 0, "double": 0, "vectors_missing": 0} | wrong
+    printed = {"units": 9, "done": 9, "failed": 3, "lost": 0, "double": 0, "vectors_missing": 0}
+    printed |= {"listed": 12, "unchanged": 2, "left_out": 1, "unaccounted": 0} | wrong
     api.answers["GET /v1/jobs/scan-1/verify"] = printed
     done = run("jobs", "verify", "scan-1")
     assert done.exit_code == code and said in done.output

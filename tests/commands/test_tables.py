@@ -23,6 +23,8 @@ JOB = {
     "done": 1_000_000,
     "failed": 12_345,
     "skipped": 98_765,
+    "listed": 0,
+    "left_out": 0,
     "uris": ["s3://evidence-of-the-northern-office/cases/2026/case-0007", "s3://evidence/case 8"],
     "uri_count": 5000,
     "out": "s3://evidence-of-the-northern-office/found",

@@ -22,15 +22,21 @@ def test_a_bare_path_becomes_an_absolute_uri_and_others_stay():
     assert normalize("s3://bucket/prefix/") == "s3://bucket/prefix"
 
 
-def test_lists_a_folder_by_suffix_and_skips_hidden_files_and_other_types(tmp_path):
-    for name in ("a.JPG", "deep/er/b.mp4", "deep/c.flac", "no_suffix", "d.txt", "_raysift/e.jpg", ".f.jpg", "g.tar.gz"):
+def test_every_file_of_a_folder_is_listed_with_the_kind_that_its_suffix_tells(tmp_path):
+    kinds = {"a.JPG": "image", "b.mp4": "video", "c.flac": "audio", "no_suffix": None, "d.txt": None, "g.tar.gz": None}
+    kinds |= {"_e.jpg": "image", ".f.jpg": "image", "IMG.HEIC": "image"}
+    for name, folder in zip(kinds, ("", "deep/er", "deep", "", "", "", "_hidden", ".cache", "DCIM"), strict=True):
+        put(tmp_path / folder / name)
+    assert listed(tmp_path) == kinds
+
+
+def test_names_that_match_an_exclude_pattern_are_left_out_with_everything_below_them(tmp_path):
+    for name in ("a.jpg", "b.tmp", ".git/c.jpg", "deep/d.jpg", "deep/er/e 1.jpg", "deep/f.png"):
         put(tmp_path / name)
-    assert listed(tmp_path) == {"a.JPG": "image", "b.mp4": "video", "c.flac": "audio", "no_suffix": None}
-
-
-def test_hidden_parts_above_the_listed_folder_do_not_matter(tmp_path):
-    put(tmp_path / ".cache" / "_in" / "a.jpg")
-    assert listed(tmp_path / ".cache" / "_in") == {"a.jpg": "image"}
+    assert left_out(tmp_path, exclude=("*.tmp", ".git", "deep/er/e ?.jpg")) == (
+        ["a.jpg", "d.jpg", "f.png"],
+        dict.fromkeys(["b.tmp", "c.jpg", "e%201.jpg"], "its name matches an exclude pattern"),
+    )
 
 
 def test_a_named_file_is_listed_whatever_its_suffix(tmp_path):
@@ -44,19 +50,40 @@ def test_an_empty_folder_lists_nothing_and_a_missing_one_is_a_settings_error(tmp
     assert "does not exist" in complaint(put(tmp_path / "file") / "below")
 
 
-def test_follows_links_to_files_and_reports_those_it_does_not_follow(tmp_path, caplog):
+def test_links_to_files_and_folders_are_followed_once_and_the_others_are_left_out_with_their_reason(tmp_path):
     put(tmp_path / "in" / "a.jpg")
-    (tmp_path / "in" / "b.jpg").symlink_to("a.jpg")
-    (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
-    (tmp_path / "in" / "self.jpg").symlink_to("self.jpg")
-    assert listed(tmp_path / "in") == {"a.jpg": "image", "b.jpg": "image"}
-    assert "2 links to folders or missing files were not followed" in caplog.text
+    put(tmp_path / "elsewhere" / "album" / "c.jpg")
+    links = {"b.jpg": "a.jpg", "album": tmp_path / "elsewhere" / "album", "again": tmp_path / "elsewhere" / "album"}
+    links |= {"loop": tmp_path / "in", "above": "..", "self.jpg": "self.jpg", "gone.jpg": "nothing"}
+    for name, target in links.items():
+        (tmp_path / "in" / name).symlink_to(target)
+    (tmp_path / "elsewhere" / "album" / "back").symlink_to(tmp_path / "elsewhere")
+    names, reasons = left_out(tmp_path / "in")
+    assert names == ["a.jpg", "b.jpg", "c.jpg"]
+    twice = reasons.keys() & {"album", "again"}
+    assert len(twice) == 1, "one of two links to the same folder is followed"
+    listed_already, nothing = "it is a link to a folder that is listed already", "it is a link to nothing"
+    assert reasons == {
+        **dict.fromkeys(twice | {"loop", "above", "back"}, listed_already),
+        "self.jpg": nothing,
+        "gone.jpg": nothing,
+    }
 
 
-def left_out(folder: Path, roots: Roots | None = None) -> tuple[list[str], dict[str, str]]:
+def test_a_link_to_a_folder_outside_the_roots_is_not_entered(tmp_path):
+    put(tmp_path / "secret" / "s.jpg")
+    scanned = put(tmp_path / "in" / "a.jpg").parent
+    (scanned / "album").symlink_to(tmp_path / "secret")
+    names, reasons = left_out(scanned, Roots((scanned.as_uri(),)))
+    assert names == ["a.jpg"] and "scanning.roots" in reasons["album"]
+
+
+def left_out(
+    folder: Path, roots: Roots | None = None, exclude: tuple[str, ...] = ()
+) -> tuple[list[str], dict[str, str]]:
     """The names of the files that are listed, and why the others are not."""
     reasons: dict[str, str] = {}
-    items = list_media(str(folder), roots=roots, left_out=reasons.__setitem__)
+    items = list_media(str(folder), roots=roots, left_out=reasons.__setitem__, exclude=exclude)
     names = sorted(item.uri.rpartition("/")[2] for item in items)
     return names, {uri.rpartition("/")[2]: reason for uri, reason in reasons.items()}
 
@@ -178,7 +205,8 @@ def test_lists_one_folder_at_a_time_through_pyarrow():
     for name in ("in/a.jpg", "in/deep/b.mov", "in/_raysift/c.jpg", "in/d.txt", "other/e.jpg"):
         store.create_dir(name.rpartition("/")[0])
         store.open_output_stream(name).close()
-    assert sorted(item.uri for item in list_store("gs://in", store, "in")) == ["gs://in/a.jpg", "gs://in/deep/b.mov"]
+    found = ["gs://in/_raysift/c.jpg", "gs://in/a.jpg", "gs://in/d.txt", "gs://in/deep/b.mov"]
+    assert sorted(item.uri for item in list_store("gs://in", store, "in")) == found
     assert [item.uri for item in list_store("gs://in/a.jpg", store, "in/a.jpg")] == ["gs://in/a.jpg"]
     with pytest.raises(SettingsError, match="nothing lies under gs://gone"):
         list(list_store("gs://gone", store, "gone"))

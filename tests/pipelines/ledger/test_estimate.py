@@ -11,6 +11,7 @@ from cluster.records import ModelVersion, Usage
 from cluster.settings import Prices
 from commands.dry_run import as_json, show
 from pipelines.ledger.estimate import Amount, Cost, Plan, history, plan
+from pipelines.ledger.listing import Places
 from pipelines.ledger.stored import stored
 from tests.support.stored import commit, row
 
@@ -21,7 +22,7 @@ NO_PRICES = Prices()
 
 def planned(tmp_path: Path, *uris: Path, wanted=WANTED, replicas=REPLICAS, prices=NO_PRICES, tell=None) -> Plan:
     out = (tmp_path / "out").as_uri()
-    return plan([str(uri) for uri in uris], stored(out), wanted, 60.0, history(out), replicas, prices, None, tell)
+    return plan(Places(tuple(map(str, uris))), stored(out), wanted, 60.0, history(out), replicas, prices, None, tell)
 
 
 def sized(path: Path, size: int) -> Path:

@@ -8,13 +8,16 @@ import pytest
 
 from cluster.errors import SettingsError
 from cluster.records import ModelVersion
-from pipelines.ledger.listing import LEDGER, UNCUT, Listed, unit_id, write_ledger
+from pipelines.ledger.left_out import LeftOutFiles
+from pipelines.ledger.listing import LEDGER, UNCUT, Listed, Places, unit_id, write_ledger
 from pipelines.ledger.stored import stored
 from tests.support.servers.many_objects import CREDENTIALS, lister_apart
 from tests.support.stored import commit, cut, row
 
 WANTED = {name: ModelVersion(name, "m1", 0.2) for name in ("nsfw", "ocr")}
 MB = 1_000_000
+MKV = b"\x1aE\xdf\xa3"
+PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def rows(tmp_path: Path, folder: str = "ledger") -> dict[str, dict]:
@@ -29,7 +32,8 @@ def write(tmp_path: Path, *uris: str | Path, wanted=WANTED, segment_s=60.0) -> L
             file.unlink()
     places = [(tmp_path / folder).as_uri() for folder in ("ledger", "uncut")]
     seen = stored((tmp_path / "out").as_uri())
-    return write_ledger([str(uri) for uri in uris], *places, seen, wanted, segment_s, None)
+    with LeftOutFiles() as left_out:
+        return write_ledger(Places(tuple(map(str, uris))), *places, left_out, seen, wanted, segment_s, None)
 
 
 def sized(path: Path, size: int) -> Path:
@@ -42,8 +46,9 @@ def sized(path: Path, size: int) -> Path:
 @pytest.fixture
 def media(tmp_path):
     folder = tmp_path / "media"
-    for name in ("a.jpg", "b.mp4", "deep/c.wav", "deep/d"):
+    for name in ("a.jpg", "b.mp4", "deep/c.wav"):
         sized(folder / name, len(name))
+    (folder / "deep" / "d").write_bytes(PNG)
     (folder / "readme.txt").write_text("no media")
     return folder
 
@@ -58,13 +63,13 @@ def film(tmp_path):
 
 
 def test_every_media_file_is_a_unit_for_every_detector(tmp_path, media):
-    assert write(tmp_path, media) == Listed(units=4, videos=0, skipped=0)
+    assert write(tmp_path, media) == Listed(units=4, videos=0, skipped=0, left_out=1)
     units = rows(tmp_path)
     assert {name: unit["kind"] for name, unit in units.items()} == {
         "a.jpg": "image",
         "b.mp4": "video",
         "c.wav": "audio",
-        "d": None,
+        "d": "image",
     }
     assert all(unit["detectors"] == ["nsfw", "ocr"] and unit["reason"] == "new" for unit in units.values())
     assert all(unit["segment"] is unit["sha256"] is None for unit in units.values())
@@ -74,6 +79,9 @@ def test_every_media_file_is_a_unit_for_every_detector(tmp_path, media):
 def test_files_that_may_be_long_videos_are_listed_apart_for_cutting(tmp_path):
     for name, size in (("a.mp4", MB), ("small.mp4", MB - 1), ("b", 16 * MB), ("photo", 15 * MB), ("c.wav", 99 * MB)):
         sized(tmp_path / "in" / name, size)
+        if "." not in name:
+            with (tmp_path / "in" / name).open("r+b") as file:
+                file.write(MKV)
     assert write(tmp_path, tmp_path / "in") == Listed(units=3, videos=2, skipped=0)
     assert rows(tmp_path).keys() == {"small.mp4", "photo", "c.wav"}
     apart = rows(tmp_path, "uncut")
@@ -119,7 +127,7 @@ def test_answered_files_are_skipped_and_changed_files_are_not(tmp_path, media):
         row(first["c.wav"]["uri"], etag=first["c.wav"]["etag"], answered=["nsfw"]),
         row(first["d"]["uri"], etag=first["d"]["etag"], failures=[("fetch", "the network")]),
     )
-    assert write(tmp_path, media) == Listed(units=3, videos=0, skipped=1)
+    assert write(tmp_path, media) == Listed(units=3, videos=0, skipped=1, left_out=1)
     assert {name: (unit["reason"], unit["detectors"]) for name, unit in rows(tmp_path).items()} == {
         "b.mp4": ("changed", ["nsfw", "ocr"]),
         "c.wav": ("new detector", ["ocr"]),
@@ -228,8 +236,9 @@ def test_a_long_ledger_is_written_in_files_with_bounded_memory(tmp_path, monkeyp
 
     with lister_apart(100_500, 1000) as endpoint:
         seen = stored((tmp_path / "out").as_uri())
-        listed = write_ledger(["s3://b/in"], *places, seen, WANTED, 60.0, endpoint, tell)
-    assert listed == Listed(100_500, 0, 0)
+        where, left_out = Places(("s3://b/in",)), LeftOutFiles()
+        listed = write_ledger(where, *places, left_out, seen, WANTED, 60.0, endpoint, tell)
+    assert listed == Listed(100_500, 0, 0, 0)
     files = [pq.ParquetFile(file) for file in sorted((tmp_path / "ledger").iterdir())]
     assert [file.metadata.num_rows for file in files] == [100_000, 500]
     assert files[0].metadata.num_row_groups == 10

@@ -52,6 +52,8 @@ class FakeJob:
             done=done,
             failed=done // 30,
             skipped=8,
+            listed=130,
+            left_out=2,
             uris=self.uris,
             uri_count=len(self.uris),
             out=f"{FOLDER}/results",
