@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cluster.records import SOUND_RATE_HZ
 from deployments.models import languages, runtime, speech
 from deployments.models.languages import Language
 from deployments.models.speech import Passage, Piece, Word
@@ -131,7 +132,7 @@ class Decoder:
 
     def _silence(self) -> languages.Encoded:
         if self._silent is None:
-            second = np.zeros(speech.SOUND_RATE_HZ, np.float32)
+            second = np.zeros(SOUND_RATE_HZ, np.float32)
             self._silent = np.asarray(self._on_cpu(self._encoded([Piece(second, ((0.0, 1.0),))])))
         return self._silent
 
