@@ -16,8 +16,9 @@ from pydantic import Field
 from cluster.errors import SettingsError
 from cluster.records import Box, Detection, Modality, Sample
 from deployments.detector import Detector, DetectorConfig, Infer
-from deployments.models import devices, runtime, text_lines
-from deployments.models.reading_order import Line, in_lines
+from deployments.models import devices, runtime
+from deployments.models.reading import text_lines
+from deployments.models.reading.reading_order import Line, in_lines
 
 Pixels = npt.NDArray[np.uint8]  # (height, width, 3) RGB
 Size = tuple[int, int]  # width, height in pixels
@@ -204,7 +205,7 @@ class _EasyOcr:
 class Ocr(Detector):
     """One detection "text" for each line: its text, the recognition score, and its axis-parallel box.
 
-    Which lines are text: deployments/models/text_lines.py.
+    Which lines are text: deployments/models/reading/text_lines.py.
     """
 
     Config = OcrConfig

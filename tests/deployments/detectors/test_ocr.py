@@ -10,7 +10,7 @@ from cluster.errors import SettingsError
 from cluster.records import Detection, Sample
 from commands import demo
 from deployments.detectors.ocr import Ocr, OcrConfig
-from deployments.models.reading_order import Line
+from deployments.models.reading.reading_order import Line
 from tests.deployments.detectors.test_contract import MEDIA, on_media, picture, real
 from tests.support.textless import frames
 

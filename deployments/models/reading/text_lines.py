@@ -7,7 +7,7 @@ Measured with RapidOCR on photographs, films and drawn patterns without writing:
 import unicodedata
 from collections.abc import Sequence
 
-from deployments.models.reading_order import Line
+from deployments.models.reading.reading_order import Line
 
 RULES = "lines by evidence"  # in the version of answers: 0.1 applied a score only
 

@@ -1,7 +1,7 @@
 import pytest
 
-from deployments.models.reading_order import Line
-from deployments.models.text_lines import text_lines
+from deployments.models.reading.reading_order import Line
+from deployments.models.reading.text_lines import text_lines
 
 ASPECT = 16 / 9
 
