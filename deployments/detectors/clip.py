@@ -16,6 +16,7 @@ from cluster.records import Detection, Modality, Sample, Space, Vector, current_
 from deployments.detector import Detector, DetectorConfig, Infer
 from deployments.models import devices, runtime
 from deployments.models.concepts.conse import MODEL, Conse, Pictured
+from deployments.models.concepts.display_names import NAMES, displayed
 
 Array = npt.NDArray[np.float32]
 
@@ -30,10 +31,14 @@ LABELS = (
 
 
 class ClipConfig(DetectorConfig):
-    """Settings of clip. Vectors of different models cannot be compared: after a change of `model`, scan again."""
+    """Settings of clip. Vectors of different models cannot be compared: after a change of `model`, scan again.
+
+    The floor of `embedded` was chosen on 33 photographs, logos and pages and 16 frames of films: from 0.25 on, the
+    likeliest concept was right in 13 of 25, of photographs in 13 of 16; below, in none, but for clothes ("jean").
+    """
 
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "embedded": {"model": MODEL, "colocate": "concepts"},
+        "embedded": {"model": MODEL, "colocate": "concepts", "floor": 0.25},
         "gpu": {
             "model": "hf:google/siglip2-base-patch16-256@main",
             "batch": 64,
@@ -45,7 +50,7 @@ class ClipConfig(DetectorConfig):
     }
 
     cpus: float = Field(0.2, gt=0)
-    floor: float = Field(0.1, ge=0, le=1)  # the likeliest concept is always kept: it carries the vectors
+    floor: float = Field(0.1, ge=0, le=1)  # of concepts; a picture without one is named "picture"
     concepts: int = Field(3, ge=1)  # maximum for each picture
     labels: tuple[str, ...] = Field(LABELS, min_length=1)  # the concepts of `gpu`; `embedded` has ImageNet's 1000
     batch: int = Field(8, ge=1)  # pictures or texts in one pass of `gpu`
@@ -82,7 +87,7 @@ class _Concepts:
 
     def _seen(self, picture: Pictured) -> Seen:
         likeliest = np.argsort(-picture.chances, kind="stable")[: Conse.likeliest]
-        concepts = tuple((self._conse.names[k], float(picture.chances[k])) for k in likeliest)
+        concepts = tuple((displayed(self._conse.names[k]), float(picture.chances[k])) for k in likeliest)
         return Seen(concepts, (_vector("image", picture.image), _vector("text", picture.text)))
 
 
@@ -176,7 +181,10 @@ class _Siglip:
 
 
 class Clip(Detector):
-    """A picture's likeliest concepts, the first with the vectors "image" and "text"; for a text, its vector "text"."""
+    """A picture's likeliest concepts, the first with the vectors "image" and "text"; for a text, its vector "text".
+
+    A picture without a concept from the floor on is "picture", with the score of its likeliest concept.
+    """
 
     Config = ClipConfig
     modalities: ClassVar[frozenset[Modality]] = frozenset({"image", "text"})
@@ -184,8 +192,10 @@ class Clip(Detector):
 
     @classmethod
     def version(cls, config: Any) -> str:
-        """The model; of `gpu`, other labels than the default make another version."""
-        if config.backend == "embedded" or config.labels == LABELS:
+        """The model; of `embedded` with the way of naming; of `gpu`, other labels than the default make another one."""
+        if config.backend == "embedded":
+            return f"{config.model} {NAMES}"
+        if config.labels == LABELS:
             return str(config.model)
         return f"{config.model} labels:{blake2b(repr(config.labels).encode(), digest_size=4).hexdigest()}"
 
@@ -198,7 +208,7 @@ class Clip(Detector):
             return [Detection("text", 1.0, text=sample.text, vectors=seen.vectors)]
         (label, score), *others = seen.concepts
         return [
-            Detection(label, score, vectors=seen.vectors),
+            Detection(label if score >= self.config.floor else "picture", score, vectors=seen.vectors),
             *(Detection(*other) for other in others[: self.config.concepts - 1] if other[1] >= self.config.floor),
         ]
 

@@ -15,11 +15,14 @@ from deployments.detector import Detector, DetectorConfig, Infer
 from deployments.galleries.store import opened
 from deployments.galleries.watchlist import FACE, EnrolledPeople, Rejections
 from deployments.models import faces, runtime
-from deployments.models.faces import Pixels, Represent, Seen
+from deployments.models.faces import Find, Pixels, Represent, Seen
+from deployments.models.turned_faces import View, turned, turned_back
 
 # Euclidean distances. Dlib: dlib itself uses 0.6; of the portraits measured, one person's were 0.45 apart at most, two
 # persons' 0.66 at least. Facenet512: for vectors of length 1, DeepFace's stricter cosine threshold, 0.30. Not measured.
 DISTANCES: Mapping[str, float] = {"Dlib": 0.5, "Facenet512": 0.77}
+
+TURNED = "turned faces"  # in the version: 0.1 found upright ones only
 
 
 class FaceConfig(DetectorConfig):
@@ -136,9 +139,12 @@ def _answers(
     represent: Represent,
     config: FaceConfig,
 ) -> list[list[Found]]:
-    """Detect faces, rate them, and embed all good ones in common batches; for both backends."""
-    pictures = [np.ascontiguousarray(sample.pixels, np.uint8) for sample in samples]
-    seen = [find(pixels) if min(pixels.shape[:2]) >= config.face_px else [] for pixels in pictures]
+    """Detect faces, rate them, and embed all good ones in common batches; for both backends.
+
+    A picture without an upright face is tried turned: its faces are rated and embedded upright, and boxes turned back.
+    """
+    views = [_found_in(np.ascontiguousarray(sample.pixels, np.uint8), find, config) for sample in samples]
+    pictures, seen = [view.pixels for view in views], [view.seen for view in views]
     flaws = [[_flaw(pixels, face, config) for face in found] for pixels, found in zip(pictures, seen, strict=True)]
     chips = [
         chip(pixels, face)
@@ -149,11 +155,19 @@ def _answers(
     vectors = iter(runtime.in_batches(chips, 16, represent))
     return [
         [
-            Found(_fractions(face, pixels), face.score, next(vectors) if flaw is None else None, flaw)
-            for face, flaw in zip(found, of, strict=True)
+            Found(turned_back(_fractions(face, view.pixels), view.quarters), face.score, vector, flaw)
+            for face, flaw in zip(view.seen, of, strict=True)
+            for vector in [next(vectors) if flaw is None else None]
         ]
-        for pixels, found, of in zip(pictures, seen, flaws, strict=True)
+        for view, of in zip(views, flaws, strict=True)
     ]
+
+
+def _found_in(pixels: Pixels, find: Find, config: FaceConfig) -> View:
+    if min(pixels.shape[:2]) < config.face_px:
+        return View(pixels, [])
+    upright = find(pixels)
+    return View(pixels, upright) if upright else turned(pixels, find, config.face_px, config.person_score)
 
 
 def _flaw(pixels: Pixels, face: Seen, config: FaceConfig) -> str | None:
@@ -198,10 +212,12 @@ class Face(Detector):
 
     @classmethod
     def version(cls, config: FaceConfig) -> str:
-        """The model, whoever is enrolled: `raysift people match` compares stored vectors, without a new scan."""
+        """The model, and that turned faces are found. Whoever is enrolled, since `raysift people match` compares stored
+        vectors without a new scan.
+        """
         if config.backend == "embedded":
-            return config.model
-        return f"{config.finder}, {config.recognizer}: {config.model}"
+            return f"{config.model} {TURNED}"
+        return f"{config.finder}, {config.recognizer}: {config.model} {TURNED}"
 
     def _embed(self, pixels: Pixels) -> list[tuple[float, ...]]:
         (found,) = self.infer([Sample(pixels=pixels)])

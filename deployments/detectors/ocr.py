@@ -17,7 +17,8 @@ from cluster.errors import SettingsError
 from cluster.records import Box, Detection, Modality, Sample
 from deployments.detector import Detector, DetectorConfig, Infer
 from deployments.models import devices, runtime
-from deployments.models.reading_order import Line, in_lines
+from deployments.models.reading import text_lines
+from deployments.models.reading.reading_order import Line, in_lines
 
 Pixels = npt.NDArray[np.uint8]  # (height, width, 3) RGB
 Size = tuple[int, int]  # width, height in pixels
@@ -57,9 +58,13 @@ class OcrConfig(DetectorConfig):
 class _RapidOcr:
     """RapidOCR with PaddleOCR's PP-OCRv6 small models in ONNX (Apache-2.0): list[Sample] -> list[list[Line]].
 
-    Reads Latin scripts, Chinese and Japanese; not Hangul, Thai, Arabic or Cyrillic.
+    Reads Latin scripts, Chinese and Japanese; not Hangul, Thai, Arabic or Cyrillic. A short line that is not beside a
+    longer one is read again with other margins: edges of a texture are then read as something else, letters are not.
     """
 
+    margins = (-0.08, 0.1, 0.25)  # of the box of a short line, over its height
+    reread_score = 0.6  # least of each of these readings
+    most_reread = 12  # lines of a picture
     files: ClassVar[Mapping[str, str]] = {
         "Det": "PP-OCRv6_det_small.onnx",
         "Cls": "ch_ppocr_mobile_v2.0_cls_mobile.onnx",
@@ -71,6 +76,7 @@ class _RapidOcr:
         with runtime.quiet():
             import cv2
             from rapidocr import RapidOCR
+            from rapidocr.ch_ppocr_rec import TextRecInput
 
             cv2.setNumThreads(1)
             paths = {
@@ -87,21 +93,49 @@ class _RapidOcr:
                     "EngineConfig.onnxruntime.inter_op_num_threads": 1,
                 }
             )
-        self._side_px = config.side_px
+        self._crops, self._config = TextRecInput, config
         self([Ocr.example()])  # the engine loads its models at the first call
 
     def __call__(self, samples: list[Sample]) -> list[list[Line]]:
         return [self._read(sample.pixels) for sample in samples]
 
     def _read(self, pixels: Any) -> list[Line]:
-        picture, size = _prepared(pixels, self._side_px)
-        output = self._engine(np.ascontiguousarray(picture[:, :, ::-1]))
+        picture, size = _prepared(pixels, self._config.side_px)
+        bgr = np.ascontiguousarray(picture[:, :, ::-1])
+        output = self._engine(bgr)
         if output.txts is None or output.boxes is None:
             return []
-        return [
+        lines = [
             Line(text, float(score), _around(quad, size))
             for text, score, quad in zip(output.txts, output.scores, output.boxes, strict=True)
         ]
+        credible = text_lines.text_lines(lines, self._config.floor, size[0] / size[1])
+        longer = [line for line in credible if not text_lines.is_short(line)]
+        alone = [
+            line
+            for line in credible
+            if text_lines.is_short(line) and not text_lines.is_beside(line, longer, size[0] / size[1])
+        ]
+        if len(alone) > self.most_reread:  # a table or a keypad, which costs much to read again
+            return credible
+        doubtful = [line for line in alone if not self._is_read_again(line, bgr, size)]
+        return [line for line in credible if line not in doubtful]
+
+    def _is_read_again(self, line: Line, bgr: Pixels, size: Size) -> bool:
+        """Whether the line has the same text in crops with other margins."""
+        left, top, right, bottom = (side * length for side, length in zip(line.box, size * 2, strict=True))
+        crops = []
+        for margin in self.margins:
+            more = margin * min(bottom - top, right - left)
+            rows = slice(max(0, int(top - more)), int(min(size[1], bottom + more)) + 1)
+            crop = bgr[rows, max(0, int(left - more)) : int(min(size[0], right + more)) + 1]
+            upright = np.rot90(crop) if crop.shape[0] >= 1.5 * crop.shape[1] else crop  # as the engine does
+            crops.append(np.ascontiguousarray(upright))
+        again = self._engine.text_rec(self._crops(img=crops))
+        return all(
+            text.strip().casefold() == line.text.strip().casefold() and score >= self.reread_score
+            for text, score in zip(again.txts or ("",), again.scores, strict=False)
+        )
 
 
 class _EasyOcr:
@@ -169,7 +203,10 @@ class _EasyOcr:
 
 
 class Ocr(Detector):
-    """One detection "text" for each line: its text, the recognition score, and its axis-parallel box."""
+    """One detection "text" for each line: its text, the recognition score, and its axis-parallel box.
+
+    Which lines are text: deployments/models/reading/text_lines.py.
+    """
 
     Config = OcrConfig
     modalities: ClassVar[frozenset[Modality]] = frozenset({"image"})
@@ -177,8 +214,9 @@ class Ocr(Detector):
 
     @classmethod
     def version(cls, config: OcrConfig) -> str:
-        """The model; of `gpu`, with the languages."""
-        return f"{config.model}; languages {', '.join(config.languages)}" if config.backend == "gpu" else config.model
+        """The model and the rules for lines; of `gpu`, with the languages."""
+        languages = f"; languages {', '.join(config.languages)}" if config.backend == "gpu" else ""
+        return f"{config.model}{languages} {text_lines.RULES}"
 
     def detect(self, samples: list[Sample]) -> list[list[Detection]]:
         """The lines of each picture in reading order."""
@@ -186,7 +224,7 @@ class Ocr(Detector):
         for sample, read in zip(samples, self.infer(samples), strict=True):
             assert sample.pixels is not None
             height, width = sample.pixels.shape[:2]
-            kept = [line for line in read if line.score >= self.config.floor and line.text.strip()]
+            kept = text_lines.text_lines(read, self.config.floor, width / height)
             lines = in_lines(kept, width / height)
             detections.append([Detection("text", min(1.0, line.score), box=line.box, text=line.text) for line in lines])
         return detections

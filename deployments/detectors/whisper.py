@@ -15,6 +15,8 @@ from deployments.detector import Detector, DetectorConfig, Infer
 from deployments.models import devices, runtime, speech, whisper
 from deployments.models.speech import Passage, Word
 
+STRETCHES = "language of each stretch"  # in the version: in 0.1 it was that of 30 s
+
 
 class WhisperConfig(DetectorConfig):
     """Settings of whisper.
@@ -105,7 +107,7 @@ class _Large:
 class Whisper(Detector):
     """One detection "speech" for each sentence: text, span, and the geometric mean of its words' probabilities.
 
-    With diarization, the evidence names the sentence's speaker.
+    The evidence is the language and its probability, "language es 0.97"; with diarization, the speaker, too.
     """
 
     Config = WhisperConfig
@@ -114,9 +116,11 @@ class Whisper(Detector):
 
     @classmethod
     def version(cls, config: WhisperConfig) -> str:
-        """The model, with the models of alignment and diarization."""
+        """The model, that languages are told for each stretch, and the models of alignment and diarization."""
         aligned = [f"align {language} {reference}" for language, reference in sorted(config.align.items())]
-        return "; ".join([config.model, *aligned, *([f"speakers {config.diarize}"] if config.diarize else [])])
+        return "; ".join(
+            [config.model, STRETCHES, *aligned, *([f"speakers {config.diarize}"] if config.diarize else [])]
+        )
 
     def detect(self, samples: list[Sample]) -> list[list[Detection]]:
         """The sentences of each sound in order."""
@@ -157,10 +161,14 @@ class Whisper(Detector):
 
 def _detection(sentence: list[Word]) -> Detection:
     mean_log = sum(math.log(max(word.probability, 1e-9)) for word in sentence) / len(sentence)
+    first = sentence[0]
+    evidence = [f"speaker {first.speaker}"] if first.speaker else []
+    if first.language:
+        evidence.append(f"language {first.language} {first.language_probability:.2f}")
     return Detection(
         "speech",
         min(1.0, math.exp(mean_log)),
         span=(float(sentence[0].start_s), float(sentence[-1].end_s)),
         text="".join(word.text for word in sentence).strip(),
-        evidence=f"speaker {sentence[0].speaker}" if sentence[0].speaker else None,
+        evidence=", ".join(evidence) or None,
     )

@@ -38,6 +38,8 @@ class Word:
     end_s: float
     probability: float
     speaker: str = ""
+    language: str = ""  # its code, as "en"; "" if it is not known
+    language_probability: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,12 +207,12 @@ def with_speakers(words: Iterable[Word], turns: Sequence[Turn]) -> list[Word]:
 
 
 def sentences(words: Iterable[Word], pause_s: float, sentence_s: float) -> Iterator[list[Word]]:
-    """Split words into sentences: after final punctuation, at pauses, at a change of speaker, at sentence_s seconds."""
+    """Split words into sentences: after final punctuation, at pauses and sentence_s, at other speakers or languages."""
     sentence: list[Word] = []
     for word in words:
         if sentence and (
             word.start_s - sentence[-1].end_s >= pause_s
-            or word.speaker != sentence[-1].speaker
+            or (word.speaker, word.language) != (sentence[-1].speaker, sentence[-1].language)
             or word.end_s - sentence[0].start_s > sentence_s
         ):
             yield sentence

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deployments.models import runtime, speech
+from cluster.records import SOUND_RATE_HZ
+from deployments.models import languages, runtime, speech
+from deployments.models.languages import Language
 from deployments.models.speech import Passage, Piece, Word
 
 # part of the word after it, and before it, as faster-whisper has it
@@ -39,13 +41,15 @@ def load(folder: Path, device: str) -> Any:
 class Decoder:
     """The passages of a sound, one for each piece of speech in it.
 
-    Pieces are decoded in batches at temperature 0, so that the same sound always has the same text, each in the
-    language that is detected in it. WhisperX's own loop decodes a whole file in the language of its first 30 s, and
+    Pieces are decoded in batches at temperature 0, so that the same sound always has the same text. A piece in which
+    languages change is cut there (languages.py), and each piece is decoded in the language that is detected in it.
+    WhisperX's own loop decodes a whole file in the language of its first 30 s, and
     discards the probability of no speech. `align` may time words better than Whisper's cross-attention.
     """
 
     def __init__(self, model: Any, beams: int, batch: int, align: Align) -> None:
         self._model, self._beams, self._batch, self._align = model, beams, batch, align
+        self._silent: languages.Encoded | None = None
 
     def __call__(self, sound: speech.Sound) -> list[Passage]:
         """The passages, in order; none without speech."""
@@ -55,19 +59,27 @@ class Decoder:
         from faster_whisper.transcribe import get_compression_ratio
 
         encoded = self._encoded(pieces)
-        languages = self._languages(encoded, len(pieces))
+        if self._model.model.is_multilingual:
+            pieces, encoded = self._cut(pieces, encoded)
+        told = self._told(encoded, len(pieces))
         outputs = self._model.model.generate(
             encoded,
-            [[*tokenizer.sot_sequence, tokenizer.no_timestamps] for tokenizer in map(self._tokenizer, languages)],
+            [
+                [*tokenizer.sot_sequence, tokenizer.no_timestamps]
+                for tokenizer in (self._tokenizer(one.code) for one in told)
+            ],
             beam_size=self._beams,
             max_length=self._model.max_length,
             return_scores=True,
             return_no_speech_prob=True,
         )
         tokens = [output.sequences_ids[0] for output in outputs]
-        timed = {language: self._words(language, encoded, tokens, pieces) for language in set(languages)}
-        for n, (piece, output, language) in enumerate(zip(pieces, outputs, languages, strict=True)):
-            words = [_in_sound(word, piece) for word in self._align(timed[language][n], language, piece.sound)]
+        timed = {language: self._words(language, encoded, tokens, pieces) for language in {one.code for one in told}}
+        for n, (piece, output, language) in enumerate(zip(pieces, outputs, told, strict=True)):
+            words = [
+                replace(_in_sound(word, piece), language=language.code, language_probability=language.probability)
+                for word in self._align(timed[language.code][n], language.code, piece.sound)
+            ]
             text = "".join(word.text for word in words)
             # CTranslate2's score leaves the final token out of the length
             mean_logprob = output.scores[0] * len(tokens[n]) / (len(tokens[n]) + 1)
@@ -89,11 +101,52 @@ class Decoder:
         singly: list[npt.NDArray[np.float32]] = [np.asarray(self._model.encode(one)) for one in features]
         return ctranslate2.StorageView.from_array(np.concatenate(singly))
 
-    def _languages(self, encoded: Any, n: int) -> list[str]:
-        """The code of each piece's language."""
+    def _cut(self, pieces: Sequence[Piece], encoded: Any) -> tuple[list[Piece], Any]:
+        """The pieces, each cut where its language changes, and the encoder's output for all of them."""
+        import ctranslate2
+
+        outputs = np.asarray(self._on_cpu(encoded))
+        found: list[Piece] = []
+        kept: list[npt.NDArray[np.float32]] = []
+        for n, piece in enumerate(pieces):
+            output = outputs[n : n + 1]
+            parts = languages.runs(piece, output, self._silence, self._chances)
+            if len(parts) > 1:
+                apart = [np.asarray(self._on_cpu(self._encoded([part]))) for part in parts]
+                # encoded alone, all parts may turn out to be in one language: then the piece stays whole
+                if len({languages.likeliest(self._chances(one)).code for one in apart}) > 1:
+                    found += parts
+                    kept += apart
+                    continue
+            found.append(piece)
+            kept.append(output)
+        if len(found) == len(pieces):
+            return found, encoded
+        return found, ctranslate2.StorageView.from_array(np.concatenate(kept))
+
+    def _chances(self, encoded: languages.Encoded) -> dict[str, float]:
+        import ctranslate2
+
+        (told,) = self._model.model.detect_language(ctranslate2.StorageView.from_array(encoded))
+        return {code.strip("<|>"): probability for code, probability in told}
+
+    def _silence(self) -> languages.Encoded:
+        if self._silent is None:
+            second = np.zeros(SOUND_RATE_HZ, np.float32)
+            self._silent = np.asarray(self._on_cpu(self._encoded([Piece(second, ((0.0, 1.0),))])))
+        return self._silent
+
+    def _on_cpu(self, encoded: Any) -> Any:
+        import ctranslate2
+
+        return encoded.to_device(ctranslate2.Device.cpu) if self._model.model.device == "cuda" else encoded
+
+    def _told(self, encoded: Any, n: int) -> list[Language]:
+        """The language of each piece."""
         if not self._model.model.is_multilingual:
-            return ["en"] * n
-        return [likely[0][0].strip("<|>") for likely in self._model.model.detect_language(encoded)]
+            return [Language("en", 1.0)] * n
+        first = (likely[0] for likely in self._model.model.detect_language(encoded))
+        return [Language(code.strip("<|>"), probability) for code, probability in first]
 
     def _words(
         self, language: str, encoded: Any, tokens: Sequence[Sequence[int]], pieces: Sequence[Piece]

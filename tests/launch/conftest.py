@@ -8,7 +8,10 @@ from tests.launch.compose import Compose
 from tests.launch.machines import Network
 from tests.launch.machines import network as made
 
-LIGHT = {f"RAYSIFT_DETECTORS__{name}__ENABLED": "false" for name in ("CLIP", "FACE", "LOGO", "RESTRAINT", "WHISPER")}
+LIGHT = {
+    f"RAYSIFT_DETECTORS__{name}__ENABLED": "false"
+    for name in ("BARCODE", "CLIP", "FACE", "LOGO", "RESTRAINT", "WHISPER")
+}
 
 
 @pytest.fixture(scope="session")

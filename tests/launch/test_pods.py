@@ -30,7 +30,9 @@ SECRETS = {
     },
     "seaweedfs": {"s3.json": json.dumps({"identities": [{"name": "x", "actions": ["Admin"], "credentials": [KEYS]}]})},
 }
-LIGHT = json.dumps({name: {"enabled": False} for name in ("clip", "face", "logo", "ocr", "restraint", "whisper")})
+LIGHT = json.dumps(
+    {name: {"enabled": False} for name in ("barcode", "clip", "face", "logo", "ocr", "restraint", "whisper")}
+)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,8 @@ from pydantic import ValidationError
 from cluster.errors import SettingsError
 from cluster.records import Detection, Sample, Vector
 from deployments.detectors.clip import LABELS, Clip, ClipConfig, Seen
+from deployments.models.concepts.conse import MODEL, imagenet_names
+from deployments.models.concepts.display_names import DISPLAYED, displayed
 from tests.deployments.detectors.test_contract import on_media, picture, real
 from tests.support.models import tiny
 
@@ -31,11 +33,18 @@ def test_the_likeliest_concept_has_the_vectors():
     assert second == Detection("tiger cat", 0.2)
 
 
-def test_the_likeliest_concept_is_kept_at_any_score_and_the_number_is_limited():
+def test_a_picture_without_a_concept_from_the_floor_on_is_a_picture_and_the_number_of_concepts_is_limited():
     weak = Seen((("a", 0.05), ("b", 0.04)), (IMAGE_VECTOR, TEXT_VECTOR))
     many = Seen((("a", 0.3), ("b", 0.25), ("c", 0.2)), (IMAGE_VECTOR, TEXT_VECTOR))
     found = Clip(ClipConfig(concepts=2), infer=lambda samples: [weak, many]).detect([PICTURE, PICTURE])
-    assert [[detection.label for detection in one] for one in found] == [["a"], ["a", "b"]]
+    assert [[detection.label for detection in one] for one in found] == [["picture"], ["a", "b"]]
+    assert found[0][0].vectors == (IMAGE_VECTOR, TEXT_VECTOR), "it is searched all the same"
+
+
+def test_names_of_imagenet_that_mislead_are_shown_as_what_they_are():
+    assert displayed("nipple") == "bottle teat" and displayed("tabby") == "tabby"
+    assert set(DISPLAYED) <= set(imagenet_names())
+    assert not set(DISPLAYED.values()) & set(imagenet_names())
 
 
 def test_a_text_gets_a_text_vector():
@@ -55,7 +64,7 @@ def test_other_labels_are_another_version_but_not_for_the_embedded_backend():
     usual, other = ClipConfig(backend="gpu"), ClipConfig(backend="gpu", labels=("a boat",))
     assert Clip.version(usual) == usual.model
     assert Clip.version(other) not in (other.model, Clip.version(ClipConfig(backend="gpu", labels=("a ship",))))
-    assert Clip.version(ClipConfig(labels=("a boat",))) == ClipConfig().model
+    assert Clip.version(ClipConfig(labels=("a boat",))) == Clip.version(ClipConfig()) == f"{MODEL} display names"
 
 
 def test_a_prompt_fits_into_the_tokens_read_of_a_text():

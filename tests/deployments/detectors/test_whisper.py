@@ -88,15 +88,27 @@ def test_a_sentence_ends_at_a_change_of_speaker_and_its_evidence_names_the_speak
     ]
 
 
-def test_without_diarization_there_is_no_evidence():
+def test_without_diarization_and_languages_there_is_no_evidence():
     assert heard([Passage(tuple(words("well no.")), 0.1, -0.3, 1.0)])[0].evidence is None
+
+
+def test_a_sentence_ends_where_the_language_changes_and_its_evidence_names_the_language():
+    said = [
+        replace(word, language=code, language_probability=0.97)
+        for word, code in zip(words("well no ya veo"), ("en", "en", "es", "es"), strict=True)
+    ]
+    assert [(one.text, one.evidence) for one in heard([Passage(tuple(said), 0.1, -0.3, 1.0)])] == [
+        ("well no", "language en 0.97"),
+        ("ya veo", "language es 0.97"),
+    ]
 
 
 def test_models_of_alignment_and_diarization_are_part_of_the_version():
     plain = WhisperConfig(backend="gpu")
     more = WhisperConfig(backend="gpu", align={"fr": "file:/fr", "en": "file:/en"}, diarize="file:/who")
-    assert Whisper.version(plain) == plain.model
-    assert Whisper.version(more) == f"{plain.model}; align en file:/en; align fr file:/fr; speakers file:/who"
+    assert Whisper.version(plain) == f"{plain.model}; language of each stretch"
+    now = Whisper.version(plain)
+    assert Whisper.version(more) == f"{now}; align en file:/en; align fr file:/fr; speakers file:/who"
 
 
 @pytest.mark.parametrize("given", [{"align": {"en": "file:/en"}}, {"diarize": "file:/who"}])
@@ -176,7 +188,7 @@ class TestBothBackends:
         assert " ".join(one.text for one in found) == before[0].text
         assert [one.span for one in found] != [one.span for one in before]
         assert all(0 <= one.span[0] <= one.span[1] <= length_s + 0.1 for one in found)
-        assert {one.evidence for one in found} <= {"speaker SPEAKER_00", "speaker SPEAKER_01", "speaker SPEAKER_02"}
+        assert {one.evidence.split(",")[0] for one in found} <= {f"speaker SPEAKER_0{n}" for n in range(3)}
 
 
 class TestWithWeights:
@@ -229,6 +241,17 @@ class TestWithWeights:
         (found,) = real("whisper", "gpu").detect([Sample(sound=mixed)])
         assert "ask what you can do for your country" in plain(found) and "dictée numéro" in plain(found)
         assert found[-1].score > 0.6, "its words are likely in French"
+
+    def test_a_second_language_after_a_short_pause_is_heard_in_that_language(self):
+        parts = [sound(f"speech/{name}").sound for name in ("jfk.flac", "french.aiff", "sb_spk1_snt1.wav")]
+        pause = np.zeros(SOUND_RATE_HZ, np.float32)
+        (found,) = real("whisper").detect([Sample(sound=np.concatenate([parts[0], pause, parts[1], pause, parts[2]]))])
+        assert [one.text for one in found[1:]] == [
+            "ask not what your country can do for you, ask what you can do for your country.",
+            "et c'est la dictée numéro 1.",
+            "The child almost hurt the small dog.",
+        ]
+        assert [one.evidence.split()[1] for one in found] == ["en", "en", "fr", "en"]
 
     @pytest.mark.parametrize("backend", ["embedded", "gpu"])
     @pytest.mark.parametrize("kind", ["silence", "noise", "loud noise", "sine", "chord"])

@@ -1,6 +1,6 @@
 import pytest
 
-from deployments.models.reading_order import Line, in_lines
+from deployments.models.reading.reading_order import Line, in_lines
 
 
 def texts(parts, aspect=1.0):
