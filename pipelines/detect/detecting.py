@@ -19,6 +19,8 @@ from pipelines.media.pool import Decoder
 
 __all__ = ["DetectorAway", "Detectors", "File", "analyze"]
 
+UNOPENED = "it is an archive, document or mail, whatever its name says: nothing in it was looked at"
+
 T = TypeVar("T")
 
 
@@ -90,18 +92,20 @@ def _probe(files: list[File], fan_out: FanOut, decoder: Decoder, limits: Decodin
     media_detectors = fan_out.taking("image") | fan_out.taking("sound")
     opened = []
     for file in files:
+        listed = file.item.kind
         if (known := file.known) is not None:
             file.item = replace(file.item, kind=known.kind)
             file.media = Media(known.kind, known.width, known.height, known.duration_s)
             file.frames, file.frames_propagated, file.thumbnail = known.frames, known.frames_propagated, known.thumbnail
-        if file.source is None or (known is not None and not file.missing & media_detectors):
-            continue
-        try:
-            kind, file.media = decoder.probe(file.source, limits)
-            file.item = replace(file.item, kind=kind)  # the file name may suggest another kind
-            opened.append(file)
-        except MediaError as error:
-            file.fail(error.step, error.reason)
+        if file.source is not None and (known is None or file.missing & media_detectors):
+            try:
+                kind, file.media = decoder.probe(file.source, limits)
+                file.item = replace(file.item, kind=kind)  # the file name may suggest another kind
+                opened.append(file)
+            except MediaError as error:
+                file.fail(error.step, error.reason)
+        if file.item.kind == "container" != listed:  # cutting opens those that the listing told
+            file.fail("decode", UNOPENED)
     return opened
 
 
@@ -134,7 +138,7 @@ def _frames(
     files: list[File], decoder: Decoder, limits: Decoding, stored: bool
 ) -> Iterator[tuple[File, Frame | MediaError]]:
     for file in files:
-        if file.item.kind == "audio" or file.source is None or file.item.kind is None:
+        if file.item.kind in ("audio", "container", None) or file.source is None:
             continue
         try:
             with_thumbnail = stored and file.thumbnail is None

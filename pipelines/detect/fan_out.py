@@ -50,6 +50,8 @@ class File:
     sha256: str | None
     wanted: frozenset[str]  # detectors that are to analyse it
     segment: Segment | None = None
+    contents: str | None = None  # of a container: what is in it, in words
+    members: int | None = None  # of a container of a bucket: how many units lie in it
     media: Media | None = None
     frames: int = 0
     frames_propagated: int = 0
@@ -96,16 +98,25 @@ class File:
             duration_s=media.duration_s if media else None,
             frames=self.frames,
             frames_propagated=self.frames_propagated,
-            findings=tuple(sorted(self.findings, key=lambda f: (f.detector, _begin_s(f.detection)))),
+            findings=tuple(
+                sorted([*self.findings, *self._contents()], key=lambda f: (f.detector, _begin_s(f.detection)))
+            ),
             failures=tuple(self.failures),
             model_versions=tuple(model_versions[name] for name in sorted(self._answered())),
             usage=tuple(map(self._usage, sorted(self.wanted))),
+            members=self.members,
             thumbnail=self.thumbnail,
         )
 
     def _answered(self) -> frozenset[str]:
         """The wanted detectors that did not fail: they need not run again. Empty if the file was not fetched."""
         return frozenset() if "fetch" in self.failed() else self.wanted - self.failed()
+
+    def _contents(self) -> list[Finding]:
+        """What a container holds besides its units, as a finding: its row has no other place for what is no failure."""
+        if self.contents is None:
+            return []
+        return [Finding("file-text", "stored in the file", Detection("members", 1.0, evidence=self.contents))]
 
     def _usage(self, name: str) -> Usage:
         return Usage(name, *self.costs.get(name, (0.0, 0.0)), reused=name in self.reused and name not in self.costs)

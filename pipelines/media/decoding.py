@@ -16,6 +16,7 @@ import numpy.typing as npt
 from cluster.errors import MediaError
 from cluster.records import Kind, Sample, Segment
 from cluster.settings import Decoding
+from pipelines.archives.formats import container_format
 from pipelines.media import audio, formats, images, recordings
 from pipelines.media.containers import ROUNDING_S
 from pipelines.media.guard import decoding_errors, readable
@@ -58,6 +59,8 @@ def sniff(source: Source) -> Kind:
     MediaError if it is empty, no regular file, or in no supported format.
     """
     head = _head(source)
+    if container_format(head):  # first: a TAR may begin with any letters
+        return "container"
     if formats.image_format(head):
         return "image"
     if formats.is_audio(head):
@@ -74,6 +77,8 @@ def probe(source: Source, kind: Kind | None, decoding: Decoding) -> Media:
     actual = sniff(source)
     if kind is not None and actual != kind:
         raise MediaError("decode", f"it is no {kind} but {actual}, whatever its name says")
+    if actual == "container":
+        return Media("container")
     if actual == "image":
         with _opened_image(source, decoding) as image:
             return Media("image", *images.upright_size(image))

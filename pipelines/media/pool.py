@@ -16,6 +16,8 @@ from typing import Any
 from cluster.errors import MediaError
 from cluster.records import Kind, Sample, Segment
 from cluster.settings import Decoding
+from pipelines.archives.limits import Limits
+from pipelines.archives.opening import Member, Others
 from pipelines.media.decoding import Frame, Media
 from pipelines.media.sources import Source
 from pipelines.media.worker import receive, send
@@ -64,6 +66,16 @@ class Decoder:
         """The segments of a video, as of `segments.segments`."""
         (answer,) = self._answers(limits, "cut", path, limits)
         return answer
+
+    def members(self, path: Path, limits: Decoding, containers: Limits) -> Iterator[Member | Others]:
+        """The members of a container, as of `unpacking.members`."""
+        return self._answers(limits, "members", path, containers)
+
+    def extract(
+        self, path: Path, wanted: list[int], folder: Path, limits: Decoding, containers: Limits
+    ) -> Iterator[tuple[int, str | None]]:
+        """Unpack members of a container into a folder, as of `unpacking.extract`."""
+        return self._answers(limits, "extract", path, wanted, folder, containers)
 
     def close(self) -> None:
         """End the children. A caller that reads from one gets a RuntimeError."""

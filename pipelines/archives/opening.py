@@ -1,0 +1,145 @@
+"""What a decoder process does with a container: it lists its members, unpacks them, and reads its texts."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from cluster.errors import MediaError
+from cluster.records import Kind
+from cluster.storage.disks import FULL
+from pipelines.archives import names
+from pipelines.archives.formats import HEAD_BYTES, container_format
+from pipelines.archives.limits import Limits
+from pipelines.archives.reader import Alive, Entry, Reader, bomb, copied, library_errors
+from pipelines.archives.zips import Zip
+
+# the kind of a member by its first bytes: "container" for a container, None for what is neither that nor media
+KindOf = Callable[[bytes], Kind | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file in a container that is media or a container itself, or that cannot be unpacked."""
+
+    n: int  # its number in the container
+    name: str  # path with "/", different from that of every other member
+    size: int  # bytes once unpacked; 0: unknown
+    crc: str
+    kind: Kind | None  # by its first bytes; None if there is a problem
+    problem: str | None = None  # why nothing in it was looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """The members that are no media, counted by suffix; the last answer of `members`."""
+
+    counts: dict[str, int]
+
+
+def reader(path: Path, limits: Limits, alive: Alive) -> Reader:
+    """Open a container. MediaError if it is none, is encrypted or broken, or cannot be read on this machine."""
+    with path.open("rb") as file:
+        name = container_format(file.read(HEAD_BYTES))
+    if name == "zip":
+        return Zip(path)
+    raise MediaError("decode", "its bytes are those of no archive, document or mail that is read here")
+
+
+def members(path: Path, kind_of: KindOf, limits: Limits, alive: Alive) -> Iterator[Member | Others]:
+    """The members of a container, then Others. MediaError, after those that could be read, if the rest cannot."""
+    unique, others, total, file_bytes = names.Unique(), Counter[str](), 0, path.stat().st_size
+    with closing(reader(path, limits, alive)) as container:
+        for count, entry in enumerate(container.entries()):
+            alive()
+            if count >= limits.members:
+                raise MediaError("decode", f"it has more than {limits.members:,} members; the rest was not looked at")
+            name = names.clean(entry.name)
+            most = limits.most_bytes(_packed(entry, file_bytes))
+            problem = entry.problem or (bomb(most) if entry.size > most else None)
+            total += entry.size
+            if problem is None and total > limits.total_bytes:
+                problem = f"with it, its container unpacks to more than the limit of {limits.total_bytes:,} bytes"
+            kind: Kind | None = None
+            if problem is None:
+                try:
+                    kind = kind_of(_head(container, entry))
+                except MediaError as error:
+                    problem = error.reason
+            if kind is None and problem is None:
+                others[PurePosixPath(name).suffix.lower()] += 1
+            else:
+                yield Member(entry.n, unique(name), entry.size, entry.crc, kind, problem)
+    yield Others(dict(others))
+
+
+def extract(
+    path: Path, wanted: list[int], folder: Path, kind_of: KindOf, limits: Limits, alive: Alive
+) -> Iterator[tuple[int, str | None]]:
+    """Unpack members by number, each into the file of its number in a folder: (number, None or why it failed).
+
+    From a container that can only be read from its beginning, all members that are media are unpacked.
+    """
+    file_bytes = path.stat().st_size
+    with closing(reader(path, limits, alive)) as container:
+        for entry in container.entries():
+            alive()
+            if not container.sequential and entry.n not in wanted:
+                continue
+            if entry.problem:
+                continue
+            to, most = folder / str(entry.n), limits.most_bytes(_packed(entry, file_bytes))
+            try:
+                if _unpack(container, entry, to, entry.n in wanted, kind_of, most, alive):
+                    yield entry.n, None
+            except MediaError as error:
+                if error.step == "fetch":  # this machine is at fault
+                    raise
+                yield entry.n, error.reason
+
+
+def texts(path: Path, limits: Limits, alive: Alive) -> Iterator[tuple[str, str]]:
+    """Texts that a container itself has, each with where it comes from: "subject", "page 3"."""
+    with closing(reader(path, limits, alive)) as container:
+        yield from container.texts()
+
+
+def _packed(entry: Entry, file_bytes: int) -> int:
+    """The bytes that an entry takes in its container, or at most: not what a forged index says."""
+    return file_bytes if entry.packed is None else min(entry.packed, file_bytes)
+
+
+def _head(container: Reader, entry: Entry) -> bytes:
+    with container.open(entry) as content, library_errors():
+        return _first(content)
+
+
+def _first(content: BinaryIO) -> bytes:
+    """The first HEAD_BYTES of a content; fewer if it has fewer."""
+    head = b""
+    while len(head) < HEAD_BYTES and (piece := content.read(HEAD_BYTES - len(head))):
+        head += piece
+    return head
+
+
+def _unpack(container: Reader, entry: Entry, to: Path, wanted: bool, kind_of: KindOf, most: int, alive: Alive) -> bool:
+    """Write an entry of `most` bytes at most, if it is wanted or is media; returns whether it was."""
+    part = to.with_suffix(".part")  # of a process that is killed, no half of a member is left under its number
+    try:
+        with container.open(entry) as content, part.open("wb") as file:
+            with library_errors():
+                head = _first(content)
+            if not wanted and kind_of(head) is None:
+                return False
+            file.write(head)
+            copied(content, file, most - len(head), alive)
+        part.rename(to)
+        return True
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise MediaError("fetch", f"no space is left to unpack it in {to.parent}") from None
+    finally:
+        part.unlink(missing_ok=True)
