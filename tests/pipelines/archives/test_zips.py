@@ -3,7 +3,7 @@
 from zipfile import ZIP_DEFLATED, ZipFile
 
 from cluster.records import ModelVersion
-from tests.pipelines.archives.scans import contents, labels, png, reasons, scan
+from tests.pipelines.archives.scans import contents, labels, png, scan
 
 
 def test_a_picture_in_a_zip_is_analysed_and_the_zip_has_a_row_of_its_own(tmp_path):
