@@ -8,9 +8,7 @@ if TYPE_CHECKING:  # the command line needs these records, and does not wait for
     import numpy as np
     import numpy.typing as npt
 
-Kind = Literal[
-    "image", "video", "audio", "container"
-]  # container: an archive, document or mailbox, whose members are files too
+Kind = Literal["image", "video", "audio", "container"]  # container: an archive, document or mailbox
 Modality = Literal["image", "sound", "text"]
 Space = Literal["image", "text", "faces"]  # vectors are comparable only within one space
 Box = tuple[float, float, float, float]  # left, top, right, bottom as fractions of the frame

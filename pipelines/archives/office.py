@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from xml.etree.ElementTree import iterparse
 from zipfile import ZipFile
 
-from pipelines.archives.reader import library_errors
+from pipelines.archives.reader import Text, library_errors
 
 # parts with text by their path in the archive, and the names of the elements that are one line each
 _PARTS = re.compile(
@@ -22,8 +22,8 @@ def is_office(archive: ZipFile) -> bool:
     return "[Content_Types].xml" in names or ("mimetype" in names and "META-INF/manifest.xml" in names)
 
 
-def texts(archive: ZipFile) -> Iterator[tuple[str, str]]:
-    """The lines of each part of a document, with the part's path."""
+def texts(archive: ZipFile) -> Iterator[Text]:
+    """The lines of each part of a document; its origin is the part's path."""
     if not is_office(archive):
         return
     for info in archive.infolist():
@@ -31,7 +31,7 @@ def texts(archive: ZipFile) -> Iterator[tuple[str, str]]:
             with library_errors():
                 lines = list(_lines(archive, info.filename))
             if text := "\n".join(lines):
-                yield text, info.filename
+                yield Text(text, info.filename)
 
 
 def _lines(archive: ZipFile, part: str) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -13,8 +13,17 @@ from cluster.storage.disks import FULL
 from pipelines.archives import names
 from pipelines.archives.formats import HEAD_BYTES, container_format
 from pipelines.archives.limits import Limits
-from pipelines.archives.reader import Alive, Entry, Reader, bomb, copied, library_errors
+from pipelines.archives.mails import Mail, Mailbox
+from pipelines.archives.outlook import OutlookFolders, outlook_message
+from pipelines.archives.pdfs import Pdf
+from pipelines.archives.rars import Rar
+from pipelines.archives.reader import Alive, Entry, Reader, Text, bomb, copied, library_errors
+from pipelines.archives.sevenzip import SevenZip
+from pipelines.archives.tars import COMPRESSIONS, Tar
 from pipelines.archives.zips import Zip
+
+PASSAGE = 2000  # characters of one finding: as much as a reader takes in at a glance
+MOST_TEXT = 5_000_000  # characters of one container
 
 # the kind of a member by its first bytes: "container" for a container, None for what is neither that nor media
 KindOf = Callable[[bytes], Kind | None]
@@ -39,19 +48,38 @@ class Others:
     counts: dict[str, int]
 
 
-def reader(path: Path, limits: Limits, alive: Alive) -> Reader:
-    """Open a container. MediaError if it is none, is encrypted or broken, or cannot be read on this machine."""
+def reader(path: Path, limits: Limits, alive: Alive, heads_only: bool = False) -> Reader:
+    """Open a container. MediaError if it is none, is encrypted or broken, or cannot be read on this machine.
+
+    `heads_only`: of each entry only the first HEAD_BYTES are needed.
+    """
     with path.open("rb") as file:
         name = container_format(file.read(HEAD_BYTES))
     if name == "zip":
         return Zip(path)
+    if name in COMPRESSIONS:
+        return Tar(path, name, limits, alive)
+    if name == "7z":
+        return SevenZip(path, limits, alive, HEAD_BYTES if heads_only else None)
+    if name == "rar":
+        return Rar(path)
+    if name == "pdf":
+        return Pdf(path, limits)
+    if name == "eml":
+        return Mail(path)
+    if name == "mbox":
+        return Mailbox(path, alive)
+    if name == "ole":
+        return outlook_message(path)
+    if name == "pst":
+        return OutlookFolders(path, alive)
     raise MediaError("decode", "its bytes are those of no archive, document or mail that is read here")
 
 
 def members(path: Path, kind_of: KindOf, limits: Limits, alive: Alive) -> Iterator[Member | Others]:
     """The members of a container, then Others. MediaError, after those that could be read, if the rest cannot."""
     unique, others, total, file_bytes = names.Unique(), Counter[str](), 0, path.stat().st_size
-    with closing(reader(path, limits, alive)) as container:
+    with closing(reader(path, limits, alive, heads_only=True)) as container:
         for count, entry in enumerate(container.entries()):
             alive()
             if count >= limits.members:
@@ -62,8 +90,8 @@ def members(path: Path, kind_of: KindOf, limits: Limits, alive: Alive) -> Iterat
             total += entry.size
             if problem is None and total > limits.total_bytes:
                 problem = f"with it, its container unpacks to more than the limit of {limits.total_bytes:,} bytes"
-            kind: Kind | None = None
-            if problem is None:
+            kind = entry.kind
+            if problem is None and kind is None:
                 try:
                     kind = kind_of(_head(container, entry))
                 except MediaError as error:
@@ -100,10 +128,29 @@ def extract(
                 yield entry.n, error.reason
 
 
-def texts(path: Path, limits: Limits, alive: Alive) -> Iterator[tuple[str, str]]:
-    """Texts that a container itself has, each with where it comes from: "subject", "page 3"."""
+def texts(path: Path, limits: Limits, alive: Alive) -> Iterator[Text]:
+    """Texts that a container itself has, in passages of PASSAGE characters at most. MediaError after MOST_TEXT."""
+    taken = 0
     with closing(reader(path, limits, alive)) as container:
-        yield from container.texts()
+        for text in container.texts():
+            alive()
+            for passage in _passages(text.text):
+                taken += len(passage)
+                if taken > MOST_TEXT:
+                    raise MediaError("decode", f"its text has more than {MOST_TEXT:,} characters; the rest is not kept")
+                yield replace(text, text=passage)
+
+
+def _passages(text: str) -> Iterator[str]:
+    """Parts of a text that end at an empty line, at a line, or after PASSAGE characters."""
+    rest = text.strip()
+    while len(rest) > PASSAGE:
+        end = max(rest.rfind("\n\n", 0, PASSAGE), rest.rfind("\n", PASSAGE // 2, PASSAGE))
+        end = end if end > 0 else max(rest.rfind(" ", PASSAGE // 2, PASSAGE), 0) or PASSAGE
+        yield rest[:end].strip()
+        rest = rest[end:].strip()
+    if rest:
+        yield rest
 
 
 def _packed(entry: Entry, file_bytes: int) -> int:

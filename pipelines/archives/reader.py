@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 from cluster.errors import MediaError
+from cluster.records import Kind
 
 TOO_LARGE = "unpacking it takes more memory than there is"
 ENCRYPTED = "it is encrypted, and its password is not known here"
@@ -24,6 +25,16 @@ class Entry:
     packed: int | None = None  # bytes that it takes in the container; None: the container says it only for all together
     crc: str = ""  # a checksum of its content, where the container has one
     problem: str | None = None  # why it cannot be unpacked
+    kind: Kind | None = None  # of what the reader itself makes, such as a page's picture; None: its bytes tell
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text that stands in a container itself."""
+
+    text: str
+    origin: str  # where: "subject", "word/document.xml"
+    page: int | None = None  # from 1
 
 
 class Reader(Protocol):
@@ -40,8 +51,8 @@ class Reader(Protocol):
     def open(self, entry: Entry) -> BinaryIO:
         """The content of an entry. With a sequential reader, of the entry that `entries` has just yielded."""
 
-    def texts(self) -> Iterator[tuple[str, str]]:
-        """Texts that the container itself has, each with where it comes from: "subject", "page 3"."""
+    def texts(self) -> Iterator[Text]:
+        """Texts that the container itself has."""
 
     def close(self) -> None:
         """Close the file."""

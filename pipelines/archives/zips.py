@@ -8,7 +8,7 @@ from zipfile import ZipFile, ZipInfo
 
 from pipelines.archives import names
 from pipelines.archives.office import texts
-from pipelines.archives.reader import ENCRYPTED, Entry, library_errors
+from pipelines.archives.reader import ENCRYPTED, Entry, Text, library_errors
 
 _ENCRYPTED, _UTF8 = 0x1, 0x800  # flags
 _UNICODE_PATH = b"\x75\x70"  # id of the extra field of Info-ZIP
@@ -38,7 +38,7 @@ class Zip:
         with library_errors():
             return cast(BinaryIO, self._zip.open(self._infos[entry.n]))
 
-    def texts(self) -> Iterator[tuple[str, str]]:
+    def texts(self) -> Iterator[Text]:
         """The text of an office document; none of another archive."""
         return texts(self._zip)
 

@@ -114,7 +114,7 @@ class File:
     def _versions(self, model_versions: Mapping[str, ModelVersion]) -> tuple[ModelVersion, ...]:
         """The versions of those that answered, sorted by name. FILE_TEXT too: readers keep findings of these only."""
         answered = [model_versions[name] for name in self._answered()]
-        own = [FILE_TEXT] if self.has_file_text and "fetch" not in self.failed() else []
+        own = [FILE_TEXT] if (self.has_file_text or self.contents) and "fetch" not in self.failed() else []
         return tuple(sorted([*answered, *own], key=lambda version: version.detector))
 
     def _answered(self) -> frozenset[str]:
@@ -125,7 +125,7 @@ class File:
         """What a container holds besides its units, as a finding: its row has no other place for what is no failure."""
         if self.contents is None:
             return []
-        return [Finding("file-text", "stored in the file", Detection("members", 1.0, evidence=self.contents))]
+        return [Finding(FILE_TEXT.detector, FILE_TEXT.model, Detection("members", 1.0, evidence=self.contents))]
 
     def _usage(self, name: str) -> Usage:
         return Usage(name, *self.costs.get(name, (0.0, 0.0)), reused=name in self.reused and name not in self.costs)

@@ -85,7 +85,7 @@ class Expansion:
         uri = f"{outer['uri']}!{in_uri(member.name)}"
         etag = member_etag(outer["etag"], member.n, member.crc)
         own = {"uri": uri, "etag": etag, "unit_id": unit_id(uri, etag), "size": member.size, "kind": member.kind}
-        none = {"sha256": None, "segment": None, "members": None, "failures": [], "contents": None}
+        none: Row = {"sha256": None, "segment": None, "members": None, "failures": [], "contents": None}
         return _Container(outer | own | none | {"parent": self._first["uri"]}, [*container.numbers, member.n])
 
 

@@ -71,8 +71,8 @@ UNCUT = pa.schema(
 
 MOST_LEFT_OUT = 10  # folders and files that are named with their reasons; more are counted
 BATCH = 10_000  # files in memory at a time
-# smaller files are not cut, but every container is opened: probing them costs as much as analysing them whole. A file without a suffix is probed
-# only if it is larger than pictures usually are
+# smaller files are not cut: probing them costs as much as analysing them whole. A file without a suffix is probed
+# only if it is larger than pictures usually are. Every container is opened
 CUT_FROM_BYTES: dict[Kind | None, int] = {"video": 1_000_000, "container": 0, None: 16_000_000}
 
 

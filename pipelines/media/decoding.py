@@ -16,10 +16,12 @@ import numpy.typing as npt
 from cluster.errors import MediaError
 from cluster.records import Kind, Sample, Segment, Span
 from cluster.settings import Decoding
+from pipelines.archives import opening
 from pipelines.archives.formats import container_format
+from pipelines.archives.limits import Limits
 from pipelines.media import audio, formats, images, recordings
 from pipelines.media.containers import ROUNDING_S
-from pipelines.media.guard import decoding_errors, readable
+from pipelines.media.guard import decoding_errors, readable, report_progress
 from pipelines.media.recordings import RawFrame
 from pipelines.media.sources import RemoteFile, Source
 
@@ -89,7 +91,7 @@ def probe(source: Source, kind: Kind | None, decoding: Decoding) -> Media:
     if kind is not None and actual != kind:
         raise MediaError("decode", f"it is no {kind} but {actual}, whatever its name says")
     if actual == "container":
-        return Media("container")
+        return Media("container", has_text=True)
     if actual == "image":
         with _opened_image(source, decoding) as image:
             return Media("image", *images.upright_size(image))
@@ -130,7 +132,12 @@ def texts(source: Source, kind: Kind, decoding: Decoding, segment: Segment | Non
 
     When a file is damaged, MediaError comes after what could be read.
     """
-    if kind != "image":
+    if kind == "container":
+        if not isinstance(source, Path):
+            raise ValueError("a container is read where it has been fetched to")
+        for passage in opening.texts(source, Limits(), report_progress):
+            yield FileText(passage.text, passage.origin, page=passage.page)
+    elif kind != "image":
         for text, origin, span in recordings.subtitles(source, decoding, segment):
             yield FileText(text, origin, span)
 
