@@ -108,7 +108,7 @@ class _Written(Py7zIO):
         self._factory, self._n, self._size = factory, n, 0
         self._file: BinaryIO | None = None
         if n is not None:
-            self._file = Path(factory.folder, str(n)).open("wb")
+            self._file = Path(factory.folder, str(n)).open("wb")  # noqa: SIM115 - py7zr closes it
 
     def write(self, s: bytes | bytearray) -> int:
         """Write some bytes."""
