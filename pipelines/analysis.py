@@ -105,15 +105,15 @@ class Analysis:
 
 
 def fetched_file(row: dict[str, Any], to: Path, settings: Settings, unpacked: Unpacked) -> detecting.File:
-    """The file of a row of LEDGER: fetched or unpacked to `to`, or with the failure to do so."""
-    item = MediaItem(row["uri"], row["size"], row["etag"], row["kind"], row["parent"])
+    """The file of a row of LEDGER, maybe of an older version with fewer columns: fetched or unpacked to `to`, or with the failure to do so."""
+    item = MediaItem(row["uri"], row["size"], row["etag"], row["kind"], row.get("parent"))
     roots, endpoint, attempts = Roots(settings.scanning.roots), settings.s3_endpoint, settings.scanning.attempts
     wanted = frozenset(row["detectors"])
     if row["segment"] is not None:  # its pictures and sounds are read where they lie, not the whole film
         source = Remote(item, endpoint, attempts, roots)
         return detecting.File(item, source, row["sha256"], wanted, Segment(**row["segment"]))
-    file = detecting.File(item, to, None, wanted, contents=row["contents"], members=row["members"])
-    file.failures += [Failure(**failure) for failure in row["failures"] or ()]
+    file = detecting.File(item, to, None, wanted, contents=row.get("contents"), members=row.get("members"))
+    file.failures += [Failure(**failure) for failure in row.get("failures") or ()]
     try:
         if item.parent is not None:
             file.sha256 = unpacked.member(item, to, settings)

@@ -1,8 +1,7 @@
-"""Names of members: bytes of unknown code pages to text, and paths to the part of a URI that follows the "!"."""
+"""Names of members: bytes of unknown code pages to text, and names to clean and different paths."""
 
 from collections.abc import Iterable
 from pathlib import PurePosixPath
-from urllib.parse import quote
 
 _CODE_PAGES = ["cp866", "cp1251", "cp932", "gb18030", "big5", "cp949", "cp1252", "cp1256", "cp1255", "cp850", "cp437"]
 
@@ -27,11 +26,6 @@ def clean(name: str) -> str:
     """A member's name as a relative path with "/"; never empty, without "." and ".." parts."""
     parts = [part for part in name.replace("\\", "/").replace("\0", "").split("/") if part not in ("", ".")]
     return "/".join("__" if part == ".." else part for part in parts) or "member"
-
-
-def in_uri(name: str) -> str:
-    """A member's path as it stands in a URI: percent-encoded, "!" too."""
-    return quote(name.encode("utf-8", "surrogateescape"), safe="/")
 
 
 class Unique:

@@ -51,7 +51,7 @@ class Pdf:
                 yield Entry(n, f"page-{n + 1}.png", 0, kind="image")
         if pages > self._limits.pages:
             raise MediaError(
-                "decode", f"it has {pages:,} pages, of which the first {self._limits.pages} were looked at"
+                "decode", f"it has {pages:,} pages, of which only the first {self._limits.pages} were looked at"
             )
         if broken is not None:
             raise broken

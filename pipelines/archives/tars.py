@@ -86,10 +86,11 @@ class _Info(tarfile.TarInfo):
     @classmethod
     def fromtarfile(cls, tarfile_: tarfile.TarFile) -> "_Info":
         """The next header. MediaError if it is damaged and not the first."""
+        at: int = getattr(tarfile_, "offset", 0)
         try:
-            return super().fromtarfile(tarfile_)  # type: ignore[return-value]
-        except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError, tarfile.EmptyHeaderError) as error:
-            if not tarfile_.offset:
+            return super().fromtarfile(tarfile_)
+        except tarfile.HeaderError as error:
+            if type(error).__name__ == "EOFHeaderError" or not at:  # two blocks of zeros, as it should end
                 raise
             raise MediaError("decode", f"it is cut short or damaged after some of its members ({error})") from None
 

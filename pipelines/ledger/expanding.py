@@ -7,10 +7,10 @@ from typing import Any
 from cluster.errors import MediaError
 from cluster.records import MediaItem
 from cluster.settings import Settings
-from pipelines.archives.names import in_uri
+from cluster.storage.members import member_etag, member_uri
 from pipelines.archives.opening import Member, Others
 from pipelines.ledger.listing import LEDGER, unit_id
-from pipelines.ledger.unpacked import Kept, Unpacked, member_etag
+from pipelines.ledger.unpacked import Kept, Unpacked
 
 STEP = "members"  # of failures that say what in a container was not looked at; the container itself was analysed
 
@@ -82,7 +82,7 @@ class Expansion:
 
     def _inner(self, container: _Container, member: Member) -> _Container:
         outer = container.row
-        uri = f"{outer['uri']}!{in_uri(member.name)}"
+        uri = member_uri(outer["uri"], member.name)
         etag = member_etag(outer["etag"], member.n, member.crc)
         own = {"uri": uri, "etag": etag, "unit_id": unit_id(uri, etag), "size": member.size, "kind": member.kind}
         none: Row = {"sha256": None, "segment": None, "members": None, "failures": [], "contents": None}

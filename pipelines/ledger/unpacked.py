@@ -17,6 +17,7 @@ from cluster.settings import Settings
 from cluster.storage import buckets
 from cluster.storage.disks import naming_full_disk
 from cluster.storage.listing import list_media
+from cluster.storage.members import numbers, outer_etag
 from cluster.storage.roots import Roots
 from pipelines.archives.limits import Limits
 from pipelines.media.pool import Decoder
@@ -57,11 +58,11 @@ class Unpacked:
         MediaError if it cannot be unpacked, or its container has changed, is gone or lies under none of the roots.
         """
         assert item.parent is not None
-        outer_etag, numbers = _place(item)
-        outer = self._outer(item.parent, outer_etag, settings)
+        place = item.uri, item.parent, item.etag
+        outer = self._outer(item.parent, outer_etag(*place), settings)
         with self.opened(outer, settings) as kept:
             with kept.lock:
-                path = self.path(kept, numbers, settings)
+                path = self.path(kept, numbers(*place), settings)
                 os.link(path, to)
                 if item.kind != "container" and path in kept.alone:
                     path.unlink()
@@ -102,10 +103,10 @@ class Unpacked:
                 kept.bytes = sum(file.stat().st_size for file in kept.folder.rglob("*") if file.is_file())
                 self._evict()
 
-    def path(self, kept: Kept, numbers: list[int], settings: Settings) -> Path:
+    def path(self, kept: Kept, places: list[int], settings: Settings) -> Path:
         """The local file of the member with these numbers, one for each container around it. Hold `kept.lock`."""
         path = kept.file
-        for n in numbers:
+        for n in places:
             path = self._unpacked(kept, path, n, settings)
         return path
 
@@ -160,16 +161,3 @@ class Unpacked:
                 del self._kept[key]
                 total -= kept.bytes
                 shutil.rmtree(kept.folder, ignore_errors=True)
-
-
-def member_etag(container: str, n: int, crc: str) -> str:
-    """The ETag of a member: it changes with its container, and tells its place in it."""
-    return f"{container}!{n}-{crc}"
-
-
-def _place(item: MediaItem) -> tuple[str, list[int]]:
-    """ETag of the file that a member lies in, and its number in each container around it, from the outermost on."""
-    assert item.parent is not None
-    depth = item.uri.count("!", len(item.parent))  # a "!" in a member's name is percent-encoded
-    etag, *places = item.etag.rsplit("!", depth)
-    return etag, [int(place.partition("-")[0]) for place in places]
