@@ -8,7 +8,7 @@ if TYPE_CHECKING:  # the command line needs these records, and does not wait for
     import numpy as np
     import numpy.typing as npt
 
-Kind = Literal["image", "video", "audio"]
+Kind = Literal["image", "video", "audio", "container"]  # container: an archive, document or mailbox
 Modality = Literal["image", "sound", "text"]
 Space = Literal["image", "text", "faces"]  # vectors are comparable only within one space
 Box = tuple[float, float, float, float]  # left, top, right, bottom as fractions of the frame
@@ -32,6 +32,7 @@ class MediaItem:
     size: int  # bytes
     etag: str  # changes when the content does
     kind: Kind | None = None
+    parent: str | None = None  # of a member: URI of the file of the bucket that contains it, however deep
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,7 @@ class Result:
     failures: tuple[Failure, ...] = ()
     model_versions: tuple[ModelVersion, ...] = ()
     usage: tuple[Usage, ...] = ()
+    members: int | None = None  # of a file that is a container: how many units lie in it, at any depth
     thumbnail: bytes | None = None  # JPEG of the whole picture, at most 320 px a side, not blurred
 
 

@@ -31,7 +31,8 @@ from deployments.serving.client import ServedDetectors
 from deployments.serving.placement import configs
 from pipelines.attempt import Attempt
 from pipelines.detect import detecting, memo
-from pipelines.ledger.cutting import FETCHED, Cut
+from pipelines.ledger.cutting import Cut
+from pipelines.ledger.unpacked import FETCHED, Unpacked
 from pipelines.media.pool import Decoder
 from pipelines.media.sources import Remote
 
@@ -52,6 +53,7 @@ class Analysis:
         events.listen(_report_lookups())
         self.handles, self.jobs = detectors, jobs
         self.decoder = Decoder()
+        self.unpacked = Unpacked(self.decoder)
         self.cache = cache.open_cache(settings)
         self.turns = asyncio.Semaphore(BATCHES_IN_FLIGHT)
         self.clients: OrderedDict[tuple[str, int], ServedDetectors] = OrderedDict()
@@ -63,13 +65,16 @@ class Analysis:
 
     async def cut(self, units: pa.Table, settings: Settings) -> pa.Table:
         """Rows of UNCUT to rows of LEDGER, as `cutting.Cut`."""
-        return await asyncio.to_thread(Cut(settings, self.decoder), units)
+        return await asyncio.to_thread(Cut(settings, self.decoder, self.unpacked), units)
 
     async def _analyze(self, units: pa.Table, attempt: Attempt) -> pa.Table:
         rows, settings = units.to_pylist(), attempt.settings
         async with self.turns:
             with temporary_folder(f"{FETCHED}{os.getpid()}-") as folder:
-                fetched = (asyncio.to_thread(_fetch, row, folder / str(n), settings) for n, row in enumerate(rows))
+                fetched = (
+                    asyncio.to_thread(fetched_file, row, folder / str(n), settings, self.unpacked)
+                    for n, row in enumerate(rows)
+                )
                 files = await asyncio.gather(*fetched)
                 found = await detecting.analyze(
                     files, self._client(attempt), self.decoder, settings.decoding, self.cache
@@ -99,20 +104,26 @@ class Analysis:
         return self.clients[key]
 
 
-def _fetch(row: dict[str, Any], to: Path, settings: Settings) -> detecting.File:
-    """The file of a row of LEDGER: fetched to `to`, or with the failure to fetch it."""
-    item = MediaItem(row["uri"], row["size"], row["etag"], row["kind"])
+def fetched_file(row: dict[str, Any], to: Path, settings: Settings, unpacked: Unpacked) -> detecting.File:
+    """The file of a row of LEDGER, maybe of an older version with fewer columns: fetched or unpacked to `to`, or with the failure to do so."""
+    item = MediaItem(row["uri"], row["size"], row["etag"], row["kind"], row.get("parent"))
     roots, endpoint, attempts = Roots(settings.scanning.roots), settings.s3_endpoint, settings.scanning.attempts
     wanted = frozenset(row["detectors"])
     if row["segment"] is not None:  # its pictures and sounds are read where they lie, not the whole film
         source = Remote(item, endpoint, attempts, roots)
         return detecting.File(item, source, row["sha256"], wanted, Segment(**row["segment"]))
-    file = detecting.File(item, to, None, wanted)
+    file = detecting.File(item, to, None, wanted, contents=row.get("contents"), members=row.get("members"))
+    file.failures += [Failure(**failure) for failure in row.get("failures") or ()]
     try:
-        file.sha256 = buckets.fetch(item, to, endpoint, attempts, settings.decoding.max_bytes, roots)
+        if item.parent is not None:
+            file.sha256 = unpacked.member(item, to, settings)
+        elif item.kind == "container":
+            file.sha256 = unpacked.container(item, to, settings)
+        else:
+            file.sha256 = buckets.fetch(item, to, endpoint, attempts, settings.decoding.max_bytes, roots)
     except MediaError as error:
         file.source = None
-        file.failures.append(Failure(error.step, error.reason))
+        file.fail(error.step, error.reason)
     return file
 
 

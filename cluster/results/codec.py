@@ -48,6 +48,8 @@ SCHEMA = pa.schema(
         ("etag", pa.string()),
         ("sha256", pa.string()),
         ("kind", pa.string()),
+        ("parent", pa.string()),  # of a member: URI of the file that contains it, however deep; null: it is in none
+        ("members", pa.int32()),  # of a container that is such a file: how many units lie in it
         # of a long video, one row a segment, numbered from 0; all null where the row is for the whole file
         ("segment", pa.int32()),
         ("segments", pa.int32()),
@@ -71,7 +73,7 @@ SCHEMA = pa.schema(
 DETECTIONS = pa.schema(list(_DETECTION))  # the same fields as columns of a table
 
 # Columns that files of earlier versions lack; they are read as null.
-OPTIONAL = frozenset({"sequence", "segment", "segments", "segment_s", "begin_s", "end_s", "usage"})
+OPTIONAL = frozenset({"sequence", "segment", "segments", "segment_s", "begin_s", "end_s", "usage", "parent", "members"})
 
 # Names of version 0.1 -> current ones, of columns and fields of detections. The old ones are read until version 0.3.
 RENAMED = {
@@ -128,6 +130,8 @@ def to_row(result: Result, unit_id: int, job: str, sequence: int) -> Row:
         "etag": result.item.etag,
         "sha256": result.sha256,
         "kind": result.item.kind,
+        "parent": result.item.parent,
+        "members": result.members,
         "segment": segment.n if segment else None,
         "segments": segment.of if segment else None,
         "segment_s": segment.length_s if segment else None,

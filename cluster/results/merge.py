@@ -15,10 +15,12 @@ import pyarrow.compute as pc
 
 from cluster.records import ModelVersion
 from cluster.results.newest import KEY, Ranks
+from cluster.storage.members import outer_etag
 
 Numbers = npt.NDArray[Any]
 
 COLUMNS = [*KEY, "uri", "etag", "segment", "segments", "segment_s", "model_versions", "errors"]
+COLUMNS += ["parent", "members"]
 WHOLE = -1  # in place of a segment's number
 _FIELD, _ENTRY = "\x1f", "\x1e"  # separators that do not occur in names of detectors and models
 
@@ -125,21 +127,43 @@ class _Records:
         It names the models that have analysed every segment, each with the highest floor of its segments.
         """
         parts = [self.known[code] for code in segments]
-        sets = [{(version.detector, version.model) for version in part.model_versions} for part in parts]
         all_stored = count == parts[0].segments
-        common = set.intersection(*sets) if all_stored else set()
-        floors: dict[tuple[str, str], list[float]] = {}
-        for part in parts:
-            for version in part.model_versions:
-                of_model = floors.setdefault((version.detector, version.model), [])
-                of_model.extend([] if version.floor is None else [version.floor])
-        versions = frozenset(ModelVersion(*pair, max(floors[pair], default=None)) for pair in common)
-        failed, alike = any(part.failed for part in parts), all(each == sets[0] for each in sets)
-        return self.number(Known(versions, failed, parts[0].segment_s, parts[0].segments, all_stored and alike))
+        versions, alike = _common(parts)
+        failed = any(part.failed for part in parts)
+        return self.number(
+            Known(
+                versions if all_stored else frozenset(),
+                failed,
+                parts[0].segment_s,
+                parts[0].segments,
+                all_stored and alike,
+            )
+        )
+
+    def container(self, own: int, members: tuple[int, ...], all_stored: bool) -> int:
+        """Number of the record of a container, by its own record and those of its members, as `whole_file`."""
+        parts = [self.known[own], *(self.known[code] for code in members)]
+        versions, _ = _common(parts)
+        failed = any(part.failed for part in parts)
+        return self.number(Known(versions if all_stored else frozenset(), failed, complete=all_stored))
+
+
+def _common(parts: list[Known]) -> tuple[frozenset[ModelVersion], bool]:
+    """The models that have analysed every part, each with the highest floor, and whether they are the same for all."""
+    sets = [{(version.detector, version.model) for version in part.model_versions} for part in parts]
+    floors: dict[tuple[str, str], list[float]] = {}
+    for part in parts:
+        for version in part.model_versions:
+            of_model = floors.setdefault((version.detector, version.model), [])
+            of_model.extend([] if version.floor is None else [version.floor])
+    common = set.intersection(*sets)
+    versions = frozenset(ModelVersion(*pair, max(floors[pair], default=None)) for pair in common)
+    return versions, all(each == sets[0] for each in sets)
 
 
 def _columns(rows: pa.Table, records: _Records) -> tuple[Numbers, ...]:
-    """For each row: hash of the URI, hash of the content, number of the segment (or WHOLE), number of the record."""
+    """For each row: hash of the URI, hash of the content, number of the segment (or WHOLE), number of the record, hash
+    of the content of the file that it is a member of (or 0), number of its own members."""
     uris, etags = rows["uri"].to_pylist(), rows["etag"].to_pylist()
     contents = [f"{uri}\0{etag or ''}" for uri, etag in zip(uris, etags, strict=True)]
     string = pa.string()
@@ -159,12 +183,25 @@ def _columns(rows: pa.Table, records: _Records) -> tuple[Numbers, ...]:
         hashes(contents),
         pc.coalesce(rows["segment"], pa.scalar(WHOLE, pa.int32())).to_numpy(),
         codes[encoded.indices.to_numpy()],
+        _outer_contents(rows),
+        pc.coalesce(rows["members"], pa.scalar(0, pa.int32())).to_numpy(),
     )
+
+
+def _outer_contents(rows: pa.Table) -> Numbers:
+    """For each row of a member, the hash of the content of the file that contains it; 0 for other rows."""
+    outer = np.zeros(len(rows), np.uint64)
+    inner = np.flatnonzero(pc.is_valid(rows["parent"]).to_numpy())
+    of_members = rows.select(["uri", "parent", "etag"]).take(pa.array(inner)).to_pylist()
+    outer[inner] = hashes(
+        [f"{row['parent']}\0{outer_etag(row['uri'], row['parent'], row['etag'])}" for row in of_members]
+    )
+    return outer
 
 
 def _keep_current(rows: list[Numbers], records: _Records) -> None:
     """Keep only the rows of each file's current content and segment length, sorted by file, segment and rank."""
-    uris, contents, _, codes, ranks = rows
+    uris, contents, _, codes, *_, ranks = rows
     order = np.lexsort((ranks, uris))
     first = _starts(uris[order])
     newest = order[np.append(first[1:], len(order)) - 1]
@@ -174,7 +211,7 @@ def _keep_current(rows: list[Numbers], records: _Records) -> None:
     same &= cuts[codes[order]] == np.repeat(cuts[codes[newest]], sizes)
     del uris, contents, codes, ranks
     _take(rows, order[same])
-    _take(rows, np.lexsort((rows[4], rows[2], rows[0])))
+    _take(rows, np.lexsort((rows[-1], rows[2], rows[0])))
 
 
 def _take(columns: list[Numbers], which: Numbers) -> None:
@@ -183,10 +220,11 @@ def _take(columns: list[Numbers], which: Numbers) -> None:
 
 
 def _merged(rows: list[Numbers], records: _Records) -> Merged:
-    uris, contents, numbers, codes, _ = rows
+    uris, contents, numbers, codes, outer, members, _ = rows
     first = _starts(uris, numbers)
     sizes = np.diff(np.append(first, len(uris)))
     units = codes[first]
+    outer_last, members_last = (column[first + sizes - 1] for column in (outer, members))  # of the newest row
     for again in range(1, int(sizes.max())):  # units with more than one row
         which = np.flatnonzero(sizes > again)
         pairs = np.stack([units[which], codes[first[which] + again]])
@@ -202,7 +240,22 @@ def _merged(rows: list[Numbers], records: _Records) -> Merged:
     for file in np.flatnonzero(cut[first]):
         of_file = units[first[file] : ends[file]]
         files[file] = records.whole_file(tuple(np.unique(of_file).tolist()), len(of_file))
+    newest = (outer_last[first], members_last[first])
+    files = _with_members(contents[first], files, *newest, records)
     return Merged(uris[first], contents[first], files, *segments, records.known)
+
+
+def _with_members(contents: Numbers, codes: Numbers, outer: Numbers, members: Numbers, records: _Records) -> Numbers:
+    """The codes of files; that of a container names only what has analysed it and all of its members."""
+    inner = np.flatnonzero(outer)
+    inner = inner[np.argsort(outer[inner])]
+    keys, inside = outer[inner], codes[inner]
+    whole = codes.copy()
+    for file in np.flatnonzero(members):
+        begin, end = (np.searchsorted(keys, contents[file], side) for side in ("left", "right"))
+        its_members = tuple(np.unique(inside[begin:end]).tolist())
+        whole[file] = records.container(int(codes[file]), its_members, bool(end - begin >= members[file]))
+    return whole
 
 
 def _starts(*columns: Numbers) -> npt.NDArray[np.intp]:

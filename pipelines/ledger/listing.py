@@ -53,6 +53,11 @@ LEDGER = pa.schema(
         ("reason", pa.string()),
         ("sha256", pa.string()),  # of the file; null except for segments, whose file was read to cut it
         ("segment", SEGMENT),  # null: the unit is the whole file
+        ("parent", pa.string()),  # of a member of a container: URI of the file that contains it, however deep
+        ("members", pa.int32()),  # of such a file: how many units lie in it
+        # of a container: what of it was not looked at, and what else is in it, in words
+        ("failures", pa.list_(pa.struct([("step", pa.string()), ("reason", pa.string())]))),
+        ("contents", pa.string()),
     ]
 )
 
@@ -69,8 +74,8 @@ UNCUT = pa.schema(
 OF_RESULTS = "it lies in the folder of this job's results"
 BATCH = 10_000  # files in memory at a time
 # smaller files are not cut: probing them costs as much as analysing them whole. A file without a suffix is probed
-# only if it is larger than pictures usually are
-CUT_FROM_BYTES: dict[Kind | None, int] = {"video": 1_000_000, None: 16_000_000}
+# only if it is larger than pictures usually are. Every container is opened
+CUT_FROM_BYTES: dict[Kind | None, int] = {"video": 1_000_000, "container": 0, None: 16_000_000}
 
 
 @dataclass(slots=True)
@@ -233,8 +238,7 @@ def _ledger_rows(units: list[Unit], wanted: Mapping[str, ModelVersion]) -> pa.Ta
         # stored segments do not count for the whole file, which is another unit
         [everything if unit.known and unit.known.segment_s else unit.missing for unit in units],
         [unit.reason for unit in units],
-        [None] * len(units),
-        [None] * len(units),
+        *([[None] * len(units)] * 6),  # only cutting knows the rest
     ]
     return pa.table([pa.array(column, field.type) for column, field in zip(columns, LEDGER, strict=True)], LEDGER)
 

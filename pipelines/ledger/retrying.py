@@ -15,6 +15,7 @@ from cluster.results import files as results_files
 from cluster.results.rolling_writer import Shards
 from cluster.storage import buckets
 from cluster.storage.listing import list_media
+from cluster.storage.members import outer_etag
 from cluster.storage.roots import OutsideRoots, Roots
 from pipelines.ledger.listing import LEDGER, UNCUT, unit_id
 
@@ -29,7 +30,7 @@ class Again:
     """The size of a retry job."""
 
     units: int = 0  # in the ledger
-    videos: int = 0  # changed since; probed and cut again before their units are known
+    videos: int = 0  # and containers: changed since or never opened; their units are known when they are cut again
     gone: list[str] = field(default_factory=list)  # URIs of files that no longer exist
 
 
@@ -50,7 +51,8 @@ def write_ledger(
     """
     failed = _failed(out, of, s3_endpoint)
     again = Again()
-    changed: set[str] = set()  # videos that are cut again: once each, not once for each segment
+    # videos that are cut and containers that are opened again: once each, not once for each segment or member
+    changed: set[str] = set()
     with Shards(ledger, LEDGER, s3_endpoint) as whole, Shards(uncut, UNCUT, s3_endpoint) as to_cut:
         for rows in _owed(old, failed, s3_endpoint):
             units, videos = [], []
@@ -60,9 +62,9 @@ def write_ledger(
                 detectors = sorted(failed_detectors & wanted.keys())
                 if item is None:
                     again.gone.append(row["uri"])
-                elif item.etag == row["etag"]:
+                elif _is_as_before(row, item) and not (row["kind"] == "container" and steps & OF_THE_FILE):
                     units += [row | {"detectors": detectors, "reason": "failed before"}] if detectors else []
-                elif item.kind != "video":
+                elif item.kind != "video" and row["kind"] != "container" and row["parent"] is None:
                     units.append(_changed(row, item))
                 elif item.uri not in changed:
                     changed.add(item.uri)
@@ -88,7 +90,7 @@ def _owed(ledger: str, units: Iterable[int], s3_endpoint: str | None) -> Iterato
     for file in results_files.committed(ledger, s3_endpoint):
         path = buckets.filesystem(file, s3_endpoint)[1]
         # files that Ray wrote after cutting may have another order of columns
-        table = pq.read_table(path, filesystem=files, columns=LEDGER.names).select(LEDGER.names)
+        table = _with_all_columns(pq.read_table(path, filesystem=files))
         for batch in table.filter(pc.is_in(table["unit_id"], ids)).to_batches(max_chunksize=1000):
             yield batch.to_pylist()
 
@@ -96,7 +98,7 @@ def _owed(ledger: str, units: Iterable[int], s3_endpoint: str | None) -> Iterato
 def _as_they_are(
     rows: list[Row], s3_endpoint: str | None, roots: Roots | None
 ) -> Iterator[tuple[Row, MediaItem | None]]:
-    """Each row with its file as it is now; None if the file is gone or lies outside the roots."""
+    """Each row with its file, or the container of it, as it is now; None if it is gone or lies outside the roots."""
 
     def look(uri: str) -> MediaItem | None:
         try:
@@ -104,13 +106,31 @@ def _as_they_are(
         except (NothingThere, OutsideRoots):
             return None
 
-    uris = list(dict.fromkeys(row["uri"] for row in rows))  # a video has one row for each segment
+    # a video has one row for each segment, and members are looked for with their container
+    uris = list(dict.fromkeys(row["parent"] or row["uri"] for row in rows))
     with ThreadPoolExecutor(LOOK_UPS) as pool:
         items = dict(zip(uris, pool.map(look, uris), strict=True))
-    yield from ((row, items[row["uri"]]) for row in rows)
+    yield from ((row, items[row["parent"] or row["uri"]]) for row in rows)
+
+
+def _with_all_columns(table: pa.Table) -> pa.Table:
+    """The table with the columns of LEDGER in their order; those that older ledgers lack are null."""
+    for column in LEDGER:
+        if column.name not in table.column_names:
+            table = table.append_column(column, pa.nulls(len(table), column.type))
+    return table.select(LEDGER.names)
+
+
+def _is_as_before(row: Row, item: MediaItem) -> bool:
+    """Whether a file, or the container of a member, still has the content that the row is of."""
+    if row["parent"] is None:
+        return item.etag == str(row["etag"])
+    return item.etag == outer_etag(row["uri"], row["parent"], row["etag"])
 
 
 def _changed(row: Row, item: MediaItem) -> Row:
-    """The unit of the whole changed file, for the same detectors."""
-    now = {"size": item.size, "etag": item.etag, "kind": item.kind, "sha256": None, "segment": None}
-    return row | now | {"unit_id": unit_id(item.uri, item.etag), "reason": "changed"}
+    """The unit of the whole file, or of the container, for the same detectors."""
+    now = {"uri": item.uri, "size": item.size, "etag": item.etag, "kind": item.kind}
+    reason = "failed before" if _is_as_before(row, item) else "changed"
+    none = dict.fromkeys(("sha256", "segment", "parent", "members", "failures", "contents"))
+    return row | now | none | {"unit_id": unit_id(item.uri, item.etag), "reason": reason}

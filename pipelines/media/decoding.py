@@ -14,11 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.errors import MediaError
-from cluster.records import Kind, Sample, Segment
+from cluster.records import Kind, Sample, Segment, Span
 from cluster.settings import Decoding
+from pipelines.archives import opening
+from pipelines.archives.formats import container_format
+from pipelines.archives.limits import Limits
 from pipelines.media import audio, formats, images, recordings
 from pipelines.media.containers import ROUNDING_S
-from pipelines.media.guard import decoding_errors, readable
+from pipelines.media.guard import decoding_errors, readable, report_progress
 from pipelines.media.recordings import RawFrame
 from pipelines.media.sources import RemoteFile, Source
 
@@ -41,6 +44,7 @@ class Media:
     height: int | None = None
     duration_s: float | None = None
     has_sound: bool = False
+    has_text: bool = False  # `texts` may yield something
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +56,24 @@ class Frame:
     thumbnail: bytes | None = None  # JPEG; of the first frame, where it was asked for
 
 
+@dataclass(frozen=True, slots=True)
+class FileText:
+    """Text that the file itself contains: a subtitle, a text layer, a message. It is not read from pixels or sound."""
+
+    text: str
+    origin: str  # where in the file it stands: subtitle track 1 (eng)
+    span: Span | None = None  # when it is shown, in seconds of the file
+    page: int | None = None  # from 1
+
+
 def sniff(source: Source) -> Kind:
     """The kind of a file by its bytes, not by its name. A song with a cover image is audio.
 
     MediaError if it is empty, no regular file, or in no supported format.
     """
     head = _head(source)
+    if container_format(head):  # first: a TAR may begin with any letters
+        return "container"
     if formats.image_format(head):
         return "image"
     if formats.is_audio(head):
@@ -74,6 +90,8 @@ def probe(source: Source, kind: Kind | None, decoding: Decoding) -> Media:
     actual = sniff(source)
     if kind is not None and actual != kind:
         raise MediaError("decode", f"it is no {kind} but {actual}, whatever its name says")
+    if actual == "container":
+        return Media("container", has_text=True)
     if actual == "image":
         with _opened_image(source, decoding) as image:
             return Media("image", *images.upright_size(image))
@@ -107,6 +125,21 @@ def sound(source: Source, decoding: Decoding, segment: Segment | None = None) ->
     """
     for begin_s, samples in audio.sound(source, decoding, segment):
         yield Sample(sound=samples, time_s=begin_s)
+
+
+def texts(source: Source, kind: Kind, decoding: Decoding, segment: Segment | None = None) -> Iterator[FileText]:
+    """The text that a file contains, or a segment of it: that which begins in the segment. Of a recording, subtitles.
+
+    When a file is damaged, MediaError comes after what could be read.
+    """
+    if kind == "container":
+        if not isinstance(source, Path):
+            raise ValueError("a container is read where it has been fetched to")
+        for passage in opening.texts(source, Limits(), report_progress):
+            yield FileText(passage.text, passage.origin, page=passage.page)
+    elif kind != "image":
+        for text, origin, span in recordings.subtitles(source, decoding, segment):
+            yield FileText(text, origin, span)
 
 
 def _thumbnail(image: "Image.Image") -> bytes:

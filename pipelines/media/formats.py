@@ -2,7 +2,7 @@
 
 from cluster.errors import MediaError
 
-HEAD_BYTES = 256  # bytes at the start of a file that these functions use
+HEAD_BYTES = 1024  # bytes at the start of a file that these functions use
 
 _IMAGE_FORMATS = {
     b"\xff\xd8\xff": "JPEG",

@@ -37,7 +37,7 @@ def decoding_errors() -> Iterator[None]:
             "decode", f"it is damaged or not what it says it is ({' '.join(reason.split())[:160]})"
         ) from error
     finally:
-        _report_progress()
+        report_progress()
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def readable(source: Source) -> Iterator[Path | RemoteFile]:
     if isinstance(source, Path):
         yield source
         return
-    with RemoteFile(source, _report_progress) as file:
+    with RemoteFile(source, report_progress) as file:
         try:
             yield file
         except MediaError as error:
@@ -58,6 +58,7 @@ def readable(source: Source) -> Iterator[Path | RemoteFile]:
             raise file.error
 
 
-def _report_progress() -> None:
+def report_progress() -> None:
+    """Tell the listeners that a library goes on."""
     for listener in _listeners:
         listener()

@@ -16,7 +16,9 @@ from typing import Any
 from cluster.errors import MediaError
 from cluster.records import Kind, Sample, Segment
 from cluster.settings import Decoding
-from pipelines.media.decoding import Frame, Media
+from pipelines.archives.limits import Limits
+from pipelines.archives.opening import Member, Others
+from pipelines.media.decoding import FileText, Frame, Media
 from pipelines.media.sources import Source
 from pipelines.media.worker import receive, send
 
@@ -60,10 +62,24 @@ class Decoder:
         """The sound of a file, as of `decoding.sound`."""
         return self._answers(limits, "sound", source, limits, segment)
 
+    def texts(self, source: Source, kind: Kind, limits: Decoding, segment: Segment | None = None) -> Iterator[FileText]:
+        """The text that a file contains, as of `decoding.texts`."""
+        return self._answers(limits, "texts", source, kind, limits, segment)
+
     def cut(self, path: Path, limits: Decoding) -> tuple[Segment, ...]:
         """The segments of a video, as of `segments.segments`."""
         (answer,) = self._answers(limits, "cut", path, limits)
         return answer
+
+    def members(self, path: Path, limits: Decoding, containers: Limits) -> Iterator[Member | Others]:
+        """The members of a container, as of `unpacking.members`."""
+        return self._answers(limits, "members", path, containers)
+
+    def extract(
+        self, path: Path, wanted: list[int], folder: Path, limits: Decoding, containers: Limits
+    ) -> Iterator[tuple[int, str | None]]:
+        """Unpack members of a container into a folder, as of `unpacking.extract`."""
+        return self._answers(limits, "extract", path, wanted, folder, containers)
 
     def close(self) -> None:
         """End the children. A caller that reads from one gets a RuntimeError."""

@@ -11,6 +11,7 @@ from cluster.records import SOUND_RATE_HZ, Segment
 from cluster.settings import Decoding, Scanning, Settings
 from pipelines.ledger.cutting import Cut
 from pipelines.ledger.listing import LEDGER, UNCUT, unit_id
+from pipelines.ledger.unpacked import Unpacked
 from pipelines.media.decoding import frames, sound
 from pipelines.media.pool import Decoder
 from pipelines.media.segments import segments
@@ -167,13 +168,15 @@ def unit(path: Path, **more: Any) -> dict[str, Any]:
     uri, size = path.as_uri(), path.stat().st_size
     plain = {"unit_id": unit_id(uri, "e"), "uri": uri, "size": size, "etag": "e", "kind": "video", "reason": "new"}
     wanted = {"detectors": ["nsfw"], "everything": ["nsfw", "ocr"], "answered": [], "sha256": None, "segment": None}
-    return plain | wanted | more
+    none = dict.fromkeys(("parent", "members", "failures", "contents"))
+    return plain | wanted | none | more
 
 
 def cut_units(*units: dict[str, Any]) -> list[dict[str, Any]]:
     import pyarrow as pa
 
-    step = Cut(Settings(decoding=Decoding(segment_s=4), scanning=Scanning(roots=("/",))), Decoder())
+    decoder = Decoder()
+    step = Cut(Settings(decoding=Decoding(segment_s=4), scanning=Scanning(roots=("/",))), decoder, Unpacked(decoder))
     try:
         told = step(pa.Table.from_pylist(list(units), UNCUT))
     finally:
