@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 PAGED = {"TIFF": "page", "DCX": "page", "MPO": "picture", "HEIF": "picture"}  # what the format's frames are
+WITH_FILM = ("JPEG", "HEIF", "AVIF", "PNG", "WEBP")  # what phones write; others are not searched for a film
 MAX_PAGES = 100
 MAX_PIXELS = 4_000_000_000  # of all pages of a file
 # Times that a picture is shrunk to max_side_px before it is looked at in tiles, too. A photo of 4000 x 3000 is shrunk
@@ -243,13 +244,18 @@ def _is_light_on_nothing(image: "Image.Image") -> bool:
 
 
 def film(source: Source) -> Embedded | None:
-    """The film in a motion photo, an MP4 or QuickTime file behind the picture or in a box of it; None without one."""
+    """The film in a motion photo, an MP4 or QuickTime file behind the picture or in a box of it; None without one.
+
+    Reads the whole file.
+    """
     if isinstance(source, Embedded):
         return None
     with byte_file(source) as file:
         size, at, kept = file.seek(0, os.SEEK_END), 0, b""
         file.seek(0)
         while block := file.read(_BLOCK_BYTES):
+            if not at and formats.image_format(block) not in WITH_FILM:
+                return None
             within = formats.film_at(kept + block, begin=0 if at else 1)  # a HEIC begins like a film
             if within >= 0:
                 begin = at - len(kept) + within
