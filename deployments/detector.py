@@ -189,6 +189,8 @@ class Detector(ABC):
 
     Config: ClassVar[type[DetectorConfig]]
     modalities: ClassVar[frozenset[Modality]]
+    # whether it also takes tiles, in full resolution, of pictures that are shrunk much (pipelines/media/stills.py)
+    detail: ClassVar[bool] = False
     backends: ClassVar[Mapping[str, Callable[[Any], Infer]]]  # name -> factory that takes the config
 
     def __init__(self, config: Any, infer: Infer | None = None) -> None:
@@ -248,3 +250,8 @@ def detector_class(name: str) -> type[Detector]:
         if isinstance(value, type) and issubclass(value, Detector) and value.__module__ == module.__name__
     )
     return detector
+
+
+def wants_detail(name: str) -> bool:
+    """Whether a detector of that name exists and takes tiles of large pictures."""
+    return name in names() and detector_class(name).detail

@@ -200,6 +200,7 @@ class Face(Detector):
 
     Config = FaceConfig
     modalities: ClassVar[frozenset[Modality]] = frozenset({"image"})
+    detail: ClassVar[bool] = True
     backends: ClassVar[Mapping[str, Callable[[Any], Infer]]] = {"embedded": _MtcnnDlib, "gpu": _DeepFace}
 
     def __init__(self, config: FaceConfig, infer: Infer | None = None) -> None:

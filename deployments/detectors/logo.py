@@ -168,6 +168,7 @@ class Logo(Detector):
 
     Config = LogoConfig
     modalities: ClassVar[frozenset[Modality]] = frozenset({"image", "text"})
+    detail: ClassVar[bool] = True
     backends: ClassVar[Mapping[str, Callable[[Any], Infer]]] = {"embedded": _Orb, "gpu": _Owlv2}
 
     def __init__(self, config: LogoConfig, infer: Infer | None = None) -> None:

@@ -210,6 +210,7 @@ class Ocr(Detector):
 
     Config = OcrConfig
     modalities: ClassVar[frozenset[Modality]] = frozenset({"image"})
+    detail: ClassVar[bool] = True
     backends: ClassVar[Mapping[str, Callable[[Any], Infer]]] = {"embedded": _RapidOcr, "gpu": _EasyOcr}
 
     @classmethod

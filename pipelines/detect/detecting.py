@@ -1,19 +1,21 @@
 """The analysis of a batch of files: answers from the memo, decoding, the fan-out to detectors, the text pass."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
 from cluster.cache import Cache
 from cluster.errors import MediaError
-from cluster.records import Detection, Failure, Finding, Result, Sample
+from cluster.records import Detection, Failure, Finding, Result
 from cluster.settings import Decoding
-from deployments.detector import DetectorAway, DetectorResponse
+from deployments.detector import DetectorAway, DetectorResponse, wants_detail
 from pipelines.detect.fan_out import FILE_TEXT, Detectors, FanOut, File
 from pipelines.detect.memo import Content, Facts, Memo, MemoKey, count_lookup
 from pipelines.detect.text_pass import run_text_pass
+from pipelines.detect.tiles import Picture, in_picture, picture
 from pipelines.media.decoding import FileText, Frame, Media
 from pipelines.media.pool import Decoder
 
@@ -115,39 +117,62 @@ def _probe(files: list[File], fan_out: FanOut, decoder: Decoder, limits: Decodin
 
 
 async def _analyze_frames(files: list[File], fan_out: FanOut, decoder: Decoder, limits: Decoding, stored: bool) -> None:
-    """Stream the frames of all files through the image detectors, in chunks that span files."""
+    """Stream the frames of all files through the image detectors, in chunks that span files.
+
+    Tiles of large pictures go only to detectors that want detail.
+    """
     names = fan_out.taking("image")
+    detailed = set(filter(wants_detail, names))
     unseen = [file for file in files if file.known is None or file.missing & names]
     for file in unseen:
         file.frames = file.frames_propagated = 0
-    last: dict[int, list[Finding]] = {}  # id of a file -> the findings of its last analysed frame
-    async for chunk in _chunks(_frames(unseen, decoder, limits, stored), limits.chunk_frames):
-        fresh = [(file, item.sample) for file, item in chunk if isinstance(item, Frame) and not item.same_as_before]
-        answers = iter(await fan_out.ask_each(fresh, names))
+    last: dict[int, Picture] = {}  # id of a file -> its last analysed frame
+    async for chunk in _chunks(_frames(unseen, decoder, limits, stored, detailed), limits.chunk_frames):
+        fresh = [(file, item) for file, item in chunk if isinstance(item, Frame) and not item.same_as_before]
+        whole, tiles = ([(f, item.sample) for f, item in fresh if item.is_tile == is_tile] for is_tile in (False, True))
+        answers = iter(await fan_out.ask_each(whole, names))
+        of_tiles = iter(await fan_out.ask_each(tiles, detailed) if tiles else [])
         for file, item in chunk:
             if isinstance(item, MediaError):
                 file.fail(item.step, item.reason)
+                continue
+            if item.is_tile:
+                found = _findings(file, next(of_tiles), fan_out, partial(in_picture, frame=item))
+                last[id(file)].tiles += [(item.part, finding) for finding in found]
                 continue
             file.frames += 1
             file.frames_propagated += item.same_as_before
             file.thumbnail = file.thumbnail or item.thumbnail
             if item.same_as_before:
-                file.findings += _propagated(last[id(file)], item.sample.time_s)
+                file.findings += _propagated(last[id(file)].whole, item.sample.time_s)
                 continue
-            before = len(file.findings)
-            _add_answers(file, item.sample, next(answers), fan_out)
-            last[id(file)] = file.findings[before:]
+            _merge_tiles(file, last)
+            found = _findings(file, next(answers), fan_out, partial(in_picture, frame=item))
+            file.findings += found
+            last[id(file)] = picture(item, found)
+    for file in unseen:
+        _merge_tiles(file, last)
+
+
+def _merge_tiles(file: File, last: dict[int, Picture]) -> None:
+    """Replace the findings of a file's last picture by those of it and its tiles, where it had any."""
+    of_file = last.pop(id(file), None)
+    if of_file is None or not of_file.tiles:
+        return
+    replaced = set(map(id, of_file.whole))
+    file.findings = [finding for finding in file.findings if id(finding) not in replaced] + of_file.merged()
 
 
 def _frames(
-    files: list[File], decoder: Decoder, limits: Decoding, stored: bool
+    files: list[File], decoder: Decoder, limits: Decoding, stored: bool, detailed: set[str]
 ) -> Iterator[tuple[File, Frame | MediaError]]:
     for file in files:
         if file.item.kind in ("audio", "container", None) or file.source is None:
             continue
         try:
             with_thumbnail = stored and file.thumbnail is None
-            for frame in decoder.frames(file.source, file.item.kind, limits, file.segment, with_thumbnail):
+            with_tiles = bool(file.missing & detailed)
+            for frame in decoder.frames(file.source, file.item.kind, limits, file.segment, with_thumbnail, with_tiles):
                 yield file, frame
         except MediaError as error:
             yield file, error
@@ -161,8 +186,14 @@ def _propagated(findings: list[Finding], time_s: float | None) -> list[Finding]:
     ]
 
 
-def _add_answers(file: File, sample: Sample, responses: dict[str, DetectorResponse], fan_out: FanOut) -> None:
-    """Add each detector's answer to one sample of a file, and what it cost."""
+def _findings(
+    file: File,
+    responses: dict[str, DetectorResponse],
+    fan_out: FanOut,
+    in_file: Callable[[Detection], Detection],
+) -> list[Finding]:
+    """What the detectors found in one sample of a file, by `in_file` placed in it. The file is charged and may fail."""
+    found = []
     for name, response in sorted(responses.items()):
         file.charge(name, response.seconds, response.gpu_seconds)
         (answer,) = response.answers
@@ -170,7 +201,8 @@ def _add_answers(file: File, sample: Sample, responses: dict[str, DetectorRespon
             file.fail(answer.step, answer.reason)
         else:
             model = fan_out.model_versions[name].model
-            file.findings += [Finding(name, model, detection.at(sample.time_s)) for detection in answer]
+            found += [Finding(name, model, in_file(detection)) for detection in answer]
+    return found
 
 
 async def _analyze_sound(files: list[File], fan_out: FanOut, decoder: Decoder, limits: Decoding) -> None:
@@ -182,7 +214,7 @@ async def _analyze_sound(files: list[File], fan_out: FanOut, decoder: Decoder, l
         try:
             async for (piece,) in _chunks(decoder.sound(file.source, limits, file.segment), 1):
                 (responses,) = await fan_out.ask_each([(file, piece)], names)
-                _add_answers(file, piece, responses, fan_out)
+                file.findings += _findings(file, responses, fan_out, partial(Detection.at, time_s=piece.time_s))
         except MediaError as error:
             file.fail(error.step, error.reason)
 

@@ -51,7 +51,7 @@ def _is_for(passage: Passage, name: str, stored: bool) -> bool:
 def _passages(file: File) -> Iterator[Passage]:
     """The passages of a file: of its own findings, and of text that earlier scans found in the same content."""
     for findings, own in ((file.findings, True), (file.context, False)):
-        frames: dict[tuple[str, float | None], Passage] = {}
+        frames: dict[tuple[str, float | None, str | None], Passage] = {}
         for n, finding in enumerate(findings):
             detection = finding.detection
             if not detection.text or finding.propagated:
@@ -59,7 +59,8 @@ def _passages(file: File) -> Iterator[Passage]:
             passage = Passage(file, n if own else None, finding.detector, [detection])
             if detection.span is None:
                 # the lines of a frame are searched as a whole: the vector is stored with the first of them
-                first = frames.setdefault((finding.detector, detection.time_s), passage)
+                frame = (finding.detector, detection.time_s, detection.evidence)  # which names the page
+                first = frames.setdefault(frame, passage)
                 if first is not passage:
                     first.lines.append(detection)
                 continue

@@ -5,8 +5,8 @@ import math
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,19 +14,20 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.errors import MediaError
-from cluster.records import Kind, Sample, Segment, Span
+from cluster.records import Box, Kind, Sample, Segment, Span
 from cluster.settings import Decoding
 from pipelines.archives import opening
 from pipelines.archives.formats import container_format
 from pipelines.archives.limits import Limits
-from pipelines.media import audio, formats, images, recordings
+from pipelines.media import audio, formats, images, recordings, stills
 from pipelines.media.containers import ROUNDING_S
-from pipelines.media.guard import decoding_errors, readable, report_progress
+from pipelines.media.guard import byte_file, decoding_errors, readable, report_progress
 from pipelines.media.recordings import RawFrame
-from pipelines.media.sources import RemoteFile, Source
+from pipelines.media.sources import Embedded, Source
+from pipelines.media.stills import WHOLE
 
 if TYPE_CHECKING:
-    from PIL import Image, ImageFile
+    from PIL import Image
 
 THUMBNAIL_PX = 320
 SHOT_PX = 256  # longest side of the shot detector's input
@@ -54,6 +55,9 @@ class Frame:
     sample: Sample
     same_as_before: bool
     thumbnail: bytes | None = None  # JPEG; of the first frame, where it was asked for
+    part: Box = WHOLE  # of the picture in the file that it shows, in fractions
+    is_tile: bool = False  # it repeats a part of the frame before it in more detail, and counts as no frame of the file
+    note: str | None = None  # where in the file it is found, such as "page 3"; None: nothing need be said
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,8 @@ def probe(source: Source, kind: Kind | None, decoding: Decoding) -> Media:
         return Media("container", has_text=True)
     if actual == "image":
         with _opened_image(source, decoding) as image:
-            return Media("image", *images.upright_size(image))
+            width, height = images.upright_size(image)
+        return Media("image", width, height, has_sound=_film_with_sound(source, decoding) is not None)
     return Media(actual, *recordings.facts(source, decoding))
 
 
@@ -104,25 +109,31 @@ def frames(
     decoding: Decoding,
     segment: Segment | None = None,
     with_thumbnail: bool = False,
+    with_tiles: bool = False,
 ) -> Iterator[Frame]:
     """The sampled frames of a file, or of a segment of a video: one, without a time, of an image; none of audio.
 
     A video or animated image gives one frame each 1 / frames_per_s and the first frame of every shot. Frames are
-    upright (height, width, 3) RGB on white, no side longer than max_side_px. When a file is damaged, MediaError comes
-    after the frames that could be decoded.
+    upright (height, width, 3) RGB on white, no side longer than max_side_px. A still image gives a frame of each page
+    and, `with_tiles`, tiles of large ones (stills.stills); the film of a motion photo follows. When a file is damaged,
+    MediaError comes after the frames that could be decoded.
     """
     if kind == "image":
-        yield from _image_frames(source, decoding, with_thumbnail)
+        yield from _image_frames(source, decoding, with_thumbnail, with_tiles)
     elif kind == "video":
         begin_s = segment.begin_s if segment else 0.0
         yield from _sampled(recordings.raw_frames(source, decoding, segment), decoding, with_thumbnail, begin_s)
 
 
 def sound(source: Source, decoding: Decoding, segment: Segment | None = None) -> Iterator[Sample]:
-    """The sound of a file in pieces of half an hour at most; none if it has none.
+    """The sound of a file in pieces of half an hour at most; none if it has none. Of a motion photo, that of its film.
 
     When a file is damaged, MediaError comes after what could be decoded.
     """
+    if formats.image_format(_head(source)):
+        if (film := _film_with_sound(source, decoding)) is None:
+            return
+        source = film
     for begin_s, samples in audio.sound(source, decoding, segment):
         yield Sample(sound=samples, time_s=begin_s)
 
@@ -161,12 +172,8 @@ def _head(source: Source) -> bytes:
     try:
         if isinstance(source, Path):
             _require_regular_file(source)
-        with readable(source) as file:
-            if isinstance(file, RemoteFile):
-                head = file.read(formats.HEAD_BYTES)
-            else:
-                with file.open("rb") as opened:
-                    head = opened.read(formats.HEAD_BYTES)
+        with byte_file(source) as file:
+            head = file.read(formats.HEAD_BYTES) or b""
     except FileNotFoundError:
         raise MediaError("decode", "it is not there") from None
     except PermissionError:
@@ -186,26 +193,55 @@ def _require_regular_file(path: Path) -> None:
 
 
 @contextmanager
-def _opened_image(source: Source, decoding: Decoding) -> Iterator["ImageFile.ImageFile"]:
+def _opened_image(source: Source, decoding: Decoding, lenient: bool = False) -> Iterator["Image.Image"]:
     name = formats.image_format(_head(source))
     if name is None:
         raise MediaError("decode", "its bytes are those of no picture that is read here")
-    with images.opened(source, name, decoding) as image:
+    with images.opened(source, name, decoding, lenient) as image:
         yield image
 
 
-def _image_frames(source: Source, decoding: Decoding, with_thumbnail: bool) -> Iterator[Frame]:
+def _image_frames(source: Source, decoding: Decoding, with_thumbnail: bool, with_tiles: bool) -> Iterator[Frame]:
+    """The frames of an image, then those of the film in it. MediaError after them, for both."""
+    reasons = []
+    try:
+        yield from _picture_frames(source, decoding, with_thumbnail, with_tiles)
+    except MediaError as error:
+        if error.step != "decode":
+            raise
+        reasons.append(error.reason)
+    try:
+        if film := stills.film(source):
+            for frame in _sampled(recordings.raw_frames(film, decoding), decoding, with_thumbnail=False):
+                yield replace(frame, note="in the film of the motion photo")
+    except MediaError as error:
+        if error.step != "decode":
+            raise
+        reasons.append(f"a film lies in it: {error.reason}")
+    if reasons:
+        raise MediaError("decode", "; ".join(reasons))
+
+
+def _picture_frames(source: Source, decoding: Decoding, with_thumbnail: bool, with_tiles: bool) -> Iterator[Frame]:
     with _opened_image(source, decoding) as image:
         with decoding_errors():
-            count = int(getattr(image, "n_frames", 1))
-        if count > 1 and image.format in images.ANIMATED:
+            is_animated = image.format in images.ANIMATED and int(getattr(image, "n_frames", 1)) > 1
+        if is_animated:
             yield from _sampled(images.animation(image), decoding, with_thumbnail)
             return
-        rgb = images.upright_rgb(image, decoding.max_side_px)
-        sample = Sample(pixels=np.array(rgb))
-        yield Frame(sample, same_as_before=False, thumbnail=_thumbnail(rgb) if with_thumbnail else None)
-        if count > 1 and image.format == "TIFF":
-            raise MediaError("decode", f"it has {count:,} pages, of which only the first was looked at")
+        for still in stills.stills(image, lambda: _opened_image(source, decoding, True), decoding, with_tiles):
+            thumbnail = _thumbnail(still.rgb) if with_thumbnail else None
+            sample = Sample(pixels=np.array(still.rgb))
+            yield Frame(sample, False, thumbnail, still.part, still.is_tile, still.note)
+            with_thumbnail = False
+
+
+def _film_with_sound(source: Source, decoding: Decoding) -> Embedded | None:
+    """The film in a motion photo if it can be read and has sound."""
+    with suppress(MediaError):
+        if (film := stills.film(source)) and recordings.facts(film, decoding)[3]:
+            return film
+    return None
 
 
 def _sampled(

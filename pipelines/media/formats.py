@@ -1,8 +1,11 @@
 """File formats by their first bytes. Pure functions: nothing is opened here."""
 
+import re
+
 from cluster.errors import MediaError
 
-HEAD_BYTES = 1024  # bytes at the start of a file that these functions use
+HEAD_BYTES = 4096  # bytes at the start of a file that these functions use; a drawing may begin with a long comment
+RAW = "RAW"  # the pictures of cameras' sensors, which LibRaw reads; all other names of formats are Pillow's
 
 _IMAGE_FORMATS = {
     b"\xff\xd8\xff": "JPEG",
@@ -14,8 +17,46 @@ _IMAGE_FORMATS = {
     b"MM\0*": "TIFF",
     b"II+\0": "TIFF",
     b"MM\0+": "TIFF",
+    b"\0\0\0\x0cjP  \r\n\x87\n": "JPEG2000",
+    b"\xff\x4f\xff\x51": "JPEG2000",
+    b"\0\0\0\x0cJXL \r\n\x87\n": "JXL",
+    b"\xff\x0a": "JXL",
+    b"8BPS": "PSD",
+    b"qoif": "QOI",
+    b"icns": "ICNS",
+    b"DDS ": "DDS",
+    b"\x59\xa6\x6a\x95": "SUN",
+    b"\xb1\x68\xde\x3a": "DCX",
+    # Fujifilm, Olympus, Panasonic, Sigma, Minolta; those that begin as a TIFF are told by its tags
+    b"FUJIFILMCCD-RAW": RAW,
+    b"IIRO": RAW,
+    b"IIRS": RAW,
+    b"MMOR": RAW,
+    b"IIU\0": RAW,
+    b"FOVb": RAW,
+    b"\0MRM": RAW,
 }
-_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"mif1", b"msf1")
+_IMAGE_PATTERNS = {
+    re.compile(rb"P[1-6]\s+(?:#[^\n]*\n\s*)*\d+\s"): "PPM",
+    re.compile(rb"\x0a[\x00\x02-\x05]\x01[\x01\x02\x04\x08]"): "PCX",
+    re.compile(rb"\x01\xda[\x00\x01][\x01\x02]\x00[\x01-\x03]"): "SGI",
+    re.compile(rb"\x00\x00\x01\x00[\x01-\x40]\x00...\x00", re.DOTALL): "ICO",
+    re.compile(rb"\x00\x00\x02\x00[\x01-\x40]\x00...\x00", re.DOTALL): "CUR",
+}
+_UNREAD = {
+    re.compile(rb"%!PS|\xc5\xd0\xd3\xc6"): "a PostScript drawing",
+    re.compile(rb"\xd7\xcd\xc6\x9a"): "a Windows metafile (WMF)",
+    re.compile(rb"\x01\x00\x00\x00.{36} EMF", re.DOTALL): "a Windows metafile (EMF)",
+    re.compile(rb"AT&TFORM"): "a DjVu document",
+    re.compile(rb"v/1\x01"): "an OpenEXR picture",
+    re.compile(rb"gimp xcf"): "a GIMP picture (XCF)",
+    re.compile(rb"#\?R(?:ADIANCE|GBE)"): "a Radiance picture",
+    re.compile(rb"II\xbc"): "a JPEG XR picture",
+    re.compile(rb".{128}DICM", re.DOTALL): "a DICOM picture",
+}
+_XML = (b"<svg", b"<?xml", b"<!--", b"<!DOCTYPE svg")  # how an SVG may begin
+_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
+_FILM = re.compile(rb"\x00\x00\x00[\x10-\xff]ftyp(?!hei|hev|mif|msf|avif|avis|crx |jp2 |jxl )[\x20-\x7e]{4}")
 _AUDIO = (b"fLaC", b"ID3")
 # Matroska, Ogg, Flash, ASF, MPEG program stream and MPEG video
 _CONTAINERS = (b"\x1aE\xdf\xa3", b"OggS", b"FLV\1", b"0&\xb2u\x8ef\xcf\x11", b"\0\0\1\xba", b"\0\0\1\xb3")
@@ -24,9 +65,9 @@ _TS_PACKET_BYTES = 188  # of an MPEG transport stream; each packet begins with "
 
 
 def image_format(head: bytes) -> str | None:
-    """Pillow's name of the image format that a file with this head has; None if it is no image that is supported.
+    """Pillow's name of the image format that a file with this head has, or RAW; None if it is no image.
 
-    MediaError for HEIC, which people send and no library here decodes.
+    MediaError names the format of a picture or drawing that no library here reads.
     """
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WEBP"
@@ -35,8 +76,23 @@ def image_format(head: bytes) -> str | None:
         if b"avif" in brands or b"avis" in brands:
             return "AVIF"
         if brands[:4] in _HEIC_BRANDS:
-            raise MediaError("decode", "it is a HEIC picture, which is not read here; convert it to JPEG")
-    return next((name for magic, name in _IMAGE_FORMATS.items() if head.startswith(magic)), None)
+            return "HEIF"
+        if brands[:4] == b"crx ":  # Canon's CR3
+            return RAW
+    name = next((name for magic, name in _IMAGE_FORMATS.items() if head.startswith(magic)), None)
+    name = name or next((name for pattern, name in _IMAGE_PATTERNS.items() if pattern.match(head)), None)
+    what = next((what for pattern, what in _UNREAD.items() if pattern.match(head)), None)
+    if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(_XML) and b"<svg" in head and b"<html" not in head:
+        what = "an SVG drawing"
+    if name is None and what:
+        raise MediaError("decode", f"it is {what}, which is not read here; convert it to PNG or JPEG")
+    return name
+
+
+def film_at(block: bytes, begin: int) -> int:
+    """The offset, from `begin` on, of an MP4 or QuickTime file within a block of bytes; -1 if none begins there."""
+    found = _FILM.search(block, begin)
+    return found.start() if found else -1
 
 
 def is_audio(head: bytes) -> bool:

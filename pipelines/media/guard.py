@@ -1,11 +1,13 @@
 """The boundary to decoding libraries: whatever they raise becomes a MediaError, and each return is reported."""
 
+import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from cluster.errors import MediaError
-from pipelines.media.sources import RemoteFile, Source
+from pipelines.media.sources import Embedded, EmbeddedFile, RemoteFile, Source
 
 TOO_LARGE = "decoding it takes more memory than there is"
 _listeners: list[Callable[[], None]] = []
@@ -41,11 +43,15 @@ def decoding_errors() -> Iterator[None]:
 
 
 @contextmanager
-def readable(source: Source) -> Iterator[Path | RemoteFile]:
-    """Yield what a decoding library can open: the path of a local file, a file object of a remote one.
+def readable(source: Source) -> Iterator[Path | io.RawIOBase]:
+    """Yield what a decoding library can open: the path of a local file, a file object of a remote or embedded one.
 
     When a remote file could not be fetched, the MediaError of the fetch replaces that of the decoder.
     """
+    if isinstance(source, Embedded):
+        with byte_file(source.within) as file:
+            yield EmbeddedFile(file, source.begin, source.size)
+        return
     if isinstance(source, Path):
         yield source
         return
@@ -56,6 +62,17 @@ def readable(source: Source) -> Iterator[Path | RemoteFile]:
             raise file.error or error from None
         if file.error:
             raise file.error
+
+
+@contextmanager
+def byte_file(source: Source) -> Iterator[BinaryIO | io.RawIOBase]:
+    """Yield a file object of the source's bytes. FileNotFoundError and PermissionError of a local file are raised."""
+    with readable(source) as file:
+        if isinstance(file, Path):
+            with file.open("rb") as opened:
+                yield opened
+        else:
+            yield file
 
 
 def report_progress() -> None:

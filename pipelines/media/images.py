@@ -1,8 +1,10 @@
 """Still and animated images through Pillow: opened within limits, their frames decoded upright on white."""
 
+import io
 import warnings
+import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ import numpy.typing as npt
 
 from cluster.errors import MediaError
 from cluster.settings import Decoding
+from pipelines.media import formats
 from pipelines.media.guard import decoding_errors, readable
 from pipelines.media.recordings import RawFrame
 from pipelines.media.sources import Source
@@ -20,42 +23,147 @@ if TYPE_CHECKING:
 
 ANIMATION_PIXELS = 4_000_000_000  # decoded of one animated image: 2,000 frames of full HD
 ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")  # Pillow's names of formats whose frames follow each other in time
-_ORIENTATION = 0x0112  # the EXIF tag
+MAX_NOTES_BYTES = 1 << 29  # of all notes in a PNG, of which Pillow unpacks 1 MB each at most
+DIM = 0x2000  # of 0xFFFF: a picture of 16 bits without larger values has those of a sensor with 10 to 13 bits
+_ORIENTATION = 0x0112  # EXIF and TIFF tags
+_MAKER, _SUBFILE_TYPE, _SUB_IFDS, _DNG_VERSION, _PHOTOMETRIC, _MOSAIC = 271, 254, 330, 50706, 262, 32803
 
 
 @contextmanager
-def opened(source: Source, name: str, decoding: Decoding) -> Iterator["ImageFile.ImageFile"]:
-    """Yield Pillow's image of a file in the format that Pillow calls `name`; only its header has been read.
+def opened(source: Source, name: str, decoding: Decoding, lenient: bool = False) -> Iterator["Image.Image"]:
+    """Yield Pillow's image of a file in the format that `formats.image_format` calls `name`.
 
-    MediaError if it is broken, cannot be fetched, or declares more than decoding.max_pixels.
+    Only its header has been read, unless it is raw: that is developed. `lenient`: the block may load what is readable
+    of a broken file, see `leniently`. MediaError if it is broken, cannot be fetched, or declares more than
+    decoding.max_pixels.
     """
-    from PIL import Image
-
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what is wrong with a file goes into its row, not to the log
     with ExitStack() as stack:
         file = stack.enter_context(readable(source))
-        with decoding_errors():
-            Image.init()
-            # not Image.open: its own limit of pixels is one global for the process
-            factory: Any = Image.OPEN[name][0]
-            image = stack.enter_context(factory(str(file) if isinstance(file, Path) else file, str(file)))
-        width, height = image.size
-        if width * height > decoding.max_pixels:
-            allowed = f"decoding.max_pixels allows {decoding.max_pixels:,}"
-            raise MediaError("decode", f"it declares {width:,} x {height:,} pixels; {allowed}")
+        if lenient:
+            stack.enter_context(leniently())
+        if name == formats.RAW:
+            yield _developed(file, decoding)
+            return
+        try:
+            with decoding_errors():
+                image: Any = stack.enter_context(_opened(file, name))
+            require_allowed_size(image.size, decoding)
+        except MediaError:
+            if name != "TIFF" or not (developed := _developed_or_none(file, decoding)):
+                raise
+            image = developed
+        else:
+            if name == "TIFF" and _is_raw(image):  # Pillow's picture of it is often a small one
+                image = _developed_or_none(file, decoding) or image
         yield image
 
 
-def upright_size(image: "ImageFile.ImageFile") -> tuple[int, int]:
+def _opened(file: Path | io.RawIOBase, name: str) -> "ImageFile.ImageFile":
+    from PIL import Image
+
+    Image.init()
+    if name == "HEIF" and name not in Image.OPEN:
+        from pi_heif import register_heif_opener
+
+        register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
+    if name == "JXL" and name not in Image.OPEN:
+        from pylibjxl.pillow_plugin import JxlImageFile
+
+        Image.register_open(name, JxlImageFile)
+    # not Image.open: its own limit of pixels is one global for the process
+    factory: Any = Image.OPEN[name][0]
+    try:
+        return factory(str(file) if isinstance(file, Path) else file, str(file))
+    except (ValueError, SyntaxError, OSError, zlib.error):
+        if name != "PNG":
+            raise
+        with leniently():  # notes that are broken, or larger than Pillow reads, are not the picture
+            if not isinstance(file, Path):
+                file.seek(0)
+            return factory(str(file) if isinstance(file, Path) else file, str(file))
+
+
+def _is_raw(image: "Image.Image") -> bool:
+    """Whether a TIFF is the raw picture of a camera: a DNG, or the format of a maker that has its own."""
+    tags: Any = getattr(image, "tag_v2", {})
+    maker = str(tags.get(_MAKER, "")).upper()
+    is_thumbnail = bool(tags.get(_SUBFILE_TYPE, 0) & 1)
+    return (
+        _DNG_VERSION in tags or tags.get(_PHOTOMETRIC) == _MOSAIC or bool(maker and (_SUB_IFDS in tags or is_thumbnail))
+    )
+
+
+def _developed_or_none(file: Path | io.RawIOBase, decoding: Decoding) -> "Image.Image | None":
+    with suppress(MediaError):
+        return _developed(file, decoding)
+    return None
+
+
+def _developed(file: Path | io.RawIOBase, decoding: Decoding) -> "Image.Image":
+    """The upright picture of a raw file: the preview that the camera stored, if it has half the sides, else developed.
+
+    It is developed at half the resolution, one pixel of each cell of the mosaic. MediaError as of `opened`.
+    """
+    import rawpy
+    from PIL import Image, ImageOps
+
+    with decoding_errors():
+        if not isinstance(file, Path):
+            file.seek(0)
+        readable_by_it: Any = str(file) if isinstance(file, Path) else file
+        raw = rawpy.imread(readable_by_it)
+    with raw:
+        size = raw.sizes.width, raw.sizes.height
+        require_allowed_size(max(size, (raw.sizes.raw_width, raw.sizes.raw_height)), decoding)
+        with suppress(MediaError), decoding_errors():
+            preview = raw.extract_thumb()
+            if preview.format == rawpy.ThumbFormat.JPEG:
+                image = Image.OPEN["JPEG"][0](io.BytesIO(bytes(preview.data)), "")
+                require_allowed_size(image.size, decoding)
+                if max(image.size) >= max(size) / 2:
+                    image.load()
+                    if orientation(image) > 1:
+                        return ImageOps.exif_transpose(image)
+                    return turned(image, {3: 3, 5: 8, 6: 6}.get(raw.sizes.flip, 1))
+        with decoding_errors():
+            return Image.fromarray(raw.postprocess(half_size=True, use_camera_wb=True))
+
+
+@contextmanager
+def leniently() -> Iterator[None]:
+    """Within the block Pillow skips broken metadata and keeps what it could decode of pixels that are cut short.
+
+    Pillow's switches are globals, so no other thread of the process may decode meanwhile: a decoder process has one.
+    """
+    from PIL import ImageFile, PngImagePlugin
+
+    before = ImageFile.LOAD_TRUNCATED_IMAGES, PngImagePlugin.MAX_TEXT_MEMORY
+    ImageFile.LOAD_TRUNCATED_IMAGES = True
+    PngImagePlugin.MAX_TEXT_MEMORY = MAX_NOTES_BYTES
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES, PngImagePlugin.MAX_TEXT_MEMORY = before
+
+
+def require_allowed_size(size: tuple[int, int], decoding: Decoding) -> None:
+    """MediaError if that are more than decoding.max_pixels. `size`: width and height as the file declares them."""
+    width, height = size
+    if width * height > decoding.max_pixels:
+        allowed = f"decoding.max_pixels allows {decoding.max_pixels:,}"
+        raise MediaError("decode", f"it declares {width:,} x {height:,} pixels; {allowed}")
+
+
+def upright_size(image: "Image.Image") -> tuple[int, int]:
     """Width and height in pixels once the image is turned as its EXIF orientation says."""
     width, height = image.size
-    # Pillow itself turns TIFF
-    if image.format != "TIFF" and _orientation(image) >= 5:
+    if orientation(image) >= 5:
         width, height = height, width
     return width, height
 
 
-def animation(image: "ImageFile.ImageFile") -> Iterator[RawFrame]:
+def animation(image: "Image.Image") -> Iterator[RawFrame]:
     """The frames of an animated image, in order. MediaError after ANIMATION_PIXELS of them."""
     from PIL import ImageSequence
 
@@ -75,39 +183,53 @@ def animation(image: "ImageFile.ImageFile") -> Iterator[RawFrame]:
             raise MediaError("decode", f"it has too many frames; those after {time_s:,.0f} s were not analysed")
 
 
-def pixels(image: "ImageFile.ImageFile", max_side_px: int) -> npt.NDArray[np.uint8]:
+def pixels(image: "Image.Image", max_side_px: int) -> npt.NDArray[np.uint8]:
     """The current frame as (height, width, 3) RGB, as of `upright_rgb`."""
     return np.array(upright_rgb(image, max_side_px))
 
 
-def upright_rgb(image: "ImageFile.ImageFile", max_side_px: int) -> "Image.Image":
-    """The current frame as an RGB image: upright, on white, no side longer than max_side_px.
-
-    MediaError if the file is cut short: Pillow could fill the rest with grey, which detectors would take for content.
-    """
-    from PIL import Image
-
-    scale = min(1.0, max_side_px / max(image.size))
-    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+def upright_rgb(image: "Image.Image", max_side_px: int) -> "Image.Image":
+    """The current frame as an RGB image: upright, on white, no side longer than max_side_px. MediaError if broken."""
     with decoding_errors():
-        image.draft(None, size)  # JPEG decodes at a half, quarter or eighth; other formats ignore it
+        image.draft(None, shrunk_size(image.size, max_side_px))  # JPEG decodes at a half, quarter or eighth
         image.load()
-        converted = _eight_bit(image)
-        if converted.size != size:
-            converted = converted.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
-        if converted.mode == "RGBA":
-            converted = Image.alpha_composite(Image.new("RGBA", converted.size, "white"), converted)
-        if converted.mode != "RGB":  # to convert to the same mode is to copy
-            converted = converted.convert("RGB")
-    return _upright(converted, _orientation(image))
+        shrunk = shrink(eight_bit(image), max_side_px)
+        return turned(on_background(shrunk, "white"), orientation(image))
 
 
-def _eight_bit(image: "Image.Image") -> "Image.Image":
-    """The image with 8 bits a channel, as L, RGB or RGBA."""
+def shrunk_size(size: tuple[int, int], max_side_px: int) -> tuple[int, int]:
+    """Width and height so that no side is longer than max_side_px."""
+    scale = min(1.0, max_side_px / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def shrink(image: "Image.Image", max_side_px: int) -> "Image.Image":
+    """The image with no side longer than max_side_px: itself if it is not larger."""
     from PIL import Image
 
-    if image.mode.startswith("I;16"):  # Pillow would cut off at 255
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    size = shrunk_size(image.size, max_side_px)
+    return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+
+
+def on_background(image: "Image.Image", color: str) -> "Image.Image":
+    """An image of `eight_bit` as RGB, on a background of one colour if it has transparency."""
+    from PIL import Image
+
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, color), image)
+    return image if image.mode == "RGB" else image.convert("RGB")  # to convert to the same mode is to copy
+
+
+def eight_bit(image: "Image.Image") -> "Image.Image":
+    """The loaded image with 8 bits a channel, as L, RGB or RGBA."""
+    from PIL import Image
+
+    if image.mode.startswith("I;16"):
+        values = np.asarray(image)
+        low, high = (float(each) for each in np.percentile(values[:: max(1, values.shape[0] // 500)], (0.1, 99.9)))
+        if high >= DIM or high == low:
+            return Image.fromarray((values >> 8).astype(np.uint8))  # Pillow would cut off at 255
+        return Image.fromarray(np.clip((values - np.float32(low)) * (255 / (high - low)), 0, 255).astype(np.uint8))
     if image.mode in ("I", "F"):
         values = np.nan_to_num(np.asarray(image, np.float32))
         values -= values.min()
@@ -117,8 +239,10 @@ def _eight_bit(image: "Image.Image") -> "Image.Image":
     return image if image.mode in ("L", "RGB") else image.convert("RGB")
 
 
-def _orientation(image: "Image.Image") -> int:
-    """The EXIF orientation, 1 (upright) to 8; 1 where there is none."""
+def orientation(image: "Image.Image") -> int:
+    """The EXIF orientation, 1 (upright) to 8; 1 where there is none, or the library has turned the picture."""
+    if image.format in ("TIFF", "JXL"):
+        return 1
     try:
         with decoding_errors():
             return int(image.getexif().get(_ORIENTATION, 1))
@@ -126,7 +250,8 @@ def _orientation(image: "Image.Image") -> int:
         return 1
 
 
-def _upright(image: "Image.Image", orientation: int) -> "Image.Image":
+def turned(image: "Image.Image", orientation: int) -> "Image.Image":
+    """The image turned and mirrored as an EXIF orientation, 1 to 8, says."""
     from PIL import Image
 
     turns = {

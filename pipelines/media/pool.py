@@ -54,9 +54,10 @@ class Decoder:
         limits: Decoding,
         segment: Segment | None = None,
         with_thumbnail: bool = False,
+        with_tiles: bool = False,
     ) -> Iterator[Frame]:
         """The sampled frames of a file, as of `decoding.frames`."""
-        return self._answers(limits, "frames", source, kind, limits, segment, with_thumbnail)
+        return self._answers(limits, "frames", source, kind, limits, segment, with_thumbnail, with_tiles)
 
     def sound(self, source: Source, limits: Decoding, segment: Segment | None = None) -> Iterator[Sample]:
         """The sound of a file, as of `decoding.sound`."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from cluster.errors import MediaError
 from cluster.records import MediaItem
@@ -31,7 +31,50 @@ class Remote:
     roots: Roots | None = None  # the file must lie under one of these; None: anywhere
 
 
-Source = Path | Remote
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A file that lies within another one, such as the film that is appended to a motion photo."""
+
+    within: Path | Remote
+    begin: int  # offset of its first byte
+    size: int  # bytes
+
+
+Source = Path | Remote | Embedded
+
+
+class EmbeddedFile(io.RawIOBase):
+    """The bytes of an embedded file, read from the open file that it lies in."""
+
+    def __init__(self, file: BinaryIO | io.RawIOBase, begin: int, size: int) -> None:
+        self._file, self._begin, self._size, self._at = file, begin, size, 0
+
+    def readable(self) -> bool:
+        """True; io checks it before it reads."""
+        return True
+
+    def seekable(self) -> bool:
+        """True; libav seeks only in seekable files."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to an offset in bytes from start, position or end of the embedded file; returns the new position."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def tell(self) -> int:
+        """The position of the next byte to be read, from 0."""
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """Read some bytes into a buffer and return how many; 0 at the end."""
+        wanted = max(0, min(len(buffer), self._size - self._at))
+        self._file.seek(self._begin + self._at)
+        content = self._file.read(wanted) or b""
+        buffer[: len(content)] = content
+        self._at += len(content)
+        return len(content)
 
 
 class RemoteFile(io.RawIOBase):

@@ -114,6 +114,75 @@ def encoded_tone(stream: Any, hz: float, rate: int, seconds: float) -> list[Any]
     return [packet for piece in [*pieces, None] for packet in stream.encode(piece)]
 
 
+def heic(path: Path, picture: Image.Image) -> Path:
+    """Write a HEIC of one picture, its sides multiples of 8. No library here writes HEIC: a film is cut up."""
+
+    def box(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", 8 + len(body)) + kind + body
+
+    def full(kind: bytes, body: bytes, version: int = 0) -> bytes:
+        return box(kind, bytes([version, 0, 0, 0]) + body)
+
+    film_bytes = film(path.with_suffix(".mp4"), [picture], codec="libx265").read_bytes()
+    path.with_suffix(".mp4").unlink()
+    at = film_bytes.index(b"hvcC") - 4
+    decoder = film_bytes[at : at + int.from_bytes(film_bytes[at : at + 4])]
+    at = film_bytes.index(b"mdat") - 4
+    sample = film_bytes[at + 8 : at + int.from_bytes(film_bytes[at : at + 4])]
+    kind = box(b"ftyp", b"heic\0\0\0\0mif1heic")
+    item = full(b"infe", struct.pack(">HH4sx", 1, 0, b"hvc1"), version=2)
+    size = full(b"ispe", struct.pack(">II", *picture.size))
+    properties = box(b"ipco", decoder + size) + full(b"ipma", struct.pack(">IHBBB", 1, 1, 2, 0x81, 2))
+
+    def meta(offset: int) -> bytes:
+        place = struct.pack(">BBHHHHII", 0x44, 0, 1, 1, 0, 1, offset, len(sample))
+        parts = full(b"hdlr", bytes(4) + b"pict" + bytes(13)) + full(b"pitm", struct.pack(">H", 1))
+        parts += full(b"iloc", place) + full(b"iinf", struct.pack(">H", 1) + item) + box(b"iprp", properties)
+        return full(b"meta", parts)
+
+    begin = len(kind) + len(meta(0)) + 8
+    path.write_bytes(kind + meta(begin) + box(b"mdat", sample))
+    return path
+
+
+def psd(picture: Image.Image) -> bytes:
+    """A Photoshop file of an RGB picture without layers."""
+    planes = np.asarray(picture).transpose(2, 0, 1)
+    head = b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, picture.height, picture.width, 8, 3)
+    return head + struct.pack(">IIIH", 0, 0, 0, 0) + planes.tobytes()
+
+
+def dng(mosaic: np.ndarray) -> bytes:
+    """A DNG of 16-bit values under a mosaic of red, green, green, blue."""
+    height, width = mosaic.shape
+    shorts, longs = {259: 1, 262: 32803, 274: 1, 277: 1, 258: 16}, {254: 0, 256: width, 257: height}
+    matrix = struct.pack("<" + "ii" * 9, *[n for value in np.eye(3, dtype=int).ravel() for n in (int(value), 1)])
+    values: dict[int, tuple[int, int, bytes]] = {tag: (3, 1, struct.pack("<H", n)) for tag, n in shorts.items()}
+    values |= {tag: (4, 1, struct.pack("<I", n)) for tag, n in longs.items()}
+    values |= {271: (2, 5, b"Test\0"), 272: (2, 5, b"Test\0"), 50708: (2, 5, b"Test\0")}
+    values |= {33421: (3, 2, struct.pack("<HH", 2, 2)), 33422: (1, 4, bytes([0, 1, 1, 2])), 50706: (1, 4, b"\1\4\0\0")}
+    values |= {50721: (10, 9, matrix), 50778: (3, 1, struct.pack("<H", 21)), 50717: (4, 1, struct.pack("<I", 65535))}
+    values |= {278: (4, 1, struct.pack("<I", height)), 279: (4, 1, struct.pack("<I", mosaic.nbytes))}
+    end = 8 + 2 + 12 * (len(values) + 1) + 4
+    extra = b""
+    values[273] = (4, 1, struct.pack("<I", end + sum(len(body) for *_, body in values.values() if len(body) > 4)))
+    entries = b""
+    for tag, (kind, count, body) in sorted(values.items()):
+        if len(body) > 4:
+            entries += struct.pack("<HHII", tag, kind, count, end + len(extra))
+            extra += body
+        else:
+            entries += struct.pack("<HHI", tag, kind, count) + body.ljust(4, b"\0")
+    return (
+        b"II*\0\x08\0\0\0"
+        + struct.pack("<H", len(values))
+        + entries
+        + bytes(4)
+        + extra
+        + mosaic.astype("<u2").tobytes()
+    )
+
+
 def times(sampled: Iterable[Frame]) -> list[float | None]:
     """The timestamps of frames in seconds, rounded to 0.01 s."""
     return [None if frame.sample.time_s is None else round(frame.sample.time_s, 2) for frame in sampled]

@@ -73,9 +73,9 @@ class InProcess:
         kind = decoding.sniff(source)
         return kind, decoding.probe(source, kind, limits)
 
-    def frames(self, source, kind, limits, segment=None, with_thumbnail=False):
+    def frames(self, source, kind, limits, segment=None, with_thumbnail=False, with_tiles=False):
         self.decoded += 1
-        return decoding.frames(source, kind, limits, segment, with_thumbnail)
+        return decoding.frames(source, kind, limits, segment, with_thumbnail, with_tiles)
 
     def sound(self, source, limits, segment=None):
         return decoding.sound(source, limits, segment)

@@ -1,12 +1,14 @@
 """Still and animated images: turned upright, converted to RGB, scaled, refused when too large."""
 
 import io
+import struct
 import warnings
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from cluster.settings import Decoding
 from pipelines.media.decoding import frames, probe
@@ -67,12 +69,90 @@ def test_a_large_picture_is_scaled_down(tmp_path):
     assert (probe(path, "image", DECODING).width, probe(path, "image", DECODING).height) == (3000, 1000)
 
 
-def test_a_truncated_picture_is_an_error_and_not_filled_with_grey(tmp_path):
+@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp"])
+def test_the_readable_rows_of_a_picture_that_is_cut_short_are_looked_at_and_the_rest_is_not_filled(tmp_path, suffix):
+    noise = np.random.default_rng(0).integers(0, 255, (200, 300, 3), np.uint8)
+    path = save(tmp_path / f"a.{suffix}", Image.fromarray(noise))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    (kept,), why = until_it_breaks(frames(path, "image", DECODING))
+    height = kept.sample.pixels.shape[0]
+    assert why == f"it is cut short: {height // 2} % of it could be read" and 120 < height < 140
+    seen = np.array(kept.part) * 200
+    assert (seen[1], seen[3]) == ((200 - height, 200) if suffix == "bmp" else (0, height))  # a BMP begins at the bottom
+    if suffix != "jpg":
+        assert (kept.sample.pixels == noise[round(seen[1]) : round(seen[3])]).all()
+    assert kept.sample.pixels[-1].std() > 20
+
+
+def test_the_readable_part_of_a_picture_that_is_turned_lies_where_its_rows_are_shown(tmp_path):
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 300, 3), np.uint8))
-    for suffix in ("jpg", "png", "gif", "webp", "tif", "bmp"):
+    turned = Image.Exif()
+    for orientation, side in ((3, 1), (6, 2), (8, 0)):
+        turned[0x0112] = orientation
+        path = save(tmp_path / f"{orientation}.jpg", noise, exif=turned)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        (kept,), _ = until_it_breaks(frames(path, "image", DECODING))
+        missing = [kept.part[0], kept.part[1], 1 - kept.part[2], 1 - kept.part[3]]
+        assert [share > 0.3 for share in missing] == [edge == {1: 1, 2: 0, 0: 2}[side] for edge in range(4)]
+
+
+@pytest.mark.parametrize(("suffix", "options"), [("gif", {}), ("jpg", {"progressive": True})])
+def test_a_picture_that_is_stored_coarse_to_fine_is_looked_at_whole_when_it_is_cut_short(tmp_path, suffix, options):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 300, 3), np.uint8))
+    path = save(tmp_path / f"a.{suffix}", noise, **options)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    (kept,), why = until_it_breaks(frames(path, "image", DECODING))
+    assert why == "it is cut short: what could be read of it was looked at"
+    assert kept.sample.pixels.shape == (200, 300, 3)
+
+
+def test_a_picture_of_which_nothing_can_be_read_is_an_error(tmp_path):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 300, 3), np.uint8))
+    for suffix, part in (("jpg", 0.01), ("png", 0.01), ("webp", 0.6), ("avif", 0.6)):
         path = save(tmp_path / f"a.{suffix}", noise)
-        path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
-        assert "damaged" in reason(lambda path=path: list(frames(path, "image", DECODING))), suffix
+        path.write_bytes(path.read_bytes()[: max(700, int(path.stat().st_size * part))])
+        kept, why = until_it_breaks(frames(path, "image", DECODING))
+        assert not kept and "damaged" in why, suffix
+
+
+def test_a_png_with_notes_larger_than_pillow_reads_keeps_its_picture(tmp_path):
+    notes = PngInfo()
+    notes.add_text("prompt", "a" * 5_000_000, zip=True)
+    path = save(tmp_path / "before.png", solid(RED), pnginfo=notes)
+    assert near(image_of(path)[60, 80], RED)
+    content = save(tmp_path / "a.png", solid(RED)).read_bytes()
+    note = b"prompt\0\0" + zlib.compress(b"a" * 5_000_000)
+    chunk = struct.pack(">I", len(note)) + b"zTXt" + note + struct.pack(">I", zlib.crc32(b"zTXt" + note))
+    (tmp_path / "after.png").write_bytes(content[:-12] + chunk + content[-12:])
+    assert near(image_of(tmp_path / "after.png")[60, 80], RED)
+    many = PngInfo()
+    for number in range(70):
+        many.add_text(f"note {number}", "b" * 1_000_000, zip=True)
+    assert near(image_of(save(tmp_path / "many.png", solid(BLUE), pnginfo=many))[60, 80], BLUE)
+
+
+def test_broken_metadata_do_not_lose_the_picture(tmp_path):
+    for suffix in ("jpg", "png", "webp"):
+        path = save(
+            tmp_path / f"a.{suffix}", solid(RED), exif=b"Exif\0\0II*\0\xff\xff\xff\x7fgarbage", icc_profile=b"no"
+        )
+        assert near(image_of(path)[60, 80], RED), suffix
+
+
+def test_the_values_of_a_sensor_in_a_picture_of_16_bits_are_stretched(tmp_path):
+    values = np.full((60, 90), 850, np.uint16)
+    values[20:40, 30:60] = 100
+    for path in (save(tmp_path / "a.png", Image.fromarray(values)), save(tmp_path / "a.tif", Image.fromarray(values))):
+        pixels = image_of(path)
+        assert near(pixels[5, 5], WHITE) and near(pixels[30, 45], (0, 0, 0)), path
+
+
+def test_light_content_on_transparency_is_looked_at_on_black_too(tmp_path):
+    clear = Image.new("RGBA", (300, 200), (255, 255, 255, 0))
+    ImageDraw.Draw(clear).text((20, 50), "VISIBLE", "white", ImageFont.load_default(size=48))
+    on_white, on_black = frames(save(tmp_path / "a.png", clear), "image", DECODING)
+    assert on_white.sample.pixels.min() == 255 and on_white.note is None
+    assert on_black.sample.pixels.min() == 0 and on_black.sample.pixels.max() == 255 and on_black.note == "on black"
 
 
 def test_a_picture_that_declares_too_many_pixels_is_refused_by_its_header(tmp_path):
@@ -101,10 +181,32 @@ def test_an_animated_picture_is_sampled_like_a_video(tmp_path):
         assert near(found[1].sample.pixels[60, 80], GREEN, by=30)
 
 
-def test_only_the_first_of_several_pages_is_analysed_and_the_result_says_so(tmp_path):
-    path = save(tmp_path / "a.tif", solid(RED), save_all=True, append_images=[solid(BLUE)])
+def test_each_page_of_a_tiff_is_looked_at_and_says_its_number(tmp_path):
+    path = save(tmp_path / "a.tif", solid(RED), save_all=True, append_images=[solid(BLUE, 40, 90), solid(GREEN)])
+    first, second, third = frames(path, "image", DECODING, with_thumbnail=True)
+    assert [page.note for page in (first, second, third)] == [None, "page 2", "page 3"]
+    assert second.sample.pixels.shape == (90, 40, 3) and near(second.sample.pixels[5, 5], BLUE)
+    assert first.thumbnail and not second.thumbnail
+
+
+def test_a_file_says_how_many_of_its_pages_were_not_looked_at(tmp_path):
+    path = save(tmp_path / "a.tif", solid(RED, 8, 8), save_all=True, append_images=[solid(BLUE, 8, 8)] * 104)
     kept, why = until_it_breaks(frames(path, "image", DECODING))
-    assert len(kept) == 1 and why == "it has 2 pages, of which only the first was looked at"
+    assert len(kept) == 100 and why == "it has 105 pages, of which 100 were looked at"
+
+
+def test_a_page_with_too_many_pixels_is_left_out_and_named(tmp_path):
+    path = save(tmp_path / "a.tif", solid(RED), save_all=True, append_images=[solid(BLUE, 400, 300), solid(GREEN)])
+    kept, why = until_it_breaks(frames(path, "image", Decoding(max_pixels=20_000)))
+    assert [page.note for page in kept] == [None, "page 3"]
+    assert why == "page 2: it declares 400 x 300 pixels; decoding.max_pixels allows 20,000"
+
+
+def test_the_second_picture_of_an_mpo_is_looked_at(tmp_path):
+    path = save(tmp_path / "a.mpo", solid(RED), save_all=True, append_images=[solid(BLUE)]).rename(tmp_path / "a.jpg")
+    first, second = frames(path, "image", DECODING)
+    assert near(first.sample.pixels[5, 5], RED) and near(second.sample.pixels[5, 5], BLUE)
+    assert (first.note, second.note) == (None, "picture 2")
 
 
 @pytest.mark.parametrize(
