@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 
 from cluster.cache import Cache
 from cluster.errors import MediaError
-from cluster.records import Failure, Finding, Result, Sample
+from cluster.records import Detection, Failure, Finding, Result, Sample
 from cluster.settings import Decoding
 from deployments.detector import DetectorAway, DetectorResponse
-from pipelines.detect.fan_out import Detectors, FanOut, File
+from pipelines.detect.fan_out import FILE_TEXT, Detectors, FanOut, File
 from pipelines.detect.memo import Content, Facts, Memo, MemoKey, count_lookup
 from pipelines.detect.text_pass import run_text_pass
-from pipelines.media.decoding import Frame, Media
+from pipelines.media.decoding import FileText, Frame, Media
 from pipelines.media.pool import Decoder
 
 __all__ = ["DetectorAway", "Detectors", "File", "analyze"]
@@ -43,7 +43,9 @@ async def analyze(
             await asyncio.to_thread(_take_from_memo, batch, fan_out, memo)
         opened = await asyncio.to_thread(_probe, batch, fan_out, decoder, limits)
         await asyncio.gather(
-            _analyze_frames(opened, fan_out, decoder, limits, stored), _analyze_sound(opened, fan_out, decoder, limits)
+            _analyze_frames(opened, fan_out, decoder, limits, stored),
+            _analyze_sound(opened, fan_out, decoder, limits),
+            _add_texts(opened, decoder, limits),
         )
         if cache:
             await asyncio.to_thread(_store_in_memo, opened, fan_out, memo)
@@ -69,10 +71,13 @@ def _take_from_memo(files: list[File], fan_out: FanOut, memo: Memo) -> None:
     for file, content in contents:
         names = media_detectors if file.wanted & text_detectors else media_detectors & file.wanted
         keys |= dict.fromkeys((content, fan_out.model_versions[name]) for name in names)
+        keys[content, FILE_TEXT] = None
     facts = memo.facts({content for _, content in contents})
     found = memo.findings(keys)
     for file, content in contents:
         file.known = facts.get(content)
+        if (texts := found.get((content, FILE_TEXT))) is not None:
+            file.findings, file.has_file_text = [*texts], True
         for name in sorted(media_detectors):
             findings = found.get((content, fan_out.model_versions[name]))
             if name not in file.wanted:
@@ -178,6 +183,32 @@ async def _analyze_sound(files: list[File], fan_out: FanOut, decoder: Decoder, l
             file.fail(error.step, error.reason)
 
 
+async def _add_texts(files: list[File], decoder: Decoder, limits: Decoding) -> None:
+    """Add the text that each file itself contains, whichever detectors are wanted: it costs little."""
+    for file in files:
+        if file.has_file_text or file.media is None or not file.media.has_text:
+            continue
+        file.has_file_text = True
+        texts, error = await asyncio.to_thread(_texts, file, decoder, limits)
+        for text in texts:
+            origin = text.origin if text.page is None else f"{text.origin}, page {text.page}"
+            detection = Detection("text", 1.0, span=text.span, text=text.text, evidence=origin)
+            file.findings.append(Finding(FILE_TEXT.detector, FILE_TEXT.model, detection))
+        if error is not None:
+            file.fail(error.step, error.reason)
+
+
+def _texts(file: File, decoder: Decoder, limits: Decoding) -> tuple[list[FileText], MediaError | None]:
+    """The texts of a file, and the error that ended them, if any."""
+    texts: list[FileText] = []
+    try:
+        if file.source is not None and file.media is not None:
+            texts.extend(decoder.texts(file.source, file.media.kind, limits, file.segment))
+    except MediaError as error:
+        return texts, error
+    return texts, None
+
+
 def _store_in_memo(files: list[File], fan_out: FanOut, memo: Memo) -> None:
     """Store the complete answers as the detectors gave them; findings of the text pass are stored by their text."""
     media_detectors = fan_out.taking("image") | fan_out.taking("sound")
@@ -193,6 +224,9 @@ def _store_in_memo(files: list[File], fan_out: FanOut, memo: Memo) -> None:
         for name in (file.missing & media_detectors) - failed - fan_out.away:
             own = [finding for finding in file.findings if finding.detector == name]
             answers[file.content, fan_out.model_versions[name]] = own
+        if file.has_file_text:
+            own = [finding for finding in file.findings if finding.detector == FILE_TEXT.detector]
+            answers[file.content, FILE_TEXT] = own
     memo.keep(facts, answers)
 
 

@@ -22,6 +22,8 @@ from pipelines.detect.memo import Content, Facts
 from pipelines.media.decoding import Media
 from pipelines.media.sources import Source
 
+FILE_TEXT = ModelVersion("file-text", "stored in the file", 0.0)  # text of the file itself: no detector is asked
+
 
 class Detectors(Protocol):
     """The interface of the served detectors, which tests replace."""
@@ -59,6 +61,7 @@ class File:
     context: list[Finding] = field(default_factory=list)  # of detectors that were not wanted, for its text
     known: Facts | None = None
     missing: frozenset[str] = field(init=False)  # wanted detectors without an answer in the cache
+    has_file_text: bool = False  # it was read, or taken from the memo, whatever is wanted
     reused: set[str] = field(default_factory=set)  # wanted detectors with an answer in the cache
     costs: dict[str, tuple[float, float]] = field(default_factory=dict)  # detector -> seconds, GPU-seconds
 
@@ -98,10 +101,16 @@ class File:
             frames_propagated=self.frames_propagated,
             findings=tuple(sorted(self.findings, key=lambda f: (f.detector, _begin_s(f.detection)))),
             failures=tuple(self.failures),
-            model_versions=tuple(model_versions[name] for name in sorted(self._answered())),
+            model_versions=self._versions(model_versions),
             usage=tuple(map(self._usage, sorted(self.wanted))),
             thumbnail=self.thumbnail,
         )
+
+    def _versions(self, model_versions: Mapping[str, ModelVersion]) -> tuple[ModelVersion, ...]:
+        """The versions of those that answered, sorted by name. FILE_TEXT too: readers keep findings of these only."""
+        answered = [model_versions[name] for name in self._answered()]
+        own = [FILE_TEXT] if self.has_file_text and "fetch" not in self.failed() else []
+        return tuple(sorted([*answered, *own], key=lambda version: version.detector))
 
     def _answered(self) -> frozenset[str]:
         """The wanted detectors that did not fail: they need not run again. Empty if the file was not fetched."""

@@ -14,7 +14,7 @@ from cluster.results.codec import DETECTIONS, SCHEMA, detection_row
 from cluster.settings import Decoding
 from deployments import events
 
-LAYOUT = 1  # version of keys and values; raise it when the sampling of files or the encoding changes
+LAYOUT = 2  # version of keys and values; raise it when the sampling of files or the encoding changes
 HIT, MISS = "in the cache", "not in the cache"
 _DIGEST = 16  # bytes of the digest that precedes every value and detects damage
 

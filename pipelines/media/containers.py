@@ -1,6 +1,7 @@
 """Containers of video and audio streams through PyAV: opened within limits, sought in, decoded packet by packet."""
 
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from pipelines.media.sources import Source
 MAX_VIDEO_PIXELS = 40_000_000  # 8K has 33 million; a decoder holds up to 17 such frames
 # no playlists (HLS, DASH, concat): they name other files and servers, which ffmpeg would read
 _FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,flv,asf,ogg,wav,flac,mp3,aac,aiff"
+_TEXT = ("ass", "ssa", "srt", "subrip", "mov_text", "webvtt", "text", "subviewer", "microdvd", "sami", "realtext")
+_MARKUP = re.compile(r"\\[Nnh]|\{\\[^}]*\}|</?[A-Za-z][^<>]*>")  # of ASS and SubRip: line breaks, overrides, tags
 _BACK_S = (0, 15, 60)  # how much earlier each further seek aims if the one before landed after its target
 ROUNDING_S = 1e-6  # time bases are fractions that floats do not represent exactly
 
@@ -55,6 +58,18 @@ def video_stream(container: Any) -> Any:
     from av.stream import Disposition
 
     return next((video for video in container.streams.video if not video.disposition & Disposition.attached_pic), None)
+
+
+def subtitle_streams(container: Any) -> list[Any]:
+    """The subtitle streams of a container that hold text; those that hold pictures of text are left out."""
+    subtitles = [stream for stream in container.streams.subtitles if stream.codec_context]
+    return [stream for stream in subtitles if stream.codec_context.name in _TEXT]
+
+
+def track_name(what: str, number: int, stream: Any) -> str:
+    """How findings name a track: `sound track 2 (spa)`. The number counts from 1 among the tracks of its kind."""
+    language = stream.language or ""
+    return f"{what} {number} ({language})" if language not in ("", "und") else f"{what} {number}"
 
 
 def limit(stream: Any, decoding: Decoding) -> None:
@@ -129,6 +144,33 @@ def decoded(container: Any, stream: Any, time_range: TimeRange = WHOLE) -> Itera
         raise MediaError(
             "decode", f"it is damaged: {damaged} of its {stream.type} packets could not be decoded"
         ) from first_error
+
+
+def subtitle_texts(container: Any, stream: Any, time_range: TimeRange) -> Iterator[tuple[Any, str]]:
+    """(packet, its text without markup) of a subtitle stream from a time on, in order. MediaError as of `decoded`."""
+    damaged, first_error = 0, None
+    with decoding_errors():
+        at_s = time_range.from_s
+        container.seek(round(max(0.0, at_s) * 1e6) if at_s > 0 else container.start_time or 0)
+        packets = container.demux(stream)
+    while True:
+        try:
+            with decoding_errors():
+                packet = next(packets, None)
+        except MediaError as error:
+            raise MediaError("decode", f"it is cut short or broken: its {stream.type} ends before its end") from error
+        if packet is None:
+            break
+        try:
+            with decoding_errors():
+                shown = [subtitle.dialogue for subtitle in packet.decode()] if packet.size else []
+        except MediaError as error:
+            damaged, first_error = damaged + 1, first_error or error
+            continue
+        text = b" ".join(shown).decode(errors="replace")
+        yield packet, " ".join(_MARKUP.sub(" ", text).split())
+    if damaged:
+        raise MediaError("decode", f"it is damaged: {damaged} of its subtitles could not be decoded") from first_error
 
 
 def sought(container: Any, stream: Any, time_s: float) -> tuple[Iterator[Any], bool]:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.errors import MediaError
-from cluster.records import Kind, Sample, Segment
+from cluster.records import Kind, Sample, Segment, Span
 from cluster.settings import Decoding
 from pipelines.media import audio, formats, images, recordings
 from pipelines.media.containers import ROUNDING_S
@@ -41,6 +41,7 @@ class Media:
     height: int | None = None
     duration_s: float | None = None
     has_sound: bool = False
+    has_text: bool = False  # `texts` may yield something
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,16 @@ class Frame:
     sample: Sample
     same_as_before: bool
     thumbnail: bytes | None = None  # JPEG; of the first frame, where it was asked for
+
+
+@dataclass(frozen=True, slots=True)
+class FileText:
+    """Text that the file itself contains: a subtitle, a text layer, a message. It is not read from pixels or sound."""
+
+    text: str
+    origin: str  # where in the file it stands: subtitle track 1 (eng)
+    span: Span | None = None  # when it is shown, in seconds of the file
+    page: int | None = None  # from 1
 
 
 def sniff(source: Source) -> Kind:
@@ -107,6 +118,16 @@ def sound(source: Source, decoding: Decoding, segment: Segment | None = None) ->
     """
     for begin_s, samples in audio.sound(source, decoding, segment):
         yield Sample(sound=samples, time_s=begin_s)
+
+
+def texts(source: Source, kind: Kind, decoding: Decoding, segment: Segment | None = None) -> Iterator[FileText]:
+    """The text that a file contains, or a segment of it: that which begins in the segment. Of a recording, subtitles.
+
+    When a file is damaged, MediaError comes after what could be read.
+    """
+    if kind != "image":
+        for text, origin, span in recordings.subtitles(source, decoding, segment):
+            yield FileText(text, origin, span)
 
 
 def _thumbnail(image: "Image.Image") -> bytes:

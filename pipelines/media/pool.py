@@ -16,7 +16,7 @@ from typing import Any
 from cluster.errors import MediaError
 from cluster.records import Kind, Sample, Segment
 from cluster.settings import Decoding
-from pipelines.media.decoding import Frame, Media
+from pipelines.media.decoding import FileText, Frame, Media
 from pipelines.media.sources import Source
 from pipelines.media.worker import receive, send
 
@@ -59,6 +59,10 @@ class Decoder:
     def sound(self, source: Source, limits: Decoding, segment: Segment | None = None) -> Iterator[Sample]:
         """The sound of a file, as of `decoding.sound`."""
         return self._answers(limits, "sound", source, limits, segment)
+
+    def texts(self, source: Source, kind: Kind, limits: Decoding, segment: Segment | None = None) -> Iterator[FileText]:
+        """The text that a file contains, as of `decoding.texts`."""
+        return self._answers(limits, "texts", source, kind, limits, segment)
 
     def cut(self, path: Path, limits: Decoding) -> tuple[Segment, ...]:
         """The segments of a video, as of `segments.segments`."""

@@ -22,6 +22,9 @@ from pipelines.media.containers import (
     refuse_long,
     start_s,
     stream_duration_s,
+    subtitle_streams,
+    subtitle_texts,
+    track_name,
     video_stream,
 )
 from pipelines.media.guard import decoding_errors
@@ -48,17 +51,18 @@ def kind_of(source: Source) -> Kind:
     raise MediaError("decode", "it has neither video nor sound")
 
 
-def facts(source: Source, decoding: Decoding) -> tuple[int | None, int | None, float | None, bool]:
-    """Width and height in pixels of the upright frame, duration in seconds, and whether there is sound.
+def facts(source: Source, decoding: Decoding) -> tuple[int | None, int | None, float | None, bool, bool]:
+    """Width and height in pixels of the upright frame, duration in seconds, whether there is sound, and subtitles.
 
     What the file does not say is None. MediaError if it is longer than decoding.max_duration_s.
     """
     with opened(source) as container:
         duration_s = container.duration / 1e6 if container.duration and container.duration > 0 else None
         refuse_long(duration_s, decoding)
-        has_sound, stream = bool(container.streams.audio), video_stream(container)
+        has_sound, has_text = bool(container.streams.audio), bool(subtitle_streams(container))
+        stream = video_stream(container)
         if stream is None or stream.codec_context is None:  # no decoder: raw_frames() reports it
-            return None, None, duration_s, has_sound
+            return None, None, duration_s, has_sound, has_text
         width, height = stream.codec_context.width, stream.codec_context.height
         first = None
         with suppress(MediaError):  # raw_frames() reports it
@@ -66,7 +70,7 @@ def facts(source: Source, decoding: Decoding) -> tuple[int | None, int | None, f
             first = next(decoded(container, stream), None)
         if first is not None:
             width, height = (first.height, first.width) if _quarter_turns(first) % 2 else (first.width, first.height)
-        return width or None, height or None, duration_s, has_sound
+        return width or None, height or None, duration_s, has_sound, has_text
 
 
 def raw_frames(source: Source, decoding: Decoding, segment: Segment | None = None) -> Iterator[RawFrame]:
@@ -122,6 +126,29 @@ def _time_range(segment: Segment | None, decoding: Decoding, begin_s: float) -> 
         return TimeRange(-math.inf, -math.inf, end_s)
     tick_s = math.floor(segment.before_s * decoding.frames_per_s + ROUNDING_S) / decoding.frames_per_s
     return TimeRange(begin_s + max(tick_s, segment.before_s - LEAD_S), begin_s + segment.begin_s, end_s)
+
+
+def subtitles(
+    source: Source, decoding: Decoding, segment: Segment | None = None
+) -> Iterator[tuple[str, str, tuple[float, float]]]:
+    """(text, name of the track, start and end in seconds) of each subtitle, track by track.
+
+    Of a segment, those that begin in it. Damaged packets are skipped; MediaError reports them after the last one.
+    """
+    from_s, end_s = (segment.begin_s, segment.end_s) if segment else (0.0, None)
+    with opened(source) as container:
+        begin_s = start_s(container)
+        for number, stream in enumerate(subtitle_streams(container), 1):
+            name = track_name("subtitle track", number, stream)
+            bounds = TimeRange(begin_s + from_s if segment and segment.n else -math.inf, begin_s + from_s, math.inf)
+            for packet, text in subtitle_texts(container, stream, bounds):
+                shown_s = float((packet.pts or 0) * stream.time_base) - begin_s
+                if end_s is not None and shown_s >= end_s - ROUNDING_S:
+                    break
+                refuse_long(shown_s, decoding)
+                if text and (segment is None or segment.n == 0 or shown_s >= from_s - ROUNDING_S):
+                    lasts_s = float((packet.duration or 0) * stream.time_base)
+                    yield text, name, (max(0.0, shown_s), max(0.0, shown_s + lasts_s))
 
 
 def _quarter_turns(frame: Any) -> int:

@@ -21,11 +21,11 @@ from cluster.errors import MediaError, SettingsError
 from cluster.records import Kind, Sample, Segment
 from cluster.settings import Decoding
 from pipelines.media import decoding, guard, segments
-from pipelines.media.decoding import Frame, Media
+from pipelines.media.decoding import FileText, Frame, Media
 from pipelines.media.sources import Source
 
 CALLS = 5000  # after which a child is replaced: libraries leak memory, and to start one takes 0.8 CPU seconds
-_ANSWERS = (Frame, Media, Sample, Segment, MediaError, SettingsError)
+_ANSWERS = (FileText, Frame, Media, Sample, Segment, MediaError, SettingsError)
 _ARRAYS = {"_frombuffer", "_reconstruct", "ndarray", "dtype", "scalar"}
 
 
@@ -82,6 +82,7 @@ _CALLS: dict[str, Callable[..., Iterator[Any]]] = {
     "probe": _probe,
     "frames": decoding.frames,
     "sound": decoding.sound,
+    "texts": decoding.texts,
     "cut": _cut,
 }
 

@@ -3,6 +3,7 @@
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,35 @@ def film(path: Path, pictures: Iterable[Image.Image], rate: int = 10, **options:
         container.mux(video.encode(None))
         if tone:
             container.mux(encoded_tone(tone, options["sound_hz"], 48_000, len(pictures) / rate))
+    return path
+
+
+def subtitled(path: Path, pictures: Iterable[Image.Image], *tracks: tuple[str, list[tuple[float, float, str]]]) -> Path:
+    """Write a Matroska video of 10 frames a second; each track: (language, (start, end in s, SubRip text) ...)."""
+    import av
+
+    pictures = list(pictures)
+    with av.open(str(path), "w", format="matroska") as container:
+        video = container.add_stream("libx264", rate=10)
+        video.width, video.height = pictures[0].size
+        video.pix_fmt, video.gop_size = "yuv420p", 10
+        streams = [container.add_stream("subrip") for _ in tracks]
+        for stream in streams:  # its encoder, which is opened though it is not used, asks for one
+            stream.codec_context.subtitle_header = b"[Script Info]\n\n[Events]\n"
+        packets = []
+        for stream, (language, cues) in zip(streams, tracks, strict=True):
+            stream.metadata["language"] = language
+            for start_s, end_s, text in cues:
+                packet = av.Packet(text.encode())
+                packet.stream, packet.time_base = stream, Fraction(1, 1000)
+                packet.pts = packet.dts = round(start_s * 1000)
+                packet.duration = round((end_s - start_s) * 1000)
+                packets.append(packet)
+        packets += [packet for one in pictures for packet in video.encode(av.VideoFrame.from_image(one))]
+        packets += video.encode(None)
+        container.start_encoding()
+        for packet in sorted(packets, key=lambda packet: float(packet.dts * packet.time_base)):
+            container.mux(packet)
     return path
 
 

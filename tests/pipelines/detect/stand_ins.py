@@ -80,6 +80,9 @@ class InProcess:
     def sound(self, source, limits, segment=None):
         return decoding.sound(source, limits, segment)
 
+    def texts(self, source, kind, limits, segment=None):
+        return decoding.texts(source, kind, limits, segment)
+
 
 def files(paths: Iterable[Path], wanted: Iterable[str], segment: Segment | None = None) -> list[File]:
     return [

@@ -1,7 +1,8 @@
 """Text detectors over OCR and transcript text."""
 
 from cluster.records import Failure, ModelVersion
-from tests.pipelines.detect.stand_ins import BLUE, RED, StandIn, Warned, film, picture, run
+from tests.pipelines.detect.stand_ins import BLUE, RED, InProcess, StandIn, Warned, film, picture, run
+from tests.support.media import solid, subtitled
 
 
 def test_newly_read_text_gets_vectors_though_only_its_reader_was_wanted(tmp_path):
@@ -36,3 +37,19 @@ def test_equal_texts_are_sent_once(tmp_path, cache):
     detectors = StandIn()
     run([film(tmp_path / "c.mp4", [BLUE, BLUE, RED, BLUE])], detectors, cache=cache)
     assert detectors.texts == []
+
+
+def test_subtitles_are_findings_of_the_file_itself_that_are_embedded_and_kept_in_the_memo(tmp_path, cache):
+    path = subtitled(tmp_path / "a.mkv", [solid(RED)] * 20, ("eng", [(0.5, 1.0, "hello"), (1.0, 1.5, "bye")]))
+    for decoder in (InProcess(), InProcess()):
+        detectors = StandIn()
+        (result,) = run([path], detectors, wanted=["eye"], cache=cache, decoder=decoder)
+        stored = [f for f in result.findings if f.detector == "file-text"]
+        assert [(f.model, f.detection.text, f.detection.span, f.detection.evidence) for f in stored] == [
+            ("stored in the file", "hello", (0.5, 1.0), "subtitle track 1 (eng)"),
+            ("stored in the file", "bye", (1.0, 1.5), "subtitle track 1 (eng)"),
+        ]
+        assert all([vector.space for vector in f.detection.vectors] == ["text"] for f in stored)
+        # the catalogue keeps only findings of detectors that are named here
+        assert [version.detector for version in result.model_versions] == ["eye", "file-text"]
+    assert not decoder.decoded and not detectors.texts
