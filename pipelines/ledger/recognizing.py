@@ -15,6 +15,7 @@ from cluster.storage.filesystems import FORBIDDEN_CODES, s3_client, s3_complaint
 from cluster.storage.listing import LeftOut
 from cluster.storage.roots import Roots
 from pipelines.media import formats
+from pipelines.media.unpacking import kind_of
 
 READS = 32  # in flight
 UNKNOWN = "its first bytes are those of no format that is read here"
@@ -50,11 +51,12 @@ class Recognizer:
         return known
 
     def _told(self, item: MediaItem) -> tuple[Kind | None, str | None]:
-        """The kind of a file, and why it is left out; (None, None): a container of video or sound, or of both."""
+        """The kind of a file, or why it is left out."""
         if not item.size:
             return None, EMPTY
         try:
-            return kind_of(self._head(item))
+            kind = kind_of(self._head(item))
+            return kind, None if kind else UNKNOWN
         except MediaError as error:
             return None, error.reason.replace(f"{item.uri} ", "it ", 1)
 
@@ -95,15 +97,3 @@ def recognizer(s3_endpoint: str | None, roots: Roots | None, left_out: LeftOut) 
     """A Recognizer whose threads end with the block."""
     with ThreadPoolExecutor(READS, "first-bytes") as threads:
         yield Recognizer(s3_endpoint, roots, left_out, threads)
-
-
-def kind_of(head: bytes) -> tuple[Kind | None, str | None]:
-    """The kind of a file by its first bytes, and why it is left out; (None, None): only its streams tell its kind."""
-    try:
-        if formats.image_format(head):
-            return "image", None
-        if formats.is_audio(head) or formats.is_mpeg_audio(head):
-            return "audio", None
-        return None, None if formats.is_container(head) else UNKNOWN
-    except MediaError as error:  # a format that has a name, and is not read
-        return None, error.reason

@@ -83,7 +83,7 @@ def _excerpt(container: Any, stream: Any, first: int, last: int | None) -> Itera
     begin_s = zero_s + first / SOUND_RATE_HZ
     end_s = math.inf if last is None else zero_s + last / SOUND_RATE_HZ
     from_s = max(zero_s, begin_s - LEAD_S) if first else -math.inf
-    frames = decoded(container, stream, TimeRange(from_s, begin_s, end_s + 0.1))
+    frames = decoded(container, stream, TimeRange(from_s, begin_s, end_s + 0.1, end_s + 0.1))
     head = next(frames, None)
     if head is None:
         return

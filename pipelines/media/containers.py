@@ -29,10 +29,11 @@ class TimeRange:
 
     from_s: float  # frames from here on are yielded, those before begin_s as a lead
     begin_s: float  # damaged packets are counted from here on
-    end_s: float  # frames from here on are not yielded
+    end_s: float  # and up to here
+    to_s: float  # frames from here on are not yielded
 
 
-WHOLE = TimeRange(-math.inf, -math.inf, math.inf)
+WHOLE = TimeRange(-math.inf, -math.inf, math.inf, math.inf)
 
 
 @contextmanager
@@ -135,7 +136,7 @@ def decoded(container: Any, stream: Any, time_range: TimeRange = WHOLE) -> Itera
             if time_range.begin_s <= _time_s(packet, time_range.begin_s) < time_range.end_s:
                 damaged, first_error = damaged + 1, first_error or error
         for frame in frames:
-            if frame.time is not None and frame.time >= time_range.end_s - ROUNDING_S:
+            if frame.time is not None and frame.time >= time_range.to_s - ROUNDING_S:
                 over = True  # later packets hold later frames
                 break
             if frame.time is None or frame.time >= time_range.from_s - ROUNDING_S:

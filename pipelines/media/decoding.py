@@ -1,7 +1,5 @@
 """From bytes to samples: the kind of a file, its sampled frames and its sound, or a MediaError with a plain reason."""
 
-import io
-import math
 import os
 import stat
 from collections.abc import Iterator
@@ -11,29 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from cluster.errors import MediaError
-from cluster.records import Box, Kind, Sample, Segment, Span
+from cluster.records import Kind, Sample, Segment, Span
 from cluster.settings import Decoding
 from pipelines.archives import opening
 from pipelines.archives.formats import container_format
 from pipelines.archives.limits import Limits
-from pipelines.media import audio, formats, images, recordings, stills
-from pipelines.media.containers import ROUNDING_S
-from pipelines.media.guard import byte_file, decoding_errors, readable, report_progress
-from pipelines.media.recordings import RawFrame
+from pipelines.media import audio, formats, images, recordings, sampling, stills
+from pipelines.media.guard import byte_file, decoding_errors, report_progress
+from pipelines.media.sampling import Frame as Frame
 from pipelines.media.sources import Embedded, Source
-from pipelines.media.stills import WHOLE
 
 if TYPE_CHECKING:
     from PIL import Image
-
-THUMBNAIL_PX = 320
-SHOT_PX = 256  # longest side of the shot detector's input
-SHOT_THRESHOLD = 15.0  # measured on 4 films: cuts 17 to 37, people walking and talking 0 to 12
-SHOT_S = 0.25  # shots that follow each other faster are one: a strobe must not make every frame a shot
-CELLS = 96  # along the longest side; frames are compared cell by cell, see Decoding.same_below
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +35,6 @@ class Media:
     duration_s: float | None = None
     has_sound: bool = False
     has_text: bool = False  # `texts` may yield something
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """A sampled frame, and whether it looks like the last one before it that was marked as different."""
-
-    sample: Sample
-    same_as_before: bool
-    thumbnail: bytes | None = None  # JPEG; of the first frame, where it was asked for
-    part: Box = WHOLE  # of the picture in the file that it shows, in fractions
-    is_tile: bool = False  # it repeats a part of the frame before it in more detail, and counts as no frame of the file
-    note: str | None = None  # where in the file it is found, such as "page 3"; None: nothing need be said
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +90,8 @@ def frames(
 ) -> Iterator[Frame]:
     """The sampled frames of a file, or of a segment of a video: one, without a time, of an image; none of audio.
 
-    A video or animated image gives one frame each 1 / frames_per_s and the first frame of every shot. Frames are
+    A video or animated image gives the frame shown at each 1 / frames_per_s, the first of every shot, the last, and a
+    few of those that show something which comes and goes between: each at the time at which it begins. Frames are
     upright (height, width, 3) RGB on white, no side longer than max_side_px. A still image gives a frame of each page
     and, `with_tiles`, tiles of large ones (stills.stills); the film of a motion photo follows. When a file is damaged,
     MediaError comes after the frames that could be decoded.
@@ -121,8 +99,9 @@ def frames(
     if kind == "image":
         yield from _image_frames(source, decoding, with_thumbnail, with_tiles)
     elif kind == "video":
-        begin_s = segment.begin_s if segment else 0.0
-        yield from _sampled(recordings.raw_frames(source, decoding, segment), decoding, with_thumbnail, begin_s)
+        begin_s, end_s = (segment.begin_s, segment.end_s) if segment else (0.0, None)
+        raw_frames = recordings.raw_frames(source, decoding, segment)
+        yield from sampling.sampled(raw_frames, decoding, with_thumbnail, begin_s, end_s)
 
 
 def sound(source: Source, decoding: Decoding, segment: Segment | None = None) -> Iterator[Sample]:
@@ -151,20 +130,6 @@ def texts(source: Source, kind: Kind, decoding: Decoding, segment: Segment | Non
     elif kind != "image":
         for text, origin, span in recordings.subtitles(source, decoding, segment):
             yield FileText(text, origin, span)
-
-
-def _thumbnail(image: "Image.Image") -> bytes:
-    """A JPEG of an RGB image, its longest side THUMBNAIL_PX at most."""
-    from PIL import Image
-
-    scale = min(1.0, THUMBNAIL_PX / max(image.size))
-    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    # means of whole pixels as far as they go, then Lanczos: a third of the time, measured as sharp
-    small = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=1.0)
-    small.info.clear()  # Pillow would copy the comment of the file
-    file = io.BytesIO()
-    small.save(file, "JPEG", quality=80)
-    return file.getvalue()
 
 
 def _head(source: Source) -> bytes:
@@ -212,7 +177,7 @@ def _image_frames(source: Source, decoding: Decoding, with_thumbnail: bool, with
         reasons.append(error.reason)
     try:
         if film := stills.film(source):
-            for frame in _sampled(recordings.raw_frames(film, decoding), decoding, with_thumbnail=False):
+            for frame in sampling.sampled(recordings.raw_frames(film, decoding), decoding, with_thumbnail=False):
                 yield replace(frame, note="in the film of the motion photo")
     except MediaError as error:
         if error.step != "decode":
@@ -227,10 +192,10 @@ def _picture_frames(source: Source, decoding: Decoding, with_thumbnail: bool, wi
         with decoding_errors():
             is_animated = image.format in images.ANIMATED and int(getattr(image, "n_frames", 1)) > 1
         if is_animated:
-            yield from _sampled(images.animation(image), decoding, with_thumbnail)
+            yield from sampling.sampled(images.animation(image), decoding, with_thumbnail)
             return
         for still in stills.stills(image, lambda: _opened_image(source, decoding, True), decoding, with_tiles):
-            thumbnail = _thumbnail(still.rgb) if with_thumbnail else None
+            thumbnail = sampling.thumbnail(still.rgb) if with_thumbnail else None
             sample = Sample(pixels=np.array(still.rgb))
             yield Frame(sample, False, thumbnail, still.part, still.is_tile, still.note)
             with_thumbnail = False
@@ -242,56 +207,3 @@ def _film_with_sound(source: Source, decoding: Decoding) -> Embedded | None:
         if (film := stills.film(source)) and recordings.facts(film, decoding)[3]:
             return film
     return None
-
-
-def _sampled(
-    raw_frames: Iterator[RawFrame], decoding: Decoding, with_thumbnail: bool, begin_s: float = 0.0
-) -> Iterator[Frame]:
-    """The frames from begin_s on that are to be analysed. Earlier frames only determine which ones these are.
-
-    Shots are found by PySceneDetect's content detector (change of hue, saturation, lightness).
-    """
-    from PIL import Image
-    from scenedetect import FrameTimecode
-    from scenedetect.detectors import ContentDetector
-
-    detector, shape = ContentDetector(SHOT_THRESHOLD, min_scene_len=0), None
-    next_tick, sampled_s, cut = 0, -SHOT_S, False
-    reference: npt.NDArray[np.float32] | None = None  # cells of the last frame that differed
-    for raw in raw_frames:
-        small = raw.pixels(SHOT_PX)
-        if small.shape != shape:  # the detector compares neighbours of one size only
-            detector, shape, cut = ContentDetector(SHOT_THRESHOLD, min_scene_len=0), small.shape, True
-        cut = bool(detector.process_frame(FrameTimecode(raw.time_s, fps=1000.0), small)) or cut
-        tick = math.floor(raw.time_s * decoding.frames_per_s + 1e-6)  # 1.0 s may come as 0.9999999
-        if tick < next_tick and not (cut and raw.time_s - sampled_s >= SHOT_S):
-            continue
-        next_tick = tick + 1
-        cut, sampled_s = False, raw.time_s
-        if raw.time_s < begin_s - ROUNDING_S:
-            continue
-        pixels = raw.pixels(decoding.max_side_px)
-        cells = _cells(pixels)
-        same = _similar(reference, cells, decoding.same_below)
-        if not same:  # compared with the last that differed, not with its neighbour, so that a slow drift is noticed
-            reference = cells
-        thumbnail = _thumbnail(Image.fromarray(pixels)) if with_thumbnail else None
-        yield Frame(Sample(pixels=pixels, time_s=raw.time_s), same, thumbnail)
-        with_thumbnail = False
-
-
-def _cells(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Mean grey of square cells, CELLS along the longest side: 13 px at 720p, less than the height of a text line."""
-    from PIL import Image
-
-    height, width = pixels.shape[:2]
-    scale = CELLS / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return np.asarray(Image.fromarray(pixels).convert("L").resize(size, Image.Resampling.BOX), np.float32)
-
-
-def _similar(reference: npt.NDArray[np.float32] | None, cells: npt.NDArray[np.float32], same_below: float) -> bool:
-    """Whether no cell differs by same_below (0 to 255) or more from the reference, which may be none yet."""
-    if reference is None or reference.shape != cells.shape:
-        return False
-    return bool(np.abs(reference - cells).max() < same_below)

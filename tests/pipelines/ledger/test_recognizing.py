@@ -11,8 +11,9 @@ from cluster.records import ModelVersion
 from cluster.storage.listing import list_media
 from pipelines.ledger.left_out import Group, LeftOutFiles
 from pipelines.ledger.listing import Places, units_of
-from pipelines.ledger.recognizing import EMPTY, UNKNOWN, kind_of
+from pipelines.ledger.recognizing import EMPTY, UNKNOWN
 from pipelines.ledger.stored import stored
+from pipelines.media.unpacking import kind_of
 from tests.support.listed import put
 from tests.support.servers.seaweed import Seaweed
 
@@ -48,7 +49,7 @@ def test_media_with_any_name_are_units_and_other_files_are_left_out_by_reason_an
     assert kinds == {
         **dict.fromkeys(["cache.dat", "IMG0001", ".hidden.png", "_draft.png", "photo.jpg", "x.tmp"], "image"),
         "voice.bin": "audio",
-        "clip.part": None,  # its streams tell whether it is a video or a sound
+        "clip.part": "video",
     }
     assert left_out.count == 3
     by_reason = {(group.reason, group.suffix): sorted(group.examples) for group in left_out.groups()}
@@ -113,7 +114,7 @@ def test_there_are_at_most_two_hundred_groups_and_the_rest_is_counted_together()
     "head", [b"", b"\0" * 300, b"%!PS-Adobe", b"SQLite format 3\0", b"PAR1", b"\xff\xfe<\0s\0v\0g\0"]
 )
 def test_heads_of_other_formats_are_no_media(head):
-    assert kind_of(head) == (None, UNKNOWN)
+    assert kind_of(head) is None
 
 
 @pytest.mark.ray

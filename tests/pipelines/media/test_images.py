@@ -177,8 +177,8 @@ def test_an_animated_picture_is_sampled_like_a_video(tmp_path):
     for suffix in ("gif", "webp", "png"):
         path = save(tmp_path / f"a.{suffix}", shown[0], save_all=True, append_images=shown[1:], duration=600)
         found = list(frames(path, "image", DECODING))
-        assert times(found) == [0.0, 1.2, 1.8], suffix  # 1.8 for its shot
-        assert near(found[1].sample.pixels[60, 80], GREEN, by=30)
+        assert times(found) == [0.0, 0.6, 1.2, 1.8], suffix  # 0.6 is shown at 1 s; the others begin shots
+        assert near(found[2].sample.pixels[60, 80], GREEN, by=30)
 
 
 def test_each_page_of_a_tiff_is_looked_at_and_says_its_number(tmp_path):

@@ -32,7 +32,7 @@ def test_a_video_is_sampled_at_intervals_and_at_the_first_frame_of_every_shot(tm
 
 def test_a_strobe_does_not_make_every_frame_a_shot(tmp_path):
     path = film(tmp_path / "a.mp4", [solid(RED), solid(GREEN)] * 20, rate=20)
-    assert len(list(frames(path, "video", DECODING))) <= 8
+    assert len(list(frames(path, "video", DECODING))) <= 9  # four a second, and the last frame
 
 
 def caption(text: str) -> Image.Image:
@@ -52,6 +52,49 @@ def test_a_slow_drift_is_noticed(tmp_path):
     path = film(tmp_path / "a.mp4", [solid((level, level, level)) for level in levels], rate=1)
     same = [one.same_as_before for one in frames(path, "video", Decoding(same_below=5))]
     assert len(same) == 20 and 5 <= same.count(False) <= 8
+
+
+def test_a_frame_that_stands_for_seconds_is_sampled_though_it_begins_between_two_ticks(tmp_path):
+    path = film(tmp_path / "a.mp4", [caption("one"), *[caption("two")] * 3], rate=1)
+    shown = [frame.sample.time_s for frame in frames(path, "video", Decoding(frames_per_s=0.4))]
+    assert shown == [0.0, 2.0]  # the tick at 2.5 s shows the frame that begins at 2 s
+
+
+def test_the_last_frame_is_sampled_if_it_shows_something_else(tmp_path):
+    path = film(tmp_path / "a.mp4", [caption("one")] * 15 + [caption("the end of it")])
+    assert times(frames(path, "video", DECODING)) == [0.0, 1.0, 1.5]
+    path = film(tmp_path / "b.mp4", [caption("one")] * 16)
+    assert times(frames(path, "video", DECODING)) == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(("first", "last", "sampled"), [(53, 60, True), (54, 55, True), (53, 76, False)])
+def test_a_caption_that_is_shown_between_two_ticks_only_is_sampled_once(tmp_path, first, last, sampled):
+    def scene(n: int) -> Image.Image:
+        picture = caption("BREAKING NEWS TODAY" if first <= n < last else "")
+        ImageDraw.Draw(picture).ellipse((n * 8 % 600, 100, n * 8 % 600 + 60, 160), fill=RED)  # it moves all the time
+        return picture
+
+    path = film(tmp_path / "a.mp4", [scene(n) for n in range(100)], rate=25)
+    between = [time_s for time_s in times(frames(path, "video", DECODING)) if time_s not in (0, 1, 2, 3, 3.96)]
+    assert len(between) == sampled and all(first / 25 <= time_s < last / 25 for time_s in between)
+
+
+def test_one_frame_of_another_picture_is_sampled_wherever_it_is(tmp_path):
+    for at in (26, 28, 37, 49):
+        pictures = [solid((20, 20, 20), 320, 180)] * 60
+        pictures[at] = caption("A message").resize((320, 180))
+        found = times(frames(film(tmp_path / f"{at}.mp4", pictures, rate=25), "video", DECODING))
+        assert at / 25 in found and len(found) <= 5, at
+
+
+def test_people_who_walk_do_not_add_frames(tmp_path):
+    def scene(n: int) -> Image.Image:
+        picture = caption("a wall with a poster")
+        ImageDraw.Draw(picture).rectangle((n * 8, 120, n * 8 + 90, 360), fill=(30, 60, 90), outline=WHITE)
+        return picture
+
+    path = film(tmp_path / "a.mp4", [scene(n) for n in range(75)], rate=25)
+    assert len(list(frames(path, "video", DECODING))) <= 5
 
 
 @pytest.mark.parametrize(("rotation", "corner"), [(90, (-10, 10)), (-90, (10, -10)), (180, (-10, -10))])
