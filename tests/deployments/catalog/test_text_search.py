@@ -37,3 +37,16 @@ def test_whole_words_come_before_parts_of_words(tmp_path):
     assert [hit["text"] for hit in catalog.text_search("total")] == ["Straße total", "subtotals"]
     assert [hit["text"] for hit in catalog.text_search("STRASSE")] == []
     assert [hit["text"] for hit in catalog.text_search("straße")] == ["Straße total"]
+
+
+def test_a_word_is_found_in_glued_text_and_in_the_payload_of_a_code(tmp_path):
+    commit(
+        tmp_path,
+        "a.parquet",
+        row("s3://b/1", found("ocr", "text", 0.9, text="Keepthisgateshut"), unit=1),
+        row("s3://b/2", found("barcode", "QRCode", 1.0, text="https://example.org/gate?id=7"), unit=2),
+    )
+    catalog = Catalog(":memory:")
+    catalog.load_all(str(tmp_path))
+    assert [hit["detector"] for hit in catalog.text_search("gate")] == ["barcode", "ocr"]
+    assert [hit["text"] for hit in catalog.text_search("this")] == ["Keepthisgateshut"]

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
@@ -143,6 +145,15 @@ class TestWithWeights:
         ((found,),) = real("face").detect([Sample(pixels=np.asarray(scene))])
         assert found.box[2] - found.box[0] < FaceConfig().person_px / 320
         assert found.vectors == ()
+
+    @pytest.mark.parametrize("quarters", [1, 3])
+    def test_a_face_turned_by_a_quarter_is_found_where_it_is_and_is_the_same_person(self, quarters):
+        upright = Face.example().pixels
+        (one,), (other,) = real("face").detect([Face.example(), Sample(pixels=np.rot90(upright, quarters))])
+        left, top, right, bottom = one.box
+        turned = (top, 1 - right, bottom, 1 - left) if quarters == 1 else (1 - bottom, left, 1 - top, right)
+        assert other.box == pytest.approx(turned, abs=0.02)
+        assert math.dist(one.vectors[0].values, other.vectors[0].values) < 0.1
 
     def test_the_box_is_around_the_face(self):
         ((collins,),) = real("face").detect([Face.example()])
