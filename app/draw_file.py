@@ -3,9 +3,11 @@
 import re
 from collections.abc import Iterable, Sequence
 from typing import TypedDict
+from urllib.parse import unquote
 
 from app.draw import CUE, CUES, DrawnBox, clock, color, drawn, failures, picture, ratio, shorten
 from cluster.api_types import Detection, File, Upload
+from cluster.records import asset_id
 
 _MAX_GAP_S = 1.6  # detections of a label with smaller gaps are joined to one mark of the timeline
 _MAX_MARKS = 400  # a lane is a few hundred pixels wide
@@ -183,6 +185,14 @@ def facts(file: File | Upload) -> list[list[str]]:
         ["Models", "\n".join(models)],
     ]
     return [[name, value] for name, value in pairs if value]
+
+
+def container(file: File) -> tuple[str, str] | None:
+    """Name and id of the archive, document or mail that a file lies in; None: it lies in none."""
+    if file.parent is None:
+        return None
+    uri = file.uri.rpartition("!")[0]
+    return unquote(re.split(r"[/!]", uri)[-1] or uri), asset_id(uri)
 
 
 def short(model: str) -> str:

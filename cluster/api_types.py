@@ -126,6 +126,7 @@ class Asset(Answer):
     uri: str
     name: str
     kind: Kind | None
+    parent: str | None = None  # URI of the file of the bucket that contains it, such as an archive; None: it is in none
     width: int | None  # pixels
     height: int | None
     duration_s: float | None

@@ -105,9 +105,9 @@ class Analysis:
 
 
 def fetched_file(row: dict[str, Any], to: Path, settings: Settings, unpacked: Unpacked) -> detecting.File:
-    """The file of a row of LEDGER, fetched or unpacked to `to`, or with the failure to do so.
+    """The file of a row of LEDGER: fetched or unpacked to `to`, or with the failure to do so.
 
-    The row may be of an older version, which had fewer columns.
+    Rows of ledgers of earlier versions lack the columns after `segment`.
     """
     item = MediaItem(row["uri"], row["size"], row["etag"], row["kind"], row.get("parent"))
     roots, endpoint, attempts = Roots(settings.scanning.roots), settings.s3_endpoint, settings.scanning.attempts

@@ -178,6 +178,10 @@ class Ingress(JobRoutes, SampleRoutes):
         uri = row["uri"]
         if row["kind"] is None:
             raise HTTPException(404, f"{uri} is no picture, video or recording that Raysift can read: it has no media")
+        if row["parent"] is not None:
+            raise HTTPException(
+                415, f"{uri} lies in {row['parent']}: only the whole file can be had, or the thumbnail of what is in it"
+            )
         job = await self.jobs.one.remote(row["job"])
         settings = job_settings(self.settings, job.uris, job.out, job.proof) if job else self.settings
         roots = Roots(settings.scanning.roots)

@@ -111,7 +111,10 @@ class Catalog:
         return {**item, "sha256": rows[0]["sha256"], "detections": detections}
 
     def location(self, id: str) -> Json | None:
-        """Where a file lies, its kind, and the job that scanned it last: {"uri", "kind", "job"}; None: no such file."""
+        """Where a file lies, its kind, and the job that scanned it last; None: no such file.
+
+        {"uri", "kind", "parent": URI of the file of the bucket that contains it, or None, "job"}
+        """
         rows = self._database.rows(sql.LOCATION, [id])
         return rows[0] if rows else None
 

@@ -13,9 +13,10 @@ import pyarrow as pa
 
 from cluster import records
 from cluster.results import codec, files, newest
+from cluster.storage import members
 
 _DETECTION = ("detector", "model", "label", "score", "box", "time_s", "span", "text", "evidence", "propagated")
-COLUMNS = [name for name in codec.SCHEMA.names if name not in ("detections", "begin_s", "end_s", "usage")]
+COLUMNS = [name for name in codec.SCHEMA.names if name not in ("detections", "begin_s", "end_s", "usage", "members")]
 COLUMNS += [f"detections.list.element.{name}" for name in _DETECTION]  # all but the vectors
 
 _FOUND = """asset integer, content bigint, segment integer, detector varchar, n integer, model varchar, label varchar,
@@ -30,7 +31,7 @@ SCHEMA = (
     """create table if not exists files(
         asset integer, id uuid, uri varchar, name varchar, content bigint, analyzed_at timestamp, sha256 varchar,
         kind varchar, width integer, height integer, duration_s double, segments integer, segments_done integer,
-        has_thumbnail boolean, errors struct(step varchar, reason varchar)[], failed boolean)""",
+        has_thumbnail boolean, errors struct(step varchar, reason varchar)[], failed boolean, parent varchar)""",
     """create table if not exists answers(
         asset integer, content bigint, segment integer, detector varchar, sequence bigint, job varchar,
         unit_id bigint)""",
@@ -52,7 +53,7 @@ SCHEMA = (
 
 def incoming(rows: pa.Table) -> pa.Table:
     """Committed rows (COLUMNS) as LOAD takes them: with id, name and content; `analyzed_at` in UTC without a zone."""
-    uris = rows["uri"].to_pylist()
+    uris, parents = rows["uri"].to_pylist(), rows["parent"].to_pylist()
     if "thumbnail" not in rows.column_names:
         rows = rows.append_column("thumbnail", pa.nulls(len(uris), pa.binary()))
     when = rows["analyzed_at"].cast(pa.timestamp("us"))  # DuckDB needs another package for times with a zone
@@ -60,10 +61,12 @@ def incoming(rows: pa.Table) -> pa.Table:
     cuts = zip(rows["etag"].to_pylist(), rows["segment_s"].to_pylist(), strict=True)
     rows = rows.append_column("content", pa.array([files.content(*cut) for cut in cuts], pa.int64()))
     rows = rows.append_column("id", pa.array([records.asset_id(uri) for uri in uris], pa.string()))
-    return rows.append_column("name", pa.array([_name(uri) for uri in uris], pa.string()))
+    return rows.append_column("name", pa.array(list(map(_name, uris, parents)), pa.string()))
 
 
-def _name(uri: str) -> str:
+def _name(uri: str, parent: str | None) -> str:
+    if parent is not None:
+        return members.member_name(uri, parent)
     last = uri.rsplit("/", 1)[-1]
     return unquote(last) if uri.startswith("file:") else last
 
@@ -164,10 +167,10 @@ _DESCRIBE = (
     """insert into files select n.asset, b.id, b.uri, b.name, n.content, m.analyzed_at, m.sha256, m.kind, m.width,
             m.height, m.duration_s, n.segments, m.segments_done,
             exists (select 1 from thumbnails t where t.asset = n.asset and t.content = n.content),
-            coalesce(w.errors, []), w.errors is not null
+            coalesce(w.errors, []), w.errors is not null, b.parent
         from newest n join merged m using (asset) left join wrong w using (asset)
-            join (select asset, any_value(id) as id, any_value(uri) as uri, any_value(name) as name
-                  from batch group by asset) b using (asset)""",
+            join (select asset, any_value(id) as id, any_value(uri) as uri, any_value(name) as name,
+                      any_value(parent) as parent from batch group by asset) b using (asset)""",
 )
 
 _ANSWER = (

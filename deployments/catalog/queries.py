@@ -66,7 +66,7 @@ HITS = """with hits as (
     order by r.whole desc, r.score desc, f.id limit $limit"""
 
 # One sorted stream: what does not fit into memory is sorted on disk.
-LINES = """select f.uri, f.sha256, f.kind, f.width, f.height, f.duration_s, f.errors,
+LINES = """select f.uri, f.parent, f.sha256, f.kind, f.width, f.height, f.duration_s, f.errors,
         d.detector, d.model, d.label, d.score, d.box, d.time_s, d.span, d.text
     from files f left join detections d using (asset) order by f.uri, d.detector, d.segment, d.n"""
 
@@ -86,7 +86,7 @@ ITEMS = """select f.*, m.score from files f left join (select asset, max(score) 
 DETECTIONS = "select * from detections where asset = ? order by detector, segment, n"
 
 # where a file lies, its kind, and the job of its newest row
-LOCATION = """select f.uri, f.kind, max_by(s.job, s.analyzed_at) as job from files f join scans s using (asset)
+LOCATION = """select f.uri, f.kind, f.parent, max_by(s.job, s.analyzed_at) as job from files f join scans s using (asset)
     where f.id = try_cast(? as uuid) group by all"""
 THUMBNAIL = """select jpeg from thumbnails where (asset, content) in
     (select (asset, content) from files where id = try_cast(? as uuid))"""

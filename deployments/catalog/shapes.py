@@ -49,7 +49,7 @@ def as_item(row: Json, labels: list[Json], boxes: list[Json]) -> Json:
     """A file of a page, from its row of ITEMS, its best labels (LABELS) and, of an image, its best boxes (BOXES)."""
     return {
         "id": row["id"].hex,
-        **{key: row[key] for key in ("uri", "name", "kind", "width", "height")},
+        **{key: row[key] for key in ("uri", "name", "kind", "parent", "width", "height")},
         "duration_s": rounded(row["duration_s"], 3),
         "segments": None if row["segments"] is None else {"done": row["segments_done"], "of": row["segments"]},
         "analyzed_at": row["analyzed_at"].isoformat(timespec="milliseconds") + "Z",
@@ -76,7 +76,7 @@ def as_line(rows: list[Json]) -> Json:
     """A line of an export, from a file's rows of LINES: one row a detection, or one row without a detector."""
     first = rows[0]
     return {
-        **{key: first[key] for key in ("uri", "sha256", "kind", "width", "height")},
+        **{key: first[key] for key in ("uri", "parent", "sha256", "kind", "width", "height")},
         "duration_s": rounded(first["duration_s"], 3),
         "detections": [as_detection(row) for row in rows if row["detector"] is not None],
         "errors": first["errors"],

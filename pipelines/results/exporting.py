@@ -13,7 +13,7 @@ from cluster.errors import SettingsError
 
 Format = Literal["jsonl", "csv", "parquet"]
 
-_FILE = ["uri", "sha256", "kind", "width", "height", "duration_s"]
+_FILE = ["uri", "sha256", "kind", "width", "height", "duration_s", "parent"]
 _DETECTION = [
     "detector",
     "model",
@@ -96,7 +96,7 @@ def _parquet(lines: Iterator[dict[str, Any]], to: BinaryIO) -> int:
     )
     schema = pa.schema(
         [
-            *((name, pa.string()) for name in ("uri", "sha256", "kind")),
+            *((name, pa.string()) for name in ("uri", "parent", "sha256", "kind")),
             *(("width", pa.int32()), ("height", pa.int32()), ("duration_s", pa.float64())),
             ("detections", pa.list_(detection)),
             ("errors", pa.list_(pa.struct([("step", pa.string()), ("reason", pa.string())]))),

@@ -29,7 +29,7 @@ def row(uri: str, *findings: Finding, job: str = "job", unit: int = 0, minutes: 
     began = NOON + timedelta(minutes=minutes)
     answered = {finding.detector: finding.model for finding in findings}
     answered |= dict.fromkeys(more.pop("answered", ()), "m1")
-    item = MediaItem(uri, 10, more.pop("etag", "e1"), more.pop("kind", "image"))
+    item = MediaItem(uri, 10, more.pop("etag", "e1"), more.pop("kind", "image"), more.pop("parent", None))
     failures = tuple(Failure(*failure) for failure in more.pop("failures", ()))
     model_versions = tuple(ModelVersion(*pair) for pair in answered.items())
     if part := more.pop("segment", None):
@@ -51,7 +51,7 @@ def commit(folder: Path, name: str, *rows: dict[str, Any]) -> str:
     return (folder / name).as_uri()
 
 
-NEVER_WRITTEN = {"segment", "segments", "segment_s", "begin_s", "end_s", "usage", "sequence"}
+NEVER_WRITTEN = {"segment", "segments", "segment_s", "begin_s", "end_s", "usage", "sequence", "parent", "members"}
 
 
 def aged(folder: Path, name: str) -> None:
