@@ -166,7 +166,7 @@ def _add_answers(file: File, sample: Sample, responses: dict[str, DetectorRespon
             file.fail(answer.step, answer.reason)
         else:
             model = fan_out.model_versions[name].model
-            file.findings += [Finding(name, model, detection.at(sample.time_s)) for detection in answer]
+            file.findings += [Finding(name, model, detection.of(sample)) for detection in answer]
 
 
 async def _analyze_sound(files: list[File], fan_out: FanOut, decoder: Decoder, limits: Decoding) -> None:

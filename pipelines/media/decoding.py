@@ -95,12 +95,12 @@ def frames(
 
 
 def sound(source: Source, decoding: Decoding, segment: Segment | None = None) -> Iterator[Sample]:
-    """The sound of a file in pieces of half an hour at most; none if it has none.
+    """The sound of a file, track by track, in pieces of half an hour at most; none if it has none.
 
     When a file is damaged, MediaError comes after what could be decoded.
     """
-    for begin_s, samples in audio.sound(source, decoding, segment):
-        yield Sample(sound=samples, time_s=begin_s)
+    for begin_s, samples, track in audio.sound(source, decoding, segment):
+        yield Sample(sound=samples, time_s=begin_s, track=track)
 
 
 def texts(source: Source, kind: Kind, decoding: Decoding, segment: Segment | None = None) -> Iterator[FileText]:
