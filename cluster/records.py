@@ -57,6 +57,7 @@ class Sample:
     sound: "npt.NDArray[np.float32] | None" = None  # (n,) mono at SOUND_RATE_HZ, -1 to 1
     text: str | None = None
     time_s: float | None = None  # its start in the file; None for a still image
+    track: str | None = None  # of a file with several: sound track 2 (spa)
 
     @property
     def modality(self) -> Modality:
@@ -87,6 +88,13 @@ class Detection:
     text: str | None = None  # that was read or heard
     evidence: str | None = None  # for reviewers: what it was compared with, and the distance
     vectors: tuple[Vector, ...] = ()
+
+    def of(self, sample: Sample) -> "Detection":
+        """The detection with times of the file, and with the track of the sample, if it has one, as evidence."""
+        placed = self.at(sample.time_s)
+        if sample.track is None:
+            return placed
+        return replace(placed, evidence="; ".join(filter(None, (sample.track, self.evidence))))
 
     def at(self, time_s: float | None) -> "Detection":
         """The same detection with times of the file, in which its sample starts at `time_s`; None: unchanged."""

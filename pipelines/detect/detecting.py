@@ -214,7 +214,7 @@ async def _analyze_sound(files: list[File], fan_out: FanOut, decoder: Decoder, l
         try:
             async for (piece,) in _chunks(decoder.sound(file.source, limits, file.segment), 1):
                 (responses,) = await fan_out.ask_each([(file, piece)], names)
-                file.findings += _findings(file, responses, fan_out, partial(Detection.at, time_s=piece.time_s))
+                file.findings += _findings(file, responses, fan_out, partial(Detection.of, sample=piece))
         except MediaError as error:
             file.fail(error.step, error.reason)
 

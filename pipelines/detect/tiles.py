@@ -64,7 +64,7 @@ def in_picture(detection: Detection, frame: Frame) -> Detection:
         detection = replace(detection, box=placed(detection.box, frame.part))
     if frame.note:
         detection = replace(detection, evidence="; ".join(filter(None, [detection.evidence, frame.note])))
-    return detection.at(frame.sample.time_s)
+    return detection.of(frame.sample)
 
 
 def picture(frame: Frame, findings: list[Finding]) -> Picture:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from hashlib import blake2b
 from itertools import chain
 from typing import Any
 
@@ -11,26 +12,54 @@ import numpy.typing as npt
 from cluster.errors import MediaError
 from cluster.records import SOUND_RATE_HZ, Segment
 from cluster.settings import Decoding
-from pipelines.media.containers import TimeRange, decoded, limit, opened, refuse_long, start_s, video_stream
+from pipelines.media.containers import TimeRange, decoded, limit, opened, refuse_long, start_s, track_name, video_stream
 from pipelines.media.guard import decoding_errors
 from pipelines.media.sources import Source
 
 PIECE_S = 1800  # held in memory at a time: 115 MB
+MIX_S = 0.5  # over which the channels are compared
+SILENT = 1e-8  # mean square: below it their difference says nothing
 LEAD_S = 2.0  # decoded before a segment: by then the decoder's output equals that for the whole file
 
 
 def sound(
     source: Source, decoding: Decoding, segment: Segment | None = None
-) -> Iterator[tuple[float, npt.NDArray[np.float32]]]:
-    """The first audio stream in pieces of at most PIECE_S: (start in seconds, (n,) mono samples at SOUND_RATE_HZ).
+) -> Iterator[tuple[float, npt.NDArray[np.float32], str | None]]:
+    """Every audio stream, one after the other, in pieces of at most PIECE_S.
 
-    Damaged packets are skipped; MediaError reports them after the last piece.
+    Each is (start in seconds, (n,) mono samples at SOUND_RATE_HZ, name of the track), without a name in files with one
+    track. A piece that equals one of an earlier track is left out. Damaged packets are skipped; MediaError reports them
+    after the last piece.
     """
     with opened(source) as container:
-        if not container.streams.audio:
+        count, silent = len(container.streams.audio), video_stream(container) is None
+    done, failure = 0, None
+    known: set[tuple[float, bytes]] = set()
+    for number in range(count):
+        try:
+            for begin_s, samples, name in track(source, decoding, segment, number):
+                done += samples.size
+                key = begin_s, blake2b(samples.data, digest_size=16).digest() if count > 1 else b""
+                if key not in known:
+                    yield begin_s, samples, name if count > 1 else None
+                known.add(key)
+        except MediaError as error:  # the other tracks may be whole
+            failure = failure or error
+    if failure:
+        raise failure
+    if count and not done and segment is None and silent:
+        raise MediaError("decode", "there is no sound in it")
+
+
+def track(
+    source: Source, decoding: Decoding, segment: Segment | None, number: int
+) -> Iterator[tuple[float, npt.NDArray[np.float32], str]]:
+    """The pieces of one audio stream, by its number from 0, with its name, as of `sound`. None if there is no such."""
+    with opened(source) as container:
+        if len(container.streams.audio) <= number:
             return
         refuse_long(container.duration and container.duration / 1e6, decoding)
-        stream = container.streams.audio[0]
+        stream = container.streams.audio[number]
         limit(stream, decoding)
         begin_s = max(0.0, float((stream.start_time or 0) * stream.time_base) - start_s(container))
         samples = _resampled(decoded(container, stream))
@@ -40,12 +69,8 @@ def sound(
             last = None if end_s is None else max(first, round((end_s - begin_s) * SOUND_RATE_HZ))
             samples = _excerpt(container, stream, first, last)
             begin_s += first / SOUND_RATE_HZ
-        done = 0
         for time_s, piece in _pieces(samples, begin_s, decoding):
-            done += piece.size
-            yield time_s, piece
-        if not done and segment is None and video_stream(container) is None:
-            raise MediaError("decode", "there is no sound in it")
+            yield time_s, piece, track_name("sound track", number + 1, stream)
 
 
 def _pieces(
@@ -133,23 +158,46 @@ def _resampled(frames: Iterator[Any]) -> Iterator[npt.NDArray[np.float32]]:
     """The samples of audio frames as mono at SOUND_RATE_HZ, -1 to 1; the input format may change within a stream."""
     from av import AudioResampler
 
-    resampler, made_for = None, None
+    resampler, made_for, mix = None, None, _Mix()
     for frame in frames:
         if resampler is None or made_for != (frame.format.name, frame.layout.name, frame.sample_rate):
-            yield from _converted(resampler, None)
+            yield from _converted(resampler, None, mix)
             made_for = (frame.format.name, frame.layout.name, frame.sample_rate)
+            layout = "mono" if frame.layout.nb_channels == 1 else "stereo"
             with decoding_errors():
                 # without it two equal channels come out 1.4 times as loud, and clipped
-                resampler = AudioResampler("flt", "mono", SOUND_RATE_HZ, options={"rematrix_maxval": "1.0"})
-        yield from _converted(resampler, frame)
-    yield from _converted(resampler, None)
+                resampler = AudioResampler("fltp", layout, SOUND_RATE_HZ, options={"rematrix_maxval": "1.0"})
+        yield from _converted(resampler, frame, mix)
+    yield from _converted(resampler, None, mix)
 
 
-def _converted(resampler: Any, frame: Any) -> Iterator[npt.NDArray[np.float32]]:
+def _converted(resampler: Any, frame: Any, mix: "_Mix") -> Iterator[npt.NDArray[np.float32]]:
     """The resampled samples of a frame; with None, those that the resampler still holds."""
     if resampler is None:
         return
     with decoding_errors():
-        arrays = [resampled.to_ndarray()[0] for resampled in resampler.resample(frame)]
-    for samples in arrays:  # files of floats may hold NaN and values of any size
-        yield np.clip(np.nan_to_num(samples), -1, 1)
+        arrays = [resampled.to_ndarray() for resampled in resampler.resample(frame)]
+    for channels in arrays:  # files of floats may hold NaN and values of any size
+        channels = np.clip(np.nan_to_num(channels), -1, 1)
+        yield channels[0] if len(channels) == 1 else mix.mono(channels)
+
+
+class _Mix:
+    """The mean of two channels; the louder one where the other is silent, or where they cancel each other out."""
+
+    def __init__(self) -> None:
+        self._powers = np.zeros(3)  # of left, right and their mean, as of about the last MIX_S seconds
+        self._louder: int | None = None
+
+    def mono(self, channels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """(2, n) samples, which follow those of the last call, as (n,)."""
+        mean = channels.mean(0, dtype=np.float32)
+        kept = math.exp(-mean.size / (MIX_S * SOUND_RATE_HZ))
+        powers = [float(np.dot(samples, samples)) for samples in (*channels, mean)]
+        self._powers = kept * self._powers + powers
+        left, right, both = self._powers
+        loud, low = max(left, right), min(left, right)
+        if loud > SILENT * MIX_S * SOUND_RATE_HZ:
+            lost = low < loud / 1000 or both < loud / 10
+            self._louder = int(right > left) if lost else None
+        return mean if self._louder is None else channels[self._louder]

@@ -105,16 +105,16 @@ def frames(
 
 
 def sound(source: Source, decoding: Decoding, segment: Segment | None = None) -> Iterator[Sample]:
-    """The sound of a file in pieces of half an hour at most; none if it has none. Of a motion photo, that of its film.
+    """The sound of a file, track by track, in pieces of half an hour at most; none if it has none.
 
-    When a file is damaged, MediaError comes after what could be decoded.
+    Of a motion photo, that of its film. When a file is damaged, MediaError comes after what could be decoded.
     """
     if formats.image_format(_head(source)):
         if (film := _film_with_sound(source, decoding)) is None:
             return
         source = film
-    for begin_s, samples in audio.sound(source, decoding, segment):
-        yield Sample(sound=samples, time_s=begin_s)
+    for begin_s, samples, track in audio.sound(source, decoding, segment):
+        yield Sample(sound=samples, time_s=begin_s, track=track)
 
 
 def texts(source: Source, kind: Kind, decoding: Decoding, segment: Segment | None = None) -> Iterator[FileText]:

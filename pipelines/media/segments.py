@@ -10,7 +10,7 @@ import numpy.typing as npt
 from cluster.errors import MediaError
 from cluster.records import SOUND_RATE_HZ, Segment
 from cluster.settings import Decoding
-from pipelines.media.audio import sound
+from pipelines.media.audio import track
 from pipelines.media.containers import ROUNDING_S, limit, opened, sought, start_s, stream_duration_s, video_stream
 from pipelines.media.guard import decoding_errors
 
@@ -56,8 +56,9 @@ def _times(container: Any, stream: Any, decoding: Decoding) -> tuple[Seconds, Se
     """Sorted times in seconds of all frames and of the key frames, and the end of the last; None where uncertain."""
     shown: list[float] = []
     keys: list[float] = []
-    decoded, latest_s, sound_end_s = -np.inf, -np.inf, None
-    for packet in _packets(container, [stream, *container.streams.audio[:1]]):
+    decoded, latest_s = -np.inf, -np.inf
+    sound_ends_s: dict[int, float] = {}  # stream -> the end of its last packet
+    for packet in _packets(container, [stream, *container.streams.audio]):
         if packet.pts is None:
             return None
         time_s = float(packet.pts * packet.time_base) - start_s(container)
@@ -71,9 +72,9 @@ def _times(container: Any, stream: Any, decoding: Decoding) -> tuple[Seconds, Se
                 keys.append(shown[-1])
         else:
             # the sound of a segment is found by time, so each packet must begin where the one before ended
-            if sound_end_s is not None and abs(time_s - sound_end_s) > _GAP_S:
+            if abs(time_s - sound_ends_s.get(packet.stream.index, time_s)) > _GAP_S:
                 return None
-            sound_end_s = time_s + float((packet.duration or 0) * packet.time_base)
+            sound_ends_s[packet.stream.index] = time_s + float((packet.duration or 0) * packet.time_base)
     if not shown:
         return None
     end_s = max(shown) + 1 / float(stream.average_rate or 25)
@@ -132,11 +133,11 @@ def _quiet(path: Path, decoding: Decoding, border_s: float, reach_s: float) -> f
     """The middle of the quietest QUIET_S within reach_s of a border, the nearest of several; the border if silent."""
     around = Segment(0, 1, decoding.segment_s, 0.0, None, None, border_s - reach_s, border_s + reach_s)
     try:
-        pieces = list(sound(path, decoding, around))
+        pieces = list(track(path, decoding, around, 0))
     except MediaError:  # reported when the segments are analysed
         return border_s
     step = round(_STEP_S * SOUND_RATE_HZ)
-    samples = np.concatenate([piece for _, piece in pieces]) if pieces else np.empty(0, np.float32)
+    samples = np.concatenate([piece for _, piece, _ in pieces]) if pieces else np.empty(0, np.float32)
     energies = np.square(samples[: samples.size // step * step].reshape(-1, step)).mean(1)
     width = round(QUIET_S / _STEP_S)
     if energies.size < width:

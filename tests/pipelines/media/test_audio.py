@@ -1,5 +1,8 @@
 """Sound as mono at 16 kHz, in pieces."""
 
+from pathlib import Path
+
+import av
 import numpy as np
 import pytest
 
@@ -19,6 +22,48 @@ def test_the_sound_of_a_video_is_mono_at_16_khz(tmp_path):
 def test_a_video_without_sound_gives_none(tmp_path):
     path = film(tmp_path / "a.mp4", [solid(RED)] * 3)
     assert list(sound(path, DECODING)) == []
+
+
+def tracks(path: Path, *waves: tuple[str, np.ndarray]) -> Path:
+    """A Matroska file with PCM tracks: (language, samples at 16 kHz, (n,) or (2, n) for stereo)."""
+    with av.open(str(path), "w", format="matroska") as container:
+        streams = []
+        for language, wave in waves:
+            layout = "mono" if wave.ndim == 1 else "stereo"
+            stream = container.add_stream("pcm_s16le", rate=16_000, layout=layout)
+            stream.metadata["language"] = language
+            streams.append(stream)
+        for stream, (_, wave) in zip(streams, waves, strict=True):
+            values = (np.atleast_2d(wave).T.reshape(1, -1) * 32_767).astype(np.int16)
+            frame = av.AudioFrame.from_ndarray(values, format="s16", layout=stream.codec_context.layout.name)
+            frame.sample_rate = 16_000
+            container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+    return path
+
+
+TONE = 0.5 * np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)
+OTHER = 0.5 * np.sin(2 * np.pi * 700 * np.arange(16_000) / 16_000)
+
+
+def test_every_sound_track_is_given_with_its_name_and_a_copy_of_one_only_once(tmp_path):
+    path = tracks(tmp_path / "a.mkv", ("eng", TONE), ("spa", OTHER), ("fre", TONE))
+    found = list(sound(path, DECODING))
+    assert [piece.track for piece in found] == ["sound track 1 (eng)", "sound track 2 (spa)"]
+    assert [np.argmax(np.abs(np.fft.rfft(piece.sound))) for piece in found] == [440, 700]
+    (alone,) = sound(tracks(tmp_path / "b.mkv", ("eng", TONE)), DECODING)
+    assert alone.track is None
+
+
+@pytest.mark.parametrize(("left", "right"), [(1, -1), (0, 1), (1, 0), (1, -0.8), (1, 1), (0.6, 1)])
+def test_no_channel_is_averaged_away(tmp_path, left, right):
+    (piece,) = sound(tracks(tmp_path / "a.mkv", ("eng", np.stack([left * TONE, right * TONE]))), DECODING)
+    assert np.abs(piece.sound).max() == pytest.approx(0.5 if left + right != 1.6 else 0.4, abs=0.02)
+
+
+def test_two_voices_on_two_channels_are_both_heard(tmp_path):
+    (piece,) = sound(tracks(tmp_path / "a.mkv", ("eng", np.stack([TONE, OTHER]))), DECODING)
+    assert set(np.argsort(np.abs(np.fft.rfft(piece.sound)))[-2:]) == {440, 700}
 
 
 def test_silence_is_sound(tmp_path):
