@@ -10,7 +10,7 @@ from PIL import Image
 from cluster.settings import Decoding
 from pipelines.media.decoding import Media, frames, probe, sniff, sound
 from pipelines.media.stills import MAX_TILES, grid
-from tests.support.media import BLUE, DECODING, GREEN, RED, WHITE, film, heic, near, save, solid, times, until_it_breaks
+from tests.support.media import BLUE, DECODING, GREEN, HEIC, RED, WHITE, film, near, save, solid, times, until_it_breaks
 
 LIMITS = Decoding(max_side_px=100)
 
@@ -85,8 +85,8 @@ def test_the_film_behind_a_motion_photo_is_looked_at_and_heard(tmp_path, trailer
 
 def test_the_film_in_a_box_of_a_heic_is_looked_at(tmp_path):
     clip = film(tmp_path / "a.mp4", [solid(GREEN)] * 5).read_bytes()
-    path = heic(tmp_path / "a.heic", solid(RED, 128, 64))
-    path.write_bytes(path.read_bytes() + struct.pack(">I", 8 + len(clip)) + b"mpvd" + clip)
+    path = tmp_path / "a.heic"
+    path.write_bytes(HEIC + struct.pack(">I", 8 + len(clip)) + b"mpvd" + clip)
     shown, of_film = frames(path, "image", DECODING)
     assert near(shown.sample.pixels[30, 80], RED, by=16) and near(of_film.sample.pixels[60, 80], GREEN, by=25)
     assert not probe(path, None, DECODING).has_sound and list(sound(path, DECODING)) == []
