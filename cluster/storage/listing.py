@@ -26,9 +26,10 @@ log = logging.getLogger(__name__)
 
 LIST_ATTEMPTS = 10  # for each page: retries for about a minute
 _NAMES: dict[Kind, str] = {
-    "image": "jpg jpeg png gif bmp tif tiff webp heic heif avif",
+    "image": "jpg jpeg jfif mpo png gif bmp tif tiff webp heic heif hif avif jp2 j2k jpx jxl psd ico dng cr2 cr3 nef arw "
+    "orf rw2 raf",
     "video": "mp4 m4v mov mkv webm avi mpg mpeg ts mts m2ts flv wmv 3gp",
-    "audio": "wav flac mp3 ogg opus m4a aac aif aiff wma",
+    "audio": "wav flac mp3 ogg opus m4a aac aif aiff wma amr caf",
 }
 # the suffixes that tell a kind without reading the file; all others are told by its first bytes
 KINDS: dict[str, Kind] = {f".{suffix}": kind for kind, suffixes in _NAMES.items() for suffix in suffixes.split()}

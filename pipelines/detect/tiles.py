@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from deployments.models.reading_order import Line, in_lines
+from deployments.models.reading.reading_order import Line, in_lines
 
 from cluster.records import Box, Detection, Finding
 from deployments.models.boxes import area, overlap, within
