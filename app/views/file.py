@@ -58,7 +58,7 @@ def show() -> None:
         ways = _ways(api, id, context)
     if (container := draw_file.container(file)) is not None:
         name, of_container = container
-        st.markdown(f"in [{draw.escape(name)}]({address.file(of_container, context)})")
+        st.markdown(f"in [{draw.escape(name)}]({address.file(of_container, [])})")
     with st.container(horizontal=True, horizontal_alignment="right"):
         look = page.look()
     start = _seconds(st.query_params.get("t"))

@@ -178,7 +178,7 @@ class Ingress(JobRoutes, SampleRoutes):
         uri = row["uri"]
         if row["kind"] is None:
             raise HTTPException(404, f"{uri} is no picture, video or recording that Raysift can read: it has no media")
-        if row["parent"] is not None:
+        if row.get("parent") is not None:
             raise HTTPException(
                 415, f"{uri} lies in {row['parent']}: only the whole file can be had, or the thumbnail of what is in it"
             )

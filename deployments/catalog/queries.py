@@ -87,8 +87,7 @@ DETECTIONS = "select * from detections where asset = ? order by detector, segmen
 
 # where a file lies, its kind, and the job of its newest row
 LOCATION = """select f.uri, f.kind, f.parent, max_by(s.job, s.analyzed_at) as job
-    from files f join scans s using (asset)
-    where f.id = try_cast(? as uuid) group by all"""
+    from files f join scans s using (asset) where f.id = try_cast(? as uuid) group by all"""
 THUMBNAIL = """select jpeg from thumbnails where (asset, content) in
     (select (asset, content) from files where id = try_cast(? as uuid))"""
 

@@ -158,6 +158,7 @@ def test_types_that_a_browser_would_run_are_sent_as_octet_stream(uri, type):
         (None, 404, "has been scanned"),
         ({"kind": None, "job": "scan-1"}, 404, "it has no media"),
         ({"kind": "image", "job": "scan-1"}, 200, ""),
+        ({"kind": "image", "parent": "s3://b/a.zip", "job": "scan-1"}, 415, "lies in s3://b/a.zip"),
     ],
 )
 async def test_a_row_without_a_kind_has_no_media(picture, row, status, sentence):

@@ -5,6 +5,7 @@ from pydantic import ValidationError
 
 from cluster.api_queries import AssetQuery
 from cluster.records import asset_id
+from tests.support import stored
 
 
 def names(catalog, **query):
@@ -77,6 +78,7 @@ def test_an_item_has_the_fields_of_a_tile(catalog):
         "uri": "s3://b/x/one.jpg",
         "name": "one.jpg",
         "kind": "image",
+        "parent": None,
         "width": 640,
         "height": 480,
         "duration_s": None,
@@ -160,7 +162,8 @@ def test_items_keep_the_requested_order(catalog):
 def test_lines_equal_those_of_an_export(catalog):
     lines = list(catalog.lines())
     assert [line["uri"] for line in lines] == sorted(line["uri"] for line in lines)
-    assert list(lines[0]) == ["uri", "sha256", "kind", "width", "height", "duration_s", "detections", "errors"]
+    of_file = ["uri", "parent", "sha256", "kind", "width", "height", "duration_s"]
+    assert list(lines[0]) == [*of_file, "detections", "errors"]
     assert lines[1]["detections"][0] == {
         "detector": "nsfw",
         "model": "m1",
@@ -173,3 +176,11 @@ def test_lines_equal_those_of_an_export(catalog):
     }
     assert [len(line["detections"]) for line in lines] == [2, 2, 0, 0, 2]
     assert lines[2]["errors"] == [{"step": "fetch", "reason": "gone"}]
+
+
+def test_a_member_of_a_container_has_its_own_name_and_names_the_file_that_contains_it(catalog, tmp_path):
+    row = stored.row("s3://b/c.zip!in/d%20e.jpg", unit=700, etag="e!0-1", parent="s3://b/c.zip")
+    catalog.load(stored.commit(tmp_path / "members", "a.parquet", row))
+    (item,) = catalog.assets(AssetQuery(under=("s3://b/c.zip",)))["items"]
+    assert (item["name"], item["parent"]) == ("d e.jpg", "s3://b/c.zip")
+    assert catalog.location(item["id"])["parent"] == "s3://b/c.zip"

@@ -42,6 +42,7 @@ def test_writes_one_json_line_per_file(folder):
     assert lines[0]["detections"][0]["span"] == [0.333, 2.0]
     assert lines[1] == {
         "uri": "s3://b/b.jpg",
+        "parent": None,
         "sha256": None,
         "kind": "image",
         "width": 3,
