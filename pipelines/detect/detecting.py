@@ -139,7 +139,9 @@ def _frames(
     files: list[File], decoder: Decoder, limits: Decoding, stored: bool
 ) -> Iterator[tuple[File, Frame | MediaError]]:
     for file in files:
-        if file.item.kind == "audio" or file.source is None or file.item.kind is None:
+        if file.source is None or file.item.kind is None:
+            continue
+        if file.item.kind == "audio" and not (file.media and file.media.has_cover):
             continue
         try:
             with_thumbnail = stored and file.thumbnail is None
