@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 
 LIST_ATTEMPTS = 10  # for each page: retries for about a minute
 _NAMES: dict[Kind, str] = {
-    "image": "jpg jpeg jfif mpo png gif bmp tif tiff webp heic heif hif avif jp2 j2k jpx jxl psd ico dng cr2 cr3 nef arw "
-    "orf rw2 raf",
+    "image": "jpg jpeg jfif mpo png gif bmp tif tiff webp heic heif hif avif jp2 j2k jpx jxl psd ico "
+    "dng cr2 cr3 nef arw orf rw2 raf",
     "video": "mp4 m4v mov mkv webm avi mpg mpeg ts mts m2ts flv wmv 3gp",
     "audio": "wav flac mp3 ogg opus m4a aac aif aiff wma amr caf",
 }

@@ -167,7 +167,9 @@ def _frames(
     files: list[File], decoder: Decoder, limits: Decoding, stored: bool, detailed: set[str]
 ) -> Iterator[tuple[File, Frame | MediaError]]:
     for file in files:
-        if file.item.kind in ("audio", "container", None) or file.source is None:
+        if file.item.kind in ("container", None) or file.source is None:
+            continue
+        if file.item.kind == "audio" and not (file.media and file.media.has_cover):
             continue
         try:
             with_thumbnail = stored and file.thumbnail is None

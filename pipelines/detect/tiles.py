@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from deployments.models.reading.reading_order import Line, in_lines
-
 from cluster.records import Box, Detection, Finding
 from deployments.models.boxes import area, overlap, within
+from deployments.models.reading.reading_order import Line, in_lines
 from pipelines.media.decoding import Frame
 from pipelines.media.stills import WHOLE, placed
 

@@ -16,7 +16,10 @@ from pipelines.media.sources import Source
 
 MAX_VIDEO_PIXELS = 40_000_000  # 8K has 33 million; a decoder holds up to 17 such frames
 # no playlists (HLS, DASH, concat): they name other files and servers, which ffmpeg would read
-_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,flv,asf,ogg,wav,flac,mp3,aac,aiff"
+_FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,flv,asf,ogg,wav,flac,mp3,aac,aiff,"
+    "au,caf,amr,amrnb,amrwb,w64,wv,ape,tta,voc,mxf,dv,rm,ivf,dhav"
+)
 _TEXT = ("ass", "ssa", "srt", "subrip", "mov_text", "webvtt", "text", "subviewer", "microdvd", "sami", "realtext")
 _MARKUP = re.compile(r"\\[Nnh]|\{\\[^}]*\}|</?[A-Za-z][^<>]*>")  # of ASS and SubRip: line breaks, overrides, tags
 _BACK_S = (0, 15, 60)  # how much earlier each further seek aims if the one before landed after its target
@@ -54,11 +57,22 @@ def opened(source: Source) -> Iterator[Any]:
             container.close()
 
 
+def video_streams(container: Any) -> list[Any]:
+    """The video streams of a container, without cover images, which are streams too."""
+    covers = cover_streams(container)
+    return [video for video in container.streams.video if video not in covers]
+
+
 def video_stream(container: Any) -> Any:
-    """The first video stream of a container; None without one. The cover image of a song, a stream too, is left out."""
+    """The first video stream of a container; None without one."""
+    return next(iter(video_streams(container)), None)
+
+
+def cover_streams(container: Any) -> list[Any]:
+    """The streams of one picture each that belong to a recording as a whole."""
     from av.stream import Disposition
 
-    return next((video for video in container.streams.video if not video.disposition & Disposition.attached_pic), None)
+    return [video for video in container.streams.video if video.disposition & Disposition.attached_pic]
 
 
 def subtitle_streams(container: Any) -> list[Any]:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
+ZEROS_BYTES = 1 << 16  # within which an MP3 may begin that zero bytes precede: some programs write them
+
+
 @dataclass(frozen=True, slots=True)
 class Media:
     """What a file is, before it is decoded. Width and height are in pixels and those of the upright image."""
@@ -34,6 +37,7 @@ class Media:
     height: int | None = None
     duration_s: float | None = None
     has_sound: bool = False
+    has_cover: bool = False  # a picture that belongs to a recording as a whole
     has_text: bool = False  # `texts` may yield something
 
 
@@ -61,7 +65,9 @@ def sniff(source: Source) -> Kind:
         return "audio"
     if formats.is_container(head):
         return recordings.kind_of(source)
-    if formats.is_mpeg_audio(head):
+    if head.startswith(b"\0"):
+        head = _head(source, ZEROS_BYTES).lstrip(b"\0")
+    if formats.is_mpeg_audio(head) or head.startswith(b"ID3"):
         return "audio"
     raise MediaError("decode", "its bytes are those of no image, video or audio format that is read here")
 
@@ -88,7 +94,7 @@ def frames(
     with_thumbnail: bool = False,
     with_tiles: bool = False,
 ) -> Iterator[Frame]:
-    """The sampled frames of a file, or of a segment of a video: one, without a time, of an image; none of audio.
+    """The sampled frames of a file, or of a segment of a video: one, without a time, of an image; of audio its covers.
 
     A video or animated image gives the frame shown at each 1 / frames_per_s, the first of every shot, the last, and a
     few of those that show something which comes and goes between: each at the time at which it begins. Frames are
@@ -99,9 +105,12 @@ def frames(
     if kind == "image":
         yield from _image_frames(source, decoding, with_thumbnail, with_tiles)
     elif kind == "video":
-        begin_s, end_s = (segment.begin_s, segment.end_s) if segment else (0.0, None)
-        raw_frames = recordings.raw_frames(source, decoding, segment)
-        yield from sampling.sampled(raw_frames, decoding, with_thumbnail, begin_s, end_s)
+        yield from _video_frames(source, decoding, segment, with_thumbnail)
+    else:
+        for pixels in recordings.covers(source, decoding):
+            jpeg = sampling.jpeg_of(pixels) if with_thumbnail else None
+            yield Frame(Sample(pixels=pixels), same_as_before=False, thumbnail=jpeg)
+            with_thumbnail = False
 
 
 def sound(source: Source, decoding: Decoding, segment: Segment | None = None) -> Iterator[Sample]:
@@ -132,13 +141,29 @@ def texts(source: Source, kind: Kind, decoding: Decoding, segment: Segment | Non
             yield FileText(text, origin, span)
 
 
-def _head(source: Source) -> bytes:
+def _video_frames(source: Source, decoding: Decoding, segment: Segment | None, with_thumbnail: bool) -> Iterator[Frame]:
+    """The sampled frames of one video track after the other; each sample names its track if there are several."""
+    begin_s, end_s = (segment.begin_s, segment.end_s) if segment else (0.0, None)
+    tracks = recordings.video_tracks(source)
+    failure = None
+    for number, track in enumerate(tracks or [""]):
+        raw_frames = recordings.raw_frames(source, decoding, segment, number)
+        try:
+            for frame in sampling.sampled(raw_frames, decoding, with_thumbnail and not number, begin_s, end_s):
+                yield frame if len(tracks) < 2 else replace(frame, sample=replace(frame.sample, track=track))
+        except MediaError as error:  # the other tracks may be whole
+            failure = failure or error
+    if failure:
+        raise failure
+
+
+def _head(source: Source, size: int = formats.HEAD_BYTES) -> bytes:
     """The first bytes of a file, by which its format is known. MediaError if there are none."""
     try:
         if isinstance(source, Path):
             _require_regular_file(source)
         with byte_file(source) as file:
-            head = file.read(formats.HEAD_BYTES) or b""
+            head = file.read(size) or b""
     except FileNotFoundError:
         raise MediaError("decode", "it is not there") from None
     except PermissionError:

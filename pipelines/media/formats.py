@@ -57,11 +57,27 @@ _UNREAD = {
 _XML = (b"<svg", b"<?xml", b"<!--", b"<!DOCTYPE svg")  # how an SVG may begin
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
 _FILM = re.compile(rb"\x00\x00\x00[\x10-\xff]ftyp(?!hei|hev|mif|msf|avif|avis|crx |jp2 |jxl )[\x20-\x7e]{4}")
-_AUDIO = (b"fLaC", b"ID3")
+# FLAC, ID3, Sun and NeXT, Core Audio, AMR, Sony Wave64, WavPack, Monkey's Audio, True Audio, Creative Voice
+_AUDIO = (
+    b"fLaC",
+    b"ID3",
+    b".snd",
+    b"caff",
+    b"#!AMR",
+    b"riff.\x91\xcf\x11",
+    b"wvpk",
+    b"MAC ",
+    b"TTA1",
+    b"Creative Voice File",
+)
 # Matroska, Ogg, Flash, ASF, MPEG program stream and MPEG video
-_CONTAINERS = (b"\x1aE\xdf\xa3", b"OggS", b"FLV\1", b"0&\xb2u\x8ef\xcf\x11", b"\0\0\1\xba", b"\0\0\1\xb3")
+_CONTAINERS = (b"\x1aE\xdf\xa3", b"OggS", b"FLV\1", b"0&\xb2u\x8ef\xcf\x11", b"\0\0\1\xba", b"\0\0\1\xb3",
+               # MXF, DV, RealMedia, IVF, and the recorders of Dahua
+               b"\x06\x0e+4\x02\x05\x01\x01\x0d\x01\x02", b"\x1f\x07\0", b".RMF", b"DKIF", b"DHAV")  # fmt: skip
 _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")  # how MP4 and old QuickTime files may begin
-_TS_PACKET_BYTES = 188  # of an MPEG transport stream; each packet begins with "G"
+# (bytes before "G", bytes of a packet) of an MPEG transport stream: as broadcast, with a time code (AVCHD, Blu-ray),
+# and with a checksum
+_TS_PACKETS = ((0, 188), (4, 192), (0, 204))
 
 
 def image_format(head: bytes) -> str | None:
@@ -96,13 +112,13 @@ def film_at(block: bytes, begin: int) -> int:
 
 
 def is_audio(head: bytes) -> bool:
-    """Whether a file with this head is WAV, AIFF, FLAC, or has an ID3 tag: formats that hold no video."""
+    """Whether a file with this head is in a format that holds no video: WAV, AIFF, FLAC, after an ID3 tag, others."""
     return head[8:12] in (b"WAVE", b"AIFF", b"AIFC") or head.startswith(_AUDIO)
 
 
 def is_container(head: bytes) -> bool:
     """Whether a file with this head may hold video, audio or both, which only its streams tell."""
-    is_transport_stream = head[:1] == head[_TS_PACKET_BYTES : _TS_PACKET_BYTES + 1] == b"G"
+    is_transport_stream = any(head[at : at + 1] == head[at + size : at + size + 1] == b"G" for at, size in _TS_PACKETS)
     return is_transport_stream or head.startswith(_CONTAINERS) or head[4:8] in _BOXES or head[8:12] == b"AVI "
 
 

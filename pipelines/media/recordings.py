@@ -1,6 +1,7 @@
 """Video and audio files: their streams, and the frames of a video in order, of the whole file or of a segment."""
 
 import math
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pipelines.media.containers import (
     ROUNDING_S,
     WHOLE,
     TimeRange,
+    cover_streams,
     decoded,
     limit,
     opened,
@@ -26,11 +28,13 @@ from pipelines.media.containers import (
     subtitle_texts,
     track_name,
     video_stream,
+    video_streams,
 )
 from pipelines.media.guard import decoding_errors
 from pipelines.media.sources import Source
 
 GREY_PX = 480  # at most, and more than half of it, as far as the frame has so many
+WIDEST = 8  # times as wide as high, or as high as wide, may a pixel be; other ratios are damage
 _FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 Picture = npt.NDArray[np.uint8]
 LEAD_S = 2.0  # decoded before a segment at most: frames that only determine which of the segment's are sampled
@@ -57,39 +61,61 @@ def kind_of(source: Source) -> Kind:
     raise MediaError("decode", "it has neither video nor sound")
 
 
-def facts(source: Source, decoding: Decoding) -> tuple[int | None, int | None, float | None, bool, bool]:
-    """Width and height in pixels of the upright frame, duration in seconds, whether there is sound, and subtitles.
+def facts(source: Source, decoding: Decoding) -> tuple[int | None, int | None, float | None, bool, bool, bool]:
+    """Width and height in pixels of the upright frame, duration in seconds; whether it has sound, a cover, subtitles.
 
     What the file does not say is None. MediaError if it is longer than decoding.max_duration_s.
     """
     with opened(source) as container:
         duration_s = container.duration / 1e6 if container.duration and container.duration > 0 else None
         refuse_long(duration_s, decoding)
-        has_sound, has_text = bool(container.streams.audio), bool(subtitle_streams(container))
+        parts = bool(container.streams.audio), bool(cover_streams(container)), bool(subtitle_streams(container))
         stream = video_stream(container)
         if stream is None or stream.codec_context is None:  # no decoder: raw_frames() reports it
-            return None, None, duration_s, has_sound, has_text
+            return None, None, duration_s, *parts
         width, height = stream.codec_context.width, stream.codec_context.height
         first = None
         with suppress(MediaError):  # raw_frames() reports it
             limit(stream, decoding)
             first = next(decoded(container, stream), None)
         if first is not None:
-            width, height = (first.height, first.width) if _quarter_turns(first) % 2 else (first.width, first.height)
-        return width or None, height or None, duration_s, has_sound, has_text
+            width, height = _square_size(first, stream)
+            width, height = (height, width) if _matrix(first)[0] else (width, height)
+        return width or None, height or None, duration_s, *parts
 
 
-def raw_frames(source: Source, decoding: Decoding, segment: Segment | None = None) -> Iterator[RawFrame]:
-    """Every frame of a video, in order. Damaged packets are skipped; MediaError reports them after the last frame.
+def video_tracks(source: Source) -> list[str]:
+    """The names of the video tracks of a file."""
+    with opened(source) as container:
+        return [track_name("video track", number, stream) for number, stream in enumerate(video_streams(container), 1)]
+
+
+def covers(source: Source, decoding: Decoding) -> Iterator[Picture]:
+    """The cover images of a recording as (height, width, 3) RGB, no side longer than max_side_px."""
+    with opened(source) as container:
+        for stream in cover_streams(container):
+            limit(stream, decoding)
+            frame = next(decoded(container, stream), None)
+            if frame is not None:
+                yield _upright(frame, stream, decoding.max_side_px, {})
+            with decoding_errors():
+                container.seek(container.start_time or 0)
+
+
+def raw_frames(
+    source: Source, decoding: Decoding, segment: Segment | None = None, number: int = 0
+) -> Iterator[RawFrame]:
+    """Every frame of a video track, by its number from 0, in order.
+
+    Damaged packets are skipped; MediaError reports them after the last frame.
 
     The frames of a segment come after up to LEAD_S of those before it, and before those up to the next tick.
     """
-    from av.video.reformatter import VideoReformatter
-
     with opened(source) as container:
-        stream = video_stream(container)
-        if stream is None:
+        streams = video_streams(container)
+        if number >= len(streams):
             raise MediaError("decode", "it has no video")
+        stream = streams[number]
         refuse_long(container.duration and container.duration / 1e6, decoding)
         limit(stream, decoding)
         step_s = 1 / float(stream.average_rate or 25)
@@ -105,19 +131,14 @@ def raw_frames(source: Source, decoding: Decoding, segment: Segment | None = Non
             time_s = max(0.0, shown_s)
             refuse_long(time_s, decoding)
 
-            def pixels(max_side_px: int, frame: Any = frame) -> npt.NDArray[np.uint8]:
-                scale = min(1.0, max_side_px / max(frame.width, frame.height))
-                width, height = max(1, round(frame.width * scale)), max(1, round(frame.height * scale))
-                with decoding_errors():
-                    reformatter = reformatters.setdefault(max_side_px, VideoReformatter())
-                    rgb = reformatter.reformat(frame, width, height, "rgb24", interpolation="AREA").to_ndarray()
-                return np.ascontiguousarray(np.rot90(rgb, _quarter_turns(frame)))
+            def pixels(max_side_px: int, frame: Any = frame) -> Picture:
+                return _upright(frame, stream, max_side_px, reformatters)
 
             def small(frame: Any = frame) -> tuple[Picture, Picture]:
                 return _small(frame, reformatters)
 
             yield RawFrame(time_s, pixels, small)
-        if time_s < (segment.begin_s if segment else 0) - ROUNDING_S:
+        if not number and time_s < (segment.begin_s if segment else 0) - ROUNDING_S:
             raise MediaError("decode", "none of its frames could be decoded")
         if segment is None or segment.end_s is None:
             _require_declared_length(container, stream, time_s + step_s)
@@ -225,9 +246,40 @@ def subtitles(
                     yield text, name, (max(0.0, shown_s), max(0.0, shown_s + lasts_s))
 
 
-def _quarter_turns(frame: Any) -> int:
-    """Quarter turns anticlockwise that put a frame upright."""
-    return round(frame.rotation / 90) % 4
+def _upright(frame: Any, stream: Any, max_side_px: int, reformatters: dict[int, Any]) -> Picture:
+    """A frame as (height, width, 3) RGB of square pixels, turned and mirrored as its display matrix says."""
+    from av.video.reformatter import VideoReformatter
+
+    width, height = _square_size(frame, stream)
+    scale = min(1.0, max_side_px / max(width, height))
+    width, height = max(1, round(width * scale)), max(1, round(height * scale))
+    with decoding_errors():
+        reformatter = reformatters.setdefault(max_side_px, VideoReformatter())
+        rgb = reformatter.reformat(frame, width, height, "rgb24", interpolation="AREA").to_ndarray()
+    transposed, left_right, up_down = _matrix(frame)
+    rgb = rgb.transpose(1, 0, 2) if transposed else rgb
+    return np.ascontiguousarray(rgb[:: -1 if up_down else 1, :: -1 if left_right else 1])
+
+
+def _square_size(frame: Any, stream: Any) -> tuple[int, int]:
+    """Width and height of a frame once its pixels are square: the side whose pixels are longer grows."""
+    ratio = float(stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 1)
+    if not 1 / WIDEST <= ratio <= WIDEST:
+        return frame.width, frame.height
+    return round(frame.width * max(1.0, ratio)), round(frame.height * max(1.0, 1 / ratio))
+
+
+def _matrix(frame: Any) -> tuple[bool, bool, bool]:
+    """Whether a frame is to be transposed, then mirrored left to right, and upside down, by its display matrix.
+
+    PyAV's `rotation` leaves out that it mirrors.
+    """
+    data = next((bytes(data) for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), b"")
+    if len(data) < 36:
+        return False, False, False
+    a, b, _, c, d = struct.unpack_from("=5i", data)
+    transposed = abs(b) + abs(c) > abs(a) + abs(d)
+    return (True, c < 0, b < 0) if transposed else (False, a < 0, d < 0)
 
 
 def _require_declared_length(container: Any, stream: Any, end_s: float) -> None:

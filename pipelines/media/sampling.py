@@ -57,8 +57,6 @@ def sampled(
     end_s: float | None = None,
 ) -> Iterator[Frame]:
     """The frames from begin_s up to end_s that are to be analysed. Those around only determine which ones these are."""
-    from PIL import Image
-
     cv2.setNumThreads(1)  # for pictures as small as those that are compared here, threads cost more than they save
     reference: npt.NDArray[np.float32] | None = None  # cells of the last frame that differed
     for raw in _chosen(raw_frames, decoding, end_s is None):
@@ -69,7 +67,7 @@ def sampled(
         same = _similar(reference, cells, decoding.same_below)
         if not same:  # compared with the last that differed, not with its neighbour, so that a slow drift is noticed
             reference = cells
-        jpeg = thumbnail(Image.fromarray(pixels)) if with_thumbnail else None
+        jpeg = jpeg_of(pixels) if with_thumbnail else None
         yield Frame(Sample(pixels=pixels, time_s=raw.time_s), same, jpeg)
         with_thumbnail = False
 
@@ -86,6 +84,13 @@ def thumbnail(image: "Image.Image") -> bytes:
     file = io.BytesIO()
     small.save(file, "JPEG", quality=80)
     return file.getvalue()
+
+
+def jpeg_of(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """The thumbnail of (height, width, 3) RGB pixels."""
+    from PIL import Image
+
+    return thumbnail(Image.fromarray(pixels))
 
 
 def _chosen(raw_frames: Iterable[RawFrame], decoding: Decoding, to_end: bool) -> Iterator[RawFrame]:

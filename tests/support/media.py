@@ -112,14 +112,14 @@ def song(path: Path, codec: str, rate: int = 44_100, seconds: float = 1.0, cover
     return path
 
 
-def encoded_tone(stream: Any, hz: float, rate: int, seconds: float) -> list[Any]:
+def encoded_tone(stream: Any, hz: float, rate: int, seconds: float, layout: str = "stereo") -> list[Any]:
     """The packets of a tone for an audio stream."""
     import av
 
     wave = 0.5 * np.sin(2 * np.pi * hz * np.arange(int(rate * seconds)) / rate)
     frame = av.AudioFrame.from_ndarray(np.stack([wave, wave]).astype(np.float32), format="fltp", layout="stereo")
     frame.sample_rate, frame.pts = rate, 0
-    resampler = av.AudioResampler(stream.format, "stereo", rate, frame_size=stream.codec_context.frame_size or None)
+    resampler = av.AudioResampler(stream.format, layout, rate, frame_size=stream.codec_context.frame_size or None)
     pieces = [*resampler.resample(frame), *resampler.resample(None)]
     return [packet for piece in [*pieces, None] for packet in stream.encode(piece)]
 

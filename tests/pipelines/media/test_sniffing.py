@@ -2,12 +2,28 @@
 
 import os
 
+import av
 import numpy as np
 import pylibjxl
 import pytest
 
 from pipelines.media.decoding import Media, frames, probe, sniff, sound
-from tests.support.media import DECODING, HEIC, RED, dng, film, image_of, near, psd, reason, save, solid, song, times
+from tests.support.media import (
+    DECODING,
+    HEIC,
+    RED,
+    dng,
+    encoded_tone,
+    film,
+    image_of,
+    near,
+    psd,
+    reason,
+    save,
+    solid,
+    song,
+    times,
+)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "gif", "bmp", "tif", "webp", "avif"])
@@ -94,12 +110,50 @@ def test_a_song_with_a_cover_image_is_audio(tmp_path, name, codec, cover):
     assert sniff(path) == "audio"
     media = probe(path, "audio", DECODING)
     assert (media.kind, media.width, media.has_sound) == ("audio", None, True)
-    assert list(frames(path, "audio", DECODING)) == []
+    found = list(frames(path, "audio", DECODING))
+    assert media.has_cover == cover and times(found) == [None] * cover  # the cover, without a time
+    assert all(near(frame.sample.pixels[30, 30], RED, by=25) for frame in found)
     (piece,) = sound(path, DECODING)
     assert piece.sound.dtype == np.float32 and piece.sound.size == pytest.approx(16_000, abs=2_000)
     spectrum = np.abs(np.fft.rfft(piece.sound[2000:12_000]))
     assert np.argmax(spectrum) * 16_000 / 10_000 == pytest.approx(440, abs=3)
     assert np.abs(piece.sound[2000:12_000]).max() == pytest.approx(0.5, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("form", "codec", "rate"),
+    [("au", "pcm_mulaw", 8000), ("caf", "pcm_s16be", 44_100), ("w64", "pcm_s16le", 44_100), ("wav", "adpcm_ms", 44_100),
+     ("wv", "wavpack", 44_100), ("tta", "tta", 44_100), ("voc", "pcm_u8", 8000)],
+)  # fmt: skip
+def test_other_recorders_sounds_are_read_too(tmp_path, form, codec, rate):
+    path = tmp_path / f"a.{form}"
+    with av.open(str(path), "w", format=form) as container:
+        stream = container.add_stream(codec, rate=rate, layout="mono")
+        container.mux(encoded_tone(stream, 440.0, rate, 1.0, layout="mono"))
+    assert sniff(path) == "audio" and probe(path, "audio", DECODING).has_sound
+    (piece,) = sound(path, DECODING)
+    assert np.argmax(np.abs(np.fft.rfft(piece.sound[2000:12_000]))) * 1.6 == pytest.approx(440, abs=4)
+
+
+def test_zero_bytes_before_an_mp3_and_unknown_sizes_of_a_wav_do_no_harm(tmp_path):
+    padded = tmp_path / "a.mp3"
+    padded.write_bytes(bytes(731) + song(tmp_path / "b.mp3", "libmp3lame").read_bytes())
+    streamed = tmp_path / "a.wav"
+    content = song(tmp_path / "b.wav", "pcm_s16le").read_bytes()
+    at = content.index(b"data") + 4
+    streamed.write_bytes(content[:4] + b"\xff" * 4 + content[8:at] + b"\xff" * 4 + content[at + 4 :])
+    for path in (padded, streamed):
+        assert sniff(path) == "audio"
+        (piece,) = sound(path, DECODING)
+        assert piece.sound.size == pytest.approx(16_000, abs=2_000)
+
+
+def test_transport_packets_with_a_time_code_are_read(tmp_path):
+    plain = film(tmp_path / "a.ts", [solid(RED)] * 30).read_bytes()
+    packets = [plain[at : at + 188] for at in range(0, len(plain), 188)]
+    path = tmp_path / "a.mts"
+    path.write_bytes(b"".join(n.to_bytes(4) + packet for n, packet in enumerate(packets)))
+    assert sniff(path) == "video" and times(frames(path, "video", DECODING))[0] == 0.0
 
 
 def test_a_wrong_suffix_is_reported(tmp_path):

@@ -1,5 +1,9 @@
 """Videos: which frames are sampled, how they are turned, and how damage is reported."""
 
+import struct
+from fractions import Fraction
+
+import av
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -107,6 +111,47 @@ def test_a_video_is_turned_by_its_display_matrix(tmp_path, rotation, corner):
     assert frame.sample.pixels.shape[:2] == (media.height, media.width)
     assert (media.width, media.height) == ((120, 160) if rotation != 180 else (160, 120))
     assert near(frame.sample.pixels[corner], WHITE, by=25)
+
+
+def test_a_video_is_mirrored_by_its_display_matrix(tmp_path):
+    picture = solid(RED)
+    picture.paste(WHITE, (0, 0, 30, 30))
+    path = film(tmp_path / "a.mp4", [picture] * 3)
+    content = path.read_bytes()
+    upright = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    at = content.index(upright, content.index(b"tkhd"))
+    mirrored = struct.pack(">9i", -1 << 16, 0, 0, 0, 1 << 16, 0, 160 << 16, 0, 1 << 30)
+    path.write_bytes(content[:at] + mirrored + content[at + 36 :])
+    (frame,) = frames(path, "video", DECODING)
+    assert near(frame.sample.pixels[10, -10], WHITE, by=25) and near(frame.sample.pixels[10, 10], RED, by=25)
+
+
+def test_pixels_that_are_not_square_become_square(tmp_path):
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        video = container.add_stream("libx264", rate=10)
+        video.width, video.height, video.pix_fmt = 160, 120, "yuv420p"
+        video.codec_context.sample_aspect_ratio = Fraction(2, 1)
+        container.mux(video.encode(av.VideoFrame.from_image(solid(RED))))
+        container.mux(video.encode(None))
+    media = probe(tmp_path / "a.mp4", "video", DECODING)
+    (frame,) = frames(tmp_path / "a.mp4", "video", DECODING)
+    assert (media.width, media.height) == (320, 120) and frame.sample.pixels.shape == (120, 320, 3)
+
+
+def test_every_video_track_is_sampled_and_named(tmp_path):
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream("mpeg4", rate=10) for _ in range(2)]
+        for stream in streams:
+            stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        for stream, color in zip(streams, (RED, GREEN), strict=True):
+            for _ in range(15):
+                container.mux(stream.encode(av.VideoFrame.from_image(solid(color))))
+            container.mux(stream.encode(None))
+    found = list(frames(path, "video", DECODING))
+    assert [(frame.sample.time_s, frame.sample.track) for frame in found] == [
+        (0.0, "video track 1"), (1.0, "video track 1"), (0.0, "video track 2"), (1.0, "video track 2")]  # fmt: skip
+    assert near(found[0].sample.pixels[60, 80], RED, by=25) and near(found[2].sample.pixels[60, 80], GREEN, by=25)
 
 
 def test_frames_before_and_after_damage_are_kept_and_the_damage_is_reported(tmp_path):
