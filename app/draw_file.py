@@ -192,7 +192,9 @@ def container(file: File) -> tuple[str, str] | None:
     if file.parent is None:
         return None
     uri = file.uri.rpartition("!")[0]
-    return unquote(re.split(r"[/!]", uri)[-1] or uri), asset_id(uri)
+    inside = uri[len(file.parent) :]
+    name = unquote(re.split("[/!]", inside)[-1]) if inside else unquote(uri.rpartition("/")[2])
+    return name, asset_id(uri)
 
 
 def short(model: str) -> str:

@@ -62,7 +62,8 @@ def show() -> None:
     with st.container(horizontal=True, horizontal_alignment="right"):
         look = page.look()
     start = _seconds(st.query_params.get("t"))
-    drawn = draw_file.viewer(file, page.palette(), f"/api/media/{id}", file.name, start)
+    source = f"/api/media/{id}" if file.parent is None else ""  # the API sends no members: their thumbnail is shown
+    drawn = draw_file.viewer(file, page.palette(), source, file.name, start)
     components.viewer("viewer", drawn, ways, look)
     st.session_state["left"] = id  # the tile to focus when the user goes back
     if file.has_thumbnail:

@@ -43,6 +43,10 @@ class Kept:
         """The container itself."""
         return self.folder / "file"
 
+    def measure(self) -> None:
+        """Note how many bytes it takes: after each step that adds some, not at each use, as there may be many files."""
+        self.bytes = sum(file.stat().st_size for file in self.folder.rglob("*") if file.is_file())
+
 
 class Unpacked:
     """Fetches each container once for many of its members; threads may share it. The least recently used one goes."""
@@ -96,11 +100,11 @@ class Unpacked:
                     kept.sha256 = buckets.fetch(
                         outer, kept.file, settings.s3_endpoint, attempts, limits.max_bytes, roots
                     )
+                    kept.measure()
             yield kept
         finally:
             with self._lock:
                 kept.users -= 1
-                kept.bytes = sum(file.stat().st_size for file in kept.folder.rglob("*") if file.is_file())
                 self._evict()
 
     def path(self, kept: Kept, places: list[int], settings: Settings) -> Path:
@@ -146,6 +150,7 @@ class Unpacked:
                 reason = error.reason
             if unpacked == 1:
                 kept.alone.add(path)
+            kept.measure()
             if not path.exists():
                 kept.failed.setdefault(path, reason)
         if path in kept.failed:

@@ -185,3 +185,11 @@ def test_tiles_and_filters_with_a_cue_show_the_warning():
         at = AppTest.from_function(page, default_timeout=30, args=(label,)).run()
         assert not at.exception
         assert [caption.value for caption in at.caption] == captions
+
+
+def test_a_member_of_an_archive_names_the_container_that_it_lies_in():
+    inner = file("x", "image", uri="s3://b/a!b.zip!in%20it/c.zip!d.jpg", parent="s3://b/a!b.zip")
+    outer = file("x", "image", uri="s3://b/a!b.zip!d.jpg", parent="s3://b/a!b.zip")
+    assert draw_file.container(inner) == ("c.zip", asset_id("s3://b/a!b.zip!in%20it/c.zip"))
+    assert draw_file.container(outer) == ("a!b.zip", asset_id("s3://b/a!b.zip"))
+    assert draw_file.container(file("x", "image", uri="s3://b/a!b.jpg")) is None
