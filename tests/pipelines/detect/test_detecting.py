@@ -1,11 +1,12 @@
 """Files through stand-in detectors: batching, propagated frames, failures, detectors that are away."""
 
 import asyncio
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
 
-from cluster.records import Failure, MediaItem, ModelVersion, Usage
+from cluster.records import Detection, Failure, MediaItem, ModelVersion, Sample, Usage
 from cluster.settings import Decoding
 from deployments.detector import DetectorAway
 from pipelines.detect.detecting import File, analyze
@@ -134,3 +135,10 @@ def test_an_absent_detector_is_waited_for_once_and_the_others_finish_their_files
         run([film(tmp_path / "a.mp4", [RED, BLUE, RED])], detectors, ("eye", "other"), cache, chunk_frames=1)
     assert [call for call in detectors.asked if call[0] == "other"] == [("other", 1)]
     assert [call for call in detectors.asked if call[0] == "eye"] == [("eye", 1)] * 3
+
+
+def test_what_is_found_in_one_of_several_tracks_names_the_track():
+    sample = Sample(text="a", time_s=2.0, track="sound track 2 (spa)")
+    heard = Detection("speech", 1.0, span=(0.5, 1.0), text="hola", evidence="a voice")
+    assert heard.of(sample) == replace(heard, span=(2.5, 3.0), evidence="sound track 2 (spa); a voice")
+    assert heard.of(replace(sample, track=None)).evidence == "a voice"
