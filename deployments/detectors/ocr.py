@@ -129,7 +129,7 @@ class _RapidOcr:
         import cv2
 
         left, top, right, bottom = (side * length for side, length in zip(line.box, size * 2, strict=True))
-        crops = []
+        crops: list[Any] = []
         for margin in self.margins:
             more = margin * min(bottom - top, right - left)
             rows = slice(max(0, int(top - more)), int(min(size[1], bottom + more)) + 1)
