@@ -81,7 +81,7 @@ def test_files_that_may_be_long_videos_are_listed_apart_for_cutting(tmp_path):
         sized(tmp_path / "in" / name, size)
         if "." not in name:
             with (tmp_path / "in" / name).open("r+b") as file:
-                file.write(MKV)
+                file.write(PNG if name == "photo" else MKV)
     assert write(tmp_path, tmp_path / "in") == Listed(units=3, videos=2, skipped=0)
     assert rows(tmp_path).keys() == {"small.mp4", "photo", "c.wav"}
     apart = rows(tmp_path, "uncut")

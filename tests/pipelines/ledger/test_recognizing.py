@@ -1,6 +1,7 @@
 """Files without a known suffix are told by their first bytes; what holds no media is left out with a reason."""
 
 import os
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -57,6 +58,25 @@ def test_media_with_any_name_are_units_and_other_files_are_left_out_by_reason_an
     assert by_reason == {(UNKNOWN, ".txt"): texts, (EMPTY, ".txt"): [(folder / "nothing.txt").as_uri()]}
 
 
+def test_a_known_format_that_is_not_read_is_named_in_the_reason(tmp_path):
+    put(tmp_path / "in" / "logo.svg", b'<svg xmlns="http://www.w3.org/2000/svg"/>')
+    put(tmp_path / "in" / "print.ps", b"%!PS-Adobe-3.0")
+    _, left_out = found(tmp_path / "in", tmp_path)
+    reasons = {group.suffix: group.reason for group in left_out.groups()}
+    assert "SVG" in reasons[".svg"] and "PostScript" in reasons[".ps"]
+
+
+def test_archives_documents_and_mails_are_containers_whatever_their_names(tmp_path):
+    picture(tmp_path / "in" / "a.png")
+    shutil.make_archive(str(tmp_path / "zipped"), "zip", tmp_path / "in")
+    shutil.make_archive(str(tmp_path / "packed"), "tar", tmp_path / "in")
+    (tmp_path / "zipped.zip").rename(tmp_path / "in" / "backup.old")
+    (tmp_path / "packed.tar").rename(tmp_path / "in" / "IMG_2")
+    put(tmp_path / "in" / "scan.pdf", b"%PDF-1.7\n")
+    kinds, _ = found(tmp_path / "in", tmp_path)
+    assert kinds == {"a.png": "image", **dict.fromkeys(["backup.old", "IMG_2", "scan.pdf"], "container")}
+
+
 def test_a_file_that_is_named_itself_is_a_unit_whatever_it_holds(tmp_path):
     kinds, left_out = found(put(tmp_path / "evidence.txt", b"no media"), tmp_path)
     assert kinds == {"evidence.txt": None} and not left_out.count
@@ -110,9 +130,7 @@ def test_there_are_at_most_two_hundred_groups_and_the_rest_is_counted_together()
     assert len(left_out.groups()) == 201 and left_out.groups()[0].count == 100
 
 
-@pytest.mark.parametrize(
-    "head", [b"", b"\0" * 300, b"%!PS-Adobe", b"SQLite format 3\0", b"PAR1", b"\xff\xfe<\0s\0v\0g\0"]
-)
+@pytest.mark.parametrize("head", [b"", b"\0" * 300, b"SQLite format 3\0", b"PAR1", b"\xff\xfe<\0s\0v\0g\0"])
 def test_heads_of_other_formats_are_no_media(head):
     assert kind_of(head) is None
 
