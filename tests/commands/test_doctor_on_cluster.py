@@ -14,6 +14,7 @@ import pytest
 from redis import Redis
 
 from cluster.processes import FAMILY
+from deployments.detector import names
 from tests.support.browser import free_port
 from tests.support.cluster import Cluster
 from tests.support.servers.redis import RedisServer
@@ -71,7 +72,7 @@ def test_every_part_of_a_working_cluster_is_ok(whole, s3):
     )
     assert {part: checks[part][0] for part in parts} == dict.fromkeys(parts, "ok")
     detectors = {what: said for what, said in checks.items() if what.startswith("detector ")}
-    assert len(detectors) == 7 and {state for state, _ in detectors.values()} == {"ok"}
+    assert len(detectors) == len(names()) and {state for state, _ in detectors.values()} == {"ok"}
     assert not s3.client().list_objects_v2(Bucket=BUCKET).get("Contents"), "it has deleted what it wrote"
     assert "clock" not in checks
 

@@ -115,7 +115,7 @@ def test_ray_job_submit_from_and_to_s3_gives_the_same_rows(cluster, scanned, med
         (["s3://evidence-of-nothing"], "evidence-of-nothing"),
         (
             [str(ROOT / "samples"), "--detectors", "nsfww"],
-            "no detector 'nsfww'; there are clip, face, logo, nsfw",
+            "no detector 'nsfww'; there are barcode, clip, face, logo, nsfw",
         ),
         (["ftp://somewhere/x"], "ftp"),
     ],
