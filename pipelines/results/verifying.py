@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cluster.errors import SettingsError
@@ -57,9 +58,10 @@ def verify(out: str, job: str, settings: Settings) -> Verified:
 
 
 def _files(folders: list[str], s3_endpoint: str | None) -> int:
-    """The number of different files in ledgers."""
+    """The number of different files in ledgers, without the members of containers."""
     shards = [shard for folder in folders for shard in results_files.committed(folder, s3_endpoint)]
-    read = (results_files.read(shard, ["uri"], s3_endpoint)["uri"].to_pylist() for shard in shards)
+    tables = (results_files.read(shard, ["uri", "parent"], s3_endpoint) for shard in shards)
+    read = (table.filter(pc.is_null(table["parent"]))["uri"].to_pylist() for table in tables)
     seen = [np.unique(hashes(uris)) for uris in read if uris]
     return len(np.unique(np.concatenate(seen))) if seen else 0
 

@@ -30,7 +30,10 @@ def test_reads_every_kind_of_statement_and_paths_from_where_the_labels_lie(tmp_p
         ("[1]", "line 2: only"),
         ({"uri": "a", "labels": {"ocr": {"text": ""}}, "lables": 1}, "line 2: .*'lables'"),
         ({"uri": "a"}, "line 2: it needs"),
-        ({"uri": "a", "labels": {"nsfww": {"nsfw": True}}}, "line 2: there is no detector 'nsfww'; there are barcode, clip"),
+        (
+            {"uri": "a", "labels": {"nsfww": {"nsfw": True}}},
+            "line 2: there is no detector 'nsfww'; there are barcode, clip",
+        ),
         ({"uri": "a", "labels": {"nsfw": True}}, "line 2: 'nsfw' needs its labels"),
         ({"uri": "a", "labels": {"nsfw": {"nsfw": None}}}, "line 2: nsfw.nsfw is null. Say true or false"),
         ({"uri": "a", "labels": {"nsfw": {"nsfw": 0.5}}}, "line 2: nsfw.nsfw is 0.5"),
