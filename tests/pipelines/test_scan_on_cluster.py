@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import httpx
 import pytest
@@ -30,7 +31,39 @@ def test_a_scan_with_bad_files_goes_on_and_exits_3(scanned, media):
     assert told["units"] == told["done"] == len(list(media.iterdir())) - 1  # all but notes.txt
     assert told["failed"] == len(BAD)
     assert told["skipped"] == 0
+    assert (told["listed"], told["left_out"]) == (told["units"] + 1, 1)
+    assert [group["examples"] for group in told["left_out_groups"]] == [[(media / "notes.txt").as_uri()]]
     assert told["job"].startswith("scan-") and told["seconds"] > 0
+
+
+def test_every_object_of_a_folder_is_analysed_or_left_out_with_its_reason(cluster, media, tmp_path):
+    folder = tmp_path / "evidence"
+    (folder / ".cache").mkdir(parents=True)
+    shutil.copy(media / "notice.png", folder / "IMG_0412")
+    shutil.copy(media / "notice.png", folder / ".cache" / "_draft.dat")
+    shutil.copy(media / "notice.png", folder / "skipped.png")
+    (folder / "note.txt").write_text("nothing to see")
+    (folder / "gone.jpg").symlink_to("nothing")
+    with ZipFile(folder / "backup.old", "w") as archive:
+        archive.write(media / "notice.png", "deep/notice 1.png")
+        archive.writestr("readme.txt", "no media")
+    arguments = ("--out", str(tmp_path / "out"), "--detectors", "ocr", "--exclude", "skipped.*", "--json")
+    done = cluster.raysift("scan", str(folder), *arguments)
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert (done.returncode, told["listed"], told["left_out"], told["units"]) == (0, 6, 3, 4), done.stderr
+    reasons = {group["examples"][0].rsplit("/", 1)[-1]: group["reason"] for group in told["left_out_groups"]}
+    assert reasons.keys() == {"note.txt", "gone.jpg", "skipped.png"} and "link to nothing" in reasons["gone.jpg"]
+    lines = cluster.export(str(tmp_path / "out"))
+    assert lines.keys() == {"IMG_0412", "_draft.dat", "backup.old", "notice%201.png"}
+    for name in lines.keys() - {"backup.old"}:
+        assert "gate closed at all times" in words(lines[name], "ocr"), name
+    container = (folder / "backup.old").as_uri()
+    assert lines["notice%201.png"]["uri"] == f"{container}!deep/notice%201.png"
+    assert (lines["notice%201.png"]["parent"], lines["backup.old"]["kind"]) == (container, "container")
+    counts = json.loads(cluster.raysift("jobs", "verify", told["job"], "--json").stdout)
+    assert (counts["listed"], counts["left_out"], counts["unaccounted"], counts["lost"]) == (6, 3, 0, 0)
+    again = cluster.raysift("scan", str(folder), *arguments)
+    assert json.loads(again.stdout.splitlines()[-1])["skipped"] == 3, "an unchanged container is not opened again"
 
 
 def test_every_bad_file_has_a_row_with_its_reason(cluster, scanned):
