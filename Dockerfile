@@ -25,7 +25,7 @@ FROM base AS cpu
 # older ones.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends curl libgomp1 openssh-client rsync tini \
+    && apt-get install -y --no-install-recommends curl libarchive-tools libgomp1 openssh-client rsync tini \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 1000 --create-home raysift \
     && install -d -o raysift -g raysift /var/lib/raysift /var/lib/chroma /var/cache/raysift

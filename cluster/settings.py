@@ -107,7 +107,7 @@ class Decoding(_Part):
     """What is extracted from a file, and the limits of size and length."""
 
     frames_per_s: float = Field(1.0, gt=0, description="frames sampled from a video, besides the first of every shot")
-    max_side_px: int = Field(1600, ge=64, description="larger frames are scaled down to this before any detector")
+    max_side_px: int = Field(1600, ge=64, description="larger frames are scaled to this; see docs/formats.md for tiles")
     max_pixels: int = Field(200_000_000, description="a picture that declares more is refused before it is decoded")
     max_bytes: int = Field(20_000_000_000, description="a larger file is refused before it is fetched")
     max_duration_s: float = Field(36_000, description="a longer recording is refused")
