@@ -23,6 +23,7 @@ SEEN: Mapping[str, frozenset[Modality]] = {  # modalities of a file by kind; tex
     "image": frozenset({"image", "text"}),
     "video": frozenset({"image", "sound", "text"}),
     "audio": frozenset({"sound", "text"}),
+    "container": frozenset({"text"}),
 }
 
 
