@@ -11,7 +11,7 @@ def credentials(monkeypatch):
         monkeypatch.setenv(name, value)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(s3):
     client = s3.client()
     client.create_bucket(Bucket="media")

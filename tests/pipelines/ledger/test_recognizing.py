@@ -4,6 +4,7 @@ import os
 import shutil
 import tarfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from PIL import Image
@@ -90,24 +91,23 @@ def test_the_results_of_the_job_itself_are_no_evidence(tmp_path):
     assert "this job's results" in str(left_out)
 
 
-def test_a_file_that_may_not_be_read_is_left_out_with_its_reason(tmp_path):
-    picture(tmp_path / "in" / "a.png")
-    closed = picture(tmp_path / "in" / "closed")
-    closed.chmod(0)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
+def test_a_file_that_may_not_be_read_is_left_out_with_its_reason():
+    with TemporaryDirectory() as name:
+        folder = Path(name)
         folder.chmod(0o755)
-    root = os.geteuid() == 0
-    if root:  # which may read everything
-        os.seteuid(65534)
-    try:
-        kinds, left_out = found(tmp_path / "in", Path("/nowhere"))
-    finally:
-        if root:
-            os.seteuid(0)
+        picture(folder / "a.png")
+        picture(folder / "closed").chmod(0)
+        root = os.geteuid() == 0
+        if root:  # which may read everything
+            os.seteuid(65534)
+        try:
+            kinds, left_out = found(folder, folder)
+        finally:
+            if root:
+                os.seteuid(0)
     assert kinds == {"a.png": "image"}
-    assert [group.reason for group in left_out.groups()] == [
-        "it may not be read with the rights that Raysift was given"
-    ]
+    (group,) = left_out.groups()
+    assert group.reason == "it may not be read with the rights that Raysift was given"
 
 
 def test_every_left_out_file_is_written_to_the_folder(tmp_path):
