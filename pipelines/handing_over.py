@@ -59,7 +59,8 @@ def _follow(calls: Calls) -> dict[str, Any]:
     if job.state != "finished":
         raise SettingsError(f"job {job.job} did not finish: {job.message or job.state}")
     units = job.units or 0
-    return {"job": job.job, "units": units, "done": units, "failed": calls.failed(), "skipped": job.skipped}
+    counts = {"units": units, "done": units, "failed": calls.failed(), "skipped": job.skipped}
+    return {"job": job.job, "listed": job.files_listed, **counts, "left_out": job.left_out_files}
 
 
 def _cancel(calls: Calls) -> None:
