@@ -1,10 +1,11 @@
 """What all readers of containers have in common: their entries, and the protocol of a reader."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
+from cluster import errors
 from cluster.errors import MediaError
 from cluster.records import Kind
 
@@ -58,20 +59,9 @@ class Reader(Protocol):
         """Close the file."""
 
 
-@contextmanager
-def library_errors() -> Iterator[None]:
-    """Turn every exception of a library that reads containers into a MediaError: the file is at fault."""
-    try:
-        yield
-    except MediaError:
-        raise
-    except MemoryError:
-        raise MediaError("decode", TOO_LARGE) from None
-    except Exception as error:  # libraries leak ValueError, struct.error, KeyError, NotImplementedError and others
-        reason = str(error) or type(error).__name__
-        raise MediaError(
-            "decode", f"it is damaged or not what it says it is ({' '.join(reason.split())[:160]})"
-        ) from error
+def library_errors() -> AbstractContextManager[None]:
+    """`errors.library_errors` for calls of a library that reads containers."""
+    return errors.library_errors(TOO_LARGE)
 
 
 def copied(source: BinaryIO, to: BinaryIO | None, most: int, alive: Alive) -> int:

@@ -20,8 +20,6 @@ from pipelines.media.pool import Decoder
 from pipelines.media.segments import LONG
 from pipelines.media.sources import Remote
 
-__all__ = ["FETCHED", "Cut"]
-
 log = logging.getLogger(__name__)
 
 Row = dict[str, Any]  # of UNCUT or LEDGER

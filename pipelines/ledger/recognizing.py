@@ -15,7 +15,6 @@ from cluster.storage.filesystems import FORBIDDEN_CODES, s3_client, s3_complaint
 from cluster.storage.listing import LeftOut
 from cluster.storage.roots import Roots
 from pipelines.media import formats
-from pipelines.media.unpacking import kind_of
 
 READS = 32  # in flight
 UNKNOWN = "its first bytes are those of no format that is read here"
@@ -55,7 +54,7 @@ class Recognizer:
         if not item.size:
             return None, EMPTY
         try:
-            kind = kind_of(self._head(item))
+            kind = formats.kind_of(self._head(item))
             return kind, None if kind else UNKNOWN
         except MediaError as error:
             return None, error.reason.replace(f"{item.uri} ", "it ", 1)

@@ -134,14 +134,7 @@ def decoded(container: Any, stream: Any, time_range: TimeRange = WHOLE) -> Itera
     packets = (
         container.demux(stream) if time_range.from_s == -math.inf else sought(container, stream, time_range.from_s)[0]
     )
-    while not over:
-        try:
-            with decoding_errors():
-                packet = next(packets, None)
-        except MediaError as error:
-            raise MediaError("decode", f"it is cut short or broken: its {stream.type} ends before its end") from error
-        if packet is None:
-            break
+    for packet in _demuxed(packets, stream):
         frames = []
         try:
             with decoding_errors(), suppress(av.error.EOFError):
@@ -155,6 +148,8 @@ def decoded(container: Any, stream: Any, time_range: TimeRange = WHOLE) -> Itera
                 break
             if frame.time is None or frame.time >= time_range.from_s - ROUNDING_S:
                 yield frame
+        if over:
+            break
     if damaged:
         raise MediaError(
             "decode", f"it is damaged: {damaged} of its {stream.type} packets could not be decoded"
@@ -168,14 +163,7 @@ def subtitle_texts(container: Any, stream: Any, time_range: TimeRange) -> Iterat
         at_s = time_range.from_s
         container.seek(round(max(0.0, at_s) * 1e6) if at_s > 0 else container.start_time or 0)
         packets = container.demux(stream)
-    while True:
-        try:
-            with decoding_errors():
-                packet = next(packets, None)
-        except MediaError as error:
-            raise MediaError("decode", f"it is cut short or broken: its {stream.type} ends before its end") from error
-        if packet is None:
-            break
+    for packet in _demuxed(packets, stream):
         try:
             with decoding_errors():
                 shown = [subtitle.dialogue for subtitle in packet.decode()] if packet.size else []
@@ -186,6 +174,19 @@ def subtitle_texts(container: Any, stream: Any, time_range: TimeRange) -> Iterat
         yield packet, " ".join(_MARKUP.sub(" ", text).split())
     if damaged:
         raise MediaError("decode", f"it is damaged: {damaged} of its subtitles could not be decoded") from first_error
+
+
+def _demuxed(packets: Iterator[Any], stream: Any) -> Iterator[Any]:
+    """The packets of a stream. MediaError where its container breaks off."""
+    while True:
+        try:
+            with decoding_errors():
+                packet = next(packets, None)
+        except MediaError as error:
+            raise MediaError("decode", f"it is cut short or broken: its {stream.type} ends before its end") from error
+        if packet is None:
+            return
+        yield packet
 
 
 def sought(container: Any, stream: Any, time_s: float) -> tuple[Iterator[Any], bool]:

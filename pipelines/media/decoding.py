@@ -14,7 +14,6 @@ from cluster.errors import MediaError
 from cluster.records import Kind, Sample, Segment, Span
 from cluster.settings import Decoding
 from pipelines.archives import opening
-from pipelines.archives.formats import container_format
 from pipelines.archives.limits import Limits
 from pipelines.media import audio, formats, images, recordings, sampling, stills
 from pipelines.media.guard import byte_file, decoding_errors, report_progress
@@ -57,19 +56,12 @@ def sniff(source: Source) -> Kind:
     MediaError if it is empty, no regular file, or in no supported format.
     """
     head = _head(source)
-    if container_format(head):  # first: a TAR may begin with any letters
-        return "container"
-    if formats.image_format(head):
-        return "image"
-    if formats.is_audio(head):
-        return "audio"
-    if formats.is_container(head):
-        return recordings.kind_of(source)
-    if head.startswith(b"\0"):
-        head = _head(source, ZEROS_BYTES).lstrip(b"\0")
-    if formats.is_mpeg_audio(head) or head.startswith(b"ID3"):
-        return "audio"
-    raise MediaError("decode", "its bytes are those of no image, video or audio format that is read here")
+    kind = formats.kind_of(head)
+    if kind is None and head.startswith(b"\0"):
+        kind = formats.kind_of(_head(source, ZEROS_BYTES))
+    if kind is None:
+        raise MediaError("decode", "its bytes are those of no image, video or audio format that is read here")
+    return recordings.kind_of(source) if kind == "video" else kind
 
 
 def probe(source: Source, kind: Kind | None, decoding: Decoding) -> Media:
@@ -118,7 +110,7 @@ def sound(source: Source, decoding: Decoding, segment: Segment | None = None) ->
 
     Of a motion photo, that of its film. When a file is damaged, MediaError comes after what could be decoded.
     """
-    if formats.image_format(_head(source)):
+    if segment is None and formats.image_format(_head(source)):  # only a video has segments
         if (film := _film_with_sound(source, decoding)) is None:
             return
         source = film

@@ -3,6 +3,8 @@
 import re
 
 from cluster.errors import MediaError
+from cluster.records import Kind
+from pipelines.archives.formats import container_format
 
 HEAD_BYTES = 4096  # bytes at the start of a file that these functions use; a drawing may begin with a long comment
 RAW = "RAW"  # the pictures of cameras' sensors, which LibRaw reads; all other names of formats are Pillow's
@@ -78,6 +80,23 @@ _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")  # how MP4 and o
 # (bytes before "G", bytes of a packet) of an MPEG transport stream: as broadcast, with a time code (AVCHD, Blu-ray),
 # and with a checksum
 _TS_PACKETS = ((0, 188), (4, 192), (0, 204))
+
+
+def kind_of(head: bytes) -> Kind | None:
+    """The kind of a file with this head; None if it is no media and no container. "video" may turn out to be audio.
+
+    MediaError for media that are not read here.
+    """
+    if container_format(head):  # first: a TAR may begin with any letters
+        return "container"
+    if image_format(head):
+        return "image"
+    if is_audio(head):
+        return "audio"
+    if is_container(head):
+        return "video"
+    sound = head.lstrip(b"\0")  # some programs write zero bytes before an MP3
+    return "audio" if is_mpeg_audio(sound) or sound.startswith(b"ID3") else None
 
 
 def image_format(head: bytes) -> str | None:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from cluster.errors import MediaError
+from cluster.errors import MediaError, library_errors
 from pipelines.media.sources import Embedded, EmbeddedFile, RemoteFile, Source
 
 TOO_LARGE = "decoding it takes more memory than there is"
@@ -23,21 +23,10 @@ def on_progress(listener: Callable[[], None]) -> None:
 
 @contextmanager
 def decoding_errors() -> Iterator[None]:
-    """Turn every exception of the block into a MediaError: the file is at fault.
-
-    The block holds calls of a decoding library and no code of this project, whose bugs must not look like broken files.
-    """
+    """`library_errors` for calls of a decoding library; then progress is reported."""
     try:
-        yield
-    except MediaError:
-        raise
-    except MemoryError:
-        raise MediaError("decode", TOO_LARGE) from None
-    except Exception as error:  # libraries leak ValueError, SyntaxError, struct.error, PermissionError and others
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise MediaError(
-            "decode", f"it is damaged or not what it says it is ({' '.join(reason.split())[:160]})"
-        ) from error
+        with library_errors(TOO_LARGE):
+            yield
     finally:
         report_progress()
 

@@ -15,7 +15,7 @@ from pipelines.ledger.left_out import Group, LeftOutFiles
 from pipelines.ledger.listing import Places, units_of
 from pipelines.ledger.recognizing import EMPTY, UNKNOWN
 from pipelines.ledger.stored import stored
-from pipelines.media.unpacking import kind_of
+from pipelines.media.formats import kind_of
 from tests.support.listed import put
 from tests.support.servers.seaweed import Seaweed
 
@@ -57,6 +57,13 @@ def test_media_with_any_name_are_units_and_other_files_are_left_out_by_reason_an
     by_reason = {(group.reason, group.suffix): sorted(group.examples) for group in left_out.groups()}
     texts = sorted((folder / name).as_uri() for name in ("readme.txt", "notes.txt"))
     assert by_reason == {(UNKNOWN, ".txt"): texts, (EMPTY, ".txt"): [(folder / "nothing.txt").as_uri()]}
+
+
+def test_a_sound_behind_zero_bytes_is_one_whatever_its_name(tmp_path):
+    put(tmp_path / "in" / "padded.dat", bytes(731) + b"\xff\xfb\x90\x64" + bytes(400))
+    put(tmp_path / "in" / "zeros.dat", bytes(5000))
+    kinds, left_out = found(tmp_path / "in", tmp_path)
+    assert kinds == {"padded.dat": "audio"} and left_out.count == 1
 
 
 def test_a_known_format_that_is_not_read_is_named_in_the_reason(tmp_path):
