@@ -75,9 +75,12 @@ class JobRoutes:
         return [JobInfo(**described(job, counts.get(job.job, {}))) for job in newest]
 
     @api.get("/v1/jobs/{job}")
-    async def job(self, job: str) -> JobDetails:
-        """One job and its progress; once it is over, also its findings and its report."""
-        known, counts = await asyncio.gather(self._job(job), self.catalog.job.remote(job))
+    async def job(self, job: str, wait_s: Annotated[float, Query(ge=0, le=10)] = 0) -> JobDetails:
+        """One job and its progress; once it is over, also its findings and its report.
+
+        With `wait_s` the answer comes when the job is over, or after that time.
+        """
+        known, counts = await self._job(job, wait_s), await self.catalog.job.remote(job)
         over = known.state in OVER
         summary = await self.catalog.summary.remote(job) if over else None
         report = await asyncio.to_thread(self._report, known) if over else None
@@ -116,8 +119,8 @@ class JobRoutes:
         await self._job(job)
         return PlainTextResponse((await self.jobs.logs.remote(job))[after:])
 
-    async def _job(self, job: str) -> Job:
-        known: Job | None = await self.jobs.one.remote(job)
+    async def _job(self, job: str, wait_s: float = 0) -> Job:
+        known: Job | None = await self.jobs.followed.remote(job, wait_s)
         if known is None:
             raise HTTPException(404, f"there is no job {job!r}; `raysift jobs list` names them")
         return known
