@@ -12,6 +12,7 @@ from cluster.errors import MediaError
 from cluster.records import Detection, Failure, Finding, Result
 from cluster.settings import Decoding
 from deployments.detector import DetectorAway, DetectorResponse, wants_detail
+from pipelines.detect import disguised
 from pipelines.detect.fan_out import FILE_TEXT, Detectors, FanOut, File
 from pipelines.detect.memo import Content, Facts, Memo, MemoKey, count_lookup
 from pipelines.detect.text_pass import run_text_pass
@@ -20,8 +21,6 @@ from pipelines.media.decoding import FileText, Frame, Media
 from pipelines.media.pool import Decoder
 
 __all__ = ["DetectorAway", "Detectors", "File", "analyze"]
-
-UNOPENED = "it is an archive, document or mail, whatever its name says: nothing in it was looked at"
 
 T = TypeVar("T")
 
@@ -40,6 +39,10 @@ async def analyze(
     others were cached. `stored`: the results will be stored as rows, so they get a thumbnail, and their text needs
     vectors for search. The cache keeps thumbnails too: pass one only with `stored`.
     """
+
+    async def analyze_members(members: list[File]) -> list[Result]:
+        return await analyze(members, detectors, decoder, limits, cache, stored)
+
     memo = await asyncio.to_thread(lambda: Memo(cache, limits, detectors.states)) if cache else Memo(None, limits, {})
     for batch in _originals_then_copies(files) if cache else [files]:
         fan_out = FanOut(detectors)
@@ -56,6 +59,9 @@ async def analyze(
         fan_out.raise_if_away()
         await run_text_pass(batch, fan_out, memo, stored)
         fan_out.raise_if_away()
+        for file in batch:
+            if file.is_disguised:
+                await disguised.look_into(file, decoder, limits, analyze_members)
     return [file.result(detectors.model_versions) for file in files]
 
 
@@ -111,8 +117,7 @@ def _probe(files: list[File], fan_out: FanOut, decoder: Decoder, limits: Decodin
                 opened.append(file)
             except MediaError as error:
                 file.fail(error.step, error.reason)
-        if file.item.kind == "container" != listed:  # cutting opens those that the listing told
-            file.fail("decode", UNOPENED)
+        file.is_disguised = file.item.kind == "container" != listed  # cutting opens those that the listing told
     return opened
 
 
