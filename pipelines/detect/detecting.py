@@ -124,7 +124,7 @@ def _probe(files: list[File], fan_out: FanOut, decoder: Decoder, limits: Decodin
 async def _analyze_frames(files: list[File], fan_out: FanOut, decoder: Decoder, limits: Decoding, stored: bool) -> None:
     """Stream the frames of all files through the image detectors, in chunks that span files.
 
-    Tiles of large pictures go only to detectors that want detail.
+    Tiles of large pictures and captions go only to detectors that want detail.
     """
     names = fan_out.taking("image")
     detailed = set(filter(wants_detail, names))
@@ -134,12 +134,16 @@ async def _analyze_frames(files: list[File], fan_out: FanOut, decoder: Decoder, 
     last: dict[int, Picture] = {}  # id of a file -> its last analysed frame
     async for chunk in _chunks(_frames(unseen, decoder, limits, stored, detailed), limits.chunk_frames):
         fresh = [(file, item) for file, item in chunk if isinstance(item, Frame) and not item.same_as_before]
-        whole, tiles = ([(f, item.sample) for f, item in fresh if item.is_tile == is_tile] for is_tile in (False, True))
+        whole = [(file, item.sample) for file, item in fresh if not (item.is_tile or item.is_caption)]
+        tiles = [(file, item.sample) for file, item in fresh if item.is_tile or item.is_caption]
         answers = iter(await fan_out.ask_each(whole, names))
         of_tiles = iter(await fan_out.ask_each(tiles, detailed) if tiles else [])
         for file, item in chunk:
             if isinstance(item, MediaError):
                 file.fail(item.step, item.reason)
+                continue
+            if item.is_caption:
+                file.findings += _findings(file, next(of_tiles), fan_out, partial(in_picture, frame=item))
                 continue
             if item.is_tile:
                 found = _findings(file, next(of_tiles), fan_out, partial(in_picture, frame=item))
