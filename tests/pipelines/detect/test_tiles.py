@@ -8,7 +8,7 @@ from PIL import Image
 from cluster.records import Detection, Finding, Vector
 from pipelines.detect.tiles import Picture
 from tests.pipelines.detect.stand_ins import StandIn, run
-from tests.support.captions import captioned
+from tests.support.files.captions import captioned
 
 UPPER, LOWER = (0.0, 0.0, 1.0, 0.55), (0.0, 0.45, 1.0, 1.0)
 

@@ -14,7 +14,7 @@ from pipelines.media.films import tone_mapping
 from pipelines.media.films.captions import _ink, unread
 from pipelines.media.films.edit_lists import hidden
 from pipelines.media.segments import segments
-from tests.support.captions import captioned, trimmed
+from tests.support.files.captions import captioned, trimmed
 from tests.support.media import BLUE, DECODING, GREEN, RED, Decoding, film, near, solid, until_it_breaks
 
 
