@@ -23,6 +23,9 @@ from deployments.models.reading.rapid_ocr import RapidOcr
 from deployments.models.reading.reading_order import Line, in_lines
 from deployments.models.reading.turned_text import Reading
 
+UNREAD = "unread text"  # the label of regions that look like lines of a script that the model does not know
+UNKNOWN_SCRIPT = "it looks like a line of text, but in no script that this model reads"
+
 _HUB = "hf:xiaoyao9184/easyocr@17cdb173ef73b32eb6e9d1270f33b30154b03908"
 
 
@@ -140,6 +143,7 @@ class _EasyOcr:
 class Ocr(Detector):
     """One detection "text" for each line: its text, the recognition score, and its axis-parallel box.
 
+    RapidOCR's regions that look like lines of a script that it does not read are detections "unread text" without text.
     Which lines are text: deployments/models/reading/text_lines.py.
     """
 
@@ -163,6 +167,7 @@ class Ocr(Detector):
             aspect = height / width if read.quarters % 2 else width / height
             lines = in_lines(text_lines.text_lines(read.lines, self.config.floor, aspect), aspect)
             detections.append([_detection(line, read.quarters) for line in lines])
+            detections[-1] += [_unread(line, read.quarters) for line in read.unread if line.score >= self.config.floor]
         return detections
 
     @classmethod
@@ -176,6 +181,10 @@ class Ocr(Detector):
 
 def _detection(line: Line, quarters: int) -> Detection:
     return Detection("text", min(1.0, line.score), box=turned_back(line.box, quarters), text=line.text)
+
+
+def _unread(region: Line, quarters: int) -> Detection:
+    return Detection(UNREAD, min(1.0, region.score), box=turned_back(region.box, quarters), evidence=UNKNOWN_SCRIPT)
 
 
 @contextmanager

@@ -64,23 +64,37 @@ class RapidOcr:
 
     def _reading(self, pixels: Any) -> Reading:
         """What is read in a picture, turned if that makes its text upright."""
-        bgr, size, lines = self._read(pixels)
-        upright = Reading(self._credible(bgr, size, lines))
+        bgr, size, lines, unread = self._read(pixels)
+        upright = Reading(self._credible(bgr, size, lines), 0, unread)
         turns = turned_text.turns(bgr[: size[1], : size[0]], [line.box for line in lines], self._are_upside_down)
         return turned_text.better(upright, [(self._turned(pixels, n), share) for n, share in turns.items()])
 
     def _turned(self, pixels: Any, quarters: int) -> Reading:
-        return Reading(self._credible(*self._read(np.rot90(pixels, quarters))), quarters)
+        bgr, size, lines, unread = self._read(np.rot90(pixels, quarters))
+        return Reading(self._credible(bgr, size, lines), quarters, unread)
 
-    def _read(self, pixels: Any) -> tuple[Pixels, Size, list[Line]]:
-        """The prepared picture as BGR, the engine's order; its size without padding; and whatever is read in it."""
+    def _read(self, pixels: Any) -> tuple[Pixels, Size, list[Line], list[Line]]:
+        """The prepared picture as BGR, the engine's order; its size without padding; what is read in it, and what not.
+
+        The steps are those of the engine, which drops regions without letters; they tell of unknown scripts.
+        """
+        from rapidocr.utils.process_img import map_boxes_to_original
+
         picture, size = prepared(pixels, self._side_px)
         bgr = np.ascontiguousarray(picture[:, :, ::-1])
-        output = self._engine(bgr)
-        if output.txts is None or output.boxes is None:
-            return bgr, size, []
-        read = zip(output.txts, output.scores, output.boxes, strict=True)
-        return bgr, size, [Line(text, float(score), around(quad, size)) for text, score, quad in read]
+        shrunk, steps = self._engine.preprocess_img(bgr)
+        found, _, read, crops = self._engine.run_ocr_steps(shrunk, steps)
+        if found.boxes is None or read.txts is None:
+            return bgr, size, [], []
+        boxes = map_boxes_to_original(found.boxes, steps, *bgr.shape[:2])
+        lines, unread = [], []
+        for text, score, quad, region, crop in zip(read.txts, read.scores, boxes, found.scores, crops, strict=True):
+            box = around(quad, size)
+            if text_lines.is_unread(text, region, score, crop.shape[1] / crop.shape[0]):
+                unread.append(Line("", float(region), box))
+            if text.strip():
+                lines.append(Line(text, float(score), box))
+        return bgr, size, lines, unread
 
     def _are_upside_down(self, crops: list[Pixels]) -> list[bool | None]:
         """Whether each picture of a line is upside down, by the engine's classifier; None: it is not sure."""

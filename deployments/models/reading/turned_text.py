@@ -28,12 +28,12 @@ Pixels = npt.NDArray[np.uint8]
 class Reading:
     """The lines of a picture that was turned counter-clockwise by `quarters`; their boxes are those of the turned one.
 
-    `unread`: boxes of what looks like text and was read as nothing credible.
+    `unread`: regions that look like lines of a script that the recogniser does not know, without a text.
     """
 
     lines: Sequence[Line]
     quarters: int = 0
-    unread: Sequence[Box] = ()
+    unread: Sequence[Line] = ()
 
 
 def turns(

@@ -1,6 +1,7 @@
 import difflib
 import functools
 import pickle
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from cluster.errors import SettingsError
 from cluster.records import Detection, Sample
 from commands import demo
-from deployments.detectors.ocr import Ocr, OcrConfig
+from deployments.detectors.ocr import UNREAD, Ocr, OcrConfig
 from deployments.models.boxes import turned_back
 from deployments.models.reading.reading_order import Line
 from deployments.models.reading.turned_text import Reading
@@ -47,6 +48,13 @@ def test_an_uncertain_part_is_left_out_before_lines_are_joined():
     parts = [Line("GATE", 0.9, (0.1, 0.1, 0.3, 0.2)), Line("~", 0.1, (0.31, 0.1, 0.33, 0.2))]
     (found,) = Ocr(OcrConfig(floor=0.5), infer=lambda samples: [Reading(parts)]).detect([PAGE])
     assert found == [Detection("text", 0.9, box=(0.1, 0.1, 0.3, 0.2), text="GATE")]
+
+
+def test_regions_of_an_unknown_script_are_detections_without_text_where_they_are_in_the_picture():
+    reading = Reading([], 1, [Line("", 0.8, (0.1, 0.2, 0.5, 0.3)), Line("", 0.4, (0.1, 0.4, 0.5, 0.5))])
+    ((unread,),) = Ocr(OcrConfig(), infer=lambda samples: [reading]).detect([PAGE])
+    assert (unread.label, unread.score, unread.text) == (UNREAD, 0.8, None) and "no script" in unread.evidence
+    assert unread.box == turned_back((0.1, 0.2, 0.5, 0.3), 1)
 
 
 def test_the_languages_that_easyocr_reads_are_part_of_its_version():
@@ -184,6 +192,26 @@ class TestWithWeights:
         (found,) = real("ocr").detect([picture("text/easyocr_english.png")])
         read = [detection.text for detection in found]
         assert len(set(wanted) & set(read)) >= 11
+
+    @pytest.mark.parametrize(
+        "words",  # Cyrillic and Arabic
+        [
+            ((0x0412, 0x0441, 0x0442, 0x0440, 0x0435, 0x0447, 0x0430), (0x043C, 0x043E, 0x0441, 0x0442, 0x0430)),
+            ((0x0627, 0x062C, 0x062A, 0x0645, 0x0627, 0x0639), (0x0627, 0x0644, 0x0642, 0x062F, 0x064A, 0x0645)),
+        ],
+    )
+    def test_a_line_of_a_script_that_is_not_read_is_said(self, words):
+        font = metadata.distribution("matplotlib").locate_file("matplotlib/mpl-data/fonts/ttf/DejaVuSans.ttf")
+        page = Image.new("RGB", (900, 200), (240, 236, 228))
+        line = " ".join("".join(map(chr, word)) for word in (*words, words[0]))
+        ImageDraw.Draw(page).text((40, 60), line, (20, 20, 30), ImageFont.truetype(str(font), 40))
+        (found,) = real("ocr").detect([Sample(pixels=np.asarray(page))])
+        assert [(one.label, one.text) for one in found] == [(UNREAD, None)]
+
+    def test_no_labelled_picture_has_a_line_that_is_not_read(self):
+        files = [*(MEDIA / "negatives").iterdir(), *(MEDIA / "faces").iterdir(), *(MEDIA / "text").iterdir()]
+        pictures = [picture(file) for file in sorted(files) if file.suffix != ".txt"]
+        assert [one for found in real("ocr").detect(pictures) for one in found if one.label == UNREAD] == []
 
     def test_reads_a_scanned_page_in_order(self):
         (found,) = real("ocr").detect([picture("text/phototest.tif")])
