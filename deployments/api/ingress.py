@@ -75,6 +75,7 @@ class Ingress(JobRoutes, SampleRoutes):
         analyze: Analyze,
         verify: Verify,
         settings: Settings,
+        open_member: media.OpenMember,
     ) -> None:
         self.settings = settings
         answer_to(settings)
@@ -84,7 +85,7 @@ class Ingress(JobRoutes, SampleRoutes):
         self.verify = verify
         self.detectors = ServedDetectors(detectors, versions(settings), configs(settings))
         self.catalog = TimedHandle(catalog, "the catalogue", CATALOG_S)
-        self.analyze = analyze
+        self.analyze, self.open_member = analyze, open_member
         vectors = Vectors(settings.chroma.url, STORE_DEADLINE_S)
         self.searching = Search(self.detectors, self.catalog, vectors, configs(settings))
         for handle in {*detectors.values(), catalog, jobs}:
@@ -171,19 +172,17 @@ class Ingress(JobRoutes, SampleRoutes):
 
     @api.get("/v1/assets/{asset}/media")
     async def file(self, asset: str, range: Annotated[str | None, Header()] = None) -> Response:
-        """The file itself, or the part of it that a Range header asks for."""
+        """The file itself, or the part of it that a Range header asks for; of a member of a container, the member."""
         row = await self.catalog.location.remote(asset)
         if row is None:
             raise HTTPException(404, f"no file {asset!r} has been scanned")
         uri = row["uri"]
         if row["kind"] is None:
             raise HTTPException(404, f"{uri} is no picture, video or recording that Raysift can read: it has no media")
-        if row.get("parent") is not None:
-            raise HTTPException(
-                415, f"{uri} lies in {row['parent']}: only the whole file can be had, or the thumbnail of what is in it"
-            )
         job = await self.jobs.one.remote(row["job"])
         settings = job_settings(self.settings, job.uris, job.out, job.proof) if job else self.settings
+        if (parent := row.get("parent")) is not None:
+            return await asyncio.to_thread(media.answer_member, uri, parent, range, self.open_member, settings)
         roots = Roots(settings.scanning.roots)
         return await asyncio.to_thread(media.answer, uri, range, settings.s3_endpoint, roots)
 

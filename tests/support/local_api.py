@@ -70,7 +70,9 @@ def local_api(state: Path) -> Iterator[LocalApi]:
     verify = lambda out, job, settings: Verified(  # noqa: E731
         units=1, done=1, failed=0, lost=len(out), double=0, vectors_missing=0
     )
-    bound = serve.deployment(KeptIngress).options(name="api").bind({}, catalog, jobs, None, None, verify, settings)
+    bound = (
+        serve.deployment(KeptIngress).options(name="api").bind({}, catalog, jobs, None, None, verify, settings, None)
+    )
     handle = serve.run(bound, name="api", _local_testing_mode=True)
     made = {type(instance): instance for instance in _MADE}
     ingress = next(instance for kind, instance in made.items() if issubclass(kind, KeptIngress))

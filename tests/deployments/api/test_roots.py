@@ -66,7 +66,7 @@ def api(place, settings):
     catalog = Catalog(":memory:")
     jobs = Jobs(place / "state" / "jobs.sqlite", settings, lambda url: JobsApi(), every_s=None)
     routes = Ingress.func_or_class.__base__  # the class without Serve's wrapper: a process can serve one API only
-    ingress = routes({}, Handle(catalog), Handle(jobs), None, None, None, settings)
+    ingress = routes({}, Handle(catalog), Handle(jobs), None, None, None, settings, None)
     yield lambda method, *arguments, **more: asyncio.run(getattr(ingress, method)(*arguments, **more))
     catalog.close()
 
@@ -225,7 +225,7 @@ def test_a_job_whose_root_was_removed_is_neither_resumed_nor_retried(api, place,
     jobs = Jobs(tmp_path / "jobs.sqlite", settings, lambda url: JobsApi(), every_s=None)
     name = jobs.submit([(place / "secret").as_uri()], (place / "found").as_uri(), [])
     jobs.cancel(name)
-    routes = Ingress.func_or_class.__base__({}, Handle(None), Handle(jobs), None, None, None, settings)
+    routes = Ingress.func_or_class.__base__({}, Handle(None), Handle(jobs), None, None, None, settings, None)
     for route in (routes.resume, routes.retry_failed):
         with pytest.raises(OutsideRoots, match=r"scanning\.roots"):
             asyncio.run(route(name))
