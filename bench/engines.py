@@ -50,13 +50,12 @@ def prepare() -> dict[str, Path]:
 
 def run(measured: Measured, pythons: dict[str, Path], images: Path, count: int, expected: float) -> None:
     """Run each engine over the images once. SystemExit if its scores are not those of the loop."""
-    foreign = {name: value for name, value in os.environ.items() if not name.startswith(("RAY", "PYTHONPATH"))}
+    own = {name: value for name, value in os.environ.items() if not name.startswith("RAY")}
+    own |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PEERS)}
     for engine, python in pythons.items():
         command = [str(python), str(PEERS / ENGINES[engine][0]), str(images)]
         with timed(measured, f"{engine}, {count} images"):
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=TIMEOUT_S, env={**foreign, "OMP_NUM_THREADS": "1"}
-            )
+            done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, env=own)
         if done.returncode:
             raise SystemExit(f"{engine} failed: {done.stdout[-2000:]}{done.stderr[-2000:]}")
         total = float(done.stdout.splitlines()[-1])

@@ -48,8 +48,7 @@ class Scores(ProcessingStage[FileGroupTask, FileGroupTask]):
 
 if __name__ == "__main__":
     os.environ |= {"RAY_MAX_LIMIT_FROM_API_SERVER": "40000", "RAY_MAX_LIMIT_FROM_DATA_SOURCE": "40000"}
-    here = {"env_vars": {"PYTHONPATH": str(Path(__file__).parent)}}
-    ray.init(address="local", include_dashboard=True, log_to_driver=False, runtime_env=here)
+    ray.init(address="local", include_dashboard=True, log_to_driver=False)
     os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
     paths = images()
     groups = [FileGroupTask(dataset_name="bench", data=paths[n : n + GROUP]) for n in range(0, len(paths), GROUP)]

@@ -1,7 +1,6 @@
 """Ray Data as its documentation writes it: read_binary_files, a pool of actors, write_parquet. Ray starts for it."""
 
 import sys
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -24,8 +23,7 @@ class Scores:
 
 
 if __name__ == "__main__":
-    here = {"env_vars": {"PYTHONPATH": str(Path(__file__).parent)}}
-    ray.init(address="local", include_dashboard=False, log_to_driver=False, runtime_env=here)
+    ray.init(address="local", include_dashboard=False, log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
     with TemporaryDirectory() as out:
         files = ray.data.read_binary_files(sys.argv[1], include_paths=True, override_num_blocks=BLOCKS)
