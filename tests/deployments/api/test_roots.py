@@ -16,6 +16,7 @@ from deployments.api.ingress import Ingress
 from deployments.catalog.catalog import Catalog
 from deployments.jobs.queue import Jobs
 from tests.deployments.jobs.jobs_api import JobsApi
+from tests.support.api_server import Recorder, called
 from tests.support.listed import put
 from tests.support.stored import commit, row
 
@@ -64,8 +65,8 @@ def api(place, settings):
     catalog = Catalog(":memory:")
     jobs = Jobs(place / "state" / "jobs.sqlite", settings, lambda url: JobsApi(), every_s=None)
     routes = Ingress.func_or_class.__base__  # the class without Serve's wrapper: a process can serve one API only
-    ingress = routes({}, Handle(catalog), Handle(jobs), None, None, None, settings)
-    yield lambda method, *arguments, **more: asyncio.run(getattr(ingress, method)(*arguments, **more))
+    ingress = routes({}, Handle(catalog), Handle(jobs), Recorder(), None, None, None, settings)
+    yield lambda method, *arguments, **more: asyncio.run(called(getattr(ingress, method), *arguments, **more))
     catalog.close()
 
 
@@ -223,10 +224,10 @@ def test_a_job_whose_root_was_removed_is_neither_resumed_nor_retried(api, place,
     jobs = Jobs(tmp_path / "jobs.sqlite", settings, lambda url: JobsApi(), every_s=None)
     name = jobs.submit([(place / "secret").as_uri()], (place / "found").as_uri(), [])
     jobs.cancel(name)
-    routes = Ingress.func_or_class.__base__({}, Handle(None), Handle(jobs), None, None, None, settings)
+    routes = Ingress.func_or_class.__base__({}, Handle(None), Handle(jobs), Recorder(), None, None, None, settings)
     for route in (routes.resume, routes.retry_failed):
         with pytest.raises(OutsideRoots, match=r"scanning\.roots"):
-            asyncio.run(route(name))
+            asyncio.run(called(route, name))
 
 
 def test_an_allowed_place_that_cannot_be_listed_gives_a_message(api, place):

@@ -37,7 +37,7 @@ class Catalog:
         self.literal = list(literal)
         self.text_search = self
 
-    async def remote(self, words, limit):
+    async def remote(self, words, limit, within):
         return [
             {"asset": asset, "detector": "ocr", "text": words, "time_s": None, "score": 0.9} for asset in self.literal
         ]
