@@ -53,9 +53,10 @@ class Identifies(Protocol):
 class Verifier:
     """Asks the head whose token it is, and keeps the answer for FRESH_S. Only hashes of tokens stay in memory."""
 
-    def __init__(self, access: Any) -> None:
-        """`access`: the handle of the deployment Access."""
+    def __init__(self, access: Any, clock: Callable[[], float] = time.monotonic) -> None:
+        """`access`: the handle of the deployment Access. `clock`: the seconds that pass."""
         self._access = access
+        self._clock = clock
         self._known: dict[str, tuple[Identity, float]] = {}  # hash -> whose, and when that was checked
         self._asked: dict[str, asyncio.Task[Identity]] = {}  # questions without an answer yet
 
@@ -86,7 +87,7 @@ class Verifier:
     async def _of(self, shown: str, ask: Callable[[], Awaitable[Verdict]]) -> Identity:
         place = hashlib.sha256(shown.encode()).hexdigest()
         known = self._known.get(place)
-        if known and time.monotonic() - known[1] < FRESH_S:
+        if known and self._clock() - known[1] < FRESH_S:
             return known[0]
         if place not in self._asked:  # one question, however many requests come with a token at a time
             task = asyncio.ensure_future(self._ask(place, ask))
@@ -99,7 +100,7 @@ class Verifier:
             verdict = await asyncio.wait_for(ask(), ASK_S)
         except (TimeoutError, HTTPException, RayError, RayServeException) as error:
             known = self._known.get(place)
-            if known and time.monotonic() - known[1] < STALE_S:
+            if known and self._clock() - known[1] < STALE_S:
                 return known[0]
             log.warning("keys cannot be checked: %s", type(error).__name__)
             raise Refusal(503, "keys cannot be checked while the cluster's head is away: try again later.") from None
@@ -108,7 +109,7 @@ class Verifier:
             raise Refusal(401, f"{verdict.reason}. {HOW}.")
         if len(self._known) >= MOST_KNOWN:
             self._known.clear()
-        self._known[place] = verdict.identity, time.monotonic()
+        self._known[place] = verdict.identity, self._clock()
         return verdict.identity
 
 

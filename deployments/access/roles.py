@@ -44,14 +44,18 @@ Admin = Annotated[Identity, Depends(Needs("admin", everywhere=True))]
 Anybody = Annotated[Identity | None, Depends(Needs(None))]
 
 
-def roles(routes: Iterable[Any]) -> Iterator[tuple[str, str, Role | None]]:
-    """Method, path and role of each route. LookupError for a route that declares none."""
+def routes_of(routes: Iterable[Any]) -> Iterator[Any]:
+    """The routes of an API, without those that FastAPI adds."""
     for route in routes:
         if included := getattr(route, "original_router", None):  # Serve puts the routes of a class into one
-            yield from roles(included.routes)
-            continue
-        if route.path in UNDECLARED:
-            continue
+            yield from routes_of(included.routes)
+        elif route.path not in UNDECLARED:
+            yield route
+
+
+def roles(routes: Iterable[Any]) -> Iterator[tuple[str, str, Role | None]]:
+    """Method, path and role of each route. LookupError for a route that declares none."""
+    for route in routes_of(routes):
         declared = [
             dependency.call for dependency in route.dependant.dependencies if isinstance(dependency.call, Needs)
         ]

@@ -11,7 +11,8 @@ from unittest.mock import patch
 from fastapi import FastAPI
 from ray import serve
 
-from cluster.access.credential import own_key
+from cluster.access.audit import Audit
+from cluster.access.credential import open_store, own_key
 from cluster.settings import Scanning, Settings
 from deployments.access.service import Access
 from deployments.api.ingress import Ingress
@@ -53,10 +54,13 @@ class KeptIngress(Ingress.func_or_class):  # type: ignore[name-defined, misc]
 class LocalApi:
     """The API: call its routes as Python methods with `call`, or over HTTP through `app`."""
 
-    def __init__(self, handle: Any, ingress: Any, catalog: Catalog, key: str) -> None:
-        """`handle`: of the deployment; `ingress` and `catalog`: the instances behind it; `key`: an admin's."""
+    def __init__(self, handle: Any, ingress: Any, catalog: Catalog, settings: Settings) -> None:
+        """`handle`: of the deployment; `ingress` and `catalog`: the instances behind it."""
         self._handle = handle
-        self.headers = {"Authorization": f"Bearer {key}"}  # of every request over HTTP
+        self.store = open_store(settings)  # the same file of keys
+        self.audit = Audit(settings.state_dir)
+        key = str(own_key(settings))
+        self.headers = {"Authorization": f"Bearer {key}"}  # an admin's, of every request over HTTP
         self.ingress = ingress
         self.catalog = catalog
         self.app: FastAPI = ingress.app
@@ -85,6 +89,6 @@ def local_api(state: Path) -> Iterator[LocalApi]:
     ingress = next(instance for kind, instance in made.items() if issubclass(kind, KeptIngress))
     # routes get their `self` from Serve's replica context, which does not exist here
     with patch.object(serve, "get_replica_context", lambda: SimpleNamespace(servable_object=ingress)):
-        yield LocalApi(handle, ingress, made[KeptCatalog], str(own_key(settings)))
+        yield LocalApi(handle, ingress, made[KeptCatalog], settings)
     made[KeptCatalog].close()
     _MADE.clear()
