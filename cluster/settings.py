@@ -17,7 +17,7 @@ from cluster.storage.filesystems import normalize, split
 Profile = Literal["embedded", "gpu"]  # small models that run on the CPU, or large ones
 
 PREFIX, FILE = "RAYSIFT_", "settings.yaml"
-KEY_VARIABLE = f"{PREFIX}KEY"  # the key of the command line for the API: a secret and no setting
+KEY_VARIABLES = (f"{PREFIX}KEY", f"{PREFIX}KEY_FILE")  # the command line's key for the API: a secret and no setting
 
 # keys of version 0.1 -> the keys that replace them; the old ones are still read, until version 0.3
 RENAMED: dict[str, str | None] = {  # None: it has no effect any more
@@ -278,7 +278,7 @@ def load() -> Settings:
     _rename_variables()
     for variable in os.environ:
         key = variable.removeprefix(PREFIX).split("__")[0].lower()
-        if variable.startswith(PREFIX) and key not in Settings.model_fields and variable != KEY_VARIABLE:
+        if variable.startswith(PREFIX) and key not in Settings.model_fields and variable not in KEY_VARIABLES:
             raise SettingsError(
                 f"environment variable {variable}: there is no setting {key!r}; there are "
                 f"{', '.join(Settings.model_fields)}. Correct or unset it."

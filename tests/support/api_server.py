@@ -79,11 +79,14 @@ def application(**attributes: Any) -> Iterator[ASGIApp]:
 
     Every request is an admin's, unless `identifies` says otherwise.
     """
-    authentication.use(attributes.pop("identifies", Everybody()))
+    identifies = attributes.pop("identifies", Everybody())
     attributes = {"access": Recorder(), "viewed": Viewed(), **attributes}
     ingress = object.__new__(Ingress.func_or_class)
     vars(ingress).update(attributes)
     api.middleware_stack = None  # built again, so that rate limits start at zero
-    with mock.patch("ray.serve.get_replica_context", lambda: SimpleNamespace(servable_object=ingress)):
+    with (
+        mock.patch("ray.serve.get_replica_context", lambda: SimpleNamespace(servable_object=ingress)),
+        mock.patch.object(authentication, "_current", [identifies]),
+    ):
         yield api
     api.middleware_stack = None  # Serve cannot pickle an application with a built middleware stack

@@ -13,7 +13,7 @@ from cluster.access import credential, passwords, tokens
 from cluster.access.identity import ROLES, Identity
 from cluster.access.store import LINK_S, SESSION_S, USED_EVERY_S, AccessStore, Refused
 from cluster.errors import SettingsError
-from cluster.settings import Settings
+from cluster.settings import Settings, load
 
 
 @pytest.fixture
@@ -230,6 +230,23 @@ def test_the_machines_own_key_is_made_once_and_found_again(tmp_path, monkeypatch
     assert anew.identify(credential.ensure_operator_key(settings, anew)).role == "admin"
     anew.revoke(token.id)
     assert credential.ensure_operator_key(settings, anew) != token
+
+
+def test_a_mounted_key_is_stored_and_never_replaced(tmp_path, monkeypatch, store):
+    monkeypatch.delenv("RAYSIFT_KEY", raising=False)
+    mounted = tokens.new()
+    (tmp_path / "secret").write_text(f"{mounted}\n")
+    monkeypatch.setenv("RAYSIFT_KEY_FILE", str(tmp_path / "secret"))
+    settings = load()
+    assert credential.own_key(settings) == str(mounted)
+    assert credential.ensure_operator_key(settings, store) == mounted == credential.ensure_operator_key(settings, store)
+    assert store.identify(mounted).role == "admin"
+    store.revoke(mounted.id)
+    with pytest.raises(SettingsError, match="was revoked"):
+        credential.ensure_operator_key(settings, store)
+    (tmp_path / "secret").write_text("secret")
+    with pytest.raises(SettingsError, match="holds no key"):
+        credential.ensure_operator_key(settings, store)
 
 
 def test_the_key_of_the_environment_comes_first(tmp_path, monkeypatch):

@@ -107,9 +107,8 @@ def test_no_token_is_kept_in_memory():
     assert token.rpartition("_")[2] not in repr(vars(verifier))
 
 
-def test_a_check_costs_far_less_than_a_millisecond():
-    verifier = Verifier(Head())
-    authentication.use(verifier)
+def test_a_check_costs_far_less_than_a_millisecond(monkeypatch):
+    monkeypatch.setattr(authentication, "_current", [Verifier(Head())])
 
     async def route(scope, receive, send):
         assert scope["state"]["identity"] == ANN

@@ -2,6 +2,7 @@
 
 import asyncio
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 from fastapi import HTTPException
@@ -12,6 +13,7 @@ from cluster.permissions import prove
 from cluster.records import asset_id
 from cluster.settings import Scanning, Settings
 from cluster.storage.roots import OutsideRoots
+from deployments.access import authentication
 from deployments.api.ingress import Ingress
 from deployments.catalog.catalog import Catalog
 from deployments.jobs.queue import Jobs
@@ -65,7 +67,8 @@ def api(place, settings):
     catalog = Catalog(":memory:")
     jobs = Jobs(place / "state" / "jobs.sqlite", settings, lambda url: JobsApi(), every_s=None)
     routes = Ingress.func_or_class.__base__  # the class without Serve's wrapper: a process can serve one API only
-    ingress = routes({}, Handle(catalog), Handle(jobs), Recorder(), None, None, None, settings)
+    with mock.patch.object(authentication, "_current", []):  # which an API sets for its whole process
+        ingress = routes({}, Handle(catalog), Handle(jobs), Recorder(), None, None, None, settings)
     yield lambda method, *arguments, **more: asyncio.run(called(getattr(ingress, method), *arguments, **more))
     catalog.close()
 
@@ -224,7 +227,8 @@ def test_a_job_whose_root_was_removed_is_neither_resumed_nor_retried(api, place,
     jobs = Jobs(tmp_path / "jobs.sqlite", settings, lambda url: JobsApi(), every_s=None)
     name = jobs.submit([(place / "secret").as_uri()], (place / "found").as_uri(), [])
     jobs.cancel(name)
-    routes = Ingress.func_or_class.__base__({}, Handle(None), Handle(jobs), Recorder(), None, None, None, settings)
+    with mock.patch.object(authentication, "_current", []):
+        routes = Ingress.func_or_class.__base__({}, Handle(None), Handle(jobs), Recorder(), None, None, None, settings)
     for route in (routes.resume, routes.retry_failed):
         with pytest.raises(OutsideRoots, match=r"scanning\.roots"):
             asyncio.run(called(route, name))
