@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import logging
+import math
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -26,7 +27,8 @@ NEVER_CHECKED = ("/v1/health",)  # liveness depends on no other process
 FRESH_S = 5.0  # how long a checked token is trusted: a revoked key is refused after this time at most
 STALE_S = 900.0  # the same while the head does not answer, where keys are revoked: detectors go on without it
 MOST_KNOWN = 10_000  # tokens in memory
-ASK_S = 5.0
+ASK_S = 5.0  # for the head's answer about a token that nothing is known of
+PATIENT_S = 1.0  # the same for a token that was valid a moment ago: then it is still taken for valid
 
 _SIGNED = re.compile(r"/v1/assets/[0-9a-f]{32}/(media|thumbnail)")
 HOW = (
@@ -59,6 +61,7 @@ class Verifier:
         self._clock = clock
         self._known: dict[str, tuple[Identity, float]] = {}  # hash -> whose, and when that was checked
         self._asked: dict[str, asyncio.Task[Identity]] = {}  # questions without an answer yet
+        self._away_until = -math.inf  # the head did not answer: it is not asked again until then about known tokens
 
     async def identify(self, scope: Scope) -> Identity | None:
         """As Identifies."""
@@ -86,22 +89,34 @@ class Verifier:
 
     async def _of(self, shown: str, ask: Callable[[], Awaitable[Verdict]]) -> Identity:
         place = hashlib.sha256(shown.encode()).hexdigest()
-        known = self._known.get(place)
-        if known and self._clock() - known[1] < FRESH_S:
-            return known[0]
+        identity, age_s = self._remembered(place)
+        if identity and (age_s < FRESH_S or self._clock() < self._away_until):
+            return identity
         if place not in self._asked:  # one question, however many requests come with a token at a time
             task = asyncio.ensure_future(self._ask(place, ask))
             self._asked[place] = task
-            task.add_done_callback(lambda _: self._asked.pop(place, None))
-        return await asyncio.shield(self._asked[place])
+            task.add_done_callback(lambda task: (self._asked.pop(place, None), task.cancelled() or task.exception()))
+        task = self._asked[place]
+        if identity:
+            await asyncio.wait({task}, timeout=PATIENT_S)
+            if not task.done():
+                return identity
+        return await asyncio.shield(task)
+
+    def _remembered(self, place: str) -> tuple[Identity | None, float]:
+        """Whose token it was when that was last checked, and how long ago; None after STALE_S."""
+        known = self._known.get(place)
+        age_s = self._clock() - known[1] if known else math.inf
+        return (known[0] if known and age_s < STALE_S else None), age_s
 
     async def _ask(self, place: str, ask: Callable[[], Awaitable[Verdict]]) -> Identity:
         try:
             verdict = await asyncio.wait_for(ask(), ASK_S)
         except (TimeoutError, HTTPException, RayError, RayServeException) as error:
-            known = self._known.get(place)
-            if known and self._clock() - known[1] < STALE_S:
-                return known[0]
+            self._away_until = self._clock() + FRESH_S
+            identity, _ = self._remembered(place)
+            if identity:
+                return identity
             log.warning("keys cannot be checked: %s", type(error).__name__)
             raise Refusal(503, "keys cannot be checked while the cluster's head is away: try again later.") from None
         if verdict.identity is None:

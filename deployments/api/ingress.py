@@ -33,11 +33,12 @@ from cluster.storage import buckets
 from cluster.storage.roots import Roots
 from cluster.vectors import Vectors
 from deployments.access import authentication, blurring, roles
+from deployments.access.pending import PendingRecords
 from deployments.access.roles import Admin, Anybody, OperatorOfAll, Reviewer, Viewer, address
 from deployments.api import media, uploads
 from deployments.api.access_routes import AccessRoutes
 from deployments.api.app import MOST_REQUESTS, api
-from deployments.api.calls import CATALOG_S, JOBS_S, TimedHandle
+from deployments.api.calls import ACCESS_S, CATALOG_S, JOBS_S, TimedHandle
 from deployments.api.job_routes import JobRoutes, Verify
 from deployments.api.node_caches import erase_cluster
 from deployments.api.origin import answer_to
@@ -84,7 +85,8 @@ class Ingress(AccessRoutes, JobRoutes, SampleRoutes):
         self.settings = settings
         answer_to(settings)
         list(roles.roles(api.routes))  # no route without a role
-        self.access = TimedHandle(access, "the owner of the keys", {})
+        self.access = TimedHandle(access, "the owner of the keys", ACCESS_S)
+        self.pending = PendingRecords(self.access)
         authentication.use(authentication.Verifier(self.access))
         self.names = list(detectors)
         self.readiness = Readiness(detectors)
@@ -152,12 +154,13 @@ class Ingress(AccessRoutes, JobRoutes, SampleRoutes):
     ) -> Result:
         """What these detectors find in the file of a form. HTTPException as `uploads.received` raises it.
 
-        A search for faces, which may name people, is recorded before its result is known to anybody.
+        A search for faces, which may name people, is recorded before its result is known to anybody; while the head is
+        away, as soon as it is back.
         """
         async with uploads.received(request, most_bytes or self.settings.decoding.max_bytes) as upload:
             result = await self.analyze(upload.path, upload.name, wanted, self.detectors, self.settings)
         if "face" in wanted:
-            await self.access.record.remote(who, "faces of an upload compared", result.sha256 or "", address(request))
+            await self.pending.record(who, "faces of an upload compared", result.sha256 or "", address(request))
         return result
 
     @api.get("/v1/assets")

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from cluster.access.identity import Identity
 from deployments.access import authentication
+from deployments.access.pending import PendingRecords
 from deployments.api.app import api
 from deployments.api.ingress import Ingress
 from deployments.api.media import Viewed
@@ -80,7 +81,8 @@ def application(**attributes: Any) -> Iterator[ASGIApp]:
     Every request is an admin's, unless `identifies` says otherwise.
     """
     identifies = attributes.pop("identifies", Everybody())
-    attributes = {"access": Recorder(), "viewed": Viewed(), **attributes}
+    recorder = Recorder()
+    attributes = {"access": recorder, "pending": PendingRecords(recorder), "viewed": Viewed(), **attributes}
     ingress = object.__new__(Ingress.func_or_class)
     vars(ingress).update(attributes)
     api.middleware_stack = None  # built again, so that rate limits start at zero

@@ -87,6 +87,42 @@ def test_while_the_head_is_away_known_tokens_are_accepted_for_a_while_and_others
     assert refusal(verifier, scope())[0] == 503
 
 
+def test_while_the_head_hangs_a_known_token_waits_a_moment_once_and_a_revocation_still_arrives(clock):
+    head = Head()
+    verifier = Verifier(head, lambda: clock[0])
+
+    async def hang(*_):
+        await asyncio.sleep(2.0)
+        return Verdict(reason="this key was revoked")
+
+    async def story():
+        await verifier.identify(scope())
+        clock[0] += FRESH_S
+        head.identify = SimpleNamespace(remote=hang)
+        began = time.monotonic()
+        assert await verifier.identify(scope()) == ANN
+        assert time.monotonic() - began < 1.5
+        await asyncio.sleep(1.2)
+        with pytest.raises(Refusal, match="revoked"):
+            await verifier.identify(scope())
+
+    asyncio.run(story())
+
+
+def test_a_head_that_failed_is_not_asked_again_at_once_about_known_tokens(clock):
+    head = Head()
+    verifier = Verifier(head, lambda: clock[0])
+    asyncio.run(verifier.identify(scope()))
+    clock[0] += FRESH_S
+    head.verdict = TimeoutError()
+    for _ in range(10):
+        assert asyncio.run(verifier.identify(scope())) == ANN
+    assert head.asked == 2
+    clock[0] += FRESH_S
+    head.verdict = Verdict(reason="this key was revoked")
+    assert refusal(verifier, scope())[0] == 401
+
+
 def test_other_schemes_are_refused_and_nothing_shown_is_nobody():
     head = Head()
     verifier = Verifier(head)
