@@ -56,6 +56,11 @@ def ensure_operator_key(settings: Settings, store: AccessStore) -> tokens.Token:
     return token
 
 
+def store_file(settings: Settings) -> Path:
+    """The file of the keys and users of this state folder."""
+    return settings.state_dir / "access.sqlite"
+
+
 def open_store(settings: Settings) -> AccessStore:
     """The keys and users of this state folder."""
-    return AccessStore(settings.state_dir / "access.sqlite")
+    return AccessStore(store_file(settings))

@@ -12,7 +12,7 @@ from cluster.access.credential import ensure_operator_key, open_store
 from cluster.access.store import Key
 from cluster.errors import SettingsError
 from cluster.settings import Settings, load
-from commands.access.options import RoleOption, Under, day, me, opened, prefixes, shown
+from commands.access.options import RoleOption, Under, check_here, day, me, opened, prefixes, shown
 from commands.terminal import console, harmless, say
 
 cli = typer.Typer(help="Keys for the API: make, list, revoke them. On the cluster's head.", no_args_is_help=True)
@@ -61,7 +61,9 @@ def revoke(id: Annotated[str, typer.Argument(help="As `raysift keys list` shows 
 @cli.command()
 def link() -> None:
     """Print a link that signs a browser in to the app as this machine's operator, once, within ten minutes."""
-    say(sign_in_link(load()), Console())
+    settings = load()
+    check_here(settings)
+    say(sign_in_link(settings), Console())
 
 
 def sign_in_link(settings: Settings) -> str:

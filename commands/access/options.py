@@ -1,6 +1,7 @@
 """Shared by the commands on keys and users: their options, and the files that they change."""
 
 import getpass
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -9,10 +10,11 @@ from typing import Annotated
 import typer
 
 from cluster.access.audit import Audit
-from cluster.access.credential import open_store
+from cluster.access.credential import open_store, store_file
 from cluster.access.identity import Identity, Role
 from cluster.access.store import AccessStore
-from cluster.settings import load
+from cluster.errors import SettingsError
+from cluster.settings import KEY_VARIABLES, Settings, load
 from cluster.storage import buckets
 
 RoleOption = Annotated[
@@ -26,13 +28,24 @@ Under = Annotated[
 
 @contextmanager
 def opened() -> Iterator[tuple[AccessStore, Audit]]:
-    """The keys and users of the state folder of these settings, and its audit log."""
+    """The keys and users of the state folder of these settings, and its audit log. SettingsError if there are none."""
     settings = load()
+    check_here(settings)
     store = open_store(settings)
     try:
         yield store, Audit(settings.state_dir)
     finally:
         store.close()
+
+
+def check_here(settings: Settings) -> None:
+    """Raise SettingsError on a machine without keys whose commands call a cluster elsewhere."""
+    key, path = KEY_VARIABLES[0], store_file(settings)
+    if key in os.environ and not path.exists():
+        raise SettingsError(
+            f"{path} does not exist, and {key} is set: keys and users are made on the cluster's head, or by POST "
+            f"/v1/keys. If this is the head, unset {key}."
+        )
 
 
 def prefixes(under: list[str] | None) -> tuple[str, ...] | None:
