@@ -1,8 +1,9 @@
 """Measure a warm cluster against a plain loop over the same model and images: `python -m bench.warm`.
 
 It makes distinct JPEGs of 1280 x 720, starts a Raysift of its own with the detector nsfw, and measures in turns, ROUNDS
-times: a loop of one process over the images, scans by `raysift scan` and by `ray job submit`, requests to the API, the
-idle cluster. It prints medians and their ratios, and exits 1 if a scan's scores differ from the loop's.
+times: a loop of one process over the images, other engines (bench/engines.py), scans by `raysift scan` and by
+`ray job submit`, requests to the API, the idle cluster. It prints medians and their ratios, and exits 1 if the scores
+of one differ from the loop's.
 
 CPU-seconds are those of the whole machine: nothing else should run on it.
 """
@@ -15,9 +16,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -30,6 +28,8 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
+from bench import engines
+from bench.figures import Measured, cpu_s, timed
 from cluster.processes import FAMILY, Processes
 from cluster.settings import load
 from commands.terminal import authorization
@@ -37,23 +37,6 @@ from deployments.detector import names
 
 FEW, MANY = 10, 300
 REQUESTS, CLIENTS, SATURATED_S, IDLE_S = 50, 8, 10.0, 15.0
-console = Console(stderr=True)
-
-
-@dataclass
-class Measured:
-    """The values of each figure, one a round."""
-
-    values: dict[str, list[float]] = field(default_factory=dict)
-
-    def add(self, name: str, value: float) -> None:
-        """Add the value of a round, and print it."""
-        self.values.setdefault(name, []).append(value)
-        console.print(f"{name}: {value:.2f}")
-
-    def median(self, name: str) -> float:
-        """The median of the rounds."""
-        return statistics.median(self.values[name])
 
 
 def images(folder: Path, count: int, seed: int) -> Path:
@@ -85,20 +68,6 @@ def loop(files: list[Path]) -> float:
     detector = Nsfw(NsfwConfig(floor=0))
     pixels = (np.asarray(Image.open(file).convert("RGB")) for file in files)
     return sum(found.score for image in pixels for found in detector.detect([Sample(pixels=image)])[0])
-
-
-@contextmanager
-def timed(measured: Measured, name: str) -> Iterator[None]:
-    """Add the wall-clock seconds and the machine's CPU-seconds of the block, as `NAME, s` and `NAME, CPU-s`."""
-    began, used = time.monotonic(), _cpu_s()
-    yield
-    measured.add(f"{name}, s", time.monotonic() - began)
-    measured.add(f"{name}, CPU-s", _cpu_s() - used)
-
-
-def _cpu_s() -> float:
-    times = psutil.cpu_times()
-    return float(times.user + times.nice + times.system)
 
 
 def scan(measured: Measured, name: str, command: list[str], out: Path, expected: float) -> None:
@@ -157,13 +126,14 @@ def pss_gb(state: Path) -> float:
     return total / 1e9
 
 
-def one_round(measured: Measured, folder: Path, number: int, url: str, exports: str) -> None:
+def one_round(measured: Measured, folder: Path, number: int, url: str, exports: str, pythons: dict[str, Path]) -> None:
     """Measure everything once, on images that no earlier round has scanned."""
     few, many = (images(folder / f"{count}-{number}", count, seed=1000 * number + count) for count in (FEW, MANY))
     expected = {}
     for count, place in ((FEW, few), (MANY, many)):
         with timed(measured, f"loop, {count} images"), get_context("spawn").Pool(1) as pool:
             expected[count] = pool.apply(loop, [sorted(place.iterdir())])
+    engines.run(measured, pythons, many, MANY, expected[MANY])
     raysift = str(Path(sys.executable).parent / "raysift")
     for count, place in ((FEW, few), (MANY, many)):
         out = folder / f"out-{count}-{number}"
@@ -176,9 +146,9 @@ def one_round(measured: Measured, folder: Path, number: int, url: str, exports: 
         scores = pool.apply(loop, [sorted(again.iterdir())])
     scan(measured, f"ray job submit, {FEW} images", ["bash", "-c", submitted], out, scores)
     online(measured, url, sorted(many.iterdir())[:REQUESTS])
-    used = _cpu_s()
+    used = cpu_s()
     time.sleep(IDLE_S)
-    measured.add("idle, cores", (_cpu_s() - used) / IDLE_S)
+    measured.add("idle, cores", (cpu_s() - used) / IDLE_S)
 
 
 def table(measured: Measured) -> Table:
@@ -188,8 +158,9 @@ def table(measured: Measured) -> Table:
     per_image_s = bare / (MANY - FEW)
     for name in measured.values:
         median, to = measured.median(name), ""
-        if f"raysift scan, {MANY} images, " in name and "first" not in name:
-            to = f"{median / measured.median(name.replace('raysift scan', 'loop')):.2f}"
+        figure = name.partition(f", {MANY} images, ")[2]
+        if figure in ("s", "CPU-s"):
+            to = f"{median / measured.median(f'loop, {MANY} images, {figure}'):.2f}"
         if name == "one request, ms":
             to = f"{median - 1000 * per_image_s:+.0f} ms"
         if name == "saturated, requests/s":
@@ -207,6 +178,7 @@ def main() -> None:
         os.environ[f"RAYSIFT_DETECTORS__{name.upper()}__ENABLED"] = str(name == "nsfw")
     os.environ["RAYSIFT_DETECTORS__NSFW__FLOOR"] = "0"
     measured = Measured()
+    pythons = engines.prepare()
     run = partial(subprocess.run, check=True, capture_output=True, text=True)
     raysift = str(Path(sys.executable).parent / "raysift")
     with TemporaryDirectory(prefix="raysift-bench-") as place:
@@ -220,7 +192,7 @@ def main() -> None:
             measured.add("idle, PSS GB", pss_gb(Processes(settings).state))
             exports = run([raysift, "env"]).stdout
             for number in range(rounds):
-                one_round(measured, folder, number, settings.api.url, exports)
+                one_round(measured, folder, number, settings.api.url, exports, pythons)
             measured.add("PSS GB after the rounds", pss_gb(Processes(settings).state))
         finally:
             run([raysift, "down"])

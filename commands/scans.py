@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 FAILED_FILES = 3  # exit status
 AWAY_S = 60.0  # how long the API may be unavailable, as when its node is replaced, before following ends
-# the pause grows by a tenth: a short job's end is seen after 0.1 s and a tenth of its time, a long one's after 0.5 s
-FIRST_POLL_S, POLL_S, POLL_GROWTH = 0.1, 0.5, 1.1
+WAIT_S = 2.0  # between two looks at a job that runs; the API answers at once when it is over
 
 Show = Callable[[dict[str, Any]], None]  # shows the state of a job, as the API reports it
 
@@ -63,18 +62,16 @@ def follow(settings: Settings, job: str, to: Console = console) -> dict[str, Any
 
     A terminal shows a bar; a pipe or a log gets a line of progress on stderr every LINE_EVERY_S seconds.
     """
-    last_message, pause_s = "", FIRST_POLL_S
+    last_message = ""
     with api_client(settings) as api, _bar(job, to) if to.is_terminal else _lines(job, to) as show:
         while True:
-            now = _state(api, job)
+            now = _state(api, job, WAIT_S)
             show(now)
             if now["state"] in OVER:
                 return now
             if now["message"] not in ("", last_message) and now["state"] != "listing":
                 say(now["message"], to)
             last_message = now["message"]
-            time.sleep(pause_s)
-            pause_s = min(POLL_S, pause_s * POLL_GROWTH)
 
 
 @contextmanager
@@ -120,13 +117,13 @@ def _rate(now: dict[str, Any]) -> str:
     return f"{now['done'] / now['seconds']:.1f} files/s" if now["seconds"] else ""
 
 
-def _state(api: "httpx.Client", job: str) -> dict[str, Any]:
+def _state(api: "httpx.Client", job: str, wait_s: float) -> dict[str, Any]:
     import httpx
 
     deadline = time.monotonic() + AWAY_S
     while True:
         try:
-            answer = api.get(f"/v1/jobs/{job}")
+            answer = api.get(f"/v1/jobs/{job}", params={"wait_s": wait_s})
             answer.raise_for_status()
             return dict(answer.json())
         except (httpx.TransportError, httpx.HTTPStatusError) as error:

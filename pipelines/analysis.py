@@ -28,6 +28,7 @@ from cluster.storage.disks import temporary_folder
 from cluster.storage.roots import Roots
 from deployments import events
 from deployments.serving.client import ServedDetectors
+from deployments.serving.deployment import KEEP_BUFFERS
 from deployments.serving.placement import configs
 from pipelines.attempt import Attempt
 from pipelines.detect import detecting, memo
@@ -169,6 +170,6 @@ def deployment(settings: Settings) -> Any:
         **scale,
         max_ongoing_requests=BATCHES_IN_FLIGHT,
         request_router_config={"initial_backoff_s": 0.005, "max_backoff_s": 0.05},
-        ray_actor_options={"num_cpus": settings.scanning.worker_cpus},
+        ray_actor_options={"num_cpus": settings.scanning.worker_cpus, "runtime_env": {"env_vars": KEEP_BUFFERS}},
         graceful_shutdown_timeout_s=5,
     )

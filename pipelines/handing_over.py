@@ -23,7 +23,7 @@ from pipelines.calls import Calls, own_names
 
 log = logging.getLogger(__name__)
 
-POLL_S = 0.3
+WAIT_S = 2.0  # between two looks at a job that runs; the queue answers at once when it is over
 
 
 def hand_over(task: Job) -> dict[str, Any]:
@@ -49,13 +49,12 @@ def hand_over(task: Job) -> dict[str, Any]:
 def _follow(calls: Calls) -> dict[str, Any]:
     last = None
     while True:
-        job = calls.tell("one")
+        job = calls.tell("followed", WAIT_S)
         if (job.state, job.message) != last:
             log.info("%s is %s%s", job.job, job.state, f": {job.message}" if job.message else "")
             last = job.state, job.message
         if job.state in OVER:
             break
-        time.sleep(POLL_S)
     if job.state != "finished":
         raise SettingsError(f"job {job.job} did not finish: {job.message or job.state}")
     units = job.units or 0

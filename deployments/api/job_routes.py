@@ -85,9 +85,12 @@ class JobRoutes:
         return [JobInfo(**described(job, counts.get(job.job, {}))) for job in newest]
 
     @api.get("/v1/jobs/{job}")
-    async def job(self, job: str, who: Operator) -> JobDetails:
-        """One job and its progress; once it is over, also its findings and its report."""
-        known, counts = await asyncio.gather(self._job(job, who), self.catalog.job.remote(job))
+    async def job(self, job: str, wait_s: Annotated[float, Query(ge=0, le=10)] = 0, *, who: Operator) -> JobDetails:
+        """One job and its progress; once it is over, also its findings and its report.
+
+        With `wait_s` the answer comes when the job is over, or after that time.
+        """
+        known, counts = await self._job(job, who, wait_s), await self.catalog.job.remote(job)
         over = known.state in OVER
         summary = await self.catalog.summary.remote(job) if over else None
         report = await asyncio.to_thread(self._report, known) if over else None
@@ -131,9 +134,11 @@ class JobRoutes:
         await self._job(job, who)
         return PlainTextResponse((await self.jobs.logs.remote(job))[after:])
 
-    async def _job(self, job: str, who: Identity) -> Job:
+    async def _job(self, job: str, who: Identity, wait_s: float = 0) -> Job:
         """The job. HTTPException 404 if there is none, or if one of its URIs lies outside what the caller may see."""
-        known: Job | None = await self.jobs.one.remote(job)
+        if wait_s and who.prefixes is not None:
+            await self._job(job, who)  # nobody waits for a job that he may not see
+        known: Job | None = await self.jobs.followed.remote(job, wait_s)
         if known is None or not who.sees_all(known.uris):
             raise HTTPException(404, f"there is no job {job!r}; `raysift jobs list` names them")
         return known

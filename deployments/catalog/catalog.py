@@ -66,34 +66,36 @@ class Catalog:
 
     def assets(self, query: AssetQuery, within: Prefixes = None) -> Json:
         """A page: {"total", "page", "size", "items"}. An item's score is the best of its matching detections."""
-        source, values = sql.selection(query, prefixes=within)
-        scored, of_scored = sql.selection(query, query.sort == "score", within)
-        page = f"select f.asset {scored} order by {sql.SORTS[query.sort]}, f.id limit ? offset ?"
         with self._database.snapshot() as ask:
-            total = ask(f"select count(*) as n {source}", values)[0]["n"]
-            shown = ask(page, [*of_scored, query.size, (query.page - 1) * query.size])
-            items = _items(ask, [row["asset"] for row in shown], query)
-        return {"total": total, "page": query.page, "size": query.size, "items": items}
+            (found,) = ask(*sql.page(query, within))
+            items = _items(ask, found["assets"] or [], query)
+        return {"total": found["n"], "page": query.page, "size": query.size, "items": items}
 
     def facets(self, query: AssetQuery, within: Prefixes = None) -> Json:
         """How many files there are of each kind, detection and outcome under the query's other filters."""
-        everything, values = sql.selection(query, prefixes=within)
-        kinds, of_kinds = sql.selection(query.model_copy(update={"kind": ()}), prefixes=within)
-        failed, of_failed = sql.selection(query.model_copy(update={"failed": True}), prefixes=within)
+        source, values = sql.selection(query.model_copy(update={"kind": (), "failed": None}), within)
+        failed, of_failed = sql.has_failed(query)
+        counts = f"select f.kind, {failed} as failed, count(*) as n {source} group by all order by all"
         any_detection = {"detector": (), "label": (), "detector_label": (), "min_score": None}
-        found, of_found = sql.selection(query.model_copy(update=any_detection), prefixes=within)
+        files = query.model_copy(update=any_detection)
+        where, of_where = sql.labels_of(files, query.min_score, within)
         with self._database.snapshot() as ask:
-            by_kind = ask(f"select f.kind, count(*) as n {kinds} group by all order by all", of_kinds)
-            return {
-                "total": ask(f"select count(*) as n {everything}", values)[0]["n"],
-                "kinds": {row["kind"]: row["n"] for row in by_kind if row["kind"]},
-                "found_by": {
-                    row["detector"]: row["n"]
-                    for row in ask(sql.FOUND_BY.format(found=found), [*of_found, query.min_score or 0.0])
-                },
-                "detectors": ask(sql.FACETS.format(found=found), [*of_found, query.min_score or 0.0]),
-                "failed": ask(f"select count(*) as n {failed}", of_failed)[0]["n"],
-            }
+            rows = ask(counts, [*of_failed, *values])
+            labels = ask(sql.FACETS.format(where=where), of_where)
+        count = lambda of_kind, has_failed: sum(  # noqa: E731
+            row["n"] for row in rows if (not of_kind or row["kind"] in of_kind) and has_failed in (None, row["failed"])
+        )
+        found_by: dict[str, int] = {}
+        for row in labels:
+            found_by[row["detector"]] = found_by.get(row["detector"], 0) + row.pop("files")
+        kinds = sorted({row["kind"] for row in rows if row["kind"]})
+        return {
+            "total": count(query.kind, query.failed),
+            "kinds": {kind: n for kind in kinds if (n := count((kind,), query.failed))},
+            "found_by": {name: n for name, n in found_by.items() if n},
+            "detectors": labels,
+            "failed": count(query.kind, True),
+        }
 
     def items(self, ids: Sequence[str], within: Prefixes = None) -> list[Json]:
         """Items, as in `assets`, for these ids, in their order; unknown ids are left out."""
@@ -146,8 +148,8 @@ class Catalog:
         words = " ".join(words.lower().split())
         if not words:
             return []
-        visible, values = sql.within(within)
-        hits = self._database.rows(sql.HITS.format(visible=visible), [words, words, words, *values, limit])
+        seen, prefixes = sql.seen(within)
+        hits = self._database.rows(sql.HITS.format(seen=seen), {"words": words, "limit": limit, **prefixes})
         return [{**hit, "asset": hit["asset"].hex, "score": round(hit["score"], 4)} for hit in hits]
 
     # ---- jobs and export

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 MEMORY = "1GB"  # limit of DuckDB's memory; above it, DuckDB spills to files beside the catalogue
 THREADS = 2
-LAYOUT = 3  # version of the tables in merge.py; raise it when they change. Files of version 0.1 have none: that is 1
+LAYOUT = 4  # version of the tables in merge.py; raise it when they change. Files of version 0.1 have none: that is 1
 
 Ask = Callable[..., list[Json]]  # a statement and its values -> its rows
 

@@ -114,11 +114,17 @@ class Loader:
         """
         with self._loading:
             with self._database.transaction() as cursor:
-                for table in ("best", "tallies", "counted", "history"):
+                cursor.execute(
+                    "create temp table newest as select distinct asset from best where detector = ? and label = ?",
+                    [detector, label],
+                )
+                for table in ("tallies", "counted", "history"):
                     cursor.execute(f"delete from {table} where detector = ? and label = ?", [detector, label])
                 gone = cursor.execute(
                     "delete from detections where detector = ? and label = ? returning 1", [detector, label]
                 ).fetchall()
+                for statement in merge.BEST:
+                    cursor.execute(statement)
             with self._database.cursor() as cursor:
                 cursor.execute("checkpoint")  # or they stay in the write-ahead log too
         return len(gone)

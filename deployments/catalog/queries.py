@@ -10,11 +10,12 @@ from cluster.api_queries import AssetQuery
 
 Prefixes = Sequence[str] | None  # folders, buckets and archives that a caller is limited to; None: it is not
 
+# key of an order, None: the score that was asked for, and its direction; equal files are in order of arrival
 SORTS = {
-    "newest": "f.analyzed_at desc",
-    "oldest": "f.analyzed_at",
-    "score": "m.score desc nulls last",
-    "name": "lower(f.name), f.name",
+    "newest": ("f.analyzed_at", "desc"),
+    "oldest": ("f.analyzed_at", ""),
+    "score": (None, "desc nulls last"),
+    "name": ("(lower(f.name), f.name)", ""),
 }
 
 IN_JOBS = "select asset from scans where job in (select unnest(?))"
@@ -36,6 +37,14 @@ def matching(query: AssetQuery) -> tuple[str, list[Any]]:
     return " and ".join(part for part, _ in parts), [value for _, value in parts]
 
 
+def seen(prefixes: Prefixes) -> tuple[str, dict[str, Any]]:
+    """The join with the files that the prefixes contain, for a statement with named values; and its value."""
+    if prefixes is None:
+        return "", {}
+    condition = within(prefixes)[0].replace("?", "$prefixes")
+    return f"semi join (select f.asset from files f where {condition}) using (asset)", {"prefixes": list(prefixes)}
+
+
 def within(prefixes: Prefixes) -> tuple[str, list[Any]]:
     """The SQL condition on files f that the prefixes contain, as Identity.sees has it, and its values."""
     if prefixes is None:
@@ -45,14 +54,26 @@ def within(prefixes: Prefixes) -> tuple[str, list[Any]]:
     return f"({under})", [list(prefixes)] * 3
 
 
-def selection(query: AssetQuery, scored: bool = False, prefixes: Prefixes = None) -> tuple[str, list[Any]]:
-    """The FROM and WHERE of the query's files f, joined with the score m if they are sorted by it; and its values."""
+def _matched(query: AssetQuery) -> tuple[str, list[Any]]:
+    """A table (asset, score) of the files with a detection that the query asks for, "" if it asks none; and its values.
+
+    Most queries ask for one place or one label of each file; only others need grouping.
+    """
     match, values = matching(query)
-    source = "from files f"
-    if match or scored:
-        where = f"where {match}" if match else ""
-        join = "join" if match else "left join"
-        source += f" {join} (select asset, max(score) as score from best {where} group by asset) m using (asset)"
+    if not match:
+        return "", []
+    labels = [*query.label, *query.detector_label]
+    if not labels and len(query.detector) < 2:
+        return f"select asset, score from best where place < {2 if query.detector else 1} and {match}", values
+    if len(query.detector_label) == 1:
+        return f"select asset, score from best where {match}", values
+    return f"select asset, max(score) as score from best where {match} group by asset", values
+
+
+def selection(query: AssetQuery, prefixes: Prefixes = None) -> tuple[str, list[Any]]:
+    """The FROM and WHERE of the query's files f, joined with the score m that it asks for, if any; and its values."""
+    matched, values = _matched(query)
+    source = f"from files f join ({matched}) m using (asset)" if matched else "from files f"
     parts: list[tuple[str, list[Any]]] = []
     if prefixes is not None:
         parts.append(within(prefixes))
@@ -62,26 +83,54 @@ def selection(query: AssetQuery, scored: bool = False, prefixes: Prefixes = None
         parts.append((f"({' or '.join(['starts_with(f.uri, ?)'] * len(query.under))})", list(query.under)))
     if query.job:
         parts.append((f"f.asset in ({IN_JOBS})", [list(query.job)]))
-    if query.failed is not None and query.job:
-        parts.append((f"f.asset {'in' if query.failed else 'not in'} ({FAILED_IN_JOBS})", [list(query.job)]))
-    elif query.failed is not None:
-        parts.append(("f.failed = ?", [query.failed]))
+    if query.failed is not None:
+        failed, of_failed = has_failed(query)
+        parts.append((f"{failed} = ?", [*of_failed, query.failed]))
     if parts:
         source += " where " + " and ".join(part for part, _ in parts)
     return source, [*values, *(value for _, own in parts for value in own)]
 
 
-# values: the words three times, those of {visible}, the limit
-HITS = """with hits as (
+def has_failed(query: AssetQuery) -> tuple[str, list[Any]]:
+    """Whether a file f has failed, in one of the query's jobs if it names any, as an expression; and its values."""
+    return (f"(f.asset in ({FAILED_IN_JOBS}))", [list(query.job)]) if query.job else ("f.failed", [])
+
+
+def labels_of(query: AssetQuery, min_score: float | None, prefixes: Prefixes) -> tuple[str, list[Any]]:
+    """The WHERE of the rows of `best` of the query's files, with that score or a higher one; and its values."""
+    source, values = selection(query, prefixes)
+    parts = ["score >= ?::float"] if min_score else []
+    parts += [f"asset in (select f.asset {source})"] if values else []
+    return f"where {' and '.join(parts)}" if parts else "", [*([min_score] if min_score else []), *values]
+
+
+def page(query: AssetQuery, prefixes: Prefixes) -> tuple[str, list[Any]]:
+    """The statement of a page, and its values: one row (n: the number of all files, assets: those of the page)."""
+    source, values = selection(query, prefixes)
+    key, direction = SORTS[query.sort]
+    key = key or ("m.score" if matching(query)[0] else "f.top_score")
+    # with a condition on detections, what was found is kept for both; else finding it twice is cheaper
+    kept = "materialized" if matching(query)[0] else "not materialized"
+    statement = f"""with chosen as {kept} (select f.asset, {key} as key {source}),
+            shown as (select asset, row_number() over (order by key {direction}, asset) as n
+                from (select * from chosen order by key {direction}, asset limit ? offset ?))
+        select (select count(*) from chosen) as n, (select list(asset order by n) from shown) as assets"""
+    return statement, [*values, query.size, (query.page - 1) * query.size]
+
+
+# Best files first, by their best line; only then that line is looked for.
+_WHOLE = "(^|[^\\pL\\pN])' || regexp_escape($words) || '([^\\pL\\pN]|$)"
+HITS = f"""with found as materialized (
         select asset, detector, text, coalesce(time_s, span[1]) as time_s, score from detections
-        where contains(lower(text), ?)
-        union all select asset, null, name, null, 1.0 from files where contains(lower(name), ?)),
-    ranked as (
-        select *, regexp_matches(lower(text), '(^|[^\\pL\\pN])' || regexp_escape(?) || '([^\\pL\\pN]|$)') as whole
-        from hits
+        where contains(lower(text), $words)
+        union all select asset, null, name, null, 1.0 from files where contains(lower(name), $words)),
+    told as materialized (select *, regexp_matches(lower(text), '{_WHOLE}') as whole from found {{seen}}),
+    first as (select asset, max(whole) as whole, arg_max(score, (whole, score)) as score from told group by asset
+        order by whole desc, score desc, asset limit $limit),
+    ranked as (select * from told semi join first using (asset)
         qualify row_number() over (partition by asset order by whole desc, score desc, detector, time_s, text) = 1)
     select f.id as asset, r.detector, r.text, r.time_s, r.score from ranked r join files f using (asset)
-    where {visible} order by r.whole desc, r.score desc, f.id limit ?"""
+    order by r.whole desc, r.score desc, f.asset"""
 
 # One sorted stream: what does not fit into memory is sorted on disk.
 LINES = """select f.uri, f.parent, f.sha256, f.kind, f.width, f.height, f.duration_s, f.errors,
@@ -131,13 +180,9 @@ FAILED = """select distinct f.uri, e.step, e.reason from (
 TALLIES = """select detector, label, sum(files)::bigint as files, sum(count)::bigint as detections from tallies
     where job = ? group by all order by detector, files desc, label"""
 
-FACETS = """select detector, label, count(*) as count from best
-    where asset in (select f.asset {found}) and score >= ?::float
-    group by all order by detector, count desc, label"""
-
-FOUND_BY = """select detector, count(distinct asset) as n from best
-    where asset in (select f.asset {found}) and score >= ?::float
-    group by all order by all"""
+# `files`: those for which the label is the detector's best; their sum is the number of files of the detector
+FACETS = """select detector, label, count(*) as count, count(*) filter (place < 2) as files from best
+    {where} group by all order by detector, count desc, label"""
 
 # the longest of what each detector has read or heard, to show what a job is about
 EXAMPLES = """select d.detector, arg_max(d.text, (len(d.text), d.text)) as text from detections d

@@ -4,6 +4,7 @@ No call leaves this process while the store is locked: a decision that depends o
 the job's state at that time. So a hanging Jobs API delays only callers that need it.
 """
 
+import asyncio
 import logging
 import shlex
 import threading
@@ -79,6 +80,10 @@ class Jobs:
     def one(self, job: str) -> Job | None:
         """The job of that name, also one that another cluster has left beside the results; None if there is none."""
         return self.store.get(job) or self.pages.fetch(job)
+
+    async def followed(self, job: str, wait_s: float) -> Job | None:
+        """As `one`, once the job is over, or after `wait_s`."""
+        return await self.store.followed(job, wait_s) or await asyncio.to_thread(self.one, job)
 
     def has_out(self, out: str) -> bool:
         """Whether a job of this cluster stores its results in that folder."""
@@ -250,7 +255,9 @@ class Jobs:
         try:
             self._write_task(job)
             if not self.standby.give(attempt):
-                self.drivers.start(attempt, _command(job), {"job": job.job, "out": job.out})
+                # what is to do, and what is done already, lies in the job's folder
+                command = shlex.join(["python", "-m", "pipelines", "--job", job.job, "--out", job.out])
+                self.drivers.start(attempt, command, {"job": job.job, "out": job.out})
         except SettingsError as error:
             self._undo_start(started, replace(job, state="failed", message=str(error), ended_at=time.time()))
         except JobsDown:
@@ -290,8 +297,3 @@ class Jobs:
 
 def _phase(job: Job) -> JobState:
     return "listing" if job.units is None else "running"
-
-
-def _command(job: Job) -> str:
-    """The command line of every driver of a job. What is to do, and what is done already, lies in the job's folder."""
-    return shlex.join(["python", "-m", "pipelines", "--job", job.job, "--out", job.out])

@@ -1,8 +1,10 @@
 """The list of jobs of this cluster: the task and the state of each. One SQLite file, which outlives Ray."""
 
+import asyncio
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -11,8 +13,10 @@ from typing import Any
 
 from cluster.access.identity import Identity
 from cluster.errors import SettingsError
-from cluster.records import JobState
+from cluster.records import OVER, JobState
 from deployments.jobs.job import JOB, Job
+
+LOOK_S = 0.1  # how often the state of a followed job is read
 
 # changed: the jobs whose queue.json beside the results is older than their row here
 # assigned: the attempts at jobs that a driver in waiting was given, and the Ray submission id of that driver
@@ -105,6 +109,13 @@ class JobStore:
     def get(self, job: str) -> Job | None:
         """The job of that name."""
         return next(iter(self._jobs("where job = ?", [job])), None)
+
+    async def followed(self, job: str, wait_s: float) -> Job | None:
+        """The job of that name, once it is over, or after `wait_s`."""
+        until = time.monotonic() + wait_s
+        while (known := self.get(job)) and known.state not in OVER and time.monotonic() < until:
+            await asyncio.sleep(LOOK_S)
+        return known
 
     def newest(self, limit: int, within: Sequence[str] | None = None) -> list[Job]:
         """The jobs that were submitted last, newest first. `within`: only those over files under these."""

@@ -213,7 +213,7 @@ def _picture_frames(source: Source, decoding: Decoding, with_thumbnail: bool, wi
             return
         for still in stills.stills(image, lambda: _opened_image(source, decoding, True), decoding, with_tiles):
             thumbnail = sampling.thumbnail(still.rgb) if with_thumbnail else None
-            sample = Sample(pixels=np.array(still.rgb))
+            sample = Sample(pixels=np.asarray(still.rgb))
             yield Frame(sample, False, thumbnail, still.part, still.is_tile, still.note)
             with_thumbnail = False
 

@@ -185,7 +185,7 @@ def animation(image: "Image.Image") -> Iterator[RawFrame]:
 
 def pixels(image: "Image.Image", max_side_px: int) -> npt.NDArray[np.uint8]:
     """The current frame as (height, width, 3) RGB, as of `upright_rgb`."""
-    return np.array(upright_rgb(image, max_side_px))
+    return np.asarray(upright_rgb(image, max_side_px))
 
 
 def upright_rgb(image: "Image.Image", max_side_px: int) -> "Image.Image":

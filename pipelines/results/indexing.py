@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pyarrow as pa
@@ -13,6 +14,8 @@ from cluster.vectors import Vectors, VectorsDown
 
 log = logging.getLogger(__name__)
 
+MOST_OF_TIME = 0.05  # of a job; loading takes 0.3 s of two cores, even of a few rows
+LONGEST_PAUSE_S = 6.0  # the progress of a job is what has been loaded
 GROUP_FILES = 64  # files of results whose vectors are written together, at most
 GROUP_BYTES = 32_000_000  # and bytes of their rows
 
@@ -58,12 +61,18 @@ class Indexing:
         return 0
 
     def follow(self, stop: threading.Event) -> int:
-        """Call `once` every `every_s` until `stop` is set, then a last time, and return or raise as it does."""
-        while not stop.wait(self.every_s):
+        """Call `once` until `stop` is set, then a last time, and return or raise as it does.
+
+        It pauses for `every_s`, or longer, so that at most MOST_OF_TIME is spent on it, up to LONGEST_PAUSE_S.
+        """
+        pause_s = self.every_s
+        while not stop.wait(pause_s):
+            began = time.monotonic()
             try:
                 self.once()
             except Exception:  # the job continues while the catalogue or the bucket is unavailable
                 log.exception("results of %s could not be indexed; it is tried again", self.out)
+            pause_s = min(LONGEST_PAUSE_S, max(self.every_s, (time.monotonic() - began) / MOST_OF_TIME))
         return self.once()
 
     def _groups(self, files: list[str]) -> Iterator[dict[str, pa.Table]]:

@@ -2,8 +2,6 @@
 
 import io
 import time
-from itertools import accumulate
-from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -62,21 +60,10 @@ def test_a_scan_that_is_followed_into_a_pipe_shows_its_progress(pipe, monkeypatc
         "scan-1 running: 1,200 of 5,000 files, 3 failed, 12.0 files/s (",
     ]
 
-    def state(api, job):
+    def state(api, job, wait_s):
         wait_for(pipe, lines.pop(0))  # of the state before
         return states.pop(0)
 
     monkeypatch.setattr(scans, "_state", state)
-    monkeypatch.setattr(scans, "POLL_S", 0.0)
     assert scans.follow(scans.Settings(), "scan-1", pipe)["state"] == "finished"
     assert not lines and "ocr is away\n" in pipe.file.getvalue()
-
-
-def test_the_end_of_a_job_is_seen_within_a_fraction_of_the_time_that_it_took(pipe, monkeypatch):
-    running = {"state": "running", "units": 9, "done": 1, "failed": 0, "seconds": 0.0, "message": ""}
-    states, pauses = [running] * 30 + [running | {"state": "finished"}], []
-    monkeypatch.setattr(scans, "_state", lambda api, job: states.pop(0))
-    monkeypatch.setattr(scans, "time", SimpleNamespace(sleep=pauses.append))
-    assert scans.follow(scans.Settings(), "scan-1", pipe)["state"] == "finished"
-    assert all(pause <= 0.1 + 0.11 * passed for pause, passed in zip(pauses, accumulate(pauses), strict=True))
-    assert len(pauses) == 30 and pauses[-1] == 0.5, "a long job is asked for twice a second"

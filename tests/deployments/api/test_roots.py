@@ -1,6 +1,7 @@
 """What the API lets its users read and write, by calls of its routes; requests from a security review."""
 
 import asyncio
+import inspect
 from types import SimpleNamespace
 from unittest import mock
 
@@ -36,7 +37,8 @@ class Handle:
 
     def __getattr__(self, method):
         async def remote(*arguments, **more):
-            return getattr(self.target, method)(*arguments, **more)
+            answer = getattr(self.target, method)(*arguments, **more)
+            return await answer if inspect.isawaitable(answer) else answer
 
         return SimpleNamespace(remote=remote)
 

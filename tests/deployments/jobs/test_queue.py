@@ -1,5 +1,6 @@
 """The queue of jobs, with a stand-in for Ray's Jobs API: the order of jobs, and the calls of the API."""
 
+import asyncio
 import time
 from dataclasses import replace
 
@@ -68,6 +69,21 @@ def test_a_job_whose_units_are_known_is_running(jobs):
     jobs.note(job, units=12, skipped=3, message="")
     told = jobs.one(job)
     assert (told.state, told.units, told.skipped, told.message) == ("running", 12, 3, "")
+
+
+def test_a_follower_is_answered_when_the_job_is_over_or_after_the_time_it_waits(jobs):
+    job = submit(jobs)
+    assert asyncio.run(jobs.followed(job, 0.0)).state == "waiting"
+    assert asyncio.run(jobs.followed(job, 0.2)).state == "waiting", "it is still waiting after that time"
+
+    async def cancelled_meanwhile():
+        following = asyncio.create_task(jobs.followed(job, 60.0))
+        await asyncio.sleep(0)
+        jobs.cancel(job)
+        return await asyncio.wait_for(following, 10)
+
+    assert asyncio.run(cancelled_meanwhile()).state == "cancelled"
+    assert asyncio.run(jobs.followed("no such job", 60.0)) is None
 
 
 def test_the_number_of_running_jobs_is_limited_and_the_oldest_starts_first(jobs, ray):

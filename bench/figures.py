@@ -1,0 +1,43 @@
+"""Figures of a bench by name, one value a round, and the blocks that are timed."""
+
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import psutil
+from rich.console import Console
+
+console = Console(stderr=True)
+
+
+@dataclass
+class Measured:
+    """The values of each figure, one a round."""
+
+    values: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, name: str, value: float) -> None:
+        """Add the value of a round, and print it."""
+        self.values.setdefault(name, []).append(value)
+        console.print(f"{name}: {value:.2f}")
+
+    def median(self, name: str) -> float:
+        """The median of the rounds."""
+        return statistics.median(self.values[name])
+
+
+@contextmanager
+def timed(measured: Measured, name: str) -> Iterator[None]:
+    """Add the wall-clock seconds and the machine's CPU-seconds of the block, as `NAME, s` and `NAME, CPU-s`."""
+    began, used = time.monotonic(), cpu_s()
+    yield
+    measured.add(f"{name}, s", time.monotonic() - began)
+    measured.add(f"{name}, CPU-s", cpu_s() - used)
+
+
+def cpu_s() -> float:
+    """The CPU-seconds that this machine has spent since its start."""
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system)
