@@ -16,6 +16,7 @@ from cluster.records import MediaItem
 from cluster.storage.disks import naming_full_disk
 from cluster.storage.filesystems import filesystem, is_forbidden, normalize, split
 from cluster.storage.roots import Roots, open_local
+from cluster.storage.s3_objects import S3Object, is_refused
 
 if TYPE_CHECKING:  # see filesystems
     from pyarrow.fs import FileSystem
@@ -70,6 +71,9 @@ def open_file(uri: str, s3_endpoint: str | None = None, roots: Roots | None = No
     """Open a file to read and seek in, within `reading`. MediaError if it is under none of the roots."""
     if split(uri)[0] == "file":
         return open_local(uri, roots)
+    if is_refused(uri):
+        _require_root(uri, roots)
+        return S3Object(uri, s3_endpoint)
     store, path = _in_store(uri, s3_endpoint, roots)
     return store.open_input_file(path)
 
@@ -110,18 +114,25 @@ def reading(uri: str) -> Iterator[None]:
 
 def _in_store(uri: str, s3_endpoint: str | None, roots: Roots | None) -> "tuple[FileSystem, bytes]":
     """The file system of a bucket's file and the path in it. MediaError if the file is under none of the roots."""
-    if roots is not None and not roots.allow(uri):
-        raise MediaError("fetch", f"{uri} lies outside the buckets that may be read (scanning.roots)")
+    _require_root(uri, roots)
     store, path = filesystem(uri, s3_endpoint)
     return store, os.fsencode(path)
+
+
+def _require_root(uri: str, roots: Roots | None) -> None:
+    if roots is not None and not roots.allow(uri):
+        raise MediaError("fetch", f"{uri} lies outside the buckets that may be read (scanning.roots)")
 
 
 def _open_stream(item: MediaItem, s3_endpoint: str | None, roots: Roots | None) -> Any:
     """Open a file for a sequential read. MediaError if an object has changed since it was listed."""
     if split(item.uri)[0] == "file":
         return open_local(item.uri, roots)
-    store, path = _in_store(item.uri, s3_endpoint, roots)
-    stream = store.open_input_stream(path)
+    if is_refused(item.uri):
+        stream = open_file(item.uri, s3_endpoint, roots)
+    else:
+        store, path = _in_store(item.uri, s3_endpoint, roots)
+        stream = store.open_input_stream(path)
     etag = (stream.metadata() or {}).get("ETag", b"").decode().strip('"')
     if item.uri.startswith("s3://") and etag != item.etag:
         stream.close()

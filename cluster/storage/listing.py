@@ -36,8 +36,6 @@ KINDS: dict[str, Kind] = {f".{suffix}": kind for kind, suffixes in _NAMES.items(
 EXCLUDED = "its name matches an exclude pattern"
 LOOP = "it is a link to a folder that is listed already"
 DEAD_LINK = "it is a link to nothing"
-# pyarrow, which reads the objects, refuses such keys
-UNREADABLE_KEY = "its key has an empty part (`//`, or `/` at an end), which is not read here: copy it to another key"
 ARCHIVED = ("GLACIER", "DEEP_ARCHIVE")  # storage classes of S3 whose objects are restored before they can be read
 
 LeftOut = Callable[[str, str], None]  # takes the URI of a folder or file that is not listed, and the reason
@@ -238,8 +236,6 @@ def _list_s3(uri: str, s3_endpoint: str | None, left_out: LeftOut) -> Iterator[M
                     continue  # a mark that consoles write for an empty folder: it has no bytes
                 if storage_class in ARCHIVED:
                     left_out(f"s3://{bucket}/{name}", f"it is archived ({storage_class}): restore it, then scan again")
-                elif "" in name.split("/"):
-                    left_out(f"s3://{bucket}/{name}", UNREADABLE_KEY)
                 else:
                     yield _item(f"s3://{bucket}/{name}", size, etag)
     except (BotoCoreError, ClientError) as error:

@@ -81,6 +81,7 @@ class Ingress(AccessRoutes, JobRoutes, SampleRoutes):
         analyze: Analyze,
         verify: Verify,
         settings: Settings,
+        open_member: media.OpenMember,
     ) -> None:
         self.settings = settings
         answer_to(settings)
@@ -94,7 +95,7 @@ class Ingress(AccessRoutes, JobRoutes, SampleRoutes):
         self.verify = verify
         self.detectors = ServedDetectors(detectors, versions(settings), configs(settings))
         self.catalog = TimedHandle(catalog, "the catalogue", CATALOG_S)
-        self.analyze = analyze
+        self.analyze, self.open_member = analyze, open_member
         vectors = Vectors(settings.chroma.url, STORE_DEADLINE_S)
         self.searching = Search(self.detectors, self.catalog, vectors, configs(settings))
         self.viewed = media.Viewed()
@@ -194,7 +195,10 @@ class Ingress(AccessRoutes, JobRoutes, SampleRoutes):
     async def file(
         self, asset: str, range: Annotated[str | None, Header()] = None, *, request: Request, who: Viewer
     ) -> Response:
-        """The file itself, or the part of it that a Range header asks for. For a viewer: its thumbnail, blurred."""
+        """The file itself, or the part of it that a Range header asks for; of a member of a container, the member.
+
+        A viewer gets the thumbnail of a picture, blurred, and no other media.
+        """
         row = await self.catalog.location.remote(asset, who.prefixes)
         if row is None:
             raise HTTPException(404, f"no file {asset!r} has been scanned")
@@ -205,14 +209,12 @@ class Ingress(AccessRoutes, JobRoutes, SampleRoutes):
             if row["kind"] == "image":
                 return await self.thumbnail(asset, who)
             raise HTTPException(403, f"the original of a {row['kind']} needs the role reviewer. Ask an admin for it.")
-        if row.get("parent") is not None:
-            raise HTTPException(
-                415, f"{uri} lies in {row['parent']}: only the whole file can be had, or the thumbnail of what is in it"
-            )
         if self.viewed.is_new(who, asset):  # on disk before the first byte is sent
             await self.access.record.remote(who, "original viewed", asset, address(request))
         job = await self.jobs.one.remote(row["job"])
         settings = job_settings(self.settings, job.uris, job.out, job.proof) if job else self.settings
+        if (parent := row.get("parent")) is not None:
+            return await asyncio.to_thread(media.answer_member, uri, parent, range, self.open_member, settings)
         roots = Roots(settings.scanning.roots)
         return await asyncio.to_thread(media.answer, uri, range, settings.s3_endpoint, roots)
 

@@ -4,13 +4,15 @@ import mimetypes
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
 
 from fastapi import HTTPException, Response
 from fastapi.responses import StreamingResponse
 
 from cluster.access.identity import Identity
 from cluster.errors import MediaError, SettingsError
+from cluster.settings import Settings
 from cluster.storage import buckets
 from cluster.storage.roots import Roots
 
@@ -22,6 +24,11 @@ PRIVATE = {
 }
 ONE_VIEW_S = 60.0  # a player asks for many ranges of one file: they are one view
 _RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})")
+
+
+# (URI of a member, URI of the file of the bucket that it lies in, settings) -> its open file; MediaError if there is
+# none. The pipeline's function, passed in by the builder of the application: deployments may not import pipelines.
+OpenMember = Callable[[str, str, Settings], BinaryIO]
 
 
 class Viewed:
@@ -50,6 +57,26 @@ def answer(uri: str, wanted: str | None, s3_endpoint: str | None, roots: Roots) 
             size = file.seek(0, os.SEEK_END)
     except (OSError, MediaError, SettingsError) as error:
         raise HTTPException(404, f"{uri} is not where it was scanned: {error}") from error
+    return _streamed(uri, file, size, wanted)
+
+
+def answer_member(uri: str, parent: str, wanted: str | None, open_member: OpenMember, settings: Settings) -> Response:
+    """The same of a member of a container.
+
+    HTTPException 404 if the container is gone, too large, or lies under none of the roots, 422 if the member cannot be
+    unpacked.
+    """
+    try:
+        file = open_member(uri, parent, settings)
+    except MediaError as error:
+        raise HTTPException(404 if error.step == "fetch" else 422, f"{uri}: {error.reason}") from error
+    except SettingsError as error:
+        raise HTTPException(404, f"{uri} is not where it was scanned: {error}") from error
+    return _streamed(uri, file, file.seek(0, os.SEEK_END), wanted)
+
+
+def _streamed(uri: str, file: Any, size: int, wanted: str | None) -> Response:
+    """Bytes of an open file, which is closed after the last one. HTTPException 416 as of `byte_range`."""
     try:
         first, last = byte_range(wanted, size)
     except HTTPException:

@@ -15,14 +15,15 @@ from deployments.detector import Detector, DetectorConfig, Infer
 from deployments.galleries.store import opened
 from deployments.galleries.watchlist import FACE, EnrolledPeople, Rejections
 from deployments.models import faces, runtime
+from deployments.models.boxes import turned_back
 from deployments.models.faces import Find, Pixels, Represent, Seen
-from deployments.models.turned_faces import View, turned, turned_back
+from deployments.models.turned_faces import SURE, View, turned
 
 # Euclidean distances. Dlib: dlib itself uses 0.6; of the portraits measured, one person's were 0.45 apart at most, two
 # persons' 0.66 at least. Facenet512: for vectors of length 1, DeepFace's stricter cosine threshold, 0.30. Not measured.
 DISTANCES: Mapping[str, float] = {"Dlib": 0.5, "Facenet512": 0.77}
 
-TURNED = "turned faces"  # in the version: 0.1 found upright ones only
+TURNED = "faces in any turn"  # in the version: 0.1 found upright ones only
 
 
 class FaceConfig(DetectorConfig):
@@ -141,7 +142,7 @@ def _answers(
 ) -> list[list[Found]]:
     """Detect faces, rate them, and embed all good ones in common batches; for both backends.
 
-    A picture without an upright face is tried turned: its faces are rated and embedded upright, and boxes turned back.
+    A picture without a sure upright face is tried turned: its faces are rated and embedded upright, boxes turned back.
     """
     views = [_found_in(np.ascontiguousarray(sample.pixels, np.uint8), find, config) for sample in samples]
     pictures, seen = [view.pixels for view in views], [view.seen for view in views]
@@ -167,7 +168,12 @@ def _found_in(pixels: Pixels, find: Find, config: FaceConfig) -> View:
     if min(pixels.shape[:2]) < config.face_px:
         return View(pixels, [])
     upright = find(pixels)
-    return View(pixels, upright) if upright else turned(pixels, find, config.face_px, config.person_score)
+    best = max((face.score for face in upright), default=0.0)
+    if best >= SURE:
+        return View(pixels, upright)
+    # a turned face takes the place of a good upright one only if it is surer than those that are found in a wrong turn
+    least = SURE if best >= config.person_score else config.person_score
+    return turned(pixels, upright, find, config.face_px, least)
 
 
 def _flaw(pixels: Pixels, face: Seen, config: FaceConfig) -> str | None:

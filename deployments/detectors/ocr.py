@@ -9,21 +9,22 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 from pydantic import Field
 
 from cluster.errors import SettingsError
-from cluster.records import Box, Detection, Modality, Sample
+from cluster.records import Detection, Modality, Sample
 from deployments.detector import Detector, DetectorConfig, Infer
 from deployments.models import devices, runtime
-from deployments.models.reading import text_lines
+from deployments.models.boxes import turned_back
+from deployments.models.reading import text_lines, turned_text
+from deployments.models.reading.prepared import Pixels, Size, around, prepared
+from deployments.models.reading.rapid_ocr import RapidOcr
 from deployments.models.reading.reading_order import Line, in_lines
+from deployments.models.reading.turned_text import Reading
 
-Pixels = npt.NDArray[np.uint8]  # (height, width, 3) RGB
-Size = tuple[int, int]  # width, height in pixels
-
-LEAST_SHARE = 0.25  # strips are padded to this ratio of sides: the engines enlarge or refuse narrower ones
+UNREAD = "unread text"  # the label of regions that look like lines of a script that the model does not know
+UNKNOWN_SCRIPT = "it looks like a line of text, but in no script that this model reads"
 
 _HUB = "hf:xiaoyao9184/easyocr@17cdb173ef73b32eb6e9d1270f33b30154b03908"
 
@@ -55,103 +56,15 @@ class OcrConfig(DetectorConfig):
     batch: int = Field(32, ge=1)  # lines in a batch of EasyOCR's recognition, on a card
 
 
-class _RapidOcr:
-    """RapidOCR with PaddleOCR's PP-OCRv6 small models in ONNX (Apache-2.0): list[Sample] -> list[list[Line]].
-
-    Reads Latin scripts, Chinese and Japanese; not Hangul, Thai, Arabic or Cyrillic. A short line that is not beside a
-    longer one is read again with other margins, turned and blurred: edges of a texture are then read as something else
-    or with low scores. Of 18 drawn signs of one or two letters all but "Ä" had a mean of 0.91 and more.
-    """
-
-    margins = (-0.08, 0.1, 0.25)  # of the box of a short line, over its height
-    turns_deg = (-8, 8)
-    blur = 0.03  # standard deviation over the height
-    reread_score, reread_mean = 0.6, 0.9  # least score of each of these readings, and of their mean
-    most_reread = 12  # lines of a picture
-    files: ClassVar[Mapping[str, str]] = {
-        "Det": "PP-OCRv6_det_small.onnx",
-        "Cls": "ch_ppocr_mobile_v2.0_cls_mobile.onnx",
-        "Rec": "PP-OCRv6_rec_small.onnx",
-    }
-
-    def __init__(self, config: OcrConfig) -> None:
-        (folder,) = runtime.weights(config.model)
-        with runtime.quiet():
-            import cv2
-            from rapidocr import RapidOCR
-            from rapidocr.ch_ppocr_rec import TextRecInput
-
-            cv2.setNumThreads(1)
-            paths = {
-                f"{step}.model_path": str(folder / name) for step, name in self.files.items()
-            }  # without them it downloads models
-            self._engine: Any = RapidOCR(
-                params={
-                    **paths,
-                    "Global.log_level": "critical",
-                    "Global.text_score": 0.0,  # Ocr.detect applies the floor
-                    "Det.limit_type": "max",
-                    "Det.limit_side_len": config.side_px,
-                    "EngineConfig.onnxruntime.intra_op_num_threads": 1,
-                    "EngineConfig.onnxruntime.inter_op_num_threads": 1,
-                }
-            )
-        self._crops, self._config = TextRecInput, config
-        self([Ocr.example()])  # the engine loads its models at the first call
-
-    def __call__(self, samples: list[Sample]) -> list[list[Line]]:
-        return [self._read(sample.pixels) for sample in samples]
-
-    def _read(self, pixels: Any) -> list[Line]:
-        picture, size = _prepared(pixels, self._config.side_px)
-        bgr = np.ascontiguousarray(picture[:, :, ::-1])
-        output = self._engine(bgr)
-        if output.txts is None or output.boxes is None:
-            return []
-        lines = [
-            Line(text, float(score), _around(quad, size))
-            for text, score, quad in zip(output.txts, output.scores, output.boxes, strict=True)
-        ]
-        credible = text_lines.text_lines(lines, self._config.floor, size[0] / size[1])
-        longer = [line for line in credible if not text_lines.is_short(line)]
-        alone = [
-            line
-            for line in credible
-            if text_lines.is_short(line) and not text_lines.is_beside(line, longer, size[0] / size[1])
-        ]
-        if len(alone) > self.most_reread:  # a table or a keypad, which costs much to read again
-            return credible
-        doubtful = [line for line in alone if not self._is_read_again(line, bgr, size)]
-        return [line for line in credible if line not in doubtful]
-
-    def _is_read_again(self, line: Line, bgr: Pixels, size: Size) -> bool:
-        """Whether the line has the same text in crops with other margins, in turned ones and in a blurred one."""
-        import cv2
-
-        left, top, right, bottom = (side * length for side, length in zip(line.box, size * 2, strict=True))
-        crops: list[Any] = []
-        for margin in self.margins:
-            more = margin * min(bottom - top, right - left)
-            rows = slice(max(0, int(top - more)), int(min(size[1], bottom + more)) + 1)
-            crop = bgr[rows, max(0, int(left - more)) : int(min(size[0], right + more)) + 1]
-            upright = np.rot90(crop) if crop.shape[0] >= 1.5 * crop.shape[1] else crop  # as the engine does
-            crops.append(np.ascontiguousarray(upright))
-        middle = crops[1]
-        high, wide = middle.shape[:2]
-        for turn in self.turns_deg:
-            matrix = cv2.getRotationMatrix2D((wide / 2, high / 2), turn, 1)
-            crops.append(cv2.warpAffine(middle, matrix, (wide, high), borderMode=cv2.BORDER_REPLICATE))
-        crops.append(cv2.GaussianBlur(middle, (0, 0), max(0.5, self.blur * high)))
-        again = self._engine.text_rec(self._crops(img=crops))
-        if {text.strip().casefold() for text in again.txts or ("",)} != {line.text.strip().casefold()}:
-            return False
-        return min(again.scores) >= self.reread_score and sum(again.scores) / len(crops) >= self.reread_mean
+def _rapid_ocr(config: OcrConfig) -> RapidOcr:
+    (folder,) = runtime.weights(config.model)
+    return RapidOcr(folder, config.side_px, config.floor, Ocr.example())
 
 
 class _EasyOcr:
     """EasyOCR: CRAFT (Baek et al. 2019, arXiv:1904.01941) and a CRNN (Shi et al. 2015, arXiv:1507.05717).
 
-    list[Sample] -> list[list[Line]]. Its weights (Apache-2.0) are pickles; torch's weights-only unpickler reads them,
+    list[Sample] -> list[Reading]. Its weights (Apache-2.0) are pickles; torch's weights-only unpickler reads them,
     after EasyOCR's own check of their MD5.
     """
 
@@ -188,8 +101,23 @@ class _EasyOcr:
         self._reader.device = devices.device()
         self._config = config
 
-    def __call__(self, samples: list[Sample]) -> list[list[Line]]:
-        pictures = [_prepared(sample.pixels, self._config.side_px) for sample in samples]
+    def __call__(self, samples: list[Sample]) -> list[Reading]:
+        """What is read in each picture; where that is weak, it is tried in all turns."""
+        upright = [Reading(lines) for lines in self._lines([np.asarray(sample.pixels) for sample in samples])]
+        return [
+            turned_text.better(reading, self._turned(np.asarray(sample.pixels)))
+            if turned_text.is_weak(reading.lines)
+            else reading
+            for sample, reading in zip(samples, upright, strict=True)
+        ]
+
+    def _turned(self, pixels: Pixels) -> list[tuple[Reading, float]]:
+        turns = (1, 2, 3)
+        found = self._lines([np.rot90(pixels, quarters) for quarters in turns])
+        return [(Reading(lines, n), turned_text.PARTLY) for lines, n in zip(found, turns, strict=True)]
+
+    def _lines(self, upright: list[Pixels]) -> list[list[Line]]:
+        pictures = [prepared(pixels, self._config.side_px) for pixels in upright]
         found: list[list[Line]] = [[] for _ in pictures]
         with runtime.quiet():  # without a card torch warns of EasyOCR's pinned memory
             for shape in dict.fromkeys(picture.shape for picture, _ in pictures):
@@ -208,26 +136,27 @@ class _EasyOcr:
         for (picture, size), boxes, quads in zip(pictures, upright, slanted, strict=True):
             grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
             read = self._reader.recognize(grey, boxes, quads, batch_size=self._config.batch, reformat=False)
-            found.append([Line(text, float(score), _around(quad, size)) for quad, text, score in read])
+            found.append([Line(text, float(score), around(quad, size)) for quad, text, score in read])
         return found
 
 
 class Ocr(Detector):
     """One detection "text" for each line: its text, the recognition score, and its axis-parallel box.
 
+    RapidOCR's regions that look like lines of a script that it does not read are detections "unread text" without text.
     Which lines are text: deployments/models/reading/text_lines.py.
     """
 
     Config = OcrConfig
     modalities: ClassVar[frozenset[Modality]] = frozenset({"image"})
     detail: ClassVar[bool] = True
-    backends: ClassVar[Mapping[str, Callable[[Any], Infer]]] = {"embedded": _RapidOcr, "gpu": _EasyOcr}
+    backends: ClassVar[Mapping[str, Callable[[Any], Infer]]] = {"embedded": _rapid_ocr, "gpu": _EasyOcr}
 
     @classmethod
     def version(cls, config: OcrConfig) -> str:
-        """The model and the rules for lines; of `gpu`, with the languages."""
+        """The model, the rules for lines, and that turned pictures are read; of `gpu`, with the languages."""
         languages = f"; languages {', '.join(config.languages)}" if config.backend == "gpu" else ""
-        return f"{config.model}{languages} {text_lines.RULES}"
+        return f"{config.model}{languages} {text_lines.RULES}, {turned_text.TURNED}"
 
     def detect(self, samples: list[Sample]) -> list[list[Detection]]:
         """The lines of each picture in reading order."""
@@ -235,9 +164,10 @@ class Ocr(Detector):
         for sample, read in zip(samples, self.infer(samples), strict=True):
             assert sample.pixels is not None
             height, width = sample.pixels.shape[:2]
-            kept = text_lines.text_lines(read, self.config.floor, width / height)
-            lines = in_lines(kept, width / height)
-            detections.append([Detection("text", min(1.0, line.score), box=line.box, text=line.text) for line in lines])
+            aspect = height / width if read.quarters % 2 else width / height
+            lines = in_lines(text_lines.text_lines(read.lines, self.config.floor, aspect), aspect)
+            detections.append([_detection(line, read.quarters) for line in lines])
+            detections[-1] += [_unread(line, read.quarters) for line in read.unread if line.score >= self.config.floor]
         return detections
 
     @classmethod
@@ -249,22 +179,12 @@ class Ocr(Detector):
         return Sample(pixels=np.asarray(picture))
 
 
-def _around(corners: Any, size: Size) -> Box:
-    points = np.asarray(corners, float) / size
-    (left, top), (right, bottom) = points.min(axis=0).clip(0, 1), points.max(axis=0).clip(0, 1)
-    return float(left), float(top), float(right), float(bottom)
+def _detection(line: Line, quarters: int) -> Detection:
+    return Detection("text", min(1.0, line.score), box=turned_back(line.box, quarters), text=line.text)
 
 
-def _prepared(pixels: Any, side_px: int) -> tuple[Pixels, Size]:
-    """The picture with a longer side of side_px at least, padded if it is a strip; and its size without padding."""
-    picture = Image.fromarray(pixels)
-    scale = max(1.0, side_px / max(picture.size))
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    if scale > 1:
-        picture = picture.resize(size, Image.Resampling.BICUBIC)
-    least = round(max(size) * LEAST_SHARE)
-    picture = ImageOps.expand(picture, (0, 0, max(0, least - size[0]), max(0, least - size[1])))
-    return np.asarray(picture), size
+def _unread(region: Line, quarters: int) -> Detection:
+    return Detection(UNREAD, min(1.0, region.score), box=turned_back(region.box, quarters), evidence=UNKNOWN_SCRIPT)
 
 
 @contextmanager

@@ -20,5 +20,13 @@ def area(box: Box) -> float:
     return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
 
 
+def turned_back(box: Box, quarters: int) -> Box:
+    """A box in fractions of a picture turned counter-clockwise by `quarters`, in fractions of the picture itself."""
+    left, top, right, bottom = box
+    for _ in range(quarters):
+        left, top, right, bottom = 1 - bottom, left, 1 - top, right
+    return left, top, right, bottom
+
+
 def _intersection(one: Box, other: Box) -> Box:
     return max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])

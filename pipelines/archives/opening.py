@@ -14,7 +14,7 @@ from pipelines.archives import names
 from pipelines.archives.formats import HEAD_BYTES, container_format
 from pipelines.archives.limits import Limits
 from pipelines.archives.mails import Mail, Mailbox
-from pipelines.archives.outlook import OutlookFolders, outlook_message
+from pipelines.archives.microsoft.outlook import OutlookFolders, ole_file
 from pipelines.archives.pdfs import Pdf
 from pipelines.archives.rars import Rar
 from pipelines.archives.reader import Alive, Entry, Reader, Text, bomb, copied, library_errors
@@ -70,7 +70,7 @@ def reader(path: Path, limits: Limits, alive: Alive, heads_only: bool = False) -
     if name == "mbox":
         return Mailbox(path, alive)
     if name == "ole":
-        return outlook_message(path)
+        return ole_file(path)
     if name == "pst":
         return OutlookFolders(path, alive)
     raise MediaError("decode", "its bytes are those of no archive, document or mail that is read here")

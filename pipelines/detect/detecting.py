@@ -12,6 +12,7 @@ from cluster.errors import MediaError
 from cluster.records import Detection, Failure, Finding, Result
 from cluster.settings import Decoding
 from deployments.detector import DetectorAway, DetectorResponse, wants_detail
+from pipelines.detect import disguised
 from pipelines.detect.fan_out import FILE_TEXT, Detectors, FanOut, File
 from pipelines.detect.memo import Content, Facts, Memo, MemoKey, count_lookup
 from pipelines.detect.text_pass import run_text_pass
@@ -20,8 +21,6 @@ from pipelines.media.decoding import FileText, Frame, Media
 from pipelines.media.pool import Decoder
 
 __all__ = ["DetectorAway", "Detectors", "File", "analyze"]
-
-UNOPENED = "it is an archive, document or mail, whatever its name says: nothing in it was looked at"
 
 T = TypeVar("T")
 
@@ -40,6 +39,10 @@ async def analyze(
     others were cached. `stored`: the results will be stored as rows, so they get a thumbnail, and their text needs
     vectors for search. The cache keeps thumbnails too: pass one only with `stored`.
     """
+
+    async def analyze_members(members: list[File]) -> list[Result]:
+        return await analyze(members, detectors, decoder, limits, cache, stored)
+
     memo = await asyncio.to_thread(lambda: Memo(cache, limits, detectors.states)) if cache else Memo(None, limits, {})
     for batch in _originals_then_copies(files) if cache else [files]:
         fan_out = FanOut(detectors)
@@ -56,6 +59,9 @@ async def analyze(
         fan_out.raise_if_away()
         await run_text_pass(batch, fan_out, memo, stored)
         fan_out.raise_if_away()
+        for file in batch:
+            if file.is_disguised:
+                await disguised.look_into(file, decoder, limits, analyze_members)
     return [file.result(detectors.model_versions) for file in files]
 
 
@@ -111,15 +117,14 @@ def _probe(files: list[File], fan_out: FanOut, decoder: Decoder, limits: Decodin
                 opened.append(file)
             except MediaError as error:
                 file.fail(error.step, error.reason)
-        if file.item.kind == "container" != listed:  # cutting opens those that the listing told
-            file.fail("decode", UNOPENED)
+        file.is_disguised = file.item.kind == "container" != listed  # cutting opens those that the listing told
     return opened
 
 
 async def _analyze_frames(files: list[File], fan_out: FanOut, decoder: Decoder, limits: Decoding, stored: bool) -> None:
     """Stream the frames of all files through the image detectors, in chunks that span files.
 
-    Tiles of large pictures go only to detectors that want detail.
+    Tiles of large pictures and captions go only to detectors that want detail.
     """
     names = fan_out.taking("image")
     detailed = set(filter(wants_detail, names))
@@ -129,12 +134,16 @@ async def _analyze_frames(files: list[File], fan_out: FanOut, decoder: Decoder, 
     last: dict[int, Picture] = {}  # id of a file -> its last analysed frame
     async for chunk in _chunks(_frames(unseen, decoder, limits, stored, detailed), limits.chunk_frames):
         fresh = [(file, item) for file, item in chunk if isinstance(item, Frame) and not item.same_as_before]
-        whole, tiles = ([(f, item.sample) for f, item in fresh if item.is_tile == is_tile] for is_tile in (False, True))
+        whole = [(file, item.sample) for file, item in fresh if not (item.is_tile or item.is_caption)]
+        tiles = [(file, item.sample) for file, item in fresh if item.is_tile or item.is_caption]
         answers = iter(await fan_out.ask_each(whole, names))
         of_tiles = iter(await fan_out.ask_each(tiles, detailed) if tiles else [])
         for file, item in chunk:
             if isinstance(item, MediaError):
                 file.fail(item.step, item.reason)
+                continue
+            if item.is_caption:
+                file.findings += _findings(file, next(of_tiles), fan_out, partial(in_picture, frame=item))
                 continue
             if item.is_tile:
                 found = _findings(file, next(of_tiles), fan_out, partial(in_picture, frame=item))

@@ -54,6 +54,7 @@ class File:
     segment: Segment | None = None
     contents: str | None = None  # of a container: what is in it, in words
     members: int | None = None  # of a container of a bucket: how many units lie in it
+    is_disguised: bool = False  # a container that its name did not tell: its members are parts of its own row
     media: Media | None = None
     frames: int = 0
     frames_propagated: int = 0

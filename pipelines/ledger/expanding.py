@@ -1,6 +1,5 @@
 """Expansion of containers: one unit of the listing in, one unit for itself and one for each member out."""
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,10 +8,9 @@ from cluster.records import MediaItem
 from cluster.settings import Settings
 from cluster.storage.members import member_etag, member_uri
 from pipelines.archives.opening import Member, Others
+from pipelines.archives.telling import STEP, contents, not_seen, too_deep
 from pipelines.ledger.listing import LEDGER, unit_id
 from pipelines.ledger.unpacked import Kept, Unpacked
-
-STEP = "members"  # of failures that say what in a container was not looked at; the container itself was analysed
 
 Row = dict[str, Any]  # of UNCUT or LEDGER
 
@@ -57,7 +55,7 @@ class Expansion:
         """The members of a container that are units; what else it has is told in its row."""
         row, limits = container.row, self._limits
         if len(container.numbers) >= limits.depth:
-            _fail(row, STEP, f"it lies in {limits.depth} containers, the most that are opened: nothing in it was seen")
+            _fail(row, STEP, too_deep(limits.depth))
             return []
         inner: list[_Container] = []
         problems: dict[str, list[str]] = {}
@@ -76,8 +74,8 @@ class Expansion:
         except MediaError as error:
             _fail(row, STEP if inner else error.step, error.reason)
         for problem, names in problems.items():
-            _fail(row, STEP, _not_seen(names, problem))
-        row["contents"] = _contents(inner, others)
+            _fail(row, STEP, not_seen(names, problem))
+        row["contents"] = contents((one.row["kind"] for one in inner), others)
         return inner
 
     def _inner(self, container: _Container, member: Member) -> _Container:
@@ -91,17 +89,3 @@ class Expansion:
 
 def _fail(row: Row, step: str, reason: str) -> None:
     row["failures"].append({"step": step, "reason": reason})
-
-
-def _not_seen(names: list[str], problem: str) -> str:
-    if len(names) == 1:
-        return f"{names[0]} in it was not looked at: {problem}"
-    return f"{len(names):,} files in it were not looked at, for example {names[0]}: {problem}"
-
-
-def _contents(inner: list[_Container], others: dict[str, int]) -> str | None:
-    """What a container holds, in words; None if that is nothing."""
-    kinds = Counter(one.row["kind"] for one in inner)
-    parts = [f"{count:,} {kind}" for kind, count in sorted(kinds.items())]
-    parts += [f"{count:,} {suffix or 'without a suffix'} (no media)" for suffix, count in sorted(others.items())]
-    return ", ".join(parts) or None

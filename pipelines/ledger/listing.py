@@ -192,7 +192,7 @@ def _with_media(units: list[Unit], places: Places, told_by_bytes: Recognizer) ->
     told = iter(told_by_bytes.recognized([unit.item for unit in unsure]))
     kept = []
     for unit in units:
-        item = unit.item if f"{unit.item.uri}/" in named else next(told)
+        item = told_by_bytes.named(unit.item) if f"{unit.item.uri}/" in named else next(told)
         if item is not None:
             kept.append(replace(unit, item=item))
     return kept

@@ -49,6 +49,10 @@ class Recognizer:
             known.append(None if reason else replace(item, kind=kind))
         return known
 
+    def named(self, item: MediaItem) -> MediaItem:
+        """An item that the operator named: it is a unit in any case, with the kind that its first bytes tell."""
+        return item if item.kind is not None else replace(item, kind=self._told(item)[0])
+
     def _told(self, item: MediaItem) -> tuple[Kind | None, str | None]:
         """The kind of a file, or why it is left out."""
         if not item.size:

@@ -107,6 +107,16 @@ class Unpacked:
                 kept.users -= 1
                 self._evict()
 
+    def listed(self, uri: str, settings: Settings) -> MediaItem:
+        """A container of a bucket as it is listed now. MediaError if it is not there."""
+        try:
+            item = next(list_media(uri, settings.s3_endpoint), None)
+        except NothingThere:
+            item = None
+        if item is None or item.uri != uri:
+            raise MediaError("fetch", f"{uri} is not there")
+        return item
+
     def path(self, kept: Kept, places: list[int], settings: Settings) -> Path:
         """The local file of the member with these numbers, one for each container around it. Hold `kept.lock`."""
         path = kept.file
@@ -123,12 +133,7 @@ class Unpacked:
 
     def _outer(self, uri: str, etag: str, settings: Settings) -> MediaItem:
         """The container as it is listed now. MediaError if it is not that of the ETag any more."""
-        try:
-            item = next(list_media(uri, settings.s3_endpoint), None)
-        except NothingThere:
-            item = None
-        if item is None:
-            raise MediaError("fetch", f"{uri} is not there")
+        item = self.listed(uri, settings)
         if item.etag != etag:
             raise MediaError("fetch", f"{uri} has changed since it was listed; scan it again")
         return item

@@ -158,6 +158,14 @@ def decoded(container: Any, stream: Any, time_range: TimeRange = WHOLE) -> Itera
 
 def subtitle_texts(container: Any, stream: Any, time_range: TimeRange) -> Iterator[tuple[Any, str]]:
     """(packet, its text without markup) of a subtitle stream from a time on, in order. MediaError as of `decoded`."""
+    for packet, subtitles in packet_subtitles(container, stream, time_range):
+        with decoding_errors():
+            text = b" ".join(subtitle.dialogue for subtitle in subtitles).decode(errors="replace")
+        yield packet, " ".join(_MARKUP.sub(" ", text).split())
+
+
+def packet_subtitles(container: Any, stream: Any, time_range: TimeRange) -> Iterator[tuple[Any, list[Any]]]:
+    """(packet, PyAV's subtitles in it) of a subtitle stream from a time on, in order. MediaError as of `decoded`."""
     damaged, first_error = 0, None
     with decoding_errors():
         at_s = time_range.from_s
@@ -166,12 +174,11 @@ def subtitle_texts(container: Any, stream: Any, time_range: TimeRange) -> Iterat
     for packet in _demuxed(packets, stream):
         try:
             with decoding_errors():
-                shown = [subtitle.dialogue for subtitle in packet.decode()] if packet.size else []
+                subtitles = list(packet.decode()) if packet.size else []
         except MediaError as error:
             damaged, first_error = damaged + 1, first_error or error
             continue
-        text = b" ".join(shown).decode(errors="replace")
-        yield packet, " ".join(_MARKUP.sub(" ", text).split())
+        yield packet, subtitles
     if damaged:
         raise MediaError("decode", f"it is damaged: {damaged} of its subtitles could not be decoded") from first_error
 

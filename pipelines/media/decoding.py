@@ -1,12 +1,13 @@
 """From bytes to samples: the kind of a file, its sampled frames and its sound, or a MediaError with a plain reason."""
 
+import math
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from cluster.settings import Decoding
 from pipelines.archives import opening
 from pipelines.archives.limits import Limits
 from pipelines.media import audio, formats, images, recordings, sampling, stills
+from pipelines.media.containers import WHOLE, TimeRange, opened, refuse_long, start_s
+from pipelines.media.films import captions, edit_lists
 from pipelines.media.guard import byte_file, decoding_errors, report_progress
 from pipelines.media.sampling import Frame as Frame
 from pipelines.media.sources import Embedded, Source
@@ -108,7 +111,8 @@ def frames(
 def sound(source: Source, decoding: Decoding, segment: Segment | None = None) -> Iterator[Sample]:
     """The sound of a file, track by track, in pieces of half an hour at most; none if it has none.
 
-    Of a motion photo, that of its film. When a file is damaged, MediaError comes after what could be decoded.
+    Of a motion photo, that of its film. When a file is damaged, or an edit list hides a part of its sound, MediaError
+    comes after what could be decoded.
     """
     if segment is None and formats.image_format(_head(source)):  # only a video has segments
         if (film := _film_with_sound(source, decoding)) is None:
@@ -116,6 +120,8 @@ def sound(source: Source, decoding: Decoding, segment: Segment | None = None) ->
         source = film
     for begin_s, samples, track in audio.sound(source, decoding, segment):
         yield Sample(sound=samples, time_s=begin_s, track=track)
+    if (segment is None or segment.n == 0) and (hidden := _hidden(source, "sound")):
+        raise MediaError("decode", hidden)
 
 
 def texts(source: Source, kind: Kind, decoding: Decoding, segment: Segment | None = None) -> Iterator[FileText]:
@@ -134,9 +140,12 @@ def texts(source: Source, kind: Kind, decoding: Decoding, segment: Segment | Non
 
 
 def _video_frames(source: Source, decoding: Decoding, segment: Segment | None, with_thumbnail: bool) -> Iterator[Frame]:
-    """The sampled frames of one video track after the other; each sample names its track if there are several."""
+    """The sampled frames of one video track after the other; each sample names its track if there are several.
+
+    After them covers, and captions that are pictures. MediaError, after all, also tells what an edit list hides.
+    """
     begin_s, end_s = (segment.begin_s, segment.end_s) if segment else (0.0, None)
-    tracks = recordings.video_tracks(source)
+    tracks, has_more = recordings.video_tracks(source)
     failure = None
     for number, track in enumerate(tracks or [""]):
         raw_frames = recordings.raw_frames(source, decoding, segment, number)
@@ -145,8 +154,43 @@ def _video_frames(source: Source, decoding: Decoding, segment: Segment | None, w
                 yield frame if len(tracks) < 2 else replace(frame, sample=replace(frame.sample, track=track))
         except MediaError as error:  # the other tracks may be whole
             failure = failure or error
-    if failure:
-        raise failure
+    try:
+        if has_more and (segment is None or segment.n == 0):
+            for pixels in recordings.covers(source, decoding):
+                yield Frame(Sample(pixels=pixels), same_as_before=False, note="on the cover")
+        if has_more:
+            yield from _captions(source, decoding, segment)
+    except MediaError as error:
+        failure = failure or error
+    hidden = _hidden(source, "video") if segment is None or segment.n == 0 else ""
+    if failure and hidden and failure.step == "decode":
+        raise MediaError("decode", f"{failure.reason}; {hidden}")
+    if failure or hidden:
+        raise failure or MediaError("decode", hidden)
+
+
+def _captions(source: Source, decoding: Decoding, segment: Segment | None) -> Iterator[Frame]:
+    """The captions that are pictures; of a segment, those that appear in it."""
+    with opened(source) as container:
+        begin_s = start_s(container)
+        time_range = WHOLE
+        if segment is not None:
+            first_s = begin_s + segment.begin_s if segment.n else -math.inf
+            end_s = math.inf if segment.end_s is None else begin_s + segment.end_s
+            time_range = TimeRange(first_s, first_s, end_s, math.inf)
+        for caption in captions.captions(container, time_range):
+            refuse_long(caption.time_s - begin_s, decoding)
+            sample = Sample(caption.pixels, time_s=max(0.0, caption.time_s - begin_s), track=caption.track)
+            yield Frame(sample, same_as_before=False, is_caption=True)
+        if unread := captions.unread(container):
+            raise MediaError("decode", f"there is no decoder for its {', '.join(unread)}: nothing in it was read")
+
+
+def _hidden(source: Source, kind: Literal["video", "sound"]) -> str:
+    """What an edit list hides of a recording, as a reason; empty if that is nothing."""
+    with byte_file(source) as file:
+        parts = edit_lists.hidden(file, kind)
+    return f"its edit list hides {', '.join(parts)}: that was not analysed" if parts else ""
 
 
 def _head(source: Source, size: int = formats.HEAD_BYTES) -> bytes:

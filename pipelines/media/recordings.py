@@ -30,6 +30,7 @@ from pipelines.media.containers import (
     video_stream,
     video_streams,
 )
+from pipelines.media.films import captions, tone_mapping
 from pipelines.media.guard import decoding_errors
 from pipelines.media.sources import Source
 
@@ -84,10 +85,11 @@ def facts(source: Source, decoding: Decoding) -> tuple[int | None, int | None, f
         return width or None, height or None, duration_s, *parts
 
 
-def video_tracks(source: Source) -> list[str]:
-    """The names of the video tracks of a file."""
+def video_tracks(source: Source) -> tuple[list[str], bool]:
+    """The names of the video tracks of a file, and whether it has covers or subtitles that are no text."""
     with opened(source) as container:
-        return [track_name("video track", number, stream) for number, stream in enumerate(video_streams(container), 1)]
+        names = [track_name("video track", number, stream) for number, stream in enumerate(video_streams(container), 1)]
+        return names, bool(cover_streams(container) or captions.streams(container) or captions.unread(container))
 
 
 def covers(source: Source, decoding: Decoding) -> Iterator[Picture]:
@@ -255,7 +257,10 @@ def _upright(frame: Any, stream: Any, max_side_px: int, reformatters: dict[int, 
     width, height = max(1, round(width * scale)), max(1, round(height * scale))
     with decoding_errors():
         reformatter = reformatters.setdefault(max_side_px, VideoReformatter())
-        rgb = reformatter.reformat(frame, width, height, "rgb24", interpolation="AREA").to_ndarray()
+        coded = "rgb48le" if tone_mapping.is_hdr(frame) else "rgb24"
+        rgb = reformatter.reformat(frame, width, height, coded, interpolation="AREA").to_ndarray()
+    if tone_mapping.is_hdr(frame):
+        rgb = tone_mapping.tone_mapped(rgb, frame.color_trc, frame.color_primaries)
     transposed, left_right, up_down = _matrix(frame)
     rgb = rgb.transpose(1, 0, 2) if transposed else rgb
     return np.ascontiguousarray(rgb[:: -1 if up_down else 1, :: -1 if left_right else 1])

@@ -47,6 +47,7 @@ class Frame:
     part: Box = WHOLE  # of the picture in the file that it shows, in fractions
     is_tile: bool = False  # it repeats a part of the frame before it in more detail, and counts as no frame of the file
     note: str | None = None  # where in the file it is found, such as "page 3"; None: nothing need be said
+    is_caption: bool = False  # it is no frame of the file but writing over one: only what wants detail looks at it
 
 
 def sampled(

@@ -83,7 +83,7 @@ def local_api(state: Path) -> Iterator[LocalApi]:
     )
     access = serve.deployment(Access).options(name="access").bind(settings)
     bound = serve.deployment(KeptIngress).options(name="api")
-    bound = bound.bind({}, catalog, jobs, access, None, None, verify, settings)
+    bound = bound.bind({}, catalog, jobs, access, None, None, verify, settings, None)
     handle = serve.run(bound, name="api", _local_testing_mode=True)
     made = {type(instance): instance for instance in _MADE}
     ingress = next(instance for kind, instance in made.items() if issubclass(kind, KeptIngress))

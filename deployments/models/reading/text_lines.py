@@ -25,6 +25,11 @@ FILLS = 0.8  # share of both sides of the picture, from which the box of a short
 BESIDE_GAP = 2.5  # over the height of the line
 BESIDE_HEIGHT = 0.6  # least ratio of the heights of neighbours
 
+# a line of an unknown script in which blanks between words are read: score of the region, of the blanks, length over
+# height; and one in which nothing is read
+UNREAD_FOUND, UNREAD_READ, UNREAD_LENGTH = 0.65, 0.5, 4.0
+UNREAD_LONE_FOUND, UNREAD_LONE_LENGTH = 0.75, 6.0
+
 
 def letters(text: str) -> str:
     """The letters and digits of a text, of any script."""
@@ -52,6 +57,21 @@ def text_lines(lines: Sequence[Line], floor: float, aspect: float) -> list[Line]
     longer = [line for line in scored if not is_short(line)]
     has_wide = any(sum(map(_is_wide, line.text)) > 1 and line.score >= PATTERN_SCORE for line in scored)
     return [line for line in scored if not is_short(line) or _is_text(line, longer, has_wide, aspect)]
+
+
+def is_unread(text: str, found: float, read: float, length: float) -> bool:
+    """Whether a region is probably a line of a script that the recogniser does not know, such as Arabic.
+
+    `text`: what was read in it; `found` and `read`: scores of the region and of its text; `length`: over its height.
+    Measured with lines of Arabic, Cyrillic, Hangul, Thai and Devanagari: they are found with 0.73 and more, and read as
+    the blanks between their words, or as nothing. On pictures without writing no region was read as blanks, and those
+    that were read as nothing have lower scores, or are shorter.
+    """
+    if letters(text):
+        return False
+    if text and not text.strip() and read >= UNREAD_READ:
+        return found >= UNREAD_FOUND and length >= UNREAD_LENGTH
+    return found >= UNREAD_LONE_FOUND and length >= UNREAD_LONE_LENGTH
 
 
 def is_beside(line: Line, others: Sequence[Line], aspect: float) -> bool:

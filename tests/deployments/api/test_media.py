@@ -1,6 +1,7 @@
 """A file as an HTTP response: whole or a range, from one open file; and files that are no media."""
 
 import asyncio
+import io
 from types import SimpleNamespace
 
 import httpx
@@ -158,7 +159,7 @@ def test_types_that_a_browser_would_run_are_sent_as_octet_stream(uri, type):
         (None, 404, "has been scanned"),
         ({"kind": None, "job": "scan-1"}, 404, "it has no media"),
         ({"kind": "image", "job": "scan-1"}, 200, ""),
-        ({"kind": "image", "parent": "s3://b/a.zip", "job": "scan-1"}, 415, "lies in s3://b/a.zip"),
+        ({"kind": "image", "parent": "s3://b/a.zip", "job": "scan-1"}, 422, "it is encrypted"),
     ],
 )
 async def test_a_row_without_a_kind_has_no_media(picture, row, status, sentence):
@@ -171,9 +172,31 @@ async def test_a_row_without_a_kind_has_no_media(picture, row, status, sentence)
     catalog = SimpleNamespace(location=SimpleNamespace(remote=location))
     jobs = SimpleNamespace(one=SimpleNamespace(remote=no_job))
     settings = Settings(scanning=Scanning(roots=("/",)))
-    with application(catalog=catalog, jobs=jobs, settings=settings) as app:
+
+    def locked(uri, parent, settings):
+        assert (uri, parent) == (picture, "s3://b/a.zip") and settings.scanning.roots
+        raise MediaError("decode", "it is encrypted")
+
+    with application(catalog=catalog, jobs=jobs, settings=settings, open_member=locked) as app:
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             answer = await client.get(f"/v1/assets/{'0' * 32}/media")
     assert answer.status_code == status
     assert answer.content == CONTENT[:SIZE] if status == 200 else sentence in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(("wanted", "body"), [(None, CONTENT[:100]), ("bytes=10-19", CONTENT[10:20])])
+def test_a_member_of_a_container_is_sent_as_a_file_is(wanted, body):
+    file = io.BytesIO(CONTENT[:100])
+    answer = media.answer_member("file:///a.zip!b.mp4", "file:///a.zip", wanted, lambda *_: file, Settings())
+    assert body_of(answer) == body and file.closed
+    assert (answer.media_type, answer.status_code) == ("video/mp4", 206 if wanted else 200)
+
+
+def test_a_container_that_is_gone_is_not_found():
+    def gone(uri, parent, settings):
+        raise MediaError("fetch", "file:///a.zip is not there")
+
+    with pytest.raises(HTTPException) as refusal:
+        media.answer_member("file:///a.zip!b.mp4", "file:///a.zip", None, gone, Settings())
+    assert refusal.value.status_code == 404 and "is not there" in refusal.value.detail

@@ -70,7 +70,7 @@ def api(place, settings):
     jobs = Jobs(place / "state" / "jobs.sqlite", settings, lambda url: JobsApi(), every_s=None)
     routes = Ingress.func_or_class.__base__  # the class without Serve's wrapper: a process can serve one API only
     with mock.patch.object(authentication, "_current", []):  # which an API sets for its whole process
-        ingress = routes({}, Handle(catalog), Handle(jobs), Recorder(), None, None, None, settings)
+        ingress = routes({}, Handle(catalog), Handle(jobs), Recorder(), None, None, None, settings, None)
     yield lambda method, *arguments, **more: asyncio.run(called(getattr(ingress, method), *arguments, **more))
     catalog.close()
 
@@ -230,7 +230,9 @@ def test_a_job_whose_root_was_removed_is_neither_resumed_nor_retried(api, place,
     name = jobs.submit([(place / "secret").as_uri()], (place / "found").as_uri(), [])
     jobs.cancel(name)
     with mock.patch.object(authentication, "_current", []):
-        routes = Ingress.func_or_class.__base__({}, Handle(None), Handle(jobs), Recorder(), None, None, None, settings)
+        routes = Ingress.func_or_class.__base__(
+            {}, Handle(None), Handle(jobs), Recorder(), None, None, None, settings, None
+        )
     for route in (routes.resume, routes.retry_failed):
         with pytest.raises(OutsideRoots, match=r"scanning\.roots"):
             asyncio.run(called(route, name))

@@ -9,6 +9,7 @@ from cluster.errors import SettingsError
 from cluster.records import Detection, Sample, Vector
 from deployments.detectors.face import Face, FaceConfig, Found
 from deployments.models import faces
+from deployments.models.boxes import turned_back
 from deployments.models.faces import Seen
 from tests.deployments.detectors.test_contract import MEDIA, on_media, picture, real
 
@@ -146,14 +147,18 @@ class TestWithWeights:
         assert found.box[2] - found.box[0] < FaceConfig().person_px / 320
         assert found.vectors == ()
 
-    @pytest.mark.parametrize("quarters", [1, 3])
-    def test_a_face_turned_by_a_quarter_is_found_where_it_is_and_is_the_same_person(self, quarters):
+    @pytest.mark.parametrize("quarters", [1, 2, 3])
+    def test_a_turned_face_is_found_where_it_is_and_is_the_same_person(self, quarters):
         upright = Face.example().pixels
         (one,), (other,) = real("face").detect([Face.example(), Sample(pixels=np.rot90(upright, quarters))])
-        left, top, right, bottom = one.box
-        turned = (top, 1 - right, bottom, 1 - left) if quarters == 1 else (1 - bottom, left, 1 - top, right)
-        assert other.box == pytest.approx(turned, abs=0.02)
+        assert turned_back(other.box, quarters) == pytest.approx(one.box, abs=0.02)
         assert math.dist(one.vectors[0].values, other.vectors[0].values) < 0.1
+
+    @pytest.mark.parametrize("quarters", [1, 2, 3])
+    def test_every_turned_portrait_has_a_face_with_a_vector(self, quarters):
+        pictures = [picture(file).pixels for file in sorted((MEDIA / "faces").iterdir())]
+        found = real("face").detect([Sample(pixels=np.rot90(pixels, quarters)) for pixels in pictures])
+        assert all(any(face.vectors for face in seen) for seen in found)
 
     def test_the_box_is_around_the_face(self):
         ((collins,),) = real("face").detect([Face.example()])

@@ -72,7 +72,9 @@ def test_an_empty_gallery_finds_nothing_and_logs_a_warning(tmp_path, caplog):
     assert detector.detect([scene(1, drawn(1))[0], Sample(text="acme")]) == [[], []]
 
 
-@pytest.mark.parametrize(("turned", "size"), [(0, 110), (25, 110), (-15, 80), (10, 200)])
+@pytest.mark.parametrize(
+    ("turned", "size"), [(0, 110), (25, 110), (-15, 80), (10, 200), (90, 110), (180, 110), (270, 110)]
+)
 def test_a_rotated_and_scaled_logo_is_found(tmp_path, turned, size):
     detector = Logo(gallery(tmp_path, 1, 2, 3))
     sample, box = scene(5, drawn(2), turned, size)

@@ -1,6 +1,7 @@
 import difflib
 import functools
 import pickle
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -9,8 +10,10 @@ from PIL import Image, ImageDraw, ImageFont
 from cluster.errors import SettingsError
 from cluster.records import Detection, Sample
 from commands import demo
-from deployments.detectors.ocr import Ocr, OcrConfig
+from deployments.detectors.ocr import UNREAD, Ocr, OcrConfig
+from deployments.models.boxes import turned_back
 from deployments.models.reading.reading_order import Line
+from deployments.models.reading.turned_text import Reading
 from tests.deployments.detectors.test_contract import MEDIA, on_media, picture, real
 from tests.support.textless import frames
 
@@ -23,11 +26,11 @@ PAGE = Sample(pixels=np.full((40, 80, 3), 255, np.uint8))
 
 
 def stand_in(samples):
-    return [[Line("seen", 0.9, (0.1, 0.2, 0.8, 0.4)), Line(" ", 0.9, (0.0, 0.0, 1.0, 1.0))] for _ in samples]
+    return [Reading([Line("seen", 0.9, (0.1, 0.2, 0.8, 0.4)), Line(" ", 0.9, (0.0, 0.0, 1.0, 1.0))]) for _ in samples]
 
 
 def test_a_line_has_its_text_box_and_score():
-    ocr = Ocr(OcrConfig(), infer=lambda samples: [[Line(" STOP ", 0.8, (0.1, 0.2, 0.5, 0.3))]])
+    ocr = Ocr(OcrConfig(), infer=lambda samples: [Reading([Line(" STOP ", 0.8, (0.1, 0.2, 0.5, 0.3))])])
     assert ocr.detect([PAGE]) == [[Detection("text", 0.8, box=(0.1, 0.2, 0.5, 0.3), text="STOP")]]
 
 
@@ -37,20 +40,27 @@ def test_uncertain_or_blank_lines_are_left_out():
         Line("unsure", 0.49, (0, 0.2, 1, 0.3)),
         Line("  ", 1.0, (0, 0.4, 1, 0.5)),
     ]
-    (found,) = Ocr(OcrConfig(floor=0.5), infer=lambda samples: [lines]).detect([PAGE])
+    (found,) = Ocr(OcrConfig(floor=0.5), infer=lambda samples: [Reading(lines)]).detect([PAGE])
     assert [detection.text for detection in found] == ["sure"]
 
 
 def test_an_uncertain_part_is_left_out_before_lines_are_joined():
     parts = [Line("GATE", 0.9, (0.1, 0.1, 0.3, 0.2)), Line("~", 0.1, (0.31, 0.1, 0.33, 0.2))]
-    (found,) = Ocr(OcrConfig(floor=0.5), infer=lambda samples: [parts]).detect([PAGE])
+    (found,) = Ocr(OcrConfig(floor=0.5), infer=lambda samples: [Reading(parts)]).detect([PAGE])
     assert found == [Detection("text", 0.9, box=(0.1, 0.1, 0.3, 0.2), text="GATE")]
 
 
+def test_regions_of_an_unknown_script_are_detections_without_text_where_they_are_in_the_picture():
+    reading = Reading([], 1, [Line("", 0.8, (0.1, 0.2, 0.5, 0.3)), Line("", 0.4, (0.1, 0.4, 0.5, 0.5))])
+    ((unread,),) = Ocr(OcrConfig(), infer=lambda samples: [reading]).detect([PAGE])
+    assert (unread.label, unread.score, unread.text) == (UNREAD, 0.8, None) and "no script" in unread.evidence
+    assert unread.box == turned_back((0.1, 0.2, 0.5, 0.3), 1)
+
+
 def test_the_languages_that_easyocr_reads_are_part_of_its_version():
-    assert Ocr.version(OcrConfig()) == f"{OcrConfig().model} lines by evidence"
+    assert Ocr.version(OcrConfig()) == f"{OcrConfig().model} lines by evidence, any turn"
     german = OcrConfig(backend="gpu", languages=("de", "en"))
-    assert Ocr.version(german) == f"{german.model}; languages de, en lines by evidence"
+    assert Ocr.version(german) == f"{german.model}; languages de, en lines by evidence, any turn"
 
 
 def drawn(width, height, text, at, size):
@@ -183,11 +193,41 @@ class TestWithWeights:
         read = [detection.text for detection in found]
         assert len(set(wanted) & set(read)) >= 11
 
+    @pytest.mark.parametrize(
+        "words",  # Cyrillic and Arabic
+        [
+            ((0x0412, 0x0441, 0x0442, 0x0440, 0x0435, 0x0447, 0x0430), (0x043C, 0x043E, 0x0441, 0x0442, 0x0430)),
+            ((0x0627, 0x062C, 0x062A, 0x0645, 0x0627, 0x0639), (0x0627, 0x0644, 0x0642, 0x062F, 0x064A, 0x0645)),
+        ],
+    )
+    def test_a_line_of_a_script_that_is_not_read_is_said(self, words):
+        font = metadata.distribution("matplotlib").locate_file("matplotlib/mpl-data/fonts/ttf/DejaVuSans.ttf")
+        page = Image.new("RGB", (900, 200), (240, 236, 228))
+        line = " ".join("".join(map(chr, word)) for word in (*words, words[0]))
+        ImageDraw.Draw(page).text((40, 60), line, (20, 20, 30), ImageFont.truetype(str(font), 40))
+        (found,) = real("ocr").detect([Sample(pixels=np.asarray(page))])
+        assert [(one.label, one.text) for one in found] == [(UNREAD, None)]
+
+    def test_no_labelled_picture_has_a_line_that_is_not_read(self):
+        files = [*(MEDIA / "negatives").iterdir(), *(MEDIA / "faces").iterdir(), *(MEDIA / "text").iterdir()]
+        pictures = [picture(file) for file in sorted(files) if file.suffix != ".txt"]
+        assert [one for found in real("ocr").detect(pictures) for one in found if one.label == UNREAD] == []
+
     def test_reads_a_scanned_page_in_order(self):
         (found,) = real("ocr").detect([picture("text/phototest.tif")])
         wanted = (MEDIA / "text" / "phototest.txt").read_text().split()
         read = " ".join(detection.text for detection in found).split()
         assert difflib.SequenceMatcher(None, wanted, read).ratio() > 0.95
+
+    @pytest.mark.parametrize("quarters", [1, 2, 3])
+    @pytest.mark.parametrize("name", ["phototest", "eurotext"])
+    def test_reads_a_turned_page_as_well_as_an_upright_one_and_in_its_order(self, name, quarters):
+        page = picture(f"text/{name}.tif").pixels
+        (upright,), (found,) = (real("ocr").detect([Sample(pixels=np.rot90(page, n))]) for n in (0, quarters))
+        wanted, read = (" ".join(one.text for one in lines) for lines in (upright, found))
+        assert difflib.SequenceMatcher(None, wanted, read).ratio() > 0.95
+        for one, other in zip(upright[:2], found[:2], strict=True):
+            assert turned_back(other.box, quarters) == pytest.approx(one.box, abs=0.02)
 
     def test_pictures_without_text_give_almost_no_lines(self):
         textless = ("brick.png", "chelsea.png", "coffee.png", "rocket.jpg")
@@ -196,5 +236,13 @@ class TestWithWeights:
     def test_easyocr_reads_a_scanned_page_in_order(self):
         easyocr = Ocr(OcrConfig(backend="gpu", model=WEIGHTS))
         (found,) = easyocr.detect([picture("text/phototest.tif")])
+        wanted = " ".join((MEDIA / "text" / "phototest.txt").read_text().split())
+        assert edits(wanted, " ".join(one.text for one in found)) / len(wanted) < 0.03
+
+    @pytest.mark.parametrize("quarters", [1, 2, 3])
+    def test_easyocr_reads_a_turned_page_in_order(self, quarters):
+        easyocr = Ocr(OcrConfig(backend="gpu", model=WEIGHTS))
+        page = Sample(pixels=np.rot90(picture("text/phototest.tif").pixels, quarters))
+        (found,) = easyocr.detect([page])
         wanted = " ".join((MEDIA / "text" / "phototest.txt").read_text().split())
         assert edits(wanted, " ".join(one.text for one in found)) / len(wanted) < 0.03

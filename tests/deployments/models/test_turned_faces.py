@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from deployments.models.boxes import turned_back
 from deployments.models.faces import Seen
-from deployments.models.turned_faces import RETRY_PX, turned, turned_back
+from deployments.models.turned_faces import RETRY_PX, turned
 
 POINTS = np.zeros((5, 2))
 
@@ -19,10 +20,10 @@ def find(pixels):
     return [Seen((0, 0, pixels.shape[1] / 8, pixels.shape[0] / 6), 0.99, POINTS)] if pixels[2, 2, 0] > 128 else []
 
 
-@pytest.mark.parametrize("quarters", [1, 3])
+@pytest.mark.parametrize("quarters", [1, 2, 3])
 def test_a_turned_face_is_found_and_its_box_is_where_it_is_in_the_picture(quarters):
     picture = marked(quarters)
-    view = turned(picture, find, 24, 0.97)
+    view = turned(picture, [], find, 24, 0.97)
     assert view.quarters == quarters
     ((left, top, right, bottom),) = [face.box for face in view.seen]
     height, width = view.pixels.shape[:2]
@@ -36,13 +37,20 @@ def test_a_turned_face_is_found_and_its_box_is_where_it_is_in_the_picture(quarte
 def test_a_picture_without_a_face_stays_upright_and_is_looked_at_in_small_only():
     sizes = []
     empty = np.zeros((600, 800, 3), np.uint8)
-    view = turned(empty, lambda pixels: sizes.append(max(pixels.shape)) or [], 24, 0.97)
+    view = turned(empty, [], lambda pixels: sizes.append(max(pixels.shape)) or [], 24, 0.97)
     assert (view.quarters, view.seen) == (0, []) and view.pixels is empty
-    assert sizes == [RETRY_PX] * 2
+    assert sizes == [RETRY_PX] * 3
 
 
-def test_a_doubtful_turned_face_is_none():
+def test_a_doubtful_turned_face_is_none_and_a_doubtful_upright_one_stays():
     def doubtful(pixels):
         return [Seen((0, 0, 50, 50), 0.95, POINTS)]
 
-    assert turned(marked(1), doubtful, 24, 0.97).seen == []
+    assert turned(marked(1), [], doubtful, 24, 0.97).seen == []
+    upright = doubtful(None)
+    assert turned(marked(1), upright, doubtful, 24, 0.97).seen is upright
+
+
+def test_a_sure_turned_face_replaces_a_doubtful_upright_one():
+    view = turned(marked(2), [Seen((0, 0, 50, 50), 0.95, POINTS)], find, 24, 0.97)
+    assert view.quarters == 2 and [face.score for face in view.seen] == [0.99]

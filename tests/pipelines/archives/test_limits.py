@@ -157,14 +157,6 @@ def test_what_a_container_holds_besides_media_is_told_in_its_row(tmp_path):
     assert contents(found[""]) == "1 container, 1 image, 1 without a suffix (no media), 2 .txt (no media)"
 
 
-def test_a_file_that_is_a_container_against_its_name_says_that_nothing_in_it_was_looked_at(tmp_path):
-    path = written(tmp_path / "holiday.jpg", zipped(("a.png", png())))
-    with scan() as scanning:
-        (row,) = scanning.rows(path)[:1]
-        (result,) = scanning.results(tmp_path / "work", [row | {"kind": "image", "failures": None, "contents": None}])
-    assert "whatever its name says" in reasons(result)
-
-
 def test_limits_can_only_be_used_up_once():
     limits = replace(Limits(), ratio=2, free_bytes=10, total_bytes=100)
     assert [limits.most_bytes(n) for n in (1, 20, 200)] == [10, 40, 100]

@@ -8,6 +8,7 @@ from PIL import Image
 from cluster.records import Detection, Finding, Vector
 from pipelines.detect.tiles import Picture
 from tests.pipelines.detect.stand_ins import StandIn, run
+from tests.support.files.captions import captioned
 
 UPPER, LOWER = (0.0, 0.0, 1.0, 0.55), (0.0, 0.45, 1.0, 1.0)
 
@@ -97,6 +98,15 @@ def test_a_line_that_a_border_cuts_loses_to_the_complete_one():
         (LOWER, line("MUSTARD", (0.1, 0.52, 0.5, 0.56), 0.8)),
     ]
     assert texts(Picture(1.0, [], tiles).merged()) == ["MUSTARD"]
+
+
+def test_captions_that_are_pictures_go_to_detectors_that_want_detail_and_are_no_frames(tmp_path):
+    detectors = WithReader()
+    (result,) = run([captioned(tmp_path / "a.mkv", (0.5, 1.5, "HARBOUR"))], detectors, ["eye", "ocr"], stored=False)
+    assert not result.failures and result.frames - result.frames_propagated == 1
+    assert sum(n for name, n in detectors.asked if name == "eye") == 1
+    (read,) = (finding.detection for finding in result.findings if finding.detector == "ocr")
+    assert (read.time_s, read.evidence, read.text) == (0.5, "subtitle pictures 1 (eng)", "532 px")
 
 
 def test_pieces_of_a_line_longer_than_a_tile_give_way_to_the_line_if_that_was_read_well():

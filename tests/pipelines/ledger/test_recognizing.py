@@ -90,6 +90,12 @@ def test_a_file_that_is_named_itself_is_a_unit_whatever_it_holds(tmp_path):
     assert kinds == {"evidence.txt": None} and not left_out.count
 
 
+def test_a_container_that_is_named_itself_is_opened_however_small_it_is(tmp_path):
+    with tarfile.open(tmp_path / "evidence.tar", "w") as archive:
+        archive.add(picture(tmp_path / "b"), "b")
+    assert found(tmp_path / "evidence.tar", tmp_path)[0] == {"evidence.tar": "container"}
+
+
 def test_the_results_of_the_job_itself_are_no_evidence(tmp_path):
     picture(tmp_path / "in" / "a.png")
     picture(tmp_path / "in" / "results" / "thumbnail.png")

@@ -1,7 +1,7 @@
 import pytest
 
 from deployments.models.reading.reading_order import Line
-from deployments.models.reading.text_lines import text_lines
+from deployments.models.reading.text_lines import is_unread, text_lines
 
 ASPECT = 16 / 9
 
@@ -63,3 +63,20 @@ def test_a_short_line_that_fills_the_picture_is_no_text():
 def test_a_line_of_bars_rings_or_one_repeated_character_needs_a_high_score(text):
     assert kept(line(text, 0.89)) == []
     assert kept(line(text, 0.9)) == [text]
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "read", "length", "expected"),
+    [
+        ("   ", 0.73, 0.97, 10, True),  # words of another script: the blanks between them are read
+        (" ", 0.81, 0.86, 6.6, True),
+        ("", 0.84, 0.0, 6.8, True),  # Thai has no blanks
+        ("", 0.82, 0.0, 4.8, False),  # ribbons of medals on a portrait
+        ("", 0.62, 0.0, 10, False),  # stripes
+        ("   ", 0.62, 0.9, 10, False),
+        ("", 0.93, 0.0, 1.3, False),  # a picture that is one frame
+        ("ABC", 0.9, 0.3, 10, False),
+    ],
+)
+def test_a_line_of_an_unknown_script_is_told_by_its_shape_and_by_blanks(text, found, read, length, expected):
+    assert is_unread(text, found, read, length) == expected

@@ -1,0 +1,1 @@
+"""Files of Microsoft Office and Outlook that are no archives of XML: DOC, XLS, PPT, MSG, PST."""
