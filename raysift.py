@@ -22,9 +22,10 @@ from cluster.errors import SettingsError
 from cluster.records import Priority
 from cluster.settings import PREFIX, Settings, load
 from commands import evaluate, galleries, jobs, tables
+from commands.access import audit, keys, users
 from commands.checks import doctor
 from commands.scans import end_or_follow, follow, submit
-from commands.terminal import LazyGroup, ProfileOption, api_client, console, waiting
+from commands.terminal import LazyGroup, ProfileOption, api_client, console, say, waiting
 from pipelines.results import exporting
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ cli = typer.Typer(
 cli.add_typer(galleries.commands("logo", "logos"), name="logos")
 cli.add_typer(galleries.commands("restraint", "restraints"), name="restraints")
 cli.add_typer(jobs.cli, name="jobs")
+cli.add_typer(keys.cli, name="keys")
+cli.add_typer(users.cli, name="users")
+cli.add_typer(audit.cli, name="audit")
 for name, about in (
     ("people", "People that the detector face looks for, by enrolled photos."),
     ("models", "The detectors' weights: list them, or copy them to a mirror."),
@@ -71,6 +75,9 @@ def up(
     settings = load()
     start(settings, beside_ray)
     print_addresses(settings)
+    if key := keys.first_key(settings):
+        console.print("\nadmin key, for other machines and programs. It is not shown again: `raysift keys` makes more.")
+        typer.echo(key)
 
 
 @cli.command()
@@ -113,7 +120,10 @@ def ready(settings: Settings) -> "Ready":
     from cluster.api_types import Ready
 
     with api_client(settings) as api:
-        return Ready(**api.get("/v1/ready").json())
+        answer = api.get("/v1/ready")
+        if answer.status_code != 503:  # that is a detector which does not answer
+            answer.raise_for_status()
+        return Ready(**answer.json())
 
 
 @cli.command()
@@ -216,8 +226,9 @@ def start(settings: Settings, beside_ray: bool = False) -> None:
 
 
 def print_addresses(settings: Settings) -> None:
-    """Print the addresses of the app, the API and Ray's dashboard."""
-    console.print(f"app   {settings.app.url}\nAPI   {settings.api.url}/docs\nRay   {settings.ray.dashboard_url}")
+    """Print the addresses of the app, the API and Ray's dashboard. That of the app signs a browser in, once."""
+    say(f"app   {keys.sign_in_link(settings)}\n      (signs this browser in once, within 10 minutes)")
+    say(f"API   {settings.api.url}/v1\nRay   {settings.ray.dashboard_url}")
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
+from cluster.access.api_types import Viewer
 from cluster.api_job_types import JobDetails, JobInfo, JobName
 from cluster.api_queries import AssetQuery, By, LikenessQuery, ScanRequest, SearchQuery
 from cluster.api_types import AssetPage, DetectorInfo, Facets, File, Hit, Hits, Problem, Upload
@@ -45,12 +46,15 @@ class ApiDownError(Exception):
 class ApiClient:
     """Calls the API. Methods other than `alive` raise ApiError for an error response, ApiDownError without response."""
 
-    def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
-        """`url`: of the API, without /v1. `transport`: replaces the network in tests."""
+    def __init__(
+        self, url: str, headers: Mapping[str, str] | None = None, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        """`url`: of the API, without /v1. `headers`: of every request. `transport`: replaces the network in tests."""
         self.url = url
         # requests to our own API must not go through a proxy that the environment sets
         self._http = httpx.Client(
             base_url=f"{url}/v1",
+            headers=headers,
             timeout=_TIMEOUT_S,
             limits=httpx.Limits(keepalive_expiry=2.0),  # uvicorn closes a connection that was idle for 5 s
             transport=transport,
@@ -63,6 +67,10 @@ class ApiClient:
             return self._http.get("/health", timeout=_ALIVE_TIMEOUT_S).is_success
         except httpx.TransportError:
             return False
+
+    def viewer(self) -> Viewer:
+        """Who is signed in."""
+        return self._get("/session", Viewer)
 
     def assets(self, query: AssetQuery) -> AssetPage:
         """One page of the files that pass the query's filters."""

@@ -2,6 +2,9 @@
 
 import streamlit as st
 
+from app import draw, page
+from app.sign_in import OUT_PATH
+
 _ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" fill="none" stroke="#2b8ba3">
 <path stroke-width="2.6" stroke-linecap="round" d="M3 5h18M6 11h12M9 17h6"/></svg>"""
 _MARK = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 108 24">
@@ -12,13 +15,19 @@ _MARK = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 108 24">
 # without a page_icon Streamlit fetches the icon of the page from a font server, as favicon
 st.set_page_config(page_icon=_ICON, layout="wide", initial_sidebar_state="auto")
 st.logo(_MARK, size="medium")
-st.navigation(
-    [
+with page.guarded():
+    who = page.viewer()
+    pages = [
         st.Page("views/browse.py", title="Browse", icon=":material/grid_view:", default=True),
         st.Page("views/search.py", title="Search", icon=":material/search:"),
-        st.Page("views/analyze.py", title="Analyze", icon=":material/upload_file:"),
-        st.Page("views/jobs.py", title="Jobs", icon=":material/checklist:"),
         st.Page("views/file.py", title="File", visibility="hidden"),
-    ],
-    position="top",
-).run()
+    ]
+    if page.may("reviewer"):
+        pages.insert(2, st.Page("views/analyze.py", title="Analyze", icon=":material/upload_file:"))
+    if page.may("operator"):
+        pages.insert(3, st.Page("views/jobs.py", title="Jobs", icon=":material/checklist:"))
+shown = st.navigation(pages, position="top")
+with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
+    st.caption(draw.escape(f"{who.name}, {who.role}"), width="content")
+    page.link(OUT_PATH, "Sign out")
+shown.run()

@@ -1,5 +1,6 @@
-"""Helpers of all pages: the API client, detector colours, switches for blur and grey, and error messages."""
+"""Helpers of all pages: the API client, who is signed in, detector colours, switches for blur and grey, messages."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -7,29 +8,58 @@ import streamlit as st
 
 from app import draw
 from app.client import ApiClient, ApiDownError, ApiError
+from app.sign_in import PATH, authorization, token_of
+from cluster.access.api_types import Viewer
+from cluster.access.identity import ROLES, Role
 from cluster.api_types import DetectorInfo
 from cluster.errors import SettingsError
 from cluster.settings import load
 
 
+def session() -> str:
+    """The API's session of the browser that looks at this page; empty if it is not signed in."""
+    return token_of(st.context.cookies.to_dict())
+
+
 def api() -> ApiClient:
-    """The client of the API at the configured address. Raises SettingsError if the settings are invalid."""
-    return _api(load().api.url)
+    """The client of the API for whoever looks at this page. Raises SettingsError if the settings are invalid."""
+    address = st.context.ip_address  # None on this machine
+    return _api(load().api.url, session(), address if isinstance(address, str) else "")
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _api(url: str) -> ApiClient:
-    return ApiClient(url)
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _api(url: str, token: str, address: str) -> ApiClient:
+    return ApiClient(url, authorization(token, address))
+
+
+def caller() -> str:
+    """The API and a hash of the session: part of the key of all that is cached, since users see different files."""
+    return f"{api().url} {hashlib.sha256(session().encode()).hexdigest()}"
+
+
+def viewer() -> Viewer:
+    """Who is signed in; cached for five seconds."""
+    return _viewer(caller())
+
+
+@st.cache_data(ttl=5, max_entries=256, show_spinner=False)
+def _viewer(caller: str) -> Viewer:
+    return api().viewer()
+
+
+def may(role: Role) -> bool:
+    """Whether who is signed in has this role, or one above it."""
+    return ROLES.index(viewer().role) >= ROLES.index(role)
 
 
 def detectors() -> list[DetectorInfo]:
     """The detectors that are served; cached for a minute."""
-    return _detectors(api().url)
+    return _detectors(caller())
 
 
-@st.cache_data(ttl=60, max_entries=4, show_spinner=False)
-def _detectors(url: str) -> list[DetectorInfo]:
-    return _api(url).detectors()
+@st.cache_data(ttl=60, max_entries=64, show_spinner=False)
+def _detectors(caller: str) -> list[DetectorInfo]:
+    return api().detectors()
 
 
 def palette() -> dict[str, str]:
@@ -60,11 +90,20 @@ def guarded() -> Iterator[None]:
         _wait_for_the_api()
         st.stop()
     except ApiError as error:
-        st.warning(draw.escape(error.sentence))
+        if error.status == 401:
+            st.warning("Your session has ended.")
+            link(f"{PATH}?next=/", "Sign in again")
+        else:
+            st.warning(draw.escape(error.sentence))
         st.stop()
     except SettingsError as error:
         st.error(f"The settings are wrong: {draw.escape(str(error))}")
         st.stop()
+
+
+def link(path: str, text: str) -> None:
+    """A link to a page that Streamlit does not serve, in the same tab."""
+    st.markdown(f'<a href="{path}" target="_self">{text}</a>', unsafe_allow_html=True, width="content")
 
 
 @st.fragment(run_every=3)

@@ -14,12 +14,14 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.sign_in import address_of, authorization, token_of
 from cluster.settings import AppListener
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _PASSED_BACK = ("content-length", "content-range", "accept-ranges", "etag", "last-modified")
 _SHOWN = re.compile(r"(image|video|audio)/(?!svg)[\w.+-]+")  # others could run scripts, so they are downloads
 _PRIVATE = {
+    "Vary": "Cookie",  # who signs in later in the same browser may see less
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -32,7 +34,7 @@ _HEADERS = (
 
 
 class Relay:
-    """Streams thumbnails and media from the API, which the browser cannot reach."""
+    """Streams thumbnails and media from the API, which the browser cannot reach, with the browser's session."""
 
     def __init__(self, api: Callable[[], httpx.AsyncClient]) -> None:
         """`api` returns a client with the API's base URL; it is called for every request."""
@@ -55,16 +57,21 @@ class Relay:
         id = request.path_params["id"]
         if not _ID.fullmatch(id):
             return PlainTextResponse("no such file", 404)
+        token = token_of(request.cookies)
+        if not token:
+            return PlainTextResponse("You are not signed in.", 401)
         ranges = {name: request.headers[name] for name in ("range", "if-range") if name in request.headers}
         api = self._api()
-        query = api.build_request("GET", f"/v1/assets/{id}/{what}", headers={**ranges, "Accept-Encoding": "identity"})
+        headers = {**ranges, "Accept-Encoding": "identity", **authorization(token, address_of(request))}
+        query = api.build_request("GET", f"/v1/assets/{id}/{what}", headers=headers)
         try:
             answer = await api.send(query, stream=True)
         except httpx.TransportError:
             return PlainTextResponse("the API does not answer", 502)
         if answer.status_code not in (200, 206):
             await answer.aclose()
-            return PlainTextResponse("not available", answer.status_code if answer.status_code in (404, 416) else 502)
+            status = answer.status_code if answer.status_code in (401, 403, 404, 416) else 502
+            return PlainTextResponse("not available", status)
         headers = {name: answer.headers[name] for name in _PASSED_BACK if name in answer.headers}
         kind = answer.headers.get("content-type", "").split(";")[0].strip().lower()
         if not _SHOWN.fullmatch(kind):

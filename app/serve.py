@@ -1,4 +1,4 @@
-"""The web server: `streamlit run app/serve.py`. It serves the pages of main.py and the routes of Relay."""
+"""The web server: `streamlit run app/serve.py`. It serves the pages of main.py to browsers that are signed in."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +11,7 @@ import streamlit as st
 from starlette.middleware import Middleware
 
 from app.proxy import HostGuard, Relay
+from app.sign_in import SignIn, SignInGuard
 from cluster.settings import AppListener, Settings, load
 
 _settings = cache(load)  # read when the server starts, not at import
@@ -38,7 +39,7 @@ async def _lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
 
 app = st.App(
     Path(__file__).with_name("main.py"),
-    routes=Relay(_api).routes,
-    middleware=[Middleware(HostGuard, listens_on=_listener)],
+    routes=[*SignIn(_api).routes, *Relay(_api).routes],
+    middleware=[Middleware(HostGuard, listens_on=_listener), Middleware(SignInGuard, api=_api)],
     lifespan=_lifespan,
 )

@@ -29,6 +29,7 @@ from bench.growth import METRICS, REPORT_S, Watch, handles_media
 from cluster.processes import Processes
 from cluster.records import OVER
 from cluster.settings import load
+from commands.terminal import authorization
 from deployments.detector import names
 
 STORE_MB = 200
@@ -117,7 +118,7 @@ def _command() -> str:
 def follow(job: str, url: str, watch: Watch) -> dict[str, Any]:
     """Sample once per second until the job has ended; returns the API's record of it."""
     printed_at, now = 0.0, {"state": "submitted", "done": 0, "units": None}
-    with httpx.Client(base_url=url, timeout=120, trust_env=False) as api:
+    with httpx.Client(base_url=url, headers=authorization(load()), timeout=120, trust_env=False) as api:
         while now["state"] not in OVER:
             began = time.monotonic()
             watch.look()

@@ -32,6 +32,7 @@ from bench import engines
 from bench.figures import Measured, cpu_s, timed
 from cluster.processes import FAMILY, Processes
 from cluster.settings import load
+from commands.terminal import authorization
 from deployments.detector import names
 
 FEW, MANY = 10, 300
@@ -95,11 +96,11 @@ def online(measured: Measured, url: str, files: list[Path]) -> None:
         return 1000 * (time.perf_counter() - began)
 
     def clients(until: float, answered: list[float]) -> None:
-        with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+        with httpx.Client(base_url=url, headers=authorization(load()), timeout=60, trust_env=False) as client:
             while time.monotonic() < until:
                 answered.append(ask(client, bodies[len(answered) % len(bodies)]))
 
-    with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+    with httpx.Client(base_url=url, headers=authorization(load()), timeout=60, trust_env=False) as client:
         ask(client, bodies[0])
         latencies = [ask(client, bodies[n % len(bodies)]) for n in range(REQUESTS)]
     measured.add("one request, ms", statistics.median(latencies))

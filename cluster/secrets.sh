@@ -1,6 +1,6 @@
 #!/bin/sh
 # Generate the secrets of compose.yaml's services in ./secrets: sh cluster/secrets.sh raysift.example.com
-# Existing files are kept, for example your own certificate or password file.
+# Existing files are kept, for example your own certificate or key.
 set -eu
 name=${1:-localhost}
 mkdir -p secrets
@@ -10,11 +10,10 @@ random() { openssl rand -hex "$1"; }
 
 [ -e ray_token ] || random 32 > ray_token
 
-if ! [ -e htpasswd ]; then
-    password=$(random 12)
-    # a fast hash, as nginx checks it on every request; the password is random and cannot be guessed
-    echo "raysift:$(openssl passwd -apr1 "$password")" > htpasswd
-    echo "user raysift, password $password (printed only once)"
+# an admin's key, which the head stores in its list of keys: see `raysift keys`
+if ! [ -e operator_key ]; then
+    printf 'rs_%s_%s' "$(random 6)" "$(openssl rand -base64 32 | tr '+/' '-_' | tr -d '=\n')" > operator_key
+    echo "admin key $(cat operator_key) (printed only once)"
 fi
 
 if ! [ -e tls.key ]; then

@@ -16,8 +16,8 @@ from cluster.storage.filesystems import normalize, split
 
 Profile = Literal["embedded", "gpu"]  # small models that run on the CPU, or large ones
 
-PREFIX = "RAYSIFT_"
-FILE = "settings.yaml"
+PREFIX, FILE = "RAYSIFT_", "settings.yaml"
+KEY_VARIABLES = (f"{PREFIX}KEY", f"{PREFIX}KEY_FILE")  # the command line's key for the API: a secret and no setting
 
 # keys of version 0.1 -> the keys that replace them; the old ones are still read, until version 0.3
 RENAMED: dict[str, str | None] = {  # None: it has no effect any more
@@ -36,7 +36,7 @@ class _Part(BaseModel):
 
 
 class Listener(_Part):
-    """Where a server listens. Beyond 127.0.0.1, everybody who can reach the port can read every result."""
+    """Where a server listens. Beyond 127.0.0.1, keep it behind nginx or a firewall: it has no TLS of its own."""
 
     host: str = "127.0.0.1"
     port: int
@@ -278,7 +278,7 @@ def load() -> Settings:
     _rename_variables()
     for variable in os.environ:
         key = variable.removeprefix(PREFIX).split("__")[0].lower()
-        if variable.startswith(PREFIX) and key not in Settings.model_fields:
+        if variable.startswith(PREFIX) and key not in Settings.model_fields and variable not in KEY_VARIABLES:
             raise SettingsError(
                 f"environment variable {variable}: there is no setting {key!r}; there are "
                 f"{', '.join(Settings.model_fields)}. Correct or unset it."

@@ -4,6 +4,7 @@ import re
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 import httpx
 import typer
@@ -44,6 +45,7 @@ def add(
     with api_client(settings) as api:
         for photo in photos:
             _check(photo, name, api)
+        api.post(f"/v1/people/{quote(name, safe='')}").raise_for_status()  # for the audit log
     face_gallery(settings).add(name, *photos)
     console.print(f"{name}: {len(photos)} added. `raysift people match` names them in files that were scanned before.")
 

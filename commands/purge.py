@@ -7,6 +7,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
+from cluster.access.api_types import Viewer
 from cluster.api_types import ErasedCaches
 from cluster.errors import SettingsError
 from cluster.settings import Settings
@@ -27,7 +28,7 @@ def purge(name: Name, source: Source = None) -> None:
     settings, config, out = stored_faces(source)
     endpoint = settings.s3_endpoint
     with api_client(settings) as api, waiting("removing the person from the results and the index"):
-        api.get("/v1/health").raise_for_status()  # without the API, fail before any change
+        _check_role(Viewer(**_answer(api.get("/v1/session"))))  # without the API or the role, fail before any change
         done = people_purge.purge(name, out, watch_list(config, settings), Face.version(config), endpoint)
         caches = ErasedCaches(**_answer(api.delete("/v1/cache")))  # a cached answer would restore the hits
         searched = _unsearchable(settings, done, out)
@@ -53,6 +54,14 @@ def purge(name: Name, source: Source = None) -> None:
     if not (photos or rejected or done.hits or done.faces or searched.removed or catalogued):
         raise SettingsError(f"nothing of {name!r} is enrolled or stored in {out}. Correct the name, or give --from.")
     _report_remains(name, done, out, settings)
+
+
+def _check_role(who: Viewer) -> None:
+    if who.role != "admin" or who.prefixes is not None:
+        raise SettingsError(
+            "purging erases cached answers of all files, which needs a key of an admin; this one is of "
+            f"{who.name}, with the role {who.role}. Nothing was changed."
+        )
 
 
 def _answer(response: httpx.Response) -> Any:

@@ -13,6 +13,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 from typer.main import get_group
 
+from cluster.access.credential import own_key
 from cluster.errors import SettingsError
 from cluster.settings import Profile, Settings
 
@@ -73,11 +74,15 @@ def say(text: str, to: Console = console) -> None:
 
 @contextmanager
 def api_client(settings: Settings) -> "Iterator[httpx.Client]":
-    """A client of the API. SettingsError if it does not answer in time, or rejects a request, with its message."""
+    """A client of the API, with the key of the environment or of this machine.
+
+    SettingsError if the API does not answer in time, or rejects a request, with its message.
+    """
     import httpx  # only now: `raysift --help` does not wait for it
 
     try:
-        with httpx.Client(base_url=settings.api.url, timeout=ANSWER_S, trust_env=False) as client:
+        url = settings.api.url
+        with httpx.Client(base_url=url, headers=authorization(settings), timeout=ANSWER_S, trust_env=False) as client:
             yield client
     except httpx.ReadTimeout:
         raise SettingsError(
@@ -88,6 +93,12 @@ def api_client(settings: Settings) -> "Iterator[httpx.Client]":
     except httpx.HTTPStatusError as error:
         is_json = error.response.headers.get("content-type") == "application/json"
         raise SettingsError(str(error.response.json()["detail"] if is_json else error)) from None
+
+
+def authorization(settings: Settings) -> dict[str, str]:
+    """The header with the key of the environment or of this machine; none without a key."""
+    key = own_key(settings)
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def harmless(text: str) -> Text:

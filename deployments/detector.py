@@ -33,8 +33,7 @@ class Remote(BaseModel):
 
     url: str  # https://gpus.example.com
     profile: Profile = "gpu"  # the profile with which that cluster runs the detector
-    user: str = ""  # of HTTP basic authentication
-    password_file: Path | None = None  # on every node that a replica may run on
+    key_file: Path | None = None  # a key of that cluster, role reviewer; on every node that a replica may run on
     ca_file: Path | None = None  # the authority that signed its certificate; None: a public one
     max_in_flight: int = Field(4, ge=1)  # batches that each replica here has sent and awaits: they hide the latency
     timeout_s: float = Field(300.0, gt=0)  # without a byte of a response; the whole batch may take longer
@@ -42,6 +41,8 @@ class Remote(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _read_renamed(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.keys() & {"user", "password_file"}:
+            raise ValueError("user and password_file are replaced by key_file: `raysift keys add` there makes a key")
         if isinstance(given, dict) and "at_once" in given:  # its name in version 0.1; read until 0.3
             return {"max_in_flight": given["at_once"], **{key: given[key] for key in given if key != "at_once"}}
         return given
@@ -53,19 +54,13 @@ class Remote(BaseModel):
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ValueError("it is no address of an API, such as https://gpus.example.com")
         if "@" in parts.netloc:
-            raise ValueError("it names a user; set user and password_file instead")
+            raise ValueError("it names a user; set key_file instead")
         return url.rstrip("/")
 
-    @field_validator("password_file", "ca_file")
+    @field_validator("key_file", "ca_file")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return path.expanduser().absolute() if path else None
-
-    @model_validator(mode="after")
-    def _user_with_password(self) -> Self:
-        if bool(self.user) != bool(self.password_file):
-            raise ValueError("user and password_file are set together")
-        return self
 
 
 class DetectorConfig(BaseModel):

@@ -1,4 +1,4 @@
-"""The application that Serve runs: the detectors, the catalogue, the jobs, and the API, which analyses uploads."""
+"""The application that Serve runs: the detectors, the catalogue, the jobs, the keys, and the API for uploads."""
 
 import asyncio
 import hashlib
@@ -11,6 +11,7 @@ from ray import serve
 from cluster import gpus
 from cluster.records import MediaItem, Result
 from cluster.settings import Settings
+from deployments.access.service import Access
 from deployments.api.ingress import Ingress
 from deployments.catalog.catalog import Catalog
 from deployments.jobs.queue import Jobs
@@ -80,6 +81,7 @@ def build(settings: Settings) -> serve.Application:
             s3_endpoint=settings.s3_endpoint,
         ),
         jobs,
+        _owner(Access, "access", 100).bind(settings),
         analysis.deployment(settings).bind(detectors, jobs, settings),
         analyze_upload,
         verify,

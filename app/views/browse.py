@@ -27,7 +27,7 @@ def _facets(api: str, query: AssetQuery) -> Facets:
 
 def show() -> None:
     """Draw the page."""
-    api = page.api().url
+    api = page.caller()
     filters = _filters(api)
     if st.session_state.get("sort") not in address.SORTS:
         st.session_state.pop("sort", None)

@@ -51,7 +51,7 @@ def show() -> None:
         st.warning("This address names no file. Open one from Browse or Search.")
         st.page_link("views/browse.py", label="Go to Browse", icon=":material/grid_view:")
         return
-    api = page.api().url
+    api = page.caller()
     context = parse_qsl(st.query_params.get("in", ""))
     with st.spinner("Reading the results"):
         file = _asset(api, id)
@@ -62,7 +62,8 @@ def show() -> None:
     with st.container(horizontal=True, horizontal_alignment="right"):
         look = page.look()
     start = _seconds(st.query_params.get("t"))
-    source = f"/api/media/{id}" if file.parent is None else ""  # the API sends no members: their thumbnail is shown
+    # the thumbnail is shown where the API sends no media: of members, and to viewers, for whom it blurs that
+    source = f"/api/media/{id}" if file.parent is None and page.may("reviewer") else ""
     drawn = draw_file.viewer(file, page.palette(), source, file.name, start)
     components.viewer("viewer", drawn, ways, look)
     st.session_state["left"] = id  # the tile to focus when the user goes back

@@ -101,7 +101,7 @@ def _job(job: JobInfo) -> None:
         if job.state in OVER and job.units:
             with st.expander("Report", key=f"report {job.job}", on_change="rerun") as opened:
                 if opened.open:
-                    _report(_report_of(job.job, page.api().url))
+                    _report(_report_of(job.job, page.caller()))
 
 
 def _changes(job: JobInfo) -> list[Change]:
@@ -125,7 +125,7 @@ def _button(job: JobInfo, change: Change) -> None:
 
 
 @st.cache_data(ttl=10, max_entries=_MAX_JOBS, show_spinner=False)  # the page is redrawn every second
-def _report_of(job: str, url: str) -> Report | None:
+def _report_of(job: str, api: str) -> Report | None:
     return page.api().job(job).report
 
 

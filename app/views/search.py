@@ -67,7 +67,7 @@ def show() -> None:
         return
     elif words or like:
         with st.spinner("Searching"):
-            found = _found(page.api().url, words, like, by)
+            found = _found(page.caller(), words, like, by)
         hits = found.hits
         if found.notes:
             st.warning("The search is incomplete. " + draw.escape("; ".join(found.notes)))

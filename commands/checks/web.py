@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterator
+from typing import Any
 
 import httpx
 from pydantic import ValidationError
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 from cluster.api_types import Ready
 from cluster.settings import Settings
 from commands.checks.check import Check
+from commands.terminal import authorization
 
 READY_S = 12.0  # the API itself answers within 8
 
@@ -35,15 +37,22 @@ def api(settings: Settings, enabled: Collection[str], client: httpx.Client) -> I
         yield Check("API", "fails", f"{message} Stop it, or correct api.host and api.port.")
         return
     yield Check("API", "ok", url)
-    yield from _detectors(url, enabled, client)
+    yield from _detectors(url, enabled, client, authorization(settings))
 
 
-def _detectors(url: str, enabled: Collection[str], client: httpx.Client) -> Iterator[Check]:
+def _detectors(url: str, enabled: Collection[str], client: httpx.Client, key: dict[str, str]) -> Iterator[Check]:
     try:
-        detectors = Ready(**client.get(f"{url}/v1/ready", timeout=READY_S).json()).detectors
+        answer = client.get(f"{url}/v1/ready", headers=key, timeout=READY_S)
+        if answer.status_code == 401:
+            yield Check("detectors", "fails", f"the API refuses the key of this machine: {_json(answer)['detail']}")
+            return
+        detectors = Ready(**answer.json()).detectors
     except (httpx.TransportError, json.JSONDecodeError, ValidationError, TypeError) as error:
         message = f"{url}/v1/ready gives no valid answer ({type(error).__name__}). `serve status` says what runs."
         yield Check("detectors", "fails", message)
+        return
+    if not detectors and not key:
+        yield Check("detectors", "note", "without a key the API names no detector. Set RAYSIFT_KEY here.")
         return
     for name, health in detectors.items():
         if health.state.is_ready:
@@ -79,7 +88,7 @@ def app(settings: Settings, ours: bool, client: httpx.Client) -> Iterator[Check]
         yield Check("app", "fails", message)
 
 
-def _json(answer: httpx.Response) -> object:
+def _json(answer: httpx.Response) -> Any:
     try:
         return answer.json()
     except json.JSONDecodeError:

@@ -10,6 +10,7 @@ from ray.exceptions import RayTaskError
 from cluster.api_types import Problem
 from cluster.errors import SettingsError
 from cluster.vectors import VectorsDown
+from deployments.access.authentication import Authentication
 from deployments.api.limits import RequestLimits
 from deployments.api.origin import HOSTS, OwnOrigin, TrustedHosts
 from deployments.jobs.drivers import JobsDown
@@ -27,9 +28,14 @@ api = FastAPI(
     version="1",
     description="Scan media; search the results by files, words and similarity.",
     max_body_size=MAX_BODY_BYTES,
-    responses={422: {"model": Problem, "description": "what is wrong with the request, in a sentence"}},
+    responses={
+        401: {"model": Problem, "description": "without a valid key"},
+        403: {"model": Problem, "description": "the role of the key is not enough"},
+        422: {"model": Problem, "description": "what is wrong with the request, in a sentence"},
+    },
 )
 # the last one added sees a request first
+api.add_middleware(Authentication)
 api.add_middleware(OwnOrigin)
 api.add_middleware(TrustedHosts, allowed_hosts=HOSTS)  # without the argument it would allow every host from the start
 api.add_middleware(RequestLimits, answering=ANSWERING, receiving=RECEIVING)

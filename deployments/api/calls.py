@@ -12,22 +12,23 @@ LOGS_S = 100.0  # Ray is asked for the log of each attempt at a job
 
 CATALOG_S = {"load_all": LOAD_S}
 JOBS_S = {"logs": LOGS_S}
+ACCESS_S = {"record": 5.0}  # a line on the head's disk
 
 
 class TimedHandle:
     """A deployment's handle whose calls have deadlines. It is used as Serve's own: `await handle.method.remote(...)`.
 
-    `name`: the deployment in messages. `longer_s`: method -> its deadline in seconds, where that is not ANSWER_S.
+    `name`: the deployment in messages. `within_s`: method -> its deadline in seconds, where that is not ANSWER_S.
     A call that is late is cancelled and becomes HTTPException 504; errors of the deployment are passed on unchanged.
     """
 
-    def __init__(self, handle: Any, name: str, longer_s: Mapping[str, float]) -> None:
+    def __init__(self, handle: Any, name: str, within_s: Mapping[str, float]) -> None:
         self._handle = handle
         self._name = name
-        self._longer_s = longer_s
+        self._within_s = within_s
 
     def __getattr__(self, method: str) -> "_Method":
-        return _Method(getattr(self._handle, method), self._name, self._longer_s.get(method, ANSWER_S))
+        return _Method(getattr(self._handle, method), self._name, self._within_s.get(method, ANSWER_S))
 
 
 class _Method:

@@ -10,6 +10,7 @@ from fastapi import Body, Header, HTTPException, Query, Request, Response
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
+from cluster.access.identity import Identity
 from cluster.api_queries import AssetQuery, LikenessQuery, SearchQuery
 from cluster.api_types import (
     AssetPage,
@@ -31,9 +32,13 @@ from cluster.settings import Settings
 from cluster.storage import buckets
 from cluster.storage.roots import Roots
 from cluster.vectors import Vectors
+from deployments.access import authentication, blurring, roles
+from deployments.access.pending import PendingRecords
+from deployments.access.roles import Admin, Anybody, OperatorOfAll, Reviewer, Viewer, address
 from deployments.api import media, uploads
+from deployments.api.access_routes import AccessRoutes
 from deployments.api.app import MOST_REQUESTS, api
-from deployments.api.calls import CATALOG_S, JOBS_S, TimedHandle
+from deployments.api.calls import ACCESS_S, CATALOG_S, JOBS_S, TimedHandle
 from deployments.api.job_routes import JobRoutes, Verify
 from deployments.api.node_caches import erase_cluster
 from deployments.api.origin import answer_to
@@ -62,7 +67,7 @@ async def _answer(result: Result) -> Upload:
     graceful_shutdown_timeout_s=5,
 )
 @serve.ingress(api)
-class Ingress(JobRoutes, SampleRoutes):
+class Ingress(AccessRoutes, JobRoutes, SampleRoutes):
     """The HTTP API with all its routes."""
 
     def __init__(
@@ -70,6 +75,7 @@ class Ingress(JobRoutes, SampleRoutes):
         detectors: dict[str, DeploymentHandle[Any]],
         catalog: DeploymentHandle[Any],
         jobs: DeploymentHandle[Any],
+        access: DeploymentHandle[Any],
         analysis: DeploymentHandle[Any]
         | None,  # which drivers call; here it makes the deployment part of the application
         analyze: Analyze,
@@ -79,6 +85,10 @@ class Ingress(JobRoutes, SampleRoutes):
     ) -> None:
         self.settings = settings
         answer_to(settings)
+        list(roles.roles(api.routes))  # no route without a role
+        self.access = TimedHandle(access, "the owner of the keys", ACCESS_S)
+        self.pending = PendingRecords(self.access)
+        authentication.use(authentication.Verifier(self.access))
         self.names = list(detectors)
         self.readiness = Readiness(detectors)
         self.jobs = TimedHandle(jobs, "the queue of jobs", JOBS_S)
@@ -88,27 +98,28 @@ class Ingress(JobRoutes, SampleRoutes):
         self.analyze, self.open_member = analyze, open_member
         vectors = Vectors(settings.chroma.url, STORE_DEADLINE_S)
         self.searching = Search(self.detectors, self.catalog, vectors, configs(settings))
-        for handle in {*detectors.values(), catalog, jobs}:
+        self.viewed = media.Viewed()
+        for handle in {*detectors.values(), catalog, jobs, access}:
             handle.options()  # connect now: connecting needs the head, which may be unavailable later
 
     @api.get("/v1/health")
-    async def health(self) -> Health:
+    async def health(self, _: Anybody) -> Health:
         """Liveness: the API answers."""
         return Health()
 
     @api.get("/v1/ready", responses={503: {"model": Ready}})
-    async def ready(self, response: Response) -> Ready:
+    async def ready(self, response: Response, who: Anybody) -> Ready:
         """Readiness: each detector finds something in its example, did so lately, or is asleep. Else 503, within 8 s.
 
-        An answer is valid for 5 s, for all callers.
+        An answer is valid for 5 s, for all callers. Without a key it names no detector.
         """
         detectors = await self.readiness.detectors()
         ready = all(health.state.is_ready for health in detectors.values())
         response.status_code = 200 if ready else 503
-        return Ready(ready=ready, detectors=detectors)
+        return Ready(ready=ready, detectors=detectors if who else {})
 
     @api.get("/v1/detectors")
-    async def list_detectors(self) -> list[DetectorInfo]:
+    async def list_detectors(self, _: Viewer) -> list[DetectorInfo]:
         """The enabled detectors, with the event counts of each replica, such as batches halved for lack of memory."""
         events = await self.detectors.events()
         return [
@@ -123,62 +134,83 @@ class Ingress(JobRoutes, SampleRoutes):
         ]
 
     @api.post("/v1/detect/{name}", openapi_extra=uploads.FORM, max_body_size=uploads.NO_LIMIT)
-    async def detect(self, name: str, request: Request) -> DetectorAnswer:
+    async def detect(self, name: str, request: Request, who: Reviewer) -> DetectorAnswer:
         """What one detector finds in an uploaded file."""
         if name not in self.detectors.handles:
             there = ", ".join(sorted(self.detectors.handles))
             raise HTTPException(404, f"no detector {name!r}; there are {there}")
-        upload = await _answer(await self._analyze(request, frozenset([name])))
+        upload = await _answer(await self._analyze(request, who, frozenset([name])))
         if upload.errors:
             raise HTTPException(422, upload.errors[0].reason)
         model = self.detectors.model_versions[name].model
         return DetectorAnswer(detector=name, model=model, detections=upload.detections)
 
     @api.post("/v1/analyze", openapi_extra=uploads.FORM, max_body_size=uploads.NO_LIMIT)
-    async def analyze_upload(self, request: Request) -> Upload:
+    async def analyze_upload(self, request: Request, who: Reviewer) -> Upload:
         """What every detector finds in an uploaded file: the same steps as a scan's, nothing is stored."""
-        return await _answer(await self._analyze(request, frozenset(self.detectors.handles)))
+        return await _answer(await self._analyze(request, who, frozenset(self.detectors.handles)))
 
-    async def _analyze(self, request: Request, wanted: frozenset[str], most_bytes: int | None = None) -> Result:
-        """What these detectors find in the file of a form. HTTPException as `uploads.received` raises it."""
+    async def _analyze(
+        self, request: Request, who: Identity, wanted: frozenset[str], most_bytes: int | None = None
+    ) -> Result:
+        """What these detectors find in the file of a form. HTTPException as `uploads.received` raises it.
+
+        A search for faces, which may name people, is recorded before its result is known to anybody; while the head is
+        away, as soon as it is back.
+        """
         async with uploads.received(request, most_bytes or self.settings.decoding.max_bytes) as upload:
-            return await self.analyze(upload.path, upload.name, wanted, self.detectors, self.settings)
+            result = await self.analyze(upload.path, upload.name, wanted, self.detectors, self.settings)
+        if "face" in wanted:
+            await self.pending.record(who, "faces of an upload compared", result.sha256 or "", address(request))
+        return result
 
     @api.get("/v1/assets")
-    async def assets(self, query: Annotated[AssetQuery, Query()]) -> AssetPage:
+    async def assets(self, query: Annotated[AssetQuery, Query()], who: Viewer) -> AssetPage:
         """The files that were scanned: filtered, sorted, one page of them."""
-        return AssetPage(**await self.catalog.assets.remote(query))
+        return AssetPage(**await self.catalog.assets.remote(query, who.prefixes))
 
     @api.get("/v1/facets")
-    async def facets(self, query: Annotated[AssetQuery, Query()]) -> Facets:
+    async def facets(self, query: Annotated[AssetQuery, Query()], who: Viewer) -> Facets:
         """How many files each kind, detector and label would leave under the same filters."""
-        return Facets(**await self.catalog.facets.remote(query))
+        return Facets(**await self.catalog.facets.remote(query, who.prefixes))
 
     @api.get("/v1/assets/{asset}")
-    async def asset(self, asset: str) -> File:
+    async def asset(self, asset: str, who: Viewer) -> File:
         """One file with all its detections."""
-        found = await self.catalog.asset.remote(asset)
+        found = await self.catalog.asset.remote(asset, who.prefixes)
         if found is None:
             raise HTTPException(404, f"no file {asset!r} has been scanned")
         return File(**found)
 
     @api.get("/v1/assets/{asset}/thumbnail")
-    async def thumbnail(self, asset: str) -> Response:
-        """A JPEG of at most 320 px, not blurred: the viewer blurs it."""
-        found = await self.catalog.thumbnail.remote(asset)
+    async def thumbnail(self, asset: str, who: Viewer) -> Response:
+        """A JPEG of at most 320 px. For a viewer it is blurred where the file is explicit or shows faces."""
+        found = await self.catalog.thumbnail.remote(asset, who.prefixes)
         if found is None:
             raise HTTPException(404, "it has no thumbnail")
-        return Response(found, media_type="image/jpeg", headers=media.PRIVATE)
+        shown = found["jpeg"] if who.may("reviewer") else await asyncio.to_thread(blurring.for_viewer, found)
+        return Response(shown, media_type="image/jpeg", headers=media.PRIVATE)
 
     @api.get("/v1/assets/{asset}/media")
-    async def file(self, asset: str, range: Annotated[str | None, Header()] = None) -> Response:
-        """The file itself, or the part of it that a Range header asks for; of a member of a container, the member."""
-        row = await self.catalog.location.remote(asset)
+    async def file(
+        self, asset: str, range: Annotated[str | None, Header()] = None, *, request: Request, who: Viewer
+    ) -> Response:
+        """The file itself, or the part of it that a Range header asks for; of a member of a container, the member.
+
+        A viewer gets the thumbnail of a picture, blurred, and no other media.
+        """
+        row = await self.catalog.location.remote(asset, who.prefixes)
         if row is None:
             raise HTTPException(404, f"no file {asset!r} has been scanned")
         uri = row["uri"]
         if row["kind"] is None:
             raise HTTPException(404, f"{uri} is no picture, video or recording that Raysift can read: it has no media")
+        if not who.may("reviewer"):
+            if row["kind"] == "image":
+                return await self.thumbnail(asset, who)
+            raise HTTPException(403, f"the original of a {row['kind']} needs the role reviewer. Ask an admin for it.")
+        if self.viewed.is_new(who, asset):  # on disk before the first byte is sent
+            await self.access.record.remote(who, "original viewed", asset, address(request))
         job = await self.jobs.one.remote(row["job"])
         settings = job_settings(self.settings, job.uris, job.out, job.proof) if job else self.settings
         if (parent := row.get("parent")) is not None:
@@ -187,27 +219,34 @@ class Ingress(JobRoutes, SampleRoutes):
         return await asyncio.to_thread(media.answer, uri, range, settings.s3_endpoint, roots)
 
     @api.get("/v1/search")
-    async def search(self, query: Annotated[SearchQuery, Query()]) -> Hits:
+    async def search(self, query: Annotated[SearchQuery, Query()], request: Request, who: Viewer) -> Hits:
         """Files that match words (shown, written or spoken), or that resemble a file by its image or its faces."""
         if query.like is not None:
-            hits = await self.searching.like(query.like, query.by, query.limit)
+            if await self.catalog.location.remote(query.like, who.prefixes) is None:
+                raise HTTPException(404, f"no file {query.like!r} has been scanned")
+            if query.by == "faces":
+                await self.access.record.remote(who, "searched by a face", query.like, address(request))
+            hits = await self.searching.like(query.like, query.by, query.limit, who.prefixes)
         else:
-            hits = await self.searching.words(str(query.q), query.limit)
-        return await self._shown(hits)
+            hits = await self.searching.words(str(query.q), query.limit, who.prefixes)
+        return await self._shown(hits, who)
 
     @api.post("/v1/search", openapi_extra=uploads.FORM, max_body_size=uploads.NO_LIMIT)
-    async def search_by_picture(self, request: Request, query: Annotated[LikenessQuery, Query()]) -> Hits:
+    async def search_by_picture(self, request: Request, query: Annotated[LikenessQuery, Query()], who: Viewer) -> Hits:
         """Files that look like an uploaded picture, or that show a person seen in it. The upload is not kept."""
-        result = await self._analyze(request, frozenset([self.searching.maker(query.by)]), MOST_BYTES)
-        return await self._shown(await self.searching.picture(result, query.by, query.limit))
+        result = await self._analyze(request, who, frozenset([self.searching.maker(query.by)]), MOST_BYTES)
+        return await self._shown(await self.searching.picture(result, query.by, query.limit, who.prefixes), who)
 
-    async def _shown(self, found: Found) -> Hits:
-        items = {item["id"]: item for item in await self.catalog.items.remote([hit["asset"] for hit in found.hits])}
+    async def _shown(self, found: Found, who: Identity) -> Hits:
+        ids = [hit["asset"] for hit in found.hits]
+        items = {item["id"]: item for item in await self.catalog.items.remote(ids, who.prefixes)}
         hits = [hit | {"asset": items[hit["asset"]]} for hit in found.hits if hit["asset"] in items]
         return Hits(hits=hits, notes=tuple(found.notes))
 
     @api.post("/v1/results/load")
-    async def load(self, out: Annotated[str, Body(embed=True)], proof: Annotated[str, Body()] = "") -> LoadedRows:
+    async def load(
+        self, out: Annotated[str, Body(embed=True)], proof: Annotated[str, Body()] = "", *, _: OperatorOfAll
+    ) -> LoadedRows:
         """Load a folder of results into the catalogue and return the number of rows; a scan does this by itself.
 
         The folder must be that of a job, or lie under `scanning.outs`, or `proof` must show that the operator asks.
@@ -218,11 +257,13 @@ class Ingress(JobRoutes, SampleRoutes):
         return LoadedRows(rows=await self.catalog.load_all.remote(where, self.settings.s3_endpoint))
 
     @api.delete("/v1/people/{name}")
-    async def forget(self, name: str) -> ForgottenHits:
+    async def forget(self, name: str, request: Request, who: OperatorOfAll) -> ForgottenHits:
         """Delete the hits of a person from the catalogue; `raysift people purge` has deleted them from the results."""
+        await self.access.record.remote(who, "person purged", name, address(request))
         return ForgottenHits(hits=await self.catalog.forget.remote("face", name))
 
     @api.delete("/v1/cache")
-    async def erase_caches(self) -> ErasedCaches:
+    async def erase_caches(self, request: Request, who: Admin) -> ErasedCaches:
         """Delete every cached answer on every node and in Redis. Nodes that are down do it when they are back."""
+        await self.access.record.remote(who, "caches erased", where=address(request))
         return await asyncio.to_thread(erase_cluster, self.settings)

@@ -9,9 +9,10 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import Body, HTTPException, Query
+from fastapi import Body, HTTPException, Query, Request
 from fastapi.responses import PlainTextResponse
 
+from cluster.access.identity import Identity
 from cluster.api_job_types import JobDetails, JobInfo, JobName, Report, Verification
 from cluster.permissions import check_job, job_settings, prove, proved
 from cluster.records import OVER, Priority
@@ -19,6 +20,7 @@ from cluster.settings import Settings
 from cluster.storage import buckets
 from cluster.storage.listing import list_media
 from cluster.storage.roots import Roots
+from deployments.access.roles import Operator, address
 from deployments.api.app import api
 from deployments.api.calls import TimedHandle
 from deployments.jobs import folder
@@ -40,6 +42,7 @@ class JobRoutes:
     names: list[str]  # of the detectors
     jobs: TimedHandle
     catalog: TimedHandle
+    access: TimedHandle
     verify: Verify
 
     @api.post("/v1/jobs")
@@ -51,6 +54,9 @@ class JobRoutes:
         priority: Annotated[Priority, Body()] = "normal",
         proof: Annotated[str, Body()] = "",
         exclude: Annotated[list[str] | None, Body(max_length=1000)] = None,
+        *,
+        request: Request,
+        who: Operator,
     ) -> JobName:
         """Queue a scan of folders or buckets; results go to `out`, or where the settings say.
 
@@ -62,66 +68,78 @@ class JobRoutes:
                 raise HTTPException(422, f"no detector {name!r}; there are {', '.join(sorted(self.names))}")
         where = buckets.normalize(out or self.settings.results)
         what = [buckets.normalize(uri) for uri in uris]
+        if not who.sees_all(what):
+            raise HTTPException(403, f"you may scan only what lies under {', '.join(who.prefixes or ())}")
         asked_out = out and buckets.normalize(out)
         kept = prove(self.settings, what, where) if proved(self.settings, what, asked_out, proof) else ""
         await asyncio.to_thread(self._check_listable, what, where, kept)  # refused now, instead of by a job that fails
         asked = self.jobs.submit.remote(what, where, detectors or [], priority, proof=kept, exclude=exclude or [])
-        return JobName(job=await asked)
+        job = await asked
+        await self.access.record.remote(who, "job submitted", job, address(request), uris=what[:SHOWN_URIS])
+        return JobName(job=job)
 
     @api.get("/v1/jobs")
-    async def list_jobs(self, limit: Most = 100) -> list[JobInfo]:
+    async def list_jobs(self, limit: Most = 100, *, who: Operator) -> list[JobInfo]:
         """The jobs that were submitted last, newest first."""
-        newest, counts = await asyncio.gather(self.jobs.newest.remote(limit), self.catalog.jobs.remote())
+        newest, counts = await asyncio.gather(self.jobs.newest.remote(limit, who.prefixes), self.catalog.jobs.remote())
         return [JobInfo(**described(job, counts.get(job.job, {}))) for job in newest]
 
     @api.get("/v1/jobs/{job}")
-    async def job(self, job: str, wait_s: Annotated[float, Query(ge=0, le=10)] = 0) -> JobDetails:
+    async def job(self, job: str, wait_s: Annotated[float, Query(ge=0, le=10)] = 0, *, who: Operator) -> JobDetails:
         """One job and its progress; once it is over, also its findings and its report.
 
         With `wait_s` the answer comes when the job is over, or after that time.
         """
-        known, counts = await self._job(job, wait_s), await self.catalog.job.remote(job)
+        known, counts = await self._job(job, who, wait_s), await self.catalog.job.remote(job)
         over = known.state in OVER
         summary = await self.catalog.summary.remote(job) if over else None
         report = await asyncio.to_thread(self._report, known) if over else None
         return JobDetails(**described(known, counts), summary=summary, report=report)
 
     @api.post("/v1/jobs/{job}/cancel")
-    async def cancel(self, job: str) -> JobInfo:
+    async def cancel(self, job: str, request: Request, who: Operator) -> JobInfo:
         """Remove a job from the queue or stop it. Its stored results stay."""
-        await self._job(job)
+        await self._job(job, who)
+        await self.access.record.remote(who, "job cancelled", job, address(request))
         return JobInfo(**described(await self.jobs.cancel.remote(job), await self.catalog.job.remote(job)))
 
     @api.post("/v1/jobs/{job}/resume")
-    async def resume(self, job: str) -> JobInfo:
+    async def resume(self, job: str, request: Request, who: Operator) -> JobInfo:
         """Queue a failed or cancelled job again; finished files are not analysed again."""
-        await self._check_allowed(await self._job(job))
+        await self._check_allowed(await self._job(job, who))
+        await self.access.record.remote(who, "job resumed", job, address(request))
         return JobInfo(**described(await self.jobs.resume.remote(job), await self.catalog.job.remote(job)))
 
     @api.post("/v1/jobs/{job}/retry-failed")
-    async def retry_failed(self, job: str) -> JobName:
+    async def retry_failed(self, job: str, request: Request, who: Operator) -> JobName:
         """Queue a new job over exactly the files that failed in this one; null when none did."""
-        known = await self._job(job)
+        known = await self._job(job, who)
         await self._check_allowed(known)
+        await self.access.record.remote(who, "failed files submitted again", job, address(request))
         await self.catalog.load_all.remote(known.out, self.settings.s3_endpoint)  # a new catalogue may lack them
         failed = (await self.catalog.job.remote(job))["failed"]
         return JobName(job=await self.jobs.retry.remote(job) if failed else None)
 
     @api.get("/v1/jobs/{job}/verify")
-    async def verified(self, job: str) -> Verification:
+    async def verified(self, job: str, who: Operator) -> Verification:
         """Verify a job: its results against its ledger, and the vector store against its results."""
-        known = await self._job(job)
+        known = await self._job(job, who)
         return Verification(**asdict(await asyncio.to_thread(self.verify, known.out, job, self.settings)))
 
     @api.get("/v1/jobs/{job}/logs")
-    async def logs(self, job: str, after: Annotated[int, Query(ge=0, le=MAX_CHARACTERS)] = 0) -> PlainTextResponse:
+    async def logs(
+        self, job: str, after: Annotated[int, Query(ge=0, le=MAX_CHARACTERS)] = 0, *, who: Operator
+    ) -> PlainTextResponse:
         """The logs of a job's drivers, from the character `after` on."""
-        await self._job(job)
+        await self._job(job, who)
         return PlainTextResponse((await self.jobs.logs.remote(job))[after:])
 
-    async def _job(self, job: str, wait_s: float = 0) -> Job:
+    async def _job(self, job: str, who: Identity, wait_s: float = 0) -> Job:
+        """The job. HTTPException 404 if there is none, or if one of its URIs lies outside what the caller may see."""
+        if wait_s and who.prefixes is not None:
+            await self._job(job, who)  # nobody waits for a job that he may not see
         known: Job | None = await self.jobs.followed.remote(job, wait_s)
-        if known is None:
+        if known is None or not who.sees_all(known.uris):
             raise HTTPException(404, f"there is no job {job!r}; `raysift jobs list` names them")
         return known
 

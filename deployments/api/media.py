@@ -3,25 +3,47 @@
 import mimetypes
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from fastapi import HTTPException, Response
 from fastapi.responses import StreamingResponse
 
+from cluster.access.identity import Identity
 from cluster.errors import MediaError, SettingsError
 from cluster.settings import Settings
 from cluster.storage import buckets
 from cluster.storage.roots import Roots
 
 PIECE_BYTES = 1 << 20
-PRIVATE = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
+PRIVATE = {
+    "Cache-Control": "private, max-age=3600",
+    "Vary": "Authorization",  # what a viewer and a reviewer get of one file differs
+    "X-Content-Type-Options": "nosniff",
+}
+ONE_VIEW_S = 60.0  # a player asks for many ranges of one file: they are one view
 _RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})")
 
 
 # (URI of a member, URI of the file of the bucket that it lies in, settings) -> its open file; MediaError if there is
 # none. The pipeline's function, passed in by the builder of the application: deployments may not import pipelines.
 OpenMember = Callable[[str, str, Settings], BinaryIO]
+
+
+class Viewed:
+    """Which originals were viewed by whom within the last ONE_VIEW_S, so that each view is recorded once."""
+
+    def __init__(self) -> None:
+        self._at: dict[tuple[str, str], float] = {}
+
+    def is_new(self, who: Identity, asset: str) -> bool:
+        """Whether this request begins a view, which is remembered."""
+        now = time.monotonic()
+        if now - self._at.get((who.id, asset), -ONE_VIEW_S) < ONE_VIEW_S:
+            return False
+        self._at = {view: at for view, at in self._at.items() if now - at < ONE_VIEW_S} | {(who.id, asset): now}
+        return True
 
 
 def answer(uri: str, wanted: str | None, s3_endpoint: str | None, roots: Roots) -> Response:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import HTTPException, Query, Request, Response
 
+from deployments.access.roles import Reviewer
 from deployments.api.app import api
 from deployments.detector import DetectorAway, detector_class
 from deployments.serving import wire
@@ -42,6 +43,7 @@ class SampleRoutes:
         model: str,
         floor: Floor,
         request: Request,
+        _: Reviewer,
         version: Annotated[int, Query(alias="wire", ge=1, le=MAX_VERSION)] = 1,  # version 1 did not send it
     ) -> Response:
         """Run one detector over samples that another cluster has decoded. 409 if this cluster has another model or wire

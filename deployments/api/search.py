@@ -14,10 +14,11 @@ from ray.serve.exceptions import RayServeException
 
 from cluster.api_queries import By
 from cluster.records import Failure, Result, Sample
-from cluster.vectors import Hit, Vectors, VectorsDown
+from cluster.vectors import MOST_FETCHED, Hit, Vectors, VectorsDown
 from deployments.detector import DetectorConfig
 
 Json = dict[str, Any]
+Within = Sequence[str] | None  # prefixes of the files that the caller may see; None: all files
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
@@ -66,17 +67,17 @@ class Search:
         self._threads = ThreadPoolExecutor(STORE_THREADS, "chroma")
         self._unanswered = 0  # questions that the vector store has still to answer
 
-    async def words(self, words: str, limit: int) -> Found:
+    async def words(self, words: str, limit: int, within: Within = None) -> Found:
         """Files that contain the words, then pictures, text and speech of similar meaning.
 
         Both are searched at the same time. Where one of them gets no answer, the other's hits are returned with a note.
         HTTPException 503 if both fail, 404 if nothing is indexed and no file contains the words.
         """
         notes: list[str] = []
-        exact = asyncio.ensure_future(self.catalog.text_search.remote(words, limit))
+        exact = asyncio.ensure_future(self.catalog.text_search.remote(words, limit, within))
         literal, near = await asyncio.gather(
             _part("exact words", exact, CATALOG_DEADLINE_S, notes),
-            _part("by meaning", self._by_meaning(words, limit), MEANING_DEADLINE_S, notes),
+            _part("by meaning", self._by_meaning(words, limit, within), MEANING_DEADLINE_S, notes),
         )
         if literal is None and near is None:
             raise HTTPException(503, "; ".join(notes))
@@ -91,7 +92,7 @@ class Search:
             first.setdefault(hit["asset"], hit)
         return Found(list(first.values())[:limit], notes)
 
-    async def like(self, asset: str, by: By, limit: int) -> Found:
+    async def like(self, asset: str, by: By, limit: int, within: Within = None) -> Found:
         """Other files that look like that one, or show a person seen in it, within the watch list's distance."""
         least = self._least(by)
         own = await self._ask_store(self.vectors.of_asset, by, asset)
@@ -99,7 +100,7 @@ class Search:
             raise HTTPException(404, NO_VECTOR[by])
         if by == "image":
             own = own[:: -(-len(own) // FRAMES)]
-        hits = await self._all_near(by, own, least, limit + 1)
+        hits = await self._all_near(by, own, least, limit + 1, within)
         return Found([hit for hit in hits if hit["asset"] != asset][:limit])
 
     def maker(self, by: By) -> str:
@@ -107,7 +108,7 @@ class Search:
         self._config(MAKER[by], f"search by {by}")
         return MAKER[by]
 
-    async def picture(self, result: Result, by: By, limit: int) -> Found:
+    async def picture(self, result: Result, by: By, limit: int, within: Within = None) -> Found:
         """Files that look like an analysed upload, or that show a person seen in it."""
         if result.failures:
             raise HTTPException(422, result.failures[0].reason)
@@ -116,14 +117,14 @@ class Search:
         vectors = [vector for finding in result.findings for vector in finding.detection.vectors]
         own = [vector.values for vector in vectors if vector.space == by]
         if own:
-            return Found(await self._all_near(by, own, self._least(by), limit))
+            return Found(await self._all_near(by, own, self._least(by), limit, within))
         if by == "image":
             raise HTTPException(422, "the detector clip, as it is set up here, gives no image vectors")
         if result.findings:
             raise HTTPException(422, "no face in that picture is large and clear enough to tell a person by")
         raise HTTPException(422, "there is no face in that picture")
 
-    async def _by_meaning(self, words: str, limit: int) -> tuple[list[Hit], list[Hit]]:
+    async def _by_meaning(self, words: str, limit: int, within: Within) -> tuple[list[Hit], list[Hit]]:
         """The nearest texts and pictures; and the nearest pictures alone, where they are searched separately."""
         config: Any = self._config("clip", "search by meaning")
         (answer,) = (await self.detectors.ask(["clip"], [Sample(text=words)]))["clip"].answers
@@ -133,7 +134,7 @@ class Search:
         if vector is None:
             raise HTTPException(422, "the detector clip, as it is set up here, gives no text vectors")
         spaces = dict.fromkeys([vector.space, config.pictures_in])
-        near = await asyncio.gather(*(self._near(space, vector.values, limit) for space in spaces))
+        near = await asyncio.gather(*(self._near(space, vector.values, limit, within) for space in spaces))
         return near[0], near[1] if len(near) > 1 else []
 
     def _near_enough(self, near: Sequence[Hit], pictures: Sequence[Hit]) -> list[Hit]:
@@ -154,8 +155,18 @@ class Search:
             raise HTTPException(422, f"{purpose} needs the detector {name}; detectors.{name}.enabled switches it off")
         return self.configs[name]
 
-    async def _near(self, space: Any, values: Sequence[float], limit: int) -> list[Hit]:
-        return await self._ask_store(self.vectors.search, space, values, limit)
+    async def _near(self, space: Any, values: Sequence[float], limit: int, within: Within) -> list[Hit]:
+        """The nearest files that the caller may see. More and more are fetched until there are `limit` of them."""
+        asked = limit
+        while True:
+            hits = await self._ask_store(self.vectors.search, space, values, asked)
+            if within is None:
+                return hits
+            visible = await self.catalog.visible.remote([hit.asset for hit in hits], within)
+            seen = [hit for hit in hits if hit.asset in visible]
+            if len(seen) >= limit or len(hits) < asked or asked >= MOST_FETCHED:
+                return seen[:limit]
+            asked = min(MOST_FETCHED, 4 * asked)
 
     async def _ask_store(self, question: Callable[..., T], *values: Any) -> T:
         """The answer of a method of Vectors. VectorsDown if it is late, or if too many queries are unanswered."""
@@ -175,9 +186,14 @@ class Search:
         config: Any = self._config(MAKER[by], f"search by {by}")
         return 1 - config.distance if by == "faces" else 0.0
 
-    async def _all_near(self, by: By, own: Sequence[Sequence[float]], least: float, limit: int) -> list[Json]:
+    async def _all_near(
+        self, by: By, own: Sequence[Sequence[float]], least: float, limit: int, within: Within
+    ) -> list[Json]:
         """Neighbours of any of these vectors; each file once, by its best."""
-        near = await self._ask_store(lambda: [self.vectors.search(by, values, limit) for values in own])
+        if within is None:
+            near = await self._ask_store(lambda: [self.vectors.search(by, values, limit) for values in own])
+        else:
+            near = [await self._near(by, values, limit, within) for values in own]
         if not any(near):
             raise HTTPException(404, NOT_INDEXED)
         best: dict[str, Hit] = {}

@@ -10,6 +10,7 @@ from cluster.api_queries import AssetQuery
 from deployments.catalog import queries as sql
 from deployments.catalog.database import Ask, Database
 from deployments.catalog.loading import Loader
+from deployments.catalog.queries import Prefixes
 from deployments.catalog.shapes import Json, as_finding, as_item, as_line, as_summary, by_asset
 
 STREAMED = 2000  # rows of an export in memory at a time
@@ -20,6 +21,8 @@ class Catalog:
 
     Methods may be called from several threads. SettingsError if the file does not open. A thread loads the results that
     are in the folder `of` already, and those that were in a file with the tables of an earlier version.
+
+    `within`: folders, buckets and archives that the caller is limited to. Other files are as if they were not there.
     """
 
     def __init__(
@@ -61,21 +64,21 @@ class Catalog:
 
     # ---- browsing
 
-    def assets(self, query: AssetQuery) -> Json:
+    def assets(self, query: AssetQuery, within: Prefixes = None) -> Json:
         """A page: {"total", "page", "size", "items"}. An item's score is the best of its matching detections."""
         with self._database.snapshot() as ask:
-            (found,) = ask(*sql.page(query))
+            (found,) = ask(*sql.page(query, within))
             items = _items(ask, found["assets"] or [], query)
         return {"total": found["n"], "page": query.page, "size": query.size, "items": items}
 
-    def facets(self, query: AssetQuery) -> Json:
+    def facets(self, query: AssetQuery, within: Prefixes = None) -> Json:
         """How many files there are of each kind, detection and outcome under the query's other filters."""
-        source, values = sql.selection(query.model_copy(update={"kind": (), "failed": None}))
+        source, values = sql.selection(query.model_copy(update={"kind": (), "failed": None}), within)
         failed, of_failed = sql.has_failed(query)
         counts = f"select f.kind, {failed} as failed, count(*) as n {source} group by all order by all"
         any_detection = {"detector": (), "label": (), "detector_label": (), "min_score": None}
-        within = query.model_copy(update=any_detection)
-        where, of_where = sql.labels_of(within, query.min_score)
+        files = query.model_copy(update=any_detection)
+        where, of_where = sql.labels_of(files, query.min_score, within)
         with self._database.snapshot() as ask:
             rows = ask(counts, [*of_failed, *values])
             labels = ask(sql.FACETS.format(where=where), of_where)
@@ -94,17 +97,24 @@ class Catalog:
             "failed": count(query.kind, True),
         }
 
-    def items(self, ids: Sequence[str]) -> list[Json]:
+    def items(self, ids: Sequence[str], within: Prefixes = None) -> list[Json]:
         """Items, as in `assets`, for these ids, in their order; unknown ids are left out."""
+        visible, values = sql.within(within)
         with self._database.snapshot() as ask:
-            rows = ask("select asset, id from files where id in (select try_cast(unnest(?) as uuid))", [list(ids)])
+            rows = ask(sql.BY_ID.format(visible=visible), [list(ids), *values])
             found = {row["id"].hex: row["asset"] for row in rows}
             return _items(ask, [found[id] for id in ids if id in found], AssetQuery())
 
-    def asset(self, id: str) -> Json | None:
+    def visible(self, ids: Sequence[str], within: Prefixes) -> set[str]:
+        """Those of these ids whose file lies under the prefixes."""
+        visible, values = sql.within(within)
+        return {row["id"].hex for row in self._database.rows(sql.BY_ID.format(visible=visible), [list(ids), *values])}
+
+    def asset(self, id: str, within: Prefixes = None) -> Json | None:
         """A file's item with its SHA-256 and all its detections; None if the id is unknown."""
+        visible, values = sql.within(within)
         with self._database.snapshot() as ask:
-            rows = ask("select asset, sha256 from files where id = try_cast(? as uuid)", [id])
+            rows = ask(sql.BY_ID.format(visible=visible), [[id], *values])
             if not rows:
                 return None
             (item,) = _items(ask, [rows[0]["asset"]], AssetQuery())
@@ -112,20 +122,25 @@ class Catalog:
         detections = [as_finding(row) for row in found]
         return {**item, "sha256": rows[0]["sha256"], "detections": detections}
 
-    def location(self, id: str) -> Json | None:
+    def location(self, id: str, within: Prefixes = None) -> Json | None:
         """Where a file lies, its kind, and the job that scanned it last; None: no such file.
 
         {"uri", "kind", "parent": URI of the file of the bucket that contains it, or None, "job"}
         """
-        rows = self._database.rows(sql.LOCATION, [id])
+        visible, values = sql.within(within)
+        rows = self._database.rows(sql.LOCATION.format(visible=visible), [id, *values])
         return rows[0] if rows else None
 
-    def thumbnail(self, id: str) -> bytes | None:
-        """The file's thumbnail, a JPEG of at most 320 px a side; None if it has none or the id is unknown."""
-        rows = self._database.rows(sql.THUMBNAIL, [id])
-        return rows[0]["jpeg"] if rows else None
+    def thumbnail(self, id: str, within: Prefixes = None) -> Json | None:
+        """The file's thumbnail and what it may show; None if it has none or the id is unknown.
 
-    def text_search(self, words: str, limit: int = 40) -> list[Json]:
+        {"jpeg": at most 320 px a side, "kind", "answered": detectors, "explicit": a score, "faces": boxes}
+        """
+        visible, values = sql.within(within)
+        rows = self._database.rows(sql.THUMBNAIL.format(visible=visible), [id, *values])
+        return rows[0] if rows else None
+
+    def text_search(self, words: str, limit: int = 40, within: Prefixes = None) -> list[Json]:
         """Files whose text, speech or name contains these words as one string, ignoring case; whole words first.
 
         One hit a file, its best line: {"asset": its id, "detector" (None: the name), "text", "time_s", "score"}.
@@ -133,7 +148,8 @@ class Catalog:
         words = " ".join(words.lower().split())
         if not words:
             return []
-        hits = self._database.rows(sql.HITS, {"words": words, "limit": limit})
+        seen, prefixes = sql.seen(within)
+        hits = self._database.rows(sql.HITS.format(seen=seen), {"words": words, "limit": limit, **prefixes})
         return [{**hit, "asset": hit["asset"].hex, "score": round(hit["score"], 4)} for hit in hits]
 
     # ---- jobs and export

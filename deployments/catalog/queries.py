@@ -1,8 +1,14 @@
-"""The SQL statements of the catalogue's queries, over the tables of merge.py."""
+"""The SQL statements of the catalogue's queries, over the tables of merge.py.
 
+Every statement about files takes the prefixes that the caller is limited to: `{visible}` is the condition of `within`.
+"""
+
+from collections.abc import Sequence
 from typing import Any
 
 from cluster.api_queries import AssetQuery
+
+Prefixes = Sequence[str] | None  # folders, buckets and archives that a caller is limited to; None: it is not
 
 # key of an order, None: the score that was asked for, and its direction; equal files are in order of arrival
 SORTS = {
@@ -31,6 +37,23 @@ def matching(query: AssetQuery) -> tuple[str, list[Any]]:
     return " and ".join(part for part, _ in parts), [value for _, value in parts]
 
 
+def seen(prefixes: Prefixes) -> tuple[str, dict[str, Any]]:
+    """The join with the files that the prefixes contain, for a statement with named values; and its value."""
+    if prefixes is None:
+        return "", {}
+    condition = within(prefixes)[0].replace("?", "$prefixes")
+    return f"semi join (select f.asset from files f where {condition}) using (asset)", {"prefixes": list(prefixes)}
+
+
+def within(prefixes: Prefixes) -> tuple[str, list[Any]]:
+    """The SQL condition on files f that the prefixes contain, as Identity.sees has it, and its values."""
+    if prefixes is None:
+        return "true", []
+    under = "f.uri in (select unnest(?)) or f.parent in (select unnest(?)) or "
+    under += "exists (select 1 from (select unnest(?) as prefix) p where starts_with(f.uri, p.prefix || '/'))"
+    return f"({under})", [list(prefixes)] * 3
+
+
 def _matched(query: AssetQuery) -> tuple[str, list[Any]]:
     """A table (asset, score) of the files with a detection that the query asks for, "" if it asks none; and its values.
 
@@ -47,11 +70,13 @@ def _matched(query: AssetQuery) -> tuple[str, list[Any]]:
     return f"select asset, max(score) as score from best where {match} group by asset", values
 
 
-def selection(query: AssetQuery) -> tuple[str, list[Any]]:
+def selection(query: AssetQuery, prefixes: Prefixes = None) -> tuple[str, list[Any]]:
     """The FROM and WHERE of the query's files f, joined with the score m that it asks for, if any; and its values."""
     matched, values = _matched(query)
     source = f"from files f join ({matched}) m using (asset)" if matched else "from files f"
     parts: list[tuple[str, list[Any]]] = []
+    if prefixes is not None:
+        parts.append(within(prefixes))
     if query.kind:
         parts.append(("f.kind in (select unnest(?))", [list(query.kind)]))
     if query.under:
@@ -71,17 +96,17 @@ def has_failed(query: AssetQuery) -> tuple[str, list[Any]]:
     return (f"(f.asset in ({FAILED_IN_JOBS}))", [list(query.job)]) if query.job else ("f.failed", [])
 
 
-def labels_of(query: AssetQuery, min_score: float | None) -> tuple[str, list[Any]]:
+def labels_of(query: AssetQuery, min_score: float | None, prefixes: Prefixes) -> tuple[str, list[Any]]:
     """The WHERE of the rows of `best` of the query's files, with that score or a higher one; and its values."""
-    source, values = selection(query)
+    source, values = selection(query, prefixes)
     parts = ["score >= ?::float"] if min_score else []
     parts += [f"asset in (select f.asset {source})"] if values else []
     return f"where {' and '.join(parts)}" if parts else "", [*([min_score] if min_score else []), *values]
 
 
-def page(query: AssetQuery) -> tuple[str, list[Any]]:
+def page(query: AssetQuery, prefixes: Prefixes) -> tuple[str, list[Any]]:
     """The statement of a page, and its values: one row (n: the number of all files, assets: those of the page)."""
-    source, values = selection(query)
+    source, values = selection(query, prefixes)
     key, direction = SORTS[query.sort]
     key = key or ("m.score" if matching(query)[0] else "f.top_score")
     # with a condition on detections, what was found is kept for both; else finding it twice is cheaper
@@ -99,7 +124,7 @@ HITS = f"""with found as materialized (
         select asset, detector, text, coalesce(time_s, span[1]) as time_s, score from detections
         where contains(lower(text), $words)
         union all select asset, null, name, null, 1.0 from files where contains(lower(name), $words)),
-    told as materialized (select *, regexp_matches(lower(text), '{_WHOLE}') as whole from found),
+    told as materialized (select *, regexp_matches(lower(text), '{_WHOLE}') as whole from found {{seen}}),
     first as (select asset, max(whole) as whole, arg_max(score, (whole, score)) as score from told group by asset
         order by whole desc, score desc, asset limit $limit),
     ranked as (select * from told semi join first using (asset)
@@ -125,13 +150,23 @@ ITEMS = """select f.*, m.score from files f left join (select asset, max(score) 
         where asset in (select unnest(?)) {match} group by asset) m using (asset)
     where asset in (select unnest(?))"""
 
+BY_ID = "select f.asset, f.id, f.sha256 from files f where f.id in (select try_cast(unnest(?) as uuid)) and {visible}"
+
 DETECTIONS = "select * from detections where asset = ? order by detector, segment, n"
 
 # where a file lies, its kind, and the job of its newest row
 LOCATION = """select f.uri, f.kind, f.parent, max_by(s.job, s.analyzed_at) as job
-    from files f join scans s using (asset) where f.id = try_cast(? as uuid) group by all"""
-THUMBNAIL = """select jpeg from thumbnails where (asset, content) in
-    (select (asset, content) from files where id = try_cast(? as uuid))"""
+    from files f join scans s using (asset) where f.id = try_cast(? as uuid) and {visible} group by all"""
+
+# the detectors that have answered for the segment it is taken from, the file's best score of nsfw, its boxes of faces
+THUMBNAIL = """select t.jpeg, f.kind,
+        (select list_sort(list(distinct a.detector)) from answers a
+            where (a.asset, a.content, a.segment) = (t.asset, t.content, t.segment)) as answered,
+        (select max(score) from best b where b.asset = f.asset and b.detector = 'nsfw') as explicit,
+        (select list(d.box order by d.segment, d.n) from detections d
+            where d.asset = f.asset and d.detector = 'face') as faces
+    from files f join thumbnails t on (t.asset, t.content) = (f.asset, f.content)
+    where f.id = try_cast(? as uuid) and {visible}"""
 
 JOB = """select coalesce(sum(done), 0)::bigint as done, coalesce(sum(failed), 0)::bigint as failed,
         coalesce(sum(files), 0)::bigint as files from job_counts where job = ?"""

@@ -89,9 +89,9 @@ class Jobs:
         """Whether a job of this cluster stores its results in that folder."""
         return self.store.has_out(out)
 
-    def newest(self, limit: int) -> list[Job]:
-        """The jobs that were submitted last, newest first."""
-        return self.store.newest(limit)
+    def newest(self, limit: int, within: Sequence[str] | None = None) -> list[Job]:
+        """The jobs that were submitted last, newest first. `within`: only those over files under these."""
+        return self.store.newest(limit, within)
 
     def cancel(self, job: str) -> Job:
         """Remove a job from the queue or stop its driver. Its stored results stay; `resume` continues it.

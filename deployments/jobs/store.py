@@ -5,12 +5,13 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from cluster.access.identity import Identity
 from cluster.errors import SettingsError
 from cluster.records import OVER, JobState
 from deployments.jobs.job import JOB, Job
@@ -116,9 +117,13 @@ class JobStore:
             await asyncio.sleep(LOOK_S)
         return known
 
-    def newest(self, limit: int) -> list[Job]:
-        """The jobs that were submitted last, newest first."""
-        return self._jobs("order by submitted_at desc, rowid desc limit ?", [limit])
+    def newest(self, limit: int, within: Sequence[str] | None = None) -> list[Job]:
+        """The jobs that were submitted last, newest first. `within`: only those over files under these."""
+        if within is None:
+            return self._jobs("order by submitted_at desc, rowid desc limit ?", [limit])
+        who = Identity("", "viewer", tuple(within))
+        jobs = self._jobs("order by submitted_at desc, rowid desc", [])
+        return [job for job in jobs if who.sees_all(job.uris)][:limit]
 
     def of(self, *states: JobState) -> list[Job]:
         """All jobs in one of these states, oldest first."""

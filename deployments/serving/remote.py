@@ -15,6 +15,7 @@ from tenacity import (
     wait_random,
 )
 
+from cluster.access import tokens
 from cluster.api_types import DetectorState
 from cluster.errors import SettingsError
 from cluster.records import Sample
@@ -57,10 +58,9 @@ class RemoteDetector:
         self.path = f"/v1/detect/{name}/samples"
         self.client = httpx.Client(
             base_url=remote.url,
-            auth=(remote.user, _password(name, remote.password_file)) if remote.password_file else None,
             verify=_authorities(name, remote.ca_file),
             params={"model": kind.version(config.there), "floor": config.floor, "wire": wire.VERSION},
-            headers={"Content-Type": wire.SAMPLES_TYPE},
+            headers={"Content-Type": wire.SAMPLES_TYPE, **_authorization(name, remote.key_file)},
             limits=httpx.Limits(max_connections=remote.max_in_flight, keepalive_expiry=IDLE_S),
             trust_env=False,
         )
@@ -88,6 +88,8 @@ class RemoteDetector:
         """
         answer = self._sent("GET", "/v1/ready", READY_S)
         try:
+            if not self.remote.key_file and not answer.json()["detectors"]:  # as to a probe, which names no detector
+                raise RemoteRefuses(self._refused(401, "it names no detector without a key."))
             health = answer.json()["detectors"].get(self.name)
             state = DetectorState(health["state"]) if health else DetectorState.DOWN
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -141,22 +143,29 @@ class RemoteDetector:
         where, key = self.remote.url, f"detectors.{self.name}.remote"
         if status in (401, 403):
             return (
-                f"{key}: {where} does not let {self.remote.user or 'nobody'} in ({status}). "
-                f"Correct {key}.user or what stands in its password_file."
+                f"{key}: {where} does not accept {'this key' if self.remote.key_file else 'requests without a key'} "
+                f"({status}): {said} Correct {key}.key_file: it holds what `raysift keys add NAME --role reviewer` "
+                "prints in that cluster."
             )
         if status == 409:
             return f"detectors.{self.name}: {where} says: {said}"
         return f"{key}.url: {where} answers {status}: {said}. Correct the URL, or what that cluster is set to."
 
 
-def _password(name: str, file: Path) -> str:
+def _authorization(name: str, file: Path | None) -> dict[str, str]:
+    """The header with the key of a file. SettingsError if it cannot be read, without what stands in it."""
+    if file is None:
+        return {}
     try:
-        return file.read_text(encoding="utf-8").rstrip("\r\n")
+        token = tokens.parse(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(
-            f"detectors.{name}.remote.password_file: {file} cannot be read ({type(error).__name__}). "
+            f"detectors.{name}.remote.key_file: {file} cannot be read ({type(error).__name__}). "
             "Put it on every node that the detector may run on."
         ) from None
+    if token is None:
+        raise SettingsError(f"detectors.{name}.remote.key_file: {file} holds no key, which begins with rs_.")
+    return {"Authorization": f"Bearer {token}"}
 
 
 def _authorities(name: str, file: Path | None) -> Any:

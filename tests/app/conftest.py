@@ -7,6 +7,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from tests.support.fakes.api import FakeApi
+from tests.support.fakes.sessions import TOKEN
 from tests.support.pages import Visit, served
 from tests.support.paths import ROOT
 
@@ -22,8 +23,9 @@ def port() -> Iterator[int]:
 def visit(monkeypatch: pytest.MonkeyPatch, port: int) -> Visit:
     """Open a page with URL parameters, with the shared fake API or the API at another port."""
 
-    def visit(view: str = "browse", port: int = port, **params: str | list[str]) -> AppTest:
+    def visit(view: str = "browse", port: int = port, session: str = TOKEN, **params: str | list[str]) -> AppTest:
         monkeypatch.setenv("RAYSIFT_API__PORT", str(port))
+        monkeypatch.setattr("app.page.session", lambda: session)  # AppTest has no cookies
         st.cache_data.clear()
         at = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=30)
         if view != "browse":

@@ -15,7 +15,9 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
 @pytest.fixture
 def page(cluster, scanned, media) -> Iterator[Page]:
     with chromium() as browser:
-        visit = Visit(browser, cluster.url("APP__"))
+        visit = Visit(browser, cluster.url("APP__"), session="")
+        link = cluster.raysift("keys", "link").stdout.strip().removeprefix(cluster.url("APP__"))
+        visit.open(link).wait_for_url("**/")  # signed in
         opened = visit.open(f"/?under={media.as_uri()}&sort=name")
         opened.set_default_timeout(30_000)
         opened.wait_for_function(SHOWN)

@@ -20,7 +20,7 @@ def answering(answer: httpx.Response | Exception) -> ApiClient:
             raise answer
         return answer
 
-    return ApiClient("http://api", httpx.MockTransport(handle))
+    return ApiClient("http://api", transport=httpx.MockTransport(handle))
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_special_characters_in_a_job_name_are_percent_encoded():
         paths.append(request.url.raw_path.decode())
         return httpx.Response(200, json={"job": None})
 
-    assert ApiClient("http://api", httpx.MockTransport(handle)).change("../x y", "cancel") is None
+    assert ApiClient("http://api", transport=httpx.MockTransport(handle)).change("../x y", "cancel") is None
     assert paths == ["/v1/jobs/..%2Fx%20y/cancel"]
 
 

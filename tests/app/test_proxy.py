@@ -8,9 +8,11 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from app.proxy import HostGuard, Relay, allowed
+from app.sign_in import COOKIE
 from cluster.settings import AppListener
 from tests.support.fakes.api import FakeApi
 from tests.support.fakes.files import file
+from tests.support.fakes.sessions import TOKEN
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +24,8 @@ def relay(fake: FakeApi) -> TestClient:
     """A client of the proxy, which forwards to the fake API."""
     client = partial(httpx.AsyncClient, transport=httpx.ASGITransport(fake.app), base_url="http://api")
     app = Starlette(routes=Relay(client).routes)
-    return TestClient(HostGuard(app, listens_on=AppListener), base_url="http://127.0.0.1:8501")
+    guarded = HostGuard(app, listens_on=AppListener)
+    return TestClient(guarded, base_url="http://127.0.0.1:8501", cookies={COOKIE: TOKEN})
 
 
 def test_a_byte_range_is_passed_through(fake: FakeApi):
@@ -64,7 +67,23 @@ def test_an_unreachable_api_is_a_bad_gateway():
         raise httpx.ConnectError("x")
 
     down = Relay(partial(httpx.AsyncClient, transport=httpx.MockTransport(refuse), base_url="http://api"))
-    assert TestClient(Starlette(routes=down.routes)).get(f"/api/thumb/{'0' * 32}").status_code == 502
+    client = TestClient(Starlette(routes=down.routes), cookies={COOKIE: TOKEN})
+    assert client.get(f"/api/thumb/{'0' * 32}").status_code == 502
+
+
+def test_the_proxy_asks_with_the_session_of_the_browser_and_says_for_whom():
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append((request.headers.get("authorization"), request.headers.get("x-forwarded-for")))
+        return httpx.Response(403, json={"detail": "no"})
+
+    api = partial(httpx.AsyncClient, transport=httpx.MockTransport(answer), base_url="http://api")
+    client = TestClient(Starlette(routes=Relay(api).routes), client=("10.0.0.7", 5000))
+    assert client.get(f"/api/media/{'0' * 32}").status_code == 401 and asked == []
+    client.cookies.set(COOKIE, TOKEN)
+    assert client.get(f"/api/media/{'0' * 32}").status_code == 403
+    assert asked == [(f"Bearer {TOKEN}", "10.0.0.7")]
 
 
 def test_a_request_for_another_host_name_is_refused(fake: FakeApi):

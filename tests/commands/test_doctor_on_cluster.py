@@ -186,7 +186,7 @@ def replicas(cluster: Cluster, name: str = "") -> list[psutil.Process]:
             ours
             and is_replica
             and deployment.startswith(name)
-            and not deployment.startswith(("api", "catalog", "jobs"))
+            and not deployment.startswith(("access", "api", "catalog", "jobs"))
         ):
             found.append(process)
     return found

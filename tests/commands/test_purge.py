@@ -36,6 +36,8 @@ def raysift(tmp_path, monkeypatch):
 
     def answer(request):
         match request.method, request.url.path:
+            case "GET", "/v1/session":
+                return httpx.Response(200, json={"name": "ann", "role": run.role, "prefixes": None})
             case "DELETE", "/v1/cache":
                 return httpx.Response(200, json=ErasedCaches(**run.caches).model_dump())
             case "DELETE", "/v1/people/Ann":
@@ -54,7 +56,7 @@ def raysift(tmp_path, monkeypatch):
         return CliRunner().invoke(cli, arguments, env={"COLUMNS": "200"})
 
     run.caches = {"entries": {"head": 7, "worker": 4}, "failed": {}, "away": []}
-    run.gallery = gallery
+    run.gallery, run.role = gallery, "admin"
     return run
 
 
@@ -62,6 +64,13 @@ def rows(output):
     """The table: place -> count."""
     cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in output.splitlines() if "│" in line]
     return {place: int(count) for place, count in cells}
+
+
+def test_without_the_role_of_an_admin_nothing_is_changed(raysift):
+    raysift.role = "operator"
+    done = raysift("purge", "Ann")
+    assert "needs a key of an admin" in str(done.exception)
+    assert raysift.gallery.references()
 
 
 def test_every_place_is_listed_with_what_was_removed_there(raysift, tmp_path):

@@ -46,7 +46,7 @@ class Compose:
         made = subprocess.run(
             ["sh", ROOT / "cluster/secrets.sh", name], cwd=self.folder, capture_output=True, text=True, check=True
         )
-        self.password = re.findall(r"password (\w+)", made.stdout)[0]
+        self.key = re.findall(r"admin key (\S+)", made.stdout)[0]
 
     @property
     def secrets(self) -> Path:
@@ -187,6 +187,7 @@ class Compose:
         if name == "nginx":
             names = (*names, self.env.get("RAYSIFT_NAME", "localhost"))
         made = self.network.machine(machine, binds=self._binds(name), names=names)
+        made.key = self.key
         self._prepare(name, made)
         self.blank[machine] = made.written()
         return made

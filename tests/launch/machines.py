@@ -50,6 +50,7 @@ class Machine:
         self.network, self.name, self.address, self.binds = network, name, address, dict(binds)
         self.log = network.folder / f"{name}.log"
         self._init: psutil.Process | None = None
+        self.key = ""  # of the API that runs here, an admin's
 
     def start(self) -> None:
         """Turn the machine on. No program runs on it until `spawn` or `run`."""

@@ -141,9 +141,9 @@ def on(machine: Machine, command: str, env: dict[str, str] | None = None) -> str
 
 def api_client(machine: Machine) -> httpx.Client:
     """An HTTP client of the API at that machine's proxy. The Host header is one that the API accepts."""
-    return httpx.Client(
-        base_url=f"http://{machine.address}:8000", headers={"Host": "localhost"}, timeout=120, trust_env=False
-    )
+    key = machine.run(["cat", f"{settings()['RAYSIFT_STATE_DIR']}/operator_key"], {}).stdout
+    headers = {"Host": "localhost", "Authorization": f"Bearer {key}"}
+    return httpx.Client(base_url=f"http://{machine.address}:8000", headers=headers, timeout=120, trust_env=False)
 
 
 def answers(machine: Machine) -> bool:

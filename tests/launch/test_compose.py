@@ -89,7 +89,7 @@ def test_a_ray_job_scans_a_bucket(compose: Compose):
     command = "ray job submit -- python -m pipelines s3://raysift/media --out s3://raysift/results/first"
     done = compose.execute("head", command.split(), timeout=180)
     assert done.returncode == 0, f"{done.stdout}{done.stderr}\n{compose.logs()}"
-    (job,) = json.loads(compose.execute("head", ["curl", "-sS", "http://nginx:8000/v1/jobs"]).stdout)
+    (job,) = json.loads(compose.execute("head", ["raysift", "jobs", "list", "--json"]).stdout)
     assert (job["state"], job["done"], job["failed"]) == ("finished", len(list(media.iterdir())), 0)
     exported = compose.execute("head", ["raysift", "export", "--from", "s3://raysift/results/first"])
     lines = {line["uri"]: line for line in map(json.loads, exported.stdout.splitlines())}

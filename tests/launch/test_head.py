@@ -62,7 +62,8 @@ def page(text: str) -> bytes:
 def api(machine: Machine) -> httpx.Client:
     """An HTTP client of the API at that machine's Serve proxy."""
     url = f"http://{machine.address}:8000"
-    return httpx.Client(base_url=url, headers={"Host": "localhost"}, timeout=60, trust_env=False)
+    headers = {"Host": "localhost", "Authorization": f"Bearer {machine.key}"}
+    return httpx.Client(base_url=url, headers=headers, timeout=60, trust_env=False)
 
 
 def get_json(machine: Machine, path: str) -> Any:

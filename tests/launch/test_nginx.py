@@ -21,7 +21,7 @@ from deployments.api.search import MOST_BYTES
 from deployments.serving import wire
 from tests.launch.compose import Compose
 from tests.launch.machines import Machine
-from tests.launch.traffic import NAME, Traffic, authorization, client, picture
+from tests.launch.traffic import NAME, Traffic, authorization, client, picture, session
 from tests.support.paths import ROOT
 
 pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
@@ -47,15 +47,19 @@ def test_http_is_redirected_to_https(compose: Compose):
     assert (answer.status_code, answer.headers["location"]) == (308, f"https://{NAME}/v1/health?a=b")
 
 
-def test_without_the_password_only_the_health_route_answers(compose: Compose):
-    with client(compose, password="wrong") as stranger:
-        assert stranger.get("/v1/health", auth=None).json() == {"status": "ok"}
-        for path in ("/", "/v1/ready", "/v1/assets", "/docs", "/openapi.json", "/_stcore/health", "/api/thumb/x"):
+def test_without_a_key_or_a_session_only_probes_and_the_sign_in_answer(compose: Compose):
+    with client(compose, key="wrong") as stranger:
+        nobody = {"Authorization": ""}
+        assert stranger.get("/v1/health").json() == {"status": "ok"}
+        assert stranger.get("/v1/ready", headers=nobody).json()["detectors"] == {}
+        assert stranger.get("/sign-in").status_code == 200
+        assert stranger.get("/", headers={"Accept": "text/html"}).headers["location"].startswith("/sign-in")
+        for path in ("/", "/v1/assets", "/docs", "/openapi.json", "/api/thumb/x"):
             assert (path, stranger.get(path).status_code) == (path, 401)
-            assert (path, stranger.get(path, auth=None).status_code) == (path, 401)
+            assert (path, stranger.get(path, headers=nobody).status_code) == (path, 401)
 
 
-def test_requests_with_the_password_are_answered(compose: Compose):
+def test_requests_with_a_key_are_answered(compose: Compose):
     with client(compose) as user:
         # each API replica caches its state for 5 s, and the healthcheck may have queried it before all was up
         compose.wait(lambda: user.get("/v1/ready").status_code == 200, 30, "the detectors are not ready")
@@ -65,7 +69,7 @@ def test_requests_with_the_password_are_answered(compose: Compose):
         assert user.get("/openapi.json").json()["info"]["title"] == "Raysift"
         analyzed = user.post("/v1/analyze", files={"file": ("a.jpg", picture())})
         assert analyzed.status_code == 200 and analyzed.json()["errors"] == [], analyzed.text
-        assert "Streamlit" in user.get("/").text or user.get("/").status_code == 200
+        assert user.get("/", headers={"Cookie": session(compose)}).status_code == 200
 
 
 def test_a_page_runs_over_the_apps_websocket(compose: Compose):
@@ -74,7 +78,7 @@ def test_a_page_runs_over_the_apps_websocket(compose: Compose):
         timeout=30,
         origin=f"https://{NAME}",
         subprotocols=["streamlit"],
-        header={"Authorization": authorization(compose)},
+        header={"Cookie": session(compose)},
         sslopt={"context": compose.tls()},
     )
     request = BackMsg()
@@ -138,7 +142,7 @@ def test_requests_above_the_rate_limit_get_429(compose: Compose):
     outcomes: collections.Counter[int] = collections.Counter()
 
     def guess() -> None:
-        with client(compose, password="guessed") as stranger:
+        with client(compose, key="guessed") as stranger:
             outcomes.update(stranger.get("/v1/jobs").status_code for _ in range(80))
 
     threads = [threading.Thread(target=guess) for _ in range(4)]

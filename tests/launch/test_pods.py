@@ -10,6 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from cluster.access import tokens
 from tests.launch.machines import Network
 from tests.launch.pods import Pods
 from tests.support.manifests import build, of_kind
@@ -23,6 +24,7 @@ SECRETS = {
     "raysift-ray-token": {"auth_token": "a-token-of-the-test"},
     "raysift-redis": {"password": "s3cr3t"},
     "raysift-app": {"cookie_secret": "s3cr3t"},
+    "raysift-key": {"operator_key": str(tokens.new())},
     "raysift-s3": {
         "credentials": "[default]\n"
         f"aws_access_key_id = {STORE.access_key}\n"

@@ -1,6 +1,5 @@
 """A steady load of requests through nginx, with the outcome of each."""
 
-import base64
 import io
 import threading
 import time
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 import httpx
 from PIL import Image
 
+from app.sign_in import COOKIE
 from tests.launch.compose import Compose
 
 NAME = "raysift.test"
@@ -31,12 +31,12 @@ class Request:
         return self.outcome != "200"
 
 
-def client(compose: Compose, timeout: float = 60, password: str | None = None) -> httpx.Client:
-    """An HTTP client that trusts nginx's certificate and logs in, with the right password unless another is given."""
-    auth = ("raysift", compose.password if password is None else password)
+def client(compose: Compose, timeout: float = 60, key: str | None = None) -> httpx.Client:
+    """An HTTP client that trusts nginx's certificate and sends the admin's key, unless another is given."""
+    headers = {"Authorization": authorization(compose, key)}
     return httpx.Client(
-        base_url=f"https://{NAME}", auth=auth, verify=compose.tls(), timeout=timeout, trust_env=False
-    )  # fmt: skip
+        base_url=f"https://{NAME}", headers=headers, verify=compose.tls(), timeout=timeout, trust_env=False
+    )
 
 
 def picture(side: int = 64) -> bytes:
@@ -46,9 +46,17 @@ def picture(side: int = 64) -> bytes:
     return buffer.getvalue()
 
 
-def authorization(compose: Compose) -> str:
-    """The value of the Authorization header."""
-    return "Basic " + base64.b64encode(f"raysift:{compose.password}".encode()).decode()
+def authorization(compose: Compose, key: str | None = None) -> str:
+    """The value of the Authorization header, with the admin's key unless another is given."""
+    return f"Bearer {compose.key if key is None else key}"
+
+
+def session(compose: Compose) -> str:
+    """The Cookie header of a browser that has signed in to the app with the admin's key."""
+    with httpx.Client(base_url=f"https://{NAME}", verify=compose.tls(), timeout=60, trust_env=False) as browser:
+        signed_in = browser.post("/sign-in", data={"key": compose.key})
+        assert signed_in.status_code == 303, signed_in.text
+        return f"{COOKIE}={browser.cookies[COOKIE]}"
 
 
 class Traffic:

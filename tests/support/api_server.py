@@ -1,17 +1,23 @@
 """Serve the real API over HTTP without Ray: its routes, guards and limits in uvicorn, with a stub behind the routes."""
 
+import inspect
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import uvicorn
+from starlette.requests import Request
 from starlette.types import ASGIApp
 
+from cluster.access.identity import Identity
+from deployments.access import authentication
+from deployments.access.pending import PendingRecords
 from deployments.api.app import api
 from deployments.api.ingress import Ingress
+from deployments.api.media import Viewed
 from tests.support.servers.chroma import free_port
 
 
@@ -32,12 +38,57 @@ def serving(app: ASGIApp) -> Iterator[int]:
         thread.join(10)
 
 
+ADMIN = Identity("the tests", "admin")
+REQUEST = Request({"type": "http", "headers": [], "client": ("127.0.0.1", 5000)})
+
+AS_ADMIN = {"who": ADMIN, "_": ADMIN, "request": REQUEST}  # arguments of routes that FastAPI gives them
+
+
+def called(method: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
+    """Call the method of a route with these arguments; it gets an admin's request, where it takes that."""
+    parameters = inspect.signature(method).parameters
+    return method(*arguments, **{name: value for name, value in AS_ADMIN.items() if name in parameters}, **more)
+
+
+class Everybody:
+    """Takes every request for one identity's, whatever it shows."""
+
+    def __init__(self, identity: Identity = ADMIN) -> None:
+        self.identity = identity
+
+    async def identify(self, _: Any) -> Identity:
+        return self.identity
+
+
+class Recorder:
+    """A stub of the deployment Access: keeps what is to be recorded in the audit log."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[Any, ...]] = []
+        self.record = SimpleNamespace(remote=self._record)
+
+    def options(self) -> "Recorder":
+        return self
+
+    async def _record(self, who: Identity, what: str, of: str = "", where: str = "", **more: Any) -> None:
+        self.records.append((who.name, what, of))
+
+
 @contextmanager
 def application(**attributes: Any) -> Iterator[ASGIApp]:
-    """Yield the API's ASGI application with an uninitialized Ingress that has only the given attributes."""
+    """Yield the API's ASGI application with an uninitialized Ingress that has only the given attributes.
+
+    Every request is an admin's, unless `identifies` says otherwise.
+    """
+    identifies = attributes.pop("identifies", Everybody())
+    recorder = Recorder()
+    attributes = {"access": recorder, "pending": PendingRecords(recorder), "viewed": Viewed(), **attributes}
     ingress = object.__new__(Ingress.func_or_class)
     vars(ingress).update(attributes)
     api.middleware_stack = None  # built again, so that rate limits start at zero
-    with mock.patch("ray.serve.get_replica_context", lambda: SimpleNamespace(servable_object=ingress)):
+    with (
+        mock.patch("ray.serve.get_replica_context", lambda: SimpleNamespace(servable_object=ingress)),
+        mock.patch.object(authentication, "_current", [identifies]),
+    ):
         yield api
     api.middleware_stack = None  # Serve cannot pickle an application with a built middleware stack

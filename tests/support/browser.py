@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 import httpx
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
+from app.sign_in import COOKIE
+from tests.support.fakes.sessions import TOKEN
 from tests.support.paths import ROOT
 
 CHROMIUM = "/usr/bin/chromium"
@@ -57,7 +59,10 @@ def chromium() -> Iterator[Browser]:
 class Visit:
     """A page in a fresh browser context. Records console errors and requests to other hosts (`strangers`)."""
 
-    def __init__(self, browser: Browser, url: str, width: int = 1440, height: int = 900, dark: bool = False) -> None:
+    def __init__(
+        self, browser: Browser, url: str, width: int = 1440, height: int = 900, dark: bool = False, session: str = TOKEN
+    ) -> None:
+        """`session`: of the API, by which the browser is signed in, by default one of the fake API; empty: none."""
         self.url = url
         self.errors: list[str] = []
         self.strangers: list[str] = []
@@ -66,6 +71,8 @@ class Visit:
             reduced_motion="reduce",
             color_scheme="dark" if dark else "light",
         )
+        if session:
+            self._context.add_cookies([{"name": COOKIE, "value": session, "url": url, "httpOnly": True}])
         self.page: Page = self._context.new_page()
         self.page.on("console", self._record_error)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))

@@ -40,8 +40,14 @@ class Cluster:
         return f"http://127.0.0.1:{self.environment[f'RAYSIFT_{part}PORT']}"
 
     def api(self) -> httpx.Client:
-        """An HTTP client of the API, with a timeout of 120 s."""
-        return httpx.Client(base_url=self.url("API__"), timeout=120, trust_env=False)
+        """An HTTP client of the API with the key of the machine, an admin's, and a timeout of 120 s."""
+        headers = {"Authorization": f"Bearer {self.key_file.read_text()}"}
+        return httpx.Client(base_url=self.url("API__"), headers=headers, timeout=120, trust_env=False)
+
+    @property
+    def key_file(self) -> Path:
+        """The key of the machine's own command line, an admin's."""
+        return Path(self.environment["RAYSIFT_STATE_DIR"]) / "operator_key"
 
     def export(self, folder: str) -> dict[str, dict[str, Any]]:
         """Run `raysift export` on a results folder; returns file name -> exported line."""

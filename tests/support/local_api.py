@@ -1,5 +1,6 @@
 """The real API in Serve's local testing mode: real catalogue and job queue, a stub of Ray's Jobs API, no detectors."""
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,12 +11,16 @@ from unittest.mock import patch
 from fastapi import FastAPI
 from ray import serve
 
+from cluster.access.audit import Audit
+from cluster.access.credential import open_store, own_key
 from cluster.settings import Scanning, Settings
+from deployments.access.service import Access
 from deployments.api.ingress import Ingress
 from deployments.catalog.catalog import Catalog
 from deployments.jobs.queue import Jobs
 from pipelines.results.verifying import Verified
 from tests.deployments.jobs.jobs_api import JobsApi
+from tests.support.api_server import AS_ADMIN
 
 _MADE: list[Any] = []  # instances that Serve has created in this process
 
@@ -49,16 +54,22 @@ class KeptIngress(Ingress.func_or_class):  # type: ignore[name-defined, misc]
 class LocalApi:
     """The API: call its routes as Python methods with `call`, or over HTTP through `app`."""
 
-    def __init__(self, handle: Any, ingress: Any, catalog: Catalog) -> None:
+    def __init__(self, handle: Any, ingress: Any, catalog: Catalog, settings: Settings) -> None:
         """`handle`: of the deployment; `ingress` and `catalog`: the instances behind it."""
         self._handle = handle
+        self.store = open_store(settings)  # the same file of keys
+        self.audit = Audit(settings.state_dir)
+        key = str(own_key(settings))
+        self.headers = {"Authorization": f"Bearer {key}"}  # an admin's, of every request over HTTP
         self.ingress = ingress
         self.catalog = catalog
         self.app: FastAPI = ingress.app
 
     def call(self, method: str, *arguments: Any, **more: Any) -> Any:
-        """Call a method of the ingress through the deployment handle; returns its result."""
-        return getattr(self._handle, method).remote(*arguments, **more).result()
+        """Call a method of the ingress through the deployment handle, as an admin; returns its result."""
+        taken = inspect.signature(getattr(self.ingress, method)).parameters
+        given = {name: value for name, value in AS_ADMIN.items() if name in taken}
+        return getattr(self._handle, method).remote(*arguments, **given, **more).result()
 
 
 @contextmanager
@@ -70,14 +81,14 @@ def local_api(state: Path) -> Iterator[LocalApi]:
     verify = lambda out, job, settings: Verified(  # noqa: E731
         units=1, done=1, failed=0, lost=len(out), double=0, vectors_missing=0
     )
-    bound = (
-        serve.deployment(KeptIngress).options(name="api").bind({}, catalog, jobs, None, None, verify, settings, None)
-    )
+    access = serve.deployment(Access).options(name="access").bind(settings)
+    bound = serve.deployment(KeptIngress).options(name="api")
+    bound = bound.bind({}, catalog, jobs, access, None, None, verify, settings, None)
     handle = serve.run(bound, name="api", _local_testing_mode=True)
     made = {type(instance): instance for instance in _MADE}
     ingress = next(instance for kind, instance in made.items() if issubclass(kind, KeptIngress))
     # routes get their `self` from Serve's replica context, which does not exist here
     with patch.object(serve, "get_replica_context", lambda: SimpleNamespace(servable_object=ingress)):
-        yield LocalApi(handle, ingress, made[KeptCatalog])
+        yield LocalApi(handle, ingress, made[KeptCatalog], settings)
     made[KeptCatalog].close()
     _MADE.clear()

@@ -43,7 +43,7 @@ def client_of(api: FakeApi) -> ApiClient:
         )
         return httpx.Response(response.status_code, content=response.content)
 
-    return ApiClient("http://api", httpx.MockTransport(answer))
+    return ApiClient("http://api", transport=httpx.MockTransport(answer))
 
 
 def drawn(at: AppTest, name: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 from fastapi import HTTPException
@@ -13,10 +14,12 @@ from cluster.permissions import prove
 from cluster.records import asset_id
 from cluster.settings import Scanning, Settings
 from cluster.storage.roots import OutsideRoots
+from deployments.access import authentication
 from deployments.api.ingress import Ingress
 from deployments.catalog.catalog import Catalog
 from deployments.jobs.queue import Jobs
 from tests.deployments.jobs.jobs_api import JobsApi
+from tests.support.api_server import Recorder, called
 from tests.support.listed import put
 from tests.support.stored import commit, row
 
@@ -66,8 +69,9 @@ def api(place, settings):
     catalog = Catalog(":memory:")
     jobs = Jobs(place / "state" / "jobs.sqlite", settings, lambda url: JobsApi(), every_s=None)
     routes = Ingress.func_or_class.__base__  # the class without Serve's wrapper: a process can serve one API only
-    ingress = routes({}, Handle(catalog), Handle(jobs), None, None, None, settings, None)
-    yield lambda method, *arguments, **more: asyncio.run(getattr(ingress, method)(*arguments, **more))
+    with mock.patch.object(authentication, "_current", []):  # which an API sets for its whole process
+        ingress = routes({}, Handle(catalog), Handle(jobs), Recorder(), None, None, None, settings, None)
+    yield lambda method, *arguments, **more: asyncio.run(called(getattr(ingress, method), *arguments, **more))
     catalog.close()
 
 
@@ -225,10 +229,13 @@ def test_a_job_whose_root_was_removed_is_neither_resumed_nor_retried(api, place,
     jobs = Jobs(tmp_path / "jobs.sqlite", settings, lambda url: JobsApi(), every_s=None)
     name = jobs.submit([(place / "secret").as_uri()], (place / "found").as_uri(), [])
     jobs.cancel(name)
-    routes = Ingress.func_or_class.__base__({}, Handle(None), Handle(jobs), None, None, None, settings, None)
+    with mock.patch.object(authentication, "_current", []):
+        routes = Ingress.func_or_class.__base__(
+            {}, Handle(None), Handle(jobs), Recorder(), None, None, None, settings, None
+        )
     for route in (routes.resume, routes.retry_failed):
         with pytest.raises(OutsideRoots, match=r"scanning\.roots"):
-            asyncio.run(route(name))
+            asyncio.run(called(route, name))
 
 
 def test_an_allowed_place_that_cannot_be_listed_gives_a_message(api, place):

@@ -1,6 +1,7 @@
 """Search behind the API: which vectors are compared, and the messages for failed searches. All stand-ins."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 from fastapi import FastAPI, HTTPException
@@ -37,7 +38,7 @@ class Catalog:
         self.literal = list(literal)
         self.text_search = self
 
-    async def remote(self, words, limit):
+    async def remote(self, words, limit, within):
         return [
             {"asset": asset, "detector": "ocr", "text": words, "time_s": None, "score": 0.9} for asset in self.literal
         ]
@@ -173,3 +174,27 @@ def test_former_names_of_a_space_in_a_url_mean_the_current_space(asked, space):
 
 def test_exact_words_are_found_before_anything_is_indexed():
     assert [one["matched"] for one in words(Vectors(), catalog=Catalog(READ))] == ["exact text"]
+
+
+class Visible(Catalog):
+    """A catalogue whose caller may see only these files."""
+
+    def __init__(self, *ids):
+        super().__init__()
+        self.visible = SimpleNamespace(remote=self._visible)
+        self.ids = {asset_id(id) for id in ids}
+
+    async def _visible(self, ids, within):
+        return self.ids & set(ids)
+
+
+def test_files_that_the_caller_may_not_see_do_not_take_the_place_of_others():
+    near = [hit(asset_id(f"hidden {n}"), 0.9 - n / 1000) for n in range(100)]
+    near += [hit(asset_id("mine"), 0.7), hit(asset_id("mine too"), 0.6)]
+    vectors = Vectors({"image": near}, own=[(1.0,)])
+    searching = Search(Detectors(), Visible("mine", "mine too"), vectors, WORDS_APART)
+    for limit, expected in ((1, ["mine"]), (10, ["mine", "mine too"])):
+        found = asyncio.run(searching.like(asset_id("own"), "image", limit, ("s3://b/case-1",)))
+        assert [one["asset"] for one in found.hits] == [asset_id(name) for name in expected]
+    nothing = Search(Detectors(), Visible(), vectors, WORDS_APART)
+    assert refusal(lambda: asyncio.run(nothing.like(asset_id("own"), "image", 10, ("s3://b/case-1",))).hits)[0] == 404

@@ -30,7 +30,7 @@ class Answering:
         self.answer = answer
         self.text_search = self
 
-    async def remote(self, words, limit):
+    async def remote(self, words, limit, within):
         return await self.ask((), ())
 
     async def ask(self, names, samples):

@@ -32,7 +32,7 @@ class Searching:
     def maker(self, by):
         return "nsfw"
 
-    async def picture(self, result, by, limit):
+    async def picture(self, result, by, limit, within):
         return Found([])
 
 
@@ -60,7 +60,7 @@ def seen(tmp_path, monkeypatch):
 
 @contextmanager
 def serving_api(seen):
-    async def nothing(ids):
+    async def nothing(ids, within):
         return []
 
     versions = {"nsfw": SimpleNamespace(model="m")}

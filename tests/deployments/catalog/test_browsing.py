@@ -151,7 +151,7 @@ def test_an_unknown_file_is_none(catalog):
 
 
 def test_a_thumbnail_is_returned_as_it_was_stored(catalog):
-    assert catalog.thumbnail(asset_id("s3://b/x/one.jpg")) == b"jpeg"
+    assert catalog.thumbnail(asset_id("s3://b/x/one.jpg"))["jpeg"] == b"jpeg"
 
 
 def test_items_keep_the_requested_order(catalog):

@@ -43,7 +43,7 @@ def test_the_order_in_which_files_are_loaded_does_not_matter(tmp_path):
     assert [(d["detector"], d["label"]) for d in lines[0]["detections"]] == [("nsfw", "suggestive"), ("ocr", "text")]
     assert (lines[0]["width"], lines[0]["height"], lines[0]["sha256"]) == (2, 1, "s")
     assert lines[0]["errors"] == [{"step": "whisper", "reason": "no"}]
-    assert thumbnails[0] == b"3"
+    assert thumbnails[0]["jpeg"] == b"3"
     # of a file whose content changed, only detections in the new content
     assert [(d["detector"], d["score"]) for d in lines[1]["detections"]] == [("ocr", 0.2)]
     assert lines[1]["sha256"] is None and not assets[1]["has_thumbnail"]

@@ -12,7 +12,7 @@ def test_a_film_is_one_file_with_the_detections_of_all_its_segments(tmp_path):
     catalog.load(commit(tmp_path, "1", late))
     (item,) = catalog.assets(AssetQuery())["items"]
     assert item["segments"] == {"done": 1, "of": 3}
-    assert catalog.thumbnail(item["id"]) == b"late"
+    assert catalog.thumbnail(item["id"])["jpeg"] == b"late"
     first = film((0, 3, 60.0), found("nsfw", "nude", 0.9, time_s=1.0), found("nsfw", "nude", 0.8, time_s=2.0),
                  failures=[("ocr", "tired"), ("whisper", "no")], thumbnail=b"first")  # fmt: skip
     catalog.load(commit(tmp_path, "2", first, film((1, 3, 60.0), answered=("nsfw",), thumbnail=b"middle")))
@@ -21,7 +21,7 @@ def test_a_film_is_one_file_with_the_detections_of_all_its_segments(tmp_path):
     assert item["labels"] == [{"detector": "nsfw", "label": "nude", "score": 0.9, "count": 3}]
     assert [detection["time_s"] for detection in catalog.asset(item["id"])["detections"]] == [1.0, 2.0, 125.0]
     assert item["errors"] == [{"step": "ocr", "reason": "tired"}, {"step": "whisper", "reason": "no"}]
-    assert catalog.thumbnail(item["id"]) == b"first"
+    assert catalog.thumbnail(item["id"])["jpeg"] == b"first"
     assert catalog.facets(AssetQuery())["detectors"] == [{"detector": "nsfw", "label": "nude", "count": 1}]
     (line,) = catalog.lines()
     assert [detection["time_s"] for detection in line["detections"]] == [1.0, 2.0, 125.0]

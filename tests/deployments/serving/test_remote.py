@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from cluster.access import tokens
 from cluster.errors import SettingsError
 from cluster.records import Detection, Failure, ModelVersion, Sample
 from deployments.api import sample_routes
@@ -31,10 +32,13 @@ def config(url="https://gpus.example.com", **remote):
     return NsfwConfig(backend="remote", remote={"url": url, "timeout_s": 5} | remote, model="m")
 
 
+KEY = str(tokens.new())
+
+
 @pytest.fixture
-def password_file(tmp_path):
-    file = tmp_path / "password"
-    file.write_text("open sesame\n")
+def key_file(tmp_path):
+    file = tmp_path / "key"
+    file.write_text(f"{KEY}\n")
     return file
 
 
@@ -98,17 +102,23 @@ def refused(far, **remote):
     return str(raised.value)
 
 
-def test_the_password_of_the_file_gives_access_and_is_never_logged(password_file, caplog):
-    remote = {"user": "ours", "password_file": password_file}
-    with caplog.at_level(logging.DEBUG), far_api.running(Far(password="open sesame")) as url:
-        told = config(url, **remote)
+def test_the_key_of_the_file_gives_access_and_is_never_logged(key_file, caplog):
+    with caplog.at_level(logging.DEBUG), far_api.running(Far(key=KEY)) as url:
+        told = config(url, key_file=key_file)
         detector = RemoteDetector("nsfw", told)
         assert len(detector.ask(PICTURES).answers) == 3
-    assert "sesame" not in f"{caplog.text} {told!r} {vars(detector)!r}"
-    said = refused(Far(password="another"), **remote)
-    assert "does not let ours in (401). Correct detectors.nsfw.remote.user" in said and "sesame" not in said
-    with pytest.raises(SettingsError, match=r"password_file: .*none cannot be read \(FileNotFoundError\)"):
-        RemoteDetector("nsfw", config(user="ours", password_file=password_file.with_name("none")))
+    secret = KEY.rpartition("_")[2]
+    assert secret not in f"{caplog.text} {told!r} {vars(detector)!r}"
+    said = refused(Far(key=str(tokens.new())), key_file=key_file)
+    assert "does not accept this key (401): this key was revoked. Correct detectors.nsfw.remote.key_file" in said
+    assert secret not in said
+    assert "does not accept requests without a key (401)" in refused(Far(key=KEY))
+    with pytest.raises(SettingsError, match=r"key_file: .*none cannot be read \(FileNotFoundError\)"):
+        RemoteDetector("nsfw", config(key_file=key_file.with_name("none")))
+    key_file.write_text("open sesame")
+    with pytest.raises(SettingsError, match="holds no key") as refusal:
+        RemoteDetector("nsfw", config(key_file=key_file))
+    assert "sesame" not in str(refusal.value)
 
 
 def test_a_certificate_is_checked_against_the_configured_authority(tmp_path, impatient):

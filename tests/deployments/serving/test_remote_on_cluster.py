@@ -34,7 +34,9 @@ def test_a_remote_detector_gives_the_same_answers_as_a_local_one(cluster, name):
     samples = samples_for(name)
     with threadpool_limits(1):  # as a replica: more threads sum in another order, which int8 makes visible
         here = real(name).detect(samples)
-    there = RemoteDetector(name, detector_class(name).Config(**remote(cluster.url("API__")))).ask(samples)
+    there = RemoteDetector(
+        name, detector_class(name).Config(**remote(cluster.url("API__"), key_file=cluster.key_file))
+    ).ask(samples)
     assert [words(answer) for answer in there.answers] == [words(answer) for answer in here]
     for one, other in zip(chain(*there.answers), chain(*here), strict=True):
         assert numbers(one) == pytest.approx(numbers(other), abs=1e-4)
@@ -71,8 +73,11 @@ def test_a_latency_of_100_ms_costs_less_than_a_fifth_of_the_throughput(cluster):
         return asyncio.run(life())
 
     with delayed(port, ONE_WAY_S) as far_port:
-        near, far = (Replica({"nsfw": remote(f"http://127.0.0.1:{one}")}) for one in (port, far_port))
-        alone = Replica({"nsfw": remote(f"http://127.0.0.1:{far_port}", max_in_flight=1)})
+        near, far = (
+            Replica({"nsfw": remote(f"http://127.0.0.1:{one}", key_file=cluster.key_file)}) for one in (port, far_port)
+        )
+        one_batch = remote(f"http://127.0.0.1:{far_port}", key_file=cluster.key_file, max_in_flight=1)
+        alone = Replica({"nsfw": one_batch})
         began = time.monotonic()
         for _ in range(5):
             asyncio.run(alone.detect("nsfw", samples))

@@ -5,6 +5,7 @@ import asyncio
 import httpx
 import pytest
 
+from cluster.access import tokens
 from cluster.api_types import DetectorState as State
 from cluster.records import Detection
 from deployments.detectors.nsfw import NsfwConfig
@@ -34,7 +35,7 @@ def test_a_remote_detector_is_as_ready_as_its_cluster_reports_and_gets_no_sample
     far = Far(answer=found)
     with far_api.running(far) as url:
         replica = Replica({"nsfw": config(url).model_dump()})
-        assert far.samples == 1, "the example, when it starts: model and password are right"
+        assert far.samples == 1, "the example, when it starts: model and key are right"
         far.states = {"nsfw": state, "ocr": State.DOWN}
         assert [is_ready(replica) for _ in range(3)] == [ready] * 3
     assert far.samples == 1
@@ -58,11 +59,11 @@ def test_a_detector_that_does_not_run_there_is_not_ready():
 
 
 def test_an_unreachable_cluster_is_away_and_a_refusal_is_a_settings_error(tmp_path):
-    password_file = tmp_path / "password"
-    password_file.write_text("open sesame")
-    far = Far(password="open sesame")
+    key_file = tmp_path / "key"
+    key_file.write_text(key := str(tokens.new()))
+    far = Far(key=key)
     with far_api.running(far) as url:
-        detector = RemoteDetector("nsfw", config(url, user="ours", password_file=password_file))
+        detector = RemoteDetector("nsfw", config(url, key_file=key_file))
         assert detector.is_ready() is True
         far.faults, far.said = [502, 503, 200], "<h1>a proxy's page</h1>"
         for status in (502, 503):
@@ -70,7 +71,7 @@ def test_an_unreachable_cluster_is_away_and_a_refusal_is_a_settings_error(tmp_pa
                 detector.is_ready()
         with pytest.raises(RemoteRefuses, match="is no API of this version"):
             detector.is_ready()
-        with pytest.raises(RemoteRefuses, match="does not let nobody in"):
+        with pytest.raises(RemoteRefuses, match="does not accept requests without a key"):
             RemoteDetector("nsfw", config(url)).is_ready()
     with pytest.raises(RemoteAway, match="cannot be reached: ConnectError"):
         detector.is_ready()

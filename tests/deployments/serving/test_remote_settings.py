@@ -30,7 +30,7 @@ def test_a_remote_detector_has_the_version_and_state_of_a_local_one(name, profil
         ({"remote": {"url": "https://a"}}, "'remote' is wrong: .*set backend: remote"),
         ({"backend": "remote", "remote": {"url": "gpus:8000"}}, r"'remote\.url' is wrong: .*no address"),
         ({"backend": "remote", "remote": {"url": "https://me:secret@a"}}, "it names a user"),
-        ({"backend": "remote", "remote": {"url": "https://a", "user": "me"}}, "set together"),
+        ({"backend": "remote", "remote": {"url": "https://a", "user": "me"}}, "replaced by key_file"),
         ({"backend": "remote", "remote": {"url": "https://a", "profile": "tpu"}}, r"'remote\.profile' is wrong"),
         ({"backend": "remote", "remote": {"url": "https://a"}, "gpus": 0.5}, "'gpus' is wrong: .*remove it"),
         ({"backend": "remote", "remote": {"url": "https://a"}, "deadline_s": 300}, "more than half of deadline_s"),

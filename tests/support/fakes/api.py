@@ -18,6 +18,7 @@ from fastapi import FastAPI, HTTPException, Query, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
 from PIL import Image
 
+from cluster.access.identity import Role
 from cluster.api_queries import AssetQuery, LikenessQuery, SearchQuery
 from cluster.api_types import (
     Asset,
@@ -37,6 +38,7 @@ from deployments.catalog.catalog import Catalog
 from tests.support.fakes.files import MODELS, as_row, files, picture
 from tests.support.fakes.jobs import FakeJobs
 from tests.support.fakes.media import draw_picture, make_sound, make_video
+from tests.support.fakes.sessions import FakeSessions
 from tests.support.stored import commit
 
 
@@ -44,12 +46,17 @@ class FakeApi:
     """The fake; `app` is its ASGI application."""
 
     def __init__(
-        self, known: Sequence[File] | None = None, searchable: bool = True, notes: tuple[str, ...] = ()
+        self,
+        known: Sequence[File] | None = None,
+        searchable: bool = True,
+        notes: tuple[str, ...] = (),
+        role: Role = "admin",
     ) -> None:
         """`known`: the scanned files, newest first. Without `searchable`, searches by words or by a file fail with 503.
 
-        `notes`: the notes on missing parts in the response of a search by words.
+        `notes`: the notes on missing parts in the response of a search by words. `role`: of everybody who asks.
         """
+        self.sessions = FakeSessions(role)
         self.notes = notes
         self.files = files() if known is None else list(known)
         self.searchable = searchable
@@ -61,6 +68,7 @@ class FakeApi:
         self.app = FastAPI(exception_handlers=handlers)
         for path, answer in (
             ("/health", self.health),
+            ("/session", self.sessions.show),
             ("/detectors", self.detectors),
             ("/assets", self.assets),
             ("/facets", self.facets),
@@ -73,6 +81,7 @@ class FakeApi:
         ):
             self.app.add_api_route(f"/v1{path}", answer, methods=["GET"])
         for path, answer in (
+            ("/session", self.sessions.begin),
             ("/search", self.search_by_picture),
             ("/analyze", self.analyze),
             ("/jobs", self.jobs.submit),
@@ -81,6 +90,7 @@ class FakeApi:
             ("/jobs/{job}/retry-failed", self.jobs.retry_failed),
         ):
             self.app.add_api_route(f"/v1{path}", answer, methods=["POST"])
+        self.app.add_api_route("/v1/session", self.sessions.end, methods=["DELETE"], status_code=204)
         self.app.add_api_route("/v1/cache", self.erase_caches, methods=["DELETE"])
 
     def _load(self, scanned: Sequence[File], job: str) -> None:

@@ -1,7 +1,6 @@
 """The API of a remote cluster for tests: the real route for samples on a real port, with a stub detector."""
 
 import asyncio
-import base64
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse
 
+from cluster.access.identity import Identity
 from cluster.api_types import DetectorState
 from cluster.records import ModelVersion
 from deployments.api.sample_routes import SampleRoutes
@@ -24,9 +24,9 @@ from tests.support.browser import free_port
 class Far:
     """The remote cluster. Its detector returns `answer(samples)`; attributes inject faults and record the calls."""
 
-    def __init__(self, model="m", floor=0.1, answer=lambda samples: [[] for _ in samples], password="") -> None:
+    def __init__(self, model="m", floor=0.1, answer=lambda samples: [[] for _ in samples], key="") -> None:
         self.answer = answer
-        self.password = password
+        self.key = key
         self.faults: list[int] = []  # HTTP statuses of the next responses
         self.said = '{"detail": "not now"}'  # body of these responses
         self.ports: list[int] = []  # client port of each request
@@ -51,7 +51,7 @@ class Far:
 
     @property
     def app(self) -> FastAPI:
-        """The application with /v1/detect/NAME/samples and /v1/ready, behind basic authentication if `password`."""
+        """The application with /v1/detect/NAME/samples and /v1/ready, for anybody, or only with this `key`."""
         app = FastAPI()
         app.post("/v1/detect/{name}/samples", max_body_size=wire.MAX_BYTES)(self.routes.detect_samples)
 
@@ -64,9 +64,9 @@ class Far:
         @app.middleware("http")
         async def proxy(request: Request, call_next):
             self.ports.append(request.client.port)
-            expected = base64.b64encode(f"ours:{self.password}".encode()).decode()
-            if self.password and request.headers.get("Authorization") != f"Basic {expected}":
-                return PlainTextResponse("<h1>401 Authorization Required</h1>", 401)
+            if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
+                return JSONResponse({"detail": "this key was revoked."}, 401)
+            request.state.identity = Identity("the other cluster", "reviewer")
             if self.faults:
                 return PlainTextResponse(self.said, self.faults.pop(0))
             return await call_next(request)

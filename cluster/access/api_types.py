@@ -1,0 +1,82 @@
+"""The types of the HTTP API's routes for sessions, keys and signed URLs."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from cluster.access.identity import Role
+from cluster.api_types import Answer
+
+Text = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class SignIn(BaseModel):
+    """A name with its password, or a key, or the token of a one-time link."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    name: Text | None = None
+    password: Text | None = Field(default=None, repr=False)
+    token: Text | None = Field(default=None, repr=False)
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "SignIn":
+        named = self.name is not None and self.password is not None
+        if named == (self.token is not None) or (self.name is None) != (self.password is None):
+            raise ValueError("sign in with name and password, or with the token of a key or of a one-time link")
+        return self
+
+
+class Viewer(Answer):
+    """Who asks, as the API sees it."""
+
+    name: str
+    role: Role
+    prefixes: tuple[str, ...] | None  # it sees only files under these; None: all files
+
+
+class Session(Viewer):
+    """A session: its token is sent like a key, and is valid for 12 hours."""
+
+    token: str = Field(repr=False)
+
+
+class NewKey(BaseModel):
+    """The key to make."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Text
+    role: Role = "viewer"
+    prefixes: tuple[Text, ...] | None = Field(default=None, description="folders and buckets it sees; null: all")
+    days: int | None = Field(default=None, ge=1, le=36_500, description="it expires after so many; null: never")
+
+
+class MadeKey(Answer):
+    """A key that was made. It is not shown again."""
+
+    id: str
+    key: str = Field(repr=False)
+
+
+class KeyInfo(Viewer):
+    """A key as lists show it, without its secret. Times are seconds since 1970."""
+
+    id: str
+    made_at: float
+    expires_at: float | None
+    revoked_at: float | None
+    used_at: float | None  # within a minute; None: never
+
+
+class Revoked(Answer):
+    """The id of a key that was revoked: it is refused after 5 s at most."""
+
+    id: str
+
+
+class Links(Answer):
+    """Paths of a file with signatures that are valid for five minutes, for programs that cannot send a key."""
+
+    media: str
+    thumbnail: str

@@ -1,0 +1,137 @@
+"""The audit log: state_dir/audit.jsonl, one line a record, each with the hash of the line before it.
+
+The chain shows a line that was changed, removed or moved. The last line's number and hash are also in audit.last, which
+shows lines that were cut off at the end. Whoever can write both files can make a new chain: export the log, or note the
+hash of its last line, to a place that they cannot write.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from cluster.access.identity import Identity
+
+Record = dict[str, Any]
+
+FIRST = "0" * 64  # the `previous` of the first line
+NOBODY = Identity("", "viewer", ())  # who is not signed in
+_TAIL_BYTES = 1 << 16  # more than any line has
+_MOST_CHARACTERS = 1000  # of a value that a request names
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The outcome of a verification: the number of lines, the hash of the last one, and the first fault, if any."""
+
+    lines: int
+    last: str
+    fault: str | None
+
+
+class Audit:
+    """The log of one state folder. Several processes may append: a lock on the file orders their lines."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self.path = state_dir / "audit.jsonl"
+        self._last = state_dir / "audit.last"
+
+    def record(self, who: Identity, what: str, of: str = "", where: str = "", **more: Any) -> None:
+        """Append a line, on disk when this returns: who did `what` to what, from which address."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        values = {"who": who.name, "role": who.role, "key": who.id, "what": what, "of": of, "from": where, **more}
+        with os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            number, previous = _end(file)
+            record = {"n": number + 1, "at": _now(), **{key: _short(value) for key, value in values.items() if value}}
+            record |= {"previous": previous}
+            record["hash"] = _hash(record)
+            file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+            self._note_end(record)
+
+    def records(self) -> Iterator[Record]:
+        """The records, oldest first. json.JSONDecodeError for a line that is none."""
+        if self.path.exists():
+            with self.path.open(encoding="utf-8") as file:
+                yield from map(json.loads, file)
+
+    def verify(self) -> Checked:
+        """Read the whole log and compare every line with the one before it."""
+        number, previous = 0, FIRST
+        try:
+            for record in self.records():
+                fault = _fault(record, number, previous)
+                if fault:
+                    return Checked(number, previous, fault)
+                number, previous = number + 1, record["hash"]
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            return Checked(number, previous, f"line {number + 1} is no record")
+        noted, last = self._noted()
+        if noted > number:
+            return Checked(number, previous, f"{noted - number} lines at the end are missing")
+        if noted == number and last != previous:
+            return Checked(number, previous, f"line {number} is not the one that was written last")
+        return Checked(number, previous, None)
+
+    def _note_end(self, record: Record) -> None:
+        own = self._last.with_name(f"{self._last.name}.new")  # under the log's lock, so one process at a time
+        with os.fdopen(os.open(own, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(f"{record['n']} {record['hash']}")
+        own.replace(self._last)
+
+    def _noted(self) -> tuple[int, str]:
+        """Number and hash of the line that was written last; 0 if the note is lost, which alone is no fault."""
+        try:
+            number, last = self._last.read_text().split()
+            return int(number), last
+        except (OSError, ValueError):
+            return 0, ""
+
+
+def _fault(record: Any, number: int, previous: str) -> str | None:
+    """What is wrong with a record after `number` others, of which the last has the hash `previous`."""
+    if not isinstance(record, dict) or record.get("n") != number + 1:
+        return f"line {number + 1} is missing or out of order"
+    if record.get("hash") != _hash(record):
+        return f"line {number + 1} was changed"
+    if record.get("previous") != previous:
+        return f"line {number + 1} does not follow the line before it"
+    return None
+
+
+def _hash(record: Record) -> str:
+    content = {key: value for key, value in record.items() if key != "hash"}
+    return hashlib.sha256(json.dumps(content, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
+
+
+def _end(file: IO[bytes]) -> tuple[int, str]:
+    """Number and hash of the last line. A line that a crash has cut short is completed by a line break, as a fault."""
+    size = file.seek(0, os.SEEK_END)
+    if not size:
+        return 0, FIRST
+    file.seek(max(0, size - _TAIL_BYTES))
+    tail = file.read()
+    if not tail.endswith(b"\n"):
+        file.write(b"\n")
+    for line in reversed(tail.splitlines()):
+        try:
+            record = json.loads(line)
+            return int(record["n"]), str(record["hash"])
+        except (ValueError, KeyError, TypeError):
+            continue
+    return 0, FIRST
+
+
+def _short(value: Any) -> Any:
+    return value[:_MOST_CHARACTERS] if isinstance(value, str) else value
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,38 @@
+"""Who asks: a name, a role, and the folders and buckets that it is limited to."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Role = Literal["viewer", "reviewer", "operator", "admin"]  # each may do what those before it may
+ROLES: tuple[Role, ...] = get_args(Role)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A person or a program that has shown a valid key or session.
+
+    `prefixes`: it sees only files in these folders, buckets and archives; None: all files. An empty tuple: none.
+    """
+
+    name: str
+    role: Role
+    prefixes: tuple[str, ...] | None = None
+    id: str = ""  # of the key or session, as `raysift keys list` shows it; no secret
+
+    def may(self, role: Role) -> bool:
+        """Whether it may do what this role may."""
+        return ROLES.index(self.role) >= ROLES.index(role)
+
+    def sees(self, uri: str, parent: str | None = None) -> bool:
+        """Whether a file lies under its prefixes. `parent`: URI of the file of the bucket that contains it.
+
+        The catalogue applies the same rule in SQL, see `queries.within`.
+        """
+        if self.prefixes is None:
+            return True
+        return any(uri == prefix or uri.startswith(f"{prefix}/") or parent == prefix for prefix in self.prefixes)
+
+    def sees_all(self, uris: Iterable[str]) -> bool:
+        """Whether all these files, folders or buckets lie under its prefixes."""
+        return all(self.sees(uri.rstrip("/")) for uri in uris)

@@ -1,0 +1,243 @@
+"""Keys, sessions, one-time links and users, in one SQLite file that several processes may have open."""
+
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hmac import compare_digest
+from pathlib import Path
+from typing import Any, Literal
+
+from cluster.access import tokens
+from cluster.access.identity import Identity, Role
+from cluster.errors import SettingsError
+
+Kind = Literal["key", "session", "link"]
+
+USED_EVERY_S = 60.0  # `used_at` of a key is written at most so often
+SESSION_S = 12 * 3600.0  # a working day; then a person signs in again
+LINK_S = 600.0
+KEPT_S = 30 * 24 * 3600.0  # expired sessions and links are deleted after this
+
+# holder: of a session or link, whose rights it has: key:ID or user:NAME. Names of revoked keys stay in the list.
+_SCHEMA = """create table if not exists tokens(id text primary key, kind text, hash text, name text, role text,
+        prefixes text, holder text, made_at real, expires_at real, revoked_at real, used_at real);
+    create table if not exists users(name text primary key, password text, role text, prefixes text, made_at real)"""
+
+
+class Refused(Exception):
+    """A token that is not valid; the message says why, for whoever has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key as lists show it. Times are seconds since 1970."""
+
+    id: str
+    name: str
+    role: Role
+    prefixes: tuple[str, ...] | None
+    made_at: float
+    expires_at: float | None
+    revoked_at: float | None
+    used_at: float | None  # coarse: written at most once a minute
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A local user as lists show it."""
+
+    name: str
+    role: Role
+    prefixes: tuple[str, ...] | None
+    made_at: float
+
+
+class AccessStore:
+    """The file, made with mode 0600. Methods may be called from several threads, and by several processes at once."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives its side files the same mode
+        self._lock = threading.Lock()
+        try:
+            self._db = sqlite3.connect(path, check_same_thread=False, timeout=10, isolation_level=None)
+            self._db.row_factory = sqlite3.Row
+            self._db.execute("pragma journal_mode=wal")
+            self._db.executescript(_SCHEMA)
+        except sqlite3.Error as error:
+            raise SettingsError(
+                f"the file of keys {path} does not open: {error}. Move it away to begin a new one; every key and user "
+                "must then be made again."
+            ) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    # ---- tokens
+
+    def add_key(
+        self,
+        name: str,
+        role: Role,
+        prefixes: tuple[str, ...] | None = None,
+        expires_at: float | None = None,
+        token: tokens.Token | None = None,
+    ) -> tokens.Token:
+        """Store a key and return it; its secret is not stored. `token`: one that was made elsewhere."""
+        return self._add("key", name, role, prefixes, None, expires_at, token)
+
+    def add_link(self, id: str) -> tokens.Token:
+        """A one-time link for whoever has this key: its token becomes a session once, within LINK_S."""
+        key = self.identity(id)
+        return self._add("link", key.name, key.role, key.prefixes, f"key:{id}", time.time() + LINK_S)
+
+    def start_session(self, holder: str) -> tokens.Token:
+        """A session of SESSION_S for key:ID or user:NAME. It ends too when that key or user does."""
+        known = self._holder(holder)
+        with self._write() as db:
+            db.execute("delete from tokens where kind != 'key' and expires_at < ?", [time.time() - KEPT_S])
+        return self._add("session", known.name, known.role, known.prefixes, holder, time.time() + SESSION_S)
+
+    def redeem(self, token: tokens.Token) -> tokens.Token:
+        """The session of a one-time link. Refused if it was used before, has expired or is no link."""
+        row = self._row(token.id)
+        if row is None or row["kind"] != "link" or not compare_digest(row["hash"], token.hash):
+            raise Refused("this link is not known here")
+        with self._write() as db:
+            used = db.execute("delete from tokens where id = ? and kind = 'link'", [token.id]).rowcount
+        if not used or row["expires_at"] < time.time():
+            raise Refused("this link was used before or has expired")
+        return self.start_session(row["holder"])
+
+    def identify(self, token: tokens.Token) -> Identity:
+        """Whose key or session it is. Refused if it is unknown, revoked or expired."""
+        row = self._row(token.id)
+        if row is None or row["kind"] == "link" or not compare_digest(row["hash"], token.hash):
+            raise Refused("this key is not known here")
+        found = self._valid(row)
+        if (row["used_at"] or 0) < time.time() - USED_EVERY_S:
+            with self._write() as db:
+                db.execute("update tokens set used_at = ? where id = ?", [time.time(), token.id])
+        return found
+
+    def identity(self, id: str) -> Identity:
+        """Whose key or session has this id; as `identify`, for a caller that has checked a signature instead."""
+        row = self._row(id)
+        if row is None or row["kind"] == "link":
+            raise Refused("this key is not known here")
+        return self._valid(row)
+
+    def list_keys(self) -> list[Key]:
+        """All keys, also those that are not valid any more, oldest first."""
+        with self._lock:
+            rows = self._db.execute("select * from tokens where kind = 'key' order by made_at, rowid").fetchall()
+        fields = ("id", "name", "role", "made_at", "expires_at", "revoked_at", "used_at")
+        return [Key(prefixes=_prefixes(row), **{name: row[name] for name in fields}) for row in rows]
+
+    def revoke(self, id: str) -> bool:
+        """End a key or session, and the sessions that were begun with it. False if there is no valid one of that id."""
+        with self._write() as db:
+            ended = db.execute(
+                "update tokens set revoked_at = ? where id = ? and revoked_at is null and kind != 'link'",
+                [time.time(), id],
+            )
+            return bool(ended.rowcount)
+
+    def end_session(self, id: str) -> bool:
+        """End a session. False if there is none of that id."""
+        with self._write() as db:
+            return bool(db.execute("delete from tokens where id = ? and kind = 'session'", [id]).rowcount)
+
+    # ---- users
+
+    def add_user(self, name: str, password_hash: str, role: Role, prefixes: tuple[str, ...] | None = None) -> None:
+        """Store a user, or give one another password, role and prefixes, which ends the sessions there are."""
+        with self._write() as db:
+            db.execute("delete from tokens where holder = ?", [f"user:{name}"])
+            values = [name, password_hash, role, json.dumps(prefixes), time.time()]
+            db.execute("insert or replace into users values (?, ?, ?, ?, ?)", values)
+
+    def password_of(self, name: str) -> str | None:
+        """The hash of a user's password; None: no such user."""
+        with self._lock:
+            row = self._db.execute("select password from users where name = ?", [name]).fetchone()
+        return row["password"] if row else None
+
+    def users(self) -> list[User]:
+        """All users, by name."""
+        with self._lock:
+            rows = self._db.execute("select * from users order by name").fetchall()
+        return [User(row["name"], row["role"], _prefixes(row), row["made_at"]) for row in rows]
+
+    def remove_user(self, name: str) -> bool:
+        """Delete a user; its sessions end. False if there is none of that name."""
+        with self._write() as db:
+            db.execute("delete from tokens where holder = ?", [f"user:{name}"])
+            return bool(db.execute("delete from users where name = ?", [name]).rowcount)
+
+    # ---- rows
+
+    def _add(
+        self,
+        kind: Kind,
+        name: str,
+        role: Role,
+        prefixes: tuple[str, ...] | None,
+        holder: str | None,
+        expires_at: float | None,
+        token: tokens.Token | None = None,
+    ) -> tokens.Token:
+        token = token or tokens.new()
+        values = [token.id, kind, token.hash, name, role, json.dumps(prefixes), holder, time.time(), expires_at]
+        with self._write() as db:
+            db.execute("insert into tokens values (?, ?, ?, ?, ?, ?, ?, ?, ?, null, null)", values)
+        return token
+
+    def _row(self, id: str) -> Any:
+        with self._lock:
+            return self._db.execute("select * from tokens where id = ?", [id]).fetchone()
+
+    def _valid(self, row: Any) -> Identity:
+        """The identity of a row that is neither revoked nor expired, with the present rights of its holder."""
+        what = "session" if row["kind"] == "session" else "key"
+        if row["revoked_at"] is not None:
+            raise Refused(f"this {what} was revoked")
+        if row["expires_at"] is not None and row["expires_at"] < time.time():
+            raise Refused(f"this {what} has expired")
+        if row["holder"] is None:
+            return Identity(row["name"], row["role"], _prefixes(row), row["id"])
+        known = self._holder(row["holder"])
+        return Identity(known.name, known.role, known.prefixes, row["id"])
+
+    def _holder(self, holder: str) -> Identity:
+        kind, _, name = holder.partition(":")
+        if kind == "key":
+            return self.identity(name)
+        with self._lock:
+            row = self._db.execute("select * from users where name = ?", [name]).fetchone()
+        if row is None:
+            raise Refused("this user was removed")
+        return Identity(row["name"], row["role"], _prefixes(row))
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        """A transaction; other processes wait for its end."""
+        with self._lock:
+            self._db.execute("begin immediate")
+            try:
+                yield self._db
+                self._db.execute("commit")
+            except BaseException:
+                self._db.execute("rollback")
+                raise
+
+
+def _prefixes(row: Any) -> tuple[str, ...] | None:
+    stored = json.loads(row["prefixes"])
+    return None if stored is None else tuple(stored)

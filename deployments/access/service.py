@@ -1,0 +1,157 @@
+"""The deployment that owns the keys, the users and the audit log. It runs on the head, where their files are."""
+
+import logging
+import threading
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from cluster.access import passwords, tokens
+from cluster.access.audit import NOBODY, Audit
+from cluster.access.credential import ensure_operator_key, open_store
+from cluster.access.identity import Identity, Role
+from cluster.access.store import Key, Refused
+from cluster.settings import Settings
+
+log = logging.getLogger(__name__)
+
+MOST_FAILURES, WITHIN_S = 5, 300.0  # failed passwords of one name, before it has to wait
+SIGNED_S = 300.0  # how long a signed URL is valid
+TOO_MANY = "too many failed attempts with this name: try again in five minutes"
+WRONG = "name or password is wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whose token it is, or why it is refused. `token`: of a new session."""
+
+    identity: Identity | None = None
+    reason: str = ""
+    token: str = ""
+
+
+class Access:
+    """Answers the API's questions about tokens. Methods may be called from several threads.
+
+    A refusal is a value and no exception: Ray would wrap that, and log it with a traceback.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._store = open_store(settings)
+        self._audit = Audit(settings.state_dir)
+        self._secret = tokens.signing_secret(settings.state_dir)
+        ensure_operator_key(settings, self._store)
+        self._failures: dict[str, list[float]] = defaultdict(list)  # name -> when a password was wrong
+        self._counting = threading.Lock()
+
+    def identify(self, text: str) -> Verdict:
+        """Whose key or session a bearer token is."""
+        token = tokens.parse(text)
+        if token is None:
+            return Verdict(reason="this is no key of Raysift: it begins with rs_")
+        try:
+            return Verdict(self._store.identify(token))
+        except Refused as error:
+            return Verdict(reason=str(error))
+
+    def identify_signed(self, id: str, path: str, expires_at: int, signature: str) -> Verdict:
+        """Whose signed URL it is."""
+        if not tokens.signed(self._secret, id, path, expires_at, signature):
+            return Verdict(reason="the signature of this address is wrong")
+        if expires_at < time.time():
+            return Verdict(reason="this address has expired")
+        try:
+            return Verdict(self._store.identity(id))
+        except Refused as error:
+            return Verdict(reason=str(error))
+
+    def signed_query(self, id: str, path: str) -> str:
+        """The query string with which whoever has the key or session `id` may GET this path for SIGNED_S."""
+        expires_at = int(time.time() + SIGNED_S)
+        return f"id={id}&expires={expires_at}&signature={tokens.sign(self._secret, id, path, expires_at)}"
+
+    # ---- sessions
+
+    def sign_in(self, name: str, password: str, where: str) -> Verdict:
+        """A session for a user with this password."""
+        if self._waits(name):
+            return self._failed(name, where, TOO_MANY)
+        if not passwords.matches(password, self._store.password_of(name)):
+            with self._counting:
+                self._failures[name].append(time.monotonic())
+            return self._failed(name, where, WRONG)
+        with self._counting:
+            self._failures.pop(name, None)
+        return self._begin(self._store.start_session(f"user:{name}"), where)
+
+    def sign_in_with(self, text: str, where: str) -> Verdict:
+        """A session for whoever has this key, or this one-time link."""
+        token = tokens.parse(text)
+        if token is None:
+            return self._failed("", where, "this is no key of Raysift: it begins with rs_")
+        try:
+            try:
+                return self._begin(self._store.redeem(token), where)
+            except Refused as error:
+                if "not known" not in str(error):
+                    raise
+            self._store.identify(token)
+            return self._begin(self._store.start_session(f"key:{token.id}"), where)
+        except Refused as error:
+            return self._failed(token.id, where, str(error))
+
+    def sign_out(self, who: Identity, where: str) -> None:
+        """End a session. A key stays valid."""
+        if self._store.end_session(who.id):
+            self._audit.record(who, "signed out", where=where)
+
+    def _begin(self, session: tokens.Token, where: str) -> Verdict:
+        who = self._store.identify(session)
+        self._audit.record(who, "signed in", where=where)
+        return Verdict(who, token=str(session))
+
+    def _failed(self, name: str, where: str, reason: str) -> Verdict:
+        self._audit.record(NOBODY, "sign-in failed", name, where, reason=reason)
+        return Verdict(reason=reason)
+
+    def _waits(self, name: str) -> bool:
+        with self._counting:
+            if len(self._failures) > 10_000:  # names are invented: forget them all, rather than fill the memory
+                self._failures.clear()
+            recent = [at for at in self._failures[name] if at > time.monotonic() - WITHIN_S]
+            self._failures[name] = recent
+            return len(recent) >= MOST_FAILURES
+
+    # ---- keys
+
+    def keys(self) -> list[Key]:
+        """All keys, oldest first."""
+        return self._store.list_keys()
+
+    def add_key(
+        self,
+        who: Identity,
+        name: str,
+        role: Role,
+        prefixes: tuple[str, ...] | None,
+        expires_at: float | None,
+        where: str,
+    ) -> tuple[str, str]:
+        """Make a key; returns its id and its token."""
+        token = self._store.add_key(name, role, prefixes, expires_at)
+        self._audit.record(who, "key made", token.id, where, name=name, for_role=role, under=prefixes)
+        return token.id, str(token)
+
+    def revoke(self, who: Identity, id: str, where: str) -> bool:
+        """End a key and its sessions. False if there is no valid one of that id."""
+        revoked = self._store.revoke(id)
+        if revoked:
+            self._audit.record(who, "key revoked", id, where)
+        return revoked
+
+    # ---- audit
+
+    def record(self, who: Identity, what: str, of: str = "", where: str = "", **more: Any) -> None:
+        """Append to the audit log; on disk when this returns."""
+        self._audit.record(who, what, of, where, **more)

@@ -1,0 +1,90 @@
+"""The API's routes for sessions, keys and signed URLs, and for what a command does that belongs into the audit log."""
+
+# No `from __future__ import annotations` here: FastAPI could not resolve the types of a pickled class.
+import time
+from typing import Annotated
+
+from fastapi import HTTPException, Path, Request, Response
+
+from cluster.access.api_types import KeyInfo, Links, MadeKey, NewKey, Revoked, Session, SignIn
+from cluster.access.api_types import Viewer as ViewerInfo
+from cluster.access.identity import Identity
+from cluster.storage import buckets
+from deployments.access.roles import Admin, Anybody, OperatorOfAll, Viewer, address
+from deployments.api.app import api
+from deployments.api.calls import TimedHandle
+
+DAY_S = 86_400
+Id = Annotated[str, Path(pattern="^[0-9a-f]{12}$")]
+
+
+class AccessRoutes:
+    """The routes on who may do what; the API that inherits them has the deployment of the keys."""
+
+    access: TimedHandle
+    catalog: TimedHandle
+
+    @api.post("/v1/session")
+    async def sign_in(self, given: SignIn, request: Request, _: Anybody) -> Session:
+        """Begin a session, with a name and password, a key, or a one-time link. 401 if they are not valid."""
+        where = address(request)
+        if given.token is not None:
+            verdict = await self.access.sign_in_with.remote(given.token, where)
+        else:
+            verdict = await self.access.sign_in.remote(given.name, given.password, where)
+        if verdict.identity is None:
+            raise HTTPException(401, verdict.reason, {"WWW-Authenticate": "Bearer"})
+        return Session(token=verdict.token, **_shown(verdict.identity))
+
+    @api.get("/v1/session")
+    async def session(self, who: Viewer) -> ViewerInfo:
+        """Who asks: the name, role and folders of this key or session."""
+        return ViewerInfo(**_shown(who))
+
+    @api.delete("/v1/session", status_code=204)
+    async def sign_out(self, request: Request, who: Viewer) -> Response:
+        """End this session."""
+        await self.access.sign_out.remote(who, address(request))
+        return Response(status_code=204)
+
+    @api.get("/v1/keys")
+    async def list_keys(self, _: Admin) -> list[KeyInfo]:
+        """All keys with their last use, without their secrets."""
+        fields = ("name", "role", "prefixes", "id", "made_at", "expires_at", "revoked_at", "used_at")
+        return [KeyInfo(**{name: getattr(key, name) for name in fields}) for key in await self.access.keys.remote()]
+
+    @api.post("/v1/keys")
+    async def make_key(self, wanted: NewKey, request: Request, who: Admin) -> MadeKey:
+        """Make a key. The answer is the only place that shows it."""
+        prefixes = wanted.prefixes and tuple(buckets.normalize(uri).rstrip("/") for uri in wanted.prefixes)
+        expires_at = time.time() + wanted.days * DAY_S if wanted.days else None
+        values = (wanted.name, wanted.role, prefixes, expires_at, address(request))
+        id, key = await self.access.add_key.remote(who, *values)
+        return MadeKey(id=id, key=key)
+
+    @api.delete("/v1/keys/{id}")
+    async def revoke_key(self, id: Id, request: Request, who: Admin) -> Revoked:
+        """End a key and the sessions that were begun with it, within 5 s."""
+        if not await self.access.revoke.remote(who, id, address(request)):
+            raise HTTPException(404, f"there is no valid key {id!r}; GET /v1/keys lists them")
+        return Revoked(id=id)
+
+    @api.post("/v1/assets/{asset}/links")
+    async def links(self, asset: str, who: Viewer) -> Links:
+        """Signed paths of a file: they show what the caller may see of it, for five minutes, without a key."""
+        if await self.catalog.location.remote(asset, who.prefixes) is None:
+            raise HTTPException(404, f"no file {asset!r} has been scanned")
+        paths = {what: f"/v1/assets/{asset}/{what}" for what in ("media", "thumbnail")}
+        return Links(
+            **{what: f"{path}?{await self.access.signed_query.remote(who.id, path)}" for what, path in paths.items()}
+        )
+
+    @api.post("/v1/people/{name}", status_code=204)
+    async def enrolled(self, name: str, request: Request, who: OperatorOfAll) -> Response:
+        """Record in the audit log that a person was enrolled; `raysift people add` has stored the photos."""
+        await self.access.record.remote(who, "person enrolled", name, address(request))
+        return Response(status_code=204)
+
+
+def _shown(who: Identity) -> dict[str, object]:
+    return {"name": who.name, "role": who.role, "prefixes": who.prefixes}
