@@ -62,8 +62,8 @@ def show() -> None:
     with st.container(horizontal=True, horizontal_alignment="right"):
         look = page.look()
     start = _seconds(st.query_params.get("t"))
-    # the thumbnail is shown where the API sends no media: of members, and to viewers, for whom it blurs that
-    source = f"/api/media/{id}" if file.parent is None and page.may("reviewer") else ""
+    # viewers get no media: they see the thumbnail, which the API blurs for them
+    source = f"/api/media/{id}" if page.may("reviewer") else ""
     drawn = draw_file.viewer(file, page.palette(), source, file.name, start)
     components.viewer("viewer", drawn, ways, look)
     st.session_state["left"] = id  # the tile to focus when the user goes back
