@@ -207,7 +207,8 @@ def demo(
         Console().print(tables.summary(job))
         print_addresses(settings)
         if not exit:
-            console.print("Ctrl-C stops everything.")
+            another = f"{PREFIX}STATE_DIR={settings.state_dir} raysift keys link"
+            console.print(f"Ctrl-C stops everything. Another link: {another}", markup=False, soft_wrap=True)
             while True:
                 time.sleep(3600)
     except KeyboardInterrupt:
