@@ -82,7 +82,9 @@ class SignIn:
 
     async def show(self, request: Request) -> Response:
         """The page; with ?link=TOKEN it signs the browser in, if the one-time link is valid."""
-        if link := request.query_params.get("link"):
+        # not for HEAD, or a page that a browser or mail scanner fetches ahead: the link is valid once
+        ahead = request.method != "GET" or "prefetch" in request.headers.get("sec-purpose", "")
+        if (link := request.query_params.get("link")) and not ahead:
             return await self._begin(request, {"token": link}, "/")
         return _page(request, "", _inside(request.query_params.get("next", "/")))
 
@@ -109,9 +111,11 @@ class SignIn:
         token = token_of(request.cookies)
         if token and request.headers.get("sec-fetch-site", "none") in ("none", "same-origin"):
             try:
-                await self._api().delete("/v1/session", headers=authorization(token, address_of(request)))
+                ended = await self._api().delete("/v1/session", headers=authorization(token, address_of(request)))
             except httpx.TransportError:
                 return _page(request, "The API does not answer: you are still signed in.", "/", 502)
+            if not ended.is_success and ended.status_code != 401:
+                return _page(request, "Signing out failed: you are still signed in. Try again.", "/", 502)
             answer = _page(request, "You are signed out.", "/")
             answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="lax")
             return answer
@@ -137,8 +141,8 @@ class SignIn:
 class SignInGuard:
     """ASGI middleware: only browsers that are signed in get anything but the page that signs in.
 
-    A session is checked with the API, whose answer is kept for FRESH_S. While the API is away, a session passes: every
-    page then waits for the API, and shows nothing.
+    A session is checked with the API, whose answer is kept for FRESH_S. While the API is away, a session that was valid
+    before passes: every page then waits for the API, and shows nothing.
     """
 
     def __init__(self, app: ASGIApp, api: Callable[[], httpx.AsyncClient]) -> None:
@@ -170,7 +174,7 @@ class SignInGuard:
         try:
             answer = await self._api().get("/v1/session", headers=authorization(token, ""))
         except httpx.TransportError:
-            return True
+            return place in self._known
         if answer.status_code == 401:
             self._known.pop(place, None)
             return False
@@ -178,7 +182,7 @@ class SignInGuard:
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()
             self._known[place] = now
-        return True
+        return place in self._known
 
 
 def authorization(token: str, address: str) -> dict[str, str]:

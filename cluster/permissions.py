@@ -13,12 +13,29 @@ from cluster.storage.filesystems import normalize
 from cluster.storage.roots import OutsideRoots, Roots, refusal
 
 
-def job_settings(settings: Settings, uris: Sequence[str], out: str, proof: str) -> Settings:
-    """The settings of one job: a valid proof adds its URIs to `scanning.roots`, and its `out` to `scanning.outs`."""
-    if not proved(settings, uris, out, proof):
+def job_settings(
+    settings: Settings, uris: Sequence[str], out: str, proof: str, within: Sequence[str] | None = None
+) -> Settings:
+    """The settings of one job: a valid proof adds its URIs to `scanning.roots`, and its `out` to `scanning.outs`.
+
+    `within`: as of `limited`.
+    """
+    if proved(settings, uris, out, proof):
+        allowed = {"roots": (*settings.scanning.roots, *uris), "outs": (*settings.scanning.outs, out)}
+        settings = settings.model_copy(update={"scanning": settings.scanning.model_copy(update=allowed)})
+    return limited(settings, within)
+
+
+def limited(settings: Settings, within: Sequence[str] | None) -> Settings:
+    """The settings with that part of `scanning.roots` which lies under these folders and buckets too; None: all of it.
+
+    What a caller who is limited to them may read, whatever links there are.
+    """
+    if within is None:
         return settings
-    allowed = {"roots": (*settings.scanning.roots, *uris), "outs": (*settings.scanning.outs, out)}
-    return settings.model_copy(update={"scanning": settings.scanning.model_copy(update=allowed)})
+    roots, limits = Roots(settings.scanning.roots), Roots(tuple(within))
+    both = (*filter(roots.allow, limits.uris), *filter(limits.allow, roots.uris))
+    return settings.model_copy(update={"scanning": settings.scanning.model_copy(update={"roots": both})})
 
 
 def check_job(settings: Settings, uris: Sequence[str], out: str) -> None:

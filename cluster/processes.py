@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from cluster.errors import SettingsError
-from cluster.settings import Listener, Settings
+from cluster.settings import KEY_VARIABLES, Listener, Settings
 
 ROOT = Path(__file__).parents[1]
 FAMILY = "CLUSTER_OF_RAYSIFT"  # environment variable of the processes that `up` starts and of their descendants only
@@ -112,6 +112,7 @@ class Processes:
 
     def _start(self, name: str, command: list[str]) -> None:
         log = self.state / f"{name}.log"
+        inherited = {key: value for key, value in os.environ.items() if key != KEY_VARIABLES[0]}  # of the commands only
         with log.open("ab") as sink:
             child = subprocess.Popen(
                 command,
@@ -119,7 +120,7 @@ class Processes:
                 stdout=sink,
                 stderr=sink,
                 cwd=ROOT,
-                env={**os.environ, **self.environment(), FAMILY: str(self.state), **_RAY},
+                env={**inherited, **self.environment(), FAMILY: str(self.state), **_RAY},
                 start_new_session=True,
                 preexec_fn=_default_signals,
             )

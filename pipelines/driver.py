@@ -114,7 +114,7 @@ class Driver:
         if (begun := job_file.read(self.out, self.job, self.endpoint)) is not None:
             task = replace(begun, proof=task.proof or begun.proof)
             renew(f"{self.folder}/checkpoint", self.out, self.job, self.endpoint)
-        self.settings = job_settings(self.settings, task.uris, self.out, task.proof)
+        self.settings = job_settings(self.settings, task.uris, self.out, task.proof, task.within)
         chosen = _chosen(served, task.detectors)
         if task.units is None:
             began = task.started_at or time.time()

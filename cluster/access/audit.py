@@ -21,8 +21,8 @@ Record = dict[str, Any]
 
 FIRST = "0" * 64  # the `previous` of the first line
 NOBODY = Identity("", "viewer", ())  # who is not signed in
-_TAIL_BYTES = 1 << 16  # more than any line has
-_MOST_CHARACTERS = 1000  # of a value that a request names
+_TAIL_BYTES = 1 << 18  # more than any line has
+_MOST_CHARACTERS, _MOST_VALUES = 1000, 10  # of a value that a request names; a character takes up to 4 bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +64,34 @@ class Audit:
 
     def verify(self) -> Checked:
         """Read the whole log and compare every line with the one before it."""
-        number, previous = 0, FIRST
+        noted, last = self._noted()  # first: a line may be appended while the log is read
+        number, previous, at_noted = 0, FIRST, FIRST
         try:
-            for record in self.records():
+            for record in self._whole_records():
                 fault = _fault(record, number, previous)
                 if fault:
                     return Checked(number, previous, fault)
                 number, previous = number + 1, record["hash"]
+                at_noted = previous if number == noted else at_noted
         except (json.JSONDecodeError, UnicodeDecodeError):
             return Checked(number, previous, f"line {number + 1} is no record")
-        noted, last = self._noted()
         if noted > number:
             return Checked(number, previous, f"{noted - number} lines at the end are missing")
-        if noted == number and last != previous:
-            return Checked(number, previous, f"line {number} is not the one that was written last")
+        if noted and last != at_noted:
+            return Checked(number, previous, f"line {noted} is not the one that was written last")
         return Checked(number, previous, None)
+
+    def _whole_records(self) -> Iterator[Record]:
+        """As `records`, as far as the log went when it was asked for, with no line that is being written."""
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            size = file.seek(0, os.SEEK_END)
+            fcntl.flock(file, fcntl.LOCK_UN)
+            file.seek(0)
+            while file.tell() < size:
+                yield json.loads(file.readline())
 
     def _note_end(self, record: Record) -> None:
         own = self._last.with_name(f"{self._last.name}.new")  # under the log's lock, so one process at a time
@@ -130,7 +143,10 @@ def _end(file: IO[bytes]) -> tuple[int, str]:
 
 
 def _short(value: Any) -> Any:
-    return value[:_MOST_CHARACTERS] if isinstance(value, str) else value
+    """A value of a record: texts and lists that a request names are cut, so that a line stays below _TAIL_BYTES."""
+    if isinstance(value, str):
+        return value[:_MOST_CHARACTERS]
+    return [_short(one) for one in value[:_MOST_VALUES]] if isinstance(value, (list, tuple)) else value
 
 
 def _now() -> str:

@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hmac import compare_digest
 from pathlib import Path
@@ -31,6 +31,10 @@ _SCHEMA = """create table if not exists tokens(id text primary key, kind text, h
 
 class Refused(Exception):
     """A token that is not valid; the message says why, for whoever has it."""
+
+
+class UnknownLink(Refused):
+    """A token that is no one-time link; it may be a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,7 @@ class AccessStore:
         """The session of a one-time link. Refused if it was used before, has expired or is no link."""
         row = self._row(token.id)
         if row is None or row["kind"] != "link" or not compare_digest(row["hash"], token.hash):
-            raise Refused("this link is not known here")
+            raise UnknownLink("this link is not known here")
         with self._write() as db:
             used = db.execute("delete from tokens where id = ? and kind = 'link'", [token.id]).rowcount
         if not used or row["expires_at"] < time.time():
@@ -122,8 +126,16 @@ class AccessStore:
             raise Refused("this key is not known here")
         found = self._valid(row)
         if (row["used_at"] or 0) < time.time() - USED_EVERY_S:
-            with self._write() as db:
+            # a full disk or a locked file must not refuse a valid key
+            with suppress(sqlite3.OperationalError), self._write() as db:
                 db.execute("update tokens set used_at = ? where id = ?", [time.time(), token.id])
+        return found
+
+    def identify_key(self, token: tokens.Token) -> Identity:
+        """As `identify`, of keys only: a session does not begin another one."""
+        found, row = self.identify(token), self._row(token.id)
+        if row is None or row["kind"] != "key":
+            raise Refused("this is no key")
         return found
 
     def identity(self, id: str) -> Identity:

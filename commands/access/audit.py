@@ -1,5 +1,6 @@
 """`raysift audit`: check and export the log of who did what."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -40,6 +41,6 @@ def export(
         if to is None:
             shutil.copyfileobj(lines, sys.stdout.buffer)
             return
-        with to.open("wb") as sink:
+        with os.fdopen(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as sink:
             shutil.copyfileobj(lines, sink)
     console.print(f"written to {to}", markup=False)

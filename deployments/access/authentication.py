@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 from fastapi import HTTPException
 from fastapi.responses import JSONResponse
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import RayServeException
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -70,7 +70,7 @@ class Verifier:
             kind, _, token = header.partition(" ")
             if kind.lower() != "bearer":
                 raise Refusal(401, f"Authorization has to be `Bearer` and a key. {HOW}.")
-            return await self._of(token.strip(), lambda: self._access.identify.remote(token.strip()))
+            return await self._of("bearer", token.strip(), lambda: self._access.identify.remote(token.strip()))
         if scope["query_string"] and _SIGNED.fullmatch(scope["path"]) and scope["method"] in ("GET", "HEAD"):
             return await self._signed(scope["path"], scope["query_string"].decode("latin-1"))
         return None
@@ -85,10 +85,13 @@ class Verifier:
         if int(expires) < time.time():  # also between two questions to the head
             raise Refusal(401, "this address has expired. Ask for a new one.")
         shown = f"{path} {id} {expires} {signature}"
-        return await self._of(shown, lambda: self._access.identify_signed.remote(id, path, int(expires), signature))
+        return await self._of(
+            "signed", shown, lambda: self._access.identify_signed.remote(id, path, int(expires), signature)
+        )
 
-    async def _of(self, shown: str, ask: Callable[[], Awaitable[Verdict]]) -> Identity:
-        place = hashlib.sha256(shown.encode()).hexdigest()
+    async def _of(self, kind: str, shown: str, ask: Callable[[], Awaitable[Verdict]]) -> Identity:
+        # with its kind: a signed address in the header must not be taken for the key of whoever signed it
+        place = hashlib.sha256(f"{kind}\0{shown}".encode()).hexdigest()
         identity, age_s = self._remembered(place)
         if identity and (age_s < FRESH_S or self._clock() < self._away_until):
             return identity
@@ -112,6 +115,9 @@ class Verifier:
     async def _ask(self, place: str, ask: Callable[[], Awaitable[Verdict]]) -> Identity:
         try:
             verdict = await asyncio.wait_for(ask(), ASK_S)
+        except RayTaskError:  # the head answers, with a fault of its own
+            log.exception("keys cannot be checked")
+            raise Refusal(503, "keys cannot be checked: the log of the deployment access has the reason.") from None
         except (TimeoutError, HTTPException, RayError, RayServeException) as error:
             self._away_until = self._clock() + FRESH_S
             identity, _ = self._remembered(place)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import HTTPException
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import RayServeException
 
 from cluster.access.identity import Identity
@@ -45,6 +45,9 @@ class PendingRecords:
         try:
             await self._access.record.remote(*record, **late)
             self._waiting.popleft()
+        except RayTaskError:  # the head answers, and cannot write
+            log.exception("the audit log cannot be written")
+            raise HTTPException(503, "the audit log cannot be written: the log of `access` has the reason") from None
         except (HTTPException, RayError, RayServeException) as error:
             waiting, name = len(self._waiting), type(error).__name__
             log.warning("%d records of the audit log wait for the head: %s", waiting, name)

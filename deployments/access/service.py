@@ -11,13 +11,16 @@ from cluster.access import passwords, tokens
 from cluster.access.audit import NOBODY, Audit
 from cluster.access.credential import ensure_operator_key, open_store
 from cluster.access.identity import Identity, Role
-from cluster.access.store import Key, Refused
+from cluster.access.store import Key, Refused, UnknownLink
 from cluster.settings import Settings
 
 log = logging.getLogger(__name__)
 
 MOST_FAILURES, WITHIN_S = 5, 300.0  # failed passwords of one name, before it has to wait
 SIGNED_S = 300.0  # how long a signed URL is valid
+MOST_HASHING, BUSY_S = 4, 0.5  # passwords that are looked at together, and how long another one waits for its turn
+MOST_NAMES, RECORD_EVERY_S = 10_000, 60.0
+BUSY = "too many people sign in at the moment: try again"
 TOO_MANY = "too many failed attempts with this name: try again in five minutes"
 WRONG = "name or password is wrong"
 
@@ -42,8 +45,10 @@ class Access:
         self._audit = Audit(settings.state_dir)
         self._secret = tokens.signing_secret(settings.state_dir)
         ensure_operator_key(settings, self._store)
-        self._failures: dict[str, list[float]] = defaultdict(list)  # name -> when a password was wrong
+        self._attempts: dict[str, list[float]] = defaultdict(list)  # name -> when a password was tried
+        self._recorded: dict[str, float] = {}  # name -> when a refusal was recorded last
         self._counting = threading.Lock()
+        self._hashing = threading.BoundedSemaphore(MOST_HASHING)
 
     def identify(self, text: str) -> Verdict:
         """Whose key or session a bearer token is."""
@@ -75,29 +80,31 @@ class Access:
 
     def sign_in(self, name: str, password: str, where: str) -> Verdict:
         """A session for a user with this password."""
-        if self._waits(name):
-            return self._failed(name, where, TOO_MANY)
-        if not passwords.matches(password, self._store.password_of(name)):
-            with self._counting:
-                self._failures[name].append(time.monotonic())
+        if not self._may_try(name):
+            return self._refused(name, where)
+        if not self._hashing.acquire(timeout=BUSY_S):  # each takes 64 MiB
+            return Verdict(reason=BUSY)
+        try:
+            matches = passwords.matches(password, self._store.password_of(name))
+        finally:
+            self._hashing.release()
+        if not matches:
             return self._failed(name, where, WRONG)
         with self._counting:
-            self._failures.pop(name, None)
-        return self._begin(self._store.start_session(f"user:{name}"), where)
+            self._attempts.pop(name, None)
+        return self._begin(f"user:{name}", self._store.start_session(f"user:{name}"), where)
 
     def sign_in_with(self, text: str, where: str) -> Verdict:
         """A session for whoever has this key, or this one-time link."""
         token = tokens.parse(text)
         if token is None:
-            return self._failed("", where, "this is no key of Raysift: it begins with rs_")
+            return Verdict(reason="this is no key of Raysift: it begins with rs_")
         try:
             try:
-                return self._begin(self._store.redeem(token), where)
-            except Refused as error:
-                if "not known" not in str(error):
-                    raise
-            self._store.identify(token)
-            return self._begin(self._store.start_session(f"key:{token.id}"), where)
+                return self._begin(f"link:{token.id}", self._store.redeem(token), where)
+            except UnknownLink:
+                self._store.identify_key(token)
+            return self._begin(f"key:{token.id}", self._store.start_session(f"key:{token.id}"), where)
         except Refused as error:
             return self._failed(token.id, where, str(error))
 
@@ -106,22 +113,35 @@ class Access:
         if self._store.end_session(who.id):
             self._audit.record(who, "signed out", where=where)
 
-    def _begin(self, session: tokens.Token, where: str) -> Verdict:
+    def _begin(self, holder: str, session: tokens.Token, where: str) -> Verdict:
         who = self._store.identify(session)
-        self._audit.record(who, "signed in", where=where)
+        self._audit.record(who, "signed in", holder, where)
         return Verdict(who, token=str(session))
 
     def _failed(self, name: str, where: str, reason: str) -> Verdict:
         self._audit.record(NOBODY, "sign-in failed", name, where, reason=reason)
         return Verdict(reason=reason)
 
-    def _waits(self, name: str) -> bool:
+    def _refused(self, name: str, where: str) -> Verdict:
+        """The answer after too many attempts, recorded once a minute for a name: it may come very often."""
+        now = time.monotonic()
         with self._counting:
-            if len(self._failures) > 10_000:  # names are invented: forget them all, rather than fill the memory
-                self._failures.clear()
-            recent = [at for at in self._failures[name] if at > time.monotonic() - WITHIN_S]
-            self._failures[name] = recent
-            return len(recent) >= MOST_FAILURES
+            self._recorded = {key: at for key, at in self._recorded.items() if now - at < RECORD_EVERY_S}
+            is_new = name not in self._recorded
+            self._recorded.setdefault(name, now)
+        return self._failed(name, where, TOO_MANY) if is_new else Verdict(reason=TOO_MANY)
+
+    def _may_try(self, name: str) -> bool:
+        """Count an attempt with this name, before its password is looked at; False if there were too many."""
+        with self._counting:
+            if len(self._attempts) > MOST_NAMES:  # names are invented: forget them, rather than fill the memory
+                self._attempts.clear()
+            recent = [at for at in self._attempts[name] if at > time.monotonic() - WITHIN_S]
+            self._attempts[name] = recent
+            if len(recent) >= MOST_FAILURES:
+                return False
+            recent.append(time.monotonic())
+            return True
 
     # ---- keys
 

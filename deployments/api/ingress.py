@@ -26,7 +26,7 @@ from cluster.api_types import (
     Ready,
     Upload,
 )
-from cluster.permissions import check_out, job_settings, proved
+from cluster.permissions import check_out, job_settings, limited, proved
 from cluster.records import Result
 from cluster.settings import Settings
 from cluster.storage import buckets
@@ -209,10 +209,11 @@ class Ingress(AccessRoutes, JobRoutes, SampleRoutes):
             if row["kind"] == "image":
                 return await self.thumbnail(asset, who)
             raise HTTPException(403, f"the original of a {row['kind']} needs the role reviewer. Ask an admin for it.")
-        if self.viewed.is_new(who, asset):  # on disk before the first byte is sent
-            await self.access.record.remote(who, "original viewed", asset, address(request))
+        where = address(request)  # the record is on disk before the first byte is sent
+        await self.viewed.once(who, asset, lambda: self.access.record.remote(who, "original viewed", asset, where))
         job = await self.jobs.one.remote(row["job"])
         settings = job_settings(self.settings, job.uris, job.out, job.proof) if job else self.settings
+        settings = limited(settings, who.prefixes)  # a link may lead from one case into another
         if (parent := row.get("parent")) is not None:
             return await asyncio.to_thread(media.answer_member, uri, parent, range, self.open_member, settings)
         roots = Roots(settings.scanning.roots)

@@ -70,10 +70,15 @@ class JobRoutes:
         what = [buckets.normalize(uri) for uri in uris]
         if not who.sees_all(what):
             raise HTTPException(403, f"you may scan only what lies under {', '.join(who.prefixes or ())}")
+        if out and not who.sees(where):
+            raise HTTPException(403, "you may not choose this folder of results: leave it out")
         asked_out = out and buckets.normalize(out)
         kept = prove(self.settings, what, where) if proved(self.settings, what, asked_out, proof) else ""
-        await asyncio.to_thread(self._check_listable, what, where, kept)  # refused now, instead of by a job that fails
-        asked = self.jobs.submit.remote(what, where, detectors or [], priority, proof=kept, exclude=exclude or [])
+        await asyncio.to_thread(
+            self._check_listable, what, where, kept, who.prefixes
+        )  # refused now, instead of by a job that fails
+        limits = {"proof": kept, "exclude": exclude or [], "within": who.prefixes}
+        asked = self.jobs.submit.remote(what, where, detectors or [], priority, **limits)
         job = await asked
         await self.access.record.remote(who, "job submitted", job, address(request), uris=what[:SHOWN_URIS])
         return JobName(job=job)
@@ -143,9 +148,9 @@ class JobRoutes:
             raise HTTPException(404, f"there is no job {job!r}; `raysift jobs list` names them")
         return known
 
-    def _check_listable(self, uris: list[str], out: str, proof: str) -> None:
+    def _check_listable(self, uris: list[str], out: str, proof: str, within: tuple[str, ...] | None) -> None:
         """SettingsError names the first place that may not be read or written, or cannot be listed."""
-        settings = job_settings(self.settings, uris, out, proof)
+        settings = job_settings(self.settings, uris, out, proof, within)
         check_job(settings, uris, out)
         roots = Roots(settings.scanning.roots)
 
@@ -158,7 +163,7 @@ class JobRoutes:
 
     async def _check_allowed(self, job: Job) -> None:
         """OutsideRoots if the settings, which may have changed, do not allow any more what the job reads and writes."""
-        settings = job_settings(self.settings, job.uris, job.out, job.proof)
+        settings = job_settings(self.settings, job.uris, job.out, job.proof, job.within)
         await asyncio.to_thread(check_job, settings, job.uris, job.out)
 
     def _report(self, job: Job) -> Report | None:

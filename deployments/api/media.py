@@ -1,10 +1,11 @@
 """A file of a folder or bucket as an HTTP response: whole, or the byte range that a player requests."""
 
+import asyncio
 import mimetypes
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, BinaryIO
 
 from fastapi import HTTPException, Response
@@ -36,14 +37,22 @@ class Viewed:
 
     def __init__(self) -> None:
         self._at: dict[tuple[str, str], float] = {}
+        self._recording: dict[tuple[str, str], asyncio.Lock] = {}
 
-    def is_new(self, who: Identity, asset: str) -> bool:
-        """Whether this request begins a view, which is remembered."""
-        now = time.monotonic()
-        if now - self._at.get((who.id, asset), -ONE_VIEW_S) < ONE_VIEW_S:
-            return False
-        self._at = {view: at for view, at in self._at.items() if now - at < ONE_VIEW_S} | {(who.id, asset): now}
-        return True
+    async def once(self, who: Identity, asset: str, record: Callable[[], Awaitable[object]]) -> None:
+        """Record a view, unless it goes on. It returns when the record is written, and raises what `record` raises."""
+        view = who.id, asset
+        lock = self._recording.setdefault(view, asyncio.Lock())
+        try:
+            async with lock:  # a second request of the view waits for its record
+                if time.monotonic() - self._at.get(view, -ONE_VIEW_S) < ONE_VIEW_S:
+                    return
+                await record()
+                now = time.monotonic()
+                self._at = {other: at for other, at in self._at.items() if now - at < ONE_VIEW_S} | {view: now}
+        finally:
+            if not lock.locked():
+                self._recording.pop(view, None)
 
 
 def answer(uri: str, wanted: str | None, s3_endpoint: str | None, roots: Roots) -> Response:

@@ -1,6 +1,6 @@
 """Checks of Host and Origin: which host names the API answers to, and which pages may change something through it.
 
-The API has no login of its own. A page of another site must not reach it by a name that it lets point to 127.0.0.1 (DNS
+A page of another site must not reach it by a name that it lets point to 127.0.0.1 (DNS
 rebinding: TrustedHosts refuses its Host), nor start work by a form that it sends to our address (cross-site request
 forgery: OwnOrigin refuses its Origin). curl and Python programs send no Origin.
 """

@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 
 MEMORY = "1GB"  # limit of DuckDB's memory; above it, DuckDB spills to files beside the catalogue
 THREADS = 2
+QUERY_S = 40.0  # then a query is interrupted: whoever asked has been answered without it, at the latest after 30 s
 LAYOUT = 4  # version of the tables in merge.py; raise it when they change. Files of version 0.1 have none: that is 1
 
 Ask = Callable[..., list[Json]]  # a statement and its values -> its rows
@@ -75,15 +76,27 @@ class Database:
                 raise
 
     @contextmanager
+    def _asking(self) -> Iterator[Any]:
+        """A cursor whose statements end after QUERY_S in all, then with duckdb.InterruptException."""
+        with self.cursor() as cursor:
+            limit = threading.Timer(QUERY_S, cursor.interrupt)
+            limit.daemon = True
+            limit.start()
+            try:
+                yield cursor
+            finally:
+                limit.cancel()
+
+    @contextmanager
     def snapshot(self) -> Iterator[Ask]:
         """A function that runs statements in one read transaction: their rows agree, whatever is loaded meanwhile."""
-        with self.cursor() as cursor:
+        with self._asking() as cursor:
             cursor.begin()
             yield lambda statement, values=(): _named(cursor.execute(statement, values))
 
     def rows(self, statement: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[Json]:
         """Run one statement; its rows as dicts by column name."""
-        with self.cursor() as cursor:
+        with self._asking() as cursor:
             return _named(cursor.execute(statement, values))
 
     def unfinished(self) -> list[str]:

@@ -17,7 +17,7 @@ from deployments.jobs import folder
 
 # the fields in job.json: all that another driver needs to continue the job
 TASK = (
-    *("uris", "exclude", "detectors", "retry_of", "proof", "submitted_at", "started_at"),
+    *("uris", "exclude", "detectors", "retry_of", "proof", "within", "submitted_at", "started_at"),
     *("units", "skipped", "files_listed", "left_out_files", "left_out"),
 )
 _FORMER_STATES = {"parked": "blocked"}  # names of the previous version
@@ -36,6 +36,7 @@ class Job:
     retry_of: str | None = None  # analyses again the files that failed in that job
     proof: str = ""  # of the operator, that it may read its URIs and write to `out`: cluster.permissions.prove
     exclude: tuple[str, ...] = ()  # patterns of names that are left out, besides those of the settings
+    within: tuple[str, ...] | None = None  # it reads nothing outside these: who submitted it is limited to them
     state: JobState = "waiting"
     message: str = ""
     waits_for: tuple[str, ...] = ()  # detectors that do not answer

@@ -69,10 +69,11 @@ class Jobs:
         retry_of: str | None = None,
         proof: str = "",
         exclude: Sequence[str] = (),
+        within: tuple[str, ...] | None = None,
     ) -> str:
         """Queue a scan and return the name of the job. It runs whether or not anybody follows it."""
         name = f"scan-{time.strftime('%Y%m%d-%H%M%S')}-{uuid4().hex[:6]}"
-        asked = tuple(detectors), priority, retry_of, proof, tuple(exclude)
+        asked = tuple(detectors), priority, retry_of, proof, tuple(exclude), within
         self.store.put(Job(name, tuple(uris), out, time.time(), *asked))
         self._due.set()
         return name
@@ -131,7 +132,8 @@ class Jobs:
         known = self._known(job)
         if known.state not in OVER:
             raise SettingsError(f"{job} is not over yet. Wait for its end, or cancel it first.")
-        return self.submit([*known.uris], known.out, [*known.detectors], known.priority, job, known.proof)
+        asked = [*known.detectors], known.priority, job, known.proof, known.exclude, known.within
+        return self.submit([*known.uris], known.out, *asked)
 
     def logs(self, job: str) -> str:
         """What the drivers of a job have written, one after the other."""
@@ -234,8 +236,7 @@ class Jobs:
 
     def _has_room(self, job: Job) -> bool:
         before = PRIORITIES[: PRIORITIES.index(job.priority) + 1]
-        running = sum(other.priority in before for other in self.store.of(*ACTIVE))
-        return running < self.settings.scanning.max_jobs
+        return sum(other.priority in before for other in self.store.of(*ACTIVE)) < self.settings.scanning.max_jobs
 
     def _start(self, job: Job) -> None:
         with self.store.changing():

@@ -15,7 +15,7 @@ from typing import Any
 
 from cluster.errors import MediaError
 from cluster.records import Kind, Sample, Segment
-from cluster.settings import Decoding
+from cluster.settings import KEY_VARIABLES, Decoding
 from pipelines.archives.limits import Limits
 from pipelines.archives.opening import Member, Others
 from pipelines.media.decoding import FileText, Frame, Media
@@ -25,6 +25,7 @@ from pipelines.media.worker import receive, send
 MEMORY_GB = 6.0  # address space of each child; no file within decoding.max_pixels was seen to take more than 3.5
 IDLE = 4  # idle children that are kept for the next file
 START_S = 120  # seconds, enough on a busy machine
+SECRETS = (*KEY_VARIABLES, "RAY_AUTH_TOKEN")  # not passed on to processes that open other people's files
 _BUFFER = 1 << 20  # of the socket: a frame of 7.7 MB passes in 2 ms
 
 
@@ -172,7 +173,7 @@ class _Child:
                 stdin=subprocess.PIPE,  # never written to: it closes when this process ends, which ends the child
                 stdout=subprocess.DEVNULL,
                 pass_fds=[its.fileno()],
-                env={**os.environ, **own},
+                env={name: value for name, value in os.environ.items() if name not in SECRETS} | own,
                 start_new_session=True,  # Ctrl-C goes to this process only
             )
         try:

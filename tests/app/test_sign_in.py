@@ -158,16 +158,43 @@ def test_signing_out_ends_the_session_at_the_api(client: TestClient, fake: FakeA
     assert client.get("/").status_code == 401
 
 
-def test_while_the_api_is_away_a_session_passes_and_nobody_signs_in():
-    def refuse(_: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("x")
+@pytest.mark.parametrize("fault", [None, 429, 503])
+def test_while_the_api_is_away_only_a_session_that_was_valid_passes_and_nobody_signs_in(fault, monkeypatch):
+    monkeypatch.setattr(sign_in, "FRESH_S", 0.0)
+    faults = []
 
-    away = app_of(partial(httpx.AsyncClient, transport=httpx.MockTransport(refuse), base_url="http://api"))
-    assert away.get("/").status_code == 401
-    answer = sign(away, name="ann", password=PASSWORD)
-    assert answer.status_code == 502 and "The API does not answer" in answer.text
-    away.cookies.set(COOKIE, TOKEN)
-    assert away.get("/").status_code == 200
+    def answer(_: httpx.Request) -> httpx.Response:
+        if not faults:
+            return httpx.Response(200, json={})
+        if fault is None:
+            raise httpx.ConnectError("x")
+        return httpx.Response(fault, json={"detail": "later"})
+
+    app = app_of(partial(httpx.AsyncClient, transport=httpx.MockTransport(answer), base_url="http://api"))
+    app.cookies.set(COOKIE, TOKEN)
+    assert app.get("/").status_code == 200
+    faults.append("away")
+    assert app.get("/").status_code == 200
+    assert app.get("/sign-out").status_code == 502, "the session lives on, so nobody is told that it ended"
+    app.cookies.set(COOKIE, f"rs_{'0' * 12}_{'a' * 43}")
+    assert app.get("/").status_code == 401, "an invented session"
+    app.cookies.clear()
+    assert app.get("/").status_code == 401
+    assert sign(app, name="ann", password=PASSWORD).status_code in (429, 502, 503)
+
+
+def test_a_link_is_not_used_up_by_a_request_for_its_headers_or_a_page_fetched_ahead():
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.method)
+        return httpx.Response(200, json={"token": TOKEN})
+
+    app = app_of(partial(httpx.AsyncClient, transport=httpx.MockTransport(answer), base_url="http://api"))
+    assert app.head("/sign-in?link=x").status_code == 200
+    assert app.get("/sign-in?link=x", headers={"Sec-Purpose": "prefetch"}).status_code == 200
+    assert asked == [] and not app.cookies
+    assert app.get("/sign-in?link=x").status_code == 303 and asked == ["POST"]
 
 
 def test_the_api_hears_for_which_browser_the_app_asks(fake: FakeApi):

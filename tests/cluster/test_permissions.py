@@ -2,9 +2,9 @@
 
 import pytest
 
-from cluster.permissions import check_job, job_settings, operator_secret, prove, proved
+from cluster.permissions import check_job, job_settings, limited, operator_secret, prove, proved
 from cluster.settings import Scanning, Settings
-from cluster.storage.roots import OutsideRoots
+from cluster.storage.roots import OutsideRoots, Roots
 from tests.support.listed import put
 
 
@@ -59,3 +59,17 @@ def test_the_token_is_read_from_where_ray_reads_it(operator, tmp_path, monkeypat
     assert operator_secret(operator) == b"of the cluster"
     monkeypatch.setenv("RAY_AUTH_TOKEN", "given")
     assert operator_secret(operator) == b"given"
+
+
+def test_a_limited_caller_reads_only_what_lies_under_the_roots_and_its_folders(tmp_path):
+    for case in ("case-7", "case-8"):
+        (tmp_path / "data" / case).mkdir(parents=True)
+    (tmp_path / "data" / "case-7" / "x").symlink_to(tmp_path / "data" / "case-8")
+    data = (tmp_path / "data").as_uri()
+    settings = Settings(scanning=Scanning(roots=(data, "s3://evidence/a")))
+    mine = limited(settings, (f"{data}/case-7", "s3://evidence"))
+    assert set(mine.scanning.roots) == {f"{data}/case-7", "s3://evidence/a"}
+    roots = Roots(mine.scanning.roots)
+    assert roots.allow(f"{data}/case-7/a.jpg") and not roots.allow(f"{data}/case-7/x/a.jpg")
+    assert not roots.allow(f"{data}/case-8/a.jpg") and not roots.allow("s3://evidence/b/c.jpg")
+    assert limited(settings, None) == settings and limited(settings, ()).scanning.roots == ()

@@ -100,3 +100,26 @@ def test_long_values_and_line_breaks_stay_in_one_short_line(log):
     log.record(ANN, "search", "x\n" * 5000)
     assert len(lines(log)) == 6 and len(lines(log)[-1]) < 5000
     assert log.verify().fault is None
+
+
+def test_a_line_that_is_appended_while_the_log_is_read_is_no_fault(log):
+    noted = log._noted
+
+    def appended():
+        end = noted()
+        log.record(ANN, "original viewed", "another")
+        return end
+
+    log._noted = appended
+    assert log.verify().fault is None
+    log._noted = noted
+    assert log.verify().lines == 6
+
+
+def test_long_lists_of_a_request_are_cut_and_the_chain_goes_on(log):
+    log.record(ANN, "key made", under=["\x01" * 5000] * 100, name="x" * 5000)
+    log.record(ANN, "original viewed", "asset 9")
+    checked = log.verify()
+    assert (checked.lines, checked.fault) == (7, None)
+    *_, long, last = log.records()
+    assert len(long["under"]) == 10 and len(long["name"]) == 1000 and last["n"] == 7

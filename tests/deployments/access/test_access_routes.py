@@ -1,6 +1,8 @@
 """Sessions, keys, signed addresses and what the audit log says, over HTTP with the real API."""
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from cluster.access import passwords, tokens
 from cluster.access.api_types import KeyInfo, Session
 from cluster.access.store import Refused
 from cluster.records import asset_id
+from deployments.access import service
 from deployments.access.service import MOST_FAILURES
 from deployments.api.media import Viewed
 from tests.support.local_api import LocalApi
@@ -68,6 +71,29 @@ def test_wrong_passwords_are_refused_recorded_and_slowed_down(running: LocalApi,
     failed = recorded(running, "sign-in failed")
     assert len([record for record in failed if record["of"] == "eve"]) == MOST_FAILURES + 1
     assert PASSWORD not in running.audit.path.read_text() and "a wrong password" not in running.audit.path.read_text()
+
+
+def test_passwords_tried_at_the_same_time_are_counted_before_they_are_looked_at(running: LocalApi, monkeypatch):
+    running.store.add_user("mallory", passwords.hash_password(PASSWORD), "viewer")
+    tried = []
+
+    def slow(password: str, stored: str | None) -> bool:
+        tried.append(password)
+        time.sleep(0.05)
+        return False
+
+    monkeypatch.setattr(service.passwords, "matches", slow)
+    access = service.Access(running.ingress.settings)
+    with ThreadPoolExecutor(20) as pool:
+        reasons = list(pool.map(lambda n: access.sign_in("mallory", f"guess {n}", "").reason, range(40)))
+    assert len(tried) <= MOST_FAILURES and reasons.count(service.TOO_MANY) >= 40 - MOST_FAILURES
+
+
+def test_a_session_does_not_begin_another_session(running: LocalApi, client: TestClient):
+    key = running.store.add_key("Ned", "viewer")
+    session = client.post("/v1/session", json={"token": str(key)}).json()["token"]
+    assert client.post("/v1/session", json={"token": session}).status_code == 401
+    assert recorded(running, "signed in")[-1]["of"] == f"key:{key.id}"
 
 
 @pytest.mark.parametrize(

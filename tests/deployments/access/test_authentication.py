@@ -6,6 +6,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from ray.exceptions import RayTaskError
 
 from cluster.access import tokens
 from cluster.access.identity import Identity
@@ -164,3 +165,26 @@ def test_a_check_costs_far_less_than_a_millisecond(monkeypatch):
     checked, plain = asyncio.run(side_by_side())
     print(f"\n{1e6 * checked:.1f} us with the check, {1e6 * plain:.1f} us without")
     assert checked - plain < 1e-3
+
+
+def test_a_signed_address_in_the_header_is_not_the_key_of_whoever_signed_it(clock):
+    path = f"/v1/assets/{'0a' * 16}/media"
+    expires = int(time.time()) + 100
+    signed = scope("", path, f"id=0a&expires={expires}&signature=abc".encode())
+    head = Head()
+    verifier = Verifier(head, lambda: clock[0])
+    assert asyncio.run(verifier.identify(signed)) == ANN
+    head.verdict = Verdict(reason="this is no key of Raysift")
+    assert refusal(verifier, scope(f"{path} 0a {expires} abc"))[0] == 401
+    assert head.asked == 2
+
+
+def test_a_fault_in_checking_a_key_is_not_taken_for_an_absent_head(clock):
+    head = Head()
+    verifier = Verifier(head, lambda: clock[0])
+    assert asyncio.run(verifier.identify(scope())) == ANN
+    clock[0] += FRESH_S + 1
+    head.verdict = RayTaskError("identify", "a traceback", RecursionError())
+    assert refusal(verifier, scope())[0] == 503
+    head.verdict = Verdict(reason="this key was revoked")
+    assert refusal(verifier, scope())[0] == 401, "a revoked key is not trusted for longer"

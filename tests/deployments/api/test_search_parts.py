@@ -120,13 +120,10 @@ def test_a_store_that_hangs_blocks_neither_the_search_nor_other_threads(monkeypa
             begun = time.monotonic()
             searches = [asyncio.ensure_future(searching.words("a dog", 10)) for _ in range(40)]
             other = await asyncio.wait_for(asyncio.to_thread(lambda: "read"), 0.8)  # as media and uploads are
-            refused: list[asyncio.Future] = []
-            while len(refused) < 10 and time.monotonic() < begun + 0.9:  # before the store's deadline
-                await asyncio.sleep(0.01)
-                refused = [task for task in searches if task.done()]
-            return other, len(refused), await asyncio.gather(*searches), time.monotonic() - begun
+            return other, await asyncio.gather(*searches), time.monotonic() - begun
 
-        other, refused, found, seconds = asyncio.run(many())
+        other, found, seconds = asyncio.run(many())
+        refused = sum("questions to answer first" in one.notes[0] for one in found)
         assert other == "read" and refused == 10 and seconds < 3
         assert all([hit["asset"] for hit in one.hits] == [READ] and len(one.notes) == 1 for one in found)
         assert searching._threads._max_workers == search.STORE_THREADS  # those that hang are no more than these

@@ -8,10 +8,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from cluster.api_queries import AssetQuery
 from cluster.errors import SettingsError
+from deployments.catalog import database
 from deployments.catalog.catalog import Catalog
 from tests.support.paths import ROOT
 from tests.support.stored import commit, found, row
@@ -92,3 +94,11 @@ def test_no_statement_reaches_the_disk():
     catalog = Catalog(":memory:")
     with pytest.raises(Exception, match="file system operations are disabled"):
         catalog._database.rows("select * from read_text('/etc/hostname')")
+
+
+def test_a_query_that_takes_too_long_is_interrupted_and_others_go_on(monkeypatch):
+    monkeypatch.setattr(database, "QUERY_S", 0.2)
+    catalog = database.Database(":memory:")
+    with pytest.raises(duckdb.InterruptException):
+        catalog.rows("select count(*) from range(10000000) a, range(10000000) b where a.range < b.range")
+    assert catalog.rows("select 1 as one") == [{"one": 1}]
