@@ -80,7 +80,7 @@ def facts(source: Source, decoding: Decoding) -> tuple[int | None, int | None, f
             limit(stream, decoding)
             first = next(decoded(container, stream), None)
         if first is not None:
-            width, height = _square_size(first, stream)
+            width, height = _square_size(first, _pixel_ratio(stream))
             width, height = (height, width) if _matrix(first)[0] else (width, height)
         return width or None, height or None, duration_s, *parts
 
@@ -133,8 +133,10 @@ def raw_frames(
             time_s = max(0.0, shown_s)
             refuse_long(time_s, decoding)
 
-            def pixels(max_side_px: int, frame: Any = frame) -> Picture:
-                return _upright(frame, stream, max_side_px, reformatters)
+            ratio = _pixel_ratio(stream)  # now: the last frame is converted after the container is closed
+
+            def pixels(max_side_px: int, frame: Any = frame, ratio: float = ratio) -> Picture:
+                return _upright(frame, ratio, max_side_px, reformatters)
 
             def small(frame: Any = frame) -> tuple[Picture, Picture]:
                 return _small(frame, reformatters)
@@ -248,11 +250,11 @@ def subtitles(
                     yield text, name, (max(0.0, shown_s), max(0.0, shown_s + lasts_s))
 
 
-def _upright(frame: Any, stream: Any, max_side_px: int, reformatters: dict[int, Any]) -> Picture:
-    """A frame as (height, width, 3) RGB of square pixels, turned and mirrored as its display matrix says."""
+def _upright(frame: Any, ratio: float, max_side_px: int, reformatters: dict[int, Any]) -> Picture:
+    """A frame, whose pixels are `ratio` times as wide as high, as (height, width, 3) RGB of square pixels, upright."""
     from av.video.reformatter import VideoReformatter
 
-    width, height = _square_size(frame, stream)
+    width, height = _square_size(frame, ratio)
     scale = min(1.0, max_side_px / max(width, height))
     width, height = max(1, round(width * scale)), max(1, round(height * scale))
     with decoding_errors():
@@ -266,19 +268,19 @@ def _upright(frame: Any, stream: Any, max_side_px: int, reformatters: dict[int, 
     return np.ascontiguousarray(rgb[:: -1 if up_down else 1, :: -1 if left_right else 1])
 
 
-def _square_size(frame: Any, stream: Any) -> tuple[int, int]:
+def _pixel_ratio(stream: Any) -> float:
+    return float(stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 1)
+
+
+def _square_size(frame: Any, ratio: float) -> tuple[int, int]:
     """Width and height of a frame once its pixels are square: the side whose pixels are longer grows."""
-    ratio = float(stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 1)
     if not 1 / WIDEST <= ratio <= WIDEST:
         return frame.width, frame.height
     return round(frame.width * max(1.0, ratio)), round(frame.height * max(1.0, 1 / ratio))
 
 
 def _matrix(frame: Any) -> tuple[bool, bool, bool]:
-    """Whether a frame is to be transposed, then mirrored left to right, and upside down, by its display matrix.
-
-    PyAV's `rotation` leaves out that it mirrors.
-    """
+    # PyAV's `rotation` leaves out that a display matrix mirrors: transposed, then left to right, and upside down
     data = next((bytes(data) for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), b"")
     if len(data) < 36:
         return False, False, False

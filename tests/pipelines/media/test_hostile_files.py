@@ -26,6 +26,7 @@ from pipelines.media.decoding import frames, probe, sniff, sound
 done, slowest_s = {"ok": 0, "error": 0}, 0.0
 for path in sorted(path for path in Path(sys.argv[1]).rglob("*.*") if path.suffix not in (".md", ".tsv")):
     begun = time.process_time()
+    print(path, file=sys.stderr, flush=True)  # a crash is that of the last one
     try:
         kind = sniff(path)
         probe(path, kind, Decoding())
