@@ -99,7 +99,7 @@ def covers(source: Source, decoding: Decoding) -> Iterator[Picture]:
             limit(stream, decoding)
             frame = next(decoded(container, stream), None)
             if frame is not None:
-                yield _upright(frame, stream, decoding.max_side_px, {})
+                yield _upright(frame, _pixel_ratio(stream), decoding.max_side_px, {})
             with decoding_errors():
                 container.seek(container.start_time or 0)
 
