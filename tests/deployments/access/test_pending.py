@@ -2,13 +2,16 @@
 
 import asyncio
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
-from fastapi import HTTPException
+from fastapi import HTTPException, Response
 
 from cluster.access.identity import Identity
 from deployments.access import pending
 from deployments.access.pending import PendingRecords
+from deployments.api.sample_routes import SampleRoutes
+from deployments.serving import wire
 
 ANN = Identity("ann", "reviewer")
 
@@ -51,3 +54,28 @@ def test_too_many_that_wait_refuse_further_requests(monkeypatch):
     with pytest.raises(HTTPException) as error:
         asyncio.run(records.record(ANN, "compared", "b", ""))
     assert error.value.status_code == 503
+
+
+@pytest.mark.parametrize(("name", "expected"), [("face", ["faces of samples compared"]), ("nsfw", [])])
+def test_samples_of_another_cluster_whose_faces_were_compared_are_recorded(name, expected):
+    class Routes(SampleRoutes):
+        def _check(self, *_):
+            pass
+
+        async def _answer(self, *_):
+            return Response(b"found")
+
+    class Recorder:
+        records: ClassVar[list[str]] = []
+
+        async def record(self, who, what, of, where):
+            self.records.append(what)
+
+    async def body():
+        return b"samples"
+
+    routes, Recorder.records = Routes(), []
+    routes.pending = Recorder()
+    request = SimpleNamespace(body=body, client=None, headers={})
+    answer = asyncio.run(routes.detect_samples(name, "m", 0.1, request, Identity("far", "reviewer"), wire.VERSION))
+    assert answer.body == b"found" and Recorder.records == expected
