@@ -58,6 +58,11 @@ p.bad {{ color: var(--bad) }} p, summary {{ font-size: .9rem }}
 </main></html>"""
 
 
+AWAY = """<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="2">
+<title>Raysift</title><main style="font: 15px/1.5 sans-serif; max-width: 22rem; margin: 12vh auto">The API does not answer. Start it with
+<code>raysift up</code>; this page then reloads itself.</main></html>"""
+
+
 def token_of(cookies: dict[str, str]) -> str:
     """The session in a browser's cookies; empty if there is none."""
     token = cookies.get(COOKIE, "")
@@ -142,7 +147,7 @@ class SignInGuard:
     """ASGI middleware: only browsers that are signed in get anything but the page that signs in.
 
     A session is checked with the API, whose answer is kept for FRESH_S. While the API is away, a session that was valid
-    before passes: every page then waits for the API, and shows nothing.
+    before passes: every page then waits for the API, and shows nothing. Others see that it is away.
     """
 
     def __init__(self, app: ASGIApp, api: Callable[[], httpx.AsyncClient]) -> None:
@@ -151,21 +156,25 @@ class SignInGuard:
         self._known: dict[str, float] = {}  # hash of a session -> when it was last valid
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; else send a page to /sign-in, refuse others with 401, and close a websocket (1008)."""
+        """Pass the request on; else send a page to /sign-in, refuse others (401, 503), close a websocket (1008)."""
         if scope["type"] not in ("http", "websocket") or scope["path"] in OPEN:
             return await self.app(scope, receive, send)
         cookies = Request({**scope, "type": "http"}).cookies
-        if await self._is_valid(token_of(cookies)):
+        is_valid = await self._is_valid(token_of(cookies))
+        if is_valid:
             return await self.app(scope, receive, send)
         if scope["type"] == "websocket":
             return await send({"type": "websocket.close", "code": 1008})
         request = Request(scope)
+        if is_valid is None:
+            return await HTMLResponse(AWAY, 503, _HEADERS)(scope, receive, send)
         if scope["method"] == "GET" and "text/html" in request.headers.get("accept", ""):
             to = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
             return await RedirectResponse(f"{PATH}?next={quote(to)}", 303)(scope, receive, send)
         await PlainTextResponse("You are not signed in.", 401)(scope, receive, send)
 
-    async def _is_valid(self, token: str) -> bool:
+    async def _is_valid(self, token: str) -> bool | None:
+        """Whether a session is valid; None: that cannot be told, as the API does not answer."""
         if not token:
             return False
         place, now = hashlib.sha256(token.encode()).hexdigest(), time.monotonic()
@@ -174,7 +183,7 @@ class SignInGuard:
         try:
             answer = await self._api().get("/v1/session", headers=authorization(token, ""))
         except httpx.TransportError:
-            return place in self._known
+            return True if place in self._known else None
         if answer.status_code == 401:
             self._known.pop(place, None)
             return False
@@ -182,7 +191,7 @@ class SignInGuard:
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()
             self._known[place] = now
-        return place in self._known
+        return True if place in self._known else None
 
 
 def authorization(token: str, address: str) -> dict[str, str]:

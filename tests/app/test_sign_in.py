@@ -177,7 +177,10 @@ def test_while_the_api_is_away_only_a_session_that_was_valid_passes_and_nobody_s
     assert app.get("/").status_code == 200
     assert app.get("/sign-out").status_code == 502, "the session lives on, so nobody is told that it ended"
     app.cookies.set(COOKIE, f"rs_{'0' * 12}_{'a' * 43}")
-    assert app.get("/").status_code == 401, "an invented session"
+    invented = app.get("/")
+    assert invented.status_code == 503 and "raysift up" in invented.text and "the page" not in invented.text
+    with pytest.raises(WebSocketDisconnect), app.websocket_connect("/_stcore/stream"):
+        pass
     app.cookies.clear()
     assert app.get("/").status_code == 401
     assert sign(app, name="ann", password=PASSWORD).status_code in (429, 502, 503)
