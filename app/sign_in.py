@@ -59,8 +59,8 @@ p.bad {{ color: var(--bad) }} p, summary {{ font-size: .9rem }}
 
 
 AWAY = """<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="2">
-<title>Raysift</title><main style="font: 15px/1.5 sans-serif; max-width: 22rem; margin: 12vh auto">The API does not answer. Start it with
-<code>raysift up</code>; this page then reloads itself.</main></html>"""
+<title>Raysift</title><main style="font: 15px/1.5 sans-serif; max-width: 22rem; margin: 12vh auto">
+The API does not answer. Start it with <code>raysift up</code>; this page then reloads itself.</main></html>"""
 
 
 def token_of(cookies: dict[str, str]) -> str:
