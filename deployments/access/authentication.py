@@ -66,7 +66,7 @@ class Verifier:
     async def identify(self, scope: Scope) -> Identity | None:
         """As Identifies."""
         header = Headers(scope=scope).get("authorization")
-        if header is not None:
+        if header:
             kind, _, token = header.partition(" ")
             if kind.lower() != "bearer":
                 raise Refusal(401, f"Authorization has to be `Bearer` and a key. {HOW}.")
