@@ -1,11 +1,10 @@
 """Objects of S3 whose keys pyarrow refuses: those with an empty part, such as a//b.jpg, /b.jpg and b.jpg/."""
 
-import io
-import os
 from functools import lru_cache
 from typing import Any
 
 from cluster.storage.filesystems import FORBIDDEN_CODES, s3_client
+from cluster.storage.seekable import SeekableFile
 
 ATTEMPTS = 4
 
@@ -15,37 +14,20 @@ def is_refused(uri: str) -> bool:
     return uri.startswith("s3://") and "" in uri.removeprefix("s3://").partition("/")[2].split("/")
 
 
-class S3Object(io.RawIOBase):
+class S3Object(SeekableFile):
     """An object through boto3, to read and seek in: one request a read. OSError as pyarrow raises it."""
 
     def __init__(self, uri: str, s3_endpoint: str | None) -> None:
         bucket, _, key = uri.removeprefix("s3://").partition("/")  # not normalized: that would change the key
         self._uri, self._place = uri, {"Bucket": bucket, "Key": key}
-        self._client, self._at = _client(s3_endpoint), 0
+        self._client = _client(s3_endpoint)
         head = self._asked("head_object")
-        self._size, self._etag = int(head["ContentLength"]), str(head["ETag"])
+        super().__init__(int(head["ContentLength"]))
+        self._etag = str(head["ETag"])
 
     def metadata(self) -> dict[str, bytes]:
         """The ETag, as a file of pyarrow has it."""
         return {"ETag": self._etag.encode()}
-
-    def readable(self) -> bool:
-        """True; io checks it before it reads."""
-        return True
-
-    def seekable(self) -> bool:
-        """True."""
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to an offset in bytes from start, position or end; returns the new position. Reads nothing."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
-        self._at = max(0, base + offset)
-        return self._at
-
-    def tell(self) -> int:
-        """The position of the next byte to be read, from 0."""
-        return self._at
 
     def readinto(self, buffer: Any) -> int:
         """Read some bytes into a buffer and return how many; 0 at the end."""

@@ -14,6 +14,7 @@ from cluster.errors import MediaError
 from cluster.records import MediaItem
 from cluster.storage.buckets import PIECE_BYTES, TransientFetchError, open_file, reading
 from cluster.storage.roots import Roots
+from cluster.storage.seekable import SeekableFile
 
 log = logging.getLogger(__name__)
 
@@ -43,29 +44,12 @@ class Embedded:
 Source = Path | Remote | Embedded
 
 
-class EmbeddedFile(io.RawIOBase):
+class EmbeddedFile(SeekableFile):
     """The bytes of an embedded file, read from the open file that it lies in."""
 
     def __init__(self, file: BinaryIO | io.RawIOBase, begin: int, size: int) -> None:
-        self._file, self._begin, self._size, self._at = file, begin, size, 0
-
-    def readable(self) -> bool:
-        """True; io checks it before it reads."""
-        return True
-
-    def seekable(self) -> bool:
-        """True; libav seeks only in seekable files."""
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to an offset in bytes from start, position or end of the embedded file; returns the new position."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
-        self._at = max(0, base + offset)
-        return self._at
-
-    def tell(self) -> int:
-        """The position of the next byte to be read, from 0."""
-        return self._at
+        super().__init__(size)
+        self._file, self._begin = file, begin
 
     def readinto(self, buffer: Any) -> int:
         """Read some bytes into a buffer and return how many; 0 at the end."""
@@ -77,7 +61,7 @@ class EmbeddedFile(io.RawIOBase):
         return len(content)
 
 
-class RemoteFile(io.RawIOBase):
+class RemoteFile(SeekableFile):
     """A remote file for libraries that read and seek, such as libav.
 
     Reading raises nothing, because libav swallows Python's exceptions or raises them for another file: after an error
@@ -86,30 +70,12 @@ class RemoteFile(io.RawIOBase):
 
     def __init__(self, remote: Remote, alive: Callable[[], None]) -> None:
         """`alive` is called after every try to read a range, so that a slow network is not taken for a hung decoder."""
+        super().__init__(remote.item.size)
         self.error: MediaError | None = None
         self._remote = remote
         self._alive = alive
-        self._at = 0
         self._pieces: list[tuple[int, bytes]] = []  # (offset, bytes), the most recently used last
         self._file: Any = None
-
-    def readable(self) -> bool:
-        """True; io checks it before it reads."""
-        return True
-
-    def seekable(self) -> bool:
-        """True; libav seeks only in seekable files."""
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to an offset in bytes from start, position or end; returns the new position. Reads nothing."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._remote.item.size}[whence]
-        self._at = max(0, base + offset)
-        return self._at
-
-    def tell(self) -> int:
-        """The position of the next byte to be read, from 0."""
-        return self._at
 
     def readinto(self, buffer: Any) -> int:
         """Read some bytes into a buffer and return how many; 0 at the end and after an error."""
@@ -128,7 +94,7 @@ class RemoteFile(io.RawIOBase):
 
     def _piece(self) -> tuple[int, bytes]:
         """(offset, bytes) of a range that holds the next byte to read; empty at the end and after an error."""
-        if self.error or self._at >= self._remote.item.size:
+        if self.error or self._at >= self._size:
             return self._at, b""
         length = FIRST_BYTES
         for number, (begin, piece) in enumerate(self._pieces):
@@ -138,7 +104,7 @@ class RemoteFile(io.RawIOBase):
             if self._at == begin + len(piece):
                 length = min(2 * len(piece), PIECE_BYTES)
         try:
-            piece = self._fetched(self._at, min(length, self._remote.item.size - self._at))
+            piece = self._fetched(self._at, min(length, self._size - self._at))
         except MediaError as error:
             self.error = error
             return self._at, b""
