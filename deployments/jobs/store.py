@@ -113,9 +113,9 @@ class JobStore:
     async def followed(self, job: str, wait_s: float) -> Job | None:
         """The job of that name, once it is over, or after `wait_s`."""
         until = time.monotonic() + wait_s
-        while (known := self.get(job)) and known.state not in OVER and time.monotonic() < until:
+        while self._state(job) not in (None, *OVER) and time.monotonic() < until:
             await asyncio.sleep(LOOK_S)
-        return known
+        return self.get(job)
 
     def newest(self, limit: int, within: Sequence[str] | None = None) -> list[Job]:
         """The jobs that were submitted last, newest first. `within`: only those over files under these."""
@@ -133,6 +133,12 @@ class JobStore:
     def has_out(self, out: str) -> bool:
         """Whether a job stores its results in that folder."""
         return bool(self._jobs("where json_extract(facts, '$.out') = ? limit 1", [out]))
+
+    def _state(self, job: str) -> str | None:
+        """The state of a job, without its record, which may hold thousands of URIs; None if there is no such job."""
+        with self._asking:
+            row = self._db.execute("select state from jobs where job = ?", [job]).fetchone()
+        return row[0] if row else None
 
     def _jobs(self, which: str, values: list[Any]) -> list[Job]:
         with self._asking:
