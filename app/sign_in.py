@@ -6,7 +6,6 @@ its own: it asks the API with the session of whoever looks, so that a page shows
 
 import hashlib
 import html
-import re
 import time
 from collections.abc import Callable
 from urllib.parse import parse_qs, quote, urlsplit
@@ -17,6 +16,8 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from cluster.access import tokens
+
 COOKIE = "raysift_session"
 COOKIE_S = 12 * 3600  # as long as a session of the API
 PATH, OUT_PATH = "/sign-in", "/sign-out"
@@ -25,7 +26,6 @@ FRESH_S = 5.0  # how long a session that was checked is trusted
 MOST_KNOWN = 10_000
 MOST_BYTES = 16 << 10  # of the form
 
-_TOKEN = re.compile(r"rs_[0-9a-f]{12}_[A-Za-z0-9_-]{43}")
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
@@ -66,7 +66,7 @@ The API does not answer. Start it with <code>raysift up</code>; this page then r
 def token_of(cookies: dict[str, str]) -> str:
     """The session in a browser's cookies; empty if there is none."""
     token = cookies.get(COOKIE, "")
-    return token if _TOKEN.fullmatch(token) else ""
+    return token if tokens.parse(token) else ""
 
 
 class SignIn:
