@@ -223,7 +223,8 @@ class Ingress(AccessRoutes, JobRoutes, SampleRoutes):
     async def search(self, query: Annotated[SearchQuery, Query()], request: Request, who: Viewer) -> Hits:
         """Files that match words (shown, written or spoken), or that resemble a file by its image or its faces."""
         if query.like is not None:
-            if await self.catalog.location.remote(query.like, who.prefixes) is None:
+            limited_to = who.prefixes  # only then it is looked up: what is not there has no vector either
+            if limited_to is not None and await self.catalog.location.remote(query.like, limited_to) is None:
                 raise HTTPException(404, f"no file {query.like!r} has been scanned")
             if query.by == "faces":
                 await self.access.record.remote(who, "searched by a face", query.like, address(request))

@@ -74,9 +74,8 @@ class JobRoutes:
             raise HTTPException(403, "you may not choose this folder of results: leave it out")
         asked_out = out and buckets.normalize(out)
         kept = prove(self.settings, what, where) if proved(self.settings, what, asked_out, proof) else ""
-        await asyncio.to_thread(
-            self._check_listable, what, where, kept, who.prefixes
-        )  # refused now, instead of by a job that fails
+        # refused now, instead of by a job that fails
+        await asyncio.to_thread(self._check_listable, what, where, kept, who.prefixes)
         limits = {"proof": kept, "exclude": exclude or [], "within": who.prefixes}
         asked = self.jobs.submit.remote(what, where, detectors or [], priority, **limits)
         job = await asked
