@@ -53,7 +53,8 @@ chaos: install-dev debian
 	$(VENV)/bin/pytest -m "chaos and not launch" --durations=0
 	$(IN_NAMESPACES) $(VENV)/bin/pytest -m chaos tests/launch --durations=0
 
-# a warm cluster against a plain loop; some 10 minutes, on a machine that does nothing else
+# a warm cluster against a plain loop and other engines, which it installs into .raysift/bench; some 15 minutes, on a
+# machine that does nothing else
 bench: install-dev
 	$(VENV)/bin/python -m bench.warm
 

@@ -27,25 +27,29 @@ def prepare() -> dict[str, Path]:
     """Engine -> the Python that runs it. An engine whose packages cannot be installed is left out, with a message."""
     pythons = {}
     for engine, (_, packages) in ENGINES.items():
-        python = Path(sys.executable)
-        if packages:
-            folder = (PLACE / engine.split(",")[0].replace(" ", "-")).absolute()
-            python = folder / "bin" / "python"
-            installed = folder / "installed"
-            uv = [str(Path(sys.executable).parents[1] / "uv" / "bin" / "uv")]
-            if not installed.exists():
-                console.print(f"installing {engine}")
-                made = subprocess.run([*uv, "venv", "-q", "--allow-existing", "--python", "3.11", str(folder)])
-                target = {**os.environ, "VIRTUAL_ENV": str(folder)}
-                done = (
-                    made.returncode or subprocess.run([*uv, "pip", "install", "-q", *packages], env=target).returncode
-                )
-                if done:
-                    console.print(f"{engine} is left out: its packages cannot be installed")
-                    continue
-                installed.touch()
-        pythons[engine] = python
+        folder = (PLACE / engine.split(",")[0].replace(" ", "-")).absolute()
+        if not packages:
+            pythons[engine] = Path(sys.executable)
+        elif _installed(folder, packages):
+            pythons[engine] = folder / "bin" / "python"
+        else:
+            console.print(f"{engine} is left out: its packages cannot be installed")
     return pythons
+
+
+def _installed(folder: Path, packages: list[str]) -> bool:
+    """Whether an environment has these packages; it is made if it is not there."""
+    done = folder / "installed"
+    if not done.exists():
+        console.print(f"installing {', '.join(packages)}")
+        uv = str(Path(sys.executable).parents[1] / "uv" / "bin" / "uv")
+        made = [uv, "venv", "-q", "--allow-existing", "--python", "3.11", str(folder)]
+        fill = [uv, "pip", "install", "-q", *packages]
+        env = {**os.environ, "VIRTUAL_ENV": str(folder)}
+        if any(subprocess.run(command, env=env).returncode for command in (made, fill)):
+            return False
+        done.touch()
+    return True
 
 
 def run(measured: Measured, pythons: dict[str, Path], images: Path, count: int, expected: float) -> None:

@@ -76,7 +76,7 @@ def build(settings: Settings) -> serve.Application:
     return api.bind(
         detectors,
         _owner(Catalog, "catalog", 16).bind(
-            state / "catalog-3.duckdb",  # 3: version of the table layout
+            state / "catalog-3.duckdb",  # since version 0.2; it notes the version of its tables itself
             of=settings.results,
             s3_endpoint=settings.s3_endpoint,
         ),

@@ -6,6 +6,7 @@ own would need a second listing; so its members are analysed with it, and each f
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,7 +40,7 @@ async def look_into(
     """Add to a file that is a container what is found in its members, and in those of containers in it."""
     assert isinstance(file.source, Path)
     limits = limits or Limits()
-    left, kinds, others = limits, list[str](), dict[str, int]()
+    left, kinds, others = limits, list[str](), Counter[str]()
     problems: dict[str, list[str]] = {}
     waiting = [_Container(file.source, "", 0)]
     while waiting:
@@ -52,9 +53,7 @@ async def look_into(
             file.fail(STEP, " ".join(filter(None, [container.name, error.reason])))
         for one in members:
             if isinstance(one, Others):
-                others = {
-                    suffix: others.get(suffix, 0) + one.counts.get(suffix, 0) for suffix in {*others, *one.counts}
-                }
+                others.update(one.counts)
             elif one.problem is not None:
                 problems.setdefault(one.problem, []).append(container.name + one.name)
         inner = [one for one in members if isinstance(one, Member) and one.problem is None]
