@@ -139,7 +139,9 @@ def env() -> None:
 def scan(
     uris: Annotated[list[str], typer.Argument(help="Folders, buckets or files: /data/media s3://bucket/prefix ...")],
     out: Annotated[str | None, typer.Option(help="Where the results go; default: settings.results_uri.")] = None,
-    detectors: Annotated[str | None, typer.Option(help="Only these, comma-separated; default: all.")] = None,
+    detectors: Annotated[
+        list[str] | None, typer.Option(help="Only these, comma-separated or repeated; default: all.")
+    ] = None,
     priority: Annotated[Priority, typer.Option(help="urgent: it does not wait behind others.")] = "normal",
     follows: Annotated[bool, typer.Option("--follow/--no-follow", help="Show its progress until it is over.")] = True,
     exclude: Annotated[

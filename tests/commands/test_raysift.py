@@ -152,6 +152,12 @@ def test_a_relative_path_is_relative_to_the_users_working_folder(tmp_path, api):
     assert sent["uris"] == [(tmp_path / "media").as_uri()] and sent["out"] == (tmp_path / "found").as_uri()
 
 
+def test_detectors_are_named_in_one_option_or_in_several(api):
+    api.answers["POST /v1/jobs"] = {"job": "scan-1"}
+    run("scan", "s3://b", "--detectors", "nsfw, ocr", "--detectors", "face", "--no-follow")
+    assert api.requests[0][1]["detectors"] == ["nsfw", "ocr", "face"]
+
+
 def test_a_scan_that_is_not_followed_is_only_queued(api):
     api.answers["POST /v1/jobs"] = {"job": "scan-1"}
     done = run("scan", "s3://b", "--priority", "urgent", "--no-follow", "--json")
