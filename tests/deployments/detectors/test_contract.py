@@ -23,7 +23,7 @@ from tests.support.paths import SHARED
 
 MEDIA = SHARED / "media"  # labelled, not part of the repository
 on_media = [
-    pytest.mark.ray,
+    pytest.mark.accuracy,
     pytest.mark.timeout(300),
     pytest.mark.skipif(not MEDIA.is_dir(), reason="the labelled media are not here"),
 ]
