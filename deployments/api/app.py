@@ -11,8 +11,8 @@ from cluster.api_types import Problem
 from cluster.errors import SettingsError
 from cluster.vectors import VectorsDown
 from deployments.access.authentication import Authentication
-from deployments.api.limits import RequestLimits
-from deployments.api.origin import HOSTS, OwnOrigin, TrustedHosts
+from deployments.api.guards.limits import RequestLimits
+from deployments.api.guards.origin import HOSTS, OwnOrigin, TrustedHosts
 from deployments.jobs.drivers import JobsDown
 
 # Limits on the requests of one API process, (in all, per client): being answered, and with a body still arriving.

@@ -39,9 +39,9 @@ from deployments.api import media, uploads
 from deployments.api.access_routes import AccessRoutes
 from deployments.api.app import MOST_REQUESTS, api
 from deployments.api.calls import ACCESS_S, CATALOG_S, JOBS_S, TimedHandle
+from deployments.api.guards.origin import answer_to
 from deployments.api.job_routes import JobRoutes, Verify
 from deployments.api.node_caches import erase_cluster
-from deployments.api.origin import answer_to
 from deployments.api.sample_routes import SampleRoutes
 from deployments.api.search import MOST_BYTES, STORE_DEADLINE_S, Found, Search
 from deployments.catalog.shapes import as_upload
