@@ -195,9 +195,10 @@ class AssetPage(Answer):
     """One page of a list of files, and the number of files in the whole list."""
 
     total: int
-    page: int  # from 1
+    page: int  # from 1; 1 in an answer to `after`
     size: int
     items: list[Asset]
+    next: str | None = None  # `after` of the next page; None: this is the last one
 
 
 class Facet(Answer):

@@ -235,7 +235,7 @@ def test_a_refusal_of_the_api_is_shown_with_its_message(api, media_type):
     said = {"detail": "scan-1 is finished: there is nothing to cancel."}
     refusal = httpx.Response(422, json=said, headers={"Content-Type": media_type})
     api.answers["POST /v1/jobs/scan-1/cancel"] = refusal
-    with pytest.raises(SettingsError, match="^scan-1 is finished: there is nothing to cancel.$"):
+    with pytest.raises(SettingsError, match=r"^scan-1 is finished: there is nothing to cancel\.$"):
         raise run("jobs", "cancel", "scan-1").exception
 
 
