@@ -6,13 +6,15 @@ from fastapi import FastAPI, Request, Response
 from ray.exceptions import RayTaskError
 from starlette.types import ASGIApp
 
-from cluster.api_types import Problem
+from cluster.api_types import Problem, ProblemType
 from cluster.errors import SettingsError
 from cluster.vectors import VectorsDown
 from deployments import problems
 from deployments.access.authentication import Authentication
 from deployments.api.guards.limits import RequestLimits
 from deployments.api.guards.origin import HOSTS, OwnOrigin, TrustedHosts
+from deployments.api.guards.quotas import RequestRate
+from deployments.jobs.callers import TooManyJobs
 from deployments.jobs.drivers import JobsDown
 
 # Limits on the requests of one API process, (in all, per client): being answered, and with a body still arriving.
@@ -21,6 +23,7 @@ ANSWERING = (100, 80)
 RECEIVING = (64, 32)
 MOST_REQUESTS = ANSWERING[0] + RECEIVING[0] + 20  # the last 20 for probes, and for requests that are refused at once
 
+RETRY_JOB_S = 60  # of a caller who has its share of jobs: they take minutes
 MAX_BODY_BYTES = 4 << 20  # of a request that is no upload: it is read into memory
 
 
@@ -57,6 +60,7 @@ api = Api(
     },
 )
 # the last one added sees a request first
+api.add_middleware(RequestRate)
 api.add_middleware(Authentication)
 api.add_middleware(OwnOrigin)
 api.add_middleware(TrustedHosts, allowed_hosts=HOSTS)  # without the argument it would allow every host from the start
@@ -78,6 +82,13 @@ async def _no_jobs(request: Request, error: JobsDown) -> Response:
     return problems.answer(request.scope, 503, str(error))
 
 
+@api.exception_handler(TooManyJobs)
+async def _too_many_jobs(request: Request, error: TooManyJobs) -> Response:
+    """429: the caller has its share of jobs."""
+    wait = {"Retry-After": str(RETRY_JOB_S)}
+    return problems.answer(request.scope, 429, str(error), wait, ProblemType.QUOTA)
+
+
 @api.exception_handler(VectorsDown)
 async def _no_search(request: Request, error: VectorsDown) -> Response:
     """503: Chroma does not answer."""
@@ -92,4 +103,6 @@ async def _error_of_another_deployment(request: Request, error: RayTaskError) ->
         return await _wrong_setting(request, cause)
     if isinstance(cause, JobsDown):
         return await _no_jobs(request, cause)
+    if isinstance(cause, TooManyJobs):
+        return await _too_many_jobs(request, cause)
     raise error

@@ -47,6 +47,12 @@ class Upload:
     name: str
 
 
+def declared_bytes(request: Request) -> int | None:
+    """The bytes of the body as its headers declare them; None if they do not."""
+    declared = request.headers.get("content-length")
+    return None if declared is None else int(declared)
+
+
 @asynccontextmanager
 async def received(request: Request, most_bytes: int) -> AsyncIterator[Upload]:
     """The file of the form field `file`, which is deleted at the end.
@@ -54,8 +60,7 @@ async def received(request: Request, most_bytes: int) -> AsyncIterator[Upload]:
     HTTPException 413 for more than `most_bytes`, by the declared length before anything is read, else as soon as so
     many have come; 422 for a request without such a file, 400 for a form that cannot be parsed, 507 for a full disk.
     """
-    declared = int(request.headers.get("content-length", 0))
-    if declared > most_bytes + FORM_BYTES:
+    if (declared_bytes(request) or 0) > most_bytes + FORM_BYTES:
         raise _too_large(most_bytes)
     kind, options = parse_options_header(request.headers.get("content-type"))
     if kind != b"multipart/form-data" or b"boundary" not in options:

@@ -160,7 +160,7 @@ def test_of_two_that_redeem_a_link_at_once_one_gets_a_session(store, tmp_path):
 def test_a_users_sessions_follow_the_users_present_rights(store):
     store.add_user("ann", "hash", "reviewer")
     session = store.start_session("user:ann")
-    assert store.identify(session) == Identity("ann", "reviewer", None, session.id)
+    assert store.identify(session) == Identity("ann", "reviewer", None, session.id, "user:ann")
     store.add_user("ann", "another", "viewer", ("s3://b",))  # another password ends the sessions
     with pytest.raises(Refused):
         store.identify(session)
