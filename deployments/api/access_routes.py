@@ -13,7 +13,6 @@ from cluster.storage import buckets
 from deployments.access.roles import Admin, Anybody, OperatorOfAll, Viewer, address
 from deployments.api.app import api
 from deployments.api.calls import TimedHandle
-from deployments.api.guards.idempotency import IdempotencyKey
 
 DAY_S = 86_400
 Id = Annotated[str, Path(pattern="^[0-9a-f]{12}$")]
@@ -55,11 +54,9 @@ class AccessRoutes:
         return [KeyInfo(**{name: getattr(key, name) for name in fields}) for key in await self.access.keys.remote()]
 
     @api.post("/v1/keys")
-    async def make_key(
-        self, wanted: NewKey, request: Request, who: Admin, idempotency_key: IdempotencyKey = None
-    ) -> MadeKey:
+    async def make_key(self, wanted: NewKey, request: Request, who: Admin) -> MadeKey:
         """Make a key. The answer is the only place that shows it, so it cannot be repeated: 400 for Idempotency-Key."""
-        if idempotency_key is not None:
+        if "idempotency-key" in request.headers:
             raise HTTPException(
                 400,
                 "a key is shown once and not stored, so this cannot be repeated: leave Idempotency-Key out. If an "

@@ -162,9 +162,9 @@ class Ingress(AccessRoutes, JobRoutes, SampleRoutes):
         A search for faces, which may name people, is recorded before its result is known to anybody; while the head is
         away, as soon as it is back.
         """
-        with self.quotas.analysing(who, uploads.declared_bytes(request)) as charge:
-            async with uploads.received(request, most_bytes or self.settings.decoding.max_bytes) as upload:
-                charge(upload.path.stat().st_size)
+        most_bytes = most_bytes or self.settings.decoding.max_bytes
+        with self.quotas.analysing(who, uploads.declared_bytes(request)) as count:
+            async with uploads.received(request, most_bytes, count) as upload:
                 result = await self.analyze(upload.path, upload.name, wanted, self.detectors, self.settings)
         if "face" in wanted:
             await self.pending.record(who, "faces of an upload compared", result.sha256 or "", address(request))

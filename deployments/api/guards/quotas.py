@@ -95,7 +95,7 @@ class Quotas:
     def analysing(self, who: Identity, declared: int | None) -> Iterator[Callable[[int], None]]:
         """Count an upload until the block ends. `declared`: the bytes of its body, None if they are not known yet.
 
-        Yields a function that takes the bytes of the received file.
+        Yields a function that counts bytes that have arrived; it counts them if they were not declared.
         """
         if who.may("admin"):
             yield lambda size: None
@@ -103,7 +103,7 @@ class Quotas:
         most, caller = self._limits.analyses, who.owner
         if self._analyses[caller] >= most:
             raise _refusal(f"{most} uploads of yours are being analysed (limits.analyses)", RETRY_ANALYSIS_S)
-        if wait_s := self._bytes.take(caller, 1 if declared is None else declared):
+        if wait_s := self._bytes.take(caller, declared or 0):
             said = f"{self._limits.upload_gb_per_hour:g} GB of yours were uploaded within an hour"
             raise _refusal(f"{said} (limits.upload_gb_per_hour)", wait_s)
         self._analyses[caller] += 1
