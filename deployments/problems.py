@@ -86,7 +86,7 @@ def _invalid_value(error: Mapping[str, Any]) -> InvalidValue:
     in_body = where == "body" and error["type"] != "json_invalid"  # of which the location is a character's number
     steps = [str(step).replace("~", "~0").replace("/", "~1") for step in path]
     return InvalidValue(
-        detail=f"{reason[0].lower()}{reason[1:]}",
+        detail=f"{reason[:1].lower()}{reason[1:]}",
         loc=".".join(map(str, error["loc"])),
         pointer="#" + "".join(f"/{quote(step)}" for step in steps) if in_body else None,
     )

@@ -125,7 +125,7 @@ def page(query: AssetQuery, prefixes: Prefixes, place: tuple[Cursor, int] | None
     kept = "materialized" if matching(query)[0] else "not materialized"
     behind, of_place = ("", []) if place is None else _behind(*place)
     statement = f"""with chosen as {kept} (select f.asset, {key} as key {source}),
-            shown as (select *, row_number() over (order by key {direction}, asset) as n
+            shown as materialized (select *, row_number() over (order by key {direction}, asset) as n
                 from (select * from chosen {behind} order by key {direction}, asset limit ? offset ?))
         select (select count(*) from chosen) as n, (select list(asset order by n) from shown) as assets,
             (select {IN_CURSOR[query.sort]} from shown where n = ?) as key"""

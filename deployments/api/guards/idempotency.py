@@ -3,6 +3,7 @@
 The queue of jobs remembers the keys, since there may be several API processes: deployments/jobs/callers.py.
 """
 
+import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator
@@ -65,7 +66,7 @@ async def claimed(jobs: Any, caller: Caller) -> AsyncIterator[Claim]:
         raise ProblemError(ProblemType.IN_PROGRESS, 409, said, wait)
     try:
         yield claim
-    except Exception:
+    except (Exception, asyncio.CancelledError):  # the second: the client has gone
         if caller.key:
             with suppress(HTTPException, RayError, RayServeException):  # then the claim runs out
                 await jobs.release.remote(caller)

@@ -154,7 +154,7 @@ def edited(cursor, **changes):
         {"key": None},
         {"id": "1"},
         {"id": "'; drop table files"},
-        {"sort": "score", "key": 1.5},
+        {"sort": "score", "key": "0.5"},
         {"sort": "score", "key": float("nan")},
         {"sort": "oldest"},  # of another order than is asked for
     ],

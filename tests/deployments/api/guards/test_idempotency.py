@@ -1,18 +1,19 @@
 """Idempotency-Key over HTTP: the same answer once more, 422 for another request, 409 while the first is answered."""
 
+import asyncio
 from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
-from fastapi import Request
+from fastapi import HTTPException, Request
 from starlette.testclient import TestClient
 
 from cluster.access.identity import Identity
 from cluster.api_types import Problem, ProblemType
 from cluster.records import JobState
 from deployments.api.app import api
-from deployments.api.guards.idempotency import caller_of
-from deployments.jobs.callers import Claim
+from deployments.api.guards.idempotency import caller_of, claimed
+from deployments.jobs.callers import Caller, Claim
 from tests.support.api_server import application
 from tests.support.stored import commit, row
 
@@ -103,6 +104,25 @@ def test_a_request_that_is_still_being_answered_is_a_conflict():
     problem = Problem.model_validate_json(answer.content)
     assert (answer.status_code, problem.type) == (409, ProblemType.IN_PROGRESS)
     assert answer.headers["retry-after"] == "2"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("ending", [HTTPException(422, "refused"), asyncio.CancelledError()])
+async def test_a_request_that_ends_without_an_answer_gives_its_claim_up(ending):
+    released = []
+
+    async def claim(caller):
+        return Claim("new")
+
+    async def release(caller):
+        released.append(caller)
+
+    jobs = SimpleNamespace(claim=SimpleNamespace(remote=claim), release=SimpleNamespace(remote=release))
+    caller = Caller("key:a", None, "k", "digest")
+    with pytest.raises(type(ending)):
+        async with claimed(jobs, caller):
+            raise ending
+    assert released == [caller]
 
 
 @pytest.mark.parametrize("value", ["", '"', '""', '"a', "a b", '"a";b=1', '"a\\b"', '"a", "b"', "x" * 256])
