@@ -15,6 +15,7 @@ from cluster.api_types import InvalidValue, Problem, ProblemType
 
 MEDIA_TYPE = "application/problem+json"
 MOST_ERRORS = 20  # named in one answer: a body may have thousands of invalid values
+MOST_CHARACTERS = 200  # of a name in a body that is repeated in an answer
 
 _TITLES = {
     ProblemType.INVALID: "The request is not valid",
@@ -55,7 +56,7 @@ def answer(
         type=type,
         title=_TITLES.get(type) or HTTPStatus(status).phrase,
         status=status,
-        detail=sentence.encode(errors="replace").decode(),  # names of files may hold what UTF-8 cannot
+        detail=_encodable(sentence),
         instance=quote(scope["path"]),
         errors=None if errors is None else tuple(errors),
     )
@@ -84,12 +85,18 @@ def _invalid_value(error: Mapping[str, Any]) -> InvalidValue:
     reason = error["msg"].removeprefix("Value error, ")
     where, *path = error["loc"]
     in_body = where == "body" and error["type"] != "json_invalid"  # of which the location is a character's number
-    steps = [str(step).replace("~", "~0").replace("/", "~1") for step in path]
+    steps = [_encodable(str(step))[:MOST_CHARACTERS] for step in path]
+    pointer = [quote(step.replace("~", "~0").replace("/", "~1")) for step in steps]
     return InvalidValue(
-        detail=f"{reason[:1].lower()}{reason[1:]}",
-        loc=".".join(map(str, error["loc"])),
-        pointer="#" + "".join(f"/{quote(step)}" for step in steps) if in_body else None,
+        detail=_encodable(f"{reason[:1].lower()}{reason[1:]}"),
+        loc=".".join([str(where), *steps]),
+        pointer="/".join(["#", *pointer]) if in_body else None,
     )
+
+
+def _encodable(text: str) -> str:
+    """The text without what UTF-8 cannot hold, such as a part of a file's name that is no Unicode."""
+    return text.encode(errors="replace").decode()
 
 
 class PlainErrors:

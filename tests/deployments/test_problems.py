@@ -102,6 +102,14 @@ def test_a_body_with_thousands_of_invalid_values_gets_a_short_answer():
     assert len(problem_of(answer).errors) == problems.MOST_ERRORS and len(answer.content) < 10_000
 
 
+def test_names_in_a_body_that_are_long_or_no_unicode_do_not_break_the_answer():
+    for body in (b'{"name": "x", "\\ud800/": 1}', b'{"name": "\\ud800"}', b'{"uris": ["\\ud800"], "priority": "x"}'):
+        path = "/v1/jobs" if b"uris" in body else "/v1/keys"
+        assert problem_of(ask("POST", path, content=body, headers={"Content-Type": "application/json"})).status == 422
+    answer = ask("POST", "/v1/keys", json={"name": "x", "y" * 1_000_000: 1})
+    assert problem_of(answer).errors and len(answer.content) < 2000
+
+
 def test_a_name_that_is_no_utf_8_does_not_break_the_answer():
     wrong = SettingsError("file:///data/\udcff cannot be read")
     problem = problem_of(ask("GET", "/v1/jobs/x/logs", {"jobs": Raises(wrong)}))

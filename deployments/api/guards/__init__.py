@@ -1,1 +1,1 @@
-"""ASGI middlewares in front of the routes: who may ask what of the API, how much and how fast."""
+"""What a request passes before its route: Host and Origin, limits of addresses and of keys, Idempotency-Key."""

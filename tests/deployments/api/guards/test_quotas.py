@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from ray.exceptions import RayTaskError
 from starlette.exceptions import HTTPException
 from starlette.testclient import TestClient
 
@@ -168,10 +169,14 @@ def test_every_route_that_takes_an_upload_counts_it(clock, path):
     problem_of(ask(BOB, limits, "POST", path, **upload))  # what cannot be used has arrived too
 
 
-def test_a_caller_with_its_share_of_jobs_gets_429_whoever_raises_it():
+TOO_MANY = TooManyJobs("7 jobs of yours wait or run, and limits.jobs is 7: wait until one is over, or cancel one")
+
+
+@pytest.mark.parametrize("error", [TOO_MANY, RayTaskError("submit", "a traceback", TOO_MANY)])
+def test_a_caller_with_its_share_of_jobs_gets_429(error):
     async def submit(*arguments, caller, **more):
         assert (caller.owner, caller.most_jobs) == ("user:ann", 7)
-        raise TooManyJobs("7 jobs of yours wait or run, and limits.jobs is 7: wait until one is over, or cancel one")
+        raise error
 
     jobs = SimpleNamespace(submit=SimpleNamespace(remote=submit))
     attributes = {"jobs": jobs, "settings": Settings(), "names": [], "_check_listable": lambda *arguments: None}
