@@ -83,12 +83,14 @@ async def _invalid_request(request: Request, error: Any) -> Response:
 
 def _invalid_value(error: Mapping[str, Any]) -> InvalidValue:
     reason = error["msg"].removeprefix("Value error, ")
+    if reason[1:2].islower():  # but not in "JSON decode error"
+        reason = reason[0].lower() + reason[1:]
     where, *path = error["loc"]
     in_body = where == "body" and error["type"] != "json_invalid"  # of which the location is a character's number
     steps = [_encodable(str(step))[:MOST_CHARACTERS] for step in path]
     pointer = [quote(step.replace("~", "~0").replace("/", "~1")) for step in steps]
     return InvalidValue(
-        detail=_encodable(f"{reason[:1].lower()}{reason[1:]}"),
+        detail=_encodable(reason),
         loc=".".join([str(where), *steps]),
         pointer="/".join(["#", *pointer]) if in_body else None,
     )

@@ -157,13 +157,13 @@ class Ingress(AccessRoutes, JobRoutes, SampleRoutes):
     async def _analyze(
         self, request: Request, who: Identity, wanted: frozenset[str], most_bytes: int | None = None
     ) -> Result:
-        """What these detectors find in the file of a form. HTTPException as `uploads.received` raises it.
+        """What these detectors find in the file of a form. HTTPException as of `uploads` and `Quotas`.
 
         A search for faces, which may name people, is recorded before its result is known to anybody; while the head is
         away, as soon as it is back.
         """
         most_bytes = most_bytes or self.settings.decoding.max_bytes
-        with self.quotas.analysing(who, uploads.declared_bytes(request)) as count:
+        with self.quotas.analysing(who, uploads.declared_bytes(request, most_bytes)) as count:
             async with uploads.received(request, most_bytes, count) as upload:
                 result = await self.analyze(upload.path, upload.name, wanted, self.detectors, self.settings)
         if "face" in wanted:

@@ -47,21 +47,26 @@ class Upload:
     name: str
 
 
-def declared_bytes(request: Request) -> int | None:
-    """The bytes of the body as its headers declare them; None if they do not."""
+def declared_bytes(request: Request, most_bytes: int) -> int | None:
+    """The bytes of the body as its headers declare them; None if they do not.
+
+    HTTPException 413 if a file of `most_bytes` would have fewer, before anything is read.
+    """
     declared = request.headers.get("content-length")
-    return None if declared is None else int(declared)
+    if declared is None:
+        return None
+    if int(declared) > most_bytes + FORM_BYTES:
+        raise _too_large(most_bytes)
+    return int(declared)
 
 
 @asynccontextmanager
 async def received(request: Request, most_bytes: int, count: Callable[[int], None]) -> AsyncIterator[Upload]:
     """The file of the form field `file`, which is deleted at the end. `count` is called with the bytes that arrive.
 
-    HTTPException 413 for more than `most_bytes`, by the declared length before anything is read, else as soon as so
-    many have come; 422 for a request without such a file, 400 for a form that cannot be parsed, 507 for a full disk.
+    HTTPException 413 as soon as more than `most_bytes` have come, 422 for a request without such a file, 400 for a form
+    that cannot be parsed, 507 for a full disk.
     """
-    if (declared_bytes(request) or 0) > most_bytes + FORM_BYTES:
-        raise _too_large(most_bytes)
     kind, options = parse_options_header(request.headers.get("content-type"))
     if kind != b"multipart/form-data" or b"boundary" not in options:
         raise HTTPException(422, "body.file: field required. Send a form (multipart/form-data) with a field `file`.")

@@ -44,7 +44,7 @@ class Claim:
 
 
 def claim(db: sqlite3.Connection, caller: Caller) -> Claim:
-    """Claim a caller's request if it is new. In a transaction of the caller's."""
+    """Claim a caller's request if it is new. The connection is in a transaction."""
     now = time.time()
     db.execute("delete from requests where claimed_at < ?", [now - KEPT_S])
     known = answered(db, caller)

@@ -160,6 +160,8 @@ def test_every_route_that_takes_an_upload_counts_it(clock, path):
         "analyze": analyze,
     }
     limits = Quotas(Limits(upload_gb_per_hour=1e-3), clock)
+    huge = {"content": b"", "headers": {"Content-Length": str(10**12)}}
+    assert ask(ANN, limits, "POST", path, attributes=attributes, **huge).status_code == 413, "and is not counted"
     upload = {"files": {"file": ("a.jpg", b"x" * 600_000)}, "attributes": attributes}
     assert ask(ANN, limits, "POST", path, **upload).status_code == 200
     said, wait = problem_of(ask(ANN, limits, "POST", path, **upload))
