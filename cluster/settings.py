@@ -11,13 +11,14 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as UnreadableSettings
 from yaml import YAMLError
 
+from cluster.access.limits import Limits
+from cluster.access.tokens import KEY_VARIABLES
 from cluster.errors import SettingsError
 from cluster.storage.filesystems import normalize, split
 
 Profile = Literal["embedded", "gpu"]  # small models that run on the CPU, or large ones
 
 PREFIX, FILE = "RAYSIFT_", "settings.yaml"
-KEY_VARIABLES = (f"{PREFIX}KEY", f"{PREFIX}KEY_FILE")  # the command line's key for the API: a secret and no setting
 
 # keys of version 0.1 -> the keys that replace them; the old ones are still read, until version 0.3
 RENAMED: dict[str, str | None] = {  # None: it has no effect any more
@@ -93,9 +94,7 @@ class RayCluster(_Part):
     dashboard_port: int = Field(8265, description="dashboard and Jobs API; needs the token of state_dir/ray_token")
     cpus: int | None = Field(None, description="logical CPUs; None: as many as the machine has, at least 4")
     object_store_mb: int = Field(500, description="shared memory for frames that are sent to the detectors")
-    card_gb: float | None = Field(
-        None, gt=0, description="memory of the cluster's smallest GPU; None: of this machine's"
-    )
+    card_gb: float | None = Field(None, gt=0, description="memory of the smallest GPU; None: of this machine's")
 
     @property
     def dashboard_url(self) -> str:
@@ -216,6 +215,7 @@ class Settings(BaseSettings):
     cache: Cache = Cache()
     prices: Prices = Prices()
     models: Models = Models()
+    limits: Limits = Limits()
     galleries_uri: str = Field("", description="reference pictures by detector; empty: state_dir/galleries")
     detectors: dict[str, dict[str, Any]] = Field({}, description="by name; each detector checks its own keys")
 

@@ -55,7 +55,13 @@ class AccessRoutes:
 
     @api.post("/v1/keys")
     async def make_key(self, wanted: NewKey, request: Request, who: Admin) -> MadeKey:
-        """Make a key. The answer is the only place that shows it."""
+        """Make a key. The answer is the only place that shows it, so it cannot be repeated: 400 for Idempotency-Key."""
+        if "idempotency-key" in request.headers:
+            raise HTTPException(
+                400,
+                "a key is shown once and not stored, so this cannot be repeated: leave Idempotency-Key out. If an "
+                "answer is lost, revoke its key and make another one.",
+            )
         prefixes = wanted.prefixes and tuple(buckets.normalize(uri).rstrip("/") for uri in wanted.prefixes)
         expires_at = time.time() + wanted.days * DAY_S if wanted.days else None
         values = (wanted.name, wanted.role, prefixes, expires_at, address(request))

@@ -39,9 +39,11 @@ from deployments.api import media, uploads
 from deployments.api.access_routes import AccessRoutes
 from deployments.api.app import MOST_REQUESTS, api
 from deployments.api.calls import ACCESS_S, CATALOG_S, JOBS_S, TimedHandle
+from deployments.api.guards import quotas
+from deployments.api.guards.origin import answer_to
+from deployments.api.guards.quotas import Quotas
 from deployments.api.job_routes import JobRoutes, Verify
 from deployments.api.node_caches import erase_cluster
-from deployments.api.origin import answer_to
 from deployments.api.sample_routes import SampleRoutes
 from deployments.api.search import MOST_BYTES, STORE_DEADLINE_S, Found, Search
 from deployments.catalog.shapes import as_upload
@@ -99,6 +101,8 @@ class Ingress(AccessRoutes, JobRoutes, SampleRoutes):
         vectors = Vectors(settings.chroma.url, STORE_DEADLINE_S)
         self.searching = Search(self.detectors, self.catalog, vectors, configs(settings))
         self.viewed = media.Viewed()
+        self.quotas = Quotas(settings.limits)
+        quotas.use(self.quotas)
         for handle in {*detectors.values(), catalog, jobs, access}:
             handle.options()  # connect now: connecting needs the head, which may be unavailable later
 
@@ -153,13 +157,15 @@ class Ingress(AccessRoutes, JobRoutes, SampleRoutes):
     async def _analyze(
         self, request: Request, who: Identity, wanted: frozenset[str], most_bytes: int | None = None
     ) -> Result:
-        """What these detectors find in the file of a form. HTTPException as `uploads.received` raises it.
+        """What these detectors find in the file of a form. HTTPException as of `uploads` and `Quotas`.
 
         A search for faces, which may name people, is recorded before its result is known to anybody; while the head is
         away, as soon as it is back.
         """
-        async with uploads.received(request, most_bytes or self.settings.decoding.max_bytes) as upload:
-            result = await self.analyze(upload.path, upload.name, wanted, self.detectors, self.settings)
+        most_bytes = most_bytes or self.settings.decoding.max_bytes
+        with self.quotas.analysing(who, uploads.declared_bytes(request, most_bytes)) as count:
+            async with uploads.received(request, most_bytes, count) as upload:
+                result = await self.analyze(upload.path, upload.name, wanted, self.detectors, self.settings)
         if "face" in wanted:
             await self.pending.record(who, "faces of an upload compared", result.sha256 or "", address(request))
         return result

@@ -14,6 +14,8 @@ from typing import Any
 from cluster.access.identity import Identity
 from cluster.errors import SettingsError
 from cluster.records import OVER, JobState
+from deployments.jobs import callers
+from deployments.jobs.callers import NOBODY, Caller, Claim
 from deployments.jobs.job import JOB, Job
 
 LOOK_S = 0.1  # how often the state of a followed job is read
@@ -25,7 +27,7 @@ _SCHEMA = """create table if not exists jobs(job text primary key, state text, s
     create table if not exists changed as select job from jobs;
     create unique index if not exists changed_once on changed(job);
     create table if not exists assigned(attempt text primary key, driver text);
-    update jobs set state = 'blocked', facts = json_set(facts, '$.state', 'blocked') where state = 'parked'"""
+    update jobs set state = 'blocked', facts = json_set(facts, '$.state', 'blocked') where state = 'parked';"""
 
 
 class JobStore:
@@ -37,7 +39,7 @@ class JobStore:
         try:
             self._db = sqlite3.connect(path, check_same_thread=False)
             self._db.execute("pragma journal_mode=wal")
-            self._db.executescript(_SCHEMA)
+            self._db.executescript(_SCHEMA + callers.SCHEMA)
         except sqlite3.Error as error:
             raise SettingsError(
                 f"the list of jobs {path} does not open: {error}. Move it away to begin a new one: results stay, and "
@@ -54,11 +56,40 @@ class JobStore:
         with self._changing:
             yield
 
-    def put(self, job: Job) -> None:
-        """Store a job, replacing what was stored of it."""
+    def put(self, job: Job, caller: Caller = NOBODY) -> None:
+        """Store a job, replacing what was stored of it. `caller`: whose request this answers, if it has a key."""
         with self._changing, self._asking, self._db:
             self._db.execute("insert or replace into jobs values (?, ?, ?, ?)", _row(job))
             self._db.execute("insert or ignore into changed values (?)", [job.job])
+            if caller.key:
+                callers.remember(self._db, caller, job.job)
+
+    def claim(self, caller: Caller) -> Claim:
+        """Claim a caller's request if it is new."""
+        with self._changing, self._asking, self._db:
+            return callers.claim(self._db, caller)
+
+    def release(self, caller: Caller) -> None:
+        """Give up the claim of a request."""
+        with self._changing, self._asking, self._db:
+            callers.release(self._db, caller)
+
+    def remember(self, caller: Caller, job: str | None) -> None:
+        """Store the answer to a request."""
+        with self._changing, self._asking, self._db:
+            callers.remember(self._db, caller, job)
+
+    def answered(self, caller: Caller) -> Claim:
+        """What is known of a caller's request."""
+        with self._asking:
+            return callers.answered(self._db, caller)
+
+    def count_of(self, owner: str) -> int:
+        """The number of jobs of an owner that wait or run."""
+        marks = ",".join("?" * len(OVER))
+        question = f"select count(*) from jobs where state not in ({marks}) and json_extract(facts, '$.owner') = ?"
+        with self._asking:
+            return int(self._db.execute(question, [*OVER, owner]).fetchone()[0])
 
     def assign(self, attempt: str, driver: str) -> None:
         """Note that an attempt at a job is the work of a driver that waited for one."""

@@ -13,9 +13,10 @@ from threading import Lock
 from types import TracebackType
 from typing import Any
 
+from cluster.access.tokens import KEY_VARIABLES
 from cluster.errors import MediaError
 from cluster.records import Kind, Sample, Segment
-from cluster.settings import KEY_VARIABLES, Decoding
+from cluster.settings import Decoding
 from pipelines.archives.limits import Limits
 from pipelines.archives.opening import Member, Others
 from pipelines.media.decoding import FileText, Frame, Media

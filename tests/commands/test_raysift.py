@@ -236,8 +236,17 @@ def test_the_log_of_a_job_is_followed_to_its_last_line(api):
     assert json.loads(run("jobs", "logs", "scan-1", "--json").stdout) == {"job": "scan-1", "log": "one\ntwo\n"}
 
 
-def test_a_refusal_of_the_api_is_shown_with_its_message(api):
-    refusal = httpx.Response(422, json={"detail": "scan-1 is finished: there is nothing to cancel."})
+@pytest.mark.parametrize("media_type", ["application/problem+json", "application/json"])  # the second: of version 0.2
+def test_a_refusal_of_the_api_is_shown_with_its_message(api, media_type):
+    said = {"detail": "scan-1 is finished: there is nothing to cancel."}
+    refusal = httpx.Response(422, json=said, headers={"Content-Type": media_type})
     api.answers["POST /v1/jobs/scan-1/cancel"] = refusal
-    with pytest.raises(SettingsError, match="nothing to cancel"):
+    with pytest.raises(SettingsError, match=r"^scan-1 is finished: there is nothing to cancel\.$"):
         raise run("jobs", "cancel", "scan-1").exception
+
+
+def test_of_the_page_of_a_proxy_only_the_status_is_shown(api):
+    api.answers["POST /v1/jobs/scan-1/cancel"] = httpx.Response(502, html="<h1>Bad Gateway of 10.0.0.3</h1>")
+    with pytest.raises(SettingsError, match="502 Bad Gateway") as refused:
+        raise run("jobs", "cancel", "scan-1").exception
+    assert "10.0.0.3" not in str(refused.value)
