@@ -13,6 +13,7 @@ from yaml import YAMLError
 
 from cluster.errors import SettingsError
 from cluster.storage.filesystems import normalize, split
+from cluster.storage.retention import Retention
 
 Profile = Literal["embedded", "gpu"]  # small models that run on the CPU, or large ones
 
@@ -155,9 +156,7 @@ class Scanning(_Part):
 class Cache(_Part):
     """The cache of detectors' answers by content: equal files are analysed once."""
 
-    redis_url: str | None = Field(
-        None, description="redis://host:port/0, shared by all nodes; None: a file on each node"
-    )
+    redis_url: str | None = Field(None, description="redis://host:port/0, for all nodes; None: a file on each node")
     max_mb: int = Field(2000, ge=1, description="of the file; the least recently used entries are removed first")
     days: float = Field(30, gt=0, description="that Redis keeps an answer that is not read")
 
@@ -214,6 +213,7 @@ class Settings(BaseSettings):
     decoding: Decoding = Decoding()
     scanning: Scanning = Scanning()
     cache: Cache = Cache()
+    retention: Retention = Retention()
     prices: Prices = Prices()
     models: Models = Models()
     galleries_uri: str = Field("", description="reference pictures by detector; empty: state_dir/galleries")

@@ -25,7 +25,8 @@ Places = list[tuple[str, int]]  # a place, and how many entries were removed fro
 def purge(name: Name, source: Source = None) -> None:
     """Remove a person from everything but the media: photos, rejected faces, hits, vectors; results, search, catalogue.
 
-    A legal hold on a file that shows the person forbids it. Not during a scan: it may store another hit. Exits 1 if something is left, or a cache could not be erased.
+    A legal hold on a file that shows the person forbids it. Not during a scan: it may store another hit. Exits 1 if
+    something is left, or a cache could not be erased.
     """
     settings, config, out = stored_faces(source)
     endpoint = settings.s3_endpoint
@@ -54,7 +55,7 @@ def purge(name: Name, source: Source = None) -> None:
     left = people_purge.left(name, out, person.vectors, endpoint) + searched.left + listed
     if left:
         raise SettingsError(f"{left} traces of {name} are left. Purge again when no scan runs.")
-    _report_caches(caches, settings)
+    report_caches(caches, settings)
     if not (photos or rejected or done.hits or done.faces or searched.removed or catalogued):
         raise SettingsError(f"nothing of {name!r} is enrolled or stored in {out}. Correct the name, or give --from.")
     _report_remains(name, person.other, out)
@@ -94,7 +95,7 @@ def _show(places: Places) -> None:
     Console().print(table)
 
 
-def _report_caches(caches: ErasedCaches, settings: Settings) -> None:
+def report_caches(caches: ErasedCaches, settings: Settings) -> None:
     """Say which nodes were not reached. SettingsError if the operator has to act for one of them."""
     away = ", ".join(caches.away)
     if away and settings.galleries_uri:
@@ -106,7 +107,7 @@ def _report_caches(caches: ErasedCaches, settings: Settings) -> None:
             "cache.sqlite* in its state_dir, or set galleries_uri to a place that all nodes read."
         )
     if complaints:
-        raise SettingsError(" ".join([*complaints, "Purge again when every node answers."]))
+        raise SettingsError(" ".join([*complaints, "Do it again when every node answers."]))
 
 
 def _report_remains(name: str, other: int, out: str) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -106,6 +106,27 @@ class Database:
     def finish(self, folder: str) -> None:
         """Note that a folder has been loaded again."""
         self.rows("delete from unfinished where folder = ? returning folder", [folder])
+
+
+def begin_again(path: Path, folders: Iterable[str]) -> list[str]:
+    """Delete the file, so that no byte of it is left, and make an empty one that is to load the same folders and these.
+
+    Returns the folders. A catalogue loads them in its background when it is opened next. SettingsError if another
+    process has the file open.
+    """
+    again = set(folders)
+    if path.exists():
+        database = Database(path)
+        loaded = database.rows("select distinct regexp_replace(file, '/[^/]*$', '') as folder from loaded")
+        again |= {row["folder"] for row in loaded} | set(database.unfinished())
+        database.close()
+        for file in (path, path.with_name(f"{path.name}.wal")):
+            file.unlink(missing_ok=True)
+    database = Database(path)
+    with database.transaction() as cursor:
+        cursor.executemany("insert into unfinished values (?)", [[folder] for folder in sorted(again)])
+    database.close()
+    return sorted(again)
 
 
 def _named(cursor: Any) -> list[Json]:
