@@ -44,9 +44,10 @@ def erase(erasure: Erasure, settings: Settings, tell: Tell) -> Counts:
     for catalogue in state.glob("catalog*.duckdb"):
         folders = begin_again(catalogue, folders)
         shutil.rmtree(catalogue.with_name(f"{catalogue.name}.tmp"), ignore_errors=True)
+    tell("erasing cached answers")
+    erased = _erase_caches(settings)  # also if the API has done it: a node may have answered in between
     if erasure.caches is None:
-        tell("erasing cached answers")
-        erasure.caches = _erase_caches(settings)
+        erasure.caches = erased
         pending.keep(erasure, state)
     counts |= _erase_faces(erasure, settings)
     tell("building the vector store")

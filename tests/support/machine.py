@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster import cache
-from cluster.records import OVER, Vector, asset_id
+from cluster.records import Vector, asset_id
 from cluster.settings import Settings
 from cluster.vectors import Vectors
 from deployments.catalog.catalog import Catalog
+from deployments.detectors.face import Face, FaceConfig
 from deployments.galleries.watchlist import Rejections
 from deployments.jobs import folder
 from deployments.jobs import job as job_file
@@ -26,7 +27,8 @@ from tests.support.stored import NOON, commit, found, row
 
 JOB = "scan-20261122-120000-abcdef"
 GONE, STAYS, OTHER = "s3://bucket/case-7/gone.jpg", "s3://bucket/case-7/stays.jpg", "s3://bucket/case-8/other.jpg"
-MODEL = "m1"
+MODEL = Face.version(FaceConfig())
+ANN = "Ann Example"
 BOX = (0.1, 0.1, 0.2, 0.2)
 
 
@@ -96,7 +98,7 @@ class Machine:
         job_file.write(job)
         folder.write(self.out, JOB, "queue", {"cluster": "raysift", **asdict(job)})
         failures = [{"step": "fetch", "reason": "it is gone", "units": 1, "example": GONE}]
-        folder.write(self.out, JOB, "report", {"failures": failures, "labels": [{"label": "Ann", "files": 1}]})
+        folder.write(self.out, JOB, "report", {"failures": failures, "labels": [{"label": ANN, "files": 1}]})
         folder.write(self.out, JOB, "left_out", {"groups": [{"reason": "as", "examples": [STAYS, GONE]}]})
         place = self.results / "_raysift" / "jobs" / JOB
         for name, schema in (("ledger", LEDGER), ("left_out", LEFT_OUT)):
@@ -115,7 +117,7 @@ class Machine:
         rejections = Rejections(f"{self.settings.galleries}/face")
         for uri in (GONE, STAYS):
             rejections.add("Bob", FACE[uri], MODEL)
-        (self.state / "app.log").write_text(f"started\nopened {GONE}\nopened {STAYS}\nAnn was found\n")
+        (self.state / "app.log").write_text(f"started\nopened {GONE}\nopened {STAYS}\n{ANN} was found\n")
 
     def fill_chroma(self) -> None:
         """Fill Chroma's folder from the results, with a server that is killed afterwards."""
@@ -129,14 +131,6 @@ class Machine:
             for file in self.place.rglob("*")
             if file.is_file() and not file.name.startswith("audit.") and any(_has(file, one) for one in needles)
         )
-
-    def running_jobs(self) -> list[str]:
-        """The jobs of the list that are not over."""
-        store = JobStore(self.state / "jobs.sqlite")
-        try:
-            return [job.job for job in store.newest(100) if job.state not in OVER]
-        finally:
-            store.close()
 
 
 def traces(uri: str) -> list[bytes]:
