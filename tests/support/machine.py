@@ -1,4 +1,4 @@
-"""A head's stores for tests of erasure: results, a job, the catalogue, caches, galleries, logs and Chroma's folder."""
+"""A head's stores for tests of erasure: results, a job, the list of jobs, cache, galleries, logs, and two indexes."""
 
 import json
 from dataclasses import asdict
@@ -61,7 +61,7 @@ def stored_row(uri: str, *more: object, minutes: int = 0, **facts: object) -> di
 
 
 class Machine:
-    """The head's state folder and its results. Nothing runs; `fill_chroma` runs Chroma for a while."""
+    """The head's state folder and its results. Nothing runs."""
 
     def __init__(self, place: Path) -> None:
         """Fill the stores of `place`."""
@@ -110,14 +110,17 @@ class Machine:
         store = JobStore(self.state / "jobs.sqlite")
         store.put(self.job)
         store.close()
-        catalogue = Catalog(self.state / "catalog-3.duckdb")
-        catalogue.load_all(self.out)
-        catalogue.close()
         cache.open_cache(self.settings).put({"gone": as_bytes(FACE[GONE]), "another": b"an answer"})
         rejections = Rejections(f"{self.settings.galleries}/face")
         for uri in (GONE, STAYS):
             rejections.add("Bob", FACE[uri], MODEL)
         (self.state / "app.log").write_text(f"started\nopened {GONE}\nopened {STAYS}\n{ANN} was found\n")
+
+    def fill_catalogue(self) -> None:
+        """Load the results into the catalogue's file."""
+        catalogue = Catalog(self.state / "catalog-3.duckdb")
+        catalogue.load_all(self.out)
+        catalogue.close()
 
     def fill_chroma(self) -> None:
         """Fill Chroma's folder from the results, with a server that is killed afterwards."""

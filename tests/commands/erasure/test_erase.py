@@ -1,9 +1,10 @@
 """`raysift erase` on a head's real stores: dry run, erasure, proof, crash, holds, retention."""
 
 import json
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import replace
 
+import duckdb
 import httpx
 import pytest
 
@@ -14,6 +15,7 @@ from cluster.records import asset_id
 from cluster.settings import Settings
 from cluster.vectors import Vectors
 from commands.erasure import running
+from deployments.catalog.catalog import Catalog
 from deployments.jobs.store import JobStore
 from pipelines.erasure import erasing
 from tests.commands.erasure.commands import content, proof, run
@@ -35,6 +37,7 @@ def test_a_dry_run_changes_nothing_and_lists_every_store(machine):
 
 
 def test_an_erased_file_is_in_no_byte_of_any_store_and_others_are_found(machine):
+    machine.fill_catalogue()
     machine.fill_chroma()
     assert any("chroma" in file for file in machine.holding(*traces(GONE)))
     done = run("erase", "--asset", GONE, "--yes")
@@ -49,6 +52,10 @@ def test_an_erased_file_is_in_no_byte_of_any_store_and_others_are_found(machine)
         vectors = Vectors(server.url)
         assert vectors.search("faces", FACE[STAYS], 1)[0].asset == asset_id(STAYS)
         assert {hit.asset for hit in vectors.search("faces", FACE[GONE], 9)} == {asset_id(STAYS), asset_id(OTHER)}
+    catalogue = Catalog(machine.state / "catalog-3.duckdb")  # the next start opens it, and loads in its background
+    catalogue.close()
+    with closing(duckdb.connect(str(machine.state / "catalog-3.duckdb"))) as database:
+        assert set(database.sql("select uri from files").fetchall()) == {(STAYS,), (OTHER,)}
     assert Audit(machine.state).verify().fault is None
     last = list(Audit(machine.state).records())[-1]
     assert (last["what"], last["assets"], last.get("hits", 0)) == ("erased", [asset_id(GONE)], 0)
@@ -71,6 +78,7 @@ def test_an_erasure_that_was_interrupted_at_any_step_is_finished_by_a_second_run
 
         return replaced
 
+    machine.fill_catalogue()
     first = True
     for step in STEPS:
         owner = erasing.rewriting if "." in step else erasing
