@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -15,6 +16,7 @@ from commands.access.options import check_here, me
 from commands.enrolment import face_gallery, face_rejections, stored_faces, watch_list
 from commands.erasure.holds import as_asset
 from commands.terminal import waiting
+from deployments.catalog.database import folders_of
 from deployments.detectors.face import Face
 from deployments.jobs import folder
 from deployments.jobs import job as job_file
@@ -79,6 +81,7 @@ def plan(
         frozenset(jobs),
         None if days is None else time.time() - days * DAY_S,
     )
+    _check_apart(wanted.under, outs)
     with waiting("looking through the results"):
         selected = select(wanted, outs, settings.s3_endpoint)
         erasure = _new(settings, outs, "asset" if assets else "under" if under else "job" if jobs else "age")
@@ -124,6 +127,9 @@ def _plan_person(name: str, settings: Settings, outs: list[str], holds: list[Hol
 def _results(settings: Settings, jobs: list[Job], sources: list[str]) -> list[str]:
     """The folders of results that this cluster knows, the usual one first."""
     places = [settings.results, *sources, *(job.out for job in jobs)]
+    for catalogue in settings.state_dir.glob("catalog*.duckdb"):
+        with suppress(SettingsError):  # it is open in the running cluster: running.run looks after that was stopped
+            places += sorted(folders_of(catalogue))
     return list(dict.fromkeys(map(buckets.normalize, places)))
 
 
@@ -139,6 +145,12 @@ def _check_jobs(jobs: Iterable[str], outs: list[str], settings: Settings) -> Non
     for job in jobs:
         if job not in there:
             raise SettingsError(f"there is no job {job!r} in {', '.join(outs)}. Correct the name, or give --from.")
+
+
+def _check_apart(under: Iterable[str], outs: list[str]) -> None:
+    for folder_uri in under:
+        if inside := [out for out in outs if f"{out}/".startswith(f"{folder_uri}/")]:
+            raise SettingsError(f"--under {folder_uri}: the results {inside[0]} lie in it. Name folders of media.")
 
 
 def _leave_held(made: Plan, wanted: Wanted, known: list[Job], holds: list[Hold]) -> None:

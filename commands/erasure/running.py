@@ -1,5 +1,6 @@
 """`raysift erase` after its plan: what it shows, the stop of Raysift, the erasure, its proof."""
 
+import fcntl
 import hashlib
 import json
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from commands.access.options import me
 from commands.erasure.planning import Plan
 from commands.purge import report_caches
 from commands.terminal import api_client, console, say, waiting
+from deployments.catalog.database import folders_of
 from deployments.jobs.store import read_jobs
 from pipelines.erasure import erasing, pending, proof
 from pipelines.erasure.pending import Erasure
@@ -59,8 +61,19 @@ def resume() -> None:
 
 
 def _carry_out(erasure: Erasure, settings: Settings) -> None:
+    """Erase, prove, and record it. SettingsError if another process does, or if something is left."""
     state = settings.state_dir.absolute()
+    with (state / pending.FOLDER / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SettingsError("another `raysift erase` is at work. Wait for its end.") from None
+        _erase(erasure, settings, state)
+
+
+def _erase(erasure: Erasure, settings: Settings, state: Path) -> None:
     _stop(erasure, settings)
+    _check_folders(erasure, state)
     with waiting("erasing") as tell:
         try:
             done = erasing.erase(erasure, settings, tell)
@@ -81,6 +94,17 @@ def _carry_out(erasure: Erasure, settings: Settings) -> None:
             f"be done, delete {pending.path(state)}, which names what was erased; the proof stays."
         )
     pending.finish(state)
+
+
+def _check_folders(erasure: Erasure, state: Path) -> None:
+    """Raise SettingsError, and drop the erasure, if the catalogue has been filled from folders that it leaves out."""
+    loaded = set[str]().union(*(folders_of(catalogue) for catalogue in state.glob("catalog*.duckdb")))
+    if more := sorted(loaded - set(erasure.outs)):
+        pending.finish(state)
+        raise SettingsError(
+            f"the catalogue was also filled from {', '.join(more)}, which could not be seen while Raysift ran. Nothing "
+            "was erased but cached answers. It is stopped now: run the same command again."
+        )
 
 
 def _recorded(erasure: Erasure) -> dict[str, object]:
@@ -106,7 +130,7 @@ def _stop(erasure: Erasure, settings: Settings) -> None:
             answer.raise_for_status()
             caches = ErasedCaches(**answer.json())
         report_caches(caches, settings)
-        erasure.caches = caches
+        erasure.caches, erasure.nodes_reached = caches, True
         pending.keep(erasure, settings.state_dir.absolute())
     processes = Processes(settings)
     if running := processes.alive():

@@ -1,5 +1,6 @@
 """Pieces of the vectors and thumbnails that an erasure removes, as every store keeps them: what its proof looks for."""
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -12,9 +13,10 @@ from cluster.results import embeddings
 from cluster.results import files as results_files
 from cluster.results.newest import newest_answers, newest_contents
 from cluster.vectors import DISTANCES
+from deployments.jobs import job as job_file
 from pipelines.erasure.needles import Needles, pieces
 from pipelines.erasure.pending import Erasure
-from pipelines.erasure.selection import erased_rows
+from pipelines.erasure.selection import erased_rows, job_tables
 
 MOST_VECTORS = 100_000  # searched for, of one erasure; each takes 2 kB of memory
 _COLUMNS = [*embeddings.COLUMNS, "thumbnail"]
@@ -35,10 +37,32 @@ def collect(erasure: Erasure, s3_endpoint: str | None = None) -> None:
                 vectors |= pieces(values.tobytes())
                 for form in stored_forms(id, values, DISTANCES[name.partition("-")[0]]):
                     vectors |= pieces(form.tobytes())
+    erasure.totals = _totals(erasure, s3_endpoint)
     kept = _in_kept_rows(erasure, vectors | thumbnails, s3_endpoint)
     erasure.shared = len(kept)
     erasure.vectors = sorted(piece.hex() for piece in vectors - kept)
     erasure.thumbnails = sorted(piece.hex() for piece in thumbnails - kept)
+
+
+def _totals(erasure: Erasure, s3_endpoint: str | None) -> dict[str, dict[str, int]]:
+    """Job -> how many units it has and files it has listed without the erased ones, so that they still add up."""
+    units, listed, totals = Counter[str](), defaultdict[str, set[str]](set), {}
+    for out in erasure.outs:
+        for job, inner, table in job_tables(out, s3_endpoint):
+            rows = table.filter(erased_rows(table.select(["uri"]), erasure.files, ()))
+            if inner == "left_out":
+                listed[f"{out}\0{job}"].update(f"{inner} {uri}" for uri in rows["uri"].to_pylist())
+                continue
+            units[f"{out}\0{job}"] += len(rows) if inner == "ledger" else 0
+            outer = rows.filter(pc.is_null(rows["parent"])) if "parent" in rows.column_names else rows
+            listed[f"{out}\0{job}"].update(outer["uri"].to_pylist())
+    for place, files in listed.items():
+        out, _, name = place.partition("\0")
+        job = job_file.read(out, name, s3_endpoint) if files or units[place] else None
+        if job is not None and job.units is not None:
+            less = {"units": job.units - units[place], "files_listed": job.files_listed - len(files)}
+            totals[name] = {field: max(0, count) for field, count in less.items()}
+    return totals
 
 
 def _rows(erasure: Erasure, s3_endpoint: str | None, erased: bool, columns: list[str]) -> Iterator[pa.Table]:
@@ -55,7 +79,7 @@ def _rows(erasure: Erasure, s3_endpoint: str | None, erased: bool, columns: list
 def _embeddings(table: pa.Table) -> Iterator[tuple[str, str, npt.NDArray[np.float32]]]:
     """Collection, id and values of each vector of these rows that is, or was, in the vector store."""
     for at in range(len(table)):  # row by row, since each row was once the newest
-        row = table.slice(at, 1)
+        row = table.take([at])
         for name, entries in embeddings.embeddings(row, newest_answers(row, newest_contents(row))).items():
             for id, values in zip(entries.ids, entries.values, strict=True):
                 yield name, id, np.asarray(values, np.float32)

@@ -40,10 +40,8 @@ def erase(erasure: Erasure, settings: Settings, tell: Tell) -> Counts:
     counts["files in folders of jobs"] = rewriting.erase_job_folders(erasure, endpoint)
     counts["records of jobs"] = rewriting.erase_job_list(state / "jobs.sqlite", erasure)
     counts["lines of logs"] = rewriting.erase_log_lines(state, erasure)
-    folders = erasure.outs
     for catalogue in state.glob("catalog*.duckdb"):
-        folders = begin_again(catalogue, folders)
-        shutil.rmtree(catalogue.with_name(f"{catalogue.name}.tmp"), ignore_errors=True)
+        begin_again(catalogue, erasure.outs)
     tell("erasing cached answers")
     erased = _erase_caches(settings)  # also if the API has done it: a node may have answered in between
     if erasure.caches is None:
@@ -51,7 +49,7 @@ def erase(erasure: Erasure, settings: Settings, tell: Tell) -> Counts:
         pending.keep(erasure, state)
     counts |= _erase_faces(erasure, settings)
     tell("building the vector store")
-    counts["vectors that stay, in a new vector store"] = build_vectors(settings, folders, tell)
+    counts["vectors that stay, in a new vector store"] = build_vectors(settings, erasure.outs, tell)
     return {what: count for what, count in counts.items() if count}
 
 

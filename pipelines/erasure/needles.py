@@ -44,13 +44,12 @@ class Needles:
     def add_files(self, uris: Iterable[str], folders: Iterable[str] = ()) -> None:
         """Add the ids of files, and their URIs and paths as logs, JSON and binary files hold them.
 
-        `folders`: everything that lies under these URIs counts as one of the files.
+        `folders`: everything that lies under these URIs counts as one of the files, not the folder itself.
         """
         for uri in uris:
             self.add("asset ids", [asset_id(uri).encode()])
             self.add("addresses", spellings(uri))
         for folder in folders:
-            self.add("addresses", spellings(folder))
             self.add("addresses", (spelling + b"/" for spelling in spellings(folder)))
 
     def spans(self, data: Buffer) -> list[tuple[Kind, int, int]]:

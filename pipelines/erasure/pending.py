@@ -41,9 +41,11 @@ class Erasure(BaseModel):
     jobs: list[str] = Field(default=[], description="jobs whose rows are erased")
     old_jobs: list[str] = Field(default=[], description="jobs of which only the folder is erased")
     person: Person | None = None
-    caches: ErasedCaches | None = Field(default=None, description="of all nodes, if the cluster has erased them")
+    caches: ErasedCaches | None = None
+    nodes_reached: bool = Field(default=False, description="whether the running cluster has erased the caches")
     vectors: list[str] | None = Field(default=None, description="pieces of vectors; None: not collected yet")
     thumbnails: list[str] = Field(default=[], description="pieces of thumbnails")
+    totals: dict[str, dict[str, int]] = Field(default={}, description="job -> fields of its record afterwards")
     searched: int = Field(default=0, description="how many vectors these pieces are of")
     shared: int = Field(default=0, description="pieces that files with equal content have too, and keep")
 

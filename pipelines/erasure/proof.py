@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,18 +61,20 @@ class Search:
         name = erasure.person.name if erasure.person else None
         self._name = None if name is None else re.compile(name_pattern(name).encode())
         self._person, self._pattern = name, None if name is None else name_pattern(name)
-        self._files, self._jobs = pa.array(erasure.files, pa.string()), pa.array(erasure.jobs, pa.string())
+        self._jobs = pa.array(erasure.jobs, pa.string())
         self._long = name is not None and len(name.encode()) >= LEAST_NAME
 
     def file(self, files: fs.FileSystem, info: fs.FileInfo, searched: Searched, name_is_hit: bool) -> None:
-        """Search one file, and count it."""
+        """Search one file, and count it. `name_is_hit`: the person's name may not be in it."""
         searched.files += 1
         searched.bytes += info.size or 0
         with files.open_input_file(info.path) as source:
             if info.extension == "parquet":
-                self._parquet(source, searched)
-            else:
-                self._raw(source, info, searched, name_is_hit)
+                with suppress(pa.ArrowInvalid):  # it is none: its bytes are searched
+                    self._parquet(source, searched)
+                    return
+                source.seek(0)
+            self._raw(source, info, searched, name_is_hit)
 
     def _raw(self, source: pa.NativeFile, info: fs.FileInfo, searched: Searched, name_is_hit: bool) -> None:
         named = self._name if self._long or info.extension in _TEXT else None
@@ -92,23 +95,27 @@ class Search:
             table = parquet.read_row_group(group)
             for name in table.column_names:
                 for path, leaf in leaves(name, table[name].combine_chunks()):
-                    self._values(path, leaf, searched)
+                    self._values(path, leaf.drop_null(), searched)
 
     def _values(self, path: str, leaf: pa.Array, searched: Searched) -> None:
-        count = lambda mask: pc.sum(mask).as_py() or 0  # noqa: E731
-        if pa.types.is_string(leaf.type):
-            searched.hits["addresses"] += count(pc.is_in(leaf, self._files))
-            searched.hits["jobs"] += count(pc.is_in(leaf, self._jobs)) if path == "job" else 0
+        values: list[bytes] = []
+        if pa.types.is_string(leaf.type) or pa.types.is_large_string(leaf.type):
+            values = ["\n".join(leaf.to_pylist()).encode("utf-8", "surrogateescape")]
+            searched.hits["jobs"] += _count(pc.is_in(leaf.cast(pa.string()), self._jobs)) if path == "job" else 0
             if self._pattern is not None and path.endswith(".label"):
-                searched.hits["name"] += count(pc.equal(leaf, self._person))
+                searched.hits["name"] += _count(pc.equal(leaf, self._person))
             elif self._pattern is not None:
-                searched.mentions += count(pc.match_substring_regex(leaf, self._pattern))
-        elif pa.types.is_binary(leaf.type):
-            for value in leaf.drop_null().to_pylist():
-                searched.hits.update(kind for kind, _, _ in self._needles.spans(value))
+                searched.mentions += _count(pc.match_substring_regex(leaf, self._pattern))
+        elif pa.types.is_binary(leaf.type) or pa.types.is_large_binary(leaf.type):
+            values = leaf.to_pylist()
         elif pa.types.is_floating(leaf.type):
-            data = leaf.drop_null().to_numpy(zero_copy_only=False).tobytes()
-            searched.hits.update(kind for kind, _, _ in self._needles.spans(data))
+            values = [leaf.to_numpy().tobytes()]
+        for value in values:
+            searched.hits.update(kind for kind, _, _ in self._needles.spans(value))
+
+
+def _count(mask: pa.Array) -> int:
+    return int(pc.sum(mask).as_py() or 0)
 
 
 def leaves(path: str, array: pa.Array) -> Iterator[tuple[str, pa.Array]]:
@@ -116,7 +123,9 @@ def leaves(path: str, array: pa.Array) -> Iterator[tuple[str, pa.Array]]:
     if pa.types.is_struct(array.type):
         for column, name in zip(array.flatten(), array.type.names, strict=True):
             yield from leaves(f"{path}.{name}", column)
-    elif pa.types.is_list(array.type):
+    elif pa.types.is_dictionary(array.type):
+        yield path, array.dictionary_decode()
+    elif pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
         yield from leaves(path, array.flatten())
     else:
         yield path, array
@@ -168,6 +177,8 @@ def _not_searched(erasure: Erasure, settings: Settings) -> list[str]:
         places.append("earlier versions of objects, if a bucket keeps them")
     if not (settings.state_dir / "chroma").exists():
         places.append(f"the files of Chroma at {settings.chroma.url}, if there is one")
+    if not erasure.nodes_reached:
+        places.append("caches of other nodes: those that share galleries_uri are erased before they are used again")
     if caches and len(caches.entries) > 1:
         places.append(f"the caches of {', '.join(sorted(caches.entries))}: each was emptied there")
     if caches and caches.away:

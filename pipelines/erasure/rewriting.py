@@ -86,10 +86,10 @@ def erase_job_folders(erasure: Erasure, s3_endpoint: str | None = None) -> int:
             if job in erasure.erased_jobs:
                 folder.clear(folder.place(out, job), s3_endpoint)
                 changed += 1
-        for _, files, path in job_parquet(out, s3_endpoint):
+        for _, _, files, path in job_parquet(out, s3_endpoint):
             changed += _rewrite_ledger(files, path, out, erasure, s3_endpoint)
         for job in folder.names(out, s3_endpoint):
-            changed += _rewrite_pages(folder.place(out, job), needles, erasure, s3_endpoint)
+            changed += _rewrite_pages(out, job, needles, erasure, s3_endpoint)
     return changed
 
 
@@ -104,8 +104,9 @@ def _rewrite_ledger(files: fs.FileSystem, path: str, out: str, erasure: Erasure,
     return True
 
 
-def _rewrite_pages(place: str, needles: Needles, erasure: Erasure, s3_endpoint: str | None) -> int:
-    """Replace the JSON files of a job's folder that name what is erased."""
+def _rewrite_pages(out: str, job: str, needles: Needles, erasure: Erasure, s3_endpoint: str | None) -> int:
+    """Replace the JSON files of a job's folder that name or count what is erased."""
+    place = folder.place(out, job)
     files, root = buckets.filesystem(place, s3_endpoint)
     changed = 0
     for info in files.get_file_info(fs.FileSelector(root)):
@@ -113,7 +114,10 @@ def _rewrite_pages(place: str, needles: Needles, erasure: Erasure, s3_endpoint: 
             continue
         with files.open_input_file(info.path) as source:
             facts = json.loads(source.read())
-        if (new := redacted(facts, needles, erasure)) != facts:
+        new = redacted(facts, needles, erasure)
+        if info.base_name in ("job.json", "queue.json"):
+            new |= erasure.totals.get(job, {})
+        if new != facts:
             sink, _ = results_files.sink(place, s3_endpoint)
             with sink.open_output_stream(info.path) as page:
                 page.write(json.dumps(new, indent=1).encode())
@@ -141,7 +145,8 @@ def erase_job_list(path: Path, erasure: Erasure) -> int:
     def change(job: Job) -> Job | None:
         if job.job in erasure.erased_jobs:
             return None
-        return JOB.validate_python(redacted(JOB.dump_python(job, mode="json"), needles, erasure))
+        facts = redacted(JOB.dump_python(job, mode="json"), needles, erasure)
+        return JOB.validate_python(facts | erasure.totals.get(job.job, {}))
 
     store = JobStore(path)
     try:

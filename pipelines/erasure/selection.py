@@ -68,19 +68,28 @@ def select(wanted: Wanted, outs: Iterable[str], s3_endpoint: str | None = None) 
 
 def erased_rows(table: pa.Table, files: Iterable[str], jobs: Iterable[str]) -> pa.Array:
     """For each row of a table with `uri` and perhaps `job`, whether it is of one of these files or jobs."""
-    mask = pc.is_in(table["uri"], pa.array(list(files), pa.string()))
+    mask = pc.is_in(table["uri"].cast(pa.string()), pa.array(list(files), pa.string()))
     if "job" in table.column_names:
         mask = pc.or_(mask, pc.is_in(table["job"], pa.array(list(jobs), pa.string())))
     return mask.combine_chunks()
 
 
-def job_parquet(out: str, s3_endpoint: str | None = None) -> Iterator[tuple[str, fs.FileSystem, str]]:
-    """The job and the Parquet file, as file system and path, of ledgers and of lists of what was left out."""
+def job_parquet(out: str, s3_endpoint: str | None = None) -> Iterator[tuple[str, str, fs.FileSystem, str]]:
+    """The Parquet files of ledgers and of lists of what was left out: job, folder in its folder, file system, path."""
     files, root = buckets.filesystem(f"{out}/_raysift/jobs", s3_endpoint)
     for info in files.get_file_info(fs.FileSelector(root, allow_not_found=True, recursive=True)):
-        job, _, inner = info.path.removeprefix(root).strip("/").partition("/")
-        if info.is_file and info.extension == "parquet" and not inner.startswith("checkpoint/"):
-            yield job, files, info.path
+        job, inner, *rest = [*info.path.removeprefix(root).strip("/").split("/"), ""]
+        if info.is_file and info.extension == "parquet" and inner in ("ledger", "uncut", "left_out") and rest:
+            yield job, inner, files, info.path
+
+
+def job_tables(out: str, s3_endpoint: str | None = None) -> Iterator[tuple[str, str, pa.Table]]:
+    """Job, folder in its folder, and the columns `uri` and, where there is one, `parent` of each of these files."""
+    for job, inner, files, path in job_parquet(out, s3_endpoint):
+        with files.open_input_file(path) as source:
+            parquet = pq.ParquetFile(source)
+            names = [name for name in ("uri", "parent") if name in parquet.schema_arrow.names]
+            yield job, inner, parquet.read(names)
 
 
 def _with_containers(uri: str, parent: str | None) -> Iterator[str]:
@@ -121,15 +130,10 @@ def files_of_jobs(outs: Iterable[str], jobs: Iterable[str], s3_endpoint: str | N
 
 def _named_by_jobs(out: str, s3_endpoint: str | None, jobs: set[str] | None = None) -> Iterator[tuple[str, str | None]]:
     """The files in ledgers and lists of what was left out, with their containers; they may have no results."""
-    for job, files, path in job_parquet(out, s3_endpoint):
-        if jobs is not None and job not in jobs:
-            continue
-        with files.open_input_file(path) as source:
-            parquet = pq.ParquetFile(source)
-            names = [name for name in ("uri", "parent") if name in parquet.schema_arrow.names]
-            table = parquet.read(names)
-        parents = table["parent"].to_pylist() if "parent" in names else [None] * len(table)
-        yield from zip(table["uri"].to_pylist(), parents, strict=True)
+    for job, _, table in job_tables(out, s3_endpoint):
+        if jobs is None or job in jobs:
+            parents = table["parent"].to_pylist() if "parent" in table.column_names else [None] * len(table)
+            yield from zip(table["uri"].to_pylist(), parents, strict=True)
 
 
 def _measure(selected: Selected, wanted: Wanted, outs: list[str], s3_endpoint: str | None) -> None:

@@ -132,7 +132,7 @@ class Machine:
         return sorted(
             str(file.relative_to(self.place))
             for file in self.place.rglob("*")
-            if file.is_file() and not file.name.startswith("audit.") and any(_has(file, one) for one in needles)
+            if file.is_file() and not file.name.startswith("audit.") and _has(file, needles)
         )
 
 
@@ -143,13 +143,13 @@ def traces(uri: str) -> list[bytes]:
     return [uri.encode(), asset_id(uri).encode(), *vectors, picture(seed)[200:300]]
 
 
-def _has(file: Path, needle: bytes) -> bool:
+def _has(file: Path, needles: tuple[bytes, ...]) -> bool:
     content = file.read_bytes()
     if file.suffix == ".json" and "rejected" in str(file):  # a vector is text there
         content += as_bytes(tuple(json.loads(content)["vector"]))
     if file.suffix == ".parquet":
         content += b"".join(_decoded(pq.read_table(file).to_pylist()))
-    return needle in content
+    return any(needle in content for needle in needles)
 
 
 def _decoded(value: object) -> list[bytes]:

