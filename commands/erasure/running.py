@@ -5,6 +5,7 @@ import hashlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 from rich.console import Console
@@ -97,9 +98,16 @@ def _erase(erasure: Erasure, settings: Settings, state: Path) -> None:
 
 
 def _check_folders(erasure: Erasure, state: Path) -> None:
-    """Raise SettingsError, and drop the erasure, if the catalogue has been filled from folders that it leaves out."""
+    """Look for folders of results that only the catalogue knows.
+
+    An erasure that has changed nothing yet is dropped then, with SettingsError; another one goes through them, too.
+    """
     loaded = set[str]().union(*(folders_of(catalogue) for catalogue in state.glob("catalog*.duckdb")))
-    if more := sorted(loaded - set(erasure.outs)):
+    more = sorted(loaded - set(erasure.outs))
+    if more and erasure.vectors is not None:
+        erasure.outs += more
+        pending.keep(erasure, state)
+    elif more:
         pending.finish(state)
         raise SettingsError(
             f"the catalogue was also filled from {', '.join(more)}, which could not be seen while Raysift ran. Nothing "
@@ -107,7 +115,7 @@ def _check_folders(erasure: Erasure, state: Path) -> None:
         )
 
 
-def _recorded(erasure: Erasure) -> dict[str, object]:
+def _recorded(erasure: Erasure) -> dict[str, Any]:
     """What the audit log, which stays, holds of an erasure: no address and no name."""
     assets = [asset_id(uri) for uri in erasure.files]
     return {"selected_by": erasure.selected_by, "files": len(assets), "assets": assets, "jobs": erasure.jobs}

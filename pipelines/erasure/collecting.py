@@ -58,9 +58,9 @@ def _totals(erasure: Erasure, s3_endpoint: str | None) -> dict[str, dict[str, in
             listed[f"{out}\0{job}"].update(outer["uri"].to_pylist())
     for place, files in listed.items():
         out, _, name = place.partition("\0")
-        job = job_file.read(out, name, s3_endpoint) if files or units[place] else None
-        if job is not None and job.units is not None:
-            less = {"units": job.units - units[place], "files_listed": job.files_listed - len(files)}
+        task = job_file.read(out, name, s3_endpoint) if files or units[place] else None
+        if task is not None and task.units is not None:
+            less = {"units": task.units - units[place], "files_listed": task.files_listed - len(files)}
             totals[name] = {field: max(0, count) for field, count in less.items()}
     return totals
 

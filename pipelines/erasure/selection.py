@@ -78,8 +78,9 @@ def job_parquet(out: str, s3_endpoint: str | None = None) -> Iterator[tuple[str,
     """The Parquet files of ledgers and of lists of what was left out: job, folder in its folder, file system, path."""
     files, root = buckets.filesystem(f"{out}/_raysift/jobs", s3_endpoint)
     for info in files.get_file_info(fs.FileSelector(root, allow_not_found=True, recursive=True)):
-        job, inner, *rest = [*info.path.removeprefix(root).strip("/").split("/"), ""]
-        if info.is_file and info.extension == "parquet" and inner in ("ledger", "uncut", "left_out") and rest:
+        job, _, rest = str(info.path).removeprefix(root).strip("/").partition("/")
+        inner = rest.partition("/")[0]
+        if info.is_file and info.extension == "parquet" and inner in ("ledger", "uncut", "left_out"):
             yield job, inner, files, info.path
 
 

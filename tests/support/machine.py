@@ -93,7 +93,16 @@ class Machine:
 
     def _write_job(self) -> None:
         times = {"started_at": NOON.timestamp(), "ended_at": NOON.timestamp() + 60}
-        job = Job(JOB, ("s3://bucket/case-7", GONE), self.out, NOON.timestamp(), state="finished", units=2, **times)
+        job = Job(
+            JOB,
+            ("s3://bucket/case-7", GONE),
+            self.out,
+            NOON.timestamp(),
+            state="finished",
+            units=2,
+            files_listed=4,
+            **times,
+        )
         self.job = job
         job_file.write(job)
         folder.write(self.out, JOB, "queue", {"cluster": "raysift", **asdict(job)})

@@ -1,6 +1,8 @@
 """`raysift erase` on a head's real stores: dry run, erasure, proof, crash, holds, retention."""
 
 import json
+import subprocess
+import sys
 from contextlib import closing, nullcontext
 from dataclasses import replace
 
@@ -14,9 +16,9 @@ from cluster.errors import SettingsError
 from cluster.records import asset_id
 from cluster.settings import Settings
 from cluster.vectors import Vectors
-from commands.erasure import running
+from commands.erasure import planning, running
 from deployments.catalog.catalog import Catalog
-from deployments.jobs.store import JobStore
+from deployments.jobs.store import JobStore, read_jobs
 from pipelines.erasure import erasing
 from tests.commands.erasure.commands import content, proof, run
 from tests.support.machine import FACE, GONE, JOB, OTHER, STAYS, as_bytes, stored_row, traces
@@ -190,6 +192,45 @@ def test_a_serve_that_goes_on_stops_the_erasure(machine, monkeypatch):
     monkeypatch.setattr(running, "_api_answers", lambda settings: True)
     refused = run("erase", "--asset", GONE, "--yes")
     assert "`serve shutdown --yes`" in str(refused.exception) and machine.holding(*traces(GONE))
+
+
+def test_folders_that_only_the_catalogue_knows_are_searched_too(machine, monkeypatch, tmp_path):
+    more = tmp_path / "more"
+    commit(more, "1.parquet", stored_row(GONE))
+    catalogue = Catalog(machine.state / "catalog-3.duckdb")
+    catalogue.load_all(more.as_uri())
+    with pytest.MonkeyPatch.context() as patch:  # as if the running cluster had the file open
+        patch.setattr(planning, "folders_of", lambda path: set())
+        catalogue.close()
+        refused = run("erase", "--asset", GONE, "--yes")
+    assert f"also filled from {more.as_uri()}" in str(refused.exception) and machine.holding(*traces(GONE))
+    assert run("erase", "--asset", GONE, "--yes").exit_code == 0
+    assert machine.holding(GONE.encode()) == []
+
+
+def test_a_catalogue_that_is_open_elsewhere_stops_the_erasure(machine):
+    code = "import duckdb, sys, time; db = duckdb.connect(sys.argv[1]); print(1, flush=True); time.sleep(60)"
+    command = [sys.executable, "-c", code, str(machine.state / "catalog-3.duckdb")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
+        holder.stdout.readline()
+        refused = run("erase", "--asset", GONE, "--yes")
+        holder.kill()
+    assert "does not open" in str(refused.exception) and machine.holding(*traces(GONE))
+
+
+def test_results_in_an_erased_folder_are_refused(machine):
+    refused = run("erase", "--under", str(machine.place), "--yes")
+    assert "the results" in str(refused.exception) and "lie in it" in str(refused.exception)
+
+
+def test_the_counts_of_a_job_still_add_up(machine):
+    assert run("erase", "--asset", GONE, "--yes").exit_code == 0
+    place = machine.results / "_raysift" / "jobs" / JOB
+    for page in ("job.json", "queue.json"):
+        job = json.loads((place / page).read_text())
+        assert (job["units"], job["files_listed"]) == (1, 2), "one is left of two in the ledger, and one left out"
+    (job,) = read_jobs(machine.state / "jobs.sqlite")
+    assert (job.units, job.files_listed) == (1, 2)
 
 
 def test_a_job_that_is_not_over_stops_the_erasure(machine):
