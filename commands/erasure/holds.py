@@ -8,12 +8,13 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from cluster.access.audit import Audit
+from cluster.access.credential import store_file
 from cluster.access.holds import Hold, Holds
 from cluster.errors import SettingsError
 from cluster.records import asset_id
-from cluster.settings import load
+from cluster.settings import Settings, load
 from cluster.storage.filesystems import normalize
-from commands.access.options import check_here, me
+from commands.access.options import me
 from commands.terminal import console, harmless
 
 cli = typer.Typer(help="Legal holds: files that must not be erased. On the cluster's head.", no_args_is_help=True)
@@ -32,8 +33,7 @@ def add(
         raise SettingsError("a hold is on a folder or on a file. Give one of --under and --asset.")
     if not reason.strip():
         raise SettingsError("--reason is empty. Say why the files must not be erased.")
-    settings = load()
-    check_here(settings)
+    settings = load_head()
     place = {"under": normalize(under)} if under is not None else {"asset": as_asset(str(asset))}
     hold = Holds(settings.state_dir).add(me().name, reason, **place)
     Audit(settings.state_dir).record(me(), "hold added", hold.id, **place, reason=reason)
@@ -44,7 +44,7 @@ def add(
 def show() -> None:
     """List the holds, oldest first."""
     table = Table("id", Column("held", overflow="fold"), Column("reason", overflow="fold"), "by", "since (UTC)")
-    for hold in Holds(load().state_dir).all():
+    for hold in Holds(load_head().state_dir).all():
         table.add_row(hold.id, _place(hold), harmless(hold.reason), harmless(hold.by), f"{hold.at:%Y-%m-%d %H:%M}")
     Console().print(table)
 
@@ -52,11 +52,21 @@ def show() -> None:
 @cli.command()
 def remove(id: Annotated[str, typer.Argument(help="As `raysift hold list` shows it.")]) -> None:
     """End a hold. Nothing is erased by it; later erasures may."""
-    settings = load()
-    check_here(settings)
+    settings = load_head()
     hold = Holds(settings.state_dir).remove(id)
     Audit(settings.state_dir).record(me(), "hold removed", hold.id, under=hold.under, asset=hold.asset)
     console.print(harmless(f"no longer held: {hold}"), soft_wrap=True)
+
+
+def load_head() -> Settings:
+    """The settings. SettingsError unless the state folder is that of a head: holds lie there, and nowhere else."""
+    settings = load()
+    if not store_file(settings).exists():
+        raise SettingsError(
+            f"{store_file(settings)} does not exist: this is not the state folder of a cluster's head, where the legal "
+            "holds lie. Go to the head, into the folder in which `raysift up` is run, or set RAYSIFT_STATE_DIR."
+        )
+    return settings
 
 
 def as_asset(text: str) -> str:

@@ -10,11 +10,11 @@ from uuid import uuid4
 
 from cluster.access.holds import Hold, Holds, held, refuse_held
 from cluster.errors import SettingsError
-from cluster.settings import Settings, load
+from cluster.settings import Settings
 from cluster.storage import buckets
-from commands.access.options import check_here, me
+from commands.access.options import me
 from commands.enrolment import face_gallery, face_rejections, stored_faces, watch_list
-from commands.erasure.holds import as_asset
+from commands.erasure.holds import as_asset, load_head
 from commands.terminal import waiting
 from deployments.catalog.database import folders_of
 from deployments.detectors.face import Face
@@ -61,8 +61,7 @@ def plan(
 
     What is old and held is left out instead: a nightly erasure goes on with the rest.
     """
-    settings = load()
-    check_here(settings)
+    settings = load_head()
     state = settings.state_dir.absolute()
     if unfinished := pending.read(state):
         raise SettingsError(

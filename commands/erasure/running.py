@@ -16,9 +16,10 @@ from cluster.api_types import ErasedCaches
 from cluster.errors import SettingsError
 from cluster.processes import Processes
 from cluster.records import OVER, asset_id
-from cluster.settings import Settings, load
+from cluster.settings import Settings
 from cluster.vectors import VectorsDown
 from commands.access.options import me
+from commands.erasure.holds import load_head
 from commands.erasure.planning import Plan
 from commands.purge import report_caches
 from commands.terminal import api_client, console, say, waiting
@@ -51,7 +52,7 @@ def run(plan: Plan, yes: bool) -> None:
 
 def resume() -> None:
     """Finish the erasure that was interrupted. SettingsError if there is none."""
-    settings = load()
+    settings = load_head()
     state = settings.state_dir.absolute()
     erasure = pending.read(state)
     if erasure is None:

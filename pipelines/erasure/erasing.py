@@ -10,7 +10,7 @@ from cluster.api_types import ErasedCaches
 from cluster.errors import SettingsError
 from cluster.processes import Processes, port_open
 from cluster.settings import Settings
-from cluster.vectors import Vectors
+from cluster.vectors import Vectors, VectorsDown
 from deployments.catalog.database import begin_again
 from deployments.galleries.store import Gallery
 from deployments.galleries.watchlist import Rejections
@@ -82,7 +82,8 @@ def build_vectors(settings: Settings, outs: list[str], tell: Tell) -> int:
 
     Nothing less removes the bytes: Chroma 1.5 keeps deleted vectors in the file of the index, and the files of deleted
     collections, also after `chroma vacuum` (chroma-core/chroma#7662). A server whose folder is not here is emptied and
-    filled again; what its files hold then is not known. 0 if there is no vector store.
+    filled again; what its files hold then is not known. 0 if there is no vector store. VectorsDown if it stops
+    answering.
     """
     folder = settings.state_dir.absolute() / "chroma"
     vectors = Vectors(settings.chroma.url)
@@ -116,5 +117,6 @@ def _delete(folder: Path) -> None:
 def _fill(vectors: Vectors, outs: list[str], settings: Settings, tell: Tell) -> int:
     for n, out in enumerate(outs, 1):
         tell(f"building the vector store: {n} of {len(outs)} folders of results")
-        Indexing(out, vectors, lambda folder: 0, settings.s3_endpoint).once()
+        if missing := Indexing(out, vectors, lambda folder: 0, settings.s3_endpoint).once():
+            raise VectorsDown(f"{missing} files of {out} are not in the vector store, which has stopped answering")
     return sum(vectors.count(space) for space in ("image", "text", "faces"))

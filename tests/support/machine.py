@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster import cache
+from cluster.access.credential import open_store
 from cluster.records import Vector, asset_id
 from cluster.settings import Settings
 from cluster.vectors import Vectors
@@ -116,6 +117,7 @@ class Machine:
             pq.write_table(pa.Table.from_pylist(rows, schema), place / name / "000000.parquet")
 
     def _write_state(self) -> None:
+        open_store(self.settings).close()
         store = JobStore(self.state / "jobs.sqlite")
         store.put(self.job)
         store.close()

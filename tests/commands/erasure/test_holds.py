@@ -72,6 +72,14 @@ def test_a_held_container_keeps_its_members_and_a_held_member_its_container(mach
     assert machine.holding(member.encode()) == []
 
 
+def test_without_the_heads_state_folder_nothing_is_erased_and_no_hold_is_set(machine, monkeypatch, tmp_path):
+    monkeypatch.setenv("RAYSIFT_STATE_DIR", str(tmp_path / "elsewhere"))
+    for command in (["erase", "--asset", GONE, "--yes"], ["erase", "--resume"], ["hold", "list"],
+                    ["hold", "add", "--asset", GONE, "--reason", "case 7"]):  # fmt: skip
+        assert "not the state folder of a cluster's head" in str(run(*command).exception)
+    assert machine.holding(GONE.encode()) and not (tmp_path / "elsewhere").exists()
+
+
 def test_holds_that_cannot_be_read_forbid_every_erasure(machine):
     (machine.state / "holds.json").write_text("[{]")
     refused = run("erase", "--asset", GONE, "--yes")
