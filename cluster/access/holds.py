@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from cluster.access.identity import Identity
 from cluster.errors import SettingsError
 from cluster.records import asset_id
+from cluster.storage.members import with_containers
 
 MOST_NAMED = 5  # holds in one refusal
 
@@ -33,10 +34,11 @@ class Hold(BaseModel):
     at: datetime
 
     def covers(self, uri: str, parent: str | None = None) -> bool:
-        """Whether it holds a file. `parent`: URI of the file of the bucket that contains it; its members are held."""
+        """Whether it holds a file or a container around it. `parent`: URI of the file of the bucket that contains it."""
+        places = with_containers(uri, parent)
         if self.under is not None:
-            return Identity("", "viewer", (self.under,)).sees(uri, parent)
-        return self.asset == asset_id(uri) or (parent is not None and self.asset == asset_id(parent))
+            return any(Identity("", "viewer", (self.under,)).sees(place) for place in places)
+        return any(self.asset == asset_id(place) for place in places)
 
     def __str__(self) -> str:
         place = self.under if self.under is not None else f"asset {self.asset}"
@@ -118,6 +120,6 @@ def refuse_held(holds: list[Hold], files: Iterable[tuple[str, str | None]]) -> N
         which = [f"{hold} ({counts[hold.id]:,} files)" for hold in holds if hold.id in counts]
         more = f"; and {len(which) - MOST_NAMED} more" if len(which) > MOST_NAMED else ""
         raise SettingsError(
-            f"a legal hold forbids it: {'; '.join(which[:MOST_NAMED])}{more}. Nothing was erased. "
+            f"a legal hold forbids it: {'; '.join(which[:MOST_NAMED])}{more}. "
             "`raysift hold list` shows all holds; `raysift hold remove ID` ends one."
         )

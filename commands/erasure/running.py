@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from cluster.access.audit import Audit
+from cluster.access.holds import Holds, refuse_held
 from cluster.api_types import ErasedCaches
 from cluster.errors import SettingsError
 from cluster.processes import Processes
@@ -27,6 +28,7 @@ from deployments.catalog.database import folders_of
 from deployments.jobs.store import read_jobs
 from pipelines.erasure import erasing, pending, proof
 from pipelines.erasure.pending import Erasure
+from pipelines.erasure.selection import Wanted, select
 
 HEALTH_S = 5.0
 
@@ -74,6 +76,7 @@ def _carry_out(erasure: Erasure, settings: Settings) -> None:
 
 
 def _erase(erasure: Erasure, settings: Settings, state: Path) -> None:
+    _check_holds(erasure, settings, state)
     _stop(erasure, settings)
     _check_folders(erasure, state)
     with waiting("erasing") as tell:
@@ -96,6 +99,20 @@ def _erase(erasure: Erasure, settings: Settings, state: Path) -> None:
             f"be done, delete {pending.path(state)}, which names what was erased; the proof stays."
         )
     pending.finish(state)
+
+
+def _check_holds(erasure: Erasure, settings: Settings, state: Path) -> None:
+    """Look at the holds again: one may have been set since the plan was made. What was not begun yet is dropped."""
+    files = erasure.files | (erasure.person.files if erasure.person else {})
+    try:
+        holds = Holds(state).all()
+        if holds and erasure.jobs:
+            files = files | select(Wanted(jobs=frozenset(erasure.jobs)), erasure.outs, settings.s3_endpoint).others
+        refuse_held(holds, files.items())
+    except SettingsError:
+        if erasure.vectors is None:
+            pending.finish(state)
+        raise
 
 
 def _check_folders(erasure: Erasure, state: Path) -> None:

@@ -129,13 +129,16 @@ class Rejections:
         return {name: np.asarray(faces, np.float32) for name, faces in vectors.items()}
 
     def discard(self, wanted: Callable[[bytes], bool]) -> int:
-        """Delete those whose vector, as bytes of float32, is wanted; returns how many there were. OSError if one cannot
-        be read."""
+        """Delete those whose vector, as bytes of float32, is wanted, and files that hold none; returns how many."""
         discarded = 0
         for path in self.paths():
             with self._files.open_input_file(path) as file:
-                vector = np.asarray(json.loads(file.read())["vector"], np.float32)
-            if wanted(vector.tobytes()):
+                content = file.read()
+            try:
+                vector = np.asarray(json.loads(content)["vector"], np.float32).tobytes()
+            except (ValueError, KeyError, TypeError):
+                vector = None
+            if vector is None or wanted(vector):
                 self._files.delete_file(path)
                 discarded += 1
         return discarded

@@ -86,7 +86,9 @@ def keep(erasure: Erasure, state_dir: Path) -> None:
 
 def finish(state_dir: Path) -> None:
     """Delete the file of the erasure."""
-    path(state_dir).unlink(missing_ok=True)
+    file = path(state_dir)
+    for one in (file, file.with_name(f".{file.name}.part")):
+        one.unlink(missing_ok=True)
 
 
 def write_private(file: Path, content: bytes) -> None:

@@ -176,7 +176,7 @@ def _not_searched(erasure: Erasure, settings: Settings) -> list[str]:
     if any(not out.startswith("file:") for out in erasure.outs):
         places.append("earlier versions of objects, if a bucket keeps them")
     if not (settings.state_dir / "chroma").exists():
-        places.append(f"the files of Chroma at {settings.chroma.url}, if there is one")
+        places.append(f"Chroma at {settings.chroma.url}, if there is one: `raysift vectors rebuild` when it runs")
     if not erasure.nodes_reached:
         places.append("caches of other nodes: those that share galleries_uri are erased before they are used again")
     if caches and len(caches.entries) > 1:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from cluster.errors import SettingsError
 from cluster.results import files as results_files
 from cluster.results.codec import SCHEMA
 from cluster.storage import buckets
@@ -113,7 +114,10 @@ def _rewrite_pages(out: str, job: str, needles: Needles, erasure: Erasure, s3_en
         if not info.is_file or info.extension != "json":
             continue
         with files.open_input_file(info.path) as source:
-            facts = json.loads(source.read())
+            try:
+                facts = dict(json.loads(source.read()))
+            except ValueError:
+                raise SettingsError(f"{place}/{info.base_name} is damaged. Delete it, then erase --resume.") from None
         new = redacted(facts, needles, erasure)
         if info.base_name in ("job.json", "queue.json"):
             new |= erasure.totals.get(job, {})
@@ -160,6 +164,8 @@ def erase_log_lines(state_dir: Path, erasure: Erasure) -> int:
     needles, removed = _addresses(erasure), 0
     name = re.compile(name_pattern(erasure.person.name).encode()) if erasure.person else None
     names_any: Callable[[bytes], bool] = lambda line: bool(needles.spans(line) or (name and name.search(line)))  # noqa: E731
+    for part in state_dir.glob(".*.log.part"):  # of an erasure that was interrupted
+        part.unlink()
     for log in state_dir.glob("*.log"):
         content = log.read_bytes()
         if not names_any(content):

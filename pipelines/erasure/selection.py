@@ -1,6 +1,6 @@
 """Which files and rows an erasure is about."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ from cluster.records import asset_id
 from cluster.results import files as results_files
 from cluster.results.attempts import without_number
 from cluster.storage import buckets
+from cluster.storage.members import with_containers
 
 Files = dict[str, str | None]  # URI -> URI of the file of the bucket that contains it, for members
 
@@ -33,9 +34,10 @@ class Wanted:
         """Whether an asset or a folder of the selection is or contains this file."""
         if uri in self.uris:
             return True
-        if self.under and Identity("", "viewer", self.under).sees(uri, parent):
+        places = list(with_containers(uri, parent))
+        if self.under and any(Identity("", "viewer", self.under).sees(place) for place in places):
             return True
-        return bool(self.assets) and any(asset_id(part) in self.assets for part in _with_containers(uri, parent))
+        return bool(self.assets) and any(asset_id(place) in self.assets for place in places)
 
 
 @dataclass(slots=True)
@@ -66,12 +68,13 @@ def select(wanted: Wanted, outs: Iterable[str], s3_endpoint: str | None = None) 
     return selected
 
 
-def erased_rows(table: pa.Table, files: Iterable[str], jobs: Iterable[str]) -> pa.Array:
+def erased_rows(table: pa.Table, files: Container[str], jobs: Container[str]) -> pa.Array:
     """For each row of a table with `uri` and perhaps `job`, whether it is of one of these files or jobs."""
-    mask = pc.is_in(table["uri"].cast(pa.string()), pa.array(list(files), pa.string()))
-    if "job" in table.column_names:
-        mask = pc.or_(mask, pc.is_in(table["job"], pa.array(list(jobs), pa.string())))
-    return mask.combine_chunks()
+    of_files = [uri in files for uri in table["uri"].to_pylist()]
+    if "job" not in table.column_names:
+        return pa.array(of_files, pa.bool_())
+    names = table["job"].to_pylist()
+    return pa.array([erased or name in jobs for erased, name in zip(of_files, names, strict=True)], pa.bool_())
 
 
 def job_parquet(out: str, s3_endpoint: str | None = None) -> Iterator[tuple[str, str, fs.FileSystem, str]]:
@@ -91,15 +94,6 @@ def job_tables(out: str, s3_endpoint: str | None = None) -> Iterator[tuple[str, 
             parquet = pq.ParquetFile(source)
             names = [name for name in ("uri", "parent") if name in parquet.schema_arrow.names]
             yield job, inner, parquet.read(names)
-
-
-def _with_containers(uri: str, parent: str | None) -> Iterator[str]:
-    """The URI and those of all containers around it."""
-    yield uri
-    at = len(parent) if parent is not None else -1
-    while 0 <= at < len(uri):
-        yield uri[:at]
-        at = uri.find("!", at + 1)
 
 
 def _stored_files(wanted: Wanted, outs: list[str], s3_endpoint: str | None) -> pa.Table:

@@ -38,6 +38,7 @@ def test_a_dry_run_changes_nothing_and_lists_every_store(machine):
     assert machine.holding(*traces(GONE))
 
 
+@pytest.mark.timeout(180)  # it starts Chroma three times
 def test_an_erased_file_is_in_no_byte_of_any_store_and_others_are_found(machine):
     machine.fill_catalogue()
     machine.fill_chroma()

@@ -10,6 +10,7 @@ from cluster.access.audit import Audit
 from cluster.access.holds import Holds
 from cluster.errors import SettingsError
 from cluster.records import asset_id
+from pipelines.erasure import erasing
 from tests.commands.erasure.commands import content, run
 from tests.support.machine import GONE, JOB, OTHER, STAYS, stored_row
 from tests.support.stored import NOON, commit
@@ -70,6 +71,36 @@ def test_a_held_container_keeps_its_members_and_a_held_member_its_container(mach
         run("hold", "remove", Holds(machine.state).all()[0].id)
     assert run("erase", "--asset", archive, "--yes").exit_code == 0
     assert machine.holding(member.encode()) == []
+
+
+@pytest.mark.parametrize("hold", [{"asset": asset_id("s3://b/z.zip!q.zip")}, {"under": "s3://b/z.zip!q.zip"}])
+def test_a_hold_on_a_container_in_a_container_holds_its_members(tmp_path, hold):
+    held = Holds(tmp_path).add("ann", "case 7", **hold)
+    assert held.covers("s3://b/z.zip!q.zip", "s3://b/z.zip") and held.covers("s3://b/z.zip!q.zip!r.jpg", "s3://b/z.zip")
+    for uri, parent in (
+        ("s3://b/z.zip", None),
+        ("s3://b/z.zip!q.zipped", "s3://b/z.zip"),
+        ("s3://b/z.zip!q.zip", None),
+    ):
+        assert held.covers(uri, parent) == (uri == "s3://b/z.zip!q.zip")
+
+
+def test_a_hold_that_is_set_while_an_erasure_is_interrupted_stops_it(machine, monkeypatch):
+    class Crash(BaseException):
+        pass
+
+    def crash(*_):
+        raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr(erasing.rewriting, "erase_results", crash)
+        with pytest.raises(Crash):
+            run("erase", "--asset", GONE, "--yes")
+    run("hold", "add", "--asset", GONE, "--reason", "case 7")
+    assert "a legal hold forbids it" in str(run("erase", "--resume").exception)
+    assert "results/1.parquet" in machine.holding(GONE.encode())
+    run("hold", "remove", Holds(machine.state).all()[0].id)
+    assert run("erase", "--resume").exit_code == 0
 
 
 def test_without_the_heads_state_folder_nothing_is_erased_and_no_hold_is_set(machine, monkeypatch, tmp_path):

@@ -28,6 +28,7 @@ def test_a_container_is_selected_with_its_members_and_a_member_with_its_own(out)
     assert set(chosen(out, assets={asset_id(INNER)}).files) == {INNER, DEEP}
     assert set(chosen(out, assets={asset_id(DEEP)}).files) == {DEEP}
     assert set(chosen(out, under=(ARCHIVE,)).files) == {ARCHIVE, INNER, DEEP, BESIDE}
+    assert set(chosen(out, under=(INNER,)).files) == {INNER, DEEP}
 
 
 def test_a_folder_does_not_select_one_whose_name_begins_with_its_name(out):
