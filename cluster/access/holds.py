@@ -34,7 +34,7 @@ class Hold(BaseModel):
     at: datetime
 
     def covers(self, uri: str, parent: str | None = None) -> bool:
-        """Whether it holds a file or a container around it. `parent`: URI of the file of the bucket that contains it."""
+        """Whether it holds a file or a container around it. `parent`: URI of the file of the bucket around it."""
         places = with_containers(uri, parent)
         if self.under is not None:
             return any(Identity("", "viewer", (self.under,)).sees(place) for place in places)
