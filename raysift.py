@@ -24,6 +24,7 @@ from cluster.settings import PREFIX, Settings, load
 from commands import evaluate, galleries, jobs, tables
 from commands.access import audit, keys, users
 from commands.checks import doctor
+from commands.erasure import erase, holds
 from commands.scans import end_or_follow, follow, submit
 from commands.terminal import LazyGroup, ProfileOption, api_client, console, say, waiting
 from pipelines.results import exporting
@@ -51,6 +52,8 @@ for name, about in (
     ("vectors", "The vectors for search, an index of the results."),
 ):
     cli.add_typer(typer.Typer(cls=LazyGroup, help=about, no_args_is_help=True), name=name)
+cli.add_typer(holds.cli, name="hold")
+cli.command()(erase.erase)
 cli.command()(doctor.doctor)
 cli.command()(evaluate.evaluate)
 

@@ -136,6 +136,17 @@ def shifted(id: str, values: npt.NDArray[np.float32], share: float) -> npt.NDArr
     return (values + step * direction).astype(np.float32)
 
 
+def stored_forms(id: str, values: npt.NDArray[np.float32], distance: str) -> list[npt.NDArray[np.float32]]:
+    """The float32 vectors that Chroma's files hold of a vector (n,) written by `upsert`, to search for their bytes.
+
+    Its log has the shifted vector. An index by cosine has that divided by its length, computed as hnswlib does.
+    """
+    written = shifted(id, values, SHIFTS[distance])
+    one = np.float32(1)
+    length = np.sqrt(np.cumsum(written * written, dtype=np.float32)[-1])  # summed up one by one, as there
+    return [written, *([written * (one / length)] if distance == "cosine" and length else [])]
+
+
 def _rename_former(client: Any) -> None:
     """Rename collections that have a former name of their space; their vectors are kept.
 

@@ -15,6 +15,7 @@ from cluster.access.limits import Limits
 from cluster.access.tokens import KEY_VARIABLES
 from cluster.errors import SettingsError
 from cluster.storage.filesystems import normalize, split
+from cluster.storage.retention import Retention
 
 Profile = Literal["embedded", "gpu"]  # small models that run on the CPU, or large ones
 
@@ -154,9 +155,7 @@ class Scanning(_Part):
 class Cache(_Part):
     """The cache of detectors' answers by content: equal files are analysed once."""
 
-    redis_url: str | None = Field(
-        None, description="redis://host:port/0, shared by all nodes; None: a file on each node"
-    )
+    redis_url: str | None = Field(None, description="redis://host:port/0, for all nodes; None: a file on each node")
     max_mb: int = Field(2000, ge=1, description="of the file; the least recently used entries are removed first")
     days: float = Field(30, gt=0, description="that Redis keeps an answer that is not read")
 
@@ -213,6 +212,7 @@ class Settings(BaseSettings):
     decoding: Decoding = Decoding()
     scanning: Scanning = Scanning()
     cache: Cache = Cache()
+    retention: Retention = Retention()
     prices: Prices = Prices()
     models: Models = Models()
     limits: Limits = Limits()

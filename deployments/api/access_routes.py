@@ -8,6 +8,7 @@ from fastapi import HTTPException, Path, Request, Response
 
 from cluster.access.api_types import KeyInfo, Links, MadeKey, NewKey, Revoked, Session, SignIn
 from cluster.access.api_types import Viewer as ViewerInfo
+from cluster.access.holds import Hold
 from cluster.access.identity import Identity
 from cluster.storage import buckets
 from deployments.access.roles import Admin, Anybody, OperatorOfAll, Viewer, address
@@ -74,6 +75,11 @@ class AccessRoutes:
         if not await self.access.revoke.remote(who, id, address(request)):
             raise HTTPException(404, f"there is no valid key {id!r}; GET /v1/keys lists them")
         return Revoked(id=id)
+
+    @api.get("/v1/holds")
+    async def list_holds(self, _: Admin) -> list[Hold]:
+        """The legal holds: files that must not be erased. `raysift hold` changes them, on the head."""
+        return list(await self.access.holds.remote())
 
     @api.post("/v1/assets/{asset}/links")
     async def links(self, asset: str, who: Viewer) -> Links:

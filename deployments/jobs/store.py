@@ -5,8 +5,8 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from cluster.errors import SettingsError
 from cluster.records import OVER, JobState
 from deployments.jobs import callers
 from deployments.jobs.callers import NOBODY, Caller, Claim
-from deployments.jobs.job import JOB, Job
+from deployments.jobs.job import JOB, Job, from_facts
 
 LOOK_S = 0.1  # how often the state of a followed job is read
 
@@ -165,6 +165,29 @@ class JobStore:
         """Whether a job stores its results in that folder."""
         return bool(self._jobs("where json_extract(facts, '$.out') = ? limit 1", [out]))
 
+    def rewrite(self, change: Callable[[Job], Job | None]) -> int:
+        """Replace every job by what `change` returns, or delete it for None; returns how many were changed.
+
+        Their earlier records are overwritten: no byte of them is left in the file. No other process may have it open.
+        """
+        changed = 0
+        with self._changing, self._asking:
+            self._db.execute("pragma secure_delete = on")
+            for (facts,) in self._db.execute("select facts from jobs").fetchall():
+                job = JOB.validate_json(facts)
+                if (new := change(job)) == job:
+                    continue
+                changed += 1
+                with self._db:
+                    self._db.execute("delete from jobs where job = ?", [job.job])
+                    self._db.execute("delete from changed where job = ?", [job.job])
+                    if new is not None:
+                        self._db.execute("insert into jobs values (?, ?, ?, ?)", _row(new))
+                        self._db.execute("insert into changed values (?)", [job.job])
+            self._db.execute("vacuum")
+            self._db.execute("pragma wal_checkpoint(truncate)")
+        return changed
+
     def _state(self, job: str) -> str | None:
         """The state of a job, without its record, which may hold thousands of URIs; None if there is no such job."""
         with self._asking:
@@ -175,6 +198,15 @@ class JobStore:
         with self._asking:
             rows = self._db.execute(f"select facts from jobs {which}", values).fetchall()
         return [JOB.validate_json(facts) for (facts,) in rows]
+
+
+def read_jobs(path: Path) -> list[Job]:
+    """The jobs of a list that another process may have open, oldest first; none if there is no such file."""
+    if not path.exists():
+        return []
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+        rows = db.execute("select facts from jobs order by submitted_at, rowid").fetchall()
+    return [from_facts(json.loads(facts)) for (facts,) in rows]
 
 
 def _row(job: Job) -> tuple[str, str, float, str]:
