@@ -20,8 +20,8 @@ from pipelines.ledger.cutting import Cut
 from pipelines.ledger.listing import UNCUT, unit_id
 from pipelines.ledger.unpacked import MOST_BYTES, Unpacked
 from pipelines.media.pool import Decoder
+from tests.pipelines.decoder import shared_decoder
 from tests.pipelines.detect.stand_ins import ALL, StandIn
-from tests.support.decoder import shared_decoder
 
 SETTINGS = Settings(scanning=Scanning(roots=("/",)))
 

@@ -14,7 +14,7 @@ from pipelines.ledger.listing import LEDGER, UNCUT, unit_id
 from pipelines.ledger.unpacked import Unpacked
 from pipelines.media.decoding import frames, sound
 from pipelines.media.segments import segments
-from tests.support.decoder import shared_decoder
+from tests.pipelines.decoder import shared_decoder
 from tests.support.media import FILMS, until_it_breaks
 
 OPEN_GOP = {"x264-params": "open-gop=1:bframes=3:scenecut=0"}

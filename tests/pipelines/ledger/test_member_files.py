@@ -13,7 +13,7 @@ from cluster.storage.members import member_uri
 from pipelines.ledger import member_files
 from pipelines.ledger.member_files import MemberFiles
 from tests.pipelines.archives.scans import png
-from tests.support.decoder import shared_decoder
+from tests.pipelines.decoder import shared_decoder
 
 SETTINGS = Settings(scanning=Scanning(roots=("/",)))
 
