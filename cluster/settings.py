@@ -75,6 +75,7 @@ class ChromaListener(Listener):
     """The vector store's server."""
 
     port: int = 8001
+    token: str | None = Field(None, repr=False, description="sent as a Bearer token; None: made from Ray's token")
 
 
 class AppListener(WebListener):
@@ -155,9 +156,7 @@ class Scanning(_Part):
 class Cache(_Part):
     """The cache of detectors' answers by content: equal files are analysed once."""
 
-    redis_url: str | None = Field(
-        None, description="redis://host:port/0, shared by all nodes; None: a file on each node"
-    )
+    redis_url: str | None = Field(None, description="redis://host:port/0 of all nodes; None: a file on each node")
     max_mb: int = Field(2000, ge=1, description="of the file; the least recently used entries are removed first")
     days: float = Field(30, gt=0, description="that Redis keeps an answer that is not read")
 

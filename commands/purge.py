@@ -71,7 +71,7 @@ def _answer(response: httpx.Response) -> Any:
 
 def _unsearchable(settings: Settings, done: people_purge.Removed, out: str) -> people_purge.Searched:
     try:
-        return people_purge.forget(done, out, Vectors(settings.chroma.url), settings.s3_endpoint)
+        return people_purge.forget(done, out, Vectors.configured(settings), settings.s3_endpoint)
     except VectorsDown as error:
         raise SettingsError(f"the results are purged, but {error}. Purge again when it runs.") from None
 

@@ -96,7 +96,7 @@ class Ingress(AccessRoutes, JobRoutes, SampleRoutes):
         self.detectors = ServedDetectors(detectors, versions(settings), configs(settings))
         self.catalog = TimedHandle(catalog, "the catalogue", CATALOG_S)
         self.analyze, self.open_member = analyze, open_member
-        vectors = Vectors(settings.chroma.url, STORE_DEADLINE_S)
+        vectors = Vectors.configured(settings, STORE_DEADLINE_S)
         self.searching = Search(self.detectors, self.catalog, vectors, configs(settings))
         self.viewed = media.Viewed()
         for handle in {*detectors.values(), catalog, jobs, access}:
