@@ -71,7 +71,7 @@ def ports(settings: Settings, rays_redis: str | None = None) -> Iterator[Check]:
             "exposed ports",
             "note",
             f"{'; '.join(exposed)}: a credential is needed, but there is no TLS, and Ray has no setting for the "
-            f"address of its replicas. If other machines reach this one, close all but nginx's by a firewall: {FIREWALL}.",
+            f"address of its replicas. If other machines reach this one, close all but nginx's: {FIREWALL}.",
         )
 
 
