@@ -114,7 +114,7 @@ def byte_range(wanted: str | None, size: int) -> tuple[int, int]:
     if wanted is None:
         return 0, size - 1
     parts = _RANGE.fullmatch(wanted)
-    first, last = size, 0
+    first, last = size, -1  # no part, also of an empty file
     if parts and parts[1]:
         first, last = int(parts[1]), min(int(parts[2] or size), size - 1)
     elif parts and parts[2]:  # a suffix range: the last bytes

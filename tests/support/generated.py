@@ -1,0 +1,6 @@
+"""How many inputs hypothesis generates for the tests that `make chaos` runs."""
+
+from hypothesis import settings
+
+# no deadline: the machine has other load; no database: every run is a new search
+thorough = settings(max_examples=1000, deadline=None, database=None)
