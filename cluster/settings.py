@@ -286,8 +286,9 @@ def load() -> Settings:
         return Settings()
     except ValidationError as error:
         raise SettingsError(explain(error, f"{FILE} or the environment")) from None
-    except (YAMLError, UnreadableSettings) as error:
-        raise SettingsError(f"{FILE} or the environment cannot be read: {error}. Correct it.") from None
+    except (YAMLError, UnreadableSettings, AttributeError, TypeError, ValueError) as error:
+        advice = f"Correct it: {FILE} has lines of the form `key: value`, in UTF-8."  # the last three: it has not
+        raise SettingsError(f"{FILE} or the environment cannot be read: {error}. {advice}") from None
 
 
 def explain(error: ValidationError, where: str) -> str:
