@@ -15,12 +15,12 @@ from commands.checks.check import Check
 RAYS_TOKEN = "Ray's token"
 # the title or the arguments of a process -> its part, and the credential that it demands ("": none)
 _PARTS = (
+    (r"^\S*/gcs/gcs_server", "Ray's GCS", RAYS_TOKEN),
+    (r"^\S*/raylet/raylet", "raylet", RAYS_TOKEN),  # before the others: its arguments contain commands of theirs
     (r"ray::ServeReplica:", "Serve replicas", RAYS_TOKEN),
     (r"ray::ProxyActor", "Serve proxy", RAYS_TOKEN),
     (r"ray::(DashboardAgent|RuntimeEnvAgent)|/ray/(dashboard|_private/runtime_env)/agent", "Ray's agents", RAYS_TOKEN),
     (r"ray::|/ray/_private/workers/", "Ray workers", RAYS_TOKEN),
-    (r"/gcs/gcs_server", "Ray's GCS", RAYS_TOKEN),
-    (r"/raylet/raylet", "raylet", RAYS_TOKEN),
     (r"/ray/dashboard/dashboard\.py", "Ray's dashboard", RAYS_TOKEN),
     (r"ray\.util\.client\.server", "Ray Client", RAYS_TOKEN),
     (r"/ray/autoscaler/", "Ray's autoscaler", RAYS_TOKEN),

@@ -83,7 +83,8 @@ def test_replicas_of_serve_on_all_interfaces_are_one_note_with_the_firewall_and_
 
 
 def test_a_ray_without_tokens_is_open_also_on_loopback():
-    with process("/opt/ray/core/src/ray/raylet/raylet", "127.0.0.1", RAY_AUTH_MODE="disabled") as port:
+    title = "/opt/ray/core/src/ray/raylet/raylet --command=/opt/ray/_private/workers/default_worker.py"
+    with process(title, "127.0.0.1", RAY_AUTH_MODE="disabled") as port:
         found = list(ports(Settings()))
     assert f"raylet on 127.0.0.1: {port}: every user of this machine can use it" in words(found, "note")
     assert "RAY_AUTH_MODE=token" in words(found, "note")
