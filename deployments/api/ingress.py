@@ -182,7 +182,7 @@ class Ingress(AccessRoutes, JobRoutes, SampleRoutes):
             raise HTTPException(404, f"no file {asset!r} has been scanned")
         return File(**found)
 
-    @api.get("/v1/assets/{asset}/thumbnail")
+    @api.get("/v1/assets/{asset}/thumbnail", response_class=Response, responses=media.JPEG)
     async def thumbnail(self, asset: str, who: Viewer) -> Response:
         """A JPEG of at most 320 px. For a viewer it is blurred where the file is explicit or shows faces."""
         found = await self.catalog.thumbnail.remote(asset, who.prefixes)
@@ -191,7 +191,7 @@ class Ingress(AccessRoutes, JobRoutes, SampleRoutes):
         shown = found["jpeg"] if who.may("reviewer") else await asyncio.to_thread(blurring.for_viewer, found)
         return Response(shown, media_type="image/jpeg", headers=media.PRIVATE)
 
-    @api.get("/v1/assets/{asset}/media")
+    @api.get("/v1/assets/{asset}/media", response_class=Response, responses=media.ANY_TYPE)
     async def file(
         self, asset: str, range: Annotated[str | None, Header()] = None, *, request: Request, who: Viewer
     ) -> Response:
