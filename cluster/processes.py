@@ -10,10 +10,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from types import MappingProxyType
 
 import psutil
 
@@ -111,7 +110,7 @@ class Processes:
             raise SettingsError("Chroma needs a token: run `ray get-auth-token --generate`, or set chroma.token.")
         path = str(self.state / "chroma")
         command = [sys.executable, "-m", "cluster.chroma_guard", "--path", path]
-        self._start("chroma", [*command, "--host", where.host, "--port", str(where.port)], {TOKEN_VARIABLE: token})
+        self._start("chroma", [*command, "--host", where.host, "--port", str(where.port)], **{TOKEN_VARIABLE: token})
 
     def start_app(self) -> None:
         """Start the web app."""
@@ -119,7 +118,7 @@ class Processes:
         page = str(ROOT / "app" / "serve.py")
         self._start("app", ["streamlit", "run", page, "--server.address", where.host, "--server.port", str(where.port)])
 
-    def _start(self, name: str, command: list[str], more: Mapping[str, str] = MappingProxyType({})) -> None:
+    def _start(self, name: str, command: list[str], **more: str) -> None:
         """Start a detached process with the cluster's environment and `more` variables; its output goes to a log."""
         log = self.state / f"{name}.log"
         inherited = {key: value for key, value in os.environ.items() if key != KEY_VARIABLES[0]}  # of the commands only

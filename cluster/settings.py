@@ -75,7 +75,7 @@ class ChromaListener(Listener):
     """The vector store's server."""
 
     port: int = 8001
-    token: str | None = Field(None, repr=False, description="sent as a Bearer token; None: made from Ray's token")
+    token: str | None = Field(None, repr=False, pattern=r"^[!-~]+$", description="None: one made from Ray's token")
 
 
 class AppListener(WebListener):

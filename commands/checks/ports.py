@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import httpx
@@ -25,7 +26,7 @@ _PARTS = (
     (r"ray\.util\.client\.server", "Ray Client", RAYS_TOKEN),
     (r"/ray/autoscaler/", "Ray's autoscaler", RAYS_TOKEN),
     (r"cluster\.chroma_guard", "Chroma", "a token"),
-    (r"chroma run ", "Chroma's own", ""),
+    (r"chroma run ", "Chroma's server", ""),
     (r"streamlit run \S*app/serve\.py", "app", "a session"),
 )
 SHOWN = 3  # port numbers of a part; of more, their count
@@ -85,37 +86,42 @@ def name(group: Group, numbers: Iterable[int]) -> str:
 def _advice(group: Group, numbers: Iterable[int]) -> str:
     who = "whoever reaches this machine" if group.exposed else "every user of this machine"
     found = f"{name(group, numbers)}: {who} can use it without a credential."
-    if group.part == "Chroma's own" and not group.exposed:
-        return f"{found} {NETWORK_ADVICE}"
     if group.part == "Redis":
-        found += " Give it a password (requirepass, redis://:PASSWORD@host:port/0), or have it listen on 127.0.0.1."
-    elif group.part != "Chroma's own":
+        found += " Give it a password: requirepass, and redis://:PASSWORD@host:port/0."
+    elif group.part == "Chroma's server":
+        found += f" {NETWORK_ADVICE}"
+    else:
         found += " Start Ray with RAY_AUTH_MODE=token."
-    return f"{found} Close it to others by a firewall: {FIREWALL}." if group.exposed else found
+    return f"{found} Close it to other machines: {FIREWALL}." if group.exposed else found
 
 
 def listening(settings: Settings, rays_redis: str | None = None) -> dict[Group, set[int]]:
     """The open TCP ports of our processes on this machine. Those of a user's processes are known to him and to root;
     of others only what the settings name: the API, the app, Redis.
     """
-    known = _by_settings(settings, rays_redis)
+    own = {settings.api.port: ("API", "a key"), settings.app.port: ("app", "a session")}
+    redis = _redis(settings.cache.redis_url, rays_redis)
     groups: dict[Group, set[int]] = {}
     for connection in psutil.net_connections("tcp"):
         if connection.status != psutil.CONN_LISTEN:
             continue
         address, port = connection.laddr
-        if (found := known.get(port) or _by_process(connection.pid)) is not None:
+        # on another machine Redis may have the port that Ray's GCS has here, so a process is asked first
+        if (found := own.get(port) or _by_process(connection.pid) or redis.get(port)) is not None:
             groups.setdefault(Group(found[0], address, found[1]), set()).add(port)
     return dict(sorted(groups.items(), key=lambda entry: (entry[0].part, entry[0].address)))
 
 
-def _by_settings(settings: Settings, rays_redis: str | None) -> Mapping[int, tuple[str, str]]:
-    """Port -> part and credential, of what has a port of its own in the settings."""
-    known = {settings.api.port: ("API", "a key"), settings.app.port: ("app", "a session")}
-    for url in filter(None, (settings.cache.redis_url, rays_redis)):
-        parsed = httpx.URL(url if "://" in url else f"redis://{url}")
-        known[parsed.port or 6379] = ("Redis", "a password" if parsed.password else "")
-    return known
+def _redis(*urls: str | None) -> Mapping[int, tuple[str, str]]:
+    """Port -> part and credential, of the servers among these that run on this machine."""
+    here = {"localhost"} | {one.address for addresses in psutil.net_if_addrs().values() for one in addresses}
+    servers = {}
+    for url in filter(None, urls):
+        with suppress(httpx.InvalidURL):  # the check of Redis reports it
+            parsed = httpx.URL(url if "://" in url else f"redis://{url}")
+            if parsed.host in here:
+                servers[parsed.port or 6379] = ("Redis", "a password" if parsed.password else "")
+    return servers
 
 
 def _by_process(pid: int | None) -> tuple[str, str] | None:
@@ -138,7 +144,8 @@ def _needs_token(process: psutil.Process) -> bool:
 
     Workers overwrite their environment with their title, so that of the raylet, their parent, is looked at too.
     """
-    for one in (process, *process.parents()):
-        if mode := one.environ().get("RAY_AUTH_MODE"):
-            return mode == "token"
+    with suppress(psutil.AccessDenied):  # of another user: init, among the last parents
+        for one in (process, *process.parents()):
+            if mode := one.environ().get("RAY_AUTH_MODE"):
+                return mode == "token"
     return False

@@ -67,6 +67,15 @@ def test_a_redis_without_a_password_on_all_interfaces_is_a_warning_that_says_wha
     assert "exposed ports: Redis on all interfaces" in words(protected, "note")
 
 
+def test_a_redis_of_another_machine_does_not_name_what_listens_on_its_port_here():
+    with listening("127.0.0.1") as port:
+        found = list(ports(Settings(cache=Cache(redis_url=f"redis://192.0.2.7:{port}/0"))))
+    assert "Redis" not in str(found)
+    with process("/opt/ray/core/src/ray/gcs/gcs_server", "127.0.0.1", RAY_AUTH_MODE="token") as port:
+        (check,) = ports(Settings(cache=Cache(redis_url=f"redis://127.0.0.1:{port}/0")))
+    assert "Ray's GCS" in check.said and "Redis" not in check.said
+
+
 def test_replicas_of_serve_on_all_interfaces_are_one_note_with_the_firewall_and_rays_token():
     token = {"RAY_AUTH_MODE": "token"}
     with (
@@ -93,7 +102,7 @@ def test_a_ray_without_tokens_is_open_also_on_loopback():
 def test_a_chroma_that_could_not_be_hidden_is_a_note_that_says_how_to_hide_it():
     with process("chroma run --path /srv", "127.0.0.1"):
         found = list(ports(Settings()))
-    assert state(found, "port of Chroma's own") == "note"
+    assert state(found, "port of Chroma's server") == "note"
     assert "kernel.apparmor_restrict_unprivileged_userns=0" in words(found, "note")
 
 
