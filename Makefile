@@ -51,8 +51,8 @@ test-gpu: install-dev
 accuracy: install-dev
 	$(VENV)/bin/pytest -n 2 --dist loadfile -m accuracy --durations=8
 
-# what takes long by nature: faults on test clusters (results in docs/reliability.md), autoscaling, volumes, and clusters
-# other than the two that `make test` starts
+# what takes long by nature: faults on test clusters (results in docs/reliability.md), autoscaling, volumes, clusters
+# other than the two that `make test` starts, and generated hostile input
 chaos: install-dev debian
 	$(VENV)/bin/pytest -m "chaos and not launch" --durations=0
 	$(IN_NAMESPACES) $(VENV)/bin/pytest -m chaos tests/launch --durations=0

@@ -76,7 +76,7 @@ def _answer(response: httpx.Response) -> Any:
 
 def _unsearchable(settings: Settings, person: people_purge.Found, out: str) -> people_purge.Searched:
     try:
-        return people_purge.forget(person, out, Vectors(settings.chroma.url), settings.s3_endpoint)
+        return people_purge.forget(person, out, Vectors.configured(settings), settings.s3_endpoint)
     except VectorsDown as error:
         raise SettingsError(f"the results are purged, but {error}. Purge again when it runs.") from None
 

@@ -98,7 +98,7 @@ class Ingress(AccessRoutes, JobRoutes, SampleRoutes):
         self.detectors = ServedDetectors(detectors, versions(settings), configs(settings))
         self.catalog = TimedHandle(catalog, "the catalogue", CATALOG_S)
         self.analyze, self.open_member = analyze, open_member
-        vectors = Vectors(settings.chroma.url, STORE_DEADLINE_S)
+        vectors = Vectors.configured(settings, STORE_DEADLINE_S)
         self.searching = Search(self.detectors, self.catalog, vectors, configs(settings))
         self.viewed = media.Viewed()
         self.quotas = Quotas(settings.limits)
@@ -188,7 +188,7 @@ class Ingress(AccessRoutes, JobRoutes, SampleRoutes):
             raise HTTPException(404, f"no file {asset!r} has been scanned")
         return File(**found)
 
-    @api.get("/v1/assets/{asset}/thumbnail")
+    @api.get("/v1/assets/{asset}/thumbnail", response_class=Response, responses=media.JPEG)
     async def thumbnail(self, asset: str, who: Viewer) -> Response:
         """A JPEG of at most 320 px. For a viewer it is blurred where the file is explicit or shows faces."""
         found = await self.catalog.thumbnail.remote(asset, who.prefixes)
@@ -197,7 +197,7 @@ class Ingress(AccessRoutes, JobRoutes, SampleRoutes):
         shown = found["jpeg"] if who.may("reviewer") else await asyncio.to_thread(blurring.for_viewer, found)
         return Response(shown, media_type="image/jpeg", headers=media.PRIVATE)
 
-    @api.get("/v1/assets/{asset}/media")
+    @api.get("/v1/assets/{asset}/media", response_class=Response, responses=media.ANY_TYPE)
     async def file(
         self, asset: str, range: Annotated[str | None, Header()] = None, *, request: Request, who: Viewer
     ) -> Response:

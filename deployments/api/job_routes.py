@@ -9,7 +9,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import Body, HTTPException, Query, Request
+from fastapi import Body, HTTPException, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from cluster.access.identity import Identity
@@ -142,7 +142,7 @@ class JobRoutes:
         known = await self._job(job, who)
         return Verification(**asdict(await asyncio.to_thread(self.verify, known.out, job, self.settings)))
 
-    @api.get("/v1/jobs/{job}/logs")
+    @api.get("/v1/jobs/{job}/logs", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def logs(
         self, job: str, after: Annotated[int, Query(ge=0, le=MAX_CHARACTERS)] = 0, *, who: Operator
     ) -> PlainTextResponse:

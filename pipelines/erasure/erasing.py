@@ -86,7 +86,7 @@ def build_vectors(settings: Settings, outs: list[str], tell: Tell) -> int:
     answering.
     """
     folder = settings.state_dir.absolute() / "chroma"
-    vectors = Vectors(settings.chroma.url)
+    vectors = Vectors.configured(settings)
     if not folder.exists():
         if not port_open(settings.chroma):
             return 0
