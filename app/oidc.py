@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from app.sign_in_page import OIDC_PATH, inside
+from app.sign_in_page import OIDC_PATH, inside, sentence
 from cluster.access.oidc import CALLBACK_PATH
 
 COOKIE = "raysift_oidc"
@@ -101,15 +101,6 @@ class OidcRoutes:
 def is_https(request: Request) -> bool:
     """Whether the browser uses HTTPS, here or at the proxy in front."""
     return "https" in (request.url.scheme, request.headers.get("x-forwarded-proto"))
-
-
-def sentence(answer: httpx.Response) -> str:
-    """What the API says about a failed sign-in, for the page."""
-    try:
-        said = str(answer.json()["detail"])
-    except (ValueError, KeyError, TypeError):
-        return "Signing in is not possible now. The API's log has the reason."
-    return said[:1].upper() + said[1:].split(". Send a key")[0].rstrip(".") + "."
 
 
 def _callback(request: Request) -> str:

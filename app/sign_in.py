@@ -16,8 +16,8 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.oidc import OidcRoutes, is_https, sentence
-from app.sign_in_page import AWAY, HEADERS, OIDC_PATH, PATH, inside, page
+from app.oidc import OidcRoutes, is_https
+from app.sign_in_page import AWAY, HEADERS, OIDC_PATH, PATH, inside, page, sentence
 from cluster.access import tokens
 from cluster.access.oidc import CALLBACK_PATH
 

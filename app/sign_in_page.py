@@ -3,6 +3,7 @@
 import html
 from urllib.parse import quote, urlsplit
 
+import httpx
 from starlette.responses import HTMLResponse
 
 PATH = "/sign-in"
@@ -57,6 +58,15 @@ def page(said: str, next_path: str, status: int = 200, provider: str = "", sign_
     to = html.escape(f"{OIDC_PATH}?next={quote(next_path)}")
     other = f'<a class="button" href="{to}">Sign in with {html.escape(provider)}</a>' if provider else ""
     return HTMLResponse(_PAGE.format(said=shown, next=html.escape(next_path), other=other), status, HEADERS)
+
+
+def sentence(answer: httpx.Response) -> str:
+    """What the API says about a failed sign-in, for the page."""
+    try:
+        said = str(answer.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return "Signing in is not possible now. The API's log has the reason."
+    return said[:1].upper() + said[1:].split(". Send a key")[0].rstrip(".") + "."
 
 
 def inside(path: str) -> str:

@@ -59,7 +59,7 @@ class OidcSignIn:
         if int(parts[1]) < now or state in self._used:
             raise TokenRefused(STALE)
         claims = await self.provider.claims(given.code, given.redirect_uri, nonce, verifier)
-        self._used = {used: at for used, at in self._used.items() if now - at < 2 * FLOW_S}
+        self._used = {used: at for used, at in self._used.items() if now - at < FLOW_S}
         if state in self._used:  # a second request with the same code, at the same time
             raise TokenRefused(STALE)
         self._used[state] = now

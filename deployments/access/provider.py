@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote_plus, urlencode, urlsplit
 
 import httpx
+
 from cluster.access.oidc import Oidc, is_secure
 from deployments.access.refusals import ProviderDown, TokenRefused
 
@@ -51,7 +52,7 @@ class Provider:
         self._clock = clock
         self._lock = asyncio.Lock()
         self._addresses: Addresses | None = None
-        self._keys: "KeySet | None" = None
+        self._keys: KeySet | None = None
         self._described_at = self._keys_at = self._failed_at = -math.inf
 
     async def authorization_url(self, redirect_uri: str, state: str, nonce: str, verifier: str) -> str:
