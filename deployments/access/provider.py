@@ -106,9 +106,9 @@ class Provider:
         from deployments.access.id_tokens import UnknownKey, verified  # only now: it takes long, and few need it
 
         try:
-            return verified(id_token, await self._key_set(), self._settings, nonce)
+            return verified(id_token, await self.keys(), self._settings, nonce)
         except UnknownKey:  # the provider may have new keys
-            keys = await self._key_set(AGAIN_S)
+            keys = await self.keys(AGAIN_S)
         try:
             return verified(id_token, keys, self._settings, nonce)
         except UnknownKey as error:
@@ -123,7 +123,7 @@ class Provider:
                 self._described_at = self._clock()
             return self._addresses
 
-    async def _key_set(self, not_older_s: float = KNOWN_S) -> "KeySet":
+    async def keys(self, not_older_s: float = KNOWN_S) -> "KeySet":
         """The provider's signing keys, of at most this age. Raises ProviderDown."""
         from deployments.access.id_tokens import key_set
 
