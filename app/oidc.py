@@ -48,7 +48,8 @@ class OidcRoutes:
         if time.monotonic() >= self._asked_until:
             try:
                 answer = await self._api().get("/v1/oidc", timeout=WAIT_S)
-                self._provider, kept_s = answer.json() if answer.status_code == 200 else {}, KNOWN_S
+                self._provider = answer.json() if answer.status_code == 200 else {}
+                kept_s = KNOWN_S if answer.status_code in (200, 404) else AWAY_S
             except (httpx.TransportError, ValueError):
                 self._provider, kept_s = {}, AWAY_S
             self._asked_until = time.monotonic() + kept_s

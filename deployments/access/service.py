@@ -56,7 +56,7 @@ class Access:
         self._secret = tokens.signing_secret(settings.state_dir)
         ensure_operator_key(settings, self._store)
         self._attempts: dict[str, list[float]] = defaultdict(list)  # name -> when a password was tried
-        self._recorded: dict[str, float] = {}  # name -> when a refusal was recorded last
+        self._recorded: dict[tuple[str, str], float] = {}  # name, reason -> when such a failure was recorded last
         self._counting = threading.Lock()
         self._hashing = threading.BoundedSemaphore(MOST_HASHING)
         self._digest = settings.oidc.digest if settings.oidc else None
@@ -133,8 +133,7 @@ class Access:
             return None
         try:
             return OidcProvider(host=self._host, sign_out_url=await self._oidc.provider.sign_out_url())
-        except ProviderDown as error:
-            log.warning("the OpenID Connect provider: %s", error)
+        except ProviderDown:
             return OidcProvider(host=self._host, sign_out_url=None)
 
     async def begin_oidc(self, redirect_uri: str) -> OidcStart | Verdict:
@@ -155,7 +154,6 @@ class Access:
         try:
             who = await self._oidc.finish(given)
         except TokenRefused as error:
-            log.warning("a sign-in with the OpenID Connect provider is refused: %s", error)
             return await asyncio.to_thread(self._failed_again, NOBODY, self._host, where, str(error))
         except Unmapped as error:
             verdict = await asyncio.to_thread(self._failed_again, error.who, error.who.subject, where, UNMAPPED)
@@ -182,12 +180,12 @@ class Access:
         return Verdict(reason=reason)
 
     def _failed_again(self, who: Identity, name: str, where: str, reason: str) -> Verdict:
-        """A failure that may come very often: it is recorded once a minute for a name."""
+        """A failure that may come very often: it is recorded once a minute for a name and reason."""
         now = time.monotonic()
         with self._counting:
             self._recorded = {key: at for key, at in self._recorded.items() if now - at < RECORD_EVERY_S}
-            is_new = name not in self._recorded
-            self._recorded.setdefault(name, now)
+            is_new = (name, reason) not in self._recorded
+            self._recorded.setdefault((name, reason), now)
         return self._failed(name, where, reason, who) if is_new else Verdict(reason=reason)
 
     def _may_try(self, name: str) -> bool:

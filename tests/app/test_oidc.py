@@ -156,8 +156,9 @@ def test_after_signing_out_the_provider_is_one_click_away(client: TestClient):
     assert "/out?" not in client.get("/sign-in").text
 
 
-def test_while_the_api_is_away_the_page_still_comes(api: Api, monkeypatch: pytest.MonkeyPatch):
-    api.provider = None
+@pytest.mark.parametrize("fault", [None, httpx.Response(504, json={"detail": "late"})])
+def test_while_the_api_is_away_the_page_still_comes(api: Api, monkeypatch: pytest.MonkeyPatch, fault):
+    api.provider = fault
     monkeypatch.setattr(oidc, "AWAY_S", 0.0)
     browser = client_of(api)
     assert browser.get("/sign-in").status_code == 200

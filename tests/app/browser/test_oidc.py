@@ -51,7 +51,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         picture.as_uri(), found("nsfw", "nsfw", 0.9), answered=("face",), thumbnail=noise(), width=320, height=240
     )
     commit(folder / "results", "a.parquet", explicit)
-    with provider_process(VERA, ROLF, EVE) as issuer:
+    with provider_process(VERA, ROLF, EVE) as address:
+        issuer = address.replace("127.0.0.1", "localhost")  # another site than the app's, as cookies see it
         oidc = json.dumps({"issuer": issuer, "client_id": "raysift", "client_secret": "s", "roles": ROLES})
         with (
             api_process(folder / "state", folder / "results", RAYSIFT_OIDC=oidc) as port,

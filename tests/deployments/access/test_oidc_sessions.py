@@ -95,6 +95,8 @@ def test_a_used_code_is_refused_and_no_secret_is_logged_or_recorded(settings: Se
     for changed in (given, given.model_copy(update={"state": "0" * 64})):
         verdict = asyncio.run(access.sign_in_oidc(changed, ""))
         assert (verdict.identity, verdict.status) == (None, 401) and "not begun in this browser" in verdict.reason
+    failed = [record for record in Audit(settings.state_dir).records() if record["what"] == "sign-in failed"]
+    assert [record["reason"] for record in failed] == [verdict.reason], "once a minute"
     written = caplog.text + Audit(settings.state_dir).path.read_text()
     assert given.code not in written and given.flow not in written and given.state not in written
     assert given.code not in repr(given) and given.flow not in repr(given)
