@@ -28,7 +28,7 @@ class Identity:
 
     @property
     def subject(self) -> str:
-        """Of an OpenID provider's person: issuer and subject, as two people may have the same name. Empty: of others."""
+        """Of an OpenID provider's person: issuer and subject, as names are not unique. Empty for all others."""
         return self.holder.removeprefix("oidc:") if self.holder.startswith("oidc:") else ""
 
     def may(self, role: Role) -> bool:

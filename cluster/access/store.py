@@ -242,7 +242,8 @@ class AccessStore:
             raise Refused(f"this {what} has expired")
         kind, _, rest = (row["holder"] or "").partition(":")
         if kind in ("", "oidc"):
-            return Identity(row["name"], row["role"], _prefixes(row), row["id"], rest.partition(":")[2])
+            holder = f"oidc:{rest.partition(':')[2]}" if kind else ""  # without the digest
+            return Identity(row["name"], row["role"], _prefixes(row), row["id"], holder)
         known = self._holder(row["holder"])
         return Identity(known.name, known.role, known.prefixes, row["id"], holder=row["holder"])
 

@@ -63,11 +63,11 @@ class OidcSignIn:
         if state in self._used:  # a second request with the same code, at the same time
             raise TokenRefused(STALE)
         self._used[state] = now
-        name, subject = display_name(claims), f"{self._settings.issuer} {claims['sub']}"
+        name, holder = display_name(claims), f"oidc:{self._settings.issuer} {claims['sub']}"
         rights = self._settings.rights(claims)
         if rights is None:
-            raise Unmapped(Identity(name, "viewer", (), subject=subject))
-        return Identity(name, rights.role, rights.under, subject=subject)
+            raise Unmapped(Identity(name, "viewer", (), holder=holder))
+        return Identity(name, rights.role, rights.under, holder=holder)
 
     def _made_from(self, flow: str, redirect_uri: str) -> tuple[str, str, str]:
         """State, nonce and code verifier of a flow, 64 characters each."""

@@ -164,7 +164,7 @@ class Access:
 
     def _begin_oidc(self, who: Identity, where: str) -> Verdict:
         session = self._store.start_oidc_session(who, str(self._digest))
-        return self._begin(f"oidc:{who.subject}", session, where)
+        return self._begin(who.holder, session, where)
 
     def _provider_down(self, error: Exception) -> Verdict:
         log.warning("the OpenID Connect provider: %s", error)

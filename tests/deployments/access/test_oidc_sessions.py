@@ -50,6 +50,7 @@ def test_a_person_of_the_provider_gets_a_session_that_is_not_a_local_users_of_th
     verdict = sign_in(access, "u-anna")
     assert verdict.identity is not None and access.identify(verdict.token) == Verdict(verdict.identity)
     who, subject = verdict.identity, f"{settings.oidc.issuer} u-anna"
+    assert who.owner == f"oidc:{subject}", "the same at each sign-in"
     assert (who.name, who.role, who.prefixes) == ("ann <anna@example.org>", "reviewer", ("s3://bucket/case-7",))
     open_store(settings).add_user("ann <anna@example.org>", passwords.hash_password("x" * 12), "admin")
     local = access.sign_in("ann <anna@example.org>", "x" * 12, "")
