@@ -10,8 +10,6 @@ import shlex
 import signal
 import sys
 import time
-from contextlib import nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,9 +22,9 @@ from cluster.settings import PREFIX, Settings, load
 from commands import evaluate, galleries, jobs, tables
 from commands.access import audit, keys, users
 from commands.checks import doctor
+from commands.outbound.export import export
 from commands.scans import end_or_follow, follow, submit
 from commands.terminal import LazyGroup, ProfileOption, api_client, console, say, waiting
-from pipelines.results import exporting
 
 if TYPE_CHECKING:
     from cluster.api_types import Ready
@@ -53,6 +51,7 @@ for name, about in (
     cli.add_typer(typer.Typer(cls=LazyGroup, help=about, no_args_is_help=True), name=name)
 cli.command()(doctor.doctor)
 cli.command()(evaluate.evaluate)
+cli.command()(export)
 
 
 @cli.command()
@@ -166,20 +165,6 @@ def scan(
             Console().print(dry_run_command.show(plan))
         return
     end_or_follow(settings, submit(settings, uris, out, detectors, priority, exclude or ()), follows, as_json)
-
-
-@cli.command()
-def export(
-    source: Annotated[str, typer.Option("--from", help="A folder of results.")],
-    format: Annotated[
-        exporting.Format, typer.Option(help="jsonl: one line a file. csv: one line a detection.")
-    ] = "jsonl",
-    to: Annotated[Path | None, typer.Option(help="The file to write; default: standard output.")] = None,
-) -> None:
-    """Write results in a format for other programs. Needs no running cluster."""
-    with to.open("wb") if to else nullcontext(sys.stdout.buffer) as sink, waiting(f"exporting {source}"):
-        files = exporting.export(source, format, sink, load().s3_endpoint)
-    console.print(f"{files} files")
 
 
 @cli.command()

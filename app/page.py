@@ -1,6 +1,7 @@
 """Helpers of all pages: the API client, who is signed in, detector colours, switches for blur and grey, messages."""
 
 import hashlib
+import html
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -103,7 +104,7 @@ def guarded() -> Iterator[None]:
 
 def link(path: str, text: str) -> None:
     """A link to a page that Streamlit does not serve, in the same tab."""
-    st.markdown(f'<a href="{path}" target="_self">{text}</a>', unsafe_allow_html=True, width="content")
+    st.markdown(f'<a href="{html.escape(path)}" target="_self">{text}</a>', unsafe_allow_html=True, width="content")
 
 
 @st.fragment(run_every=3)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from cluster.records import Kind, Priority, current_space
+from cluster.records import ExportFormat, Kind, Priority, current_space
 
 Sort = Literal["newest", "oldest", "score", "name"]
 # The vector space in which files are compared; URLs from before 0.2 say "looks" for "image".
@@ -13,8 +13,8 @@ By = Annotated[Literal["image", "faces"], BeforeValidator(current_space)]
 MAX_PAGE = 10_000_000  # at 200 files a page, more than any catalogue holds; the offset fits 64 bits
 
 
-class AssetQuery(BaseModel):
-    """Which files to list, in which order, and which page of them.
+class AssetFilter(BaseModel):
+    """Which files are meant.
 
     A filter without a value accepts every file, one with several values accepts files with any of them. A file must
     pass all filters; detector, label, detector_label and min_score must apply to the same detection of it.
@@ -36,9 +36,20 @@ class AssetQuery(BaseModel):
     failed: bool | None = Field(
         default=None, description="only files with errors, or only those without; with `job`: in that job"
     )
+
+
+class AssetQuery(AssetFilter):
+    """Which files to list, in which order, and which page of them."""
+
     sort: Sort = "newest"
     page: int = Field(default=1, ge=1, le=MAX_PAGE)
     size: int = Field(default=60, ge=1, le=200)
+
+
+class ExportQuery(AssetFilter):
+    """Which files to export, each with all its detections, and in which format."""
+
+    format: ExportFormat = "jsonl"
 
 
 class LikenessQuery(BaseModel):

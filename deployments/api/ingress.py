@@ -39,6 +39,7 @@ from deployments.api import media, uploads
 from deployments.api.access_routes import AccessRoutes
 from deployments.api.app import MOST_REQUESTS, api
 from deployments.api.calls import ACCESS_S, CATALOG_S, JOBS_S, TimedHandle
+from deployments.api.exports.routes import ExportRoutes
 from deployments.api.job_routes import JobRoutes, Verify
 from deployments.api.node_caches import erase_cluster
 from deployments.api.origin import answer_to
@@ -67,7 +68,7 @@ async def _answer(result: Result) -> Upload:
     graceful_shutdown_timeout_s=5,
 )
 @serve.ingress(api)
-class Ingress(AccessRoutes, JobRoutes, SampleRoutes):
+class Ingress(AccessRoutes, ExportRoutes, JobRoutes, SampleRoutes):
     """The HTTP API with all its routes."""
 
     def __init__(

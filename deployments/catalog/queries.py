@@ -6,7 +6,7 @@ Every statement about files takes the prefixes that the caller is limited to: `{
 from collections.abc import Sequence
 from typing import Any
 
-from cluster.api_queries import AssetQuery
+from cluster.api_queries import AssetFilter, AssetQuery
 
 Prefixes = Sequence[str] | None  # folders, buckets and archives that a caller is limited to; None: it is not
 
@@ -18,12 +18,14 @@ SORTS = {
     "name": ("(lower(f.name), f.name)", ""),
 }
 
+EXPORTED_FILES, EXPORTED_ROWS = 2000, 20_000  # files of an export in memory at a time, and detections in them
+
 IN_JOBS = "select asset from scans where job in (select unnest(?))"
 # a job that was resumed may have done a unit again
 FAILED_IN_JOBS = f"{IN_JOBS} group by job, asset, unit_id having arg_max(len(errors) > 0, sequence)"
 
 
-def matching(query: AssetQuery) -> tuple[str, list[Any]]:
+def matching(query: AssetFilter) -> tuple[str, list[Any]]:
     """The SQL condition on rows of `best` for the query's detectors, labels and score, with its values."""
     parts: list[tuple[str, Any]] = []
     if query.detector:
@@ -54,7 +56,7 @@ def within(prefixes: Prefixes) -> tuple[str, list[Any]]:
     return f"({under})", [list(prefixes)] * 3
 
 
-def _matched(query: AssetQuery) -> tuple[str, list[Any]]:
+def _matched(query: AssetFilter) -> tuple[str, list[Any]]:
     """A table (asset, score) of the files with a detection that the query asks for, "" if it asks none; and its values.
 
     Most queries ask for one place or one label of each file; only others need grouping.
@@ -70,7 +72,7 @@ def _matched(query: AssetQuery) -> tuple[str, list[Any]]:
     return f"select asset, max(score) as score from best where {match} group by asset", values
 
 
-def selection(query: AssetQuery, prefixes: Prefixes = None) -> tuple[str, list[Any]]:
+def selection(query: AssetFilter, prefixes: Prefixes = None) -> tuple[str, list[Any]]:
     """The FROM and WHERE of the query's files f, joined with the score m that it asks for, if any; and its values."""
     matched, values = _matched(query)
     source = f"from files f join ({matched}) m using (asset)" if matched else "from files f"
@@ -91,12 +93,12 @@ def selection(query: AssetQuery, prefixes: Prefixes = None) -> tuple[str, list[A
     return source, [*values, *(value for _, own in parts for value in own)]
 
 
-def has_failed(query: AssetQuery) -> tuple[str, list[Any]]:
+def has_failed(query: AssetFilter) -> tuple[str, list[Any]]:
     """Whether a file f has failed, in one of the query's jobs if it names any, as an expression; and its values."""
     return (f"(f.asset in ({FAILED_IN_JOBS}))", [list(query.job)]) if query.job else ("f.failed", [])
 
 
-def labels_of(query: AssetQuery, min_score: float | None, prefixes: Prefixes) -> tuple[str, list[Any]]:
+def labels_of(query: AssetFilter, min_score: float | None, prefixes: Prefixes) -> tuple[str, list[Any]]:
     """The WHERE of the rows of `best` of the query's files, with that score or a higher one; and its values."""
     source, values = selection(query, prefixes)
     parts = ["score >= ?::float"] if min_score else []
@@ -118,6 +120,23 @@ def page(query: AssetQuery, prefixes: Prefixes) -> tuple[str, list[Any]]:
     return statement, [*values, query.size, (query.page - 1) * query.size]
 
 
+def exported(query: AssetFilter, prefixes: Prefixes, after: int) -> tuple[str, list[Any]]:
+    """The statement of the next files of an export, and its values: one row (assets; None: there are no more).
+
+    They have EXPORTED_ROWS detections in all, unless the first file alone has more.
+    """
+    source, values = selection(query, prefixes)
+    statement = f"""with next as materialized (select asset from (select f.asset {source}) where asset > ?
+                order by asset limit {EXPORTED_FILES}),
+            counted as (select asset, coalesce(sum(b.count), 0) as count
+                from next left join (select * from best where asset in (select asset from next)) b using (asset)
+                group by asset),
+            summed as (select asset, sum(count) over (order by asset) as total, row_number() over (order by asset) as n
+                from counted)
+        select list(asset) as assets from summed where total <= {EXPORTED_ROWS} or n = 1"""
+    return statement, [*values, after]
+
+
 # Best files first, by their best line; only then that line is looked for.
 _WHOLE = "(^|[^\\pL\\pN])' || regexp_escape($words) || '([^\\pL\\pN]|$)"
 HITS = f"""with found as materialized (
@@ -132,10 +151,12 @@ HITS = f"""with found as materialized (
     select f.id as asset, r.detector, r.text, r.time_s, r.score from ranked r join files f using (asset)
     order by r.whole desc, r.score desc, f.asset"""
 
-# One sorted stream: what does not fit into memory is sorted on disk.
-LINES = """select f.uri, f.parent, f.sha256, f.kind, f.width, f.height, f.duration_s, f.errors,
+# Files close to each other by number are so on disk.
+LINES = """select f.asset, f.uri, f.parent, f.sha256, f.kind, f.width, f.height, f.duration_s, f.errors,
         d.detector, d.model, d.label, d.score, d.box, d.time_s, d.span, d.text
-    from files f left join detections d using (asset) order by f.uri, d.detector, d.segment, d.n"""
+    from (select * from files where asset in (select unnest(?))) f
+        left join (select * from detections where asset in (select unnest(?))) d using (asset)
+    order by f.asset, d.detector, d.segment, d.n"""
 
 BOXES = """select asset, detector, label, score, box from detections d join files f using (asset)
     where asset in (select unnest(?)) and f.kind = 'image' and box is not null

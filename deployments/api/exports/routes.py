@@ -1,0 +1,53 @@
+"""The API's route for exports: a stream of the catalogue's lines, which are read part by part."""
+
+# No `from __future__ import annotations` here: FastAPI could not resolve the types of a pickled class.
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import Query, Request
+from fastapi.responses import StreamingResponse
+
+from cluster.access.identity import Identity
+from cluster.api_queries import ExportQuery
+from deployments.access.roles import Viewer, address
+from deployments.api.app import api
+from deployments.api.calls import TimedHandle
+from deployments.catalog.exports.formats import FORMATS, Format
+
+HEADERS = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
+
+
+class ExportRoutes:
+    """The route of exports; the API that inherits it has the catalogue and the deployment of the keys."""
+
+    access: TimedHandle
+    catalog: TimedHandle
+
+    @api.get("/v1/export")
+    async def export(self, query: Annotated[ExportQuery, Query()], request: Request, who: Viewer) -> StreamingResponse:
+        """The files that pass the filters, each with all its detections, as a file to download.
+
+        An export that cannot be continued ends without its end: the connection is closed.
+        """
+        format = FORMATS[query.format]
+        filters = query.model_dump(mode="json", exclude_defaults=True, exclude={"format"})
+        asked = urlencode(filters, doseq=True)
+        await self.access.record.remote(who, "exported", query.format, address(request), filters=asked)
+        first = await self._part(0, query, who)  # a catalogue that does not answer is an error, and no short export
+        name = f'attachment; filename="raysift.{format.suffix}"'
+        stream = self._exported(first, format, query, who)
+        return StreamingResponse(stream, headers=HEADERS | {"Content-Disposition": name}, media_type=format.media_type)
+
+    async def _part(self, after: int, query: ExportQuery, who: Identity) -> Any:
+        return await self.catalog.some_lines.remote(after, query, who.prefixes)
+
+    async def _exported(self, part: Any, format: Format, query: ExportQuery, who: Identity) -> AsyncIterator[bytes]:
+        encoder = format.encoder()
+        while part is not None:
+            lines, after = part
+            yield await asyncio.to_thread(encoder.add, lines)  # a film has thousands of detections
+            part = await self._part(after, query, who)
+        for piece in encoder.end():
+            yield piece
