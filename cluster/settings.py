@@ -13,6 +13,7 @@ from yaml import YAMLError
 
 from cluster.errors import SettingsError
 from cluster.storage.filesystems import normalize, split
+from cluster.webhooks.endpoint import Webhooks
 
 Profile = Literal["embedded", "gpu"]  # small models that run on the CPU, or large ones
 
@@ -132,9 +133,7 @@ class Scanning(_Part):
     worker_cpus: float = Field(0.1, gt=0, description="Ray CPUs that each reserves; with autoscaled nodes about 1")
     max_failed_share: float = Field(1.0, ge=0, le=1, description="a job with a larger share of failed files exits 1")
     attempts: int = Field(4, ge=1, description="attempts to fetch a file before it is stored as failed")
-    detector_timeout_s: float = Field(
-        3600, ge=0, description="how long a job waits for an unavailable detector before it stops"
-    )
+    detector_timeout_s: float = Field(3600, ge=0, description="how long a job waits for an absent detector, then stops")
     max_jobs: int = Field(2, ge=1, description="jobs that run at a time, of each priority; the others wait")
     resumes: int = Field(3, ge=0, description="consecutive restarts of a job whose driver dies early")
 
@@ -216,6 +215,7 @@ class Settings(BaseSettings):
     cache: Cache = Cache()
     prices: Prices = Prices()
     models: Models = Models()
+    webhooks: Webhooks = Field((), description="who is told of the end of jobs, and of hits")
     galleries_uri: str = Field("", description="reference pictures by detector; empty: state_dir/galleries")
     detectors: dict[str, dict[str, Any]] = Field({}, description="by name; each detector checks its own keys")
 
