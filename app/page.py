@@ -9,9 +9,11 @@ import streamlit as st
 
 from app import draw
 from app.client import ApiClient, ApiDownError, ApiError
+from app.purpose import purpose_of
 from app.sign_in import PATH, authorization, token_of
 from cluster.access.api_types import Viewer
 from cluster.access.identity import ROLES, Role
+from cluster.access.rules import purpose_header
 from cluster.api_types import DetectorInfo
 from cluster.errors import SettingsError
 from cluster.settings import load
@@ -22,15 +24,20 @@ def session() -> str:
     return token_of(st.context.cookies.to_dict())
 
 
+def purpose() -> str:
+    """For what this page is used, as was said in this session; empty if nobody asked."""
+    return purpose_of(st.context.cookies.to_dict())
+
+
 def api() -> ApiClient:
     """The client of the API for whoever looks at this page. Raises SettingsError if the settings are invalid."""
     address = st.context.ip_address  # None on this machine
-    return _api(load().api.url, session(), address if isinstance(address, str) else "")
+    return _api(load().api.url, session(), address if isinstance(address, str) else "", purpose())
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _api(url: str, token: str, address: str) -> ApiClient:
-    return ApiClient(url, authorization(token, address))
+def _api(url: str, token: str, address: str, purpose: str) -> ApiClient:
+    return ApiClient(url, authorization(token, address) | purpose_header(purpose))
 
 
 def caller() -> str:

@@ -14,6 +14,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.purpose import purpose_of_request
 from app.sign_in import address_of, authorization, is_own, token_of
 from cluster.settings import AppListener
 
@@ -91,6 +92,7 @@ class Relay:
             return PlainTextResponse("You are not signed in.", 401)
         api = self._api()
         sent = {**headers, "Accept-Encoding": "identity", **authorization(token, address_of(request))}
+        sent |= purpose_of_request(request.cookies)
         try:
             answer = await api.send(api.build_request("GET", path, headers=sent), stream=True)
         except httpx.TransportError:

@@ -91,7 +91,7 @@ class SignIn:
         ahead = request.method != "GET" or "prefetch" in request.headers.get("sec-purpose", "")
         if (link := request.query_params.get("link")) and not ahead:
             return await self._begin(request, {"token": link}, "/")
-        return _page(request, "", _inside(request.query_params.get("next", "/")))
+        return _page(request, "", inside(request.query_params.get("next", "/")))
 
     async def sign_in(self, request: Request) -> Response:
         """Sign in with what the form holds: a name and password, or a key."""
@@ -103,7 +103,7 @@ class SignIn:
             if len(body) > MOST_BYTES:
                 return PlainTextResponse("too much for this form", 413)
         values = {name: value[0] for name, value in parse_qs(body.decode(errors="replace")).items()}
-        next_path = _inside(values.get("next", "/"))
+        next_path = inside(values.get("next", "/"))
         if values.get("key"):
             return await self._begin(request, {"token": values["key"].strip()}, next_path)
         given = {name: values.get(name, "") for name in ("name", "password")}
@@ -218,7 +218,7 @@ def _sentence(answer: httpx.Response) -> str:
     return said[:1].upper() + said[1:].split(". Send a key")[0].rstrip(".") + "."
 
 
-def _inside(path: str) -> str:
+def inside(path: str) -> str:
     """A path of this app; / for an address elsewhere."""
     parts = urlsplit(path)
     inside = path.startswith("/") and not path.startswith(("//", "/\\")) and not parts.netloc and not parts.scheme

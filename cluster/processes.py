@@ -16,8 +16,9 @@ from pathlib import Path
 
 import psutil
 
+from cluster.access.tokens import KEY_VARIABLES
 from cluster.errors import SettingsError
-from cluster.settings import KEY_VARIABLES, Listener, Settings
+from cluster.settings import Listener, Settings
 
 ROOT = Path(__file__).parents[1]
 FAMILY = "CLUSTER_OF_RAYSIFT"  # environment variable of the processes that `up` starts and of their descendants only

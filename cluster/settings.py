@@ -11,6 +11,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as UnreadableSettings
 from yaml import YAMLError
 
+from cluster.access.rules import PURPOSE_VARIABLE, AccessRules
+from cluster.access.tokens import KEY_VARIABLES
 from cluster.errors import SettingsError
 from cluster.storage.filesystems import normalize, split
 from cluster.webhooks.endpoint import Webhooks
@@ -18,7 +20,6 @@ from cluster.webhooks.endpoint import Webhooks
 Profile = Literal["embedded", "gpu"]  # small models that run on the CPU, or large ones
 
 PREFIX, FILE = "RAYSIFT_", "settings.yaml"
-KEY_VARIABLES = (f"{PREFIX}KEY", f"{PREFIX}KEY_FILE")  # the command line's key for the API: a secret and no setting
 
 # keys of version 0.1 -> the keys that replace them; the old ones are still read, until version 0.3
 RENAMED: dict[str, str | None] = {  # None: it has no effect any more
@@ -94,9 +95,7 @@ class RayCluster(_Part):
     dashboard_port: int = Field(8265, description="dashboard and Jobs API; needs the token of state_dir/ray_token")
     cpus: int | None = Field(None, description="logical CPUs; None: as many as the machine has, at least 4")
     object_store_mb: int = Field(500, description="shared memory for frames that are sent to the detectors")
-    card_gb: float | None = Field(
-        None, gt=0, description="memory of the cluster's smallest GPU; None: of this machine's"
-    )
+    card_gb: float | None = Field(None, gt=0, description="memory of the smallest GPU; None: of this machine's")
 
     @property
     def dashboard_url(self) -> str:
@@ -154,9 +153,7 @@ class Scanning(_Part):
 class Cache(_Part):
     """The cache of detectors' answers by content: equal files are analysed once."""
 
-    redis_url: str | None = Field(
-        None, description="redis://host:port/0, shared by all nodes; None: a file on each node"
-    )
+    redis_url: str | None = Field(None, description="redis://host:port/0, for all nodes; None: a file on each node")
     max_mb: int = Field(2000, ge=1, description="of the file; the least recently used entries are removed first")
     days: float = Field(30, gt=0, description="that Redis keeps an answer that is not read")
 
@@ -215,6 +212,7 @@ class Settings(BaseSettings):
     cache: Cache = Cache()
     prices: Prices = Prices()
     models: Models = Models()
+    access: AccessRules = AccessRules()
     webhooks: Webhooks = Field((), description="who is told of the end of jobs, and of hits")
     galleries_uri: str = Field("", description="reference pictures by detector; empty: state_dir/galleries")
     detectors: dict[str, dict[str, Any]] = Field({}, description="by name; each detector checks its own keys")
@@ -276,9 +274,9 @@ def _rename_variables() -> None:
 def load() -> Settings:
     """Read the settings of this process. SettingsError names the first wrong key and says what to do."""
     _rename_variables()
-    for variable in os.environ:
+    for variable in sorted(os.environ.keys() - {*KEY_VARIABLES, PURPOSE_VARIABLE}):
         key = variable.removeprefix(PREFIX).split("__")[0].lower()
-        if variable.startswith(PREFIX) and key not in Settings.model_fields and variable not in KEY_VARIABLES:
+        if variable.startswith(PREFIX) and key not in Settings.model_fields:
             raise SettingsError(
                 f"environment variable {variable}: there is no setting {key!r}; there are "
                 f"{', '.join(Settings.model_fields)}. Correct or unset it."

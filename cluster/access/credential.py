@@ -10,16 +10,25 @@ import os
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 from cluster.access import tokens
 from cluster.access.store import AccessStore, Refused
+from cluster.access.tokens import KEY_VARIABLES
 from cluster.errors import SettingsError
-from cluster.settings import KEY_VARIABLES, Settings
 
 NAME = "operator of this machine"
 
 
-def own_key(settings: Settings) -> str | None:
+class HasStateDir(Protocol):
+    """The settings, as far as they matter here. cluster/settings.py imports this folder, so not the other way round."""
+
+    @property
+    def state_dir(self) -> Path:
+        """The folder of the keys."""
+
+
+def own_key(settings: HasStateDir) -> str | None:
     """The key that commands send to the API: of the environment, else of this machine; None if it has none."""
     if given := os.environ.get(KEY_VARIABLES[0], "").strip():
         if tokens.parse(given) is None:
@@ -30,12 +39,12 @@ def own_key(settings: Settings) -> str | None:
     return None
 
 
-def operator_file(settings: Settings) -> Path:
+def operator_file(settings: HasStateDir) -> Path:
     """Where this machine's own key lies."""
     return Path(os.environ.get(KEY_VARIABLES[1]) or settings.state_dir / "operator_key")
 
 
-def ensure_operator_key(settings: Settings, store: AccessStore) -> tokens.Token:
+def ensure_operator_key(settings: HasStateDir, store: AccessStore) -> tokens.Token:
     """Make the machine's key, or store the one that lies there already. SettingsError if the file holds no key."""
     path = operator_file(settings)
     if not path.exists():
@@ -56,11 +65,11 @@ def ensure_operator_key(settings: Settings, store: AccessStore) -> tokens.Token:
     return token
 
 
-def store_file(settings: Settings) -> Path:
+def store_file(settings: HasStateDir) -> Path:
     """The file of the keys and users of this state folder."""
     return settings.state_dir / "access.sqlite"
 
 
-def open_store(settings: Settings) -> AccessStore:
+def open_store(settings: HasStateDir) -> AccessStore:
     """The keys and users of this state folder."""
     return AccessStore(store_file(settings))

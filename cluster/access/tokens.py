@@ -14,6 +14,8 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
+KEY_VARIABLES = ("RAYSIFT_KEY", "RAYSIFT_KEY_FILE")  # the command line's key for the API: a secret and no setting
+
 _TOKEN = re.compile(r"rs_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
 

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from cluster.errors import SettingsError
 
 Event = Literal["job.finished", "job.failed", "hit"]
+SECRET_PREFIX = "whsec_"  # of a secret, by which its variable is known whatever its name
 _OWN = "RAYSIFT_"  # variables with this prefix are settings
 _LEAST_BYTES = 16  # of a secret
 
@@ -72,7 +73,8 @@ class Webhook(BaseModel):
         else:
             where, text = f"variable {self.secret_env}", os.environ.get(str(self.secret_env), "").strip()
         try:
-            secret = base64.b64decode(text.removeprefix("whsec_"), validate=True)
+            encoded = text.removeprefix(SECRET_PREFIX) if text.startswith(SECRET_PREFIX) else ""
+            secret = base64.b64decode(encoded, validate=True)
         except binascii.Error:
             secret = b""
         if len(secret) < _LEAST_BYTES:

@@ -13,8 +13,9 @@ from cluster.access.audit import Audit
 from cluster.access.credential import open_store, store_file
 from cluster.access.identity import Identity, Role
 from cluster.access.store import AccessStore
+from cluster.access.tokens import KEY_VARIABLES
 from cluster.errors import SettingsError
-from cluster.settings import KEY_VARIABLES, Settings, load
+from cluster.settings import Settings, load
 from cluster.storage import buckets
 
 RoleOption = Annotated[

@@ -126,7 +126,8 @@ class Catalog:
     def location(self, id: str, within: Prefixes = None) -> Json | None:
         """Where a file lies, its kind, and the job that scanned it last; None: no such file.
 
-        {"uri", "kind", "parent": URI of the file of the bucket that contains it, or None, "job"}
+        {"uri", "kind", "parent": URI of the file of the bucket that contains it, or None, "job", "answered": detectors,
+        "explicit": a score}
         """
         visible, values = sql.within(within)
         rows = self._database.rows(sql.LOCATION.format(visible=visible), [id, *values])

@@ -175,8 +175,11 @@ BY_ID = "select f.asset, f.id, f.sha256 from files f where f.id in (select try_c
 
 DETECTIONS = "select * from detections where asset = ? order by detector, segment, n"
 
-# where a file lies, its kind, and the job of its newest row
-LOCATION = """select f.uri, f.kind, f.parent, max_by(s.job, s.analyzed_at) as job
+# where a file lies, its kind, the job of its newest row, the detectors that have answered for it, its score of nsfw
+LOCATION = """select f.uri, f.kind, f.parent, max_by(s.job, s.analyzed_at) as job,
+        (select list_sort(list(distinct a.detector)) from answers a
+            where (a.asset, a.content) = (f.asset, f.content)) as answered,
+        (select max(score) from best b where b.asset = f.asset and b.detector = 'nsfw') as explicit
     from files f join scans s using (asset) where f.id = try_cast(? as uuid) and {visible} group by all"""
 
 # the detectors that have answered for the segment it is taken from, the file's best score of nsfw, its boxes of faces
