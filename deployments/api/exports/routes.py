@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import Query, Request
+from fastapi import HTTPException, Query, Request
 from fastapi.responses import StreamingResponse
 
 from cluster.access.identity import Identity
@@ -16,6 +16,7 @@ from deployments.api.app import api
 from deployments.api.calls import TimedHandle
 from deployments.catalog.exports.formats import FORMATS, Format
 
+MOST = 4  # exports of one API process at a time: each keeps the catalogue busy
 HEADERS = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -24,13 +25,16 @@ class ExportRoutes:
 
     access: TimedHandle
     catalog: TimedHandle
+    exporting = 0  # how many exports are being sent
 
     @api.get("/v1/export")
     async def export(self, query: Annotated[ExportQuery, Query()], request: Request, who: Viewer) -> StreamingResponse:
         """The files that pass the filters, each with all its detections, as a file to download.
 
-        An export that cannot be continued ends without its end: the connection is closed.
+        503 if MOST are being sent. If an export cannot be continued, the connection is closed before its end.
         """
+        if self.exporting >= MOST:
+            raise HTTPException(503, f"{MOST} exports are being sent: try again in a minute", {"Retry-After": "60"})
         format = FORMATS[query.format]
         filters = query.model_dump(mode="json", exclude_defaults=True, exclude={"format"})
         asked = urlencode(filters, doseq=True)
@@ -45,9 +49,13 @@ class ExportRoutes:
 
     async def _exported(self, part: Any, format: Format, query: ExportQuery, who: Identity) -> AsyncIterator[bytes]:
         encoder = format.encoder()
-        while part is not None:
-            lines, after = part
-            yield await asyncio.to_thread(encoder.add, lines)  # a film has thousands of detections
-            part = await self._part(after, query, who)
-        for piece in encoder.end():
-            yield piece
+        self.exporting += 1  # not before: a stream that is never begun does not end
+        try:
+            while part is not None:
+                lines, after = part
+                yield await asyncio.to_thread(encoder.add, lines)  # a film has thousands of detections
+                part = await self._part(after, query, who)
+            for piece in encoder.end():
+                yield piece
+        finally:
+            self.exporting -= 1

@@ -37,5 +37,5 @@ def deliver(webhook: Webhook, id: str, body: bytes) -> str:
             return "" if answer.is_success else f"it answers {answer.status_code}"
     except SettingsError as error:
         return str(error)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         return f"{type(error).__name__}: {error}"

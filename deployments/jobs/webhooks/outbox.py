@@ -49,6 +49,7 @@ class Outbox:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
+        path.touch(mode=0o600)
         try:
             self._db = sqlite3.connect(path, check_same_thread=False, timeout=20)
             self._db.execute("pragma journal_mode=wal")
@@ -57,7 +58,6 @@ class Outbox:
             raise SettingsError(
                 f"the list of webhooks {path} does not open: {error}. Move it away to begin a new one."
             ) from error
-        path.chmod(0o600)
 
     def close(self) -> None:
         """Close the file; no method works afterwards."""

@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from cluster.access.identity import Identity
 from cluster.api_queries import AssetFilter, ExportQuery
-from deployments.api.exports.routes import ExportRoutes
+from deployments.api.exports.routes import MOST, ExportRoutes
 from tests.support.api_server import REQUEST, Recorder
 from tests.support.fakes.files import FOLDER, as_row, files
 from tests.support.local_api import LocalApi
@@ -127,3 +127,20 @@ def test_an_export_that_cannot_be_continued_does_not_end_as_if_it_were_whole(par
     with pytest.raises(HTTPException):
         exported(parts, got)
     assert len(got) == parts
+
+
+def test_a_few_exports_are_sent_at_a_time():
+    async def run() -> None:
+        routes = ExportRoutes()
+        routes.catalog, routes.access = Broken(2), Recorder()  # type: ignore[assignment]
+        ask = (ExportQuery(), REQUEST, Identity("x", "viewer"))
+        bodies = [(await routes.export(*ask)).body_iterator for _ in range(MOST)]
+        for body in bodies:
+            await anext(body)
+        with pytest.raises(HTTPException) as refused:
+            await routes.export(*ask)
+        assert refused.value.status_code == 503
+        await bodies[0].aclose()  # the client has gone
+        await routes.export(*ask)
+
+    asyncio.run(run())
