@@ -192,14 +192,17 @@ def clusters(source: Source = None) -> None:
 
 
 def _record_match(settings: Settings, out: str, purpose: str | None) -> None:
-    """Have the API record it. SettingsError if it cannot, and the settings demand a purpose."""
+    """Have the API record it. SettingsError if it refuses; or if it is away, and the settings demand a purpose."""
     try:
         with api_client(settings, purpose) as api:
-            api.post("/v1/people", json={"out": out}).raise_for_status()
+            answer = api.post("/v1/people", json={"out": out})
     except SettingsError as error:
         if settings.access.purpose_required:
             raise
         console.print(f"it is not in the audit log: {error}", markup=False)
+        return
+    if answer.is_error:
+        raise SettingsError(str(answer.json()["detail"]))
 
 
 def _index(settings: Settings, out: str) -> None:

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 PURPOSE_HEADER = "X-Purpose"  # percent-encoded UTF-8: a header is ASCII
 PURPOSE_VARIABLE = "RAYSIFT_PURPOSE"  # the purpose of commands; no setting
-MOST_CHARACTERS = 500  # of a purpose
+MOST_CHARACTERS = 200  # of a purpose: encoded, a cookie of the app holds it too, of 4096 bytes at most
 
 
 class AccessRules(BaseModel):

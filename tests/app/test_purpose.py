@@ -69,6 +69,8 @@ def test_an_empty_purpose_and_one_of_another_site_are_not_kept():
     assert refused.status_code == 403
     away = client.post("/purpose", data={"purpose": "x", "next": "//evil.example"})
     assert away.headers["location"] == "/"
+    long = client.post("/purpose", data={"purpose": "\N{CRYING FACE}" * 999})
+    assert len(long.headers["set-cookie"]) < 4096  # browsers keep no longer ones
     hostile = client.post("/purpose", data={"purpose": '"><script>'})
     assert hostile.status_code == 303 and "<script>" not in client.get("/purpose").text
 
