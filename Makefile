@@ -1,4 +1,4 @@
-# make demo: run everything on this machine, on a few sample files. make test: run all checks except `chaos`, `test-gpu`.
+# make demo: run everything on this machine, on a few sample files. make test: run all checks except `accuracy`, `chaos`, `test-gpu`.
 PYTHON ?= python3.11
 VENV := .venv
 UV := $(VENV)/uv/bin/uv
@@ -12,14 +12,14 @@ unexport PYTHONDONTWRITEBYTECODE
 # three processes, since some tests wait; all tests of a file run in the same process; files in the order of tests/conftest.py, the longest first
 PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test lint check test-ray test-launch test-gpu chaos bench fix install install-dev debian lock clean
+.PHONY: demo test lint check test-ray test-launch test-gpu accuracy chaos bench fix install install-dev debian lock clean
 
 demo: install
 	$(VENV)/bin/raysift demo $(ARGS)
 
 test: install-dev debian lint
-	$(VENV)/bin/pytest $(PARALLEL) -m "not (alone or launch or chaos or gpu)" --durations=8
-	$(VENV)/bin/pytest -m "alone and not (launch or chaos or gpu)" --durations=8
+	$(VENV)/bin/pytest $(PARALLEL) -m "not (alone or accuracy or launch or chaos or gpu)" --durations=8
+	$(VENV)/bin/pytest -m "alone and not (accuracy or launch or chaos or gpu)" --durations=8
 	@$(MAKE) --no-print-directory test-launch
 
 # formatting, lints, types, import contracts
@@ -35,8 +35,8 @@ check: lint
 
 # a real cluster, real models, a real S3 server, Chroma and browser
 test-ray: install-dev debian
-	$(VENV)/bin/pytest $(PARALLEL) -m "ray and not alone" --durations=8
-	$(VENV)/bin/pytest -m "ray and alone" --durations=8
+	$(VENV)/bin/pytest $(PARALLEL) -m "ray and not (alone or accuracy or chaos)" --durations=8
+	$(VENV)/bin/pytest -m "ray and alone and not chaos" --durations=8
 
 # compose.yaml's services and nginx on virtual machines made of namespaces, which need root
 test-launch: install-dev debian
@@ -47,8 +47,12 @@ test-launch: install-dev debian
 test-gpu: install-dev
 	$(VENV)/bin/pytest -m gpu
 
-# what takes long by nature: faults on test clusters (results in docs/reliability.md), autoscaling, volumes, and clusters
-# other than the two that `make test` starts
+# what the embedded detectors, and EasyOCR, find in labelled media
+accuracy: install-dev
+	$(VENV)/bin/pytest -n 2 --dist loadfile -m accuracy --durations=8
+
+# what takes long by nature: faults on test clusters (results in docs/reliability.md), autoscaling, volumes, clusters
+# other than the two that `make test` starts, and generated hostile input
 chaos: install-dev debian
 	$(VENV)/bin/pytest -m "chaos and not launch" --durations=0
 	$(IN_NAMESPACES) $(VENV)/bin/pytest -m chaos tests/launch --durations=0

@@ -22,6 +22,7 @@ from cluster.settings import PREFIX, Settings, load
 from commands import evaluate, galleries, jobs, tables
 from commands.access import audit, keys, users
 from commands.checks import doctor
+from commands.erasure import erase, holds
 from commands.outbound import webhooks
 from commands.outbound.export import export
 from commands.scans import end_or_follow, follow, submit
@@ -51,6 +52,8 @@ for name, about in (
     ("vectors", "The vectors for search, an index of the results."),
 ):
     cli.add_typer(typer.Typer(cls=LazyGroup, help=about, no_args_is_help=True), name=name)
+cli.add_typer(holds.cli, name="hold")
+cli.command()(erase.erase)
 cli.command()(doctor.doctor)
 cli.command()(evaluate.evaluate)
 cli.command()(export)
@@ -140,7 +143,9 @@ def env() -> None:
 def scan(
     uris: Annotated[list[str], typer.Argument(help="Folders, buckets or files: /data/media s3://bucket/prefix ...")],
     out: Annotated[str | None, typer.Option(help="Where the results go; default: settings.results_uri.")] = None,
-    detectors: Annotated[str | None, typer.Option(help="Only these, comma-separated; default: all.")] = None,
+    detectors: Annotated[
+        list[str] | None, typer.Option(help="Only these, comma-separated or repeated; default: all.")
+    ] = None,
     priority: Annotated[Priority, typer.Option(help="urgent: it does not wait behind others.")] = "normal",
     follows: Annotated[bool, typer.Option("--follow/--no-follow", help="Show its progress until it is over.")] = True,
     exclude: Annotated[

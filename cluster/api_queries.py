@@ -1,8 +1,17 @@
 """The queries of the HTTP API: models with which its routes parse a query and its clients build one."""
 
+import base64
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    model_validator,
+)
 
 from cluster.records import ExportFormat, Kind, Priority, current_space
 
@@ -11,6 +20,33 @@ Sort = Literal["newest", "oldest", "score", "name"]
 By = Annotated[Literal["image", "faces"], BeforeValidator(current_space)]
 
 MAX_PAGE = 10_000_000  # at 200 files a page, more than any catalogue holds; the offset fits 64 bits
+
+_Id = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+# the order, the last file's value in it, and its id; for `name` the id is enough
+Cursor = (
+    tuple[Literal["newest", "oldest"], Annotated[int, Field(ge=0, lt=1 << 62)], _Id]  # microseconds since 1970
+    | tuple[Literal["score"], Annotated[float, Field(allow_inf_nan=False)] | None, _Id]  # None: it has no score
+    | tuple[Literal["name"], None, _Id]
+)
+_CURSOR: TypeAdapter[Cursor] = TypeAdapter(Cursor)
+
+
+def write_cursor(cursor: Cursor) -> str:
+    """The text by which a client asks for the page after this place."""
+    return base64.urlsafe_b64encode(_CURSOR.dump_json(cursor)).decode().rstrip("=")
+
+
+def read_cursor(text: str) -> Cursor:
+    """The place that the text of `write_cursor` names. ValueError if it is another text."""
+    try:
+        return _CURSOR.validate_json(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except ValueError:
+        raise ValueError("it is no `next` of a page of this list") from None
+
+
+def _checked_cursor(text: str) -> str:
+    read_cursor(text)
+    return text
 
 
 class AssetFilter(BaseModel):
@@ -44,6 +80,15 @@ class AssetQuery(AssetFilter):
     sort: Sort = "newest"
     page: int = Field(default=1, ge=1, le=MAX_PAGE)
     size: int = Field(default=60, ge=1, le=200)
+    after: Annotated[str, Field(max_length=200), AfterValidator(_checked_cursor)] | None = Field(
+        default=None, description="`next` of the page before, instead of `page`; it holds while files are added"
+    )
+
+    @model_validator(mode="after")
+    def _check_place(self) -> Self:
+        if self.after is not None and (self.page != 1 or read_cursor(self.after)[0] != self.sort):
+            raise ValueError("`after` goes with the `sort` of the page that it comes from, and without `page`")
+        return self
 
 
 class ExportQuery(AssetFilter):

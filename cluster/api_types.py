@@ -20,10 +20,34 @@ class Answer(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Problem(Answer):
-    """The body of every error response: one sentence for the caller."""
+class ProblemType(StrEnum):
+    """What a program does best about an error that its status alone does not say."""
+
+    PLAIN = "about:blank"  # the status says it (RFC 9457, 4.2.1)
+    INVALID = "urn:problem-type:raysift:invalid-request"  # correct the values that `errors` names
+    KEY_REUSED = "urn:problem-type:raysift:idempotency-key-reused"  # take another Idempotency-Key
+    IN_PROGRESS = "urn:problem-type:raysift:request-in-progress"  # wait, then ask again with the same Idempotency-Key
+    QUOTA = "urn:problem-type:raysift:quota-exceeded"  # wait as long as Retry-After says
+
+
+class InvalidValue(Answer):
+    """A value of a request that is not valid, and why."""
 
     detail: str
+    loc: str  # query.limit, body.uris.0
+    pointer: str | None = None  # in a JSON body, as RFC 6901 has it: #/uris/0
+
+
+class Problem(Answer):
+    """The body of every error response: problem details (RFC 9457), sent as application/problem+json."""
+
+    # the API always sends these four; a program that reads only `detail` also reads other servers' errors
+    type: ProblemType | str = ProblemType.PLAIN
+    title: str = ""
+    status: int = 0
+    instance: str | None = None  # the path of the request
+    detail: str  # one sentence for the caller
+    errors: tuple[InvalidValue, ...] | None = None  # of an invalid request, the first ones
 
 
 class Health(Answer):
@@ -171,9 +195,10 @@ class AssetPage(Answer):
     """One page of a list of files, and the number of files in the whole list."""
 
     total: int
-    page: int  # from 1
+    page: int  # from 1; 1 in an answer to `after`
     size: int
     items: list[Asset]
+    next: str | None = None  # `after` of the next page; None: this is the last one
 
 
 class Facet(Answer):

@@ -18,6 +18,10 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 4
 BACK_OFF_S = 0.2  # doubled after every attempt
+TOKEN_ADVICE = (
+    "For the Chroma of `raysift up`, Ray's token must be the same here as there (RAY_AUTH_TOKEN_PATH); for a server of "
+    "your own, set chroma.token."
+)
 
 # docs/decisions/0014: Chroma's defaults (16, 100, 100) leave vectors that no search reaches
 HNSW = {"max_neighbors": 32, "ef_construction": 200, "ef_search": 1000}
@@ -36,11 +40,12 @@ class Chroma:
     """A client of one server. It connects at the first call.
 
     `timeout_s`: the timeout of one call in seconds, connecting included, and the time limit of its retries. Every
-    method raises VectorsDown when the server does not answer in that time.
+    method raises VectorsDown when the server does not answer in that time. `token` is sent as `Authorization: Bearer`.
     """
 
-    def __init__(self, url: str, timeout_s: float) -> None:
+    def __init__(self, url: str, timeout_s: float, token: str = "") -> None:
         self.url = url
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self.timeout_s = timeout_s
         self._client: Any = None
 
@@ -113,9 +118,15 @@ class Chroma:
             from chromadb.config import Settings
 
             # chromadb's first calls have no timeout
-            httpx.get(f"{self.url}/api/v2/heartbeat", timeout=self.timeout_s, trust_env=False).raise_for_status().json()
+            options: dict[str, Any] = {"timeout": self.timeout_s, "headers": self._headers, "trust_env": False}
+            answer = httpx.get(f"{self.url}/api/v2/heartbeat", **options)
+            if answer.status_code == 401:
+                raise VectorsDown(f"{self.url} refuses the token of this machine. {TOKEN_ADVICE}")
+            answer.raise_for_status().json()
             try:
-                client = chromadb.HttpClient(host=self.url, settings=Settings(anonymized_telemetry=False))
+                client = chromadb.HttpClient(
+                    host=self.url, headers=self._headers, settings=Settings(anonymized_telemetry=False)
+                )
             except ValueError as error:  # raised by chromadb for a refused connection
                 raise ConnectionError(str(error)) from error
             cast(Any, client)._server._session.timeout = self.timeout_s  # chromadb has no setting for it
@@ -134,6 +145,17 @@ def shifted(id: str, values: npt.NDArray[np.float32], share: float) -> npt.NDArr
     direction = np.random.default_rng(seed).standard_normal(len(values))
     step = share * np.linalg.norm(values) / (np.linalg.norm(direction) or 1.0)
     return (values + step * direction).astype(np.float32)
+
+
+def stored_forms(id: str, values: npt.NDArray[np.float32], distance: str) -> list[npt.NDArray[np.float32]]:
+    """The float32 vectors that Chroma's files hold of a vector (n,) written by `upsert`, to search for their bytes.
+
+    Its log has the shifted vector. An index by cosine has that divided by its length, computed as hnswlib does.
+    """
+    written = shifted(id, values, SHIFTS[distance])
+    one = np.float32(1)
+    length = np.sqrt(np.cumsum(written * written, dtype=np.float32)[-1])  # summed up one by one, as there
+    return [written, *([written * (one / length)] if distance == "cosine" and length else [])]
 
 
 def _rename_former(client: Any) -> None:

@@ -17,6 +17,8 @@ from pathlib import Path
 import psutil
 
 from cluster.access.tokens import KEY_VARIABLES
+from cluster.chroma_guard import TOKEN_VARIABLE
+from cluster.chroma_guard.credential import chroma_token
 from cluster.errors import SettingsError
 from cluster.settings import Listener, Settings
 
@@ -82,7 +84,7 @@ class Processes:
         for key in parts:
             listener: Listener = getattr(self.settings, key)
             _check_free(listener.port, f"{key}.port", listener.host)
-        self.state.mkdir(parents=True, exist_ok=True)
+        self.state.mkdir(mode=0o700, parents=True, exist_ok=True)  # holds secrets, texts, vectors
 
     def start_ray(self) -> None:
         """Start Ray's head, the only node of a cluster on one machine."""
@@ -99,11 +101,17 @@ class Processes:
         self._start("ray", command.split())
 
     def start_chroma(self) -> None:
-        """Start Chroma's server behind its guard, the only process that may open Chroma's folder."""
+        """Start Chroma's server behind its guard, the only process that may open Chroma's folder.
+
+        SettingsError if there is no token for it: without one, other users of this machine could read all vectors.
+        """
         where = self.settings.chroma
+        token = chroma_token(self.settings)
+        if not token:
+            raise SettingsError("Chroma needs a token: run `ray get-auth-token --generate`, or set chroma.token.")
         path = str(self.state / "chroma")
         command = [sys.executable, "-m", "cluster.chroma_guard", "--path", path]
-        self._start("chroma", [*command, "--host", where.host, "--port", str(where.port)])
+        self._start("chroma", [*command, "--host", where.host, "--port", str(where.port)], **{TOKEN_VARIABLE: token})
 
     def start_app(self) -> None:
         """Start the web app."""
@@ -111,7 +119,8 @@ class Processes:
         page = str(ROOT / "app" / "serve.py")
         self._start("app", ["streamlit", "run", page, "--server.address", where.host, "--server.port", str(where.port)])
 
-    def _start(self, name: str, command: list[str]) -> None:
+    def _start(self, name: str, command: list[str], **more: str) -> None:
+        """Start a detached process with the cluster's environment and `more` variables; its output goes to a log."""
         log = self.state / f"{name}.log"
         inherited = {key: value for key, value in os.environ.items() if key != KEY_VARIABLES[0]}  # of the commands only
         with log.open("ab") as sink:
@@ -121,7 +130,7 @@ class Processes:
                 stdout=sink,
                 stderr=sink,
                 cwd=ROOT,
-                env={**inherited, **self.environment(), FAMILY: str(self.state), **_RAY},
+                env={**inherited, **self.environment(), FAMILY: str(self.state), **_RAY, **more},
                 start_new_session=True,
                 preexec_fn=_default_signals,
             )

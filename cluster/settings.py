@@ -1,6 +1,5 @@
 """The settings: defaults < settings.yaml < RAYSIFT_... in the environment. Unknown keys are refused."""
 
-import logging
 import os
 import re
 from pathlib import Path
@@ -11,26 +10,18 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as UnreadableSettings
 from yaml import YAMLError
 
+from cluster import renamed
+from cluster.access.limits import Limits
 from cluster.access.rules import PURPOSE_VARIABLE, AccessRules
 from cluster.access.tokens import KEY_VARIABLES
 from cluster.errors import SettingsError
 from cluster.storage.filesystems import normalize, split
+from cluster.storage.retention import Retention
 from cluster.webhooks.endpoint import Webhooks
 
 Profile = Literal["embedded", "gpu"]  # small models that run on the CPU, or large ones
 
 PREFIX, FILE = "RAYSIFT_", "settings.yaml"
-
-# keys of version 0.1 -> the keys that replace them; the old ones are still read, until version 0.3
-RENAMED: dict[str, str | None] = {  # None: it has no effect any more
-    "door": "api",
-    "decoding.stall_s": "decoding.decoder_timeout_s",
-    "scanning.patience_s": "scanning.detector_timeout_s",
-    "scanning.at_once": "scanning.max_jobs",
-    "scanning.units_per_block": None,
-}
-
-log = logging.getLogger(__name__)
 
 
 class _Part(BaseModel):
@@ -77,6 +68,7 @@ class ChromaListener(Listener):
     """The vector store's server."""
 
     port: int = 8001
+    token: str | None = Field(None, repr=False, pattern=r"^[!-~]+$", description="None: one made from Ray's token")
 
 
 class AppListener(WebListener):
@@ -153,7 +145,7 @@ class Scanning(_Part):
 class Cache(_Part):
     """The cache of detectors' answers by content: equal files are analysed once."""
 
-    redis_url: str | None = Field(None, description="redis://host:port/0, for all nodes; None: a file on each node")
+    redis_url: str | None = Field(None, description="redis://host:port/0 of all nodes; None: a file on each node")
     max_mb: int = Field(2000, ge=1, description="of the file; the least recently used entries are removed first")
     days: float = Field(30, gt=0, description="that Redis keeps an answer that is not read")
 
@@ -210,27 +202,19 @@ class Settings(BaseSettings):
     decoding: Decoding = Decoding()
     scanning: Scanning = Scanning()
     cache: Cache = Cache()
+    retention: Retention = Retention()
     prices: Prices = Prices()
     models: Models = Models()
     access: AccessRules = AccessRules()
     webhooks: Webhooks = Field((), description="who is told of the end of jobs, and of hits")
+    limits: Limits = Limits()
     galleries_uri: str = Field("", description="reference pictures by detector; empty: state_dir/galleries")
     detectors: dict[str, dict[str, Any]] = Field({}, description="by name; each detector checks its own keys")
 
     @model_validator(mode="before")
     @classmethod
     def _read_renamed(cls, values: dict[str, Any]) -> dict[str, Any]:
-        for old, new in RENAMED.items():
-            *parents, key = old.split(".")
-            part: Any = values
-            for parent in parents:
-                part = part.get(parent) if isinstance(part, dict) else None
-            if isinstance(part, dict) and key in part:
-                log.warning("setting %s %s", old, f"has been renamed to {new}" if new else "has no effect any more")
-                value, name = part.pop(key), str(new).rsplit(".", 1)[-1]
-                both = isinstance(value, dict) and isinstance(part.get(name), dict)
-                if new:
-                    part[name] = value | part[name] if both else part.get(name, value)
+        renamed.read(values)
         return values
 
     @property
@@ -261,19 +245,9 @@ class Settings(BaseSettings):
         return init_settings, env_settings, YamlConfigSettingsSource(settings_cls)
 
 
-def _rename_variables() -> None:
-    """Rename the environment variables of renamed settings, unless the new one is set too."""
-    for old, new in [(old, new) for old, new in RENAMED.items() if new]:
-        before, now = (PREFIX + key.replace(".", "__").upper() for key in (old, new))
-        for variable in [name for name in os.environ if name == before or name.startswith(f"{before}__")]:
-            renamed = now + variable.removeprefix(before)
-            log.warning("environment variable %s has been renamed to %s", variable, renamed)
-            os.environ.setdefault(renamed, os.environ.pop(variable))
-
-
 def load() -> Settings:
     """Read the settings of this process. SettingsError names the first wrong key and says what to do."""
-    _rename_variables()
+    renamed.rename_variables(PREFIX)
     for variable in sorted(os.environ.keys() - {*KEY_VARIABLES, PURPOSE_VARIABLE}):
         key = variable.removeprefix(PREFIX).split("__")[0].lower()
         if variable.startswith(PREFIX) and key not in Settings.model_fields:
@@ -285,8 +259,9 @@ def load() -> Settings:
         return Settings()
     except ValidationError as error:
         raise SettingsError(explain(error, f"{FILE} or the environment")) from None
-    except (YAMLError, UnreadableSettings) as error:
-        raise SettingsError(f"{FILE} or the environment cannot be read: {error}. Correct it.") from None
+    except (YAMLError, UnreadableSettings, AttributeError, TypeError, ValueError) as error:
+        advice = f"Correct it: {FILE} has lines of the form `key: value`, in UTF-8."  # the last three: it has not
+        raise SettingsError(f"{FILE} or the environment cannot be read: {error}. {advice}") from None
 
 
 def explain(error: ValidationError, where: str) -> str:

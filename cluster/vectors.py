@@ -11,10 +11,12 @@ import numpy as np
 import pyarrow as pa
 
 from cluster.chroma import HNSW, Chroma, VectorsDown
+from cluster.chroma_guard.credential import chroma_token
 from cluster.records import Space
 from cluster.results.attempts import without_number
 from cluster.results.embeddings import Entries, collection_name, embeddings
 from cluster.results.newest import OLDEST, Answer, Key, key, newest_answers, newest_contents
+from cluster.settings import Settings
 
 __all__ = ["Hit", "Vectors", "VectorsDown"]
 
@@ -57,9 +59,14 @@ class Vectors:
     timeout of one call in seconds, and the time limit of its retries.
     """
 
-    def __init__(self, url: str, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, url: str, timeout_s: float = TIMEOUT_S, token: str = "") -> None:
         self.url = url
-        self._chroma = Chroma(url, timeout_s)
+        self._chroma = Chroma(url, timeout_s, token)
+
+    @classmethod
+    def configured(cls, settings: Settings, timeout_s: float = TIMEOUT_S) -> "Vectors":
+        """The vectors of the server that the settings name, with its token."""
+        return cls(settings.chroma.url, timeout_s, chroma_token(settings))
 
     def upsert(self, rows: pa.Table) -> int:
         """Write those vectors of committed rows (columns embeddings.COLUMNS) that are not stored. Returns their total.

@@ -22,7 +22,7 @@ NOT_MEASURED = "no estimate: nothing was measured here yet"
 
 
 def dry_run(
-    settings: Settings, uris: list[str], out: str | None, detectors: str | None, exclude: Sequence[str] = ()
+    settings: Settings, uris: list[str], out: str | None, detectors: Sequence[str] | None, exclude: Sequence[str] = ()
 ) -> Plan:
     """Plan a scan without running it. SettingsError for the same reasons as a scan."""
     with api_client(settings) as api:

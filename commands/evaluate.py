@@ -109,12 +109,12 @@ def _scan(settings: Settings, labelled: "list[Labelled]", results: str) -> None:
         raise SettingsError(f"job {job['job']} did not finish: {job['message']}")
 
 
-def _detectors(labelled: "list[Labelled]") -> str | None:
-    """The detectors that the labels name, comma-separated; None (all) if one of them analyses the text of others."""
+def _detectors(labelled: "list[Labelled]") -> list[str] | None:
+    """The detectors that the labels name; None (all) if one of them analyses the text of others."""
     from deployments.detector import detector_class
 
     named = sorted({detector for file in labelled for detector in file.labels})
-    return None if any("text" in detector_class(name).modalities for name in named) else ",".join(named)
+    return None if any("text" in detector_class(name).modalities for name in named) else named
 
 
 def _beside(results: str, own: Path, now: datetime) -> Path:

@@ -11,6 +11,7 @@ from rich.table import Column, Table
 
 from cluster.errors import SettingsError
 from cluster.settings import Profile, Settings, load
+from commands.scans import names
 from commands.terminal import ProfileOption, console, progress, waiting
 from deployments.weights import references
 from deployments.weights.copies import FILES, Manifest, Store
@@ -71,7 +72,9 @@ def _object(detector: str, source: Source, state: State) -> dict[str, str | int 
 def pull(
     to: Annotated[str, typer.Option(help="A folder or bucket: /data/models s3://bucket/models ...")],
     profile: ProfileOption = None,
-    detectors: Annotated[str | None, typer.Option(help="Only these, comma-separated; default: all.")] = None,
+    detectors: Annotated[
+        list[str] | None, typer.Option(help="Only these, comma-separated or repeated; default: all.")
+    ] = None,
 ) -> None:
     """Copy every model that comes from the hub into a mirror, for machines that cannot or may not use the hub.
 
@@ -126,7 +129,7 @@ def _settings(profile: Profile | None) -> Settings:
     return settings.model_copy(update={"profile": profile}) if profile else settings
 
 
-def _sources(settings: Settings, detectors: str | None = None) -> Iterator[tuple[str, Source]]:
+def _sources(settings: Settings, detectors: list[str] | None = None) -> Iterator[tuple[str, Source]]:
     from deployments.serving.placement import configs
 
     there = configs(settings)
@@ -135,14 +138,12 @@ def _sources(settings: Settings, detectors: str | None = None) -> Iterator[tuple
             yield name, references.source(reference, settings)
 
 
-def wanted(detectors: str | None, there: list[str]) -> list[str]:
-    """The names of a comma-separated list; None: all. SettingsError names an unknown one."""
-    if detectors is None:
-        return there
-    names = [name.strip() for name in detectors.split(",")]
-    for name in names:
+def wanted(detectors: list[str] | None, there: list[str]) -> list[str]:
+    """The names in the options `--detectors`, or all that are there. SettingsError names an unknown one."""
+    chosen = names(detectors) or there
+    for name in chosen:
         if name not in there:
             raise SettingsError(
                 f"--detectors: no detector {name!r}; there are {', '.join(there)}. Correct its spelling."
             )
-    return names
+    return chosen

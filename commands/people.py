@@ -215,7 +215,7 @@ def _index(settings: Settings, out: str) -> None:
             return int(answer.json()["rows"])
 
     try:
-        missing = Indexing(out, Vectors(settings.chroma.url), into_catalogue, settings.s3_endpoint).once()
+        missing = Indexing(out, Vectors.configured(settings), into_catalogue, settings.s3_endpoint).once()
     except SettingsError as error:
         console.print(f"the next scan loads it into the catalogue: {error}", markup=False)
         return

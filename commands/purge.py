@@ -1,5 +1,6 @@
 """`raysift people purge`: remove one person from every place where Raysift stores data."""
 
+import shlex
 from typing import Any
 from urllib.parse import quote
 
@@ -8,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.access.api_types import Viewer
+from cluster.access.holds import Hold, refuse_held
 from cluster.api_types import ErasedCaches
 from cluster.errors import SettingsError
 from cluster.settings import Settings
@@ -23,7 +25,8 @@ Places = list[tuple[str, int]]  # a place, and how many entries were removed fro
 def purge(name: Name, source: Source = None, purpose: Purpose = None) -> None:
     """Remove a person from everything but the media: photos, rejected faces, hits, vectors; results, search, catalogue.
 
-    Not during a scan: it may store another hit. Exits 1 if something is left, or a cache could not be erased.
+    A legal hold on a file that shows the person forbids it. Not during a scan: it may store another hit. Exits 1 if
+    something is left, or a cache could not be erased.
     """
     settings, config, out = stored_faces(source)
     endpoint = settings.s3_endpoint
@@ -31,9 +34,11 @@ def purge(name: Name, source: Source = None, purpose: Purpose = None) -> None:
         raise SettingsError("purging a person needs a purpose, which is recorded: give --purpose. Nothing was changed.")
     with api_client(settings, purpose) as api, waiting("removing the person from the results and the index"):
         _check_role(Viewer(**_answer(api.get("/v1/session"))))  # without the API or the role, fail before any change
-        done = people_purge.purge(name, out, watch_list(config, settings), Face.version(config), endpoint)
+        person = people_purge.find(name, out, watch_list(config, settings), Face.version(config), endpoint)
+        refuse_held([Hold(**hold) for hold in _answer(api.get("/v1/holds"))], person.files.items())
+        done = people_purge.remove(name, out, person.vectors, endpoint)
         caches = ErasedCaches(**_answer(api.delete("/v1/cache")))  # a cached answer would restore the hits
-        searched = _unsearchable(settings, done, out)
+        searched = _unsearchable(settings, person, out)
         catalogued = _answer(api.delete(f"/v1/people/{quote(name, safe='')}"))["hits"]
         listed = _answer(api.get("/v1/assets", params={"detector": "face", "label": name}))["total"]
     # last: if a step before fails, the next purge needs the photos to recognise the person
@@ -49,13 +54,13 @@ def purge(name: Name, source: Source = None, purpose: Purpose = None) -> None:
             ("rejected faces in the gallery", rejected),
         ]
     )
-    left = people_purge.left(name, out, done.vectors, endpoint) + searched.left + listed
+    left = people_purge.left(name, out, person.vectors, endpoint) + searched.left + listed
     if left:
         raise SettingsError(f"{left} traces of {name} are left. Purge again when no scan runs.")
-    _report_caches(caches, settings)
+    report_caches(caches, settings)
     if not (photos or rejected or done.hits or done.faces or searched.removed or catalogued):
         raise SettingsError(f"nothing of {name!r} is enrolled or stored in {out}. Correct the name, or give --from.")
-    _report_remains(name, done, out, settings)
+    _report_remains(name, person.other, out)
 
 
 def _check_role(who: Viewer) -> None:
@@ -71,9 +76,9 @@ def _answer(response: httpx.Response) -> Any:
     return response.json()
 
 
-def _unsearchable(settings: Settings, done: people_purge.Removed, out: str) -> people_purge.Searched:
+def _unsearchable(settings: Settings, person: people_purge.Found, out: str) -> people_purge.Searched:
     try:
-        return people_purge.forget(done, out, Vectors(settings.chroma.url), settings.s3_endpoint)
+        return people_purge.forget(person, out, Vectors.configured(settings), settings.s3_endpoint)
     except VectorsDown as error:
         raise SettingsError(f"the results are purged, but {error}. Purge again when it runs.") from None
 
@@ -92,7 +97,7 @@ def _show(places: Places) -> None:
     Console().print(table)
 
 
-def _report_caches(caches: ErasedCaches, settings: Settings) -> None:
+def report_caches(caches: ErasedCaches, settings: Settings) -> None:
     """Say which nodes were not reached. SettingsError if the operator has to act for one of them."""
     away = ", ".join(caches.away)
     if away and settings.galleries_uri:
@@ -104,16 +109,16 @@ def _report_caches(caches: ErasedCaches, settings: Settings) -> None:
             "cache.sqlite* in its state_dir, or set galleries_uri to a place that all nodes read."
         )
     if complaints:
-        raise SettingsError(" ".join([*complaints, "Purge again when every node answers."]))
+        raise SettingsError(" ".join([*complaints, "Do it again when every node answers."]))
 
 
-def _report_remains(name: str, done: people_purge.Removed, out: str, settings: Settings) -> None:
+def _report_remains(name: str, other: int, out: str) -> None:
     console.print(
         f"checked: no hit or vector of {name} is left in {out}, the vector store or the catalogue", markup=False
     )
-    if done.other:
+    if other:
         console.print(
-            f"{done.other} files were analysed by another face model, whose vectors cannot be compared with the "
+            f"{other} files were analysed by another face model, whose vectors cannot be compared with the "
             "photos: there only faces that it had named were removed."
         )
     console.print(
@@ -121,9 +126,7 @@ def _report_remains(name: str, done: people_purge.Removed, out: str, settings: S
         "`raysift evaluate`, and old versions of objects in a versioned bucket."
     )
     console.print(
-        "The catalogue and the vector store delete entries but do not overwrite them: bytes stay in their files until "
-        f"these are rebuilt. `raysift down`, delete {settings.state_dir / 'catalog-*.duckdb'} and "
-        f"{settings.state_dir / 'chroma'}, `raysift up`, scan again.",
+        "The catalogue and the vector store delete entries but do not overwrite them: bytes stay in their files. "
+        f"`raysift erase --person {shlex.quote(name)}` rebuilds these, removes the thumbnails and proves it.",
         markup=False,
-        soft_wrap=True,  # a path is never broken, so that it can be copied
     )

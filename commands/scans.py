@@ -31,11 +31,11 @@ def submit(
     settings: Settings,
     uris: list[str],
     out: str | None,
-    detectors: str | None,
+    detectors: Sequence[str] | None,
     priority: Priority = "normal",
     exclude: Sequence[str] = (),
 ) -> str:
-    """Submit a scan through the API and return the name of its job. `detectors`: comma-separated, None: all."""
+    """Submit a scan through the API and return the name of its job. `detectors` as in `names`."""
     with api_client(settings) as api:
         # a relative path is relative to this working folder, not to that of the cluster
         what, where = [buckets.normalize(uri) for uri in uris], buckets.normalize(out) if out else None
@@ -52,9 +52,9 @@ def submit(
         return str(answer.json()["job"])
 
 
-def names(detectors: str | None) -> list[str] | None:
-    """The names in the option `--detectors`; None: all."""
-    return [name.strip() for name in detectors.split(",")] if detectors else None
+def names(detectors: Sequence[str] | None) -> list[str] | None:
+    """The names in the options `--detectors`, each of which may hold several, comma-separated; None: all."""
+    return [name.strip() for option in detectors for name in option.split(",")] if detectors else None
 
 
 def follow(settings: Settings, job: str, to: Console = console) -> dict[str, Any]:

@@ -99,8 +99,15 @@ def api_client(settings: Settings, purpose: str | None = None) -> "Iterator[http
     except httpx.TransportError as error:
         raise SettingsError(f"Raysift does not answer at {settings.api.url} ({error}). Start it: raysift up") from None
     except httpx.HTTPStatusError as error:
-        is_json = error.response.headers.get("content-type") == "application/json"
-        raise SettingsError(str(error.response.json()["detail"] if is_json else error)) from None
+        raise SettingsError(_reason(error)) from None
+
+
+def _reason(error: "httpx.HTTPStatusError") -> str:
+    """The API's own sentence; of a proxy's page, which has none, its status."""
+    try:
+        return str(error.response.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return str(error)
 
 
 def authorization(settings: Settings) -> dict[str, str]:

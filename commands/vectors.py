@@ -26,7 +26,7 @@ def rebuild(source: Source = None) -> None:
     settings = load()
     out = buckets.normalize(source or settings.results)
     with _store_errors(), progress("indexing vectors") as update:
-        vectors = Vectors(settings.chroma.url)
+        vectors = Vectors.configured(settings)
         count = auditing.rebuild(out, vectors, settings.s3_endpoint, update)
         update(1.0)
     console.print(f"{count} vectors are in the index")
@@ -44,7 +44,7 @@ def audit(
     settings = load()
     out = buckets.normalize(source or settings.results)
     with _store_errors(), waiting("comparing the vector store with the results"):
-        found = auditing.audit(out, Vectors(settings.chroma.url), settings.s3_endpoint)
+        found = auditing.audit(out, Vectors.configured(settings), settings.s3_endpoint)
     if as_json:
         typer.echo(json.dumps(asdict(found)))
     else:

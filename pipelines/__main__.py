@@ -17,7 +17,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m pipelines", description=__doc__)
     parser.add_argument("uris", nargs="*", metavar="URI", help="folders, buckets or files")
     parser.add_argument("--out", help="where the results go; default: settings.results_uri")
-    parser.add_argument("--detectors", help="only these, comma-separated; default: all")
+    parser.add_argument(
+        "--detectors", action="append", default=[], help="only these, comma-separated or repeated; default: all"
+    )
     parser.add_argument("--exclude", action="append", default=[], help="leave out names that match, such as '*.tmp'")
     parser.add_argument(
         "--job",
@@ -81,7 +83,7 @@ def _summary(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any
         uris=tuple(arguments.uris),
         out=out,
         submitted_at=time.time(),
-        detectors=tuple(arguments.detectors.split(",")) if arguments.detectors else (),
+        detectors=tuple(name.strip() for option in arguments.detectors for name in option.split(",")),
         exclude=tuple(arguments.exclude),
         retry_of=arguments.retry_failed,
         proof=proof,

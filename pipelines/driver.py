@@ -77,7 +77,7 @@ def attempt_at(task: Job, attempt: str, served: Mapping[str, ModelVersion], sett
     proof = calls.tell("begin", attempt, list(task.uris), out, list(task.detectors), task.proof)
     task = replace(task, proof=proof)
     with report_end(calls):
-        driver = Driver(calls, settings, Vectors(settings.chroma.url))
+        driver = Driver(calls, settings, Vectors.configured(settings))
         outcome = driver.run(task, served)
         calls.tell("over", attempt, outcome.exit_code, driver.message)
         return outcome

@@ -19,6 +19,12 @@ class Identity:
     role: Role
     prefixes: tuple[str, ...] | None = None
     id: str = ""  # of the key or session, as `raysift keys list` shows it; no secret
+    holder: str = ""  # of a session: key:ID or user:NAME; empty for a key
+
+    @property
+    def owner(self) -> str:
+        """Whose jobs and limits are meant: a key, or a user, who has another session after each sign-in."""
+        return self.holder or f"key:{self.id}"
 
     def may(self, role: Role) -> bool:
         """Whether it may do what this role may."""

@@ -225,7 +225,7 @@ class AccessStore:
         if row["holder"] is None:
             return Identity(row["name"], row["role"], _prefixes(row), row["id"])
         known = self._holder(row["holder"])
-        return Identity(known.name, known.role, known.prefixes, row["id"])
+        return Identity(known.name, known.role, known.prefixes, row["id"], holder=row["holder"])
 
     def _holder(self, holder: str) -> Identity:
         kind, _, name = holder.partition(":")

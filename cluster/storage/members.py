@@ -4,12 +4,22 @@ The URI of a member is that of its container, "!" and its path in it, percent-en
 names may contain "!" too, so only a row with a `parent`, the URI of the file of the bucket, is that of a member.
 """
 
+from collections.abc import Iterator
 from urllib.parse import quote, unquote
 
 
 def member_uri(container: str, path: str) -> str:
     """The URI of a member by its container's URI and its path in it."""
     return f"{container}!{quote(path.encode('utf-8', 'surrogateescape'), safe='/')}"
+
+
+def with_containers(uri: str, parent: str | None) -> Iterator[str]:
+    """The URI of a file, then those of all containers around it: none if it has no parent."""
+    yield uri
+    at = len(parent) if parent is not None else -1
+    while 0 <= at < len(uri):
+        yield uri[:at]
+        at = uri.find("!", at + 1)
 
 
 def member_name(uri: str, parent: str) -> str:

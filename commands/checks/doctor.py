@@ -68,7 +68,7 @@ def _parts(settings: Settings, enabled: Sequence[str], environment: Mapping[str,
     import httpx
 
     from cluster.processes import Processes, port_open
-    from commands.checks import bucket, ray_cluster, stores, web
+    from commands.checks import bucket, ports, ray_cluster, stores, web
 
     client = httpx.Client(timeout=ANSWER_S, trust_env=False)
     processes = Processes(settings)
@@ -87,6 +87,7 @@ def _parts(settings: Settings, enabled: Sequence[str], environment: Mapping[str,
     if started:
         parts["Chroma"] = lambda: stores.chroma(settings, client)
         parts["app"] = lambda: web.app(settings, bool(ours), client)
+        parts["open ports"] = lambda: ports.ports(settings, environment.get("RAY_REDIS_ADDRESS"))
     return parts
 
 

@@ -6,6 +6,8 @@ from uuid import uuid4
 
 import httpx
 
+from cluster.chroma import TOKEN_ADVICE
+from cluster.chroma_guard.credential import chroma_token
 from cluster.errors import SettingsError
 from cluster.settings import Settings
 from commands.checks.check import ANSWER_S, Check
@@ -18,9 +20,13 @@ Keeps = Literal["the cache", "Ray's state"]
 
 def chroma(settings: Settings, client: httpx.Client) -> Iterator[Check]:
     """Check that Chroma answers and writes. It writes a separate database, outside of the vectors."""
-    url = settings.chroma.url
+    url, token = settings.chroma.url, chroma_token(settings)
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        heartbeat = client.get(f"{url}{API}/heartbeat")
+        heartbeat = client.get(f"{url}{API}/heartbeat", headers=headers)
+        if heartbeat.status_code == 401:
+            yield Check("Chroma", "fails", f"the server at {url} refuses the token of this machine. {TOKEN_ADVICE}")
+            return
         if heartbeat.status_code != 200 or "heartbeat" not in heartbeat.text:
             message = (
                 f"the server at {url} ({heartbeat.status_code}) is not Chroma of version 1: stop it, or update Chroma."
@@ -28,8 +34,8 @@ def chroma(settings: Settings, client: httpx.Client) -> Iterator[Check]:
             yield Check("Chroma", "fails", f"{message} Or correct chroma.host and chroma.port.")
             return
         name = f"doctor-{uuid4().hex}"
-        written = client.post(f"{url}{DATABASES}", json={"name": name})
-        deleted = client.delete(f"{url}{DATABASES}/{name}")
+        written = client.post(f"{url}{DATABASES}", json={"name": name}, headers=headers)
+        deleted = client.delete(f"{url}{DATABASES}/{name}", headers=headers)
     except httpx.TransportError as error:
         log = settings.state_dir.absolute() / "chroma.log"
         yield Check(

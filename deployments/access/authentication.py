@@ -11,13 +11,13 @@ from typing import Any, Protocol
 from urllib.parse import parse_qs
 
 from fastapi import HTTPException
-from fastapi.responses import JSONResponse
 from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import RayServeException
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cluster.access.identity import Identity
+from deployments import problems
 from deployments.access.service import Verdict
 
 log = logging.getLogger(__name__)
@@ -165,7 +165,7 @@ class Authentication:
                 raise Refusal(401, f"this needs a key. {HOW}.")
         except Refusal as refusal:
             headers = {"WWW-Authenticate": "Bearer"} if refusal.status == 401 else {"Retry-After": "5"}
-            await JSONResponse({"detail": str(refusal)}, refusal.status, headers)(scope, receive, send)
+            await problems.answer(scope, refusal.status, str(refusal), headers)(scope, receive, send)
             return
         scope.setdefault("state", {})["identity"] = identity
         await self.app(scope, receive, send)

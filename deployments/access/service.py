@@ -10,6 +10,7 @@ from typing import Any
 from cluster.access import passwords, tokens
 from cluster.access.audit import NOBODY, Audit
 from cluster.access.credential import ensure_operator_key, open_store
+from cluster.access.holds import Hold, Holds
 from cluster.access.identity import Identity, Role
 from cluster.access.store import Key, Refused, UnknownLink
 from cluster.settings import Settings
@@ -43,6 +44,7 @@ class Access:
     def __init__(self, settings: Settings) -> None:
         self._store = open_store(settings)
         self._audit = Audit(settings.state_dir)
+        self._holds = Holds(settings.state_dir)
         self._secret = tokens.signing_secret(settings.state_dir)
         ensure_operator_key(settings, self._store)
         self._attempts: dict[str, list[float]] = defaultdict(list)  # name -> when a password was tried
@@ -148,6 +150,10 @@ class Access:
     def keys(self) -> list[Key]:
         """All keys, oldest first."""
         return self._store.list_keys()
+
+    def holds(self) -> list[Hold]:
+        """The legal holds, oldest first. SettingsError if their file cannot be read."""
+        return self._holds.all()
 
     def add_key(
         self,

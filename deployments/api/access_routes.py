@@ -8,6 +8,7 @@ from fastapi import Body, HTTPException, Path, Request, Response
 
 from cluster.access.api_types import KeyInfo, Links, MadeKey, NewKey, Revoked, Session, SignIn, Text
 from cluster.access.api_types import Viewer as ViewerInfo
+from cluster.access.holds import Hold
 from cluster.access.identity import Identity
 from cluster.settings import Settings
 from cluster.storage import buckets
@@ -58,7 +59,13 @@ class AccessRoutes:
 
     @api.post("/v1/keys")
     async def make_key(self, wanted: NewKey, request: Request, who: Admin) -> MadeKey:
-        """Make a key. The answer is the only place that shows it."""
+        """Make a key. The answer is the only place that shows it, so it cannot be repeated: 400 for Idempotency-Key."""
+        if "idempotency-key" in request.headers:
+            raise HTTPException(
+                400,
+                "a key is shown once and not stored, so this cannot be repeated: leave Idempotency-Key out. If an "
+                "answer is lost, revoke its key and make another one.",
+            )
         prefixes = wanted.prefixes and tuple(buckets.normalize(uri).rstrip("/") for uri in wanted.prefixes)
         expires_at = time.time() + wanted.days * DAY_S if wanted.days else None
         values = (wanted.name, wanted.role, prefixes, expires_at, address(request))
@@ -71,6 +78,11 @@ class AccessRoutes:
         if not await self.access.revoke.remote(who, id, address(request)):
             raise HTTPException(404, f"there is no valid key {id!r}; GET /v1/keys lists them")
         return Revoked(id=id)
+
+    @api.get("/v1/holds")
+    async def list_holds(self, _: Admin) -> list[Hold]:
+        """The legal holds: files that must not be erased. `raysift hold` changes them, on the head."""
+        return list(await self.access.holds.remote())
 
     @api.post("/v1/assets/{asset}/links")
     async def links(self, asset: str, who: Viewer) -> Links:

@@ -2,17 +2,19 @@
 
 from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI, Request, Response
 from ray.exceptions import RayTaskError
+from starlette.types import ASGIApp
 
-from cluster.api_types import Problem
+from cluster.api_types import Problem, ProblemType
 from cluster.errors import SettingsError
 from cluster.vectors import VectorsDown
+from deployments import problems
 from deployments.access.authentication import Authentication
-from deployments.api.limits import RequestLimits
-from deployments.api.origin import HOSTS, OwnOrigin, TrustedHosts
+from deployments.api.guards.limits import RequestLimits
+from deployments.api.guards.origin import HOSTS, OwnOrigin, TrustedHosts
+from deployments.api.guards.quotas import RequestRate
+from deployments.jobs.callers import TooManyJobs
 from deployments.jobs.drivers import JobsDown
 
 # Limits on the requests of one API process, (in all, per client): being answered, and with a body still arriving.
@@ -21,9 +23,30 @@ ANSWERING = (100, 80)
 RECEIVING = (64, 32)
 MOST_REQUESTS = ANSWERING[0] + RECEIVING[0] + 20  # the last 20 for probes, and for requests that are refused at once
 
+RETRY_JOB_S = 60  # of a caller who has its share of jobs: they take minutes
 MAX_BODY_BYTES = 4 << 20  # of a request that is no upload: it is read into memory
 
-api = FastAPI(
+
+class Api(FastAPI):
+    """FastAPI whose every error response is a problem, also in the OpenAPI document."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """All middlewares. FastAPI puts two that answer in plain text around those that are added."""
+        return problems.PlainErrors(super().build_middleware_stack())
+
+    def openapi(self) -> dict[str, Any]:
+        """The document. FastAPI itself describes errors in the media type of the route's other answers."""
+        if self.openapi_schema is None:
+            for methods in super().openapi()["paths"].values():
+                for responses in (operation["responses"] for operation in methods.values()):
+                    for content in (response.get("content", {}) for response in responses.values()):
+                        for kind, body in [*content.items()]:
+                            if body.get("schema") == {"$ref": "#/components/schemas/Problem"}:
+                                content[problems.MEDIA_TYPE] = content.pop(kind)
+        return super().openapi()
+
+
+api = Api(
     title="Raysift",
     version="1",
     description="Scan media; search the results by files, words and similarity.",
@@ -31,49 +54,55 @@ api = FastAPI(
     responses={
         401: {"model": Problem, "description": "without a valid key"},
         403: {"model": Problem, "description": "the role of the key is not enough"},
-        422: {"model": Problem, "description": "what is wrong with the request, in a sentence"},
+        422: {"model": Problem, "description": "what is wrong with the request"},
+        429: {"model": Problem, "description": "too many requests: Retry-After says when to try again"},
+        "default": {"model": Problem, "description": "any other error"},
     },
 )
 # the last one added sees a request first
+api.add_middleware(RequestRate)
 api.add_middleware(Authentication)
 api.add_middleware(OwnOrigin)
 api.add_middleware(TrustedHosts, allowed_hosts=HOSTS)  # without the argument it would allow every host from the start
 api.add_middleware(RequestLimits, answering=ANSWERING, receiving=RECEIVING)
 
 
-@api.exception_handler(RequestValidationError)
-async def _invalid_request(_: Any, error: RequestValidationError) -> JSONResponse:
-    """422 with the first validation error and the location of the value."""
-    first = error.errors()[0]
-    reason = first["msg"].removeprefix("Value error, ")
-    where = ".".join(map(str, first["loc"]))
-    return JSONResponse({"detail": f"{where}: {reason[0].lower()}{reason[1:]}"}, status_code=422)
+problems.handle(api)
 
 
 @api.exception_handler(SettingsError)
-async def _wrong_setting(_: Any, error: SettingsError) -> JSONResponse:
+async def _wrong_setting(request: Request, error: SettingsError) -> Response:
     """422 for a wrong setting, or a place that cannot be read."""
-    return JSONResponse({"detail": str(error)}, status_code=422)
+    return problems.answer(request.scope, 422, str(error))
 
 
 @api.exception_handler(JobsDown)
-async def _no_jobs(_: Any, error: JobsDown) -> JSONResponse:
+async def _no_jobs(request: Request, error: JobsDown) -> Response:
     """503: Ray's Jobs API does not answer."""
-    return JSONResponse({"detail": str(error)}, status_code=503)
+    return problems.answer(request.scope, 503, str(error))
+
+
+@api.exception_handler(TooManyJobs)
+async def _too_many_jobs(request: Request, error: TooManyJobs) -> Response:
+    """429: the caller has its share of jobs."""
+    wait = {"Retry-After": str(RETRY_JOB_S)}
+    return problems.answer(request.scope, 429, str(error), wait, ProblemType.QUOTA)
 
 
 @api.exception_handler(VectorsDown)
-async def _no_search(_: Any, error: VectorsDown) -> JSONResponse:
+async def _no_search(request: Request, error: VectorsDown) -> Response:
     """503: Chroma does not answer."""
-    return JSONResponse({"detail": f"search is unavailable: {error}; browsing still works"}, status_code=503)
+    return problems.answer(request.scope, 503, f"search is unavailable: {error}; browsing still works")
 
 
 @api.exception_handler(RayTaskError)
-async def _error_of_another_deployment(request: Request, error: RayTaskError) -> JSONResponse:
+async def _error_of_another_deployment(request: Request, error: RayTaskError) -> Response:
     """Answer as for the error that the jobs or the catalogue raised: Ray wraps it, with a traceback as its message."""
     cause = error.cause
     if isinstance(cause, SettingsError):
         return await _wrong_setting(request, cause)
     if isinstance(cause, JobsDown):
         return await _no_jobs(request, cause)
+    if isinstance(cause, TooManyJobs):
+        return await _too_many_jobs(request, cause)
     raise error

@@ -42,9 +42,11 @@ from deployments.api.access_routes import AccessRoutes
 from deployments.api.app import MOST_REQUESTS, api
 from deployments.api.calls import ACCESS_S, CATALOG_S, JOBS_S, TimedHandle
 from deployments.api.exports.routes import ExportRoutes
+from deployments.api.guards import quotas
+from deployments.api.guards.origin import answer_to
+from deployments.api.guards.quotas import Quotas
 from deployments.api.job_routes import JobRoutes, Verify
 from deployments.api.node_caches import erase_cluster
-from deployments.api.origin import answer_to
 from deployments.api.sample_routes import SampleRoutes
 from deployments.api.search import MOST_BYTES, STORE_DEADLINE_S, Found, Search
 from deployments.catalog.shapes import as_upload
@@ -99,9 +101,11 @@ class Ingress(AccessRoutes, ExportRoutes, JobRoutes, SampleRoutes):
         self.detectors = ServedDetectors(detectors, versions(settings), configs(settings))
         self.catalog = TimedHandle(catalog, "the catalogue", CATALOG_S)
         self.analyze, self.open_member = analyze, open_member
-        vectors = Vectors(settings.chroma.url, STORE_DEADLINE_S)
+        vectors = Vectors.configured(settings, STORE_DEADLINE_S)
         self.searching = Search(self.detectors, self.catalog, vectors, configs(settings))
         self.viewed = media.Viewed()
+        self.quotas = Quotas(settings.limits)
+        quotas.use(self.quotas)
         for handle in {*detectors.values(), catalog, jobs, access}:
             handle.options()  # connect now: connecting needs the head, which may be unavailable later
 
@@ -156,14 +160,16 @@ class Ingress(AccessRoutes, ExportRoutes, JobRoutes, SampleRoutes):
     async def _analyze(
         self, request: Request, who: Identity, wanted: frozenset[str], most_bytes: int | None = None
     ) -> Result:
-        """What these detectors find in the file of a form. HTTPException as `uploads.received` raises it.
+        """What these detectors find in the file of a form. HTTPException as of `uploads` and `Quotas`.
 
         A search for faces, which may name people, is recorded before its result is known to anybody; while the head is
         away, as soon as it is back.
         """
         why = purpose(request, self.settings.access, needed="face" in wanted)
-        async with uploads.received(request, most_bytes or self.settings.decoding.max_bytes) as upload:
-            result = await self.analyze(upload.path, upload.name, wanted, self.detectors, self.settings)
+        most_bytes = most_bytes or self.settings.decoding.max_bytes
+        with self.quotas.analysing(who, uploads.declared_bytes(request, most_bytes)) as count:
+            async with uploads.received(request, most_bytes, count) as upload:
+                result = await self.analyze(upload.path, upload.name, wanted, self.detectors, self.settings)
         if "face" in wanted:
             await self.pending.record(who, "faces of an upload compared", result.sha256 or "", address(request), **why)
         return result
@@ -186,7 +192,7 @@ class Ingress(AccessRoutes, ExportRoutes, JobRoutes, SampleRoutes):
             raise HTTPException(404, f"no file {asset!r} has been scanned")
         return File(**found)
 
-    @api.get("/v1/assets/{asset}/thumbnail")
+    @api.get("/v1/assets/{asset}/thumbnail", response_class=Response, responses=media.JPEG)
     async def thumbnail(self, asset: str, who: Viewer) -> Response:
         """A JPEG of at most 320 px. For a viewer it is blurred where the file is explicit or shows faces."""
         found = await self.catalog.thumbnail.remote(asset, who.prefixes)
@@ -195,7 +201,7 @@ class Ingress(AccessRoutes, ExportRoutes, JobRoutes, SampleRoutes):
         shown = found["jpeg"] if who.may("reviewer") else await asyncio.to_thread(blurring.for_viewer, found)
         return Response(shown, media_type="image/jpeg", headers=media.PRIVATE)
 
-    @api.get("/v1/assets/{asset}/media")
+    @api.get("/v1/assets/{asset}/media", response_class=Response, responses=media.ANY_TYPE)
     async def file(
         self, asset: str, range: Annotated[str | None, Header()] = None, *, request: Request, who: Viewer
     ) -> Response:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import Body, HTTPException, Query, Request
+from fastapi import Body, HTTPException, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from cluster.access.identity import Identity
@@ -23,7 +23,10 @@ from cluster.storage.roots import Roots
 from deployments.access.roles import Operator, address
 from deployments.api.app import api
 from deployments.api.calls import TimedHandle
+from deployments.api.guards.idempotency import IdempotencyKey, caller_of, claimed
+from deployments.api.guards.quotas import Quotas
 from deployments.jobs import folder
+from deployments.jobs.callers import Caller
 from deployments.jobs.job import Job
 
 # (folder of results, job, settings) -> a dataclass of counts. Passed in, since deployments may not import pipelines.
@@ -43,6 +46,7 @@ class JobRoutes:
     jobs: TimedHandle
     catalog: TimedHandle
     access: TimedHandle
+    quotas: Quotas
     verify: Verify
 
     @api.post("/v1/jobs")
@@ -55,6 +59,7 @@ class JobRoutes:
         proof: Annotated[str, Body()] = "",
         exclude: Annotated[list[str] | None, Body(max_length=1000)] = None,
         *,
+        idempotency_key: IdempotencyKey = None,
         request: Request,
         who: Operator,
     ) -> JobName:
@@ -63,24 +68,15 @@ class JobRoutes:
         Both must lie under `scanning.roots` and `scanning.outs`, unless `proof` shows that the operator asks. Names
         that match a pattern of `exclude`, such as `*.tmp`, are left out.
         """
-        for name in detectors or []:
-            if name not in self.names:
-                raise HTTPException(422, f"no detector {name!r}; there are {', '.join(sorted(self.names))}")
-        where = buckets.normalize(out or self.settings.results)
-        what = [buckets.normalize(uri) for uri in uris]
-        if not who.sees_all(what):
-            raise HTTPException(403, f"you may scan only what lies under {', '.join(who.prefixes or ())}")
-        if out and not who.sees(where):
-            raise HTTPException(403, "you may not choose this folder of results: leave it out")
-        asked_out = out and buckets.normalize(out)
-        kept = prove(self.settings, what, where) if proved(self.settings, what, asked_out, proof) else ""
-        # refused now, instead of by a job that fails
-        await asyncio.to_thread(self._check_listable, what, where, kept, who.prefixes)
-        limits = {"proof": kept, "exclude": exclude or [], "within": who.prefixes}
-        asked = self.jobs.submit.remote(what, where, detectors or [], priority, **limits)
-        job = await asked
-        await self.access.record.remote(who, "job submitted", job, address(request), uris=what[:SHOWN_URIS])
-        return JobName(job=job)
+        caller = await self._caller(request, who, idempotency_key)
+        async with claimed(self.jobs, caller) as claim:
+            if claim.state == "answered":
+                return JobName(job=claim.job)
+            what, where, kept = await self._checked(uris, out, detectors or [], proof, who)
+            limits = {"proof": kept, "exclude": exclude or [], "within": who.prefixes}
+            job = await self.jobs.submit.remote(what, where, detectors or [], priority, **limits, caller=caller)
+            await self.access.record.remote(who, "job submitted", job, address(request), uris=what[:SHOWN_URIS])
+            return JobName(job=job)
 
     @api.get("/v1/jobs")
     async def list_jobs(self, limit: Most = 100, *, who: Operator) -> list[JobInfo]:
@@ -108,21 +104,37 @@ class JobRoutes:
         return JobInfo(**described(await self.jobs.cancel.remote(job), await self.catalog.job.remote(job)))
 
     @api.post("/v1/jobs/{job}/resume")
-    async def resume(self, job: str, request: Request, who: Operator) -> JobInfo:
+    async def resume(
+        self, job: str, request: Request, who: Operator, idempotency_key: IdempotencyKey = None
+    ) -> JobInfo:
         """Queue a failed or cancelled job again; finished files are not analysed again."""
-        await self._check_allowed(await self._job(job, who))
-        await self.access.record.remote(who, "job resumed", job, address(request))
-        return JobInfo(**described(await self.jobs.resume.remote(job), await self.catalog.job.remote(job)))
+        known = await self._job(job, who)
+        caller = await self._caller(request, who, idempotency_key)
+        async with claimed(self.jobs, caller) as claim:
+            if claim.state == "new":
+                await self._check_allowed(known)
+                await self.access.record.remote(who, "job resumed", job, address(request))
+                known = await self.jobs.resume.remote(job, caller)
+            return JobInfo(**described(known, await self.catalog.job.remote(job)))
 
     @api.post("/v1/jobs/{job}/retry-failed")
-    async def retry_failed(self, job: str, request: Request, who: Operator) -> JobName:
+    async def retry_failed(
+        self, job: str, request: Request, who: Operator, idempotency_key: IdempotencyKey = None
+    ) -> JobName:
         """Queue a new job over exactly the files that failed in this one; null when none did."""
         known = await self._job(job, who)
-        await self._check_allowed(known)
-        await self.access.record.remote(who, "failed files submitted again", job, address(request))
-        await self.catalog.load_all.remote(known.out, self.settings.s3_endpoint)  # a new catalogue may lack them
-        failed = (await self.catalog.job.remote(job))["failed"]
-        return JobName(job=await self.jobs.retry.remote(job) if failed else None)
+        caller = await self._caller(request, who, idempotency_key)
+        async with claimed(self.jobs, caller) as claim:
+            if claim.state == "answered":
+                return JobName(job=claim.job)
+            await self._check_allowed(known)
+            await self.access.record.remote(who, "failed files submitted again", job, address(request))
+            await self.catalog.load_all.remote(known.out, self.settings.s3_endpoint)  # a new catalogue may lack them
+            if (await self.catalog.job.remote(job))["failed"]:
+                return JobName(job=await self.jobs.retry.remote(job, caller))
+            if caller.key:
+                await self.jobs.remember.remote(caller, None)
+            return JobName(job=None)
 
     @api.get("/v1/jobs/{job}/verify")
     async def verified(self, job: str, who: Operator) -> Verification:
@@ -130,13 +142,16 @@ class JobRoutes:
         known = await self._job(job, who)
         return Verification(**asdict(await asyncio.to_thread(self.verify, known.out, job, self.settings)))
 
-    @api.get("/v1/jobs/{job}/logs")
+    @api.get("/v1/jobs/{job}/logs", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def logs(
         self, job: str, after: Annotated[int, Query(ge=0, le=MAX_CHARACTERS)] = 0, *, who: Operator
     ) -> PlainTextResponse:
         """The logs of a job's drivers, from the character `after` on."""
         await self._job(job, who)
         return PlainTextResponse((await self.jobs.logs.remote(job))[after:])
+
+    async def _caller(self, request: Request, who: Identity, key: str | None) -> Caller:
+        return await caller_of(request, who, key, self.quotas.most_jobs(who))
 
     async def _job(self, job: str, who: Identity, wait_s: float = 0) -> Job:
         """The job. HTTPException 404 if there is none, or if one of its URIs lies outside what the caller may see."""
@@ -146,6 +161,28 @@ class JobRoutes:
         if known is None or not who.sees_all(known.uris):
             raise HTTPException(404, f"there is no job {job!r}; `raysift jobs list` names them")
         return known
+
+    async def _checked(
+        self, uris: list[str], out: str | None, detectors: list[str], proof: str, who: Identity
+    ) -> tuple[list[str], str, str]:
+        """The URIs, the folder of results and the proof of a new job, which is refused here if it may not be.
+
+        HTTPException 422 or 403, and SettingsError for a place that cannot be read or written.
+        """
+        for name in detectors:
+            if name not in self.names:
+                raise HTTPException(422, f"no detector {name!r}; there are {', '.join(sorted(self.names))}")
+        where = buckets.normalize(out or self.settings.results)
+        what = [buckets.normalize(uri) for uri in uris]
+        if not who.sees_all(what):
+            raise HTTPException(403, f"you may scan only what lies under {', '.join(who.prefixes or ())}")
+        if out and not who.sees(where):
+            raise HTTPException(403, "you may not choose this folder of results: leave it out")
+        asked_out = out and buckets.normalize(out)
+        kept = prove(self.settings, what, where) if proved(self.settings, what, asked_out, proof) else ""
+        # refused now, instead of by a job that fails
+        await asyncio.to_thread(self._check_listable, what, where, kept, who.prefixes)
+        return what, where, kept
 
     def _check_listable(self, uris: list[str], out: str, proof: str, within: tuple[str, ...] | None) -> None:
         """SettingsError names the first place that may not be read or written, or cannot be listed."""

@@ -23,6 +23,12 @@ PRIVATE = {
     "Vary": "Authorization",  # what a viewer and a reviewer get of one file differs
     "X-Content-Type-Options": "nosniff",
 }
+# what the OpenAPI document says of answers that are not JSON
+JPEG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {}}}}
+ANY_TYPE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "the whole file", "content": {"*/*": {}}},
+    206: {"description": "the part that the Range header asks for", "content": {"*/*": {}}},
+}
 ONE_VIEW_S = 60.0  # a player asks for many ranges of one file: they are one view
 _RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})")
 
@@ -114,7 +120,7 @@ def byte_range(wanted: str | None, size: int) -> tuple[int, int]:
     if wanted is None:
         return 0, size - 1
     parts = _RANGE.fullmatch(wanted)
-    first, last = size, 0
+    first, last = size, -1  # no part, also of an empty file
     if parts and parts[1]:
         first, last = int(parts[1]), min(int(parts[2] or size), size - 1)
     elif parts and parts[2]:  # a suffix range: the last bytes

@@ -5,7 +5,7 @@ FastAPI's own UploadFile is made only when the whole form has been read, and can
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,16 +47,26 @@ class Upload:
     name: str
 
 
-@asynccontextmanager
-async def received(request: Request, most_bytes: int) -> AsyncIterator[Upload]:
-    """The file of the form field `file`, which is deleted at the end.
+def declared_bytes(request: Request, most_bytes: int) -> int | None:
+    """The bytes of the body as its headers declare them; None if they do not.
 
-    HTTPException 413 for more than `most_bytes`, by the declared length before anything is read, else as soon as so
-    many have come; 422 for a request without such a file, 400 for a form that cannot be parsed, 507 for a full disk.
+    HTTPException 413 if a file of `most_bytes` would have fewer, before anything is read.
     """
-    declared = int(request.headers.get("content-length", 0))
-    if declared > most_bytes + FORM_BYTES:
+    declared = request.headers.get("content-length")
+    if declared is None:
+        return None
+    if int(declared) > most_bytes + FORM_BYTES:
         raise _too_large(most_bytes)
+    return int(declared)
+
+
+@asynccontextmanager
+async def received(request: Request, most_bytes: int, count: Callable[[int], None]) -> AsyncIterator[Upload]:
+    """The file of the form field `file`, which is deleted at the end. `count` is called with the bytes that arrive.
+
+    HTTPException 413 as soon as more than `most_bytes` have come, 422 for a request without such a file, 400 for a form
+    that cannot be parsed, 507 for a full disk.
+    """
     kind, options = parse_options_header(request.headers.get("content-type"))
     if kind != b"multipart/form-data" or b"boundary" not in options:
         raise HTTPException(422, "body.file: field required. Send a form (multipart/form-data) with a field `file`.")
@@ -64,7 +74,7 @@ async def received(request: Request, most_bytes: int) -> AsyncIterator[Upload]:
         path = Path(folder) / "upload"  # an upload's own name never reaches a disk
         try:
             with path.open("wb") as file:
-                name = await _store(request, options[b"boundary"], file, most_bytes)
+                name = await _store(request, _Form(options[b"boundary"], file, most_bytes), count)
         except FormParserError as error:
             raise HTTPException(400, f"the form cannot be read: {error}") from None
         except OSError as error:
@@ -74,11 +84,11 @@ async def received(request: Request, most_bytes: int) -> AsyncIterator[Upload]:
         yield Upload(path, name)
 
 
-async def _store(request: Request, boundary: bytes, file: IO[bytes], most_bytes: int) -> str:
+async def _store(request: Request, form: "_Form", count: Callable[[int], None]) -> str:
     """Write the form's file and return its name. Writing happens in a thread, so that other requests are answered."""
-    form = _Form(boundary, file, most_bytes)
     piece = bytearray()
     async for chunk in request.stream():
+        count(len(chunk))
         piece += chunk
         if len(piece) >= PIECE_BYTES:
             await asyncio.to_thread(form.feed, bytes(piece))

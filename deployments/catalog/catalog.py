@@ -7,7 +7,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Literal
 
-from cluster.api_queries import AssetFilter, AssetQuery
+from cluster.api_queries import AssetFilter, AssetQuery, Cursor, read_cursor, write_cursor
+from cluster.errors import SettingsError
 from deployments.catalog import queries as sql
 from deployments.catalog.database import Ask, Database
 from deployments.catalog.loading import Loader
@@ -66,11 +67,19 @@ class Catalog:
     # ---- browsing
 
     def assets(self, query: AssetQuery, within: Prefixes = None) -> Json:
-        """A page: {"total", "page", "size", "items"}. An item's score is the best of its matching detections."""
+        """A page: {"total", "page", "size", "items", "next": the cursor of the next page, or None if it is the last}.
+
+        An item's score is the best of its matching detections. SettingsError if the file at which the page before
+        ended has been deleted.
+        """
         with self._database.snapshot() as ask:
-            (found,) = ask(*sql.page(query, within))
-            items = _items(ask, found["assets"] or [], query)
-        return {"total": found["n"], "page": query.page, "size": query.size, "items": items}
+            place = _place(ask, query, within)
+            (found,) = ask(*sql.page(query, within, place))
+            assets = found["assets"] or []
+            items = _items(ask, assets[: query.size], query)
+        more = len(assets) > query.size
+        after = write_cursor((query.sort, found["key"], items[-1]["id"])) if more else None  # type: ignore[arg-type]
+        return {"total": found["n"], "page": query.page, "size": query.size, "items": items, "next": after}
 
     def facets(self, query: AssetQuery, within: Prefixes = None) -> Json:
         """How many files there are of each kind, detection and outcome under the query's other filters."""
@@ -194,6 +203,18 @@ class Catalog:
                 return None
             rows = ask(sql.LINES, [found["assets"]] * 2)
         return [as_line(list(of_file)) for _, of_file in groupby(rows, key=itemgetter("asset"))], rows[-1]["asset"]
+
+
+def _place(ask: Ask, query: AssetQuery, within: Prefixes) -> tuple[Cursor, int] | None:
+    """Where the page before ended, and the asset number of its last file; None if the query has a page number."""
+    if query.after is None:
+        return None
+    cursor = read_cursor(query.after)
+    visible, values = sql.within(within)
+    rows = ask(sql.BY_ID.format(visible=visible), [[cursor[2]], *values])
+    if not rows:
+        raise SettingsError("after: the file at which that page ended is not there any more. Begin without `after`.")
+    return cursor, rows[0]["asset"]
 
 
 def _items(ask: Ask, assets: list[int], query: AssetQuery) -> list[Json]:

@@ -1,8 +1,9 @@
 """The catalogue's DuckDB file: opening it, cursors and transactions, and its migration from earlier versions."""
 
 import logging
+import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -106,6 +107,40 @@ class Database:
     def finish(self, folder: str) -> None:
         """Note that a folder has been loaded again."""
         self.rows("delete from unfinished where folder = ? returning folder", [folder])
+
+
+def folders_of(path: Path) -> set[str]:
+    """The folders of results that a catalogue's file was filled from. SettingsError if another process has it open."""
+    import duckdb
+
+    try:
+        with duckdb.connect(str(path), read_only=True) as database:
+            tables = {name for (name,) in database.execute("select table_name from duckdb_tables()").fetchall()}
+            statements = {
+                "loaded": "select distinct regexp_replace(file, '/[^/]*$', '') from loaded",
+                "unfinished": "select folder from unfinished",
+            }
+            chosen = [statement for table, statement in statements.items() if table in tables]
+            return {folder for statement in chosen for (folder,) in database.execute(statement).fetchall()}
+    except duckdb.Error as error:
+        raise SettingsError(
+            f"the catalogue {path} does not open: {str(error).splitlines()[0]}. If no other process has it open, "
+            "delete it; it is built anew from the results."
+        ) from error
+
+
+def begin_again(path: Path, folders: Iterable[str]) -> None:
+    """Delete the file, so that no byte of it is left, and make an empty one that is to load these folders.
+
+    A catalogue loads them in its background when it is opened next. SettingsError if another process has it open.
+    """
+    folders_of(path)  # raises if another process has it open
+    for file in path.parent.glob(f"{path.name}*"):  # with its log, and what was spilled beside it
+        shutil.rmtree(file) if file.is_dir() else file.unlink(missing_ok=True)
+    database = Database(path)
+    with database.transaction() as cursor:
+        cursor.executemany("insert into unfinished values (?)", [[folder] for folder in sorted(set(folders))])
+    database.close()
 
 
 def _named(cursor: Any) -> list[Json]:

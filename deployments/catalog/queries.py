@@ -6,7 +6,7 @@ Every statement about files takes the prefixes that the caller is limited to: `{
 from collections.abc import Sequence
 from typing import Any
 
-from cluster.api_queries import AssetFilter, AssetQuery
+from cluster.api_queries import AssetFilter, AssetQuery, Cursor
 
 Prefixes = Sequence[str] | None  # folders, buckets and archives that a caller is limited to; None: it is not
 
@@ -16,6 +16,14 @@ SORTS = {
     "oldest": ("f.analyzed_at", ""),
     "score": (None, "desc nulls last"),
     "name": ("(lower(f.name), f.name)", ""),
+}
+# the key as a cursor holds it, and the key of the value that a cursor holds
+IN_CURSOR = {"newest": "epoch_us(key)", "oldest": "epoch_us(key)", "score": "key", "name": "null"}
+OF_CURSOR = {
+    "newest": "make_timestamp(?::bigint)",
+    "oldest": "make_timestamp(?::bigint)",
+    "score": "?::float",
+    "name": "(select (lower(name), name) from files where asset = ?)",
 }
 
 EXPORTED_FILES, EXPORTED_ROWS = 2000, 20_000  # files of an export in memory at a time, and detections in them
@@ -106,18 +114,35 @@ def labels_of(query: AssetFilter, min_score: float | None, prefixes: Prefixes) -
     return f"where {' and '.join(parts)}" if parts else "", [*([min_score] if min_score else []), *values]
 
 
-def page(query: AssetQuery, prefixes: Prefixes) -> tuple[str, list[Any]]:
-    """The statement of a page, and its values: one row (n: the number of all files, assets: those of the page)."""
+def page(query: AssetQuery, prefixes: Prefixes, place: tuple[Cursor, int] | None) -> tuple[str, list[Any]]:
+    """The statement of a page, and its values: one row (n: the number of all files, assets: those of the page and one
+    more if there is one, key: that of the page's last file, as a cursor holds it).
+
+    `place`: where the page before ended, and the asset number of its last file; None: the query has a page number.
+    """
     source, values = selection(query, prefixes)
     key, direction = SORTS[query.sort]
     key = key or ("m.score" if matching(query)[0] else "f.top_score")
     # with a condition on detections, what was found is kept for both; else finding it twice is cheaper
     kept = "materialized" if matching(query)[0] else "not materialized"
+    behind, of_place = ("", []) if place is None else _behind(*place)
     statement = f"""with chosen as {kept} (select f.asset, {key} as key {source}),
-            shown as (select asset, row_number() over (order by key {direction}, asset) as n
-                from (select * from chosen order by key {direction}, asset limit ? offset ?))
-        select (select count(*) from chosen) as n, (select list(asset order by n) from shown) as assets"""
-    return statement, [*values, query.size, (query.page - 1) * query.size]
+            shown as materialized (select *, row_number() over (order by key {direction}, asset) as n
+                from (select * from chosen {behind} order by key {direction}, asset limit ? offset ?))
+        select (select count(*) from chosen) as n, (select list(asset order by n) from shown) as assets,
+            (select {IN_CURSOR[query.sort]} from shown where n = ?) as key"""
+    return statement, [*values, *of_place, query.size + 1, (query.page - 1) * query.size, query.size]
+
+
+def _behind(cursor: Cursor, asset: int) -> tuple[str, list[Any]]:
+    """The WHERE of the rows of `chosen` that come after a file in the order of the cursor; and its values."""
+    sort, value, _ = cursor
+    if sort == "score" and value is None:  # those without a score are last
+        return "where key is null and asset > ?", [asset]
+    own, value = OF_CURSOR[sort], asset if sort == "name" else value
+    later = "<" if SORTS[sort][1].startswith("desc") else ">"
+    or_none = " or key is null" if sort == "score" else ""
+    return f"where key {later} {own} or key = {own} and asset > ?{or_none}", [value, value, asset]
 
 
 def exported(query: AssetFilter, prefixes: Prefixes, after: int) -> tuple[str, list[Any]]:

@@ -128,6 +128,21 @@ class Rejections:
                 log.warning("%s is no rejected face (%s) and is not used; delete it", path, type(error).__name__)
         return {name: np.asarray(faces, np.float32) for name, faces in vectors.items()}
 
+    def discard(self, wanted: Callable[[bytes], bool]) -> int:
+        """Delete those whose vector, as bytes of float32, is wanted, and files that hold none; returns how many."""
+        discarded = 0
+        for path in self.paths():
+            with self._files.open_input_file(path) as file:
+                content = file.read()
+            try:
+                vector = np.asarray(json.loads(content)["vector"], np.float32).tobytes()
+            except (ValueError, KeyError, TypeError):
+                vector = None
+            if vector is None or wanted(vector):
+                self._files.delete_file(path)
+                discarded += 1
+        return discarded
+
     def count(self, name: str) -> int:
         """How many there are for a name, of any model."""
         return sum(path.split("/")[-2] == name for path in self.paths())

@@ -37,6 +37,7 @@ class Job:
     proof: str = ""  # of the operator, that it may read its URIs and write to `out`: cluster.permissions.prove
     exclude: tuple[str, ...] = ()  # patterns of names that are left out, besides those of the settings
     within: tuple[str, ...] | None = None  # it reads nothing outside these: who submitted it is limited to them
+    owner: str = ""  # who has queued it, as Identity.owner; empty: a process of the cluster, or an earlier version
     state: JobState = "waiting"
     message: str = ""
     waits_for: tuple[str, ...] = ()  # detectors that do not answer

@@ -13,10 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from cluster.errors import SettingsError
-from cluster.records import ACTIVE, OVER, PRIORITIES, JobState, Priority
+from cluster.records import ACTIVE, OVER, PRIORITIES, JobState
 from cluster.settings import Settings
 from deployments.jobs import job as job_file
 from deployments.jobs.drivers import FINAL, Client, Drivers, JobsClient, JobsDown, alive
@@ -25,6 +24,7 @@ from deployments.jobs.job import Job
 from deployments.jobs.mirror import JobPages
 from deployments.jobs.standby import Assignment, Standby
 from deployments.jobs.store import JobStore
+from deployments.jobs.submitting import Submissions
 from deployments.jobs.webhooks.announcing import Announcer
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 FIND_S = 10.0  # the start waits for the jobs of an earlier head to be found, at most this long
 
 
-class Jobs:
+class Jobs(Submissions):
     """Owns the list of jobs and their queue: one process may have it. SettingsError says what may not be done.
 
     `every_s`: how often threads work; None: none do. `ready`: as of Standby.
@@ -61,24 +61,6 @@ class Jobs:
             threading.Thread(target=self._look_after, args=(every_s,), daemon=True, name="jobs").start()
 
     # ---- called by the API
-
-    def submit(
-        self,
-        uris: list[str],
-        out: str,
-        detectors: list[str],
-        priority: Priority = "normal",
-        retry_of: str | None = None,
-        proof: str = "",
-        exclude: Sequence[str] = (),
-        within: tuple[str, ...] | None = None,
-    ) -> str:
-        """Queue a scan and return the name of the job. It runs whether or not anybody follows it."""
-        name = f"scan-{time.strftime('%Y%m%d-%H%M%S')}-{uuid4().hex[:6]}"
-        asked = tuple(detectors), priority, retry_of, proof, tuple(exclude), within
-        self.store.put(Job(name, tuple(uris), out, time.time(), *asked))
-        self._due.set()
-        return name
 
     def one(self, job: str) -> Job | None:
         """The job of that name, also one that another cluster has left beside the results; None if there is none."""
@@ -114,27 +96,6 @@ class Jobs:
                 if current.attempts == known.attempts:
                     over = {"state": "cancelled", "message": "it was cancelled", "ended_at": time.time()}
                     return self._changed(job, waits_for=(), **over)
-
-    def resume(self, job: str) -> Job:
-        """Queue a failed or cancelled job again; it continues with the units that are not done."""
-        while True:
-            known = self._known(job)
-            if known.state == "finished":
-                raise SettingsError(f"{job} is finished: `raysift jobs retry-failed {job}` does failed files again.")
-            if known.state == "waiting":
-                raise SettingsError(f"{job} waits for its turn already.")
-            self._check_that_none_runs(known)
-            with self.store.changing():
-                if self._known(job) == known:
-                    return self._changed(job, state="waiting", message="", waits_for=(), resumes=0, ended_at=None)
-
-    def retry(self, job: str) -> str:
-        """Queue a new job over the files that failed in this one, and return the name of the new job."""
-        known = self._known(job)
-        if known.state not in OVER:
-            raise SettingsError(f"{job} is not over yet. Wait for its end, or cancel it first.")
-        asked = [*known.detectors], known.priority, job, known.proof, known.exclude, known.within
-        return self.submit([*known.uris], known.out, *asked)
 
     def logs(self, job: str) -> str:
         """What the drivers of a job have written, one after the other."""
@@ -279,17 +240,6 @@ class Jobs:
         with self.store.changing():
             if self.store.get(job.job) == started:  # it was not cancelled meanwhile, and no driver has begun
                 self.store.put(job)
-
-    def _check_that_none_runs(self, job: Job) -> None:
-        """SettingsError if a driver of the job runs. It calls Ray, so it is called without the lock."""
-        if job.state in ACTIVE or (job.attempts and self.drivers.is_running(job.attempts[-1])):
-            stopping = "is still stopping; try again" if job.state in OVER else "still runs; cancel it first"
-            raise SettingsError(f"{job.job} {stopping}: `raysift jobs show {job.job}`.")
-
-    def _known(self, job: str) -> Job:
-        if (known := self.store.get(job)) is None:
-            raise SettingsError(f"there is no job {job!r}. See `raysift jobs list`.")
-        return known
 
     def _changed(self, job: str, **facts: Any) -> Job:
         self.store.change(job, **facts)

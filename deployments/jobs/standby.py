@@ -40,6 +40,7 @@ class Standby:
         # drivers that this queue has started: those of an earlier one may know other detectors
         self._started: set[str] = set()
         self._waiting: dict[str, float] = {}  # driver -> time.monotonic() of its last call
+        self._starting: str | None = None  # the driver that has been started and has not called yet
         self._starting_until = self._busy_until = 0.0
         self._was_ready = False
 
@@ -55,18 +56,24 @@ class Standby:
                     self._waiting.pop(driver, None)
                     return False
                 self._waiting[driver] = time.monotonic()
-                self._starting_until = 0.0
+                self._starting, self._starting_until = None, 0.0
                 if not self._changed.wait(give_up - time.monotonic()):
                     return True
 
     def give(self, attempt: str) -> bool:
-        """Assign an attempt at a job to a waiting driver; False if none waits."""
+        """Assign an attempt at a job to a driver that waits or is starting; False if there is none.
+
+        A driver that is starting is ready sooner than one that would be started now beside it.
+        """
         with self._changed:
-            waiting = sorted(self._seen())
-            if not waiting:
+            drivers = sorted(self._seen())
+            if not drivers and self._starting and time.monotonic() < self._starting_until:
+                drivers = [self._starting]
+            if not drivers:
                 return False
-            self._store.assign(attempt, waiting[0])
-            del self._waiting[waiting[0]]
+            self._store.assign(attempt, drivers[0])
+            self._waiting.pop(drivers[0], None)
+            self._starting, self._starting_until = None, 0.0
             self._busy_until = time.monotonic() + LONG_JOB_S
             self._changed.notify_all()
             return True
@@ -83,6 +90,8 @@ class Standby:
             driver = f"driver-{uuid4().hex[:8]}"
             self._started.add(driver)
             self._drivers.start(driver, COMMAND, {})
+            with self._changed:
+                self._starting = driver
         else:
             self._starting_until = now + 5
 

@@ -5,8 +5,8 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from typing import Any
 from cluster.access.identity import Identity
 from cluster.errors import SettingsError
 from cluster.records import OVER, JobState
-from deployments.jobs.job import JOB, Job
+from deployments.jobs import callers
+from deployments.jobs.callers import NOBODY, Caller, Claim
+from deployments.jobs.job import JOB, Job, from_facts
 
 LOOK_S = 0.1  # how often the state of a followed job is read
 
@@ -27,7 +29,7 @@ _SCHEMA = """create table if not exists jobs(job text primary key, state text, s
     create unique index if not exists changed_once on changed(job);
     create table if not exists assigned(attempt text primary key, driver text);
     create table if not exists ended(job text, state text, ended_at real, primary key(job, ended_at));
-    update jobs set state = 'blocked', facts = json_set(facts, '$.state', 'blocked') where state = 'parked'"""
+    update jobs set state = 'blocked', facts = json_set(facts, '$.state', 'blocked') where state = 'parked';"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class JobStore:
         try:
             self._db = sqlite3.connect(path, check_same_thread=False)
             self._db.execute("pragma journal_mode=wal")
-            self._db.executescript(_SCHEMA)
+            self._db.executescript(_SCHEMA + callers.SCHEMA)
         except sqlite3.Error as error:
             raise SettingsError(
                 f"the list of jobs {path} does not open: {error}. Move it away to begin a new one: results stay, and "
@@ -65,13 +67,15 @@ class JobStore:
         with self._changing:
             yield
 
-    def put(self, job: Job) -> None:
-        """Store a job, replacing what was stored of it."""
+    def put(self, job: Job, caller: Caller = NOBODY) -> None:
+        """Store a job, replacing what was stored of it. `caller`: whose request this answers, if it has a key."""
         with self._changing, self._asking, self._db:
             self._db.execute("insert or replace into jobs values (?, ?, ?, ?)", _row(job))
             self._db.execute("insert or ignore into changed values (?)", [job.job])
             if job.state in OVER and job.ended_at is not None:
                 self._db.execute("insert or ignore into ended values (?, ?, ?)", [job.job, job.state, job.ended_at])
+            if caller.key:
+                callers.remember(self._db, caller, job.job)
 
     def ends(self) -> list[End]:
         """The ends of jobs that are not announced yet, the first one first."""
@@ -84,6 +88,33 @@ class JobStore:
         """Note that an end needs no further announcement."""
         with self._changing, self._asking, self._db:
             self._db.execute("delete from ended where job = ? and ended_at = ?", [end.job.job, end.ended_at])
+
+    def claim(self, caller: Caller) -> Claim:
+        """Claim a caller's request if it is new."""
+        with self._changing, self._asking, self._db:
+            return callers.claim(self._db, caller)
+
+    def release(self, caller: Caller) -> None:
+        """Give up the claim of a request."""
+        with self._changing, self._asking, self._db:
+            callers.release(self._db, caller)
+
+    def remember(self, caller: Caller, job: str | None) -> None:
+        """Store the answer to a request."""
+        with self._changing, self._asking, self._db:
+            callers.remember(self._db, caller, job)
+
+    def answered(self, caller: Caller) -> Claim:
+        """What is known of a caller's request."""
+        with self._asking:
+            return callers.answered(self._db, caller)
+
+    def count_of(self, owner: str) -> int:
+        """The number of jobs of an owner that wait or run."""
+        marks = ",".join("?" * len(OVER))
+        question = f"select count(*) from jobs where state not in ({marks}) and json_extract(facts, '$.owner') = ?"
+        with self._asking:
+            return int(self._db.execute(question, [*OVER, owner]).fetchone()[0])
 
     def assign(self, attempt: str, driver: str) -> None:
         """Note that an attempt at a job is the work of a driver that waited for one."""
@@ -159,6 +190,29 @@ class JobStore:
         """Whether a job stores its results in that folder."""
         return bool(self._jobs("where json_extract(facts, '$.out') = ? limit 1", [out]))
 
+    def rewrite(self, change: Callable[[Job], Job | None]) -> int:
+        """Replace every job by what `change` returns, or delete it for None; returns how many were changed.
+
+        Their earlier records are overwritten: no byte of them is left in the file. No other process may have it open.
+        """
+        changed = 0
+        with self._changing, self._asking:
+            self._db.execute("pragma secure_delete = on")
+            for (facts,) in self._db.execute("select facts from jobs").fetchall():
+                job = JOB.validate_json(facts)
+                if (new := change(job)) == job:
+                    continue
+                changed += 1
+                with self._db:
+                    self._db.execute("delete from jobs where job = ?", [job.job])
+                    self._db.execute("delete from changed where job = ?", [job.job])
+                    if new is not None:
+                        self._db.execute("insert into jobs values (?, ?, ?, ?)", _row(new))
+                        self._db.execute("insert into changed values (?)", [job.job])
+            self._db.execute("vacuum")
+            self._db.execute("pragma wal_checkpoint(truncate)")
+        return changed
+
     def _state(self, job: str) -> str | None:
         """The state of a job, without its record, which may hold thousands of URIs; None if there is no such job."""
         with self._asking:
@@ -169,6 +223,15 @@ class JobStore:
         with self._asking:
             rows = self._db.execute(f"select facts from jobs {which}", values).fetchall()
         return [JOB.validate_json(facts) for (facts,) in rows]
+
+
+def read_jobs(path: Path) -> list[Job]:
+    """The jobs of a list that another process may have open, oldest first; none if there is no such file."""
+    if not path.exists():
+        return []
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+        rows = db.execute("select facts from jobs order by submitted_at, rowid").fetchall()
+    return [from_facts(json.loads(facts)) for (facts,) in rows]
 
 
 def _row(job: Job) -> tuple[str, str, float, str]:

@@ -1,7 +1,8 @@
 """Removal of one person's hits and vectors from stored results and from the vector store."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,15 @@ from pipelines.people.match import DETECTOR, FACES, current, named, of
 REMOVED = "no vector: removed on request"
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the results hold of a person, by `find`."""
+
+    vectors: set[bytes]  # the person's, as bytes of float32
+    files: dict[str, str | None]  # URI -> container, of the media with hits or vectors of the person
+    other: int  # files with vectors of another model, which cannot be compared with the photos
+
+
 @dataclass(slots=True)
 class Removed:
     """What was removed from the results."""
@@ -25,9 +35,7 @@ class Removed:
     hits: int = 0
     faces: int = 0  # whose vectors were removed
     files: int = 0  # Parquet files that were rewritten
-    uris: set[str] = field(default_factory=set)  # of the media that show the person
-    vectors: set[bytes] = field(default_factory=set)  # the person's, as bytes of float32
-    other: int = 0  # files with vectors of another model, which cannot be compared with the photos
+    thumbnails: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,27 +46,45 @@ class Searched:
     left: int
 
 
-def purge(name: str, out: str, watch: WatchList, model: str, s3_endpoint: str | None = None) -> Removed:
-    """Rewrite every Parquet file that has hits of that name, or vectors of their faces.
+def find(name: str, out: str, watch: WatchList, model: str, s3_endpoint: str | None = None) -> Found:
+    """The person's vectors, and the media that show the person.
 
-    The person's vectors are those of faces with a hit, those that the watch list (of the same model) identifies, and
-    all that equal one of these, in superseded rows, too. Each file is replaced as a whole; a purge that was interrupted
-    can be repeated.
+    The vectors are those of faces with a hit, those that the watch list (of the same model) identifies, and all that
+    equal one of these, in superseded rows, too.
     """
     vectors, other = _vectors(name, out, watch, model, s3_endpoint)
-    done = Removed(vectors=vectors, other=other)
-    for file in results_files.committed(out, s3_endpoint):
-        table = results_files.read(file, ["uri", *FACES], s3_endpoint)
-        uris = [
-            uri
-            for uri, found in zip(table["uri"].to_pylist(), codec.findings(table, DETECTOR), strict=True)
-            if any(_is_hit(one, name) or _is_theirs(one, done.vectors) for one in found)
-        ]
-        if uris:
-            _rewrite(file, name, done, s3_endpoint)
+    found = Found(vectors, {}, other)
+    for _, uris, parents, hits in _with_traces(name, out, vectors, s3_endpoint):
+        found.files.update((uri, parent) for uri, parent, hit in zip(uris, parents, hits, strict=True) if hit)
+    return found
+
+
+def remove(
+    name: str, out: str, vectors: set[bytes], s3_endpoint: str | None = None, pictures_of: Collection[str] = ()
+) -> Removed:
+    """Rewrite every Parquet file that has hits of that name, or one of these vectors. See `find`.
+
+    `pictures_of`: URIs of media whose thumbnails are removed too. Each file is replaced as a whole; a removal that was
+    interrupted can be repeated.
+    """
+    done = Removed()
+    for file, uris, _, hits in _with_traces(name, out, vectors, s3_endpoint):
+        shown = [uri in pictures_of for uri in uris]
+        if any(hits) or any(shown):
+            _rewrite(file, name, vectors, shown, done, s3_endpoint)
             done.files += 1
-            done.uris.update(uris)
     return done
+
+
+def _with_traces(
+    name: str, out: str, vectors: set[bytes], s3_endpoint: str | None
+) -> Iterator[tuple[str, list[str], list[str | None], list[bool]]]:
+    """Each Parquet file with the URI and the container of every row, and whether the row has a hit or a vector."""
+    for file in results_files.committed(out, s3_endpoint):
+        table = results_files.read(file, ["uri", "parent", *FACES], s3_endpoint)
+        rows = codec.findings(table, DETECTOR)
+        hits = [any(_is_hit(finding, name) or _is_theirs(finding, vectors) for finding in found) for found in rows]
+        yield file, table["uri"].to_pylist(), table["parent"].to_pylist(), hits
 
 
 def left(name: str, out: str, vectors: set[bytes], s3_endpoint: str | None = None) -> int:
@@ -98,7 +124,10 @@ def _bytes(vector: Iterable[float]) -> bytes:
     return np.asarray(vector, np.float32).tobytes()
 
 
-def _rewrite(file: str, name: str, done: Removed, s3_endpoint: str | None) -> None:
+def _rewrite(
+    file: str, name: str, vectors: set[bytes], shown: list[bool], done: Removed, s3_endpoint: str | None
+) -> None:
+    """Replace a file. `shown`: the rows that lose their thumbnails."""
     import pyarrow.parquet as pq
 
     table = results_files.read(file, SCHEMA.names, s3_endpoint)
@@ -108,26 +137,35 @@ def _rewrite(file: str, name: str, done: Removed, s3_endpoint: str | None) -> No
         done.hits += len(row) - len(kept)
         for one in kept:
             of_face = (one["detector"], one["label"]) == (DETECTOR, FACE)
-            if of_face and one["vectors"] and _bytes(one["vectors"][0]["values"]) in done.vectors:
+            if of_face and one["vectors"] and _bytes(one["vectors"][0]["values"]) in vectors:
                 one.update(vectors=[], evidence=REMOVED)
                 done.faces += 1
         rows[n] = kept
-    detections = SCHEMA.field("detections")
-    table = table.set_column(table.schema.get_field_index("detections"), detections, pa.array(rows, detections.type))
+    table = _replaced(table, "detections", rows)
+    if any(shown):
+        pictures = table["thumbnail"].to_pylist()
+        done.thumbnails += sum(picture is not None for picture, hit in zip(pictures, shown, strict=True) if hit)
+        pictures = [None if hit else picture for picture, hit in zip(pictures, shown, strict=True)]
+        table = _replaced(table, "thumbnail", pictures)
     files, path = results_files.sink(file, s3_endpoint)
     pq.write_table(table, path, filesystem=files)
 
 
-def forget(done: Removed, out: str, vectors: Vectors, s3_endpoint: str | None = None) -> Searched:
+def _replaced(table: pa.Table, name: str, values: list[Any]) -> pa.Table:
+    column = SCHEMA.field(name)
+    return table.set_column(table.schema.get_field_index(name), column, pa.array(values, column.type))
+
+
+def forget(found: Found, out: str, vectors: Vectors, s3_endpoint: str | None = None) -> Searched:
     """Reduce the vector store's faces of these media to those in the results. VectorsDown if it does not answer."""
-    before = _held(done, vectors)
-    for table in newest_rows(out, embeddings.COLUMNS, s3_endpoint, DETECTOR, wanted=done.uris.__contains__):
+    before = _held(found, vectors)
+    for table in newest_rows(out, embeddings.COLUMNS, s3_endpoint, DETECTOR, wanted=found.files.__contains__):
         vectors.upsert(table)
-    left = _held(done, vectors)
+    left = _held(found, vectors)
     return Searched(before - left, left)
 
 
-def _held(done: Removed, vectors: Vectors) -> int:
+def _held(found: Found, vectors: Vectors) -> int:
     """How many of the person's vectors the vector store returns as their own nearest neighbours."""
-    nearest = (vectors.search("faces", np.frombuffer(vector, np.float32).tolist(), 1) for vector in done.vectors)
+    nearest = (vectors.search("faces", np.frombuffer(vector, np.float32).tolist(), 1) for vector in found.vectors)
     return sum(bool(hits) and hits[0].score > 0.999 for hits in nearest)

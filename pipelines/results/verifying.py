@@ -53,7 +53,7 @@ def verify(out: str, job: str, settings: Settings) -> Verified:
     if not task.units:
         return Verified(0, 0, 0, 0, 0, 0, *listed)
     held = reconcile(f"{place}/ledger", out, job, endpoint)
-    checked = audit(out, Vectors(settings.chroma.url), endpoint, job)
+    checked = audit(out, Vectors.configured(settings), endpoint, job)
     return Verified(held.units, held.done, held.failed, held.lost, held.double, checked.missing, *listed)
 
 

@@ -30,7 +30,7 @@ def server(status, body, kind):
 @pytest.mark.parametrize(
     ("status", "body", "kind"),
     [
-        (401, b'{"error": "AuthorizationError", "message": "no token"}', "application/json"),
+        (403, b'{"error": "AuthorizationError", "message": "no token"}', "application/json"),
         (404, b"<h1>not here</h1>", "text/html"),
         (200, b"<h1>another page</h1>", "text/html"),
         (500, b"broken", "text/plain"),
@@ -39,6 +39,15 @@ def server(status, body, kind):
 def test_a_server_that_refuses_or_is_not_chroma_is_reported(status, body, kind):
     with running(server(status, body, kind)) as other, pytest.raises(VectorsDown, match="is not Chroma, or refuses"):
         Chroma(f"http://127.0.0.1:{other.server_port}", 5.0).names()
+
+
+def test_the_token_is_sent_and_one_that_is_refused_is_reported():
+    with running(server(401, b"{}", "application/json")) as guard:
+        seen = []
+        guard.RequestHandlerClass.do_GET = lambda self: seen.append(self.headers["Authorization"])
+        with pytest.raises(VectorsDown):
+            Chroma(f"http://127.0.0.1:{guard.server_port}", 0.1, "s3cr3t").names()
+    assert seen[0] == "Bearer s3cr3t"
 
 
 def test_a_server_that_never_answers_times_out():

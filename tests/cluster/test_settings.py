@@ -47,6 +47,14 @@ def test_a_misspelt_key_in_the_file_is_named(tmp_path):
         load()
 
 
+@pytest.mark.parametrize("content", [b"- api", b"api", b"8000: api", b"\x80api: {}"])
+def test_a_file_that_is_no_mapping_of_keys_in_utf8_is_refused_with_its_form(tmp_path, monkeypatch, content):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "settings.yaml").write_bytes(content)
+    with pytest.raises(SettingsError, match=r"settings\.yaml.*lines of the form `key: value`, in UTF-8"):
+        load()
+
+
 def test_invalid_yaml_and_invalid_lists_are_reported(tmp_path, monkeypatch):
     monkeypatch.setenv("RAYSIFT_API__NAMES", "raysift.example.com")
     with pytest.raises(SettingsError, match=r"cannot be read.*api"):

@@ -82,6 +82,7 @@ def test_the_checks_are_printed_as_a_table(whole):
     assert done.returncode == 0 and "an object was written, read and deleted" in done.stdout
 
 
+@pytest.mark.chaos
 def test_a_port_of_chroma_on_which_nothing_listens(whole):
     port = str(free_port())
     (said,) = failing(with_settings(whole, RAYSIFT_CHROMA__PORT=port)).values()
@@ -89,6 +90,7 @@ def test_a_port_of_chroma_on_which_nothing_listens(whole):
     assert "Start it (`raysift up`, or its service), or correct chroma.host and chroma.port." in said
 
 
+@pytest.mark.chaos
 def test_a_bucket_that_does_not_exist(whole, s3):
     (said,) = failing(with_settings(whole, RAYSIFT_RESULTS_URI="s3://no-such-bucket/results")).values()
     assert (
@@ -98,6 +100,7 @@ def test_a_bucket_that_does_not_exist(whole, s3):
     assert "no-such-bucket" not in {found["Name"] for found in s3.client().list_buckets()["Buckets"]}
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize(
     ("key", "secret", "advice"),
     [
@@ -115,12 +118,14 @@ def test_a_bucket_that_refuses_the_credentials(whole, key, secret, advice):
     assert advice in said and "stranger-secret" not in said
 
 
+@pytest.mark.chaos
 def test_a_bucket_whose_server_is_down(whole):
     away = f"http://127.0.0.1:{free_port()}"
     (said,) = failing(with_settings(whole, AWS_ENDPOINT_URL=away)).values()
     assert f"{away} does not answer" in said and "Check s3_endpoint_url and the network." in said
 
 
+@pytest.mark.chaos
 def test_a_redis_that_refuses_the_password(whole, redis):
     url = f"redis://:wrong@127.0.0.1:{redis.port}/0"
     (said,) = failing(with_settings(whole, RAYSIFT_CACHE__REDIS_URL=url)).values()
@@ -128,6 +133,7 @@ def test_a_redis_that_refuses_the_password(whole, redis):
     assert "Correct it in cache.redis_url: redis://:PASSWORD@host:port/0." in said and "wrong" not in said
 
 
+@pytest.mark.chaos
 def test_a_redis_that_is_down_or_hangs(whole, redis):
     away = free_port()
     (said,) = failing(with_settings(whole, RAYSIFT_CACHE__REDIS_URL=f"redis://127.0.0.1:{away}")).values()
@@ -142,6 +148,7 @@ def test_a_redis_that_is_down_or_hangs(whole, redis):
         redis.go_on()
 
 
+@pytest.mark.chaos
 def test_a_redis_that_would_evict_rays_state(whole):
     with RedisServer() as server, Redis.from_url(server.url) as client:
         client.config_set("maxmemory-policy", "allkeys-lru")
@@ -153,6 +160,7 @@ def test_a_redis_that_would_evict_rays_state(whole):
         assert checks["Redis's disk"][0] == "note" and "Set appendonly yes." in checks["Redis's disk"][1]
 
 
+@pytest.mark.chaos
 def test_a_token_that_is_not_the_heads(whole, tmp_path):
     """As on a machine whose Ray another launcher has started: its state folder has no token."""
     token = tmp_path / "token"
@@ -198,6 +206,7 @@ def timed(api: httpx.Client, route: str) -> tuple[float, httpx.Response]:
     return time.monotonic() - began, answer
 
 
+@pytest.mark.chaos
 def test_while_every_detector_hangs_the_api_is_alive_and_reports_them_as_busy_in_time(whole):
     with whole.api() as api:
         assert api.get("/v1/ready").status_code == 200
@@ -221,6 +230,7 @@ def test_while_every_detector_hangs_the_api_is_alive_and_reports_them_as_busy_in
             time.sleep(0.5)
 
 
+@pytest.mark.chaos
 def test_a_detector_that_has_died_is_named_until_serve_has_replaced_it(whole):
     (whisper,) = replicas(whole, "whisper")  # loading its models takes longer than the API keeps an answer
     seen: list[tuple[int, str]] = []

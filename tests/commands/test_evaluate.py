@@ -84,5 +84,5 @@ def test_many_files_are_scanned_in_one_job(alone, tmp_path, monkeypatch):
 def test_detectors_of_text_are_run_with_all_others():
     from commands.evaluate import _detectors
 
-    assert _detectors([labelling.Labelled("a", 1, {"nsfw": {}, "face": {}})]) == "face,nsfw"
+    assert _detectors([labelling.Labelled("a", 1, {"nsfw": {}, "face": {}})]) == ["face", "nsfw"]
     assert _detectors([labelling.Labelled("a", 1, {"nsfw": {}, "clip": {}})]) is None

@@ -132,8 +132,9 @@ def test_a_rejected_face_loses_the_name_and_a_purge_removes_the_person(named, ga
     match.match(named, face(gallery).enrolled.watch_list(), MODEL)
     assert {name for name, of in found(named).items() if of} == WITH_HIM - {"pair_obama_biden.jpg"}
 
-    done = purge.purge(OBAMA, named, face(gallery).enrolled.watch_list(), MODEL)
-    assert done.hits and done.faces and purge.left(OBAMA, named, done.vectors) == 0
+    person = purge.find(OBAMA, named, face(gallery).enrolled.watch_list(), MODEL)
+    done = purge.remove(OBAMA, named, person.vectors)
+    assert done.hits and done.faces and purge.left(OBAMA, named, person.vectors) == 0
     assert not any(found(named).values())
     for answer in match.current(named):
         for one in answer.found:

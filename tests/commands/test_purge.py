@@ -38,6 +38,8 @@ def raysift(tmp_path, monkeypatch):
         match request.method, request.url.path:
             case "GET", "/v1/session":
                 return httpx.Response(200, json={"name": "ann", "role": run.role, "prefixes": None})
+            case "GET", "/v1/holds":
+                return httpx.Response(200, json=run.holds)
             case "DELETE", "/v1/cache":
                 return httpx.Response(200, json=ErasedCaches(**run.caches).model_dump())
             case "DELETE", "/v1/people/Ann":
@@ -56,7 +58,7 @@ def raysift(tmp_path, monkeypatch):
         return CliRunner().invoke(cli, arguments, env={"COLUMNS": "200"})
 
     run.caches = {"entries": {"head": 7, "worker": 4}, "failed": {}, "away": []}
-    run.gallery, run.role = gallery, "admin"
+    run.gallery, run.role, run.holds = gallery, "admin", []
     return run
 
 
@@ -81,6 +83,17 @@ def test_without_a_purpose_that_is_demanded_nothing_is_changed(raysift, tmp_path
     assert raysift("purge", "Ann", "--purpose", "a request by Ann").exit_code == 0
 
 
+def test_a_hold_on_a_file_that_shows_the_person_forbids_it(raysift, tmp_path):
+    before = (tmp_path / "results" / "1.parquet").read_bytes()
+    hold = {"id": "1a2b3c4d", "under": "s3://b", "reason": "case 7", "by": "eve", "at": "2026-11-22T12:00:00Z"}
+    raysift.holds = [hold]
+    refused = str(raysift("purge", "Ann").exception)
+    assert "a legal hold forbids it: 1a2b3c4d on s3://b by eve, 2026-11-22: case 7 (1 files)" in refused
+    assert (tmp_path / "results" / "1.parquet").read_bytes() == before and raysift.gallery.references()
+    raysift.holds = [hold | {"under": "s3://another"}]
+    assert raysift("purge", "Ann").exit_code == 0
+
+
 def test_every_place_is_listed_with_what_was_removed_there(raysift, tmp_path):
     done = raysift("purge", "Ann")
     assert done.exit_code == 0, done.output
@@ -96,7 +109,7 @@ def test_every_place_is_listed_with_what_was_removed_there(raysift, tmp_path):
         "rejected faces in the gallery": 1,
     }
     assert raysift.gallery.references() == []
-    assert "thumbnails" in done.output and "catalog-*.duckdb" in done.output
+    assert "thumbnails" in done.output and "raysift erase --person Ann" in done.output
 
 
 def test_a_node_that_is_down_is_named_and_erased_when_it_is_back(raysift, monkeypatch, tmp_path):

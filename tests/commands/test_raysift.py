@@ -171,6 +171,12 @@ def test_a_relative_path_is_relative_to_the_users_working_folder(tmp_path, api):
     assert sent["uris"] == [(tmp_path / "media").as_uri()] and sent["out"] == (tmp_path / "found").as_uri()
 
 
+def test_detectors_are_named_in_one_option_or_in_several(api):
+    api.answers["POST /v1/jobs"] = {"job": "scan-1"}
+    run("scan", "s3://b", "--detectors", "nsfw, ocr", "--detectors", "face", "--no-follow")
+    assert api.requests[0][1]["detectors"] == ["nsfw", "ocr", "face"]
+
+
 def test_a_scan_that_is_not_followed_is_only_queued(api):
     api.answers["POST /v1/jobs"] = {"job": "scan-1"}
     done = run("scan", "s3://b", "--priority", "urgent", "--no-follow", "--json")
@@ -249,8 +255,17 @@ def test_the_log_of_a_job_is_followed_to_its_last_line(api):
     assert json.loads(run("jobs", "logs", "scan-1", "--json").stdout) == {"job": "scan-1", "log": "one\ntwo\n"}
 
 
-def test_a_refusal_of_the_api_is_shown_with_its_message(api):
-    refusal = httpx.Response(422, json={"detail": "scan-1 is finished: there is nothing to cancel."})
+@pytest.mark.parametrize("media_type", ["application/problem+json", "application/json"])  # the second: of version 0.2
+def test_a_refusal_of_the_api_is_shown_with_its_message(api, media_type):
+    said = {"detail": "scan-1 is finished: there is nothing to cancel."}
+    refusal = httpx.Response(422, json=said, headers={"Content-Type": media_type})
     api.answers["POST /v1/jobs/scan-1/cancel"] = refusal
-    with pytest.raises(SettingsError, match="nothing to cancel"):
+    with pytest.raises(SettingsError, match=r"^scan-1 is finished: there is nothing to cancel\.$"):
         raise run("jobs", "cancel", "scan-1").exception
+
+
+def test_of_the_page_of_a_proxy_only_the_status_is_shown(api):
+    api.answers["POST /v1/jobs/scan-1/cancel"] = httpx.Response(502, html="<h1>Bad Gateway of 10.0.0.3</h1>")
+    with pytest.raises(SettingsError, match="502 Bad Gateway") as refused:
+        raise run("jobs", "cancel", "scan-1").exception
+    assert "10.0.0.3" not in str(refused.value)

@@ -170,6 +170,49 @@ def test_drains_take_a_pod_at_a_time_and_ask_first_for_what_there_is_one_of(wher
             assert isinstance(guarded[name]["minAvailable"], int)
 
 
+@pytest.mark.parametrize("where", BUILDS)
+def test_only_the_head_has_the_operators_key(where):
+    pods = {pod.name: pod for pod in pods_of(build(where))}
+    having = {
+        name
+        for name, pod in pods.items()
+        if any(volume.get("secret", {}).get("secretName") == "raysift-key" for volume in pod.spec.get("volumes", []))
+    }
+    assert having == {"head"}
+    for name, pod in pods.items():
+        variables = {variable["name"] for container in pod.spec["containers"] for variable in container.get("env", [])}
+        mounted = {mount["name"] for container in pod.spec["containers"] for mount in container["volumeMounts"]}
+        assert ("RAYSIFT_KEY_FILE" in variables, "key" in mounted) == (
+            (True, True) if name == "head" else (False, False)
+        )
+
+
+@each
+def test_keys_users_and_jobs_outlive_the_head_and_one_head_at_a_time_has_them(where):
+    documents = build(where)
+    (claim,) = of_kind(documents, "PersistentVolumeClaim")
+    claims = {
+        pod.name: volume["persistentVolumeClaim"]["claimName"]
+        for pod in pods_of(documents)
+        for volume in pod.spec.get("volumes", [])
+        if "persistentVolumeClaim" in volume
+    }
+    assert claims == {"head": claim["metadata"]["name"]}
+    (settings,) = of_kind(documents, "ConfigMap")
+    (head,) = [container for pod, container in containers(documents) if container["name"] == "ray-head"]
+    assert {"name": "state", "mountPath": settings["data"]["RAYSIFT_STATE_DIR"]} in head["volumeMounts"]
+    (service,) = of_kind(documents, "RayService")
+    assert service["spec"]["upgradeStrategy"] == {"type": "None"}  # a second head would wait for the volume for ever
+    assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
+
+
+def test_a_scans_own_cluster_leaves_the_services_volume_alone():
+    assert of_kind(build("scan"), "PersistentVolumeClaim") == []
+    for pod in pods_of(build("scan")):
+        (state,) = [volume for volume in pod.spec["volumes"] if volume["name"] == "state"]
+        assert "emptyDir" in state, pod.name
+
+
 # ---- references
 
 

@@ -79,6 +79,7 @@ def test_services_with_a_read_only_root_write_only_to_volumes_and_tmpfs(compose:
             assert compose.written(name) == [], f"{name} writes where its container could not"
 
 
+@pytest.mark.chaos
 def test_a_ray_job_scans_a_bucket(compose: Compose):
     media = demo.make(compose.volume("bucket") / "media")  # /data/media in SeaweedFS's container
     for left_out in (*media.glob("*.mp4"), *media.glob("broken*")):

@@ -13,9 +13,11 @@ from starlette.requests import Request
 from starlette.types import ASGIApp
 
 from cluster.access.identity import Identity
+from cluster.access.limits import Limits
 from deployments.access import authentication
 from deployments.access.pending import PendingRecords
 from deployments.api.app import api
+from deployments.api.guards.quotas import Quotas
 from deployments.api.ingress import Ingress
 from deployments.api.media import Viewed
 from tests.support.servers.chroma import free_port
@@ -82,7 +84,8 @@ def application(**attributes: Any) -> Iterator[ASGIApp]:
     """
     identifies = attributes.pop("identifies", Everybody())
     recorder = Recorder()
-    attributes = {"access": recorder, "pending": PendingRecords(recorder), "viewed": Viewed(), **attributes}
+    defaults = {"access": recorder, "pending": PendingRecords(recorder), "viewed": Viewed(), "quotas": Quotas(Limits())}
+    attributes = defaults | attributes
     ingress = object.__new__(Ingress.func_or_class)
     vars(ingress).update(attributes)
     api.middleware_stack = None  # built again, so that rate limits start at zero

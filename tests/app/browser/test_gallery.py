@@ -116,7 +116,7 @@ def test_the_gallery_takes_about_twice_as_long_as_an_empty_page(browser: Browser
     script.write_text(FLOOR)
     floors, galleries = [], []
     with streamlit(script) as floor_url:
-        for _ in range(5):
+        for _ in range(3):
             floors.append(seconds(browser, floor_url, lambda page: page.wait_for_selector("text=hello-floor")))
             galleries.append(seconds(browser, app_url, wait_for_pictures))
     print(f"floor {min(floors):.2f} s, gallery {min(galleries):.2f} s")

@@ -160,7 +160,7 @@ def test_of_two_that_redeem_a_link_at_once_one_gets_a_session(store, tmp_path):
 def test_a_users_sessions_follow_the_users_present_rights(store):
     store.add_user("ann", "hash", "reviewer")
     session = store.start_session("user:ann")
-    assert store.identify(session) == Identity("ann", "reviewer", None, session.id)
+    assert store.identify(session) == Identity("ann", "reviewer", None, session.id, holder="user:ann")
     store.add_user("ann", "another", "viewer", ("s3://b",))  # another password ends the sessions
     with pytest.raises(Refused):
         store.identify(session)
@@ -171,6 +171,15 @@ def test_a_users_sessions_follow_the_users_present_rights(store):
         store.identify(session)
     with pytest.raises(Refused, match="removed"):
         store.start_session("user:ann")
+
+
+def test_the_sessions_of_a_user_or_a_key_belong_to_one_owner(store):
+    store.add_user("ann", "hash", "reviewer")
+    key, other = store.add_key("ci", "viewer"), store.add_key("ci", "viewer")
+    link = store.redeem(store.add_link(key.id))
+    sessions = [store.start_session("user:ann"), store.start_session("user:ann"), store.start_session(f"key:{key.id}")]
+    owners = [store.identify(token).owner for token in (*sessions, link, key, other)]
+    assert owners == ["user:ann"] * 2 + [f"key:{key.id}"] * 3 + [f"key:{other.id}"]
 
 
 def test_passwords_are_checked_by_their_hash():

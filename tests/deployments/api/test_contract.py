@@ -61,7 +61,7 @@ def read(model: Any, response: httpx.Response) -> Any:
     """The answer as the model, which must have every field of the JSON, and no other."""
     adapter: TypeAdapter[Any] = TypeAdapter(model)
     answer = adapter.validate_json(response.content)
-    assert adapter.dump_python(answer, mode="json") == response.json()
+    assert adapter.dump_python(answer, mode="json", exclude_none=model is Problem) == response.json()
     return answer
 
 
@@ -126,6 +126,7 @@ def test_a_file_has_the_same_shape_and_facts(fake: TestClient, real: TestClient)
         "GET assets?sort=sideways",
         "GET assets?failed=perhaps",
         "GET assets?colour=red",
+        "GET assets?after=x",
         "GET facets?page=9223372036854775807",
         "GET search",
         "GET search?q=x&like=y",
@@ -214,6 +215,17 @@ def operations(api: TestClient) -> Iterator[tuple[str, str, dict[str, Any]]]:
             yield path, method, operation
 
 
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [("jobs/{job}/logs", "text/plain"), ("assets/{asset}/thumbnail", "image/jpeg"), ("assets/{asset}/media", "*/*")],
+)
+def test_answers_that_are_not_json_have_their_type_in_the_document_and_errors_are_json(
+    real: TestClient, path: str, kind: str
+):
+    answers = real.get("/openapi.json").json()["paths"][f"/v1/{path}"]["get"]["responses"]
+    assert (list(answers["200"]["content"]), list(answers["403"]["content"])) == ([kind], ["application/json"])
+
+
 def test_the_documentation_shows_the_shape_of_every_response(real: TestClient):
     without_a_model = {
         path
@@ -227,7 +239,7 @@ def test_the_documentation_shows_the_shape_of_every_response(real: TestClient):
     shown = {"AssetPage", "DetectorInfo", "ErasedCaches", "Facets", "File", "Hits", "JobDetails", "Ready", "Upload"}
     assert shown <= set(schemas)
     for _, _, operation in operations(real):
-        refusal = operation["responses"]["422"]["content"]["application/json"]["schema"]
+        refusal = operation["responses"]["422"]["content"]["application/problem+json"]["schema"]
         assert refusal == {"$ref": "#/components/schemas/Problem"}
 
 

@@ -121,8 +121,9 @@ def test_an_empty_file_has_a_response_but_no_range(tmp_path):
     (tmp_path / "a.jpg").touch()
     answer = media.answer((tmp_path / "a.jpg").as_uri(), None, None, ANYWHERE)
     assert (body_of(answer), answer.headers["content-length"]) == (b"", "0")
-    with pytest.raises(HTTPException, match="416"):
-        media.answer((tmp_path / "a.jpg").as_uri(), "bytes=0-", None, ANYWHERE)
+    for wanted in ("bytes=0-", "bytes=-1", "bytes=-", "items=1-5", ""):
+        with pytest.raises(HTTPException, match="416"):
+            media.answer((tmp_path / "a.jpg").as_uri(), wanted, None, ANYWHERE)
 
 
 def test_a_file_that_shrinks_while_it_is_sent_ends_early(picture, tmp_path):

@@ -151,7 +151,7 @@ PICTURES = {
 }
 
 
-class TestWithWeights:
+class TestOnMedia:
     pytestmark = on_media
 
     @pytest.mark.parametrize(

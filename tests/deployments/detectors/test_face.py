@@ -113,7 +113,23 @@ def test_missing_weights_are_named_with_their_source(tmp_path, finder, recognize
         Face(config)
 
 
-class TestWithWeights:
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+class TestOnItsExample:
+    @pytest.mark.parametrize("quarters", [1, 2, 3])
+    def test_a_turned_face_is_found_where_it_is_and_is_the_same_person(self, quarters):
+        upright = Face.example().pixels
+        (one,), (other,) = real("face").detect([Face.example(), Sample(pixels=np.rot90(upright, quarters))])
+        assert turned_back(other.box, quarters) == pytest.approx(one.box, abs=0.02)
+        assert math.dist(one.vectors[0].values, other.vectors[0].values) < 0.1
+
+    def test_the_box_is_around_the_face(self):
+        ((collins,),) = real("face").detect([Face.example()])
+        left, top, right, bottom = collins.box
+        assert 0.3 < left < right < 0.56 and 0.08 < top < bottom < 0.4  # seen in the picture
+
+
+class TestOnMedia:
     pytestmark = on_media
 
     def test_faces_of_one_person_are_nearer_than_0_6_and_other_faces_are_not(self):
@@ -148,22 +164,10 @@ class TestWithWeights:
         assert found.vectors == ()
 
     @pytest.mark.parametrize("quarters", [1, 2, 3])
-    def test_a_turned_face_is_found_where_it_is_and_is_the_same_person(self, quarters):
-        upright = Face.example().pixels
-        (one,), (other,) = real("face").detect([Face.example(), Sample(pixels=np.rot90(upright, quarters))])
-        assert turned_back(other.box, quarters) == pytest.approx(one.box, abs=0.02)
-        assert math.dist(one.vectors[0].values, other.vectors[0].values) < 0.1
-
-    @pytest.mark.parametrize("quarters", [1, 2, 3])
     def test_every_turned_portrait_has_a_face_with_a_vector(self, quarters):
         pictures = [picture(file).pixels for file in sorted((MEDIA / "faces").iterdir())]
         found = real("face").detect([Sample(pixels=np.rot90(pixels, quarters)) for pixels in pictures])
         assert all(any(face.vectors for face in seen) for seen in found)
-
-    def test_the_box_is_around_the_face(self):
-        ((collins,),) = real("face").detect([Face.example()])
-        left, top, right, bottom = collins.box
-        assert 0.3 < left < right < 0.56 and 0.08 < top < bottom < 0.4  # seen in the picture
 
     def test_every_face_of_the_portraits_has_a_vector(self):
         files = sorted((MEDIA / "faces").iterdir())

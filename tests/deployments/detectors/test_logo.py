@@ -116,7 +116,8 @@ def test_a_transparent_reference_is_matched_on_light_and_dark_and_an_opaque_one_
     assert (opaque.size, opaque.getpixel((0, 0))) == ((18, 18), (7, 8, 9))
 
 
-@pytest.mark.ray
+@pytest.mark.accuracy
+@pytest.mark.timeout(300)
 def test_the_index_of_a_gallery_of_sixty_finds_the_same_as_exhaustive_comparison():
     references = [described([np.asarray(one.convert("L")) for one in flattened(drawn(n), 24)], 24) for n in range(60)]
     each, by_index = Matcher(references, brute_most=60), Matcher(references)

@@ -114,7 +114,7 @@ class TestTransformers:
             Nsfw(config)
 
 
-class TestWithWeights:
+class TestOnMedia:
     pytestmark = on_media
 
     def test_ordinary_pictures_have_no_detection(self):

@@ -98,10 +98,12 @@ def sign(text, size, ink="black", paper=(205, 200, 190)):
 class TestWithoutWriting:
     small = functools.cache(lambda self: Ocr(OcrConfig(side_px=320)))  # a ninth of the time
 
+    @pytest.mark.accuracy
     def test_a_hundred_pictures_without_writing_have_no_text(self):
         found = self.small().detect([Sample(pixels=pixels) for pixels in frames(108)])
         assert [[one.text for one in lines] for lines in found if lines] == []
 
+    @pytest.mark.accuracy
     def test_pictures_of_full_size_without_writing_have_no_text(self):
         found = real("ocr").detect([Sample(pixels=pixels) for pixels in frames(8, (640, 360))])
         assert [[one.text for one in lines] for lines in found if lines] == []
@@ -155,9 +157,9 @@ class TestBothBackends:
         assert not (tmp_path / "ran").exists()
 
 
-class TestWithWeights:
-    pytestmark = on_media
-
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+class TestOnDrawnText:
     def test_reads_its_example_in_order(self):
         (found,) = real("ocr").detect([Ocr.example()])
         assert [detection.text for detection in found] == ["RAYSIFT READS", "THE SECOND LINE"]
@@ -173,6 +175,25 @@ class TestWithWeights:
         assert found.text == "HERE"
         expected = (left / width, top / height, right / width, bottom / height)
         assert found.box == pytest.approx(expected, abs=max(0.03, 16 / height))
+
+    @pytest.mark.parametrize(
+        "words",  # Cyrillic and Arabic
+        [
+            ((0x0412, 0x0441, 0x0442, 0x0440, 0x0435, 0x0447, 0x0430), (0x043C, 0x043E, 0x0441, 0x0442, 0x0430)),
+            ((0x0627, 0x062C, 0x062A, 0x0645, 0x0627, 0x0639), (0x0627, 0x0644, 0x0642, 0x062F, 0x064A, 0x0645)),
+        ],
+    )
+    def test_a_line_of_a_script_that_is_not_read_is_said(self, words):
+        font = metadata.distribution("matplotlib").locate_file("matplotlib/mpl-data/fonts/ttf/DejaVuSans.ttf")
+        page = Image.new("RGB", (900, 200), (240, 236, 228))
+        line = " ".join("".join(map(chr, word)) for word in (*words, words[0]))
+        ImageDraw.Draw(page).text((40, 60), line, (20, 20, 30), ImageFont.truetype(str(font), 40))
+        (found,) = real("ocr").detect([Sample(pixels=np.asarray(page))])
+        assert [(one.label, one.text) for one in found] == [(UNREAD, None)]
+
+
+class TestOnMedia:
+    pytestmark = on_media
 
     def test_reads_the_lines_of_a_poster(self):
         wanted = [
@@ -192,21 +213,6 @@ class TestWithWeights:
         (found,) = real("ocr").detect([picture("text/easyocr_english.png")])
         read = [detection.text for detection in found]
         assert len(set(wanted) & set(read)) >= 11
-
-    @pytest.mark.parametrize(
-        "words",  # Cyrillic and Arabic
-        [
-            ((0x0412, 0x0441, 0x0442, 0x0440, 0x0435, 0x0447, 0x0430), (0x043C, 0x043E, 0x0441, 0x0442, 0x0430)),
-            ((0x0627, 0x062C, 0x062A, 0x0645, 0x0627, 0x0639), (0x0627, 0x0644, 0x0642, 0x062F, 0x064A, 0x0645)),
-        ],
-    )
-    def test_a_line_of_a_script_that_is_not_read_is_said(self, words):
-        font = metadata.distribution("matplotlib").locate_file("matplotlib/mpl-data/fonts/ttf/DejaVuSans.ttf")
-        page = Image.new("RGB", (900, 200), (240, 236, 228))
-        line = " ".join("".join(map(chr, word)) for word in (*words, words[0]))
-        ImageDraw.Draw(page).text((40, 60), line, (20, 20, 30), ImageFont.truetype(str(font), 40))
-        (found,) = real("ocr").detect([Sample(pixels=np.asarray(page))])
-        assert [(one.label, one.text) for one in found] == [(UNREAD, None)]
 
     def test_no_labelled_picture_has_a_line_that_is_not_read(self):
         files = [*(MEDIA / "negatives").iterdir(), *(MEDIA / "faces").iterdir(), *(MEDIA / "text").iterdir()]

@@ -242,7 +242,7 @@ ORDINARY = sorted(
 )
 
 
-class TestWithWeights:
+class TestOnMedia:
     pytestmark = on_media
 
     def test_ordinary_pictures_have_no_cue(self):

@@ -191,7 +191,18 @@ class TestBothBackends:
         assert {one.evidence.split(",")[0] for one in found} <= {f"speaker SPEAKER_0{n}" for n in range(3)}
 
 
-class TestWithWeights:
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+class TestTelemetry:
+    def test_nothing_is_reported_to_the_makers_of_the_voice_activity_detector(self):
+        real("whisper")
+        with runtime.quiet():  # about a missing decoder of files
+            from pyannote.audio.telemetry.metrics import is_metrics_enabled
+
+        assert not is_metrics_enabled()
+
+
+class TestOnMedia:
     pytestmark = on_media
 
     def test_transcribes_a_famous_sentence_at_its_time(self):
@@ -204,13 +215,6 @@ class TestWithWeights:
         assert found[0].span == pytest.approx((0.3, 2.2), abs=0.4) and found[1].span == pytest.approx(
             (3.3, 10.4), abs=0.4
         )
-
-    def test_nothing_is_reported_to_the_makers_of_the_voice_activity_detector(self):
-        real("whisper")
-        with runtime.quiet():  # about a missing decoder of files
-            from pyannote.audio.telemetry.metrics import is_metrics_enabled
-
-        assert not is_metrics_enabled()
 
     @pytest.mark.parametrize("backend", ["embedded", "gpu"])
     def test_french_is_recognised_and_transcribed(self, backend):

@@ -26,7 +26,7 @@ def pages(tmp_path: Path, request: pytest.FixtureRequest) -> str:
     folder.mkdir()
     for n in range(FILES):
         page = Image.new("RGB", (640, 360), "white")
-        for line in range(5):
+        for line in range(2):
             font = ImageFont.load_default(36)
             ImageDraw.Draw(page).text((20, 20 + 65 * line), f"PAGE {n} LINE {line}", "black", font)
         ImageDraw.Draw(page).text((20, 335), request.node.name, "black")
@@ -67,6 +67,7 @@ def driver(cluster: Cluster, job: str) -> psutil.Process:
     return next(process for word in (job, "--standby") for process in ours if word in process.info["cmdline"])
 
 
+@pytest.mark.chaos
 def test_a_job_whose_driver_is_killed_continues_without_losing_a_file(cluster, pages, tmp_path):
     job = begun(cluster, pages, tmp_path / "out")
     os.kill(driver(cluster, job).pid, signal.SIGKILL)

@@ -46,6 +46,25 @@ def test_a_waiting_driver_is_given_the_next_job(jobs, ray, driver):
     assert ray.running == [driver] and state(jobs, job) == "listing"
 
 
+def test_a_job_is_given_to_the_driver_that_is_starting(jobs, ray):
+    jobs.standby.keep()
+    (driver,) = ray.running
+    first, second = submit(jobs), submit(jobs)
+    jobs.tick()
+    assert ray.running == [driver, second]
+    assert jobs.take(driver).job == first
+
+
+def test_a_job_whose_driver_dies_while_it_starts_is_started_again_by_another(jobs, ray):
+    jobs.standby.keep()
+    (driver,) = ray.running
+    job = submit(jobs)
+    jobs.tick()
+    ray.ends(driver, JobStatus.FAILED)
+    jobs.tick()
+    assert ray.running == [f"{job}-2"]
+
+
 def test_a_call_that_waits_is_answered_when_a_job_comes(jobs, ray, driver, monkeypatch):
     monkeypatch.setattr(standby, "TAKE_S", 20.0)
     with ThreadPoolExecutor(1) as thread:

@@ -20,6 +20,7 @@ from pipelines.ledger.cutting import Cut
 from pipelines.ledger.listing import UNCUT, unit_id
 from pipelines.ledger.unpacked import MOST_BYTES, Unpacked
 from pipelines.media.pool import Decoder
+from tests.pipelines.decoder import shared_decoder
 from tests.pipelines.detect.stand_ins import ALL, StandIn
 
 SETTINGS = Settings(scanning=Scanning(roots=("/",)))
@@ -69,10 +70,9 @@ class Scan:
 
 @contextmanager
 def scan(limits: Limits | None = None, most_bytes: int = MOST_BYTES) -> Iterator[Scan]:
-    with Decoder() as decoder:
-        scanning = Scan(decoder, limits, most_bytes)
-        yield scanning
-        scanning.unpacked.close()
+    scanning = Scan(shared_decoder(), limits, most_bytes)
+    yield scanning
+    scanning.unpacked.close()
 
 
 def labels(result: Result) -> set[str]:

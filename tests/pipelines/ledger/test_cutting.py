@@ -13,8 +13,8 @@ from pipelines.ledger.cutting import Cut
 from pipelines.ledger.listing import LEDGER, UNCUT, unit_id
 from pipelines.ledger.unpacked import Unpacked
 from pipelines.media.decoding import frames, sound
-from pipelines.media.pool import Decoder
 from pipelines.media.segments import segments
+from tests.pipelines.decoder import shared_decoder
 from tests.support.media import FILMS, until_it_breaks
 
 OPEN_GOP = {"x264-params": "open-gop=1:bframes=3:scenecut=0"}
@@ -175,12 +175,9 @@ def unit(path: Path, **more: Any) -> dict[str, Any]:
 def cut_units(*units: dict[str, Any]) -> list[dict[str, Any]]:
     import pyarrow as pa
 
-    decoder = Decoder()
+    decoder = shared_decoder()
     step = Cut(Settings(decoding=Decoding(segment_s=4), scanning=Scanning(roots=("/",))), decoder, Unpacked(decoder))
-    try:
-        told = step(pa.Table.from_pylist(list(units), UNCUT))
-    finally:
-        step.decoder.close()
+    told = step(pa.Table.from_pylist(list(units), UNCUT))
     assert told.schema == LEDGER
     return told.to_pylist()
 

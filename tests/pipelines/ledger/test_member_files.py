@@ -12,18 +12,17 @@ from cluster.settings import Scanning, Settings
 from cluster.storage.members import member_uri
 from pipelines.ledger import member_files
 from pipelines.ledger.member_files import MemberFiles
-from pipelines.media.pool import Decoder
 from tests.pipelines.archives.scans import png
+from tests.pipelines.decoder import shared_decoder
 
 SETTINGS = Settings(scanning=Scanning(roots=("/",)))
 
 
 @pytest.fixture
 def files() -> Iterator[MemberFiles]:
-    with Decoder() as decoder:
-        made = MemberFiles(decoder)
-        yield made
-        made.close()
+    made = MemberFiles(shared_decoder())
+    yield made
+    made.close()
 
 
 def zipped(path: Path, members: dict[str, bytes]) -> str:

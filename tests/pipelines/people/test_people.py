@@ -229,6 +229,11 @@ def test_ten_people_among_noise_are_ten_clusters():
     assert list(found_in[250:]) == [found_in[0]] * 5
 
 
+def purged(out, watch):
+    person = purge.find("Ann", out, watch, MODEL)
+    return person, purge.remove("Ann", out, person.vectors)
+
+
 class TestPurge:
     @pytest.fixture
     def out(self, tmp_path):
@@ -244,29 +249,29 @@ class TestPurge:
 
     def test_purge_removes_hits_and_vectors_and_nothing_else(self, out):
         untouched = (out / "3.parquet").read_bytes()
-        done = purge.purge("Ann", str(out), both(), MODEL)
+        person, done = purged(str(out), both())
         assert (done.hits, done.faces, done.files) == (1, 4, 2)
-        assert done.uris == {"s3://b/alone", "s3://b/both", "s3://b/later"}
+        assert set(person.files) == {"s3://b/alone", "s3://b/both", "s3://b/later"}
         assert (out / "3.parquet").read_bytes() == untouched
         assert sorted(file.name for file in out.iterdir()) == ["1.parquet", "2.parquet", "3.parquet"]
         seen = current(out)
         assert seen["s3://b/alone"] == [Detection("face", pytest.approx(0.99), pytest.approx((0.1, 0.1, 0.2, 0.2)),
                                                   evidence=purge.REMOVED)]  # fmt: skip
         assert [len(one.vectors) for one in seen["s3://b/both"]] == [0, 1]
-        assert purge.left("Ann", str(out), done.vectors) == 0
+        assert purge.left("Ann", str(out), person.vectors) == 0
         assert purge.left("Bob", str(out), {np.float32([1.0, 0.0]).tobytes()}) == 1
 
     def test_without_photos_all_faces_equal_to_a_hit_are_removed(self, out):
-        done = purge.purge("Ann", str(out), watching(), MODEL)
-        assert (done.hits, done.faces, done.uris) == (1, 2, {"s3://b/alone"})
-        again = purge.purge("Ann", str(out), watching(), MODEL)
+        person, done = purged(str(out), watching())
+        assert (done.hits, done.faces, set(person.files)) == (1, 2, {"s3://b/alone"})
+        _, again = purged(str(out), watching())
         assert (again.hits, again.faces, again.files) == (0, 0, 0)
 
     def test_a_film_is_purged_in_all_its_segments_and_keeps_its_cut(self, tmp_path):
         parts = [row("s3://b/film", face(0.1), segment=(n, 2, 60.0), unit=n) for n in (0, 1)]
         commit(tmp_path, "1.parquet", *parts)
-        done = purge.purge("Ann", str(tmp_path), both(), MODEL)
-        assert (done.faces, done.files, done.uris) == (2, 1, {"s3://b/film"})
+        person, done = purged(str(tmp_path), both())
+        assert (done.faces, done.files, set(person.files)) == (2, 1, {"s3://b/film"})
         assert [answer.row["segment"] for answer in match.current(str(tmp_path))] == [0, 1]
 
     @pytest.mark.ray
@@ -278,8 +283,8 @@ class TestPurge:
             catalog = Catalog(tmp_path / "catalog.duckdb")
             catalog.load_all(str(out))
             assert vectors.search("faces", ANN, 1)[0].asset == asset_id("s3://b/alone")
-            done = purge.purge("Ann", str(out), both(), MODEL)
-            assert purge.forget(done, str(out), vectors) == purge.Searched(removed=3, left=0)
+            person, _ = purged(str(out), both())
+            assert purge.forget(person, str(out), vectors) == purge.Searched(removed=3, left=0)
             near = {hit.asset: hit.score for hit in vectors.search("faces", ANN, 10)}
             assert near == {asset_id("s3://b/both"): pytest.approx(0.1), asset_id("s3://b/bob"): 0.0}
             assert catalog.forget("face", "Ann") == 1 and catalog.forget("face", "Ann") == 0

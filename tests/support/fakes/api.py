@@ -15,7 +15,6 @@ from tempfile import TemporaryDirectory
 from typing import Annotated
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response, UploadFile
-from fastapi.exceptions import RequestValidationError
 from PIL import Image
 
 from cluster.access.identity import Role
@@ -33,7 +32,7 @@ from cluster.api_types import (
     Hits,
     Upload,
 )
-from deployments.api.app import api
+from deployments import problems
 from deployments.catalog.catalog import Catalog
 from tests.support.fakes.files import MODELS, as_row, files, picture
 from tests.support.fakes.jobs import FakeJobs
@@ -64,8 +63,8 @@ class FakeApi:
         self.catalog = Catalog(":memory:")
         self._load(self.files, "scan-before")
         self.jobs = FakeJobs(self._load_failed)
-        handlers = {RequestValidationError: api.exception_handlers[RequestValidationError]}
-        self.app = FastAPI(exception_handlers=handlers)
+        self.app = FastAPI()
+        problems.handle(self.app)
         for path, answer in (
             ("/health", self.health),
             ("/session", self.sessions.show),

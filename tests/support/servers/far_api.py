@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from cluster.access.identity import Identity
 from cluster.api_types import DetectorState
 from cluster.records import ModelVersion
+from deployments import problems
 from deployments.api.sample_routes import SampleRoutes
 from deployments.detector import DetectorResponse
 from deployments.detectors.nsfw import NsfwConfig
@@ -53,6 +54,7 @@ class Far:
     def app(self) -> FastAPI:
         """The application with /v1/detect/NAME/samples and /v1/ready, for anybody, or only with this `key`."""
         app = FastAPI()
+        problems.handle(app)
         app.post("/v1/detect/{name}/samples", max_body_size=wire.MAX_BYTES)(self.routes.detect_samples)
 
         @app.get("/v1/ready")

@@ -11,8 +11,8 @@ from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 
 from deployments.api.app import ANSWERING, MOST_REQUESTS, RECEIVING, api
+from deployments.api.guards.limits import Places, RequestLimits
 from deployments.api.ingress import Ingress
-from deployments.api.limits import Places, RequestLimits
 from tests.support.api_server import serving
 
 HEAD = b"POST /v1/upload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100000\r\n"

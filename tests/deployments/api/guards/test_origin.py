@@ -4,8 +4,8 @@ import httpx
 import pytest
 
 from cluster.settings import Settings
-from deployments.api import origin
 from deployments.api.app import api
+from deployments.api.guards import origin
 from tests.support.api_server import application
 
 OWN = "127.0.0.1:8000"

@@ -8,9 +8,10 @@ import asyncio
 import time
 from collections import Counter
 
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from deployments import problems
 
 PROBES = ("/v1/health", "/v1/ready")  # never refused: an API that is full is alive
 RETRY_AFTER_S = 5
@@ -85,7 +86,7 @@ class RequestLimits:
         try:
             request.enter(self.receiving if request.incomplete else self.answering)
         except HTTPException as refusal:
-            answer = JSONResponse({"detail": refusal.detail}, refusal.status_code, refusal.headers)
+            answer = problems.answer(scope, refusal.status_code, refusal.detail, refusal.headers)
             await answer(scope, receive, request.send)
             return
         try:

@@ -7,12 +7,12 @@ forgery: OwnOrigin refuses its Origin). curl and Python programs send no Origin.
 
 import re
 
-from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cluster.settings import Settings
+from deployments import problems
 
 LOOPBACK = ("127.0.0.1", "localhost")
 HOSTS = [*LOOPBACK, "testserver"]  # host names that requests may be addressed to; an API adds its own
@@ -53,7 +53,7 @@ class OwnOrigin:
                 "a page of another site may not do this. If the page is Raysift's own, add its host name to api.names "
                 "or app.names."
             )
-            await JSONResponse({"detail": detail}, 403)(scope, receive, send)
+            await problems.answer(scope, 403, detail)(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 

@@ -1,0 +1,185 @@
+"""What `raysift erase` would erase: from its options to an Erasure, without any change."""
+
+import re
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from cluster.access.holds import Hold, Holds, held, refuse_held
+from cluster.errors import SettingsError
+from cluster.settings import Settings
+from cluster.storage import buckets
+from commands.access.options import me
+from commands.enrolment import face_gallery, face_rejections, stored_faces, watch_list
+from commands.erasure.holds import as_asset, load_head
+from commands.terminal import waiting
+from deployments.catalog.database import folders_of
+from deployments.detectors.face import Face
+from deployments.jobs import folder
+from deployments.jobs import job as job_file
+from deployments.jobs.job import Job
+from deployments.jobs.store import read_jobs
+from pipelines.erasure import pending, people
+from pipelines.erasure.pending import Erasure
+from pipelines.erasure.selection import Selected, Wanted, files_of_jobs, select
+
+DAY_S = 86_400
+
+
+@dataclass(slots=True)
+class Plan:
+    """An erasure that has not begun, and what is known of its size."""
+
+    settings: Settings
+    erasure: Erasure
+    selected: Selected
+    photos: int = 0  # of the person, rejected faces included
+    notes: list[str] = field(default_factory=list)  # sentences for the operator
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing of it is stored."""
+        person, selected = self.erasure.person, self.selected
+        if person is not None:
+            return not (person.files or self.photos)
+        return not (selected.rows or selected.files or self.erasure.erased_jobs)
+
+
+def plan(
+    assets: list[str],
+    under: list[str],
+    person: str | None,
+    jobs: list[str],
+    older_than: str | None,
+    retention: bool,
+    sources: list[str],
+) -> Plan:
+    """Find what these options select. SettingsError if a legal hold covers any of it, or an erasure is unfinished.
+
+    What is old and held is left out instead: a nightly erasure goes on with the rest.
+    """
+    settings = load_head()
+    state = settings.state_dir.absolute()
+    if unfinished := pending.read(state):
+        raise SettingsError(
+            f"the erasure of {unfinished.began} was interrupted. Finish it first: raysift erase --resume"
+        )
+    holds, known = Holds(state).all(), read_jobs(state / "jobs.sqlite")
+    outs = _results(settings, known, sources)
+    if person is not None:
+        return _plan_person(person, settings, outs, holds)
+    days = settings.retention.days if retention else None if older_than is None else _days(older_than)
+    if retention and days is None:
+        raise SettingsError("retention.days is not set: nothing is too old. Set it, or give --older-than.")
+    wanted = Wanted(
+        frozenset(map(as_asset, assets)),
+        tuple(map(buckets.normalize, under)),
+        frozenset(jobs),
+        None if days is None else time.time() - days * DAY_S,
+    )
+    _check_apart(wanted.under, outs)
+    with waiting("looking through the results"):
+        selected = select(wanted, outs, settings.s3_endpoint)
+        erasure = _new(settings, outs, "asset" if assets else "under" if under else "job" if jobs else "age")
+        erasure.under, erasure.jobs = list(wanted.under), sorted(jobs)
+        made = Plan(settings, erasure, selected)
+        if wanted.before_s is not None:
+            _leave_held(made, wanted, known, holds)
+        _check_jobs(jobs, outs, settings)
+        in_jobs = files_of_jobs(outs, erasure.jobs, settings.s3_endpoint)
+    refuse_held(holds, (selected.files | selected.others | in_jobs).items())
+    erasure.files = selected.files
+    return made
+
+
+def _new(settings: Settings, outs: list[str], selected_by: str) -> Erasure:
+    now = datetime.now(UTC)
+    id = f"erasure-{now:%Y%m%d-%H%M%S}-{uuid4().hex[:6]}"
+    return Erasure(id=id, by=me().name, began=now.isoformat(timespec="seconds"), selected_by=selected_by, outs=outs)
+
+
+def _plan_person(name: str, settings: Settings, outs: list[str], holds: list[Hold]) -> Plan:
+    _, config, _ = stored_faces(None)
+    with waiting("looking through the results"):
+        known = people.find(name, outs, watch_list(config, settings), Face.version(config), settings.s3_endpoint)
+    refuse_held(holds, known.person.files.items())
+    erasure = _new(settings, outs, "person")
+    erasure.person = known.person
+    photos = sum(reference.name == name for reference in face_gallery(settings).references())
+    made = Plan(settings, erasure, Selected(), photos + face_rejections(settings).count(name))
+    if known.other:
+        made.notes.append(
+            f"{known.other} files were analysed by another face model, whose vectors cannot be compared with the "
+            "photos: there only faces that it had named are erased."
+        )
+    if known.mentions:
+        made.notes.append(
+            f"{len(known.mentions)} files have the name in their address or in a text that was read or heard. They are "
+            f"not erased, as others may have this name; `raysift erase --asset` does it: {_some(known.mentions)}"
+        )
+    return made
+
+
+def _results(settings: Settings, jobs: list[Job], sources: list[str]) -> list[str]:
+    """The folders of results that this cluster knows, the usual one first."""
+    places = [settings.results, *sources, *(job.out for job in jobs)]
+    for catalogue in settings.state_dir.glob("catalog*.duckdb"):
+        with suppress(SettingsError):  # it is open in the running cluster: running.run looks after that was stopped
+            places += sorted(folders_of(catalogue))
+    return list(dict.fromkeys(map(buckets.normalize, places)))
+
+
+def _days(text: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)d?", text)
+    if match is None or float(match[1]) <= 0:
+        raise SettingsError(f"--older-than {text!r} is no number of days. Write it as 90d.")
+    return float(match[1])
+
+
+def _check_jobs(jobs: Iterable[str], outs: list[str], settings: Settings) -> None:
+    there = {name for out in outs for name in folder.names(out, settings.s3_endpoint)}
+    for job in jobs:
+        if job not in there:
+            raise SettingsError(f"there is no job {job!r} in {', '.join(outs)}. Correct the name, or give --from.")
+
+
+def _check_apart(under: Iterable[str], outs: list[str]) -> None:
+    for folder_uri in under:
+        if inside := [out for out in outs if f"{out}/".startswith(f"{folder_uri}/")]:
+            raise SettingsError(f"--under {folder_uri}: the results {inside[0]} lie in it. Name folders of media.")
+
+
+def _leave_held(made: Plan, wanted: Wanted, known: list[Job], holds: list[Hold]) -> None:
+    """Select the jobs that are as old, and leave out the files that are held and the jobs that name such files."""
+    files, endpoint = made.selected.files, made.settings.s3_endpoint
+    kept = [uri for uri, parent in files.items() if held(holds, [(uri, parent)])]
+    for uri in kept:
+        del files[uri]
+    for job in _old_jobs(made, wanted, known):
+        if held(holds, files_of_jobs(made.erasure.outs, [job], endpoint).items()):
+            made.notes.append(f"the folder of {job} names files that are held and stays")
+        else:
+            made.erasure.old_jobs.append(job)
+    if kept:
+        made.notes.append(f"{len(kept):,} old files stay: {_some([str(hold) for hold in holds])}")
+        made.selected = select(Wanted(uris=frozenset(files)), made.erasure.outs, endpoint)
+
+
+def _old_jobs(made: Plan, wanted: Wanted, known: list[Job]) -> list[str]:
+    """The jobs that were submitted, started and ended before the limit."""
+    endpoint, listed = made.settings.s3_endpoint, {job.job: job for job in known}
+    old = []
+    for out in made.erasure.outs:
+        for name in folder.names(out, endpoint):
+            job = listed.get(name) or job_file.read(out, name, endpoint)
+            times = [job.submitted_at, job.started_at or 0.0, job.ended_at or 0.0] if job else []
+            if job and 0 < max(times) < (wanted.before_s or 0.0):
+                old.append(name)
+    return old
+
+
+def _some(values: list[str], most: int = 5) -> str:
+    return ", ".join(values[:most]) + (f" and {len(values) - most} more" if len(values) > most else "")

@@ -1,0 +1,1 @@
+"""Erasure of files, people, jobs and old results from every store, with a proof."""
