@@ -10,7 +10,8 @@ import streamlit as st
 from app import draw
 from app.client import ApiClient, ApiDownError, ApiError
 from app.purpose import purpose_of
-from app.sign_in import PATH, authorization, token_of
+from app.sign_in import authorization, token_of
+from app.sign_in_page import PATH
 from cluster.access.api_types import Viewer
 from cluster.access.identity import ROLES, Role
 from cluster.access.rules import purpose_header

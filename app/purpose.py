@@ -14,17 +14,13 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.sign_in import COOKIE_S, OPEN, inside, is_own, token_of
+from app.oidc import is_https
+from app.sign_in import COOKIE_S, OPEN, is_own, token_of
+from app.sign_in_page import HEADERS, inside
 from cluster.access.rules import MOST_CHARACTERS, purpose_header
 
 COOKIE, PATH = "raysift_purpose", "/purpose"
 MOST_BYTES = 16 << 10  # of the form
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-    ),
-}
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Raysift: purpose</title>
 <meta name="viewport" content="width=device-width">
 <style>:root {{ color-scheme: light dark }}
@@ -64,7 +60,7 @@ class Purpose:
         """The page, with the purpose that was given before."""
         values = {"next": inside(request.query_params.get("next", "/")), "purpose": purpose_of(request.cookies)}
         shown = {name: html.escape(value, quote=True) for name, value in values.items()}
-        return HTMLResponse(_PAGE.format(most=MOST_CHARACTERS, **shown), 200, _HEADERS)
+        return HTMLResponse(_PAGE.format(most=MOST_CHARACTERS, **shown), 200, HEADERS)
 
     async def keep(self, request: Request) -> Response:
         """Keep the purpose for the session, and go on to the page that was asked for."""
@@ -80,9 +76,8 @@ class Purpose:
         if not purpose:
             return RedirectResponse(f"{PATH}?next={quote(next_path)}", 303)
         answer = RedirectResponse(next_path, 303, {"Cache-Control": "no-store"})
-        secure = "https" in (request.url.scheme, request.headers.get("x-forwarded-proto"))
         value = f"{_mark(request.cookies)}.{quote(purpose[:MOST_CHARACTERS], safe='')}"
-        answer.set_cookie(COOKIE, value, COOKIE_S, path="/", secure=secure, httponly=True, samesite="lax")
+        answer.set_cookie(COOKIE, value, COOKIE_S, path="/", secure=is_https(request), httponly=True, samesite="lax")
         return answer
 
 

@@ -5,9 +5,9 @@ its own: it asks the API with the session of whoever looks, so that a page shows
 """
 
 import hashlib
-import html
 import time
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 import httpx
@@ -16,51 +16,18 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.oidc import OidcRoutes, is_https
+from app.sign_in_page import AWAY, HEADERS, OIDC_PATH, PATH, inside, page, sentence
 from cluster.access import tokens
+from cluster.access.oidc import CALLBACK_PATH
 
 COOKIE = "raysift_session"
 COOKIE_S = 12 * 3600  # as long as a session of the API
-PATH, OUT_PATH = "/sign-in", "/sign-out"
-OPEN = (PATH, "/_stcore/health")  # the second one for probes
+OUT_PATH = "/sign-out"
+OPEN = (PATH, OIDC_PATH, CALLBACK_PATH, "/_stcore/health")  # the last one for probes
 FRESH_S = 5.0  # how long a session that was checked is trusted
 MOST_KNOWN = 10_000
 MOST_BYTES = 16 << 10  # of the form
-
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-    ),
-}
-_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Raysift: sign in</title>
-<meta name="viewport" content="width=device-width">
-<style>
-:root {{ color-scheme: light dark; --line: #d7dde0; --main: #0f6e84; --bad: #a3261b }}
-@media (prefers-color-scheme: dark) {{ :root {{ --line: #323c42; --main: #6cc3d8; --bad: #ff8f85 }}
-  body {{ background: #12171a; color: #e3e9ec }} }}
-body {{ font: 15px/1.5 sans-serif; max-width: 22rem; margin: 12vh auto; padding: 0 1rem }}
-h1 {{ font-size: 1.4rem; color: var(--main) }}
-label {{ display: block; margin: .9rem 0 .2rem }}
-input, button {{ font: inherit; width: 100%; box-sizing: border-box; padding: .5rem; border: 1px solid var(--line);
-  border-radius: 6px }}
-button {{ margin-top: 1.2rem; background: #0f6e84; color: #fff; border: 0; cursor: pointer }}
-p.bad {{ color: var(--bad) }} p, summary {{ font-size: .9rem }}
-</style>
-<main><h1>Raysift</h1>{said}
-<form method="post" action="/sign-in"><input type="hidden" name="next" value="{next}">
-<label for="name">Name</label><input id="name" name="name" autocomplete="username" autofocus>
-<label for="password">Password</label>
-<input id="password" name="password" type="password" autocomplete="current-password">
-<details><summary>Or with a key</summary><label for="key">Key</label>
-<input id="key" name="key" type="password" autocomplete="off"></details>
-<button>Sign in</button></form>
-<p>Users and keys are made on the cluster's machine: <code>raysift users add</code>, <code>raysift keys link</code>.</p>
-</main></html>"""
-
-
-AWAY = """<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="2">
-<title>Raysift</title><main style="font: 15px/1.5 sans-serif; max-width: 22rem; margin: 12vh auto">
-The API does not answer. Start it with <code>raysift up</code>; this page then reloads itself.</main></html>"""
 
 
 def token_of(cookies: dict[str, str]) -> str:
@@ -70,16 +37,18 @@ def token_of(cookies: dict[str, str]) -> str:
 
 
 class SignIn:
-    """The routes /sign-in and /sign-out."""
+    """The routes /sign-in, /sign-out, and those of an OpenID Connect provider."""
 
     def __init__(self, api: Callable[[], httpx.AsyncClient]) -> None:
         """`api` returns a client with the API's base URL."""
         self._api = api
+        self._oidc = OidcRoutes(api, self._begin, self._page)
 
     @property
     def routes(self) -> list[Route]:
         """The routes of signing in and out."""
         return [
+            *self._oidc.routes,
             Route(PATH, self.show, methods=["GET"]),
             Route(PATH, self.sign_in, methods=["POST"]),
             Route(OUT_PATH, self.sign_out, methods=["GET"]),
@@ -91,7 +60,7 @@ class SignIn:
         ahead = request.method != "GET" or "prefetch" in request.headers.get("sec-purpose", "")
         if (link := request.query_params.get("link")) and not ahead:
             return await self._begin(request, {"token": link}, "/")
-        return _page(request, "", inside(request.query_params.get("next", "/")))
+        return await self._page("", inside(request.query_params.get("next", "/")))
 
     async def sign_in(self, request: Request) -> Response:
         """Sign in with what the form holds: a name and password, or a key."""
@@ -108,7 +77,7 @@ class SignIn:
             return await self._begin(request, {"token": values["key"].strip()}, next_path)
         given = {name: values.get(name, "") for name in ("name", "password")}
         if not all(given.values()):
-            return _page(request, "Enter a name and a password, or a key.", next_path, 422)
+            return await self._page("Enter a name and a password, or a key.", next_path, 422)
         return await self._begin(request, given, next_path)
 
     async def sign_out(self, request: Request) -> Response:
@@ -118,29 +87,32 @@ class SignIn:
             try:
                 ended = await self._api().delete("/v1/session", headers=authorization(token, address_of(request)))
             except httpx.TransportError:
-                return _page(request, "The API does not answer: you are still signed in.", "/", 502)
+                return await self._page("The API does not answer: you are still signed in.", "/", 502)
             if not ended.is_success and ended.status_code != 401:
-                return _page(request, "Signing out failed: you are still signed in. Try again.", "/", 502)
-            answer = _page(request, "You are signed out.", "/")
+                return await self._page("Signing out failed: you are still signed in. Try again.", "/", 502)
+            answer = await self._page("You are signed out.", "/", signed_out=True)
             answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="lax")
             return answer
         return RedirectResponse(PATH, 303)
 
-    async def _begin(self, request: Request, given: dict[str, str], next_path: str) -> Response:
+    async def _begin(self, request: Request, given: dict[str, Any], next_path: str) -> Response:
         try:
             answer = await self._api().post("/v1/session", json=given, headers=authorization("", address_of(request)))
         except httpx.TransportError:
-            return _page(
-                request, "The API does not answer. Wait until Raysift has started, then retry.", next_path, 502
+            return await self._page(
+                "The API does not answer. Wait until Raysift has started, then retry.", next_path, 502
             )
         if answer.status_code != 200:
-            return _page(request, _sentence(answer), next_path, answer.status_code)
+            return await self._page(sentence(answer), next_path, answer.status_code)
         response = RedirectResponse(next_path, 303, {"Cache-Control": "no-store"})
-        secure = "https" in (request.url.scheme, request.headers.get("x-forwarded-proto"))
-        response.set_cookie(
-            COOKIE, answer.json()["token"], COOKIE_S, path="/", secure=secure, httponly=True, samesite="lax"
-        )
+        secure, token = is_https(request), answer.json()["token"]
+        response.set_cookie(COOKIE, token, COOKIE_S, path="/", secure=secure, httponly=True, samesite="lax")
         return response
+
+    async def _page(self, said: str, next_path: str, status: int = 200, signed_out: bool = False) -> Response:
+        provider = await self._oidc.provider()
+        sign_out_url = provider.get("sign_out_url") if signed_out else None
+        return page(said, next_path, status, provider.get("host", ""), sign_out_url or "")
 
 
 class SignInGuard:
@@ -167,7 +139,7 @@ class SignInGuard:
             return await send({"type": "websocket.close", "code": 1008})
         request = Request(scope)
         if is_valid is None:
-            return await HTMLResponse(AWAY, 503, _HEADERS)(scope, receive, send)
+            return await HTMLResponse(AWAY, 503, HEADERS)(scope, receive, send)
         if scope["method"] == "GET" and "text/html" in request.headers.get("accept", ""):
             to = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
             return await RedirectResponse(f"{PATH}?next={quote(to)}", 303)(scope, receive, send)
@@ -203,26 +175,6 @@ def authorization(token: str, address: str) -> dict[str, str]:
 def address_of(request: Request) -> str:
     """The address of a browser, as this server sees it."""
     return request.client.host if request.client else ""
-
-
-def _page(request: Request, said: str, next_path: str, status: int = 200) -> HTMLResponse:
-    shown = f'<p class="{"bad" if status != 200 else "good"}" role="status">{html.escape(said)}</p>' if said else ""
-    return HTMLResponse(_PAGE.format(said=shown, next=html.escape(next_path, quote=True)), status, _HEADERS)
-
-
-def _sentence(answer: httpx.Response) -> str:
-    try:
-        said = str(answer.json()["detail"])
-    except (ValueError, KeyError, TypeError):
-        return "Signing in is not possible now. The API's log has the reason."
-    return said[:1].upper() + said[1:].split(". Send a key")[0].rstrip(".") + "."
-
-
-def inside(path: str) -> str:
-    """A path of this app; / for an address elsewhere."""
-    parts = urlsplit(path)
-    inside = path.startswith("/") and not path.startswith(("//", "/\\")) and not parts.netloc and not parts.scheme
-    return path if inside and path.isprintable() and "\\" not in path else "/"
 
 
 def is_own(request: Request) -> bool:

@@ -12,6 +12,7 @@ from yaml import YAMLError
 
 from cluster import renamed
 from cluster.access.limits import Limits
+from cluster.access.oidc import Oidc
 from cluster.access.rules import PURPOSE_VARIABLE, AccessRules
 from cluster.access.tokens import KEY_VARIABLES
 from cluster.errors import SettingsError
@@ -59,9 +60,7 @@ class ApiListener(WebListener):
     """The HTTP API."""
 
     port: int = 8000
-    replicas: int = Field(
-        1, ge=1, description="API processes, each on its own node: with 2, one may fail without an outage"
-    )
+    replicas: int = Field(1, ge=1, description="API processes, each on a node of its own: of 2, one may fail")
 
 
 class ChromaListener(Listener):
@@ -107,9 +106,7 @@ class Decoding(_Part):
     same_below: float = Field(6.0, description="a frame is the same if no cell differs by more grey levels")
     chunk_frames: int = Field(16, ge=1, description="frames in flight to the detectors, for each worker")
     segment_s: float = Field(60, gt=0, description="longer videos are cut, at key frames, into units of about this")
-    decoder_timeout_s: float = Field(
-        120, gt=0, description="a decoder without output for so long is stopped: its file failed"
-    )
+    decoder_timeout_s: float = Field(120, gt=0, description="a decoder silent for so long is stopped: its file failed")
 
 
 class Scanning(_Part):
@@ -208,6 +205,7 @@ class Settings(BaseSettings):
     access: AccessRules = AccessRules()
     webhooks: Webhooks = Field((), description="who is told of the end of jobs, and of hits")
     limits: Limits = Limits()
+    oidc: Oidc | None = Field(None, description="a provider whose people may sign in: cluster/access/oidc.py")
     galleries_uri: str = Field("", description="reference pictures by detector; empty: state_dir/galleries")
     detectors: dict[str, dict[str, Any]] = Field({}, description="by name; each detector checks its own keys")
 

@@ -10,21 +10,57 @@ from cluster.api_types import Answer
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
+class OidcCallback(BaseModel):
+    """With what an OpenID Connect provider sent a browser back, and the flow that the browser has kept."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    code: str = Field(min_length=1, max_length=8000, repr=False)
+    state: Text
+    flow: Text = Field(repr=False)
+    redirect_uri: Text
+
+
 class SignIn(BaseModel):
-    """A name with its password, or a key, or the token of a one-time link."""
+    """A name with its password, or a key, or the token of a one-time link, or what an OpenID Connect provider sent."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     name: Text | None = None
     password: Text | None = Field(default=None, repr=False)
     token: Text | None = Field(default=None, repr=False)
+    oidc: OidcCallback | None = None
 
     @model_validator(mode="after")
-    def _one_of_two(self) -> "SignIn":
+    def _one_of_three(self) -> "SignIn":
         named = self.name is not None and self.password is not None
-        if named == (self.token is not None) or (self.name is None) != (self.password is None):
-            raise ValueError("sign in with name and password, or with the token of a key or of a one-time link")
+        if named + (self.token is not None) + (self.oidc is not None) != 1 or (self.name is None) != (
+            self.password is None
+        ):
+            raise ValueError("sign in with name and password, with the token of a key or a one-time link, or with oidc")
         return self
+
+
+class OidcProvider(Answer):
+    """The OpenID Connect provider with which people may sign in."""
+
+    host: str
+    sign_out_url: str | None  # where a browser ends its session at the provider; None: unknown at the moment
+
+
+class OidcBegin(BaseModel):
+    """Where the provider sends the browser back: a URL of the app, which the provider has to know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    redirect_uri: Text
+
+
+class OidcStart(Answer):
+    """Where a browser has to go to sign in, and what it has to bring back."""
+
+    url: str
+    flow: str = Field(repr=False)
 
 
 class Viewer(Answer):

@@ -44,7 +44,8 @@ class Audit:
     def record(self, who: Identity, what: str, of: str = "", where: str = "", **more: Any) -> None:
         """Append a line, on disk when this returns: who did `what` to what, from which address."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        values = {"who": who.name, "role": who.role, "key": who.id, "what": what, "of": of, "from": where, **more}
+        values = {"who": who.name, "subject": who.subject, "role": who.role, "key": who.id, "what": what, "of": of}
+        values |= {"from": where, **more}
         with os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             number, previous = _end(file)

@@ -19,12 +19,17 @@ class Identity:
     role: Role
     prefixes: tuple[str, ...] | None = None
     id: str = ""  # of the key or session, as `raysift keys list` shows it; no secret
-    holder: str = ""  # of a session: key:ID or user:NAME; empty for a key
+    holder: str = ""  # of a session: key:ID, user:NAME or oidc:ISSUER SUBJECT; empty for a key
 
     @property
     def owner(self) -> str:
         """Whose jobs and limits are meant: a key, or a user, who has another session after each sign-in."""
         return self.holder or f"key:{self.id}"
+
+    @property
+    def subject(self) -> str:
+        """Of an OpenID provider's person: issuer and subject, as names are not unique. Empty for all others."""
+        return self.holder.removeprefix("oidc:") if self.holder.startswith("oidc:") else ""
 
     def may(self, role: Role) -> bool:
         """Whether it may do what this role may."""

@@ -24,6 +24,7 @@ LINK_S = 600.0
 KEPT_S = 30 * 24 * 3600.0  # expired sessions and links are deleted after this
 
 # holder: of a session or link, whose rights it has: key:ID or user:NAME. Names of revoked keys stay in the list.
+# A session of an OpenID provider's person has its own rights, and oidc:DIGEST:SUBJECT, see `start_oidc_session`.
 _SCHEMA = """create table if not exists tokens(id text primary key, kind text, hash text, name text, role text,
         prefixes text, holder text, made_at real, expires_at real, revoked_at real, used_at real);
     create table if not exists users(name text primary key, password text, role text, prefixes text, made_at real)"""
@@ -103,10 +104,22 @@ class AccessStore:
 
     def start_session(self, holder: str) -> tokens.Token:
         """A session of SESSION_S for key:ID or user:NAME. It ends too when that key or user does."""
-        known = self._holder(holder)
+        return self._add_session(self._holder(holder), holder)
+
+    def start_oidc_session(self, who: Identity, digest: str) -> tokens.Token:
+        """A session of SESSION_S for somebody whom an OpenID provider knows as `who.subject`, with the rights of `who`.
+
+        `digest`: of the settings that gave these rights, which end the session when they change.
+        """
+        return self._add_session(who, f"oidc:{digest}:{who.subject}")
+
+    def end_oidc_sessions(self, but_of: str | None) -> None:
+        """End the sessions of OpenID providers' people, but for those of these settings' digest."""
         with self._write() as db:
-            db.execute("delete from tokens where kind != 'key' and expires_at < ?", [time.time() - KEPT_S])
-        return self._add("session", known.name, known.role, known.prefixes, holder, time.time() + SESSION_S)
+            db.execute(
+                "delete from tokens where holder glob 'oidc:*' and substr(holder, 1, length(?1)) != ?1",
+                [f"oidc:{but_of}:"],
+            )
 
     def redeem(self, token: tokens.Token) -> tokens.Token:
         """The session of a one-time link. Refused if it was used before, has expired or is no link."""
@@ -195,6 +208,11 @@ class AccessStore:
 
     # ---- rows
 
+    def _add_session(self, who: Identity, holder: str) -> tokens.Token:
+        with self._write() as db:
+            db.execute("delete from tokens where kind != 'key' and expires_at < ?", [time.time() - KEPT_S])
+        return self._add("session", who.name, who.role, who.prefixes, holder, time.time() + SESSION_S)
+
     def _add(
         self,
         kind: Kind,
@@ -222,8 +240,10 @@ class AccessStore:
             raise Refused(f"this {what} was revoked")
         if row["expires_at"] is not None and row["expires_at"] < time.time():
             raise Refused(f"this {what} has expired")
-        if row["holder"] is None:
-            return Identity(row["name"], row["role"], _prefixes(row), row["id"])
+        kind, _, rest = (row["holder"] or "").partition(":")
+        if kind in ("", "oidc"):
+            holder = f"oidc:{rest.partition(':')[2]}" if kind else ""  # without the digest
+            return Identity(row["name"], row["role"], _prefixes(row), row["id"], holder)
         known = self._holder(row["holder"])
         return Identity(known.name, known.role, known.prefixes, row["id"], holder=row["holder"])
 

@@ -88,6 +88,8 @@ def _parts(settings: Settings, enabled: Sequence[str], environment: Mapping[str,
         parts["Chroma"] = lambda: stores.chroma(settings, client)
         parts["app"] = lambda: web.app(settings, bool(ours), client)
         parts["open ports"] = lambda: ports.ports(settings, environment.get("RAY_REDIS_ADDRESS"))
+    if oidc := settings.oidc:
+        parts["OpenID Connect"] = lambda: web.provider(oidc)
     return parts
 
 

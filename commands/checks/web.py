@@ -1,5 +1,6 @@
-"""Checks of the API, the detectors behind it, and the web app."""
+"""Checks of the API, the detectors behind it, the web app, and the provider with which people sign in to it."""
 
+import asyncio
 import json
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -7,10 +8,14 @@ from typing import Any
 import httpx
 from pydantic import ValidationError
 
+from cluster.access.oidc import Oidc
 from cluster.api_types import Ready
+from cluster.errors import SettingsError
 from cluster.settings import Settings
 from commands.checks.check import Check
 from commands.terminal import authorization
+from deployments.access.provider import Provider
+from deployments.access.refusals import ProviderDown
 
 READY_S = 12.0  # the API itself answers within 8
 
@@ -93,3 +98,17 @@ def _json(answer: httpx.Response) -> Any:
         return answer.json()
     except json.JSONDecodeError:
         return None
+
+
+def provider(oidc: Oidc, transport: httpx.AsyncBaseTransport | None = None) -> Iterator[Check]:
+    """Whether the OpenID Connect provider answers with its keys, and the secret of its client is here."""
+    what = "OpenID Connect"
+    try:
+        asyncio.run(Provider(oidc, transport).keys())
+        oidc.secret()
+    except ProviderDown as error:
+        yield Check(what, "fails", f"{error}. Correct oidc.issuer, or let the cluster's head reach the provider.")
+    except SettingsError as error:
+        yield Check(what, "fails", str(error))
+    else:
+        yield Check(what, "ok", f"{oidc.issuer}, {len(oidc.roles)} groups with a role")

@@ -22,7 +22,7 @@ from deployments.access.service import Verdict
 
 log = logging.getLogger(__name__)
 
-OPEN = ("/v1/health", "/v1/ready", "/v1/session")  # they answer without a key too: probes, and signing in
+OPEN = ("/v1/health", "/v1/ready", "/v1/session", "/v1/oidc")  # they answer without a key too: probes, and signing in
 NEVER_CHECKED = ("/v1/health",)  # liveness depends on no other process
 FRESH_S = 5.0  # how long a checked token is trusted: a revoked key is refused after this time at most
 STALE_S = 900.0  # the same while the head does not answer, where keys are revoked: detectors go on without it

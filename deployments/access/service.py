@@ -1,19 +1,24 @@
 """The deployment that owns the keys, the users and the audit log. It runs on the head, where their files are."""
 
+import asyncio
 import logging
 import threading
 import time
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cluster.access import passwords, tokens
+from cluster.access.api_types import OidcCallback, OidcProvider, OidcStart
 from cluster.access.audit import NOBODY, Audit
 from cluster.access.credential import ensure_operator_key, open_store
 from cluster.access.holds import Hold, Holds
 from cluster.access.identity import Identity, Role
 from cluster.access.store import Key, Refused, UnknownLink
+from cluster.errors import SettingsError
 from cluster.settings import Settings
+from deployments.access.oidc_sign_in import OidcSignIn
+from deployments.access.refusals import ProviderDown, TokenRefused, Unmapped
 
 log = logging.getLogger(__name__)
 
@@ -24,15 +29,18 @@ MOST_NAMES, RECORD_EVERY_S = 10_000, 60.0
 BUSY = "too many people sign in at the moment: try again"
 TOO_MANY = "too many failed attempts with this name: try again in five minutes"
 WRONG = "name or password is wrong"
+NO_PROVIDER = "no OpenID Connect provider is set here: an admin sets one in the settings, under oidc"
+UNMAPPED = "none of your groups may use Raysift: ask an admin to give one of them a role, in the setting oidc.roles"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whose token it is, or why it is refused. `token`: of a new session."""
+    """Whose token it is, or why it is refused. `token`: of a new session. `status`: of HTTP, for a refusal."""
 
     identity: Identity | None = None
     reason: str = ""
     token: str = ""
+    status: int = 401
 
 
 class Access:
@@ -48,9 +56,13 @@ class Access:
         self._secret = tokens.signing_secret(settings.state_dir)
         ensure_operator_key(settings, self._store)
         self._attempts: dict[str, list[float]] = defaultdict(list)  # name -> when a password was tried
-        self._recorded: dict[str, float] = {}  # name -> when a refusal was recorded last
+        self._recorded: dict[tuple[str, str], float] = {}  # name, reason -> when such a failure was recorded last
         self._counting = threading.Lock()
         self._hashing = threading.BoundedSemaphore(MOST_HASHING)
+        self._digest = settings.oidc.digest if settings.oidc else None
+        self._store.end_oidc_sessions(but_of=self._digest)
+        self._host = settings.oidc.host if settings.oidc else ""
+        self._oidc = OidcSignIn(settings.oidc, self._secret) if settings.oidc else None
 
     def identify(self, text: str) -> Verdict:
         """Whose key or session a bearer token is."""
@@ -83,7 +95,7 @@ class Access:
     def sign_in(self, name: str, password: str, where: str) -> Verdict:
         """A session for a user with this password."""
         if not self._may_try(name):
-            return self._refused(name, where)
+            return self._failed_again(NOBODY, name, where, TOO_MANY)
         if not self._hashing.acquire(timeout=BUSY_S):  # each takes 64 MiB
             return Verdict(reason=BUSY)
         try:
@@ -115,23 +127,66 @@ class Access:
         if self._store.end_session(who.id):
             self._audit.record(who, "signed out", where=where)
 
+    async def oidc_provider(self) -> OidcProvider | None:
+        """The OpenID Connect provider of the settings."""
+        if self._oidc is None:
+            return None
+        try:
+            return OidcProvider(host=self._host, sign_out_url=await self._oidc.provider.sign_out_url())
+        except ProviderDown:
+            return OidcProvider(host=self._host, sign_out_url=None)
+
+    async def begin_oidc(self, redirect_uri: str) -> OidcStart | Verdict:
+        """Where a browser goes to sign in at the provider."""
+        if self._oidc is None:
+            return Verdict(reason=NO_PROVIDER, status=404)
+        try:
+            return await self._oidc.begin(redirect_uri)
+        except TokenRefused as error:
+            return Verdict(reason=str(error), status=422)
+        except ProviderDown as error:
+            return self._provider_down(error)
+
+    async def sign_in_oidc(self, given: OidcCallback, where: str) -> Verdict:
+        """A session for whoever has come back from the provider."""
+        if self._oidc is None:
+            return Verdict(reason=NO_PROVIDER, status=404)
+        try:
+            who = await self._oidc.finish(given)
+        except TokenRefused as error:
+            return await asyncio.to_thread(self._failed_again, NOBODY, self._host, where, str(error))
+        except Unmapped as error:
+            verdict = await asyncio.to_thread(self._failed_again, error.who, error.who.subject, where, UNMAPPED)
+            return replace(verdict, status=403)
+        except (ProviderDown, SettingsError) as error:
+            return self._provider_down(error)
+        return await asyncio.to_thread(self._begin_oidc, who, where)
+
+    def _begin_oidc(self, who: Identity, where: str) -> Verdict:
+        session = self._store.start_oidc_session(who, str(self._digest))
+        return self._begin(who.holder, session, where)
+
+    def _provider_down(self, error: Exception) -> Verdict:
+        log.warning("the OpenID Connect provider: %s", error)
+        return Verdict(reason=f"signing in with {self._host} is not possible now: see the log of access", status=503)
+
     def _begin(self, holder: str, session: tokens.Token, where: str) -> Verdict:
         who = self._store.identify(session)
         self._audit.record(who, "signed in", holder, where)
         return Verdict(who, token=str(session))
 
-    def _failed(self, name: str, where: str, reason: str) -> Verdict:
-        self._audit.record(NOBODY, "sign-in failed", name, where, reason=reason)
+    def _failed(self, name: str, where: str, reason: str, who: Identity = NOBODY) -> Verdict:
+        self._audit.record(who, "sign-in failed", name, where, reason=reason)
         return Verdict(reason=reason)
 
-    def _refused(self, name: str, where: str) -> Verdict:
-        """The answer after too many attempts, recorded once a minute for a name: it may come very often."""
+    def _failed_again(self, who: Identity, name: str, where: str, reason: str) -> Verdict:
+        """A failure that may come very often: it is recorded once a minute for a name and reason."""
         now = time.monotonic()
         with self._counting:
             self._recorded = {key: at for key, at in self._recorded.items() if now - at < RECORD_EVERY_S}
-            is_new = name not in self._recorded
-            self._recorded.setdefault(name, now)
-        return self._failed(name, where, TOO_MANY) if is_new else Verdict(reason=TOO_MANY)
+            is_new = (name, reason) not in self._recorded
+            self._recorded.setdefault((name, reason), now)
+        return self._failed(name, where, reason, who) if is_new else Verdict(reason=reason)
 
     def _may_try(self, name: str) -> bool:
         """Count an attempt with this name, before its password is looked at; False if there were too many."""

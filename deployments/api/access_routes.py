@@ -6,7 +6,19 @@ from typing import Annotated
 
 from fastapi import Body, HTTPException, Path, Request, Response
 
-from cluster.access.api_types import KeyInfo, Links, MadeKey, NewKey, Revoked, Session, SignIn, Text
+from cluster.access.api_types import (
+    KeyInfo,
+    Links,
+    MadeKey,
+    NewKey,
+    OidcBegin,
+    OidcProvider,
+    OidcStart,
+    Revoked,
+    Session,
+    SignIn,
+    Text,
+)
 from cluster.access.api_types import Viewer as ViewerInfo
 from cluster.access.holds import Hold
 from cluster.access.identity import Identity
@@ -14,6 +26,7 @@ from cluster.settings import Settings
 from cluster.storage import buckets
 from deployments.access.purposes import purpose
 from deployments.access.roles import Admin, Anybody, OperatorOfAll, Viewer, address
+from deployments.access.service import Verdict
 from deployments.api.app import api
 from deployments.api.calls import TimedHandle
 
@@ -30,14 +43,20 @@ class AccessRoutes:
 
     @api.post("/v1/session")
     async def sign_in(self, given: SignIn, request: Request, _: Anybody) -> Session:
-        """Begin a session, with a name and password, a key, or a one-time link. 401 if they are not valid."""
+        """Begin a session, with a name and password, a key, a one-time link, or what the OpenID provider sent.
+
+        401 if they are not valid.
+        """
         where = address(request)
-        if given.token is not None:
+        if given.oidc is not None:
+            verdict = await self.access.sign_in_oidc.remote(given.oidc, where)
+        elif given.token is not None:
             verdict = await self.access.sign_in_with.remote(given.token, where)
         else:
             verdict = await self.access.sign_in.remote(given.name, given.password, where)
         if verdict.identity is None:
-            raise HTTPException(401, verdict.reason, {"WWW-Authenticate": "Bearer"})
+            headers = {"WWW-Authenticate": "Bearer"} if verdict.status == 401 else None
+            raise HTTPException(verdict.status, verdict.reason, headers)
         return Session(token=verdict.token, **_shown(verdict.identity))
 
     @api.get("/v1/session")
@@ -50,6 +69,22 @@ class AccessRoutes:
         """End this session."""
         await self.access.sign_out.remote(who, address(request))
         return Response(status_code=204)
+
+    @api.get("/v1/oidc")
+    async def oidc_provider(self, _: Anybody) -> OidcProvider:
+        """The OpenID Connect provider with which people may sign in. 404 if none is set."""
+        provider: OidcProvider | None = await self.access.oidc_provider.remote()
+        if provider is None:
+            raise HTTPException(404, "no OpenID Connect provider is set")
+        return provider
+
+    @api.post("/v1/oidc")
+    async def begin_oidc(self, given: OidcBegin, _: Anybody) -> OidcStart:
+        """Where a browser has to go to sign in at the provider, for the app."""
+        begun: OidcStart | Verdict = await self.access.begin_oidc.remote(given.redirect_uri)
+        if isinstance(begun, Verdict):
+            raise HTTPException(begun.status, begun.reason)
+        return begun
 
     @api.get("/v1/keys")
     async def list_keys(self, _: Admin) -> list[KeyInfo]:

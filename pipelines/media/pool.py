@@ -13,6 +13,7 @@ from threading import Lock
 from types import TracebackType
 from typing import Any
 
+from cluster.access.oidc import SECRET_VARIABLE
 from cluster.access.tokens import KEY_VARIABLES
 from cluster.errors import MediaError
 from cluster.records import Kind, Sample, Segment
@@ -27,7 +28,8 @@ from pipelines.media.worker import receive, send
 MEMORY_GB = 6.0  # address space of each child; no file within decoding.max_pixels was seen to take more than 3.5
 IDLE = 4  # idle children that are kept for the next file
 START_S = 120  # seconds, enough on a busy machine
-SECRETS = (*KEY_VARIABLES, "RAY_AUTH_TOKEN")  # not passed on to processes that open other people's files
+# not passed on to processes that open other people's files
+SECRETS = (*KEY_VARIABLES, SECRET_VARIABLE, "RAY_AUTH_TOKEN")
 _BUFFER = 1 << 20  # of the socket: a frame of 7.7 MB passes in 2 ms
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import HTTPException, Query, Request
+from fastapi import HTTPException, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from cluster.access.identity import Identity
@@ -17,6 +17,9 @@ from deployments.api.calls import TimedHandle
 from deployments.catalog.exports.formats import FORMATS, Format
 
 MOST = 4  # exports of one API process at a time: each keeps the catalogue busy
+TYPES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {format.media_type.partition(";")[0]: {} for format in FORMATS.values()}}
+}
 HEADERS = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -27,7 +30,7 @@ class ExportRoutes:
     catalog: TimedHandle
     exporting = 0  # how many exports are being sent
 
-    @api.get("/v1/export")
+    @api.get("/v1/export", response_class=Response, responses=TYPES)
     async def export(self, query: Annotated[ExportQuery, Query()], request: Request, who: Viewer) -> StreamingResponse:
         """The files that pass the filters, each with all its detections, as a file to download.
 

@@ -2,9 +2,11 @@
 
 import pytest
 
+from cluster.access.oidc import Oidc
 from cluster.settings import Settings
 from commands.checks import web
 from tests.commands.checks.stand_ins import GONE, client, words
+from tests.support.servers.oidc import ScriptedProvider
 
 
 def apis(ready=None, health=None):
@@ -54,3 +56,17 @@ def test_a_silent_app_fails_where_it_was_started_and_is_a_note_elsewhere():
     assert elsewhere.state == "note" and "app.host says where" in elsewhere.said
     assert [check.state for check in web.app(Settings(), True, client({"/_stcore/health": "ok"}))] == ["ok"]
     assert "is not the app" in words(web.app(Settings(), True, client({})), "fails")
+
+
+def test_the_provider_with_which_people_sign_in_is_asked_for_its_keys_and_the_secret_is_looked_for(tmp_path):
+    answers = ScriptedProvider()
+    roles = {"staff": {"role": "viewer"}}
+    oidc = Oidc(issuer=answers.issuer, client_id="raysift", roles=roles, client_secret_file=tmp_path / "secret")
+    (check,) = web.provider(oidc, answers.transport)
+    assert check.state == "fails" and "oidc.client_secret_file" in check.said
+    (tmp_path / "secret").write_text("very secret")
+    (check,) = web.provider(oidc, answers.transport)
+    assert check.state == "ok" and answers.issuer in check.said and "very secret" not in check.said
+    answers.described["issuer"] = "https://id.example.org/other"
+    (check,) = web.provider(oidc, answers.transport)
+    assert check.state == "fails" and "'https://id.example.org/other'" in check.said

