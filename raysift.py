@@ -10,8 +10,6 @@ import shlex
 import signal
 import sys
 import time
-from contextlib import nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,9 +23,10 @@ from commands import evaluate, galleries, jobs, tables
 from commands.access import audit, keys, users
 from commands.checks import doctor
 from commands.erasure import erase, holds
+from commands.outbound import webhooks
+from commands.outbound.export import export
 from commands.scans import end_or_follow, follow, submit
 from commands.terminal import LazyGroup, ProfileOption, api_client, console, say, waiting
-from pipelines.results import exporting
 
 if TYPE_CHECKING:
     from cluster.api_types import Ready
@@ -46,6 +45,7 @@ cli.add_typer(jobs.cli, name="jobs")
 cli.add_typer(keys.cli, name="keys")
 cli.add_typer(users.cli, name="users")
 cli.add_typer(audit.cli, name="audit")
+cli.add_typer(webhooks.cli, name="webhooks")
 for name, about in (
     ("people", "People that the detector face looks for, by enrolled photos."),
     ("models", "The detectors' weights: list them, or copy them to a mirror."),
@@ -56,6 +56,7 @@ cli.add_typer(holds.cli, name="hold")
 cli.command()(erase.erase)
 cli.command()(doctor.doctor)
 cli.command()(evaluate.evaluate)
+cli.command()(export)
 
 
 @cli.command()
@@ -171,20 +172,6 @@ def scan(
             Console().print(dry_run_command.show(plan))
         return
     end_or_follow(settings, submit(settings, uris, out, detectors, priority, exclude or ()), follows, as_json)
-
-
-@cli.command()
-def export(
-    source: Annotated[str, typer.Option("--from", help="A folder of results.")],
-    format: Annotated[
-        exporting.Format, typer.Option(help="jsonl: one line a file. csv: one line a detection.")
-    ] = "jsonl",
-    to: Annotated[Path | None, typer.Option(help="The file to write; default: standard output.")] = None,
-) -> None:
-    """Write results in a format for other programs. Needs no running cluster."""
-    with to.open("wb") if to else nullcontext(sys.stdout.buffer) as sink, waiting(f"exporting {source}"):
-        files = exporting.export(source, format, sink, load().s3_endpoint)
-    console.print(f"{files} files")
 
 
 @cli.command()

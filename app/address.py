@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import get_args
 from urllib.parse import urlencode
 
-from cluster.api_queries import MAX_PAGE, AssetQuery, Sort
-from cluster.records import Kind
+from cluster.api_queries import MAX_PAGE, AssetFilter, AssetQuery, Sort
+from cluster.records import ExportFormat, Kind
 
 Pairs = list[tuple[str, str]]
 SORTS: tuple[Sort, ...] = get_args(Sort)
@@ -50,6 +50,12 @@ def query_of(pairs: Iterable[tuple[str, str]]) -> AssetQuery:
 def href(path: str, pairs: Pairs) -> str:
     """The relative URL of a page of the app, with the parameters as query string."""
     return f"{path}?{urlencode(pairs)}" if pairs else path
+
+
+def export(query: AssetFilter, format: ExportFormat) -> str:
+    """The path with which a browser downloads an export of the files that pass these filters."""
+    filters = query.model_dump(mode="json", include=set(AssetFilter.model_fields), exclude_defaults=True)
+    return f"/api/export?{urlencode({'format': format, **filters}, doseq=True)}"
 
 
 def file(id: str, context: Iterable[tuple[str, str]], at: float | None = None) -> str:

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from app import draw, page
+from app.purpose import PATH as PURPOSE_PATH
 from app.sign_in import OUT_PATH
 
 _ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" fill="none" stroke="#2b8ba3">
@@ -29,5 +30,7 @@ with page.guarded():
 shown = st.navigation(pages, position="top")
 with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
     st.caption(draw.escape(f"{who.name}, {who.role}"), width="content")
+    if page.purpose():
+        page.link(PURPOSE_PATH, "Purpose")
     page.link(OUT_PATH, "Sign out")
 shown.run()

@@ -1,6 +1,7 @@
 """Helpers of all pages: the API client, who is signed in, detector colours, switches for blur and grey, messages."""
 
 import hashlib
+import html
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,10 +9,12 @@ import streamlit as st
 
 from app import draw
 from app.client import ApiClient, ApiDownError, ApiError
+from app.purpose import purpose_of
 from app.sign_in import authorization, token_of
 from app.sign_in_page import PATH
 from cluster.access.api_types import Viewer
 from cluster.access.identity import ROLES, Role
+from cluster.access.rules import purpose_header
 from cluster.api_types import DetectorInfo
 from cluster.errors import SettingsError
 from cluster.settings import load
@@ -22,15 +25,20 @@ def session() -> str:
     return token_of(st.context.cookies.to_dict())
 
 
+def purpose() -> str:
+    """For what this page is used, as was said in this session; empty if nobody asked."""
+    return purpose_of(st.context.cookies.to_dict())
+
+
 def api() -> ApiClient:
     """The client of the API for whoever looks at this page. Raises SettingsError if the settings are invalid."""
     address = st.context.ip_address  # None on this machine
-    return _api(load().api.url, session(), address if isinstance(address, str) else "")
+    return _api(load().api.url, session(), address if isinstance(address, str) else "", purpose())
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _api(url: str, token: str, address: str) -> ApiClient:
-    return ApiClient(url, authorization(token, address))
+def _api(url: str, token: str, address: str, purpose: str) -> ApiClient:
+    return ApiClient(url, authorization(token, address) | purpose_header(purpose))
 
 
 def caller() -> str:
@@ -104,7 +112,7 @@ def guarded() -> Iterator[None]:
 
 def link(path: str, text: str) -> None:
     """A link to a page that Streamlit does not serve, in the same tab."""
-    st.markdown(f'<a href="{path}" target="_self">{text}</a>', unsafe_allow_html=True, width="content")
+    st.markdown(f'<a href="{html.escape(path)}" target="_self">{text}</a>', unsafe_allow_html=True, width="content")
 
 
 @st.fragment(run_every=3)

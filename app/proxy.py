@@ -1,4 +1,4 @@
-"""A reverse proxy in the app's server for the API's thumbnails and media, and a check of every Host header.
+"""A reverse proxy in the app's server for the API's thumbnails, media and exports, and a check of every Host header.
 
 The browser connects to this server only. Streamlit's `server.allowedHosts` checks only the websocket, so a page of
 another site could read our routes by DNS rebinding; HostGuard checks every request.
@@ -14,7 +14,8 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.sign_in import address_of, authorization, token_of
+from app.purpose import purpose_of_request
+from app.sign_in import address_of, authorization, is_own, token_of
 from cluster.settings import AppListener
 
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -34,7 +35,7 @@ _HEADERS = (
 
 
 class Relay:
-    """Streams thumbnails and media from the API, which the browser cannot reach, with the browser's session."""
+    """Streams thumbnails, media and exports from the API, which browsers cannot reach, with the browser's session."""
 
     def __init__(self, api: Callable[[], httpx.AsyncClient]) -> None:
         """`api` returns a client with the API's base URL; it is called for every request."""
@@ -42,8 +43,12 @@ class Relay:
 
     @property
     def routes(self) -> list[Route]:
-        """The routes of thumbnails and media."""
-        return [Route("/api/thumb/{id}", self.thumbnail), Route("/api/media/{id}", self.media)]
+        """The routes of thumbnails, media and exports."""
+        return [
+            Route("/api/thumb/{id}", self.thumbnail),
+            Route("/api/media/{id}", self.media),
+            Route("/api/export", self.export),
+        ]
 
     async def thumbnail(self, request: Request) -> Response:
         """The JPEG of a file. Its URL changes with every analysis, so browsers may cache it for a day."""
@@ -53,25 +58,25 @@ class Relay:
         """The file, or the byte range of it that the request names."""
         return await self._pass_on(request, "media", "private, no-cache")
 
+    async def export(self, request: Request) -> Response:
+        """The export of the files that pass the filters of the query string, as a download."""
+        if not is_own(request):  # a link on a page of another site would store an export, and an audit record
+            return PlainTextResponse("A page of another site may not export.", 403)
+        answer = await self._answer(request, f"/v1/export?{request.url.query}", {})
+        if isinstance(answer, Response):
+            return answer
+        headers = _PRIVATE | {"Cache-Control": "private, no-store"}
+        headers["Content-Disposition"] = answer.headers.get("content-disposition", "attachment")
+        return StreamingResponse(_body(answer), 200, headers, media_type="application/octet-stream")
+
     async def _pass_on(self, request: Request, what: str, cache: str) -> Response:
         id = request.path_params["id"]
         if not _ID.fullmatch(id):
             return PlainTextResponse("no such file", 404)
-        token = token_of(request.cookies)
-        if not token:
-            return PlainTextResponse("You are not signed in.", 401)
         ranges = {name: request.headers[name] for name in ("range", "if-range") if name in request.headers}
-        api = self._api()
-        headers = {**ranges, "Accept-Encoding": "identity", **authorization(token, address_of(request))}
-        query = api.build_request("GET", f"/v1/assets/{id}/{what}", headers=headers)
-        try:
-            answer = await api.send(query, stream=True)
-        except httpx.TransportError:
-            return PlainTextResponse("the API does not answer", 502)
-        if answer.status_code not in (200, 206):
-            await answer.aclose()
-            status = answer.status_code if answer.status_code in (401, 403, 404, 416) else 502
-            return PlainTextResponse("not available", status)
+        answer = await self._answer(request, f"/v1/assets/{id}/{what}", ranges)
+        if isinstance(answer, Response):
+            return answer
         headers = {name: answer.headers[name] for name in _PASSED_BACK if name in answer.headers}
         kind = answer.headers.get("content-type", "").split(";")[0].strip().lower()
         if not _SHOWN.fullmatch(kind):
@@ -79,6 +84,24 @@ class Relay:
             headers["Content-Disposition"] = "attachment"
         headers |= _PRIVATE | {"Cache-Control": cache}
         return StreamingResponse(_body(answer), answer.status_code, headers, media_type=kind)
+
+    async def _answer(self, request: Request, path: str, headers: dict[str, str]) -> httpx.Response | Response:
+        """The API's answer, whose body is still to be read; else the answer to the browser."""
+        token = token_of(request.cookies)
+        if not token:
+            return PlainTextResponse("You are not signed in.", 401)
+        api = self._api()
+        sent = {**headers, "Accept-Encoding": "identity", **authorization(token, address_of(request))}
+        sent |= purpose_of_request(request.cookies)
+        try:
+            answer = await api.send(api.build_request("GET", path, headers=sent), stream=True)
+        except httpx.TransportError:
+            return PlainTextResponse("the API does not answer", 502)
+        if answer.status_code not in (200, 206):
+            await answer.aclose()
+            status = answer.status_code if answer.status_code in (401, 403, 404, 416, 422) else 502
+            return PlainTextResponse("not available", status)
+        return answer
 
 
 async def _body(answer: httpx.Response) -> AsyncIterator[bytes]:

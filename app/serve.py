@@ -11,6 +11,7 @@ import streamlit as st
 from starlette.middleware import Middleware
 
 from app.proxy import HostGuard, Relay
+from app.purpose import Purpose, PurposeGuard
 from app.sign_in import SignIn, SignInGuard
 from cluster.settings import AppListener, Settings, load
 
@@ -39,7 +40,11 @@ async def _lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
 
 app = st.App(
     Path(__file__).with_name("main.py"),
-    routes=[*SignIn(_api).routes, *Relay(_api).routes],
-    middleware=[Middleware(HostGuard, listens_on=_listener), Middleware(SignInGuard, api=_api)],
+    routes=[*SignIn(_api).routes, *Purpose().routes, *Relay(_api).routes],
+    middleware=[
+        Middleware(HostGuard, listens_on=_listener),
+        Middleware(SignInGuard, api=_api),
+        Middleware(PurposeGuard, required=lambda: _settings().access.purpose_required),
+    ],
     lifespan=_lifespan,
 )

@@ -64,7 +64,7 @@ class SignIn:
 
     async def sign_in(self, request: Request) -> Response:
         """Sign in with what the form holds: a name and password, or a key."""
-        if not _is_own(request):  # else a page of another site could sign a browser in as somebody else
+        if not is_own(request):  # else a page of another site could sign a browser in as somebody else
             return PlainTextResponse("A page of another site may not sign you in.", 403)
         body = b""
         async for chunk in request.stream():
@@ -177,8 +177,8 @@ def address_of(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def _is_own(request: Request) -> bool:
-    """Whether a form comes from a page of this app."""
+def is_own(request: Request) -> bool:
+    """Whether a form or a link is one of this app's pages, or was typed in."""
     if site := request.headers.get("sec-fetch-site"):
         return site in ("same-origin", "none")
     origin = request.headers.get("origin")

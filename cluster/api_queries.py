@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from cluster.records import Kind, Priority, current_space
+from cluster.records import ExportFormat, Kind, Priority, current_space
 
 Sort = Literal["newest", "oldest", "score", "name"]
 # The vector space in which files are compared; URLs from before 0.2 say "looks" for "image".
@@ -49,8 +49,8 @@ def _checked_cursor(text: str) -> str:
     return text
 
 
-class AssetQuery(BaseModel):
-    """Which files to list, in which order, and which page of them.
+class AssetFilter(BaseModel):
+    """Which files are meant.
 
     A filter without a value accepts every file, one with several values accepts files with any of them. A file must
     pass all filters; detector, label, detector_label and min_score must apply to the same detection of it.
@@ -72,6 +72,11 @@ class AssetQuery(BaseModel):
     failed: bool | None = Field(
         default=None, description="only files with errors, or only those without; with `job`: in that job"
     )
+
+
+class AssetQuery(AssetFilter):
+    """Which files to list, in which order, and which page of them."""
+
     sort: Sort = "newest"
     page: int = Field(default=1, ge=1, le=MAX_PAGE)
     size: int = Field(default=60, ge=1, le=200)
@@ -84,6 +89,12 @@ class AssetQuery(BaseModel):
         if self.after is not None and (self.page != 1 or read_cursor(self.after)[0] != self.sort):
             raise ValueError("`after` goes with the `sort` of the page that it comes from, and without `page`")
         return self
+
+
+class ExportQuery(AssetFilter):
+    """Which files to export, each with all its detections, and in which format."""
+
+    format: ExportFormat = "jsonl"
 
 
 class LikenessQuery(BaseModel):

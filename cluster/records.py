@@ -20,6 +20,8 @@ OVER: tuple[JobState, ...] = ("finished", "failed", "cancelled")
 Priority = Literal["urgent", "normal", "bulk"]
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)  # the most urgent first
 
+ExportFormat = Literal["jsonl", "csv", "parquet", "coco"]
+
 SOUND_RATE_HZ = 16_000
 _FORMER_SPACES = {"looks": "image", "words": "text"}  # in rows, caches, settings and URLs of versions before 0.2
 

@@ -13,10 +13,12 @@ from yaml import YAMLError
 from cluster import renamed
 from cluster.access.limits import Limits
 from cluster.access.oidc import Oidc
+from cluster.access.rules import PURPOSE_VARIABLE, AccessRules
 from cluster.access.tokens import KEY_VARIABLES
 from cluster.errors import SettingsError
 from cluster.storage.filesystems import normalize, split
 from cluster.storage.retention import Retention
+from cluster.webhooks.endpoint import Webhooks
 
 Profile = Literal["embedded", "gpu"]  # small models that run on the CPU, or large ones
 
@@ -119,9 +121,7 @@ class Scanning(_Part):
     worker_cpus: float = Field(0.1, gt=0, description="Ray CPUs that each reserves; with autoscaled nodes about 1")
     max_failed_share: float = Field(1.0, ge=0, le=1, description="a job with a larger share of failed files exits 1")
     attempts: int = Field(4, ge=1, description="attempts to fetch a file before it is stored as failed")
-    detector_timeout_s: float = Field(
-        3600, ge=0, description="how long a job waits for an unavailable detector before it stops"
-    )
+    detector_timeout_s: float = Field(3600, ge=0, description="how long a job waits for an absent detector, then stops")
     max_jobs: int = Field(2, ge=1, description="jobs that run at a time, of each priority; the others wait")
     resumes: int = Field(3, ge=0, description="consecutive restarts of a job whose driver dies early")
 
@@ -202,6 +202,8 @@ class Settings(BaseSettings):
     retention: Retention = Retention()
     prices: Prices = Prices()
     models: Models = Models()
+    access: AccessRules = AccessRules()
+    webhooks: Webhooks = Field((), description="who is told of the end of jobs, and of hits")
     limits: Limits = Limits()
     oidc: Oidc | None = Field(None, description="a provider whose people may sign in: cluster/access/oidc.py")
     galleries_uri: str = Field("", description="reference pictures by detector; empty: state_dir/galleries")
@@ -244,9 +246,9 @@ class Settings(BaseSettings):
 def load() -> Settings:
     """Read the settings of this process. SettingsError names the first wrong key and says what to do."""
     renamed.rename_variables(PREFIX)
-    for variable in os.environ:
+    for variable in sorted(os.environ.keys() - {*KEY_VARIABLES, PURPOSE_VARIABLE}):
         key = variable.removeprefix(PREFIX).split("__")[0].lower()
-        if variable.startswith(PREFIX) and key not in Settings.model_fields and variable not in KEY_VARIABLES:
+        if variable.startswith(PREFIX) and key not in Settings.model_fields:
             raise SettingsError(
                 f"environment variable {variable}: there is no setting {key!r}; there are "
                 f"{', '.join(Settings.model_fields)}. Correct or unset it."

@@ -21,7 +21,7 @@ from cluster.vectors import Vectors
 from commands.enrolment import Name, Source, face_gallery, face_rejections, stored_faces, watch_list
 from commands.galleries import show_flaws
 from commands.purge import purge
-from commands.terminal import api_client, console, harmless, waiting
+from commands.terminal import Purpose, api_client, console, harmless, waiting
 from deployments.detectors.face import Face
 from deployments.galleries.store import Flaw, content_of
 from deployments.galleries.watchlist import FACE
@@ -37,12 +37,13 @@ cli.command()(purge)
 def add(
     name: Annotated[str, typer.Argument(help="The person's name, which is the label of their detections.")],
     photos: Annotated[list[Path], typer.Argument(help="One or more photos that show only their face.", exists=True)],
+    purpose: Purpose = None,
 ) -> None:
     """Enrol a person. Scans look for them from now on; `people match` looks in earlier results."""
     settings = load()
     if name.lower() == FACE:
         raise SettingsError(f"{name!r} is the label of every face. Choose another name.")
-    with api_client(settings) as api:
+    with api_client(settings, purpose) as api:
         for photo in photos:
             _check(photo, name, api)
         api.post(f"/v1/people/{quote(name, safe='')}").raise_for_status()  # for the audit log
@@ -128,9 +129,10 @@ def remove(name: Name) -> None:
 
 
 @cli.command()
-def match(source: Source = None) -> None:
+def match(source: Source = None, purpose: Purpose = None) -> None:
     """Name the faces in stored results by the people who are enrolled now. No file is fetched or decoded for it."""
     settings, config, out = stored_faces(source)
+    _record_match(settings, out, purpose)
     with waiting("comparing the faces in the results with the enrolled people"):
         done = people_match.match(out, watch_list(config, settings), Face.version(config), settings.s3_endpoint)
     for name, files in sorted(done.hits.items()):
@@ -187,6 +189,20 @@ def clusters(source: Source = None) -> None:
     console.print(f"{len(found.groups)} groups; {found.alone} faces are similar to too few others")
     if found.left_out:
         console.print(f"{found.left_out} faces were left out: at most {clustering.MOST} different ones are grouped.")
+
+
+def _record_match(settings: Settings, out: str, purpose: str | None) -> None:
+    """Have the API record it. SettingsError if it refuses; or if it is away, and the settings demand a purpose."""
+    try:
+        with api_client(settings, purpose) as api:
+            answer = api.post("/v1/people", json={"out": out})
+    except SettingsError as error:
+        if settings.access.purpose_required:
+            raise
+        console.print(f"it is not in the audit log: {error}", markup=False)
+        return
+    if answer.is_error:
+        raise SettingsError(str(answer.json()["detail"]))
 
 
 def _index(settings: Settings, out: str) -> None:

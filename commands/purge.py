@@ -15,14 +15,14 @@ from cluster.errors import SettingsError
 from cluster.settings import Settings
 from cluster.vectors import Vectors, VectorsDown
 from commands.enrolment import Name, Source, face_gallery, face_rejections, stored_faces, watch_list
-from commands.terminal import api_client, console, waiting
+from commands.terminal import Purpose, api_client, console, waiting
 from deployments.detectors.face import Face
 from pipelines.people import purge as people_purge
 
 Places = list[tuple[str, int]]  # a place, and how many entries were removed from it
 
 
-def purge(name: Name, source: Source = None) -> None:
+def purge(name: Name, source: Source = None, purpose: Purpose = None) -> None:
     """Remove a person from everything but the media: photos, rejected faces, hits, vectors; results, search, catalogue.
 
     A legal hold on a file that shows the person forbids it. Not during a scan: it may store another hit. Exits 1 if
@@ -30,7 +30,9 @@ def purge(name: Name, source: Source = None) -> None:
     """
     settings, config, out = stored_faces(source)
     endpoint = settings.s3_endpoint
-    with api_client(settings) as api, waiting("removing the person from the results and the index"):
+    if settings.access.purpose_required and not purpose:  # before any change
+        raise SettingsError("purging a person needs a purpose, which is recorded: give --purpose. Nothing was changed.")
+    with api_client(settings, purpose) as api, waiting("removing the person from the results and the index"):
         _check_role(Viewer(**_answer(api.get("/v1/session"))))  # without the API or the role, fail before any change
         person = people_purge.find(name, out, watch_list(config, settings), Face.version(config), endpoint)
         refuse_held([Hold(**hold) for hold in _answer(api.get("/v1/holds"))], person.files.items())

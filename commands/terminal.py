@@ -1,5 +1,6 @@
 """Shared by the commands: output, progress, the client of the API, and imports on first use."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,12 +15,16 @@ from typer.core import TyperGroup
 from typer.main import get_group
 
 from cluster.access.credential import own_key
+from cluster.access.rules import PURPOSE_VARIABLE, purpose_header
 from cluster.errors import SettingsError
 from cluster.settings import Profile, Settings
 
 if TYPE_CHECKING:
     import httpx
 
+Purpose = Annotated[
+    str | None, typer.Option(envvar=PURPOSE_VARIABLE, help="Why; it is recorded. Settings may demand it.")
+]
 ProfileOption = Annotated[Profile | None, typer.Option(help="Which models; default: settings.profile.")]
 
 console = Console(stderr=True)
@@ -73,16 +78,19 @@ def say(text: str, to: Console = console) -> None:
 
 
 @contextmanager
-def api_client(settings: Settings) -> "Iterator[httpx.Client]":
-    """A client of the API, with the key of the environment or of this machine.
+def api_client(settings: Settings, purpose: str | None = None) -> "Iterator[httpx.Client]":
+    """A client of the API, with the key of the environment or of this machine, and the purpose of its requests.
+
+    Without a `purpose` it is that of the environment.
 
     SettingsError if the API does not answer in time, or rejects a request, with its message.
     """
     import httpx  # only now: `raysift --help` does not wait for it
 
     try:
-        url = settings.api.url
-        with httpx.Client(base_url=url, headers=authorization(settings), timeout=ANSWER_S, trust_env=False) as client:
+        why = purpose_header(purpose or os.environ.get(PURPOSE_VARIABLE))
+        url, headers = settings.api.url, authorization(settings) | why
+        with httpx.Client(base_url=url, headers=headers, timeout=ANSWER_S, trust_env=False) as client:
             yield client
     except httpx.ReadTimeout:
         raise SettingsError(

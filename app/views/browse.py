@@ -8,9 +8,16 @@ import streamlit as st
 from app import address, components, draw, page
 from cluster.api_queries import AssetQuery
 from cluster.api_types import AssetPage, Facets
+from cluster.records import ExportFormat
 
 _CHOICES = ("kind", "detector", "label", "detector_label", "job", "state")  # URL parameters that the filters set
 _ALL = AssetQuery()
+_FORMATS: dict[ExportFormat, str] = {
+    "csv": "CSV, a row for each detection",
+    "jsonl": "JSON lines, a line for each file",
+    "parquet": "Parquet, a row for each file",
+    "coco": "COCO, boxes in pictures",
+}
 # cache keys of queries for st.cache_data
 _BY_JSON: dict[str | type[Any], Callable[[Any], Any]] = {AssetQuery: lambda query: query.model_dump_json()}
 
@@ -43,6 +50,7 @@ def show() -> None:
             width=130,
             on_change=_to_first_page,
         )
+        _exports(filters)
         look = page.look()
     # the pagination widget is drawn below the tiles: on the first run only the URL has the page number
     number = st.session_state.get("page") or address.query_of(st.query_params.items()).page
@@ -57,6 +65,14 @@ def show() -> None:
     components.gallery("tiles", tiles, "Files", look, focus=st.session_state.pop("left", ""))
     if files.total > files.size:
         st.pagination(-(-files.total // files.size), key="page", bind="query-params", width="stretch")
+
+
+def _exports(filters: AssetQuery) -> None:
+    """Draw the links that download an export of the files that pass the filters."""
+    with st.popover("Export", icon=":material/download:"):
+        st.caption("The files that pass these filters, each with all that was found in it.")
+        for format, text in _FORMATS.items():
+            page.link(address.export(filters, format), text)
 
 
 def _filters(api: str) -> AssetQuery:

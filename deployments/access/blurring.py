@@ -27,6 +27,12 @@ def for_viewer(thumbnail: Mapping[str, Any]) -> bytes:
     return blurred(thumbnail["jpeg"], boxes if known and not explicit and placed else None)
 
 
+def is_explicit(file: Mapping[str, Any]) -> bool:
+    """Whether a file of `Catalog.location` shows explicit content, or nobody knows, as nsfw has not answered for it."""
+    seen = file["kind"] in ("image", "video")
+    return seen and ((file.get("explicit") or 0.0) >= EXPLICIT or "nsfw" not in (file.get("answered") or ()))
+
+
 def blurred(jpeg: bytes, boxes: Sequence[Sequence[float]] | None) -> bytes:
     """The picture with coarse squares in these boxes (fractions: left, top, right, bottom); with None, in all of it.
 

@@ -30,12 +30,12 @@ class PendingRecords:
         self._away_until = -math.inf
         self._waiting: deque[tuple[tuple[Identity, str, str, str], dict[str, str]]] = deque()
 
-    async def record(self, who: Identity, what: str, of: str, where: str) -> None:
+    async def record(self, who: Identity, what: str, of: str, where: str, **more: str) -> None:
         """Append to the audit log, or keep the record until the head answers. HTTPException 503 if too many wait."""
         if len(self._waiting) >= MOST:
             raise HTTPException(503, "the audit log cannot be written while the cluster's head is away")
         away = time.monotonic() < self._away_until
-        self._waiting.append(((who, what, of, where), {"happened_at": _now()} if away else {}))
+        self._waiting.append(((who, what, of, where), more | ({"happened_at": _now()} if away else {})))
         async with self._writing:
             while self._waiting and time.monotonic() >= self._away_until:
                 await self._write_first()

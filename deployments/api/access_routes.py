@@ -4,7 +4,7 @@
 import time
 from typing import Annotated
 
-from fastapi import HTTPException, Path, Request, Response
+from fastapi import Body, HTTPException, Path, Request, Response
 
 from cluster.access.api_types import (
     KeyInfo,
@@ -17,11 +17,14 @@ from cluster.access.api_types import (
     Revoked,
     Session,
     SignIn,
+    Text,
 )
 from cluster.access.api_types import Viewer as ViewerInfo
 from cluster.access.holds import Hold
 from cluster.access.identity import Identity
+from cluster.settings import Settings
 from cluster.storage import buckets
+from deployments.access.purposes import purpose
 from deployments.access.roles import Admin, Anybody, OperatorOfAll, Viewer, address
 from deployments.access.service import Verdict
 from deployments.api.app import api
@@ -34,6 +37,7 @@ Id = Annotated[str, Path(pattern="^[0-9a-f]{12}$")]
 class AccessRoutes:
     """The routes on who may do what; the API that inherits them has the deployment of the keys."""
 
+    settings: Settings
     access: TimedHandle
     catalog: TimedHandle
 
@@ -128,7 +132,15 @@ class AccessRoutes:
     @api.post("/v1/people/{name}", status_code=204)
     async def enrolled(self, name: str, request: Request, who: OperatorOfAll) -> Response:
         """Record in the audit log that a person was enrolled; `raysift people add` has stored the photos."""
-        await self.access.record.remote(who, "person enrolled", name, address(request))
+        why = purpose(request, self.settings.access)
+        await self.access.record.remote(who, "person enrolled", name, address(request), **why)
+        return Response(status_code=204)
+
+    @api.post("/v1/people", status_code=204)
+    async def named(self, out: Annotated[Text, Body(embed=True)], request: Request, who: OperatorOfAll) -> Response:
+        """Record in the audit log that the faces in a folder of results are given names: `raysift people match`."""
+        why = purpose(request, self.settings.access)
+        await self.access.record.remote(who, "faces named", out, address(request), **why)
         return Response(status_code=204)
 
 

@@ -3,6 +3,7 @@
 # No `from __future__ import annotations` here: FastAPI could not resolve the types of a pickled class.
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,11 +35,13 @@ from cluster.storage.roots import Roots
 from cluster.vectors import Vectors
 from deployments.access import authentication, blurring, roles
 from deployments.access.pending import PendingRecords
+from deployments.access.purposes import purpose
 from deployments.access.roles import Admin, Anybody, OperatorOfAll, Reviewer, Viewer, address
 from deployments.api import media, uploads
 from deployments.api.access_routes import AccessRoutes
 from deployments.api.app import MOST_REQUESTS, api
 from deployments.api.calls import ACCESS_S, CATALOG_S, JOBS_S, TimedHandle
+from deployments.api.exports.routes import ExportRoutes
 from deployments.api.guards import quotas
 from deployments.api.guards.origin import answer_to
 from deployments.api.guards.quotas import Quotas
@@ -69,7 +72,7 @@ async def _answer(result: Result) -> Upload:
     graceful_shutdown_timeout_s=5,
 )
 @serve.ingress(api)
-class Ingress(AccessRoutes, JobRoutes, SampleRoutes):
+class Ingress(AccessRoutes, ExportRoutes, JobRoutes, SampleRoutes):
     """The HTTP API with all its routes."""
 
     def __init__(
@@ -162,12 +165,13 @@ class Ingress(AccessRoutes, JobRoutes, SampleRoutes):
         A search for faces, which may name people, is recorded before its result is known to anybody; while the head is
         away, as soon as it is back.
         """
+        why = purpose(request, self.settings.access, needed="face" in wanted)
         most_bytes = most_bytes or self.settings.decoding.max_bytes
         with self.quotas.analysing(who, uploads.declared_bytes(request, most_bytes)) as count:
             async with uploads.received(request, most_bytes, count) as upload:
                 result = await self.analyze(upload.path, upload.name, wanted, self.detectors, self.settings)
         if "face" in wanted:
-            await self.pending.record(who, "faces of an upload compared", result.sha256 or "", address(request))
+            await self.pending.record(who, "faces of an upload compared", result.sha256 or "", address(request), **why)
         return result
 
     @api.get("/v1/assets")
@@ -215,8 +219,9 @@ class Ingress(AccessRoutes, JobRoutes, SampleRoutes):
             if row["kind"] == "image":
                 return await self.thumbnail(asset, who)
             raise HTTPException(403, f"the original of a {row['kind']} needs the role reviewer. Ask an admin for it.")
-        where = address(request)  # the record is on disk before the first byte is sent
-        await self.viewed.once(who, asset, lambda: self.access.record.remote(who, "original viewed", asset, where))
+        where, why = address(request), purpose(request, self.settings.access, needed=blurring.is_explicit(row))
+        record = partial(self.access.record.remote, who, "original viewed", asset, where, **why)
+        await self.viewed.once(who, asset, record)  # it is on disk before the first byte is sent
         job = await self.jobs.one.remote(row["job"])
         settings = job_settings(self.settings, job.uris, job.out, job.proof) if job else self.settings
         settings = limited(settings, who.prefixes)  # a link may lead from one case into another
@@ -233,7 +238,8 @@ class Ingress(AccessRoutes, JobRoutes, SampleRoutes):
             if limited_to is not None and await self.catalog.location.remote(query.like, limited_to) is None:
                 raise HTTPException(404, f"no file {query.like!r} has been scanned")
             if query.by == "faces":
-                await self.access.record.remote(who, "searched by a face", query.like, address(request))
+                why = purpose(request, self.settings.access)
+                await self.access.record.remote(who, "searched by a face", query.like, address(request), **why)
             hits = await self.searching.like(query.like, query.by, query.limit, who.prefixes)
         else:
             hits = await self.searching.words(str(query.q), query.limit, who.prefixes)
@@ -267,7 +273,8 @@ class Ingress(AccessRoutes, JobRoutes, SampleRoutes):
     @api.delete("/v1/people/{name}")
     async def forget(self, name: str, request: Request, who: OperatorOfAll) -> ForgottenHits:
         """Delete the hits of a person from the catalogue; `raysift people purge` has deleted them from the results."""
-        await self.access.record.remote(who, "person purged", name, address(request))
+        why = purpose(request, self.settings.access)
+        await self.access.record.remote(who, "person purged", name, address(request), **why)
         return ForgottenHits(hits=await self.catalog.forget.remote("face", name))
 
     @api.delete("/v1/cache")

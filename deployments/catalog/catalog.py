@@ -3,10 +3,11 @@
 import threading
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Literal
 
-from cluster.api_queries import AssetQuery, Cursor, read_cursor, write_cursor
+from cluster.api_queries import AssetFilter, AssetQuery, Cursor, read_cursor, write_cursor
 from cluster.errors import SettingsError
 from deployments.catalog import queries as sql
 from deployments.catalog.database import Ask, Database
@@ -14,7 +15,7 @@ from deployments.catalog.loading import Loader
 from deployments.catalog.queries import Prefixes
 from deployments.catalog.shapes import Json, as_finding, as_item, as_line, as_summary, by_asset
 
-STREAMED = 2000  # rows of an export in memory at a time
+EVERYTHING = AssetFilter()
 
 
 class Catalog:
@@ -134,7 +135,8 @@ class Catalog:
     def location(self, id: str, within: Prefixes = None) -> Json | None:
         """Where a file lies, its kind, and the job that scanned it last; None: no such file.
 
-        {"uri", "kind", "parent": URI of the file of the bucket that contains it, or None, "job"}
+        {"uri", "kind", "parent": URI of the file of the bucket that contains it, or None, "job", "answered": detectors,
+        "explicit": a score}
         """
         visible, values = sql.within(within)
         rows = self._database.rows(sql.LOCATION.format(visible=visible), [id, *values])
@@ -181,15 +183,26 @@ class Catalog:
             files = ask(sql.JOB, [job])[0]["files"]
             return as_summary(files, ask(sql.FAILED, [job]), ask(sql.TALLIES, [job]), examples)
 
-    def lines(self) -> Iterator[Json]:
-        """The lines of an export, sorted by URI: every file with its detections and errors."""
-        with self._database.cursor() as cursor:
-            cursor.execute(sql.LINES)
-            names = [column[0] for column in cursor.description]
-            stream = iter(lambda: cursor.fetchmany(STREAMED), [])
-            rows = (dict(zip(names, row, strict=True)) for chunk in stream for row in chunk)
-            for _, of_file in groupby(rows, key=lambda row: row["uri"]):
-                yield as_line(list(of_file))
+    def lines(self, query: AssetFilter = EVERYTHING, within: Prefixes = None) -> Iterator[Json]:
+        """The lines of an export: the query's files, each with all its detections and errors, in order of arrival."""
+        after = 0
+        while part := self.some_lines(after, query, within):
+            lines, after = part
+            yield from lines
+
+    def some_lines(
+        self, after: int, query: AssetFilter = EVERYTHING, within: Prefixes = None
+    ) -> tuple[list[Json], int] | None:
+        """The lines of the first files after that number (0: of all), and the number of the last of them.
+
+        None: there are no more. A file that arrives between two calls is in one of them.
+        """
+        with self._database.snapshot() as ask:
+            (found,) = ask(*sql.exported(query, within, after))
+            if not found["assets"]:
+                return None
+            rows = ask(sql.LINES, [found["assets"]] * 2)
+        return [as_line(list(of_file)) for _, of_file in groupby(rows, key=itemgetter("asset"))], rows[-1]["asset"]
 
 
 def _place(ask: Ask, query: AssetQuery, within: Prefixes) -> tuple[Cursor, int] | None:

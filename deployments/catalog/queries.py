@@ -6,7 +6,7 @@ Every statement about files takes the prefixes that the caller is limited to: `{
 from collections.abc import Sequence
 from typing import Any
 
-from cluster.api_queries import AssetQuery, Cursor
+from cluster.api_queries import AssetFilter, AssetQuery, Cursor
 
 Prefixes = Sequence[str] | None  # folders, buckets and archives that a caller is limited to; None: it is not
 
@@ -26,12 +26,14 @@ OF_CURSOR = {
     "name": "(select (lower(name), name) from files where asset = ?)",
 }
 
+EXPORTED_FILES, EXPORTED_ROWS = 2000, 20_000  # files of an export in memory at a time, and detections in them
+
 IN_JOBS = "select asset from scans where job in (select unnest(?))"
 # a job that was resumed may have done a unit again
 FAILED_IN_JOBS = f"{IN_JOBS} group by job, asset, unit_id having arg_max(len(errors) > 0, sequence)"
 
 
-def matching(query: AssetQuery) -> tuple[str, list[Any]]:
+def matching(query: AssetFilter) -> tuple[str, list[Any]]:
     """The SQL condition on rows of `best` for the query's detectors, labels and score, with its values."""
     parts: list[tuple[str, Any]] = []
     if query.detector:
@@ -62,7 +64,7 @@ def within(prefixes: Prefixes) -> tuple[str, list[Any]]:
     return f"({under})", [list(prefixes)] * 3
 
 
-def _matched(query: AssetQuery) -> tuple[str, list[Any]]:
+def _matched(query: AssetFilter) -> tuple[str, list[Any]]:
     """A table (asset, score) of the files with a detection that the query asks for, "" if it asks none; and its values.
 
     Most queries ask for one place or one label of each file; only others need grouping.
@@ -78,7 +80,7 @@ def _matched(query: AssetQuery) -> tuple[str, list[Any]]:
     return f"select asset, max(score) as score from best where {match} group by asset", values
 
 
-def selection(query: AssetQuery, prefixes: Prefixes = None) -> tuple[str, list[Any]]:
+def selection(query: AssetFilter, prefixes: Prefixes = None) -> tuple[str, list[Any]]:
     """The FROM and WHERE of the query's files f, joined with the score m that it asks for, if any; and its values."""
     matched, values = _matched(query)
     source = f"from files f join ({matched}) m using (asset)" if matched else "from files f"
@@ -99,12 +101,12 @@ def selection(query: AssetQuery, prefixes: Prefixes = None) -> tuple[str, list[A
     return source, [*values, *(value for _, own in parts for value in own)]
 
 
-def has_failed(query: AssetQuery) -> tuple[str, list[Any]]:
+def has_failed(query: AssetFilter) -> tuple[str, list[Any]]:
     """Whether a file f has failed, in one of the query's jobs if it names any, as an expression; and its values."""
     return (f"(f.asset in ({FAILED_IN_JOBS}))", [list(query.job)]) if query.job else ("f.failed", [])
 
 
-def labels_of(query: AssetQuery, min_score: float | None, prefixes: Prefixes) -> tuple[str, list[Any]]:
+def labels_of(query: AssetFilter, min_score: float | None, prefixes: Prefixes) -> tuple[str, list[Any]]:
     """The WHERE of the rows of `best` of the query's files, with that score or a higher one; and its values."""
     source, values = selection(query, prefixes)
     parts = ["score >= ?::float"] if min_score else []
@@ -143,6 +145,23 @@ def _behind(cursor: Cursor, asset: int) -> tuple[str, list[Any]]:
     return f"where key {later} {own} or key = {own} and asset > ?{or_none}", [value, value, asset]
 
 
+def exported(query: AssetFilter, prefixes: Prefixes, after: int) -> tuple[str, list[Any]]:
+    """The statement of the next files of an export, and its values: one row (assets; None: there are no more).
+
+    They have EXPORTED_ROWS detections in all, unless the first file alone has more.
+    """
+    source, values = selection(query, prefixes)
+    statement = f"""with next as materialized (select asset from (select f.asset {source}) where asset > ?
+                order by asset limit {EXPORTED_FILES}),
+            counted as (select asset, coalesce(sum(b.count), 0) as count
+                from next left join (select * from best where asset in (select asset from next)) b using (asset)
+                group by asset),
+            summed as (select asset, sum(count) over (order by asset) as total, row_number() over (order by asset) as n
+                from counted)
+        select list(asset) as assets from summed where total <= {EXPORTED_ROWS} or n = 1"""
+    return statement, [*values, after]
+
+
 # Best files first, by their best line; only then that line is looked for.
 _WHOLE = "(^|[^\\pL\\pN])' || regexp_escape($words) || '([^\\pL\\pN]|$)"
 HITS = f"""with found as materialized (
@@ -157,10 +176,12 @@ HITS = f"""with found as materialized (
     select f.id as asset, r.detector, r.text, r.time_s, r.score from ranked r join files f using (asset)
     order by r.whole desc, r.score desc, f.asset"""
 
-# One sorted stream: what does not fit into memory is sorted on disk.
-LINES = """select f.uri, f.parent, f.sha256, f.kind, f.width, f.height, f.duration_s, f.errors,
+# Files close to each other by number are so on disk.
+LINES = """select f.asset, f.uri, f.parent, f.sha256, f.kind, f.width, f.height, f.duration_s, f.errors,
         d.detector, d.model, d.label, d.score, d.box, d.time_s, d.span, d.text
-    from files f left join detections d using (asset) order by f.uri, d.detector, d.segment, d.n"""
+    from (select * from files where asset in (select unnest(?))) f
+        left join (select * from detections where asset in (select unnest(?))) d using (asset)
+    order by f.asset, d.detector, d.segment, d.n"""
 
 BOXES = """select asset, detector, label, score, box from detections d join files f using (asset)
     where asset in (select unnest(?)) and f.kind = 'image' and box is not null
@@ -179,8 +200,11 @@ BY_ID = "select f.asset, f.id, f.sha256 from files f where f.id in (select try_c
 
 DETECTIONS = "select * from detections where asset = ? order by detector, segment, n"
 
-# where a file lies, its kind, and the job of its newest row
-LOCATION = """select f.uri, f.kind, f.parent, max_by(s.job, s.analyzed_at) as job
+# where a file lies, its kind, the job of its newest row, the detectors that have answered for it, its score of nsfw
+LOCATION = """select f.uri, f.kind, f.parent, max_by(s.job, s.analyzed_at) as job,
+        (select list_sort(list(distinct a.detector)) from answers a
+            where (a.asset, a.content) = (f.asset, f.content)) as answered,
+        (select max(score) from best b where b.asset = f.asset and b.detector = 'nsfw') as explicit
     from files f join scans s using (asset) where f.id = try_cast(? as uuid) and {visible} group by all"""
 
 # the detectors that have answered for the segment it is taken from, the file's best score of nsfw, its boxes of faces

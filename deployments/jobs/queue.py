@@ -25,6 +25,7 @@ from deployments.jobs.mirror import JobPages
 from deployments.jobs.standby import Assignment, Standby
 from deployments.jobs.store import JobStore
 from deployments.jobs.submitting import Submissions
+from deployments.jobs.webhooks.announcing import Announcer
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +35,7 @@ FIND_S = 10.0  # the start waits for the jobs of an earlier head to be found, at
 class Jobs(Submissions):
     """Owns the list of jobs and their queue: one process may have it. SettingsError says what may not be done.
 
-    `every_s`: how often a thread calls `tick`; None: the caller does. `ready`: whether jobs can run in the cluster; a
-    driver is started then to wait for them.
+    `every_s`: how often threads work; None: none do. `ready`: as of Standby.
     """
 
     def __init__(
@@ -53,9 +53,11 @@ class Jobs(Submissions):
         self.drivers = Drivers(settings.ray.dashboard_url, client, nodes, self.store.driver_of)
         self.standby = Standby(self.store, self.drivers, ready)
         self.endings = Endings(self.store, settings.scanning.resumes)
+        self.announcer = Announcer(self.store, settings)
         self._due = threading.Event()  # set when a job may have become due
         if every_s is not None:
             self.pages.follow(every_s, FIND_S)
+            self.announcer.follow(every_s)
             threading.Thread(target=self._look_after, args=(every_s,), daemon=True, name="jobs").start()
 
     # ---- called by the API
@@ -92,9 +94,8 @@ class Jobs(Submissions):
                 if current.state in ("finished", "failed"):  # its driver ended by itself meanwhile
                     raise SettingsError(f"{job} is {current.state}: there is nothing to cancel.")
                 if current.attempts == known.attempts:
-                    return self._changed(
-                        job, state="cancelled", message="it was cancelled", waits_for=(), ended_at=time.time()
-                    )
+                    over = {"state": "cancelled", "message": "it was cancelled", "ended_at": time.time()}
+                    return self._changed(job, waits_for=(), **over)
 
     def logs(self, job: str) -> str:
         """What the drivers of a job have written, one after the other."""

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,24 @@ from deployments.jobs.job import JOB, Job, from_facts
 LOOK_S = 0.1  # how often the state of a followed job is read
 
 # changed: the jobs whose queue.json beside the results is older than their row here
+# ended: the ends of jobs that webhooks are still to tell of
 # assigned: the attempts at jobs that a driver in waiting was given, and the Ray submission id of that driver
 _SCHEMA = """create table if not exists jobs(job text primary key, state text, submitted_at real, facts text);
     create index if not exists by_time on jobs(submitted_at); create index if not exists by_state on jobs(state);
     create table if not exists changed as select job from jobs;
     create unique index if not exists changed_once on changed(job);
     create table if not exists assigned(attempt text primary key, driver text);
+    create table if not exists ended(job text, state text, ended_at real, primary key(job, ended_at));
     update jobs set state = 'blocked', facts = json_set(facts, '$.state', 'blocked') where state = 'parked';"""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """That a job has ended, when and how; it may have been resumed since."""
+
+    job: Job  # as it is now
+    state: JobState
+    ended_at: float
 
 
 class JobStore:
@@ -61,8 +72,22 @@ class JobStore:
         with self._changing, self._asking, self._db:
             self._db.execute("insert or replace into jobs values (?, ?, ?, ?)", _row(job))
             self._db.execute("insert or ignore into changed values (?)", [job.job])
+            if job.state in OVER and job.ended_at is not None:
+                self._db.execute("insert or ignore into ended values (?, ?, ?)", [job.job, job.state, job.ended_at])
             if caller.key:
                 callers.remember(self._db, caller, job.job)
+
+    def ends(self) -> list[End]:
+        """The ends of jobs that are not announced yet, the first one first."""
+        with self._asking:
+            rows = self._db.execute("select job, state, ended_at from ended order by ended_at").fetchall()
+        jobs = {name: self.get(name) for name, _, _ in rows}
+        return [End(job, state, at) for name, state, at in rows if (job := jobs[name]) is not None]
+
+    def announced(self, end: End) -> None:
+        """Note that an end needs no further announcement."""
+        with self._changing, self._asking, self._db:
+            self._db.execute("delete from ended where job = ? and ended_at = ?", [end.job.job, end.ended_at])
 
     def claim(self, caller: Caller) -> Claim:
         """Claim a caller's request if it is new."""

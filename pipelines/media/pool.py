@@ -18,6 +18,7 @@ from cluster.access.tokens import KEY_VARIABLES
 from cluster.errors import MediaError
 from cluster.records import Kind, Sample, Segment
 from cluster.settings import Decoding
+from cluster.webhooks.endpoint import SECRET_PREFIX
 from pipelines.archives.limits import Limits
 from pipelines.archives.opening import Member, Others
 from pipelines.media.decoding import FileText, Frame, Media
@@ -176,7 +177,7 @@ class _Child:
                 stdin=subprocess.PIPE,  # never written to: it closes when this process ends, which ends the child
                 stdout=subprocess.DEVNULL,
                 pass_fds=[its.fileno()],
-                env={name: value for name, value in os.environ.items() if name not in SECRETS} | own,
+                env={name: value for name, value in os.environ.items() if not _is_secret(name, value)} | own,
                 start_new_session=True,  # Ctrl-C goes to this process only
             )
         try:
@@ -219,3 +220,8 @@ class _Child:
         if self.process.stdin:
             self.process.stdin.close()
         return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+
+def _is_secret(name: str, value: str) -> bool:
+    """Whether a variable is not passed on to processes that open other people's files."""
+    return name in SECRETS or value.startswith(SECRET_PREFIX)

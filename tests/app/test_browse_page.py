@@ -1,7 +1,10 @@
 """The Browse page, and the messages of all pages without an API or with invalid settings."""
 
+import html
+import re
 import socket
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -93,6 +96,14 @@ def test_a_changed_filter_returns_to_the_first_page(visit: Visit):
     at.slider(key="min_score").set_value(0.2).run()
     assert at.pagination(key="page").value == 1
     assert len(drawn(at, "gallery")["items"]) == 60
+
+
+def test_the_files_that_pass_the_filters_can_be_exported(visit: Visit):
+    text = words(visit(detector_label=["face:face"], min_score="0.5", page="2", sort="name"))
+    links = [html.unescape(link) for link in re.findall(r'href="(/api/export[^"]*)"', text)]
+    queries = [parse_qs(urlsplit(link).query) for link in links]
+    assert [query.pop("format") for query in queries] == [["csv"], ["jsonl"], ["parquet"], ["coco"]]
+    assert queries == [{"detector_label": ["face:face"], "min_score": ["0.5"]}] * 4
 
 
 def test_without_results_the_page_shows_how_to_scan(visit: Visit):

@@ -109,3 +109,33 @@ def test_a_request_for_another_host_name_is_refused(fake: FakeApi):
 )
 def test_only_configured_host_names_are_allowed(host: str, listens_on: str, expected: bool):
     assert allowed(host, listens_on, ["raysift.example"]) is expected
+
+
+def exporting(answer: httpx.Response, asked: list[httpx.Request]) -> TestClient:
+    """A client of the proxy, with an API that gives this answer."""
+    transport = httpx.MockTransport(lambda request: (asked.append(request), answer)[1])
+    api = partial(httpx.AsyncClient, transport=transport, base_url="http://api")
+    return TestClient(Starlette(routes=Relay(api).routes), cookies={COOKIE: TOKEN})
+
+
+def test_an_export_is_passed_on_as_a_download_with_the_filters_of_the_page():
+    named = {"content-type": "text/html", "content-disposition": 'attachment; filename="raysift.csv"'}
+    asked: list[httpx.Request] = []
+    client = exporting(httpx.Response(200, stream=httpx.ByteStream(b"uri\n"), headers=named), asked)
+    answer = client.get("/api/export?format=csv&label=a%26b&label=c", headers={"Sec-Fetch-Site": "same-origin"})
+    assert (answer.status_code, answer.content) == (200, b"uri\n")
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert answer.headers["content-disposition"] == named["content-disposition"]
+    assert answer.headers["cache-control"] == "private, no-store"
+    assert str(asked[0].url) == "http://api/v1/export?format=csv&label=a%26b&label=c"
+    assert asked[0].headers["authorization"] == f"Bearer {TOKEN}"
+
+
+def test_a_page_of_another_site_cannot_export():
+    asked: list[httpx.Request] = []
+    client = exporting(httpx.Response(200), asked)
+    assert client.get("/api/export", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+    assert exporting(httpx.Response(422), []).get("/api/export?format=xml").status_code == 422
+    client.cookies.clear()
+    assert client.get("/api/export").status_code == 401
+    assert asked == []

@@ -134,6 +134,6 @@ def test_the_list_marks_photos_that_cannot_be_used(raysift, tmp_path, monkeypatc
         return httpx.Response(200, json={"detections": faces[file]})
 
     running = httpx.Client(transport=httpx.MockTransport(answer), base_url="http://api")
-    monkeypatch.setattr("commands.people.api_client", lambda settings: nullcontext(running))
+    monkeypatch.setattr("commands.people.api_client", lambda settings, *_: nullcontext(running))
     listed = raysift("list").output
     assert "not used: Ann/nobody.png cannot be compared: no face was found" in listed and "good.png" not in listed

@@ -49,7 +49,7 @@ def raysift(tmp_path, monkeypatch):
         return httpx.Response(200, json={})
 
     api = httpx.Client(transport=httpx.MockTransport(answer), base_url="http://api")
-    monkeypatch.setattr(command, "api_client", lambda settings: nullcontext(api))
+    monkeypatch.setattr(command, "api_client", lambda settings, *_: nullcontext(api))
     enrolled = WatchList([Photo("Ann", "ann.png", ANN)], {}, 0.5)
     monkeypatch.setattr(command, "watch_list", lambda config, settings: enrolled)
     monkeypatch.setattr(command.people_purge, "forget", lambda *_: Searched(removed=5, left=0))
@@ -73,6 +73,14 @@ def test_without_the_role_of_an_admin_nothing_is_changed(raysift):
     done = raysift("purge", "Ann")
     assert "needs a key of an admin" in str(done.exception)
     assert raysift.gallery.references()
+
+
+def test_without_a_purpose_that_is_demanded_nothing_is_changed(raysift, tmp_path, monkeypatch):
+    before = (tmp_path / "results" / "1.parquet").read_bytes()
+    monkeypatch.setenv("RAYSIFT_ACCESS__PURPOSE_REQUIRED", "true")
+    assert "give --purpose" in str(raysift("purge", "Ann").exception)
+    assert (tmp_path / "results" / "1.parquet").read_bytes() == before and raysift.gallery.references()
+    assert raysift("purge", "Ann", "--purpose", "a request by Ann").exit_code == 0
 
 
 def test_a_hold_on_a_file_that_shows_the_person_forbids_it(raysift, tmp_path):

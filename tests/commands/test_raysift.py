@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 
 import raysift
 from cluster.errors import SettingsError
-from cluster.records import PRIORITIES
+from cluster.records import PRIORITIES, ExportFormat
 from cluster.settings import Profile
 from commands import tables
-from pipelines.results.exporting import Format
+from tests.support.stored import commit, found, row
 
 JOB = {
     "job": "scan-1",
@@ -98,7 +98,7 @@ def test_a_scan_without_a_cluster_says_how_to_start_one(tmp_path):
     [
         (("scan", "x", "--priority"), PRIORITIES),
         (("up", "--profile"), get_args(Profile)),
-        (("export", "--from", "x", "--format"), get_args(Format)),
+        (("export", "--from", "x", "--format"), get_args(ExportFormat)),
     ],
 )
 def test_an_option_takes_the_values_of_its_type_and_refuses_any_other(command, values):
@@ -114,6 +114,25 @@ def test_down_without_a_cluster_is_not_an_error():
 def test_an_export_without_results_is_explained(tmp_path):
     with pytest.raises(SettingsError, match="results"):
         raise run("export", "--from", str(tmp_path)).exception
+
+
+def test_an_export_takes_the_filters_of_the_api(tmp_path):
+    pictures = [row("s3://b/a.jpg", found("nsfw", "nude", 0.9)), row("s3://b/b.jpg", unit=1)]
+    commit(tmp_path / "out", "a.parquet", *pictures, row("s3://b/c.mp4", kind="video", unit=2))
+    ask = ("export", "--from", str(tmp_path / "out"))
+    for filters, names in (
+        ((), "abc"),
+        (("--kind", "image"), "ab"),
+        (("--detector-label", "nsfw:nude", "--min-score", "0.5"), "a"),
+        (("--under", "s3://b/b", "--under", "s3://b/c"), "bc"),
+        (("--failed",), ""),
+    ):
+        done = run(*ask, *filters, "--to", str(tmp_path / "lines"))
+        assert done.exit_code == 0, done.output
+        lines = (tmp_path / "lines").read_text().splitlines()
+        assert sorted(json.loads(line)["uri"][7] for line in lines) == [*names]
+    with pytest.raises(SettingsError, match=r"'kind\.0' is wrong"):
+        raise run(*ask, "--kind", "film").exception
 
 
 def test_the_summary_shows_hostile_names_and_texts_literally():

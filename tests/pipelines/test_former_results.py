@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from cluster import settings
-from cluster.api_queries import AssetQuery
+from cluster.api_queries import AssetQuery, ExportQuery
 from cluster.records import ModelVersion, asset_id
 from cluster.results import codec, embeddings
 from cluster.results import files as results_files
@@ -84,7 +84,7 @@ def test_a_new_attempt_is_newer_than_former_rows(former):
 
 def test_former_results_are_exported(former):
     to = io.BytesIO()
-    assert export(str(former), "jsonl", to) == 4
+    assert export(str(former), ExportQuery(), to) == 4
     lines = {line["uri"]: line for line in map(json.loads, to.getvalue().splitlines())}
     assert [d["model"] for d in lines[FIRST]["detections"] if d["detector"] == "nsfw"] == ["m2"]
     assert lines[GONE]["errors"] == [{"step": "fetch", "reason": "the file is gone"}]

@@ -1,5 +1,6 @@
 """What a catalogue holds, as tests compare it, and rows of a video in segments."""
 
+from operator import itemgetter
 from typing import Any
 
 from cluster.api_queries import AssetQuery
@@ -12,7 +13,7 @@ def answers(catalog: Catalog) -> tuple[Any, ...]:
     """Every answer of the catalogue: equal for equal rows, in whatever order they are loaded."""
     ids = [item["id"] for item in catalog.assets(AssetQuery(sort="name"))["items"]]
     return (
-        list(catalog.lines()),
+        sorted(catalog.lines(), key=itemgetter("uri")),
         [catalog.asset(id) for id in ids],
         [catalog.thumbnail(id) for id in ids],
         catalog.facets(AssetQuery()),

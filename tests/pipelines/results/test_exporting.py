@@ -5,6 +5,7 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
+from cluster.api_queries import ExportQuery
 from cluster.errors import SettingsError
 from pipelines.results.exporting import export
 from tests.support.stored import commit, found, row
@@ -32,12 +33,17 @@ def folder(tmp_path):
 
 def written(folder, format):
     to = io.BytesIO()
-    assert export(folder, format, to) == 3
+    assert export(folder, ExportQuery(format=format), to) == 3
     return to.getvalue()
 
 
+def csv_rows(folder):
+    rows = list(csv.DictReader(io.StringIO(written(folder, "csv").decode(), newline="")))
+    return sorted(rows, key=lambda row: (row["uri"], row["detector"]))
+
+
 def test_writes_one_json_line_per_file(folder):
-    lines = [json.loads(line) for line in written(folder, "jsonl").splitlines()]
+    lines = sorted(map(json.loads, written(folder, "jsonl").splitlines()), key=lambda line: line["uri"])
     assert [line["uri"] for line in lines] == ["s3://b/a.wav", "s3://b/b.jpg", "s3://b/c.jpg"]
     assert lines[0]["detections"][0]["span"] == [0.333, 2.0]
     assert lines[1] == {
@@ -80,13 +86,13 @@ def test_a_film_is_one_line_with_the_detections_of_all_its_segments(tmp_path):
         said = found("whisper", "speech", 1.0, span=(60.0 * n, 60.0 * n + 1), text=f"part {n}")
         commit(tmp_path, f"{n}.parquet", row("s3://b/film.mp4", said, kind="video", segment=(n, 2, 60.0), unit=n))
     to = io.BytesIO()
-    assert export(str(tmp_path), "jsonl", to) == 1
+    assert export(str(tmp_path), ExportQuery(), to) == 1
     (line,) = map(json.loads, to.getvalue().splitlines())
     assert [one["text"] for one in line["detections"]] == ["part 0", "part 1"]
 
 
 def test_writes_one_csv_row_per_detection_and_one_per_file_without(folder):
-    rows = list(csv.DictReader(io.StringIO(written(folder, "csv").decode(), newline="")))
+    rows = csv_rows(folder)
     assert [row["detector"] for row in rows] == ["whisper", "nsfw", "ocr", ""]
     assert [rows[1][side] for side in ("left", "top", "right", "bottom")] == ["0.1", "0.2", "0.3333", "0.4"]
     assert (rows[0]["start_s"], rows[0]["end_s"]) == ("0.333", "2.0")
@@ -94,7 +100,7 @@ def test_writes_one_csv_row_per_detection_and_one_per_file_without(folder):
 
 
 def test_text_in_a_csv_is_not_a_formula(folder):
-    rows = list(csv.DictReader(io.StringIO(written(folder, "csv").decode(), newline="")))
+    rows = csv_rows(folder)
     assert rows[2]["text"] == '\'=HYPERLINK("http://evil","x")\nüber'
 
 
@@ -107,20 +113,29 @@ def test_writes_one_parquet_row_per_file(folder):
 def test_a_folder_without_results_is_a_settings_error(tmp_path):
     for folder in (tmp_path, tmp_path / "not there"):
         with pytest.raises(SettingsError, match=r"holds no results\. Name the folder"):
-            export(str(folder), "jsonl", io.BytesIO())
+            export(str(folder), ExportQuery(), io.BytesIO())
 
 
 def test_an_export_to_a_pipe_is_complete(folder, tmp_path):
     import os
     import threading
 
-    for format in ("jsonl", "csv", "parquet"):
+    for format in ("jsonl", "csv", "parquet", "coco"):
         reading, writing = os.pipe()
         got = []
         with os.fdopen(reading, "rb") as source, os.fdopen(writing, "wb") as to:
             reader = threading.Thread(target=lambda source=source, got=got: got.append(source.read()))
             reader.start()
-            export(folder, format, to)
+            export(folder, ExportQuery(format=format), to)
             to.close()
             reader.join()
         assert got[0] == written(folder, format)
+
+
+def test_the_filters_choose_files_with_all_their_detections(folder):
+    to = io.BytesIO()
+    assert export(folder, ExportQuery(detector_label=("nsfw:nude",), min_score=0.9), to) == 1
+    (line,) = map(json.loads, to.getvalue().splitlines())
+    assert (line["uri"], len(line["detections"])) == ("s3://b/b.jpg", 2)
+    for format in ("jsonl", "csv", "parquet", "coco"):
+        assert export(folder, ExportQuery(format=format, label=("nobody",)), io.BytesIO()) == 0

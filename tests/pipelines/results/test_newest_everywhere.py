@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from cluster.api_queries import ExportQuery
 from cluster.records import Vector, asset_id
 from cluster.results import embeddings
 from cluster.results import files as results_files
@@ -43,7 +44,7 @@ def test_the_later_commit_counts_in_the_catalogue(out):
 
 def test_the_later_commit_counts_in_an_export(out):
     to = io.BytesIO()
-    export(out, "jsonl", to)
+    export(out, ExportQuery(), to)
     assert [d["model"] for d in json.loads(to.getvalue())["detections"]] == ["new"]
 
 

@@ -1,0 +1,30 @@
+"""The settings group `access`, and the purpose for which somebody acts."""
+
+from urllib.parse import quote, unquote
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PURPOSE_HEADER = "X-Purpose"  # percent-encoded UTF-8: a header is ASCII
+PURPOSE_VARIABLE = "RAYSIFT_PURPOSE"  # the purpose of commands; no setting
+MOST_CHARACTERS = 200  # of a purpose: encoded, a cookie of the app holds it too, of 4096 bytes at most
+
+
+class AccessRules(BaseModel):
+    """What is demanded of callers, beside a key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    purpose_required: bool = Field(
+        False, description="face searches, changes of people and explicit originals need a purpose, which is recorded"
+    )
+
+
+def purpose_header(purpose: str | None) -> dict[str, str]:
+    """The header of a request that acts for this purpose; none without one."""
+    text = (purpose or "").strip()
+    return {PURPOSE_HEADER: quote(text[:MOST_CHARACTERS], safe=" ")} if text else {}
+
+
+def purpose_in(header: str) -> str:
+    """The purpose that a header gives, "" without one. Line breaks and the like become spaces."""
+    return " ".join(unquote(header).split())[:MOST_CHARACTERS]

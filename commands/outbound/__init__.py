@@ -1,0 +1,1 @@
+"""What other programs get: `raysift export`, `raysift webhooks`."""

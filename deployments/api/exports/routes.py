@@ -1,0 +1,64 @@
+"""The API's route for exports: a stream of the catalogue's lines, which are read part by part."""
+
+# No `from __future__ import annotations` here: FastAPI could not resolve the types of a pickled class.
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import HTTPException, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from cluster.access.identity import Identity
+from cluster.api_queries import ExportQuery
+from deployments.access.roles import Viewer, address
+from deployments.api.app import api
+from deployments.api.calls import TimedHandle
+from deployments.catalog.exports.formats import FORMATS, Format
+
+MOST = 4  # exports of one API process at a time: each keeps the catalogue busy
+TYPES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {format.media_type.partition(";")[0]: {} for format in FORMATS.values()}}
+}
+HEADERS = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
+
+
+class ExportRoutes:
+    """The route of exports; the API that inherits it has the catalogue and the deployment of the keys."""
+
+    access: TimedHandle
+    catalog: TimedHandle
+    exporting = 0  # how many exports are being sent
+
+    @api.get("/v1/export", response_class=Response, responses=TYPES)
+    async def export(self, query: Annotated[ExportQuery, Query()], request: Request, who: Viewer) -> StreamingResponse:
+        """The files that pass the filters, each with all its detections, as a file to download.
+
+        503 if MOST are being sent. If an export cannot be continued, the connection is closed before its end.
+        """
+        if self.exporting >= MOST:
+            raise HTTPException(503, f"{MOST} exports are being sent: try again in a minute", {"Retry-After": "60"})
+        format = FORMATS[query.format]
+        filters = query.model_dump(mode="json", exclude_defaults=True, exclude={"format"})
+        asked = urlencode(filters, doseq=True)
+        await self.access.record.remote(who, "exported", query.format, address(request), filters=asked)
+        first = await self._part(0, query, who)  # a catalogue that does not answer is an error, and no short export
+        name = f'attachment; filename="raysift.{format.suffix}"'
+        stream = self._exported(first, format, query, who)
+        return StreamingResponse(stream, headers=HEADERS | {"Content-Disposition": name}, media_type=format.media_type)
+
+    async def _part(self, after: int, query: ExportQuery, who: Identity) -> Any:
+        return await self.catalog.some_lines.remote(after, query, who.prefixes)
+
+    async def _exported(self, part: Any, format: Format, query: ExportQuery, who: Identity) -> AsyncIterator[bytes]:
+        encoder = format.encoder()
+        self.exporting += 1  # not before: a stream that is never begun does not end
+        try:
+            while part is not None:
+                lines, after = part
+                yield await asyncio.to_thread(encoder.add, lines)  # a film has thousands of detections
+                part = await self._part(after, query, who)
+            for piece in encoder.end():
+                yield piece
+        finally:
+            self.exporting -= 1

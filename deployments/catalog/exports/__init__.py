@@ -1,0 +1,1 @@
+"""Exports of the catalogue: their formats, written part by part."""

@@ -1,0 +1,1 @@
+"""Webhooks: what is to be told of jobs and hits, kept on disk until it is delivered."""

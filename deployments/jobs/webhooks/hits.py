@@ -1,0 +1,58 @@
+"""The hits in files of results: the assets with a detection that passes an endpoint's filter."""
+
+import hashlib
+import logging
+from collections.abc import Collection, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cluster.errors import SettingsError
+from cluster.records import asset_id
+from cluster.results import files as results_files
+from cluster.webhooks.endpoint import HitFilter, Webhook
+from deployments.jobs.webhooks.outbox import Outbox
+
+log = logging.getLogger(__name__)
+
+COLUMNS = ["job", "uri", *(f"detections.list.element.{name}" for name in ("detector", "label", "score"))]
+
+
+def rule_of(webhook: Webhook) -> str:
+    """The key of an endpoint's hits: another one for another URL or filter."""
+    return hashlib.sha256(f"{webhook.url}\0{webhook.hits.model_dump_json()}".encode()).hexdigest()[:32]
+
+
+def collect(
+    outbox: Outbox, webhooks: Sequence[Webhook], out: str, jobs: Collection[str], s3_endpoint: str | None
+) -> None:
+    """Keep the hits of these jobs in the committed files of `out` that were not read before. Each file is read once.
+
+    SettingsError or OSError if the folder cannot be read. A file that holds no results is skipped.
+    """
+    committed = results_files.committed(out, s3_endpoint)
+    unseen = {rule_of(webhook): set(outbox.unseen(rule_of(webhook), committed)) for webhook in webhooks}
+    for file in committed:
+        waiting = [webhook for webhook in webhooks if file in unseen[rule_of(webhook)]]
+        if not waiting:
+            continue
+        try:
+            rows = results_files.read(file, COLUMNS, s3_endpoint)
+        except SettingsError as error:
+            log.warning("no hits are looked for: %s", error)
+            continue
+        rows = rows.filter(pc.is_in(rows["job"], pa.array(list(jobs), pa.string())))
+        for webhook in waiting:
+            outbox.found(rule_of(webhook), file, matching(rows, webhook.hits))
+
+
+def matching(rows: pa.Table, wanted: HitFilter) -> set[tuple[str, str]]:
+    """Job and asset of the rows (COLUMNS) with a detection that passes the filter."""
+    rows = rows.combine_chunks()
+    detections = pa.Table.from_struct_array(pc.list_flatten(rows["detections"]))
+    passes = pc.greater_equal(detections["score"], pa.scalar(wanted.min_score, pa.float32()))
+    for name in ("detector", "label"):
+        if (value := getattr(wanted, name)) is not None:
+            passes = pc.and_(passes, pc.equal(detections[name], value))
+    hit = rows.take(pc.unique(pc.filter(pc.list_parent_indices(rows["detections"]), passes)))
+    return {(row["job"], asset_id(row["uri"])) for row in hit.select(["job", "uri"]).to_pylist()}
