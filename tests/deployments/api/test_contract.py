@@ -219,11 +219,11 @@ def operations(api: TestClient) -> Iterator[tuple[str, str, dict[str, Any]]]:
     ("path", "kind"),
     [("jobs/{job}/logs", "text/plain"), ("assets/{asset}/thumbnail", "image/jpeg"), ("assets/{asset}/media", "*/*")],
 )
-def test_answers_that_are_not_json_have_their_type_in_the_document_and_errors_are_json(
+def test_answers_that_are_not_json_have_their_type_in_the_document_and_errors_are_problems(
     real: TestClient, path: str, kind: str
 ):
     answers = real.get("/openapi.json").json()["paths"][f"/v1/{path}"]["get"]["responses"]
-    assert (list(answers["200"]["content"]), list(answers["403"]["content"])) == ([kind], ["application/json"])
+    assert (list(answers["200"]["content"]), list(answers["403"]["content"])) == ([kind], ["application/problem+json"])
 
 
 def test_the_documentation_shows_the_shape_of_every_response(real: TestClient):
