@@ -30,14 +30,21 @@ def show() -> None:
     with _outbox(load()) as outbox:
         deliveries = outbox.listed()
     table = Table("id", "event", "job", Column("to", overflow="fold"), "state", "attempts", "next (UTC)", "last error")
-    for one in deliveries[-MOST_SHOWN:]:
-        due = day(one.due_at) if one.state == "waiting" else ""
-        state = "given up" if one.state == "dead" else one.state
-        cells = (one.event, one.job, one.url, state, str(one.attempts), due, one.error)
-        table.add_row(one.id, *map(harmless, cells))
+    for delivery in deliveries[-MOST_SHOWN:]:
+        due = day(delivery.due_at) if delivery.state == "waiting" else ""
+        cells = (
+            delivery.event,
+            delivery.job,
+            delivery.url,
+            delivery.state,
+            str(delivery.attempts),
+            due,
+            delivery.error,
+        )
+        table.add_row(delivery.id, *map(harmless, cells))
     if deliveries:
         Console().print(table)
-    given_up = sum(one.state == "dead" for one in deliveries)
+    given_up = sum(delivery.state == "given up" for delivery in deliveries)
     console.print(f"{len(deliveries) - given_up} wait, {given_up} were given up")
 
 
@@ -76,9 +83,9 @@ def test() -> None:
 
 @contextmanager
 def _outbox(settings: Settings) -> "Iterator[Outbox]":
-    from deployments.jobs.webhooks.outbox import Outbox
+    from deployments.jobs.webhooks.outbox import FILE, Outbox
 
-    path = settings.state_dir / "webhooks.sqlite"
+    path = settings.state_dir / FILE
     if not path.exists():
         raise SettingsError(
             f"{path} does not exist: nothing was to be delivered yet. The command works on the cluster's head, in the "

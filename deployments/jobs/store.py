@@ -84,7 +84,7 @@ class JobStore:
         jobs = {name: self.get(name) for name, _, _ in rows}
         return [End(job, state, at) for name, state, at in rows if (job := jobs[name]) is not None]
 
-    def announced(self, end: End) -> None:
+    def mark_announced(self, end: End) -> None:
         """Note that an end needs no further announcement."""
         with self._changing, self._asking, self._db:
             self._db.execute("delete from ended where job = ? and ended_at = ?", [end.job.job, end.ended_at])
@@ -205,7 +205,8 @@ class JobStore:
                 changed += 1
                 with self._db:
                     self._db.execute("delete from jobs where job = ?", [job.job])
-                    self._db.execute("delete from changed where job = ?", [job.job])
+                    for table in ("changed", *(("ended", "requests") if new is None else ())):
+                        self._db.execute(f"delete from {table} where job = ?", [job.job])
                     if new is not None:
                         self._db.execute("insert into jobs values (?, ?, ?, ?)", _row(new))
                         self._db.execute("insert into changed values (?)", [job.job])

@@ -14,6 +14,7 @@ from cluster.vectors import Vectors, VectorsDown
 from deployments.catalog.database import begin_again
 from deployments.galleries.store import Gallery
 from deployments.galleries.watchlist import Rejections
+from deployments.jobs.webhooks import outbox
 from pipelines.erasure import pending, rewriting
 from pipelines.erasure.collecting import collect
 from pipelines.erasure.needles import pieces
@@ -39,6 +40,7 @@ def erase(erasure: Erasure, settings: Settings, tell: Tell) -> Counts:
     tell("rewriting the folders of jobs")
     counts["files in folders of jobs"] = rewriting.erase_job_folders(erasure, endpoint)
     counts["records of jobs"] = rewriting.erase_job_list(state / "jobs.sqlite", erasure)
+    counts["messages and hits of webhooks"] = rewriting.erase_outbox(state / outbox.FILE, erasure)
     counts["lines of logs"] = rewriting.erase_log_lines(state, erasure)
     for catalogue in state.glob("catalog*.duckdb"):
         begin_again(catalogue, erasure.outs)
@@ -49,7 +51,7 @@ def erase(erasure: Erasure, settings: Settings, tell: Tell) -> Counts:
         pending.keep(erasure, state)
     counts |= _erase_faces(erasure, settings)
     tell("building the vector store")
-    counts["vectors that stay, in a new vector store"] = build_vectors(settings, erasure.outs, tell)
+    counts["vectors that stay, in a new vector store"] = rebuild_vectors(settings, erasure.outs, tell)
     return {what: count for what, count in counts.items() if count}
 
 
@@ -77,7 +79,7 @@ def _erase_faces(erasure: Erasure, settings: Settings) -> Counts:
     return counts
 
 
-def build_vectors(settings: Settings, outs: list[str], tell: Tell) -> int:
+def rebuild_vectors(settings: Settings, outs: list[str], tell: Tell) -> int:
     """Delete Chroma's folder and fill a new one from the results. Returns how many vectors it has.
 
     Nothing less removes the bytes: Chroma 1.5 keeps deleted vectors in the file of the index, and the files of deleted

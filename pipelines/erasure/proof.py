@@ -15,6 +15,7 @@ from pyarrow import fs
 from cluster.records import asset_id
 from cluster.settings import Settings
 from cluster.storage import buckets
+from deployments.jobs.webhooks import outbox
 from pipelines.erasure.needles import WINDOW, Needles
 from pipelines.erasure.pending import FOLDER, Erasure
 from pipelines.erasure.rewriting import name_pattern
@@ -27,6 +28,7 @@ _STORES = {  # of state_dir: the beginning of a file's path -> the store
     "catalog": "catalogue",
     "jobs.sqlite": "list of jobs",
     "cache.sqlite": "cache of this node",
+    outbox.FILE: "webhooks",
 }
 
 

@@ -20,6 +20,7 @@ from cluster.storage import buckets
 from deployments.jobs import folder
 from deployments.jobs.job import JOB, Job
 from deployments.jobs.store import JobStore
+from deployments.jobs.webhooks.outbox import Outbox
 from pipelines.erasure.needles import Needles
 from pipelines.erasure.pending import Erasure
 from pipelines.erasure.selection import erased_rows, job_parquet
@@ -159,11 +160,21 @@ def erase_job_list(path: Path, erasure: Erasure) -> int:
         store.close()
 
 
+def erase_outbox(path: Path, erasure: Erasure) -> int:
+    """Remove webhooks' messages and hits that are of erased jobs or name erased files. Returns how many there were."""
+    if not path.exists():
+        return 0
+    names_any = _names_any(erasure)
+    outbox = Outbox(path)
+    try:
+        return outbox.erase(names_any, erasure.erased_jobs)
+    finally:
+        outbox.close()
+
+
 def erase_log_lines(state_dir: Path, erasure: Erasure) -> int:
     """Remove the lines of state_dir/*.log that name erased files or the person. Returns how many there were."""
-    needles, removed = _addresses(erasure), 0
-    name = re.compile(name_pattern(erasure.person.name).encode()) if erasure.person else None
-    names_any: Callable[[bytes], bool] = lambda line: bool(needles.spans(line) or (name and name.search(line)))  # noqa: E731
+    names_any, removed = _names_any(erasure), 0
     for part in state_dir.glob(".*.log.part"):  # of an erasure that was interrupted
         part.unlink()
     for log in state_dir.glob("*.log"):
@@ -178,6 +189,13 @@ def erase_log_lines(state_dir: Path, erasure: Erasure) -> int:
         part.write_bytes(b"".join(kept))
         part.replace(log)
     return removed
+
+
+def _names_any(erasure: Erasure) -> Callable[[bytes], bool]:
+    """Whether bytes have the address or id of an erased file, or the person's name."""
+    needles = _addresses(erasure)
+    name = re.compile(name_pattern(erasure.person.name).encode()) if erasure.person else None
+    return lambda data: bool(needles.spans(data) or (name and name.search(data)))
 
 
 def _addresses(erasure: Erasure) -> Needles:

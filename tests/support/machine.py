@@ -20,6 +20,7 @@ from deployments.jobs import folder
 from deployments.jobs import job as job_file
 from deployments.jobs.job import Job
 from deployments.jobs.store import JobStore
+from deployments.jobs.webhooks.outbox import FILE, Delivery, Outbox
 from pipelines.ledger.left_out import LEFT_OUT
 from pipelines.ledger.listing import LEDGER
 from pipelines.results.indexing import Indexing
@@ -121,6 +122,12 @@ class Machine:
         store = JobStore(self.state / "jobs.sqlite")
         store.put(self.job)
         store.close()
+        outbox = Outbox(self.state / FILE)
+        outbox.add_hits("rule", "a.parquet", [(JOB, asset_id(uri)) for uri in (GONE, STAYS)])
+        for uri in (GONE, STAYS):
+            body = json.dumps({"assets": [asset_id(uri)]}).encode()
+            outbox.add(Delivery(f"msg-{asset_id(uri)}", "https://hooks", "hit", JOB, body, NOON.timestamp()))
+        outbox.close()
         cache.open_cache(self.settings).put({"gone": as_bytes(FACE[GONE]), "another": b"an answer"})
         rejections = Rejections(f"{self.settings.galleries}/face")
         for uri in (GONE, STAYS):

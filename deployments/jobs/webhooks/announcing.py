@@ -18,7 +18,7 @@ from deployments.jobs import folder
 from deployments.jobs.store import End, JobStore
 from deployments.jobs.webhooks import hits
 from deployments.jobs.webhooks.delivery import deliver, message_id
-from deployments.jobs.webhooks.outbox import Delivery, Outbox
+from deployments.jobs.webhooks.outbox import FILE, Delivery, Outbox
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Announcer:
         self._webhooks = settings.webhooks
         self._of_hits = [webhook for webhook in settings.webhooks if "hit" in webhook.events]
         # without endpoints there is no file, unless an earlier one is to be given up
-        path = settings.state_dir / "webhooks.sqlite"
+        path = settings.state_dir / FILE
         self.outbox = Outbox(path) if self._webhooks or path.exists() else None
         self._tidy_at = self._look_at = 0.0
         self._away: dict[str, float] = {}  # folders of results that could not be read -> when they are tried again
@@ -57,7 +57,7 @@ class Announcer:
         now, ends = self._clock(), self._jobs.ends()
         if self.outbox is None:
             for end in ends:
-                self._jobs.announced(end)
+                self._jobs.mark_announced(end)
             return
         if now >= self._tidy_at:
             self._tidy_at = now + TIDY_EVERY_S
@@ -68,7 +68,7 @@ class Announcer:
         read = self._read_hits(self.outbox, ends, now)
         for end in ends:
             if end.job.out in read:
-                self._jobs.announced(end)
+                self._jobs.mark_announced(end)
         for webhook in self._of_hits:
             self._announce_hits(self.outbox, webhook, now)
 
@@ -77,7 +77,7 @@ class Announcer:
         assert self.outbox is not None
         for delivery in self.outbox.due(webhook.url, self._clock()):
             error = deliver(webhook, delivery.id, delivery.body)
-            self.outbox.tried(delivery, error, self._clock())
+            self.outbox.record_attempt(delivery, error, self._clock())
             if error:
                 host = urlsplit(webhook.url).hostname
                 log.warning("webhook %s (%s) to %s: %s", delivery.id, delivery.event, host, error)

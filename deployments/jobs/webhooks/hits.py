@@ -43,7 +43,7 @@ def collect(
             continue
         rows = rows.filter(pc.is_in(rows["job"], pa.array(list(jobs), pa.string())))
         for webhook in waiting:
-            outbox.found(rule_of(webhook), file, matching(rows, webhook.hits))
+            outbox.add_hits(rule_of(webhook), file, matching(rows, webhook.hits))
 
 
 def matching(rows: pa.Table, wanted: HitFilter) -> set[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +10,11 @@ from typing import Literal
 
 from cluster.errors import SettingsError
 
-State = Literal["waiting", "delivered", "dead"]
+FILE = "webhooks.sqlite"  # in state_dir
 
-# seconds from a failed attempt to the next; after the last one a delivery is a dead letter
+State = Literal["waiting", "delivered", "given up"]
+
+# seconds from a failed attempt to the next; after the last one a delivery is given up
 PAUSES_S = (5.0, 30.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0)
 KEPT_S = 30 * 86_400.0  # deliveries that were made are forgotten then
 UNKNOWN_URL = "its address is not in the settings any more"
@@ -83,11 +85,11 @@ class Outbox:
         """The deliveries that wait or were given up, the newest last."""
         return self._deliveries("where state <> 'delivered' order by made_at, id", [])
 
-    def tried(self, delivery: Delivery, error: str, now: float) -> None:
-        """Note an attempt: delivered if there is no error; else the next one is due later, or it is a dead letter."""
+    def record_attempt(self, delivery: Delivery, error: str, now: float) -> None:
+        """Note an attempt: delivered if there is no error; else the next one is due later, or it is given up."""
         attempts = delivery.attempts + 1
         given_up = bool(error) and attempts > len(PAUSES_S)
-        state: State = "dead" if given_up else "waiting" if error else "delivered"
+        state: State = "given up" if given_up else "waiting" if error else "delivered"
         due_at = now + PAUSES_S[attempts - 1] if state == "waiting" else now
         with self._changing():
             self._db.execute(
@@ -96,11 +98,11 @@ class Outbox:
             )
 
     def retry(self, ids: Sequence[str]) -> int:
-        """Make these deliveries due now, with all attempts before them; with no id, all dead letters. Returns how many.
+        """Make these deliveries due now, with all attempts before them; without ids, all given up. Returns how many.
 
         Those that were delivered stay so.
         """
-        which = f"id in ({','.join('?' * len(ids))}) and state <> 'delivered'" if ids else "state = 'dead'"
+        which = f"id in ({','.join('?' * len(ids))}) and state <> 'delivered'" if ids else "state = 'given up'"
         with self._changing():
             changed = self._db.execute(
                 f"update deliveries set state = 'waiting', attempts = 0, due_at = 0 where {which}", list(ids)
@@ -111,11 +113,28 @@ class Outbox:
         """Give up the deliveries to other URLs than these, and forget those that were made long ago."""
         with self._changing():
             self._db.execute(
-                f"update deliveries set state = 'dead', error = ? where state = 'waiting' "
+                f"update deliveries set state = 'given up', error = ? where state = 'waiting' "
                 f"and url not in ({','.join('?' * len(urls))})",
                 [UNKNOWN_URL, *urls],
             )
             self._db.execute("delete from deliveries where state = 'delivered' and due_at < ?", [now - KEPT_S])
+
+    def erase(self, names_erased: Callable[[bytes], bool], jobs: Iterable[str]) -> int:
+        """Delete the deliveries and hits of these jobs, and those that name what is erased; returns their number.
+
+        `names_erased`: whether the body of a delivery, or the id of an asset, names something that is erased. No byte
+        of them is left in the file. No other process may have it open.
+        """
+        with self._lock:
+            self._db.execute("pragma secure_delete = on")
+            with self._db:
+                self._db.create_function("names_erased", 1, lambda data: names_erased(bytes(data)))
+                which = f"job in ({','.join('?' * len(erased := list(jobs)))}) or names_erased(cast(%s as blob))"
+                removed = self._db.execute(f"delete from deliveries where {which % 'body'}", erased).rowcount
+                removed += self._db.execute(f"delete from hits where {which % 'asset'}", erased).rowcount
+            self._db.execute("vacuum")
+            self._db.execute("pragma wal_checkpoint(truncate)")
+        return removed
 
     # ---- hits
 
@@ -125,7 +144,7 @@ class Outbox:
             seen = {file for (file,) in self._db.execute("select file from seen where rule = ?", [rule])}
         return [file for file in files if file not in seen]
 
-    def found(self, rule: str, file: str, hits: Iterable[tuple[str, str]]) -> None:
+    def add_hits(self, rule: str, file: str, hits: Iterable[tuple[str, str]]) -> None:
         """Keep the hits (job, asset) that a file has for a rule, and note that it was read."""
         with self._changing():
             self._db.executemany("insert or ignore into hits values (?, ?, ?, null)", [(rule, *hit) for hit in hits])

@@ -65,7 +65,7 @@ def test_an_erased_file_is_in_no_byte_of_any_store_and_others_are_found(machine)
 
 
 STEPS = ("rewriting.erase_results", "rewriting.erase_job_folders", "rewriting.erase_job_list", "begin_again",
-         "_erase_caches", "_erase_faces", "build_vectors")  # fmt: skip
+         "rewriting.erase_outbox", "_erase_caches", "_erase_faces", "rebuild_vectors")  # fmt: skip
 
 
 @pytest.mark.parametrize("before", [True, False])

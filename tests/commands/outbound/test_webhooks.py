@@ -46,7 +46,7 @@ def test_dead_letters_are_listed_with_the_reason_and_retried(tmp_path):
     outbox = Outbox(tmp_path / ".raysift" / "webhooks.sqlite")
     dead = Delivery("msg_1", "https://a.example", "job.failed", "scan-1", b"{}", 1.0, attempts=len(PAUSES_S))
     outbox.add(dead)
-    outbox.tried(dead, "it answers 503", 2.0)
+    outbox.record_attempt(dead, "it answers 503", 2.0)
     outbox.add(Delivery("msg_2", "https://b.example", "hit", "scan-1", b"{}", 3.0, due_at=9e9))
     printed = run("list")
     assert "msg_1" in printed and "it answers 503" in printed and "1 wait, 1 were given up" in printed

@@ -143,7 +143,7 @@ def test_a_receiver_that_never_takes_it_leaves_a_dead_letter_that_can_be_retried
     assert len(receiver.attempts) == 1 + len(PAUSES_S)
     head.restart()
     (dead,) = head.announcer.outbox.listed()
-    assert (dead.state, dead.job, dead.error) == ("dead", job, "it answers 503")
+    assert (dead.state, dead.job, dead.error) == ("given up", job, "it answers 503")
     receiver.always = 200
     assert head.announcer.outbox.retry([]) == 1
     head.work()
@@ -256,7 +256,7 @@ def test_deliveries_to_an_address_that_was_removed_are_given_up(tmp_path, receiv
     head.restart()
     head.work()
     (dead,) = head.announcer.outbox.listed()
-    assert (dead.state, dead.error) == ("dead", UNKNOWN_URL)
+    assert (dead.state, dead.error) == ("given up", UNKNOWN_URL)
 
 
 def test_without_webhooks_nothing_is_kept(tmp_path):
