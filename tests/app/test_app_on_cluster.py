@@ -12,18 +12,25 @@ from tests.support.browser import SHOWN, Visit, chromium
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
 
 
-@pytest.fixture
-def page(cluster, scanned, media) -> Iterator[Page]:
+@pytest.fixture(scope="module")
+def visit(cluster, scanned) -> Iterator[Visit]:
+    """A browser that a one-time link has signed in."""
     with chromium() as browser:
         visit = Visit(browser, cluster.url("APP__"), session="")
         link = cluster.raysift("keys", "link").stdout.strip().removeprefix(cluster.url("APP__"))
-        visit.open(link).wait_for_url("**/")  # signed in
-        opened = visit.open(f"/?under={media.as_uri()}&sort=name")
-        opened.set_default_timeout(30_000)
-        opened.wait_for_function(SHOWN)
-        yield opened
+        visit.open(link).wait_for_url("**/")
+        yield visit
         visit.close()
-        assert visit.strangers == [], "the page sent a request to another server"
+        assert visit.strangers == [], "a page sent a request to another server"
+
+
+@pytest.fixture
+def page(visit, media) -> Page:
+    """The gallery of the scanned files."""
+    opened = visit.open(f"/?under={media.as_uri()}&sort=name")
+    opened.set_default_timeout(30_000)
+    opened.wait_for_function(SHOWN)
+    return opened
 
 
 def names(page: Page) -> list[str]:

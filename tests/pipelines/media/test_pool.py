@@ -45,10 +45,10 @@ def children() -> set[int]:
 
 def begun(decoder: Decoder, video: Path, limits: Decoding = LIMITS) -> tuple[Iterator[decoding.Frame], int]:
     """A stream of which one frame was read, and the process behind it."""
-    before = children()
-    idle = [decoder.frames(video, "video", LIMITS) for _ in before]  # so that it gets a process of its own
+    idle = [decoder.frames(video, "video", LIMITS) for _ in children()]  # so that it gets a process of its own
     for one in idle:
         next(one)
+    before = children()
     stream = decoder.frames(video, "video", limits)
     next(stream)
     (pid,) = children() - before
