@@ -1,4 +1,4 @@
-# make demo: run everything on this machine, on a few sample files. make test: run all checks except `accuracy`, `chaos`, `test-gpu`.
+# make demo: run everything on this machine, on a few sample files. make test: run all checks except `accuracy`, `chaos`, `test-launch`, `test-gpu`.
 PYTHON ?= python3.11
 VENV := .venv
 UV := $(VENV)/uv/bin/uv
@@ -9,8 +9,11 @@ export UV_PYTHON_DOWNLOADS := never
 # if it is set, uv compiles no modules; compiled modules halve Ray's start time
 unexport PYTHONDONTWRITEBYTECODE
 
-# three processes, since some tests wait; all tests of a file run in the same process; files in the order of tests/conftest.py, the longest first
-PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
+# four processes, since many tests wait; all tests of a file run in the same process; files in the order of
+# tests/conftest.py, the longest first
+PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
+# the tests on the session's cluster, and those that measure times: one after the other
+ALONE := $(shell find tests -name 'test_*_on_cluster.py') tests/app/browser/test_gallery.py
 
 .PHONY: demo test lint check test-ray test-launch test-gpu accuracy chaos bench fix install install-dev debian lock clean
 
@@ -19,8 +22,7 @@ demo: install
 
 test: install-dev debian lint
 	$(VENV)/bin/pytest $(PARALLEL) -m "not (alone or accuracy or launch or chaos or gpu)" --durations=8
-	$(VENV)/bin/pytest -m "alone and not (accuracy or launch or chaos or gpu)" --durations=8
-	@$(MAKE) --no-print-directory test-launch
+	$(VENV)/bin/pytest $(ALONE) -m "alone and not (accuracy or chaos or gpu)" --durations=8
 
 # formatting, lints, types, import contracts
 lint: install-dev
@@ -36,9 +38,9 @@ check: lint
 # a real cluster, real models, a real S3 server, Chroma and browser
 test-ray: install-dev debian
 	$(VENV)/bin/pytest $(PARALLEL) -m "ray and not (alone or accuracy or chaos)" --durations=8
-	$(VENV)/bin/pytest -m "ray and alone and not chaos" --durations=8
+	$(VENV)/bin/pytest $(ALONE) -m "alone and not (accuracy or chaos or gpu)" --durations=8
 
-# compose.yaml's services and nginx on virtual machines made of namespaces, which need root
+# compose.yaml's services and nginx on virtual machines made of namespaces, which need root; `make chaos` runs them too
 test-launch: install-dev debian
 	@test "$$(id -u)" = 0 || echo "namespaces need root: sudo asks for your password" >&2
 	$(IN_NAMESPACES) $(VENV)/bin/pytest -m "launch and not chaos" tests/launch --durations=8
@@ -52,10 +54,10 @@ accuracy: install-dev
 	$(VENV)/bin/pytest -n 2 --dist loadfile -m accuracy --durations=8
 
 # what takes long by nature: faults on test clusters (results in docs/reliability.md), autoscaling, volumes, clusters
-# other than the two that `make test` starts, and generated hostile input
+# other than the one that `make test` starts, and generated hostile input
 chaos: install-dev debian
 	$(VENV)/bin/pytest -m "chaos and not launch" --durations=0
-	$(IN_NAMESPACES) $(VENV)/bin/pytest -m chaos tests/launch --durations=0
+	$(IN_NAMESPACES) $(VENV)/bin/pytest -m launch tests/launch --durations=0
 
 # a warm cluster against a plain loop and other engines, which it installs into .raysift/bench; some 15 minutes, on a
 # machine that does nothing else

@@ -12,25 +12,36 @@ from commands import demo
 from tests.support.cluster import Cluster, environment
 from tests.support.servers.seaweed import Seaweed, seaweed
 
-# Files that take half a minute or more: begun last, one would keep one process busy while the others are done.
+# Files that take half a minute or more, on two quiet cores: begun last, one would keep one process busy while the others are done.
 LONGEST = (
     "deployments/detectors/test_contract.py",
     "deployments/detectors/test_whisper.py",
     "app/browser/test_gallery.py",
-    "app/test_search_page.py",
     "pipelines/ledger/test_cutting.py",
+    "app/test_search_page.py",
+    "pipelines/media/test_pool.py",
+    "app/browser/test_viewer.py",
+    "app/test_browse_page.py",
+    "deployments/detectors/test_gpu.py",
+    "app/browser/test_oidc.py",
+    "deployments/weights/test_hub_and_buckets.py",
+    "app/browser/test_jobs.py",
+    "app/test_file_page.py",
     "pipelines/media/test_hostile_files.py",
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that use the session's cluster, which other tests beside them would slow down.
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Mark the tests that use the session's cluster, which other tests beside them would slow down, and those that use
+    compose.yaml's services.
 
     The longest files come first.
     """
     for item in items:
         if item.path.name.endswith("_on_cluster.py"):
             item.add_marker(pytest.mark.alone)
+        if "compose" in item.fixturenames:
+            item.add_marker(pytest.mark.launch)
     items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
 
 

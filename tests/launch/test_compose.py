@@ -12,7 +12,7 @@ from tests.launch.compose import Compose
 from tests.launch.compose_file import config, read
 from tests.support.paths import ROOT
 
-pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 
 def test_docker_compose_accepts_the_files():

@@ -24,7 +24,7 @@ from tests.launch.machines import Machine
 from tests.launch.traffic import NAME, Traffic, authorization, client, picture, session
 from tests.support.paths import ROOT
 
-pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 
 def test_ports_and_sizes_match_the_settings():

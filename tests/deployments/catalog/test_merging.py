@@ -49,7 +49,7 @@ def test_the_order_in_which_files_are_loaded_does_not_matter(tmp_path):
     assert lines[1]["sha256"] is None and not assets[1]["has_thumbnail"]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.chaos) for seed in range(1, 8))])
 def test_any_order_of_two_cuts_two_contents_and_three_jobs_gives_the_same_counts(tmp_path, seed):
     chance = random.Random(seed)
     rows = []

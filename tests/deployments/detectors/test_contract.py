@@ -95,7 +95,7 @@ def samples_for(name):
     found = detector_class(name)
     samples = [found.example()]
     if "image" in found.modalities:
-        sizes = [(1, 1), (20, 3000), (3000, 20), (720, 1280), (1, 400), (23, 24)]
+        sizes = [(1, 1), (20, 3000), (3000, 20), (360, 640), (1, 400), (23, 24)]
         pictures = [rng.integers(0, 256, (height, width, 3), dtype=np.uint8) for height, width in sizes]
         pictures += [np.zeros((64, 64, 3), np.uint8), np.full((300, 200, 3), 255, np.uint8)]
         samples += [Sample(pixels=read_only(pixels), time_s=2.5) for pixels in pictures]

@@ -71,7 +71,7 @@ def test_hostile_files_end_in_frames_or_an_error_in_bounded_time_and_memory():
     assert found["slowest_s"] < 10 and found["peak_mb"] < 1500
 
 
-@pytest.mark.ray
+@pytest.mark.chaos
 @pytest.mark.timeout(320)
 def test_flipped_bytes_and_cuts_end_in_frames_or_an_error(tmp_path):
     noise = np.random.default_rng(7).integers(0, 255, (8, 48, 64, 3), np.uint8)
