@@ -12,7 +12,7 @@ from commands import demo
 from tests.support.cluster import Cluster, environment
 from tests.support.servers.seaweed import Seaweed, seaweed
 
-# Files that take half a minute or more on two cores: begun last, one would keep a process busy after the others are done.
+# Files that take half a minute or more: begun last, one would keep a process busy after the others are done.
 LONGEST = (
     "deployments/detectors/test_contract.py",
     "deployments/detectors/test_whisper.py",

@@ -106,6 +106,7 @@ def listening(settings: Settings, rays_redis: str | None = None) -> dict[Group, 
         if connection.status != psutil.CONN_LISTEN:
             continue
         address, port = connection.laddr
+        address = address.removeprefix("::ffff:")  # IPv4 of a socket that takes both, as gRPC opens it
         # on another machine Redis may have the port that Ray's GCS has here, so a process is asked first
         if (found := own.get(port) or _by_process(connection.pid) or redis.get(port)) is not None:
             groups.setdefault(Group(found[0], address, found[1]), set()).add(port)

@@ -13,7 +13,8 @@ from tests.commands.checks.stand_ins import state, words
 
 LISTENING = """
 import socket, sys
-server = socket.create_server((sys.argv[1], 0))
+family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+server = socket.create_server((sys.argv[1], 0), family=family)
 print(server.getsockname()[1], flush=True)
 sys.stdin.read()
 """
@@ -65,6 +66,12 @@ def test_a_redis_without_a_password_on_all_interfaces_is_a_warning_that_says_wha
     assert "requirepass" in words(found, "note") and "nftables, ufw and Kubernetes" in words(found, "note")
     assert "s3cr3t" not in str(protected) and "port of Redis" not in words(protected, "note")
     assert "exposed ports: Redis on all interfaces" in words(protected, "note")
+
+
+def test_loopback_as_grpc_writes_it_is_not_exposed():
+    with process("ray::IDLE", "::ffff:127.0.0.1", RAY_AUTH_MODE="token") as port:
+        (check,) = ports(Settings())
+    assert check.said == f"Ray workers on 127.0.0.1: {port} (Ray's token)"
 
 
 def test_a_redis_of_another_machine_does_not_name_what_listens_on_its_port_here():
