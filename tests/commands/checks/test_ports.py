@@ -13,8 +13,9 @@ from tests.commands.checks.stand_ins import state, words
 
 LISTENING = """
 import socket, sys
-family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
-server = socket.create_server((sys.argv[1], 0), family=family)
+both = ":" in sys.argv[1]  # IPv6 and IPv4
+family = socket.AF_INET6 if both else socket.AF_INET
+server = socket.create_server((sys.argv[1], 0), family=family, dualstack_ipv6=both)
 print(server.getsockname()[1], flush=True)
 sys.stdin.read()
 """
