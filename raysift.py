@@ -181,15 +181,17 @@ def demo(
     """Start everything, scan a few sample files and show what was found. It runs until Ctrl-C."""
     from cluster.processes import Processes
     from commands import demo as media
+    from commands.up import may_start
 
     settings = load()
     settings = settings.model_copy(update={"state_dir": settings.state_dir / "demo"})
     processes = Processes(settings)
     if processes.alive():
         raise SettingsError(f"a demo runs already (state in {settings.state_dir}). Stop it with Ctrl-C there.")
+    with may_start(settings):  # an unfinished erasure is noted in the folder that is deleted here
+        media.clear(settings.state_dir)
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell has the programs in its background ignore SIGINT
         signal.signal(number, signal.default_int_handler)
-    media.clear(settings.state_dir)
     folder = media.make(settings.state_dir.absolute() / "media")
     try:
         start(settings)

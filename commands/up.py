@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import httpx
 
@@ -20,8 +21,26 @@ POLL_S = 2.0  # Serve describes the whole cluster for a status, while the detect
 def launch(settings: Settings, tell: Callable[[str], None]) -> None:
     """Start every part and wait until all answer; `tell` is called with what is being waited for.
 
-    SettingsError if a setting is wrong, a port is taken or a part does not start; nothing is left running then.
+    SettingsError if a setting is wrong, a port is taken, a part does not start or an erasure is unfinished; nothing is
+    left running then.
     """
+    with may_start(settings):
+        _launch(settings, tell)
+
+
+@contextmanager
+def may_start(settings: Settings) -> Iterator[None]:
+    """While no erasure begins on this state folder. SettingsError if one is at work or unfinished."""
+    # imported only now: `raysift status` does not wait for numpy
+    from pipelines.erasure import pending
+
+    state = settings.state_dir.absolute()
+    with pending.alone(state):
+        pending.refuse_unfinished(state)
+        yield
+
+
+def _launch(settings: Settings, tell: Callable[[str], None]) -> None:
     processes = Processes(settings)
     processes.prepare()
     from deployments.serving.placement import check_cards
@@ -66,9 +85,14 @@ def _deploy(settings: Settings, processes: Processes, tell: Callable[[str], None
 def launch_beside_ray(settings: Settings, tell: Callable[[str], None]) -> None:
     """Start or restart Chroma and the app on the head of a cluster that one of Ray's launchers has started.
 
-    SettingsError if `raysift up` has started that Ray, a port is taken or one of the two does not start. In the last
-    two cases neither is left running.
+    SettingsError if `raysift up` has started that Ray, an erasure is unfinished, a port is taken or one of the two does
+    not start. In the last two cases neither is left running.
     """
+    with may_start(settings):
+        _launch_beside_ray(settings, tell)
+
+
+def _launch_beside_ray(settings: Settings, tell: Callable[[str], None]) -> None:
     processes = Processes(settings)
     if "ray" in processes.alive():
         raise SettingsError("this machine's Ray was started by `raysift up`, which has started Chroma and the app too.")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from cluster.access.identity import Identity
+from cluster.access.private_files import replace_private
 
 Record = dict[str, Any]
 
@@ -95,10 +96,8 @@ class Audit:
                 yield json.loads(file.readline())
 
     def _note_end(self, record: Record) -> None:
-        own = self._last.with_name(f"{self._last.name}.new")  # under the log's lock, so one process at a time
-        with os.fdopen(os.open(own, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(f"{record['n']} {record['hash']}")
-        own.replace(self._last)
+        # under the log's lock, so one process at a time; a note that is lost is no fault
+        replace_private(self._last, f"{record['n']} {record['hash']}".encode(), durable=False)
 
     def _noted(self) -> tuple[int, str]:
         """Number and hash of the line that was written last; 0 if the note is lost, which alone is no fault."""

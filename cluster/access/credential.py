@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cluster.access import tokens
+from cluster.access.private_files import create_private
 from cluster.access.store import AccessStore, Refused
 from cluster.access.tokens import KEY_VARIABLES
 from cluster.errors import SettingsError
@@ -48,7 +49,7 @@ def ensure_operator_key(settings: HasStateDir, store: AccessStore) -> tokens.Tok
     """Make the machine's key, or store the one that lies there already. SettingsError if the file holds no key."""
     path = operator_file(settings)
     if not path.exists():
-        tokens.write_private(path, str(tokens.new()))
+        create_private(path, str(tokens.new()))
     token = tokens.parse(path.read_text())
     if token is None:
         raise SettingsError(f"{path} holds no key. Delete it: the next start makes a new one.")

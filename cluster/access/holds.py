@@ -5,20 +5,24 @@ Erasures read it before they change anything. A file of holds that cannot be rea
 
 import fcntl
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from cluster.access.identity import Identity
+from cluster.access.identity import lies_under
+from cluster.access.private_files import replace_private
 from cluster.errors import SettingsError
 from cluster.records import asset_id
 from cluster.storage.members import with_containers
 
 MOST_NAMED = 5  # holds in one refusal
+WAIT_S = 5.0  # a change of the holds takes milliseconds; whoever has the lock for longer erases
 
 
 class Hold(BaseModel):
@@ -37,7 +41,7 @@ class Hold(BaseModel):
         """Whether it holds a file or a container around it. `parent`: URI of the file of the bucket around it."""
         places = with_containers(uri, parent)
         if self.under is not None:
-            return any(Identity("", "viewer", (self.under,)).sees(place) for place in places)
+            return any(lies_under(place, [self.under.rstrip("/")]) for place in places)  # "/": all files
         return any(self.asset == asset_id(place) for place in places)
 
     def __str__(self) -> str:
@@ -69,13 +73,13 @@ class Holds:
         """Add a hold and return it."""
         at = datetime.now(UTC).replace(microsecond=0)
         hold = Hold(id=uuid4().hex[:8], under=under, asset=asset, reason=reason, by=by, at=at)
-        with self._changing():
+        with self.unchanged():
             self._write([*self.all(), hold])
         return hold
 
     def remove(self, id: str) -> Hold:
         """Remove a hold and return it. SettingsError if there is none with this id."""
-        with self._changing():
+        with self.unchanged():
             holds = {hold.id: hold for hold in self.all()}
             if id not in holds:
                 raise SettingsError(f"there is no hold {id!r}. `raysift hold list` shows the ids.")
@@ -84,20 +88,34 @@ class Holds:
         return removed
 
     def _write(self, holds: list[Hold]) -> None:
-        part = self.path.with_name(f".{self.path.name}.part")
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(_HOLDS.dump_json(holds, indent=1))
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self.path)
+        replace_private(self.path, _HOLDS.dump_json(holds, indent=1))
 
     @contextmanager
-    def _changing(self) -> Iterator[None]:
+    def unchanged(self) -> Iterator[None]:
+        """While nobody else changes the holds: an erasure has that from its last look at them to its end.
+
+        SettingsError if an erasure has it.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         lock = self.path.with_name(f".{self.path.name}.lock")
         with os.fdopen(os.open(lock, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            until = time.monotonic() + WAIT_S
+            while not _locks(file):
+                if time.monotonic() > until:
+                    raise SettingsError(
+                        "an erasure is at work: holds cannot be changed before its end. A hold that is set then keeps "
+                        "what is left."
+                    )
+                time.sleep(0.05)
             yield
+
+
+def _locks(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
 
 
 def held(holds: list[Hold], files: Iterable[tuple[str, str | None]]) -> dict[str, int]:

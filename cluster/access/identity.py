@@ -8,6 +8,14 @@ Role = Literal["viewer", "reviewer", "operator", "admin"]  # each may do what th
 ROLES: tuple[Role, ...] = get_args(Role)
 
 
+def lies_under(uri: str, prefixes: Iterable[str], parent: str | None = None) -> bool:
+    """Whether a file is, or lies in, one of these folders, buckets and containers, as normalized URIs.
+
+    `parent`: URI of the file of the bucket that contains it.
+    """
+    return any(uri == prefix or uri.startswith(f"{prefix}/") or parent == prefix for prefix in prefixes)
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """A person or a program that has shown a valid key or session.
@@ -40,9 +48,7 @@ class Identity:
 
         The catalogue applies the same rule in SQL, see `queries.within`.
         """
-        if self.prefixes is None:
-            return True
-        return any(uri == prefix or uri.startswith(f"{prefix}/") or parent == prefix for prefix in self.prefixes)
+        return self.prefixes is None or lies_under(uri, self.prefixes, parent)
 
     def sees_all(self, uris: Iterable[str]) -> bool:
         """Whether all these files, folders or buckets lie under its prefixes."""

@@ -8,11 +8,12 @@ every request some 50 ms.
 import hashlib
 import hmac
 import json
-import os
 import re
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from cluster.access.private_files import create_private
 
 KEY_VARIABLES = ("RAYSIFT_KEY", "RAYSIFT_KEY_FILE")  # the command line's key for the API: a secret and no setting
 
@@ -50,7 +51,7 @@ def signing_secret(state_dir: Path) -> bytes:
     """The secret of signed URLs, made at the first call: state_dir/signing_secret, for its owner only."""
     path = state_dir / "signing_secret"
     if not path.exists():
-        write_private(path, secrets.token_hex(32))
+        create_private(path, secrets.token_hex(32))
     return path.read_bytes()
 
 
@@ -63,17 +64,3 @@ def sign(secret: bytes, id: str, path: str, expires_at: int) -> str:
 def signed(secret: bytes, id: str, path: str, expires_at: int, signature: str) -> bool:
     """Whether `signature` is that of these values."""
     return hmac.compare_digest(sign(secret, id, path, expires_at).encode(), signature.encode(errors="replace"))
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, unless it exists. Another process sees it whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    own = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    with os.fdopen(os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    try:
-        os.link(own, path)  # fails if it exists: of two processes that start at once, both keep the first one's file
-    except FileExistsError:
-        pass
-    finally:
-        own.unlink()

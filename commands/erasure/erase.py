@@ -48,5 +48,7 @@ def erase(
     if resume:
         running.resume()
         return
+    if yes:
+        running.check_idle()  # a job that goes on stores more of what is selected
     plan = planning.plan(asset or [], under or [], person, job or [], older_than, retention, source or [])
     running.run(plan, yes)

@@ -1,6 +1,5 @@
 """`raysift hold`: legal holds, which forbid `raysift erase` and `raysift people purge`."""
 
-import re
 from typing import Annotated
 
 import typer
@@ -8,13 +7,11 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from cluster.access.audit import Audit
-from cluster.access.credential import store_file
 from cluster.access.holds import Hold, Holds
 from cluster.errors import SettingsError
-from cluster.records import asset_id
-from cluster.settings import Settings, load
 from cluster.storage.filesystems import normalize
 from commands.access.options import me
+from commands.erasure.options import as_asset, load_head
 from commands.terminal import console, harmless
 
 cli = typer.Typer(help="Legal holds: files that must not be erased. On the cluster's head.", no_args_is_help=True)
@@ -56,22 +53,6 @@ def remove(id: Annotated[str, typer.Argument(help="As `raysift hold list` shows 
     hold = Holds(settings.state_dir).remove(id)
     Audit(settings.state_dir).record(me(), "hold removed", hold.id, under=hold.under, asset=hold.asset)
     console.print(harmless(f"no longer held: {hold}"), soft_wrap=True)
-
-
-def load_head() -> Settings:
-    """The settings. SettingsError unless the state folder is that of a head: holds lie there, and nowhere else."""
-    settings = load()
-    if not store_file(settings).exists():
-        raise SettingsError(
-            f"{store_file(settings)} does not exist: this is not the state folder of a cluster's head, where the legal "
-            "holds lie. Go to the head, into the folder in which `raysift up` is run, or set RAYSIFT_STATE_DIR."
-        )
-    return settings
-
-
-def as_asset(text: str) -> str:
-    """The asset id that a text is, or that of the file whose URI or path it is."""
-    return text if re.fullmatch("[0-9a-f]{32}", text) else asset_id(normalize(text))
 
 
 def _place(hold: Hold) -> str:

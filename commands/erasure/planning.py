@@ -14,7 +14,7 @@ from cluster.settings import Settings
 from cluster.storage import buckets
 from commands.access.options import me
 from commands.enrolment import face_gallery, face_rejections, stored_faces, watch_list
-from commands.erasure.holds import as_asset, load_head
+from commands.erasure.options import as_asset, load_head
 from commands.terminal import waiting
 from deployments.catalog.database import folders_of
 from deployments.detectors.face import Face
@@ -23,8 +23,8 @@ from deployments.jobs import job as job_file
 from deployments.jobs.job import Job
 from deployments.jobs.store import read_jobs
 from pipelines.erasure import pending, people
-from pipelines.erasure.pending import Erasure
-from pipelines.erasure.selection import Selected, Wanted, files_of_jobs, select
+from pipelines.erasure.pending import Erasure, Person
+from pipelines.erasure.selection import Selected, Wanted, files_of_jobs, leave, measure, select
 
 DAY_S = 86_400
 
@@ -63,53 +63,61 @@ def plan(
     """
     settings = load_head()
     state = settings.state_dir.absolute()
-    if unfinished := pending.read(state):
-        raise SettingsError(
-            f"the erasure of {unfinished.began} was interrupted. Finish it first: raysift erase --resume"
-        )
-    holds, known = Holds(state).all(), read_jobs(state / "jobs.sqlite")
-    outs = _results(settings, known, sources)
-    if person is not None:
-        return _plan_person(person, settings, outs, holds)
+    pending.refuse_unfinished(state)
+    outs = _results(settings, read_jobs(state / "jobs.sqlite"), sources)
     days = settings.retention.days if retention else None if older_than is None else _days(older_than)
     if retention and days is None:
         raise SettingsError("retention.days is not set: nothing is too old. Set it, or give --older-than.")
-    wanted = Wanted(
-        frozenset(map(as_asset, assets)),
-        tuple(map(buckets.normalize, under)),
-        frozenset(jobs),
-        None if days is None else time.time() - days * DAY_S,
+    now = datetime.now(UTC)
+    erasure = Erasure(
+        id=f"erasure-{now:%Y%m%d-%H%M%S}-{uuid4().hex[:6]}",
+        by=me().name,
+        began=now.isoformat(timespec="seconds"),
+        selected_by="person" if person else "asset" if assets else "under" if under else "job" if jobs else "age",
+        outs=outs,
+        assets=sorted(map(as_asset, assets)),
+        under=list(map(buckets.normalize, under)),
+        jobs=sorted(jobs),
+        before_s=None if days is None else time.time() - days * DAY_S,
+        person=None if person is None else Person(name=person, vectors=[], files={}),
     )
-    _check_apart(wanted.under, outs)
-    with waiting("looking through the results"):
-        selected = select(wanted, outs, settings.s3_endpoint)
-        erasure = _new(settings, outs, "asset" if assets else "under" if under else "job" if jobs else "age")
-        erasure.under, erasure.jobs = list(wanted.under), sorted(jobs)
-        made = Plan(settings, erasure, selected)
-        if wanted.before_s is not None:
-            _leave_held(made, wanted, known, holds)
-        _check_jobs(jobs, outs, settings)
-        in_jobs = files_of_jobs(outs, erasure.jobs, settings.s3_endpoint)
-    refuse_held(holds, (selected.files | selected.others | in_jobs).items())
-    erasure.files = selected.files
+    _check_apart(erasure.under, outs)
+    _check_jobs(jobs, outs, settings)
+    return choose(erasure, settings)
+
+
+def choose(erasure: Erasure, settings: Settings) -> Plan:
+    """Fill in what the options of an erasure select now. SettingsError if a legal hold covers any of it."""
+    holds, made = Holds(settings.state_dir).all(), Plan(settings, erasure, Selected())
+    if erasure.person is not None:
+        _choose_person(made, erasure.person.name)
+    else:
+        with waiting("looking through the results"):
+            _choose_files(made, holds)
+    refuse_held(holds, erasure.touched.items())
     return made
 
 
-def _new(settings: Settings, outs: list[str], selected_by: str) -> Erasure:
-    now = datetime.now(UTC)
-    id = f"erasure-{now:%Y%m%d-%H%M%S}-{uuid4().hex[:6]}"
-    return Erasure(id=id, by=me().name, began=now.isoformat(timespec="seconds"), selected_by=selected_by, outs=outs)
+def _choose_files(made: Plan, holds: list[Hold]) -> None:
+    erasure, endpoint = made.erasure, made.settings.s3_endpoint
+    wanted = Wanted(frozenset(erasure.assets), tuple(erasure.under), frozenset(erasure.jobs), erasure.before_s)
+    made.selected = selected = select(wanted, erasure.outs, endpoint)
+    if erasure.before_s is not None:
+        _leave_held(made, holds)
+    erasure.files = selected.files
+    erasure.others = selected.others | selected.staying | files_of_jobs(erasure.outs, erasure.erased_jobs, endpoint)
 
 
-def _plan_person(name: str, settings: Settings, outs: list[str], holds: list[Hold]) -> Plan:
+def _choose_person(made: Plan, name: str) -> None:
+    settings, erasure = made.settings, made.erasure
     _, config, _ = stored_faces(None)
     with waiting("looking through the results"):
-        known = people.find(name, outs, watch_list(config, settings), Face.version(config), settings.s3_endpoint)
-    refuse_held(holds, known.person.files.items())
-    erasure = _new(settings, outs, "person")
+        known = people.find(
+            name, erasure.outs, watch_list(config, settings), Face.version(config), settings.s3_endpoint
+        )
     erasure.person = known.person
     photos = sum(reference.name == name for reference in face_gallery(settings).references())
-    made = Plan(settings, erasure, Selected(), photos + face_rejections(settings).count(name))
+    made.photos = photos + face_rejections(settings).count(name)
     if known.other:
         made.notes.append(
             f"{known.other} files were analysed by another face model, whose vectors cannot be compared with the "
@@ -120,7 +128,6 @@ def _plan_person(name: str, settings: Settings, outs: list[str], holds: list[Hol
             f"{len(known.mentions)} files have the name in their address or in a text that was read or heard. They are "
             f"not erased, as others may have this name; `raysift erase --asset` does it: {_some(known.mentions)}"
         )
-    return made
 
 
 def _results(settings: Settings, jobs: list[Job], sources: list[str]) -> list[str]:
@@ -148,35 +155,40 @@ def _check_jobs(jobs: Iterable[str], outs: list[str], settings: Settings) -> Non
 
 def _check_apart(under: Iterable[str], outs: list[str]) -> None:
     for folder_uri in under:
+        if folder_uri.endswith("/"):
+            raise SettingsError(f"--under {folder_uri} is no folder and no bucket. Name folders of media.")
         if inside := [out for out in outs if f"{out}/".startswith(f"{folder_uri}/")]:
             raise SettingsError(f"--under {folder_uri}: the results {inside[0]} lie in it. Name folders of media.")
 
 
-def _leave_held(made: Plan, wanted: Wanted, known: list[Job], holds: list[Hold]) -> None:
-    """Select the jobs that are as old, and leave out the files that are held and the jobs that name such files."""
-    files, endpoint = made.selected.files, made.settings.s3_endpoint
-    kept = [uri for uri, parent in files.items() if held(holds, [(uri, parent)])]
-    for uri in kept:
-        del files[uri]
-    for job in _old_jobs(made, wanted, known):
-        if held(holds, files_of_jobs(made.erasure.outs, [job], endpoint).items()):
+def _leave_held(made: Plan, holds: list[Hold]) -> None:
+    """Select the jobs that are as old, and leave out what is held: files with the containers around them, and jobs that
+    name such files.
+    """
+    selected, erasure, endpoint = made.selected, made.erasure, made.settings.s3_endpoint
+    kept = {uri: parent for uri, parent in selected.files.items() if held(holds, [(uri, parent)])}
+    erasure.old_jobs = []
+    for job in _old_jobs(made):
+        if holds and held(holds, files_of_jobs(erasure.outs, [job], endpoint).items()):
             made.notes.append(f"the folder of {job} names files that are held and stays")
         else:
-            made.erasure.old_jobs.append(job)
+            erasure.old_jobs.append(job)
     if kept:
         made.notes.append(f"{len(kept):,} old files stay: {_some([str(hold) for hold in holds])}")
-        made.selected = select(Wanted(uris=frozenset(files)), made.erasure.outs, endpoint)
+        leave(selected.files, kept)
+        measure(selected, (), erasure.outs, endpoint)
 
 
-def _old_jobs(made: Plan, wanted: Wanted, known: list[Job]) -> list[str]:
+def _old_jobs(made: Plan) -> list[str]:
     """The jobs that were submitted, started and ended before the limit."""
-    endpoint, listed = made.settings.s3_endpoint, {job.job: job for job in known}
+    endpoint, before_s = made.settings.s3_endpoint, made.erasure.before_s or 0.0
+    listed = {job.job: job for job in read_jobs(made.settings.state_dir / "jobs.sqlite")}
     old = []
     for out in made.erasure.outs:
         for name in folder.names(out, endpoint):
             job = listed.get(name) or job_file.read(out, name, endpoint)
             times = [job.submitted_at, job.started_at or 0.0, job.ended_at or 0.0] if job else []
-            if job and 0 < max(times) < (wanted.before_s or 0.0):
+            if job and 0 < max(times) < before_s:
                 old.append(name)
     return old
 

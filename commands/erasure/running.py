@@ -1,8 +1,9 @@
 """`raysift erase` after its plan: what it shows, the stop of Raysift, the erasure, its proof."""
 
-import fcntl
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,22 +14,24 @@ from rich.table import Column, Table
 
 from cluster.access.audit import Audit
 from cluster.access.holds import Holds, refuse_held
+from cluster.access.private_files import replace_private
 from cluster.api_types import ErasedCaches
 from cluster.errors import SettingsError
 from cluster.processes import Processes
 from cluster.records import OVER, asset_id
 from cluster.settings import Settings
+from cluster.storage import buckets
 from cluster.vectors import VectorsDown
 from commands.access.options import me
-from commands.erasure.holds import load_head
-from commands.erasure.planning import Plan
+from commands.erasure.options import load_head
+from commands.erasure.planning import Plan, choose
 from commands.purge import report_caches
 from commands.terminal import api_client, console, say, waiting
 from deployments.catalog.database import folders_of
 from deployments.jobs.store import read_jobs
 from pipelines.erasure import erasing, pending, proof
+from pipelines.erasure.collecting import collect
 from pipelines.erasure.pending import Erasure
-from pipelines.erasure.selection import Wanted, select
 
 HEALTH_S = 5.0
 
@@ -45,91 +48,100 @@ def run(plan: Plan, yes: bool) -> None:
     if not yes:
         console.print("Nothing was changed. --yes erases it; Raysift is stopped for that.")
         return
-    state = plan.settings.state_dir.absolute()
-    _check_idle(state)
-    pending.keep(plan.erasure, state)
-    Audit(state).record(me(), "erasure begun", plan.erasure.id, **_recorded(plan.erasure))
-    _carry_out(plan.erasure, plan.settings)
+    settings, erasure = plan.settings, plan.erasure
+    state = settings.state_dir.absolute()
+    with pending.alone(state):
+        pending.refuse_unfinished(state)
+        pending.keep(erasure, state)
+        Audit(state).record(me(), "erasure begun", erasure.id, **_recorded(erasure))
+        _erase(erasure, settings, state)
 
 
 def resume() -> None:
     """Finish the erasure that was interrupted. SettingsError if there is none."""
     settings = load_head()
     state = settings.state_dir.absolute()
-    erasure = pending.read(state)
-    if erasure is None:
-        raise SettingsError("no erasure was interrupted: there is nothing to resume.")
-    _check_idle(state)
-    Audit(state).record(me(), "erasure resumed", erasure.id)
-    _carry_out(erasure, settings)
-
-
-def _carry_out(erasure: Erasure, settings: Settings) -> None:
-    """Erase, prove, and record it. SettingsError if another process does, or if something is left."""
-    state = settings.state_dir.absolute()
-    with (state / pending.FOLDER / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SettingsError("another `raysift erase` is at work. Wait for its end.") from None
+    with pending.alone(state):
+        erasure = pending.read(state)
+        if erasure is None:
+            raise SettingsError("no erasure was interrupted: there is nothing to resume.")
+        Audit(state).record(me(), "erasure resumed", erasure.id)
         _erase(erasure, settings, state)
 
 
+def check_idle() -> None:
+    """SettingsError if a job is not over."""
+    _check_idle(load_head().state_dir.absolute())
+
+
 def _erase(erasure: Erasure, settings: Settings, state: Path) -> None:
-    _check_holds(erasure, settings, state)
+    """Erase, prove, and record it. SettingsError if it may not be erased, or if something is left."""
+    with _given_up_if_refused(erasure, state):
+        _check_idle(state)
     _stop(erasure, settings)
-    _check_folders(erasure, state)
-    with waiting("erasing") as tell:
-        try:
-            done = erasing.erase(erasure, settings, tell)
-        except VectorsDown as error:
-            raise SettingsError(f"{error}. Everything else is erased: raysift erase --resume") from None
-        tell("searching every store for what was erased")
-        proved = proof.prove(erasure, settings)
+    with waiting("erasing") as tell, ExitStack() as until_the_end:
+        with _given_up_if_refused(erasure, state):
+            _check_idle(state)  # again: a job may have been submitted before Raysift was stopped
+            _check_folders(erasure, state)
+            if erasure.vectors is None:
+                choose(erasure, settings)  # again: jobs may have stored more
+                tell("reading what is erased")
+                collect(erasure, settings.s3_endpoint)
+            until_the_end.enter_context(Holds(state).unchanged())
+            refuse_held(Holds(state).all(), erasure.touched.items())
+        pending.keep(erasure, state)  # from now on it is not given up: what is changed is not selected again
+        _carry_out(erasure, settings, state, tell)
+
+
+@contextmanager
+def _given_up_if_refused(erasure: Erasure, state: Path) -> Iterator[None]:
+    """After a SettingsError, forget an erasure that has changed nothing yet: `raysift up` would wait for it."""
+    untouched = erasure.vectors is None
+    try:
+        yield
+    except SettingsError:
+        if untouched:
+            pending.finish(state)
+            console.print("Nothing was erased but cached answers. If Raysift was stopped, start it: raysift up")
+        raise
+
+
+def _carry_out(erasure: Erasure, settings: Settings, state: Path, tell: erasing.Tell) -> None:
+    try:
+        done = erasing.erase(erasure, settings, tell)
+    except VectorsDown as error:
+        raise SettingsError(f"{error}. Everything else is erased: raysift erase --resume") from None
+    tell("searching every store for what was erased")
+    proved = proof.prove(erasure, settings)
     ended = datetime.now(UTC).isoformat(timespec="seconds")
     content = json.dumps(proof.as_json(erasure, proved, done, ended), indent=1).encode()
     file = state / pending.FOLDER / f"{erasure.id}.json"
-    pending.write_private(file, content)
+    replace_private(file, content)
     digest = hashlib.sha256(content).hexdigest()
-    Audit(state).record(me(), "erased", erasure.id, **_recorded(erasure), hits=proved.hits, proof_sha256=digest)
+    Audit(state).record(me(), "erased", erasure.id, **_recorded(erasure), traces=proved.traces, proof_sha256=digest)
     _show(done, erasure, proved, file)
-    if proved.hits:
+    if proved.traces:
         raise SettingsError(
-            f"{proved.hits} traces are left: see the table. `raysift erase --resume` repeats it. If nothing more can "
+            f"{proved.traces} traces are left: see the table. `raysift erase --resume` repeats it. If nothing more can "
             f"be done, delete {pending.path(state)}, which names what was erased; the proof stays."
         )
     pending.finish(state)
 
 
-def _check_holds(erasure: Erasure, settings: Settings, state: Path) -> None:
-    """Look at the holds again: one may have been set since the plan was made. What was not begun yet is dropped."""
-    files = erasure.files | (erasure.person.files if erasure.person else {})
-    try:
-        holds = Holds(state).all()
-        if holds and erasure.jobs:
-            files = files | select(Wanted(jobs=frozenset(erasure.jobs)), erasure.outs, settings.s3_endpoint).others
-        refuse_held(holds, files.items())
-    except SettingsError:
-        if erasure.vectors is None:
-            pending.finish(state)
-        raise
-
-
 def _check_folders(erasure: Erasure, state: Path) -> None:
-    """Look for folders of results that only the catalogue knows.
+    """Look for folders of results that only the catalogue knows, or a job that was submitted after the plan was made.
 
-    An erasure that has changed nothing yet is dropped then, with SettingsError; another one goes through them, too.
+    SettingsError for an erasure that has changed nothing yet; another one goes through them, too.
     """
-    loaded = set[str]().union(*(folders_of(catalogue) for catalogue in state.glob("catalog*.duckdb")))
-    more = sorted(loaded - set(erasure.outs))
+    known = set[str]().union(*(folders_of(catalogue) for catalogue in state.glob("catalog*.duckdb")))
+    known |= {buckets.normalize(job.out) for job in read_jobs(state / "jobs.sqlite")}
+    more = sorted(known - set(erasure.outs))
     if more and erasure.vectors is not None:
         erasure.outs += more
-        pending.keep(erasure, state)
     elif more:
-        pending.finish(state)
         raise SettingsError(
-            f"the catalogue was also filled from {', '.join(more)}, which could not be seen while Raysift ran. Nothing "
-            "was erased but cached answers. It is stopped now: run the same command again."
+            f"there are also results in {', '.join(more)}, which were not known when this erasure was "
+            "planned: run the same command again."
         )
 
 
@@ -207,10 +219,10 @@ def _show(done: erasing.Counts, erasure: Erasure, proved: proof.Proof, file: Pat
         removed.add_row(what, f"{count:,}")
     for place, count in erasure.caches.entries.items() if erasure.caches else ():
         removed.add_row(f"cached answers, of any file, on {place}", f"{count:,}")
-    searched = Table(Column("searched", overflow="fold"), "files", "bytes", "hits")
+    searched = Table(Column("searched", overflow="fold"), "files", "bytes", "traces")
     for store, found in proved.stores.items():
-        hits = ", ".join(f"{count} {kind}" for kind, count in found.hits.items() if count) or "0"
-        searched.add_row(store, f"{found.files:,}", f"{found.bytes:,}", hits)
+        traces = ", ".join(f"{count} {kind}" for kind, count in found.traces.items() if count) or "0"
+        searched.add_row(store, f"{found.files:,}", f"{found.bytes:,}", traces)
     Console().print(removed, searched)
     mentions = sum(found.mentions for found in proved.stores.values())
     if mentions:

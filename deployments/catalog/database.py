@@ -130,17 +130,24 @@ def folders_of(path: Path) -> set[str]:
 
 
 def begin_again(path: Path, folders: Iterable[str]) -> None:
-    """Delete the file, so that no byte of it is left, and make an empty one that is to load these folders.
+    """Replace the file, so that no byte of it is left, by an empty one that is to load these folders.
 
     A catalogue loads them in its background when it is opened next. SettingsError if another process has it open.
     """
     folders_of(path)  # raises if another process has it open
-    for file in path.parent.glob(f"{path.name}*"):  # with its log, and what was spilled beside it
-        shutil.rmtree(file) if file.is_dir() else file.unlink(missing_ok=True)
-    database = Database(path)
+    new = path.with_name(f".{path.name}.new")
+    _delete(new.parent.glob(f"{new.name}*"))  # of a process that was killed
+    database = Database(new)
     with database.transaction() as cursor:
         cursor.executemany("insert into unfinished values (?)", [[folder] for folder in sorted(set(folders))])
     database.close()
+    _delete(file for file in path.parent.glob(f"{path.name}*") if file != path)  # its log, and what was spilled
+    new.replace(path)
+
+
+def _delete(files: Iterable[Path]) -> None:
+    for file in list(files):
+        shutil.rmtree(file) if file.is_dir() else file.unlink(missing_ok=True)
 
 
 def _named(cursor: Any) -> list[Json]:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cluster.access.identity import Identity
+from cluster.access.identity import lies_under
 from cluster.errors import SettingsError
 from cluster.records import OVER, JobState
 from deployments.jobs import callers
@@ -177,9 +177,8 @@ class JobStore:
         """The jobs that were submitted last, newest first. `within`: only those over files under these."""
         if within is None:
             return self._jobs("order by submitted_at desc, rowid desc limit ?", [limit])
-        who = Identity("", "viewer", tuple(within))
         jobs = self._jobs("order by submitted_at desc, rowid desc", [])
-        return [job for job in jobs if who.sees_all(job.uris)][:limit]
+        return [job for job in jobs if all(lies_under(uri.rstrip("/"), within) for uri in job.uris)][:limit]
 
     def of(self, *states: JobState) -> list[Job]:
         """All jobs in one of these states, oldest first."""
@@ -207,7 +206,11 @@ class JobStore:
                     self._db.execute("delete from jobs where job = ?", [job.job])
                     for table in ("changed", *(("ended", "requests") if new is None else ())):
                         self._db.execute(f"delete from {table} where job = ?", [job.job])
-                    if new is not None:
+                    if new is None:
+                        self._db.executemany(
+                            "delete from assigned where attempt = ?", [[attempt] for attempt in job.attempts]
+                        )
+                    else:
                         self._db.execute("insert into jobs values (?, ?, ?, ?)", _row(new))
                         self._db.execute("insert into changed values (?)", [job.job])
             self._db.execute("vacuum")

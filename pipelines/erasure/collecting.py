@@ -1,7 +1,9 @@
 """Pieces of the vectors and thumbnails that an erasure removes, as every store keeps them: what its proof looks for."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +21,7 @@ from pipelines.erasure.pending import Erasure
 from pipelines.erasure.selection import erased_rows, job_tables
 
 MOST_VECTORS = 100_000  # searched for, of one erasure; each takes 2 kB of memory
+_END = re.compile("[^0-9A-Za-z]")  # what may follow an address, in one
 _COLUMNS = [*embeddings.COLUMNS, "thumbnail"]
 _VALUES = ["detections.list.element.vectors.list.element.values", "thumbnail"]
 
@@ -37,7 +40,7 @@ def collect(erasure: Erasure, s3_endpoint: str | None = None) -> None:
                 vectors |= pieces(values.tobytes())
                 for form in stored_forms(id, values, DISTANCES[name.partition("-")[0]]):
                     vectors |= pieces(form.tobytes())
-    erasure.totals = _totals(erasure, s3_endpoint)
+    erasure.totals, erasure.longer = _totals(erasure, s3_endpoint), _longer(erasure, s3_endpoint)
     kept = _in_kept_rows(erasure, vectors | thumbnails, s3_endpoint)
     erasure.shared = len(kept)
     erasure.vectors = sorted(piece.hex() for piece in vectors - kept)
@@ -63,6 +66,18 @@ def _totals(erasure: Erasure, s3_endpoint: str | None) -> dict[str, dict[str, in
             less = {"units": task.units - units[place], "files_listed": task.files_listed - len(files)}
             totals[name] = {field: max(0, count) for field, count in less.items()}
     return totals
+
+
+def _longer(erasure: Erasure, s3_endpoint: str | None) -> list[str]:
+    """The addresses of files that stay, if they begin with the address of an erased one: `a.zip (2)`, not `a.zip`."""
+    longer = set[str]()
+    for out in erasure.outs if erasure.files else ():
+        named = (table for _, _, table in job_tables(out, s3_endpoint))
+        tables = chain(results_files.scan(out, ["uri"], s3_endpoint), named)
+        for uri in chain.from_iterable(table["uri"].to_pylist() for table in tables):
+            if uri not in erasure.files and any(uri[: end.start()] in erasure.files for end in _END.finditer(uri)):
+                longer.add(uri)
+    return sorted(longer)
 
 
 def _rows(erasure: Erasure, s3_endpoint: str | None, erased: bool, columns: list[str]) -> Iterator[pa.Table]:

@@ -16,7 +16,6 @@ from deployments.galleries.store import Gallery
 from deployments.galleries.watchlist import Rejections
 from deployments.jobs.webhooks import outbox
 from pipelines.erasure import pending, rewriting
-from pipelines.erasure.collecting import collect
 from pipelines.erasure.needles import pieces
 from pipelines.erasure.pending import Erasure
 from pipelines.results.indexing import Indexing
@@ -28,13 +27,10 @@ Tell = Callable[[str], None]
 def erase(erasure: Erasure, settings: Settings, tell: Tell) -> Counts:
     """Erase it from every store of this machine, and from the results. The proof is not made here.
 
+    What the proof searches for was collected before: later these rows are gone.
     `tell` is called with what is being done. SettingsError says what could not be erased; calling it again goes on.
     """
     state, endpoint = settings.state_dir.absolute(), settings.s3_endpoint
-    if erasure.vectors is None:  # before the first change: later these rows are gone
-        tell("reading what is erased")
-        collect(erasure, endpoint)
-        pending.keep(erasure, state)
     tell("rewriting the results")
     counts = rewriting.erase_results(erasure, endpoint)
     tell("rewriting the folders of jobs")

@@ -13,9 +13,10 @@ import numpy.typing as npt
 from cluster.records import asset_id
 from cluster.storage.filesystems import local_path
 
-Kind = Literal["vectors", "thumbnails", "asset ids", "addresses"]
+Kind = Literal["vectors", "thumbnails", "asset ids", "addresses", "longer addresses"]
 Buffer = bytes | bytearray | memoryview
 
+ERASED = "[erased]"  # in place of an address or a name
 TAIL = 8  # bytes at the end of a needle, by which it is found
 PIECE = 64  # bytes of a vector or picture; SQLite may store a longer one in parts
 LEAST_DIFFERENT = 16  # different bytes of a piece: zeros are everywhere
@@ -41,16 +42,19 @@ class Needles:
                 self._by_tail[int.from_bytes(needle[-TAIL:], "little")][len(needle)][needle] = kind
                 self.longest = max(self.longest, len(needle))
 
-    def add_files(self, uris: Iterable[str], folders: Iterable[str] = ()) -> None:
+    def add_files(self, uris: Iterable[str], folders: Iterable[str] = (), longer: Iterable[str] = ()) -> None:
         """Add the ids of files, and their URIs and paths as logs, JSON and binary files hold them.
 
-        `folders`: everything that lies under these URIs counts as one of the files, not the folder itself.
+        `folders`: everything that lies under these URIs counts as one of the files, not the folder itself. `longer`:
+        addresses that begin with one of the files', as `a.zip (2)` does with `a.zip`: in them, that is not found.
         """
         for uri in uris:
             self.add("asset ids", [asset_id(uri).encode()])
             self.add("addresses", spellings(uri))
         for folder in folders:
             self.add("addresses", (spelling + b"/" for spelling in spellings(folder)))
+        for uri in longer:
+            self.add("longer addresses", spellings(uri))
 
     def spans(self, data: Buffer) -> list[tuple[Kind, int, int]]:
         """Kind, begin and end of every occurrence in these bytes, by their end.
@@ -65,16 +69,17 @@ class Needles:
                 for length, needles in self._by_tail[tail].items():
                     needle = bytes(data[end - length : end]) if length <= end else b""
                     kind = needles.get(needle)
-                    if kind is not None and (kind != "addresses" or _stands_alone(data, end - length, end)):
+                    if kind is not None and (not kind.endswith("addresses") or _stands_alone(data, end - length, end)):
                         spans.append((kind, end - length, end))
-        return spans
+        longer = {begin: end for kind, begin, end in spans if kind == "longer addresses"}
+        return [span for span in spans if span[0] != "longer addresses" and span[2] > longer.get(span[1], 0)]
 
-    def without(self, text: str, instead: str = "[erased]") -> str:
-        """The text without addresses and ids of the files."""
+    def without(self, text: str) -> str:
+        """The text with ERASED in place of addresses and ids of the files."""
         data, parts, done = text.encode("utf-8", "surrogateescape"), list[bytes](), 0
         for _, begin, end in sorted(self.spans(data), key=lambda span: (span[1], -span[2])):
             if begin >= done:
-                parts += [data[done:begin], instead.encode()]
+                parts += [data[done:begin], ERASED.encode()]
                 rest = _REST.match(data, end) if data[end - 1 : end] == b"/" else None  # of a file in a folder
                 done = rest.end() if rest else end
         return b"".join([*parts, data[done:]]).decode("utf-8", "surrogateescape") if done else text
@@ -104,11 +109,11 @@ def _hashes(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
 
 
 def _stands_alone(data: Buffer, begin: int, end: int) -> bool:
-    """Whether an address ends here: a.jpg is no part of a.jpg2, of b/a.jpg or of a.jpg.txt."""
+    """Whether an address ends here: a.jpg is no part of a.jpg2, b/a.jpg, a.jpg.txt or a.jpg!b."""
     before, after = data[begin - 1] if begin else 32, bytes(data[end : end + 2])
     if before in _WORD or data[end - 1] == _SLASH:  # the address of a folder, in that of a file in it
         return before not in _WORD
-    if after and (after[0] in _WORD or after[:1] in (b"-", b"/")):
+    if after and (after[0] in _WORD or after[:1] in (b"-", b"/", b"!")):
         return False
     return not (len(after) == 2 and after[:1] == b"." and after[1] in _WORD)
 

@@ -4,11 +4,14 @@ state_dir/erasures/pending.json names what is erased and holds pieces of its vec
 the end. The proofs lie beside it.
 """
 
-import os
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from cluster.access.private_files import replace_private
 from cluster.api_types import ErasedCaches
 from cluster.errors import SettingsError
 from pipelines.erasure.needles import Needles
@@ -37,9 +40,13 @@ class Erasure(BaseModel):
     selected_by: str  # asset, under, job, age or person
     outs: list[str]  # folders of results
     files: dict[str, str | None] = Field(default={}, description="URI -> container, erased everywhere")
+    assets: list[str] = Field(default=[], description="ids of files and containers that were asked for")
+    others: dict[str, str | None] = Field(default={}, description="files that lose rows of jobs, or jobs' mentions")
     under: list[str] = Field(default=[], description="folders of which no name is kept")
     jobs: list[str] = Field(default=[], description="jobs whose rows are erased")
+    before_s: float | None = Field(default=None, description="files last analysed before then, in seconds since 1970")
     old_jobs: list[str] = Field(default=[], description="jobs of which only the folder is erased")
+    longer: list[str] = Field(default=[], description="addresses that begin with an erased one, of files that stay")
     person: Person | None = None
     caches: ErasedCaches | None = None
     nodes_reached: bool = Field(default=False, description="whether the running cluster has erased the caches")
@@ -51,11 +58,21 @@ class Erasure(BaseModel):
 
     def needles(self) -> Needles:
         """What its proof searches for, but for a person's name."""
-        needles = Needles()
-        needles.add_files(self.files, self.under)
+        needles = self.addresses()
         needles.add("vectors", map(bytes.fromhex, self.vectors or []))
         needles.add("thumbnails", map(bytes.fromhex, self.thumbnails))
         return needles
+
+    def addresses(self) -> Needles:
+        """The addresses and ids of the erased files."""
+        needles = Needles()
+        needles.add_files(self.files, self.under, self.longer)
+        return needles
+
+    @property
+    def touched(self) -> dict[str, str | None]:
+        """The files, with their containers, that a legal hold must not be on."""
+        return self.files | self.others | (self.person.files if self.person else {})
 
     @property
     def erased_jobs(self) -> set[str]:
@@ -81,22 +98,33 @@ def read(state_dir: Path) -> Erasure | None:
 
 def keep(erasure: Erasure, state_dir: Path) -> None:
     """Write the erasure, for its owner only; a crash leaves the whole file or the one before."""
-    write_private(path(state_dir), erasure.model_dump_json().encode())
+    replace_private(path(state_dir), erasure.model_dump_json().encode())
 
 
 def finish(state_dir: Path) -> None:
     """Delete the file of the erasure."""
     file = path(state_dir)
-    for one in (file, file.with_name(f".{file.name}.part")):
-        one.unlink(missing_ok=True)
+    for left in (file, file.with_name(f".{file.name}.part")):
+        left.unlink(missing_ok=True)
 
 
-def write_private(file: Path, content: bytes) -> None:
-    """Write a file as a whole, for its owner only, and its folder."""
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    part = file.with_name(f".{file.name}.part")
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as sink:
-        sink.write(content)
-        sink.flush()
-        os.fsync(sink.fileno())
-    part.replace(file)
+def refuse_unfinished(state_dir: Path) -> None:
+    """SettingsError if there is an erasure that is not finished."""
+    if unfinished := read(state_dir):
+        raise SettingsError(
+            f"the erasure of {unfinished.began} was interrupted. Finish it first: raysift erase --resume"
+        )
+
+
+@contextmanager
+def alone(state_dir: Path) -> Iterator[None]:
+    """While no other process erases, or starts Raysift, on this state folder. SettingsError if one does."""
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = state_dir / FOLDER
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SettingsError("`raysift erase` or `raysift up` is at work here. Wait for its end.") from None
+        yield

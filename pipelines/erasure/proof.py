@@ -1,4 +1,4 @@
-"""The proof of an erasure: every file of every store is searched for what was erased, and the hits are counted."""
+"""The proof of an erasure: every file of every store is searched for what was erased, and the traces are counted."""
 
 import re
 from collections import Counter
@@ -38,7 +38,7 @@ class Searched:
 
     files: int = 0
     bytes: int = 0
-    hits: Counter[str] = field(default_factory=Counter)
+    traces: Counter[str] = field(default_factory=Counter)
     mentions: int = 0  # of the person's name in texts, addresses and the like, which are not erased
 
 
@@ -50,9 +50,9 @@ class Proof:
     not_searched: list[str]
 
     @property
-    def hits(self) -> int:
+    def traces(self) -> int:
         """All occurrences of what should have been erased."""
-        return sum(sum(searched.hits.values()) for searched in self.stores.values())
+        return sum(sum(searched.traces.values()) for searched in self.stores.values())
 
 
 class Search:
@@ -66,8 +66,8 @@ class Search:
         self._jobs = pa.array(erasure.jobs, pa.string())
         self._long = name is not None and len(name.encode()) >= LEAST_NAME
 
-    def file(self, files: fs.FileSystem, info: fs.FileInfo, searched: Searched, name_is_hit: bool) -> None:
-        """Search one file, and count it. `name_is_hit`: the person's name may not be in it."""
+    def file(self, files: fs.FileSystem, info: fs.FileInfo, searched: Searched, name_is_trace: bool) -> None:
+        """Search one file, and count it. `name_is_trace`: the person's name may not be in it."""
         searched.files += 1
         searched.bytes += info.size or 0
         with files.open_input_file(info.path) as source:
@@ -76,19 +76,21 @@ class Search:
                     self._parquet(source, searched)
                     return
                 source.seek(0)
-            self._raw(source, info, searched, name_is_hit)
+            self._raw(source, info, searched, name_is_trace)
 
-    def _raw(self, source: pa.NativeFile, info: fs.FileInfo, searched: Searched, name_is_hit: bool) -> None:
+    def _raw(self, source: pa.NativeFile, info: fs.FileInfo, searched: Searched, name_is_trace: bool) -> None:
         named = self._name if self._long or info.extension in _TEXT else None
-        overlap, rest = self._needles.longest + 4, b""
-        while piece := source.read(WINDOW):
-            data = rest + piece
-            new = [span for span in self._needles.spans(data) if span[2] > len(rest) or not rest]
-            searched.hits.update(kind for kind, _, _ in new)
+        # what ends near the end of a window is counted with the next one, which shows what follows it
+        overlap, counted, rest, piece = self._needles.longest + 4, 0, b"", source.read(WINDOW)
+        while piece:
+            data, piece = rest + piece, source.read(WINDOW)
+            until = len(data) - overlap if piece else len(data)
+            searched.traces.update(kind for kind, _, end in self._needles.spans(data) if counted < end <= until)
             if named is not None and (count := len(named.findall(data))):
-                searched.hits["name"] += count if name_is_hit else 0
-                searched.mentions += 0 if name_is_hit else count
-            rest = data[-overlap:]
+                searched.traces["name"] += count if name_is_trace else 0
+                searched.mentions += 0 if name_is_trace else count
+            rest = data[-2 * overlap :]
+            counted = until - (len(data) - len(rest))
 
     def _parquet(self, source: pa.NativeFile, searched: Searched) -> None:
         """Search the values: the file has them compressed."""
@@ -103,9 +105,9 @@ class Search:
         values: list[bytes] = []
         if pa.types.is_string(leaf.type) or pa.types.is_large_string(leaf.type):
             values = ["\n".join(leaf.to_pylist()).encode("utf-8", "surrogateescape")]
-            searched.hits["jobs"] += _count(pc.is_in(leaf.cast(pa.string()), self._jobs)) if path == "job" else 0
+            searched.traces["jobs"] += _count(pc.is_in(leaf.cast(pa.string()), self._jobs)) if path == "job" else 0
             if self._pattern is not None and path.endswith(".label"):
-                searched.hits["name"] += _count(pc.equal(leaf, self._person))
+                searched.traces["name"] += _count(pc.equal(leaf, self._person))
             elif self._pattern is not None:
                 searched.mentions += _count(pc.match_substring_regex(leaf, self._pattern))
         elif pa.types.is_binary(leaf.type) or pa.types.is_large_binary(leaf.type):
@@ -113,7 +115,7 @@ class Search:
         elif pa.types.is_floating(leaf.type):
             values = [leaf.to_numpy().tobytes()]
         for value in values:
-            searched.hits.update(kind for kind, _, _ in self._needles.spans(value))
+            searched.traces.update(kind for kind, _, _ in self._needles.spans(value))
 
 
 def _count(mask: pa.Array) -> int:
@@ -145,10 +147,10 @@ def prove(erasure: Erasure, settings: Settings) -> Proof:
             seen.add(info.path)
             name = _store(inner) if store == "state folder" else store
             searched = stores.setdefault(name, Searched())
-            name_is_hit = name in ("galleries", "logs")
-            search.file(files, info, searched, name_is_hit)
+            name_is_trace = name in ("galleries", "logs")
+            search.file(files, info, searched, name_is_trace)
             if erasure.person and store == "galleries" and erasure.person.name in inner.split("/"):
-                searched.hits["name"] += 1
+                searched.traces["name"] += 1
     return Proof(stores, _not_searched(erasure, settings))
 
 
@@ -174,6 +176,7 @@ def _not_searched(erasure: Erasure, settings: Settings) -> list[str]:
     caches = erasure.caches
     places = ["the original media", "exports, reports of `raysift evaluate` and other copies that people have made"]
     places.append(f"{', '.join(KEPT)} and {FOLDER}/ of the state folder, which record erasures by asset id")
+    places.append("raysift-export-* in the folder of temporary files, of a `raysift export` that was killed")
     places.append("logs of Ray on other machines, and free blocks of the disks")
     if any(not out.startswith("file:") for out in erasure.outs):
         places.append("earlier versions of objects, if a bucket keeps them")
@@ -208,12 +211,12 @@ def as_json(erasure: Erasure, proof: Proof, done: dict[str, int], ended: str) ->
             "addresses and ids of files": len(erasure.files),
             "name of a person": erasure.person is not None,
         },
-        "hits": proof.hits,
+        "traces": proof.traces,
         "stores": {
             name: {
                 "files": searched.files,
                 "bytes": searched.bytes,
-                "hits": {kind: count for kind, count in searched.hits.items() if count},
+                "traces": {kind: count for kind, count in searched.traces.items() if count},
                 "mentions": searched.mentions,
             }
             for name, searched in proof.stores.items()

@@ -21,12 +21,10 @@ from deployments.jobs import folder
 from deployments.jobs.job import JOB, Job
 from deployments.jobs.store import JobStore
 from deployments.jobs.webhooks.outbox import Outbox
-from pipelines.erasure.needles import Needles
+from pipelines.erasure.needles import ERASED, Needles
 from pipelines.erasure.pending import Erasure
 from pipelines.erasure.selection import erased_rows, job_parquet
 from pipelines.people import purge
-
-ERASED = "[erased]"
 
 
 def name_pattern(name: str) -> str:
@@ -82,7 +80,7 @@ def delete_unfinished(place: str, s3_endpoint: str | None = None) -> int:
 
 def erase_job_folders(erasure: Erasure, s3_endpoint: str | None = None) -> int:
     """Delete the folders of erased jobs, and remove erased files from the others. Returns how many files changed."""
-    needles, changed = _addresses(erasure), 0
+    needles, changed = erasure.addresses(), 0
     for out in erasure.outs:
         for job in folder.names(out, s3_endpoint):
             if job in erasure.erased_jobs:
@@ -138,14 +136,14 @@ def redacted(facts: Any, needles: Needles, erasure: Erasure) -> Any:
         return [redacted(value, needles, erasure) for value in facts]
     if not isinstance(facts, str):
         return facts
-    return ERASED if erasure.person and facts == erasure.person.name else needles.without(facts, ERASED)
+    return ERASED if erasure.person and facts == erasure.person.name else needles.without(facts)
 
 
 def erase_job_list(path: Path, erasure: Erasure) -> int:
     """Remove erased jobs and the addresses of erased files from the list of jobs. Returns how many jobs changed."""
     if not path.exists():
         return 0
-    needles = _addresses(erasure)
+    needles = erasure.addresses()
 
     def change(job: Job) -> Job | None:
         if job.job in erasure.erased_jobs:
@@ -193,12 +191,6 @@ def erase_log_lines(state_dir: Path, erasure: Erasure) -> int:
 
 def _names_any(erasure: Erasure) -> Callable[[bytes], bool]:
     """Whether bytes have the address or id of an erased file, or the person's name."""
-    needles = _addresses(erasure)
+    needles = erasure.addresses()
     name = re.compile(name_pattern(erasure.person.name).encode()) if erasure.person else None
     return lambda data: bool(needles.spans(data) or (name and name.search(data)))
-
-
-def _addresses(erasure: Erasure) -> Needles:
-    needles = Needles()
-    needles.add_files(erasure.files, erasure.under)
-    return needles

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from cluster.access.identity import Identity
+from cluster.access.identity import lies_under
 from cluster.records import asset_id
 from cluster.results import files as results_files
 from cluster.results.attempts import without_number
@@ -28,14 +28,11 @@ class Wanted:
     under: tuple[str, ...] = ()  # folders, buckets and containers, as normalized URIs
     jobs: frozenset[str] = frozenset()  # the rows that these jobs have stored
     before_s: float | None = None  # files that no job has analysed since then, in seconds since 1970
-    uris: frozenset[str] = frozenset()  # files by their URI, without members
 
     def covers(self, uri: str, parent: str | None) -> bool:
         """Whether an asset or a folder of the selection is or contains this file."""
-        if uri in self.uris:
-            return True
         places = list(with_containers(uri, parent))
-        if self.under and any(Identity("", "viewer", self.under).sees(place) for place in places):
+        if any(lies_under(place, self.under) for place in places):
             return True
         return bool(self.assets) and any(asset_id(place) in self.assets for place in places)
 
@@ -46,26 +43,49 @@ class Selected:
 
     files: Files = field(default_factory=dict)  # that are erased everywhere
     others: Files = field(default_factory=dict)  # that lose the rows of some jobs, and keep those of others
+    staying: Files = field(default_factory=dict)  # members that stay, of containers that lose the rows of some jobs
     rows: int = 0
     vectors: int = 0
     parquet: int = 0  # files of results that are rewritten
 
 
 def select(wanted: Wanted, outs: Iterable[str], s3_endpoint: str | None = None) -> Selected:
-    """Find the files, and count their rows. Some 100 bytes of memory for each file of the results."""
-    selected, outs = Selected(), list(outs)
+    """Find the files, and count their rows. Some 100 bytes of memory for each file of the results.
+
+    A container with a member that stays is none of them, as its address is a part of the member's; jobs' rows of it are
+    erased.
+    """
+    selected, outs, members = Selected(), list(outs), Files()
     columns = _stored_files(wanted, outs, s3_endpoint).to_pydict()
     for uri, parent, last, rows, of_jobs in zip(*columns.values(), strict=True):
         old = wanted.before_s is not None and last / 1e6 < wanted.before_s
         if old or of_jobs == rows or wanted.covers(uri, parent):
             selected.files[uri] = parent
-        elif of_jobs:
+            continue
+        if of_jobs:
             selected.others[uri] = parent
-    if wanted.assets or wanted.under:
-        named = (pair for out in outs for pair in _named_by_jobs(out, s3_endpoint))
-        selected.files.update((uri, parent) for uri, parent in named if wanted.covers(uri, parent))
-    _measure(selected, wanted, outs, s3_endpoint)
+        if parent is not None:
+            members[uri] = parent
+    for job, table in ((job, table) for out in outs for job, _, table in job_tables(out, s3_endpoint)):
+        for uri, parent in _named(table):
+            if wanted.covers(uri, parent):
+                selected.files[uri] = parent
+            elif parent is not None and uri not in selected.files and job not in wanted.jobs:
+                members[uri] = parent
+    chosen = selected.files.keys() | selected.others.keys()
+    staying = {uri: parent for uri, parent in members.items() if chosen & set(with_containers(uri, parent))}
+    containers = leave(selected.files, staying)
+    if wanted.jobs:
+        selected.others |= containers
+        selected.staying = staying
+    measure(selected, wanted.jobs, outs, s3_endpoint)
     return selected
+
+
+def leave(files: Files, staying: Files) -> Files:
+    """Take files that stay, and the containers around them, out of `files`; returns those that were taken out."""
+    places = {place for uri, parent in staying.items() for place in with_containers(uri, parent)}
+    return {place: files.pop(place) for place in places & files.keys()}
 
 
 def erased_rows(table: pa.Table, files: Container[str], jobs: Container[str]) -> pa.Array:
@@ -120,23 +140,24 @@ def _grouped(columns: list[pa.ChunkedArray]) -> pa.Table:
 def files_of_jobs(outs: Iterable[str], jobs: Iterable[str], s3_endpoint: str | None = None) -> Files:
     """The files that the folders of these jobs name."""
     jobs = set(jobs)
-    return dict(pair for out in outs for pair in _named_by_jobs(out, s3_endpoint, jobs)) if jobs else {}
+    tables = (table for out in outs for job, _, table in job_tables(out, s3_endpoint) if job in jobs) if jobs else ()
+    return dict(pair for table in tables for pair in _named(table))
 
 
-def _named_by_jobs(out: str, s3_endpoint: str | None, jobs: set[str] | None = None) -> Iterator[tuple[str, str | None]]:
-    """The files in ledgers and lists of what was left out, with their containers; they may have no results."""
-    for job, _, table in job_tables(out, s3_endpoint):
-        if jobs is None or job in jobs:
-            parents = table["parent"].to_pylist() if "parent" in table.column_names else [None] * len(table)
-            yield from zip(table["uri"].to_pylist(), parents, strict=True)
+def _named(table: pa.Table) -> Iterator[tuple[str, str | None]]:
+    """The files of a ledger or a list of what was left out, with their containers; they may have no results."""
+    parents = table["parent"].to_pylist() if "parent" in table.column_names else [None] * len(table)
+    return zip(table["uri"].to_pylist(), parents, strict=True)
 
 
-def _measure(selected: Selected, wanted: Wanted, outs: list[str], s3_endpoint: str | None) -> None:
+def measure(selected: Selected, jobs: Container[str], outs: Iterable[str], s3_endpoint: str | None = None) -> None:
+    """Count the rows of the chosen files and of these jobs, their vectors, and the files of results they are in."""
+    selected.rows = selected.vectors = selected.parquet = 0
     if not (selected.files or selected.others):
         return
     for out in outs:
         for table in results_files.scan(out, ["uri", "job", _VECTORS], s3_endpoint):
-            rows = table.filter(erased_rows(table, selected.files, wanted.jobs))
+            rows = table.filter(erased_rows(table, selected.files, jobs))
             vectors = pc.list_flatten(rows["detections"])
             selected.rows += len(rows)
             selected.parquet += bool(len(rows))

@@ -48,7 +48,7 @@ def test_an_erased_file_is_in_no_byte_of_any_store_and_others_are_found(machine)
     left = machine.holding(*traces(GONE))
     assert left == [f"state/erasures/{proof(machine)['erasure']}.json"], "only the proof has its id"
     assert machine.holding(GONE.encode()) == [] and not (machine.state / "erasures" / "pending.json").exists()
-    assert proof(machine)["hits"] == 0 and proof(machine)["assets"] == [asset_id(GONE)]
+    assert proof(machine)["traces"] == 0 and proof(machine)["assets"] == [asset_id(GONE)]
     assert proof(machine)["searched_for"]["vectors"] == 4
     assert {"vector store", "catalogue", "list of jobs", "galleries"} <= set(proof(machine)["stores"])
     with chroma(machine.state / "chroma", machine.settings.chroma.port) as server:
@@ -61,7 +61,7 @@ def test_an_erased_file_is_in_no_byte_of_any_store_and_others_are_found(machine)
         assert set(database.sql("select uri from files").fetchall()) == {(STAYS,), (OTHER,)}
     assert Audit(machine.state).verify().fault is None
     last = list(Audit(machine.state).records())[-1]
-    assert (last["what"], last["assets"], last.get("hits", 0)) == ("erased", [asset_id(GONE)], 0)
+    assert (last["what"], last["assets"], last.get("traces", 0)) == ("erased", [asset_id(GONE)], 0)
 
 
 STEPS = ("rewriting.erase_results", "rewriting.erase_job_folders", "rewriting.erase_job_list", "begin_again",
@@ -116,15 +116,15 @@ def test_a_crash_while_a_parquet_file_is_replaced_leaves_the_old_file_and_a_reru
     assert machine.holding(GONE.encode()) == []
 
 
-def test_a_proof_with_hits_fails_names_the_store_and_can_be_repeated(machine):
+def test_a_proof_with_traces_fails_names_the_store_and_can_be_repeated(machine):
     stray = machine.state / "stray.bin"
     stray.write_bytes(b"x" * 999 + as_bytes(FACE[GONE]))
     failed = run("erase", "--asset", GONE, "--yes")
     assert "3 traces are left" in str(failed.exception) and "3 vectors" in failed.output
-    assert proof(machine)["stores"]["rest of the state folder"]["hits"] == {"vectors": 3}
+    assert proof(machine)["stores"]["rest of the state folder"]["traces"] == {"vectors": 3}
     stray.unlink()
     assert run("erase", "--resume").exit_code == 0
-    assert proof(machine)["hits"] == 0
+    assert proof(machine)["traces"] == 0
 
 
 def test_a_folder_is_erased_with_everything_that_names_it(machine):
@@ -204,7 +204,7 @@ def test_folders_that_only_the_catalogue_knows_are_searched_too(machine, monkeyp
         patch.setattr(planning, "folders_of", lambda path: set())
         catalogue.close()
         refused = run("erase", "--asset", GONE, "--yes")
-    assert f"also filled from {more.as_uri()}" in str(refused.exception) and machine.holding(*traces(GONE))
+    assert f"there are also results in {more.as_uri()}" in str(refused.exception) and machine.holding(*traces(GONE))
     assert run("erase", "--asset", GONE, "--yes").exit_code == 0
     assert machine.holding(GONE.encode()) == []
 
@@ -250,3 +250,28 @@ def test_what_is_not_stored_is_not_erased(machine):
     assert content(machine.results) == before
     for arguments in ([], ["--asset", GONE, "--under", "s3://bucket"], ["--older-than", "soon"]):
         assert isinstance(run("erase", *arguments).exception, SettingsError)
+
+
+def test_nothing_is_kept_of_the_drivers_of_an_erased_job(machine):
+    store = JobStore(machine.state / "jobs.sqlite")
+    store.put(replace(machine.job, attempts=(f"{JOB}-2",)))
+    for attempt in (f"{JOB}-2", "another-2"):
+        store.assign(attempt, "driver")
+    store.close()
+    assert run("erase", "--job", JOB, "--yes").exit_code == 0
+    left = (machine.state / "jobs.sqlite").read_bytes()
+    assert b"another-2" in left and JOB.encode() not in left
+    assert any("raysift-export-" in place for place in proof(machine)["not_searched"])
+
+
+def test_a_file_whose_address_begins_with_an_erased_one_stays_named(machine):
+    archive, other = "s3://bucket/case-9/x.zip", "s3://bucket/case-9/x.zip (2).zip"
+    commit(machine.results, "7.parquet", *(stored_row(OTHER, job=JOB) | {"uri": uri} for uri in (archive, other)))
+    page = machine.results / "_raysift" / "jobs" / JOB / "more.json"
+    page.write_text(json.dumps({"uris": [archive, other], "message": f"{archive} (damaged) is left out"}))
+    (machine.state / "scan.log").write_text(f"opened {archive}\nopened {other}\n")
+    done = run("erase", "--asset", archive, "--yes")
+    assert done.exit_code == 0, done.exception
+    assert json.loads(page.read_text()) == {"uris": ["[erased]", other], "message": "[erased] (damaged) is left out"}
+    assert (machine.state / "scan.log").read_text() == f"opened {other}\n"
+    assert "results/7.parquet" in machine.holding(other.encode())

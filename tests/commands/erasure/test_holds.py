@@ -4,13 +4,18 @@ import json
 import stat
 import time
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from cluster.access import holds
 from cluster.access.audit import Audit
 from cluster.access.holds import Holds
 from cluster.errors import SettingsError
 from cluster.records import asset_id
-from pipelines.erasure import erasing
+from commands.erasure import running
+from pipelines.erasure import erasing, pending
+from pipelines.ledger.listing import LEDGER
 from tests.commands.erasure.commands import content, run
 from tests.support.machine import GONE, JOB, OTHER, STAYS, stored_row
 from tests.support.stored import NOON, commit
@@ -138,3 +143,76 @@ def test_the_retention_leaves_out_what_is_held_and_goes_on(machine, monkeypatch)
     assert {"results/1.parquet", "results/2.parquet"} <= set(machine.holding(GONE.encode()))
     job = machine.results / "_raysift" / "jobs" / JOB / "job.json"
     assert json.loads(job.read_text())["uris"] == ["s3://bucket/case-7", GONE]
+
+
+def test_a_container_with_a_held_member_stays_and_the_rest_of_it_is_erased(machine, monkeypatch):
+    archive = "s3://bucket/case-9/a.zip"
+    members = [f"{archive}!{name}.jpg" for name in ("held", "old")]
+    rows = [stored_row(OTHER, parent=archive) | {"uri": uri} for uri in members]
+    commit(machine.results, "8.parquet", stored_row(OTHER, kind="container") | {"uri": archive}, *rows)
+    (machine.state / "scan.log").write_text("\n".join([archive, *members]))
+    job = machine.results / "_raysift" / "jobs" / "later"
+    job.mkdir()
+    (job / "job.json").write_text(json.dumps({"uris": [archive, *members]}))
+    monkeypatch.setenv("RAYSIFT_RETENTION__DAYS", str(DAYS - 1))
+    run("hold", "add", "--asset", members[0], "--reason", "case 9")
+    done = run("erase", "--retention", "--yes")
+    assert done.exit_code == 0, done.exception
+    assert json.loads((job / "job.json").read_text())["uris"] == [archive, members[0], "[erased]"]
+    assert (machine.state / "scan.log").read_text() == f"{archive}\n{members[0]}\n"
+    assert machine.holding(members[1].encode()) == []
+    assert "results/8.parquet" in machine.holding(archive.encode() + b"\0", members[0].encode())
+
+
+def test_a_hold_on_the_root_covers_every_file_there_and_nothing_else_is_a_folder_to_erase(machine):
+    assert run("hold", "add", "--under", "/", "--reason", "case 7").exit_code == 0
+    (hold,) = Holds(machine.state).all()
+    assert hold.covers("file:///data/a.jpg") and not hold.covers("s3://b/a.jpg")
+    assert "is no folder and no bucket" in str(run("erase", "--under", "/").exception)
+
+
+def test_a_hold_that_is_set_before_the_first_change_stops_the_erasure_which_is_dropped(machine, monkeypatch):
+    collect = running.collect
+
+    def held_meanwhile(*arguments):
+        collect(*arguments)
+        assert run("hold", "add", "--asset", GONE, "--reason", "case 7").exit_code == 0
+
+    monkeypatch.setattr(running, "collect", held_meanwhile)
+    before = content(machine.results)
+    assert "a legal hold forbids it" in str(run("erase", "--asset", GONE, "--yes").exception)
+    assert content(machine.results) == before and pending.read(machine.state) is None
+
+
+def test_a_hold_that_comes_too_late_is_refused(machine, monkeypatch):
+    refused = []
+
+    def late(*_):
+        refused.append(str(run("hold", "add", "--asset", GONE, "--reason", "case 7").exception))
+        return {}
+
+    monkeypatch.setattr(holds, "WAIT_S", 0.0)
+    monkeypatch.setattr(erasing.rewriting, "erase_log_lines", late)
+    run("erase", "--asset", GONE, "--yes")
+    assert len(refused) == 1 and "an erasure is at work" in refused[0]
+    assert Holds(machine.state).all() == []
+
+
+@pytest.mark.parametrize("erased", [["--job", JOB], ["--older-than", f"{DAYS - 1}d"]])
+def test_a_hold_on_a_file_that_only_a_folder_of_a_job_names_stops_a_resumed_erasure(machine, monkeypatch, erased):
+    class Crash(BaseException):
+        pass
+
+    def crash(*_):
+        raise Crash
+
+    named = "s3://bucket/case-7/named.jpg"
+    rows = [{field.name: None for field in LEDGER} | {"uri": named}]
+    ledger = machine.results / "_raysift" / "jobs" / JOB / "ledger" / "000001.parquet"
+    pq.write_table(pa.Table.from_pylist(rows, LEDGER), ledger)
+    with monkeypatch.context() as patch:
+        patch.setattr(erasing.rewriting, "erase_results", crash)
+        with pytest.raises(Crash):
+            run("erase", *erased, "--yes")
+    run("hold", "add", "--asset", named, "--reason", "case 7")
+    assert "a legal hold forbids it" in str(run("erase", "--resume").exception) and ledger.exists()

@@ -42,7 +42,7 @@ def test_an_erased_person_is_in_no_store_and_other_faces_stay(enrolled):
     assert not (enrolled.place / "galleries" / "face" / ANN).exists()
     assert Gallery(f"{enrolled.settings.galleries}/face").references() == []
     facts = proof(enrolled)
-    assert facts["hits"] == 0 and facts["assets"] == [] and facts["selected_by"] == "person"
+    assert facts["traces"] == 0 and facts["assets"] == [] and facts["selected_by"] == "person"
     assert ANN not in str(facts) and ANN not in (enrolled.state / "audit.jsonl").read_text()
 
 

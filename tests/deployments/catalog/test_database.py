@@ -102,3 +102,21 @@ def test_a_query_that_takes_too_long_is_interrupted_and_others_go_on(monkeypatch
     with pytest.raises(duckdb.InterruptException):
         catalog.rows("select count(*) from range(10000000) a, range(10000000) b where a.range < b.range")
     assert catalog.rows("select 1 as one") == [{"one": 1}]
+
+
+def test_a_crash_while_a_catalogue_is_begun_again_loses_no_folder(tmp_path, monkeypatch):
+    class Crash(BaseException):
+        pass
+
+    def crash(*_):
+        raise Crash
+
+    path = tmp_path / "catalog-3.duckdb"
+    Catalog(path).close()
+    database.begin_again(path, ["s3://b/one", "s3://b/two"])
+    with monkeypatch.context() as patch, pytest.raises(Crash):
+        patch.setattr(database.Database, "transaction", crash)
+        database.begin_again(path, ["s3://b/three"])
+    assert database.folders_of(path) == {"s3://b/one", "s3://b/two"}
+    database.begin_again(path, ["s3://b/three"])
+    assert database.folders_of(path) == {"s3://b/three"} and list(tmp_path.iterdir()) == [path]

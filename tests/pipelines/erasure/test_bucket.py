@@ -23,11 +23,11 @@ def test_a_file_is_erased_from_results_and_folders_of_jobs_in_a_bucket(s3, tmp_p
     collecting.collect(erasure, s3.endpoint)
     settings = machine.settings.model_copy(update={"s3_endpoint_url": s3.endpoint})
     store = f"results {OUT}"
-    assert sum(proof.prove(erasure, settings).stores[store].hits.values()) > 10
+    assert sum(proof.prove(erasure, settings).stores[store].traces.values()) > 10
     assert rewriting.erase_results(erasure, s3.endpoint) == {"rows": 2}
     assert rewriting.erase_job_folders(erasure, s3.endpoint) == 6
     proved = proof.prove(erasure, settings).stores[store]
-    assert sum(proved.hits.values()) == 0 and proved.files == 8
+    assert sum(proved.traces.values()) == 0 and proved.files == 8
     found = Machine(tmp_path / "copy")
     for entry in client.list_objects_v2(Bucket="erased")["Contents"]:
         client.download_file("erased", entry["Key"], str(found.results / entry["Key"].removeprefix("found/case-7/")))

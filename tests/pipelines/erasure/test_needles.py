@@ -64,3 +64,11 @@ def test_everything_in_a_folder_is_found_and_nothing_beside_it():
     made.add_files(["s3://b/case-7/a b.jpg"], ["s3://b/case-7"])
     text = "s3://b/case-7: s3://b/case-7/a b.jpg, (s3://b/case-7/x/y.png) and s3://b/case-77/z.png"
     assert made.without(text) == "s3://b/case-7: [erased], ([erased]) and s3://b/case-77/z.png"
+
+
+def test_an_address_is_not_found_in_that_of_a_member_or_of_a_file_that_stays():
+    assert kinds(needles("s3://b/c.zip"), b'"s3://b/c.zip!in/d.jpg"') == []
+    made = Needles()
+    made.add_files(["s3://b/c.zip", "file:///data/name"], longer=["s3://b/c.zip (2).zip", "file:///data/name%20f.jpg"])
+    text = "s3://b/c.zip (2).zip, s3://b/c.zip (3), /data/name f.jpg and /data/name: s3://b/c.zip"
+    assert made.without(text) == "s3://b/c.zip (2).zip, [erased] (3), /data/name f.jpg and [erased]: [erased]"

@@ -52,3 +52,13 @@ def test_age_is_that_of_the_last_analysis_also_in_rows_of_the_previous_version(o
     assert set(chosen(out, before_s=between).files) == old
     aged(out, "2.parquet")
     assert set(chosen(out, before_s=between).files) == old
+
+
+def test_a_container_stays_while_a_member_of_it_stays(out):
+    again = row(DEEP, parent=ARCHIVE, job="retry", minutes=100)
+    commit(out, "3.parquet", again)
+    assert set(chosen(out, before_s=NOON.timestamp() + 60).files) == {BESIDE}
+    of_job = chosen(out, jobs={"job"})
+    assert set(of_job.files) == {BESIDE} and set(of_job.staying) == {DEEP}
+    assert set(of_job.others) == {"s3://b/a", ARCHIVE, INNER, DEEP}, "the job's rows of them are erased"
+    assert set(chosen(out, assets={asset_id(ARCHIVE)}).files) == {ARCHIVE, INNER, DEEP, BESIDE}
