@@ -16,6 +16,11 @@ def run(*arguments):
     return done
 
 
+def words(done):
+    """What a command has printed, whatever the width of the terminal."""
+    return " ".join(done.output.split())
+
+
 def content(place):
     """The bytes of every file."""
     return {file: file.read_bytes() for file in place.rglob("*") if file.is_file()}

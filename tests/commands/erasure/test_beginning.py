@@ -11,7 +11,7 @@ from commands.erasure import running
 from deployments.jobs.store import JobStore
 from pipelines.erasure import pending
 from pipelines.erasure.pending import Erasure
-from tests.commands.erasure.commands import content, run
+from tests.commands.erasure.commands import content, run, words
 from tests.support.machine import GONE, JOB, OTHER, stored_row
 from tests.support.stored import commit
 
@@ -44,7 +44,7 @@ def test_a_job_that_was_submitted_before_the_stop_is_seen_and_the_erasure_droppe
     at_stop(submit)
     before = content(machine.results)
     refused = run("erase", "--asset", GONE, "--yes")
-    assert "scan-2 are not over" in str(refused.exception) and "start it: raysift up" in " ".join(refused.output.split())
+    assert "scan-2 are not over" in str(refused.exception) and "start it: raysift up" in words(refused)
     assert content(machine.results) == before and pending.read(machine.state) is None
 
 

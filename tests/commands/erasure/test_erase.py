@@ -20,7 +20,7 @@ from commands.erasure import planning, running
 from deployments.catalog.catalog import Catalog
 from deployments.jobs.store import JobStore, read_jobs
 from pipelines.erasure import erasing
-from tests.commands.erasure.commands import content, proof, run
+from tests.commands.erasure.commands import content, proof, run, words
 from tests.support.machine import FACE, GONE, JOB, OTHER, STAYS, as_bytes, stored_row, traces
 from tests.support.servers.chroma import chroma
 from tests.support.stored import commit
@@ -30,8 +30,8 @@ def test_a_dry_run_changes_nothing_and_lists_every_store(machine):
     before = content(machine.place)
     done = run("erase", "--asset", asset_id(GONE))
     assert done.exit_code == 0, done.exception
-    assert "2 rows with 4 vectors, in 2 Parquet files: 1 files everywhere" in done.output
-    assert "Nothing was changed" in done.output and "original media" in done.output
+    assert "2 rows with 4 vectors, in 2 Parquet files: 1 files everywhere" in words(done)
+    assert "Nothing was changed" in words(done) and "original media" in words(done)
     assert {file: text for file, text in content(machine.place).items() if "sqlite" not in file.name} == {
         file: text for file, text in before.items() if "sqlite" not in file.name
     }
@@ -120,7 +120,7 @@ def test_a_proof_with_traces_fails_names_the_store_and_can_be_repeated(machine):
     stray = machine.state / "stray.bin"
     stray.write_bytes(b"x" * 999 + as_bytes(FACE[GONE]))
     failed = run("erase", "--asset", GONE, "--yes")
-    assert "3 traces are left" in str(failed.exception) and "3 vectors" in failed.output
+    assert "3 traces are left" in str(failed.exception) and "3 vectors" in words(failed)
     assert proof(machine)["stores"]["rest of the state folder"]["traces"] == {"vectors": 3}
     stray.unlink()
     assert run("erase", "--resume").exit_code == 0
@@ -181,7 +181,7 @@ def test_caches_of_all_nodes_are_erased_by_the_api_while_it_answers(machine, mon
     assert any(
         "the cache of far: it is erased before it is used again" in one for one in proof(machine)["not_searched"]
     )
-    assert "cached answers, of any file, on worker" in done.output
+    assert "cached answers, of any file, on worker" in words(done)
 
 
 def test_a_serve_that_goes_on_stops_the_erasure(machine, monkeypatch):
@@ -246,7 +246,7 @@ def test_a_job_that_is_not_over_stops_the_erasure(machine):
 def test_what_is_not_stored_is_not_erased(machine):
     before = content(machine.results)
     done = run("erase", "--asset", "0" * 32, "--yes")
-    assert done.exit_code == 0 and "nothing of it is stored" in done.output
+    assert done.exit_code == 0 and "nothing of it is stored" in words(done)
     assert content(machine.results) == before
     for arguments in ([], ["--asset", GONE, "--under", "s3://bucket"], ["--older-than", "soon"]):
         assert isinstance(run("erase", *arguments).exception, SettingsError)

@@ -7,7 +7,7 @@ from cluster.records import asset_id
 from commands.erasure import planning
 from deployments.galleries.store import Gallery
 from deployments.galleries.watchlist import Photo, Rejections, WatchList
-from tests.commands.erasure.commands import content, proof, run
+from tests.commands.erasure.commands import content, proof, run, words
 from tests.support.machine import ANN, BOX, FACE, GONE, IMAGE, MODEL, OTHER, STAYS, as_bytes, picture, stored_row
 from tests.support.stored import commit, found
 
@@ -35,8 +35,8 @@ def test_an_erased_person_is_in_no_store_and_other_faces_stay(enrolled):
     face = as_bytes(FACE[GONE])
     assert enrolled.holding(face[:64], face[-64:], picture(0)[200:300]) == []
     assert enrolled.holding(ANN.encode()) == ["results/5.parquet"], "the text that was read stays, as is said"
-    assert "1 files have the name in their address or in a text that was read or heard" in done.output
-    assert asset_id(OTHER) in done.output and "the name stays in 1 texts" in done.output
+    assert "1 files have the name in their address or in a text that was read or heard" in words(done)
+    assert asset_id(OTHER) in words(done) and "the name stays in 1 texts" in words(done)
     assert len(enrolled.holding(as_bytes(IMAGE[GONE])[:64])) == 3, "what else was found in the file stays"
     assert enrolled.holding(as_bytes(FACE[STAYS])[:64]) and enrolled.holding(picture(1)[200:300])
     assert not (enrolled.place / "galleries" / "face" / ANN).exists()
@@ -48,7 +48,7 @@ def test_an_erased_person_is_in_no_store_and_other_faces_stay(enrolled):
 
 def test_a_person_who_is_neither_enrolled_nor_found_is_not_erased(enrolled):
     before = content(enrolled.place)
-    assert "nothing of it is stored" in run("erase", "--person", "Eve", "--yes").output
+    assert "nothing of it is stored" in words(run("erase", "--person", "Eve", "--yes"))
     after = content(enrolled.place)
     assert {file for file in before if before[file] != after.get(file) and "sqlite" not in file.name} == set()
 
