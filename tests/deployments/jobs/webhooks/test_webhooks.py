@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from ray.job_submission import JobStatus
 
-from cluster.records import asset_id
+from cluster.records import OVER, JobState, asset_id
 from cluster.settings import ApiListener, Settings
 from cluster.webhooks.endpoint import Webhook
 from deployments.jobs import folder
+from deployments.jobs.job import Job
 from deployments.jobs.queue import Jobs
 from deployments.jobs.webhooks.announcing import HITS_A_DELIVERY, HITS_EVERY_S, Announcer
 from deployments.jobs.webhooks.outbox import PAUSES_S, UNKNOWN_URL
@@ -222,6 +223,32 @@ def test_hits_of_a_running_job_are_told_every_minute_with_up_to_a_hundred_assets
     told = [asset for _, message in receiver.taken for asset in message["data"]["assets"]]
     expected = {asset_id(f"s3://b/{n:04}.jpg") for n in (*range(HITS_A_DELIVERY + 50), *range(1000, 1010))}
     assert len(told) == len(expected) and set(told) == expected
+
+
+def test_hits_of_a_job_whose_driver_died_are_told_though_another_job_has_the_same_folder(tmp_path, receiver):
+    head = Head(tmp_path, hook(receiver, "hit"))
+    died, other = head.begin(nude(1)), head.begin(nude(2))
+    head.ray.ends(head.jobs.one(died).attempts[-1], JobStatus.FAILED)
+    head.jobs.store.change(died, state="waiting")  # to be started again
+    head.work()
+    told = {message["data"]["job"]: message["data"]["assets"] for _, message in receiver.taken}
+    assert told == {died: [asset_id("s3://b/0001.jpg")], other: [asset_id("s3://b/0002.jpg")]}
+
+
+def test_hits_of_a_job_that_ends_while_the_list_of_jobs_is_read_are_told(tmp_path, receiver, monkeypatch):
+    head = Head(tmp_path, hook(receiver, "hit"))
+    ending, other = head.begin(nude(1)), head.begin(nude(2))
+    jobs_of = head.jobs.store.of
+
+    def end_and_list(*states: JobState) -> list[Job]:
+        if head.jobs.one(ending).state not in OVER:
+            head.end(ending)
+        return jobs_of(*states)
+
+    monkeypatch.setattr(head.jobs.store, "of", end_and_list)
+    for _ in range(2):
+        head.work()
+    assert {message["data"]["job"] for _, message in receiver.taken} == {ending, other}
 
 
 def test_results_of_earlier_jobs_are_no_hits(tmp_path, receiver):
