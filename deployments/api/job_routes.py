@@ -27,7 +27,7 @@ from deployments.api.guards.idempotency import IdempotencyKey, caller_of, claime
 from deployments.api.guards.quotas import Quotas
 from deployments.jobs import folder
 from deployments.jobs.callers import Caller
-from deployments.jobs.job import Job
+from deployments.jobs.job import Job, new_name
 
 # (folder of results, job, settings) -> a dataclass of counts. Passed in, since deployments may not import pipelines.
 Verify = Callable[[str, str, Settings], Any]
@@ -74,8 +74,11 @@ class JobRoutes:
                 return JobName(job=claim.job)
             what, where, kept = await self._checked(uris, out, detectors or [], proof, who)
             limits = {"proof": kept, "exclude": exclude or [], "within": who.prefixes}
-            job = await self.jobs.submit.remote(what, where, detectors or [], priority, **limits, caller=caller)
-            await self.access.record.remote(who, "job submitted", job, address(request), uris=what[:SHOWN_URIS])
+            name = new_name()
+            # before the job exists: a repetition with the key of a request is answered without a record
+            await self.access.record.remote(who, "job submitted", name, address(request), uris=what[:SHOWN_URIS])
+            submit = self.jobs.submit.remote
+            job = await submit(what, where, detectors or [], priority, **limits, caller=caller, name=name)
             return JobName(job=job)
 
     @api.get("/v1/jobs")
