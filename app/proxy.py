@@ -14,6 +14,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.forms import query_string
 from app.purpose import purpose_of_request
 from app.sign_in import address_of, authorization, is_own, token_of
 from cluster.settings import AppListener
@@ -62,7 +63,7 @@ class Relay:
         """The export of the files that pass the filters of the query string, as a download."""
         if not is_own(request):  # a link on a page of another site would store an export, and an audit record
             return PlainTextResponse("A page of another site may not export.", 403)
-        answer = await self._answer(request, f"/v1/export?{request.url.query}", {})
+        answer = await self._answer(request, f"/v1/export?{query_string(request)}", {})
         if isinstance(answer, Response):
             return answer
         headers = _PRIVATE | {"Cache-Control": "private, no-store"}
@@ -147,7 +148,8 @@ def allowed(host_header: str, listens_on: str, names: Iterable[str] = ()) -> boo
 
     A server that listens on all interfaces also accepts any IP address: DNS rebinding requires a name.
     """
-    host = re.sub(r":\d+$", "", host_header.strip()).strip("[]").lower()
+    parts = re.fullmatch(r"(?:\[([0-9a-f:.]*:[0-9a-f:.]*)\]|([^\[\]]+?))(?::\d+)?", host_header.strip().lower())
+    host = parts[1] or parts[2] if parts else ""
     if host in {"localhost", "127.0.0.1", "::1", listens_on.lower(), *(name.lower() for name in names)}:
         return True
     return listens_on in ("0.0.0.0", "::") and _is_address(host)

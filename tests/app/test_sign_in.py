@@ -125,7 +125,7 @@ def test_what_is_wrong_is_said_and_nothing_is_repeated(
 
 @pytest.mark.parametrize(
     "next_path",
-    ["http://evil.example", "//evil.example", "/\\evil.example", "javascript:1", "x", "/a\nb", '"><script>'],
+    ["http://evil.example", "//evil.example", "/\\evil.example", "javascript:1", "x", "/a\nb", '"><script>', "//[x", "http://[x"],
 )
 def test_the_sign_in_leads_nowhere_else(client: TestClient, next_path: str):
     assert sign(client, name="ann", password=PASSWORD, next=next_path).headers["location"] == "/"
@@ -145,6 +145,16 @@ def test_a_page_of_another_site_signs_nobody_in(client: TestClient, headers: dic
 
 def test_a_large_form_is_refused(client: TestClient):
     assert sign(client, name="a" * 20_000, password="b").status_code == 413
+
+
+@pytest.mark.parametrize("headers", [{"Origin": "http://[x"}, {"Origin": "null"}, {"Origin": "x"}])
+def test_a_malformed_origin_is_one_of_another_site(client: TestClient, headers: dict[str, str]):
+    assert client.post("/sign-in", data={"name": "ann", "password": PASSWORD}, headers=headers).status_code == 403
+
+
+def test_an_address_that_is_no_url_leads_to_the_sign_in(client: TestClient):
+    answer = client.get("/file", headers=HTML | {"Host": "[x"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in?next=/file")
 
 
 def test_signing_out_ends_the_session_at_the_api(client: TestClient, fake: FakeApi, monkeypatch: pytest.MonkeyPatch):

@@ -156,6 +156,9 @@ def edited(cursor, **changes):
         {"id": "'; drop table files"},
         {"sort": "score", "key": "0.5"},
         {"sort": "score", "key": float("nan")},
+        {"sort": "score", "key": float("inf")},
+        {"sort": "score", "key": 1e300},  # a number that the catalogue cannot hold
+        {"sort": "score", "key": 10**400},
         {"sort": "oldest"},  # of another order than is asked for
     ],
 )
