@@ -25,7 +25,9 @@ _Id = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 # the order, the last file's value in it, and its id; for `name` the id is enough
 Cursor = (
     tuple[Literal["newest", "oldest"], Annotated[int, Field(ge=0, lt=1 << 62)], _Id]  # microseconds since 1970
-    | tuple[Literal["score"], Annotated[float, Field(ge=-1e38, le=1e38)] | None, _Id]  # fits 32 bits; None: it has no score
+    | tuple[
+        Literal["score"], Annotated[float, Field(ge=-1e38, le=1e38)] | None, _Id
+    ]  # fits 32 bits; None: it has no score
     | tuple[Literal["name"], None, _Id]
 )
 _CURSOR: TypeAdapter[Cursor] = TypeAdapter(Cursor)

@@ -125,7 +125,17 @@ def test_what_is_wrong_is_said_and_nothing_is_repeated(
 
 @pytest.mark.parametrize(
     "next_path",
-    ["http://evil.example", "//evil.example", "/\\evil.example", "javascript:1", "x", "/a\nb", '"><script>', "//[x", "http://[x"],
+    [
+        "http://evil.example",
+        "//evil.example",
+        "/\\evil.example",
+        "javascript:1",
+        "x",
+        "/a\nb",
+        '"><script>',
+        "//[x",
+        "http://[x",
+    ],
 )
 def test_the_sign_in_leads_nowhere_else(client: TestClient, next_path: str):
     assert sign(client, name="ann", password=PASSWORD, next=next_path).headers["location"] == "/"

@@ -62,8 +62,8 @@ async def claimed(jobs: Any, caller: Caller) -> AsyncIterator[Claim]:
         )
     if claim.state == "in progress":
         wait = {"Retry-After": str(RETRY_AFTER_S)}
-        said = "the request with this Idempotency-Key is still being answered: ask again in a moment"
-        raise ProblemError(ProblemType.IN_PROGRESS, 409, said, wait)
+        detail = "the request with this Idempotency-Key is still being answered: ask again in a moment"
+        raise ProblemError(ProblemType.IN_PROGRESS, 409, detail, wait)
     try:
         yield claim
     except (Exception, asyncio.CancelledError):  # the second: the client has gone

@@ -6,13 +6,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from cluster.errors import SettingsError
-from cluster.records import ACTIVE
+from cluster.records import ACTIVE, iso_time
 from cluster.results import files as results_files
 from cluster.settings import Settings
 from cluster.webhooks.endpoint import Webhook
@@ -167,8 +166,7 @@ class Announcer:
     def _delivery(
         self, id: str, webhook: Webhook, event: str, job: str, at: float, facts: dict[str, Any], now: float
     ) -> Delivery:
-        when = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        body = json.dumps({"type": event, "timestamp": when, "data": facts}, separators=(",", ":")).encode()
+        body = json.dumps({"type": event, "timestamp": iso_time(at), "data": facts}, separators=(",", ":")).encode()
         return Delivery(id, webhook.url, event, job, body, now)
 
 

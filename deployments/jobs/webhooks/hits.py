@@ -24,7 +24,11 @@ def rule_of(webhook: Webhook) -> str:
 
 
 def collect(
-    outbox: Outbox, webhooks: Sequence[Webhook], committed: Sequence[str], jobs: Collection[str], s3_endpoint: str | None
+    outbox: Outbox,
+    webhooks: Sequence[Webhook],
+    committed: Sequence[str],
+    jobs: Collection[str],
+    s3_endpoint: str | None,
 ) -> None:
     """Keep the hits of these jobs in those of the committed files that were not read before. Each file is read once.
 

@@ -19,6 +19,7 @@ from starlette.types import Message
 from cluster.access.identity import Identity
 from cluster.api_queries import AssetFilter, ExportQuery
 from deployments.api.exports.routes import MOST, ExportRoutes
+from tests.deployments.catalog.contents import all_lines
 from tests.support.api_server import REQUEST, Recorder
 from tests.support.fakes.files import FOLDER, as_row, files
 from tests.support.local_api import LocalApi
@@ -48,7 +49,7 @@ def uris(format: str, content: bytes) -> list[str]:
 
 
 def expected(running: LocalApi, format: str, prefixes: tuple[str, ...] | None = None, **filters: Any) -> list[str]:
-    lines = running.catalog.lines(AssetFilter(**filters), prefixes)
+    lines = all_lines(running.catalog, AssetFilter(**filters), prefixes)
     return sorted(line["uri"] for line in lines if format != "coco" or (line["kind"] == "image" and line["width"]))
 
 
@@ -75,7 +76,7 @@ def test_a_limited_caller_gets_the_own_files_only(client, running, format):
 
 def test_lines_over_http_are_those_of_the_catalogue(client, running):
     answer = client.get("/v1/export", params={"under": FOLDER})
-    lines = list(running.catalog.lines(AssetFilter(under=(FOLDER,))))
+    lines = all_lines(running.catalog, AssetFilter(under=(FOLDER,)))
     assert [json.loads(line) for line in answer.content.splitlines()] == lines and len(lines) > 70
 
 
