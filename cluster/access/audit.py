@@ -50,11 +50,8 @@ class Audit:
         with os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             number, previous = _end(file)
-            record = {
-                "n": number + 1,
-                "at": iso_time(time.time()),
-                **{key: _short(value) for key, value in values.items() if value},
-            }
+            record = {"n": number + 1, "at": iso_time(time.time())}
+            record |= {key: _short(value) for key, value in values.items() if value}
             record |= {"previous": previous}
             record["hash"] = _hash(record)
             file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
