@@ -20,7 +20,7 @@ async def read_form(request: Request) -> dict[str, str]:
 
 
 def query_string(request: Request) -> str:
-    """The query of a request, without `?`. `request.url` raises ValueError for some addresses and names of hosts."""
+    """The query of a request, without `?`. `request.url` raises UnicodeDecodeError for one that is not UTF-8."""
     return request.scope["query_string"].decode("latin-1")
 
 

@@ -148,8 +148,7 @@ def allowed(host_header: str, listens_on: str, names: Iterable[str] = ()) -> boo
 
     A server that listens on all interfaces also accepts any IP address: DNS rebinding requires a name.
     """
-    parts = re.fullmatch(r"(?:\[([0-9a-f:.]*:[0-9a-f:.]*)\]|([^\[\]]+?))(?::\d+)?", host_header.strip().lower())
-    host = parts[1] or parts[2] if parts else ""
+    host = re.sub(r":\d+$", "", host_header.strip()).strip("[]").lower()
     if host in {"localhost", "127.0.0.1", "::1", listens_on.lower(), *(name.lower() for name in names)}:
         return True
     return listens_on in ("0.0.0.0", "::") and _is_address(host)

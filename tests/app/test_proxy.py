@@ -105,10 +105,6 @@ def test_a_request_for_another_host_name_is_refused(fake: FakeApi):
         ("evil.example", "0.0.0.0", False),
         ("Raysift.example:443", "0.0.0.0", True),
         ("raysift.example.evil.example", "127.0.0.1", False),
-        ("[127.0.0.1", "127.0.0.1", False),
-        ("127.0.0.1]:8501", "0.0.0.0", False),
-        ("[127.0.0.1]", "0.0.0.0", False),
-        ("[2001:db8::1]:8501", "::", True),
     ],
 )
 def test_only_configured_host_names_are_allowed(host: str, listens_on: str, expected: bool):

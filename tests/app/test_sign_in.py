@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import httpx
 import pytest
@@ -162,9 +163,17 @@ def test_a_malformed_origin_is_one_of_another_site(client: TestClient, headers: 
     assert client.post("/sign-in", data={"name": "ann", "password": PASSWORD}, headers=headers).status_code == 403
 
 
-def test_an_address_that_is_no_url_leads_to_the_sign_in(client: TestClient):
-    answer = client.get("/file", headers=HTML | {"Host": "[x"})
-    assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in?next=/file")
+@pytest.mark.anyio
+async def test_a_query_that_is_not_utf8_leads_to_the_sign_in():
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "scheme": "http", "path": "/", "query_string": b"label=\xff"}
+    scope |= {"headers": [(b"accept", b"text/html"), (b"host", b"127.0.0.1")]}
+    await SignInGuard(page, httpx.AsyncClient)(scope, send, send)  # type: ignore[arg-type]
+    assert (b"location", b"/sign-in?next=/%3Flabel%3D%C3%BF") in sent[0]["headers"]
 
 
 def test_signing_out_ends_the_session_at_the_api(client: TestClient, fake: FakeApi, monkeypatch: pytest.MonkeyPatch):
