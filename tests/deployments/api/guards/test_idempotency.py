@@ -156,7 +156,8 @@ async def test_the_digest_is_of_the_method_the_path_and_the_body():
         return (await caller_of(Request(scope, receive), Identity("a", "admin"), "k", None)).digest
 
     digests = [await digest(b"a"), await digest(b"b"), await digest(b"a", "/v1"), await digest(b"a", query=b"x")]
-    assert len(set(digests)) == 4 and await digest(b"a") == digests[0]
+    digests += [await digest(b"a", query=b"\xff")]  # not UTF-8
+    assert len(set(digests)) == 5 and await digest(b"a") == digests[0]
 
 
 def test_a_key_with_a_secret_is_made_without_idempotency_key_only(running, client, key):
