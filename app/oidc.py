@@ -15,11 +15,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from app.forms import API_AWAY
 from app.sign_in_page import OIDC_PATH, inside, sentence
-from cluster.access.oidc import CALLBACK_PATH
+from cluster.access.oidc import CALLBACK_PATH, FLOW_S
 
 COOKIE = "raysift_oidc"
-FLOW_S = 600  # as the API's
 KNOWN_S, AWAY_S = 60.0, 5.0  # how long the API's answer about the provider is kept, and that it did not answer
 WAIT_S = 3.0  # for that answer: the page can do without it
 MOST_NEXT = 2000  # characters of an address to return to, as cookies hold 4096
@@ -63,9 +63,7 @@ class OidcRoutes:
         try:
             answer = await self._api().post("/v1/oidc", json={"redirect_uri": _callback(request)})
         except httpx.TransportError:
-            return await self._page(
-                "The API does not answer. Wait until Raysift has started, then retry.", next_path, 502
-            )
+            return await self._page(API_AWAY, next_path, 502)
         if answer.status_code != 200:
             return await self._page(sentence(answer), next_path, answer.status_code)
         begun = answer.json()
@@ -101,7 +99,7 @@ class OidcRoutes:
 
 def is_https(request: Request) -> bool:
     """Whether the browser uses HTTPS, here or at the proxy in front."""
-    return "https" in (request.url.scheme, request.headers.get("x-forwarded-proto"))
+    return "https" in (request.scope["scheme"], request.headers.get("x-forwarded-proto"))
 
 
 def _callback(request: Request) -> str:

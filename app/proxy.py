@@ -14,6 +14,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.forms import query_string
 from app.purpose import purpose_of_request
 from app.sign_in import address_of, authorization, is_own, token_of
 from cluster.settings import AppListener
@@ -62,7 +63,7 @@ class Relay:
         """The export of the files that pass the filters of the query string, as a download."""
         if not is_own(request):  # a link on a page of another site would store an export, and an audit record
             return PlainTextResponse("A page of another site may not export.", 403)
-        answer = await self._answer(request, f"/v1/export?{request.url.query}", {})
+        answer = await self._answer(request, f"/v1/export?{query_string(request)}", {})
         if isinstance(answer, Response):
             return answer
         headers = _PRIVATE | {"Cache-Control": "private, no-store"}

@@ -7,20 +7,20 @@ the API with every request, which adds it to the audit records that need a purpo
 import hashlib
 import html
 from collections.abc import Callable, Mapping
-from urllib.parse import parse_qs, quote, unquote
+from urllib.parse import quote, unquote
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.forms import address_in_app, read_form
 from app.oidc import is_https
 from app.sign_in import COOKIE_S, OPEN, is_own, token_of
 from app.sign_in_page import HEADERS, inside
 from cluster.access.rules import MOST_CHARACTERS, purpose_header
 
 COOKIE, PATH = "raysift_purpose", "/purpose"
-MOST_BYTES = 16 << 10  # of the form
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Raysift: purpose</title>
 <meta name="viewport" content="width=device-width">
 <style>:root {{ color-scheme: light dark }}
@@ -34,7 +34,8 @@ button {{ margin-top: 1.2rem; background: #0f6e84; color: #fff; border: 0; curso
 <input id="purpose" name="purpose" value="{purpose}" maxlength="{most}" required autofocus autocomplete="off"
 placeholder="such as the number of a case">
 <button>Continue</button></form>
-<p>It is recorded with searches by a face, changes of people, and explicit originals.</p></main></html>"""
+<p>It is recorded with searches by a face, with enrolling, naming and purging people, and with explicit originals.</p>
+</main></html>"""
 
 
 def purpose_of(cookies: Mapping[str, str]) -> str:
@@ -66,12 +67,7 @@ class Purpose:
         """Keep the purpose for the session, and go on to the page that was asked for."""
         if not is_own(request):  # else a page of another site could say for what somebody acts
             return PlainTextResponse("A page of another site may not set your purpose.", 403)
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MOST_BYTES:
-                return PlainTextResponse("too much for this form", 413)
-        values = {name: value[0] for name, value in parse_qs(body.decode(errors="replace")).items()}
+        values = await read_form(request)
         purpose, next_path = " ".join(values.get("purpose", "").split()), inside(values.get("next", "/"))
         if not purpose:
             return RedirectResponse(f"{PATH}?next={quote(next_path)}", 303)
@@ -94,8 +90,8 @@ class PurposeGuard:
             request = Request(scope)
             is_page = "text/html" in request.headers.get("accept", "") and not scope["path"].startswith("/api/")
             if is_page and token_of(request.cookies) and self._required() and not purpose_of(request.cookies):
-                to = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
-                return await RedirectResponse(f"{PATH}?next={quote(to)}", 303)(scope, receive, send)
+                to = quote(address_in_app(request))
+                return await RedirectResponse(f"{PATH}?next={to}", 303)(scope, receive, send)
         await self.app(scope, receive, send)
 
 

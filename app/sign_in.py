@@ -8,7 +8,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 from starlette.requests import Request
@@ -16,6 +16,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.forms import API_AWAY, address_in_app, read_form
 from app.oidc import OidcRoutes, is_https
 from app.sign_in_page import AWAY, HEADERS, OIDC_PATH, PATH, inside, page, sentence
 from cluster.access import tokens
@@ -27,7 +28,6 @@ OUT_PATH = "/sign-out"
 OPEN = (PATH, OIDC_PATH, CALLBACK_PATH, "/_stcore/health")  # the last one for probes
 FRESH_S = 5.0  # how long a session that was checked is trusted
 MOST_KNOWN = 10_000
-MOST_BYTES = 16 << 10  # of the form
 
 
 def token_of(cookies: dict[str, str]) -> str:
@@ -66,12 +66,7 @@ class SignIn:
         """Sign in with what the form holds: a name and password, or a key."""
         if not is_own(request):  # else a page of another site could sign a browser in as somebody else
             return PlainTextResponse("A page of another site may not sign you in.", 403)
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MOST_BYTES:
-                return PlainTextResponse("too much for this form", 413)
-        values = {name: value[0] for name, value in parse_qs(body.decode(errors="replace")).items()}
+        values = await read_form(request)
         next_path = inside(values.get("next", "/"))
         if values.get("key"):
             return await self._begin(request, {"token": values["key"].strip()}, next_path)
@@ -99,9 +94,7 @@ class SignIn:
         try:
             answer = await self._api().post("/v1/session", json=given, headers=authorization("", address_of(request)))
         except httpx.TransportError:
-            return await self._page(
-                "The API does not answer. Wait until Raysift has started, then retry.", next_path, 502
-            )
+            return await self._page(API_AWAY, next_path, 502)
         if answer.status_code != 200:
             return await self._page(sentence(answer), next_path, answer.status_code)
         response = RedirectResponse(next_path, 303, {"Cache-Control": "no-store"})
@@ -141,8 +134,8 @@ class SignInGuard:
         if is_valid is None:
             return await HTMLResponse(AWAY, 503, HEADERS)(scope, receive, send)
         if scope["method"] == "GET" and "text/html" in request.headers.get("accept", ""):
-            to = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
-            return await RedirectResponse(f"{PATH}?next={quote(to)}", 303)(scope, receive, send)
+            to = quote(address_in_app(request))
+            return await RedirectResponse(f"{PATH}?next={to}", 303)(scope, receive, send)
         await PlainTextResponse("You are not signed in.", 401)(scope, receive, send)
 
     async def _is_valid(self, token: str) -> bool | None:
@@ -182,4 +175,4 @@ def is_own(request: Request) -> bool:
     if site := request.headers.get("sec-fetch-site"):
         return site in ("same-origin", "none")
     origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    return origin is None or origin.partition("://")[2] == request.headers.get("host")

@@ -1,7 +1,7 @@
 """The page on which people sign in to the app, as HTML without scripts."""
 
 import html
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 from starlette.responses import HTMLResponse
@@ -71,6 +71,5 @@ def sentence(answer: httpx.Response) -> str:
 
 def inside(path: str) -> str:
     """A path of this app; / for an address elsewhere."""
-    parts = urlsplit(path)
-    inside = path.startswith("/") and not path.startswith(("//", "/\\")) and not parts.netloc and not parts.scheme
-    return path if inside and path.isprintable() and "\\" not in path else "/"
+    is_inside = path.startswith("/") and not path.startswith("//") and "\\" not in path and path.isprintable()
+    return path if is_inside else "/"

@@ -22,10 +22,11 @@ By = Annotated[Literal["image", "faces"], BeforeValidator(current_space)]
 MAX_PAGE = 10_000_000  # at 200 files a page, more than any catalogue holds; the offset fits 64 bits
 
 _Id = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+_Score = Annotated[float, Field(ge=-1e38, le=1e38)]  # the catalogue holds it in single precision
 # the order, the last file's value in it, and its id; for `name` the id is enough
 Cursor = (
     tuple[Literal["newest", "oldest"], Annotated[int, Field(ge=0, lt=1 << 62)], _Id]  # microseconds since 1970
-    | tuple[Literal["score"], Annotated[float, Field(allow_inf_nan=False)] | None, _Id]  # None: it has no score
+    | tuple[Literal["score"], _Score | None, _Id]  # None: it has no score
     | tuple[Literal["name"], None, _Id]
 )
 _CURSOR: TypeAdapter[Cursor] = TypeAdapter(Cursor)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 
+from cluster.access.secret_variables import environment_without_secrets
 from cluster.access.tokens import KEY_VARIABLES
 from cluster.chroma_guard import TOKEN_VARIABLE
 from cluster.chroma_guard.credential import chroma_token
@@ -120,9 +121,15 @@ class Processes:
         self._start("app", ["streamlit", "run", page, "--server.address", where.host, "--server.port", str(where.port)])
 
     def _start(self, name: str, command: list[str], **more: str) -> None:
-        """Start a detached process with the cluster's environment and `more` variables; its output goes to a log."""
+        """Start a detached process with the cluster's environment and `more` variables; its output goes to a log.
+
+        Only Ray's processes, of which some are the head's, inherit secrets.
+        """
         log = self.state / f"{name}.log"
-        inherited = {key: value for key, value in os.environ.items() if key != KEY_VARIABLES[0]}  # of the commands only
+        if name == "ray":
+            inherited = {key: value for key, value in os.environ.items() if key != KEY_VARIABLES[0]}  # of commands only
+        else:
+            inherited = environment_without_secrets()
         with log.open("ab") as sink:
             child = subprocess.Popen(
                 command,

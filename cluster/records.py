@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 if TYPE_CHECKING:  # the command line needs these records, and does not wait for numpy
@@ -178,6 +179,11 @@ class Result:
 def current_space(name: str) -> Space:
     """The current name of a vector space. Former names (looks, words) are replaced, anything else is returned as is."""
     return cast(Space, _FORMER_SPACES.get(name, name) if isinstance(name, str) else name)
+
+
+def iso_time(seconds: float) -> str:
+    """A time in seconds since 1970 as ISO 8601, in UTC with milliseconds: 2026-01-31T12:00:00.000Z."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def asset_id(uri: str) -> str:

@@ -16,7 +16,7 @@ RENAMED: dict[str, str | None] = {  # None: it has no effect any more
 log = logging.getLogger(__name__)
 
 
-def read(values: dict[str, Any]) -> None:
+def rename_keys(values: dict[str, Any]) -> None:
     """Move the values of renamed keys of settings.yaml to their new keys, unless the new one is set too."""
     for old, new in RENAMED.items():
         *parents, key = old.split(".")

@@ -212,7 +212,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _read_renamed(cls, values: dict[str, Any]) -> dict[str, Any]:
-        renamed.read(values)
+        renamed.rename_keys(values)
         return values
 
     @property

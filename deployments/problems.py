@@ -69,9 +69,14 @@ def handle(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid_request)
 
 
+def refusal(scope: Scope, error: HTTPException) -> Response:
+    """The error response for an HTTPException, with its own type if it is a ProblemError."""
+    type = error.type if isinstance(error, ProblemError) else ProblemType.PLAIN
+    return answer(scope, error.status_code, str(error.detail), error.headers, type)
+
+
 async def _http_error(request: Request, error: Any) -> Response:
-    type = getattr(error, "type", ProblemType.PLAIN)
-    return answer(request.scope, error.status_code, str(error.detail), error.headers, type)
+    return refusal(request.scope, error)
 
 
 async def _invalid_request(request: Request, error: Any) -> Response:

@@ -1,5 +1,6 @@
 """The page of one file: its picture or player, its detections, and files that look like it."""
 
+import math
 import re
 from urllib.parse import parse_qsl
 
@@ -108,9 +109,10 @@ def _link(context: tuple[tuple[str, str], ...], id: str, number: int) -> str:
 
 def _seconds(text: str | None) -> float | None:
     try:
-        return max(0.0, float(text)) if text else None
+        seconds = float(text or "nan")
     except ValueError:
         return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 def _strip(api: str, id: str, faces: bool, look: tuple[bool, bool]) -> None:

@@ -9,14 +9,15 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
 from cluster.access.identity import Identity
 from cluster.access.private_files import replace_private
+from cluster.records import iso_time
 
 Record = dict[str, Any]
 
@@ -50,7 +51,8 @@ class Audit:
         with os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             number, previous = _end(file)
-            record = {"n": number + 1, "at": _now(), **{key: _short(value) for key, value in values.items() if value}}
+            record = {"n": number + 1, "at": iso_time(time.time())}
+            record |= {key: _short(value) for key, value in values.items() if value}
             record |= {"previous": previous}
             record["hash"] = _hash(record)
             file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
@@ -146,8 +148,4 @@ def _short(value: Any) -> Any:
     """A value of a record: texts and lists that a request names are cut, so that a line stays below _TAIL_BYTES."""
     if isinstance(value, str):
         return value[:_MOST_CHARACTERS]
-    return [_short(one) for one in value[:_MOST_VALUES]] if isinstance(value, (list, tuple)) else value
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return [_short(item) for item in value[:_MOST_VALUES]] if isinstance(value, (list, tuple)) else value

@@ -6,8 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class Limits(BaseModel):
     """What one key or user may take; an admin, who could make further keys, may take anything.
 
-    All but `jobs` are counted by each API process, so that with api.replicas of them a caller may have as many times as
-    much.
+    All but `jobs` are counted by each API process: with `api.replicas: 2` a caller may have twice as much.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

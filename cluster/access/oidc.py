@@ -16,6 +16,7 @@ from cluster.errors import SettingsError
 from cluster.storage.filesystems import normalize
 
 SECRET_VARIABLE = "RAYSIFT_OIDC__CLIENT_SECRET"
+FLOW_S = 600  # how long a person may take at the provider to sign in
 CALLBACK_PATH = "/sign-in/oidc/callback"  # of the app: the provider sends browsers there
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _MOST_CHARACTERS = 100  # of a name and of an e-mail address that are shown

@@ -15,7 +15,8 @@ class AccessRules(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     purpose_required: bool = Field(
-        False, description="face searches, changes of people and explicit originals need a purpose, which is recorded"
+        False,
+        description="searches by a face, enrolling, naming and purging people, and explicit originals need a purpose",
     )
 
 

@@ -85,14 +85,14 @@ def name(group: Group, numbers: Iterable[int]) -> str:
 
 def _advice(group: Group, numbers: Iterable[int]) -> str:
     who = "whoever reaches this machine" if group.exposed else "every user of this machine"
-    found = f"{name(group, numbers)}: {who} can use it without a credential."
+    advice = f"{name(group, numbers)}: {who} can use it without a credential."
     if group.part == "Redis":
-        found += " Give it a password: requirepass, and redis://:PASSWORD@host:port/0."
+        advice += " Give it a password: requirepass, and redis://:PASSWORD@host:port/0."
     elif group.part == "Chroma's server":
-        found += f" {NETWORK_ADVICE}"
+        advice += f" {NETWORK_ADVICE}"
     else:
-        found += " Start Ray with RAY_AUTH_MODE=token."
-    return f"{found} Close it to other machines: {FIREWALL}." if group.exposed else found
+        advice += " Start Ray with RAY_AUTH_MODE=token."
+    return f"{advice} Close it to other machines: {FIREWALL}." if group.exposed else advice
 
 
 def listening(settings: Settings, rays_redis: str | None = None) -> dict[Group, set[int]]:
@@ -108,14 +108,14 @@ def listening(settings: Settings, rays_redis: str | None = None) -> dict[Group, 
         address, port = connection.laddr
         address = address.removeprefix("::ffff:")  # IPv4 of a socket that takes both, as gRPC opens it
         # on another machine Redis may have the port that Ray's GCS has here, so a process is asked first
-        if (found := own.get(port) or _by_process(connection.pid) or redis.get(port)) is not None:
-            groups.setdefault(Group(found[0], address, found[1]), set()).add(port)
+        if (part := own.get(port) or _by_process(connection.pid) or redis.get(port)) is not None:
+            groups.setdefault(Group(part[0], address, part[1]), set()).add(port)
     return dict(sorted(groups.items(), key=lambda entry: (entry[0].part, entry[0].address)))
 
 
 def _redis(*urls: str | None) -> Mapping[int, tuple[str, str]]:
     """Port -> part and credential, of the servers among these that run on this machine."""
-    here = {"localhost"} | {one.address for addresses in psutil.net_if_addrs().values() for one in addresses}
+    here = {"localhost"} | {address.address for addresses in psutil.net_if_addrs().values() for address in addresses}
     servers = {}
     for url in filter(None, urls):
         with suppress(httpx.InvalidURL):  # the check of Redis reports it
@@ -146,7 +146,7 @@ def _needs_token(process: psutil.Process) -> bool:
     Workers overwrite their environment with their title, so that of the raylet, their parent, is looked at too.
     """
     with suppress(psutil.AccessDenied):  # of another user: init, among the last parents
-        for one in (process, *process.parents()):
-            if mode := one.environ().get("RAY_AUTH_MODE"):
+        for relative in (process, *process.parents()):
+            if mode := relative.environ().get("RAY_AUTH_MODE"):
                 return mode == "token"
     return False

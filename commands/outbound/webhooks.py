@@ -1,9 +1,9 @@
-"""`raysift webhooks`: the deliveries that wait or were given up; retry them; test the endpoints."""
+"""`raysift webhooks`: the messages that wait or were given up; retry them; test the endpoints."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 from uuid import uuid4
 
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from cluster.errors import SettingsError
+from cluster.records import iso_time
 from cluster.settings import Settings, load
 from commands.access.options import day
 from commands.terminal import console, harmless
@@ -19,14 +20,14 @@ from commands.terminal import console, harmless
 if TYPE_CHECKING:
     from deployments.jobs.webhooks.outbox import Outbox
 
-cli = typer.Typer(help="Who is told of jobs and hits: deliveries, tests. On the cluster's head.", no_args_is_help=True)
+cli = typer.Typer(help="Who is told of jobs and hits: messages, tests. On the cluster's head.", no_args_is_help=True)
 
 MOST_SHOWN = 200
 
 
 @cli.command("list")
 def show() -> None:
-    """List the deliveries that wait for another attempt or were given up, with the last error."""
+    """List the messages that wait for another attempt or were given up, with the last error."""
     with _outbox(load()) as outbox:
         deliveries = outbox.listed()
     table = Table("id", "event", "job", Column("to", overflow="fold"), "state", "attempts", "next (UTC)", "last error")
@@ -51,15 +52,15 @@ def show() -> None:
 @cli.command()
 def retry(
     ids: Annotated[
-        list[str] | None, typer.Argument(help="Deliveries, as listed; default: all that were given up.")
+        list[str] | None, typer.Argument(help="Messages, as listed; default: all that were given up.")
     ] = None,
 ) -> None:
-    """Have deliveries attempted again, now. The running cluster makes them."""
+    """Have messages sent again, now. The running cluster sends them."""
     with _outbox(load()) as outbox:
         count = outbox.retry(ids or [])
     if ids and not count:
-        raise SettingsError("no such delivery waits or was given up. `raysift webhooks list` shows them.")
-    console.print(f"{count} deliveries are due now")
+        raise SettingsError("no such message waits or was given up. `raysift webhooks list` shows them.")
+    console.print(f"{count} messages are due now")
 
 
 @cli.command()
@@ -70,8 +71,7 @@ def test() -> None:
     webhooks = load().webhooks
     if not webhooks:
         raise SettingsError("the settings name no endpoint: see `webhooks` in docs/using.md.")
-    at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    body = json.dumps({"type": "test", "timestamp": at, "data": {}}).encode()
+    body = json.dumps({"type": "test", "timestamp": iso_time(time.time()), "data": {}}).encode()
     failed = 0
     for webhook in webhooks:
         error = deliver(webhook, f"msg_{uuid4().hex}", body)
@@ -88,7 +88,7 @@ def _outbox(settings: Settings) -> "Iterator[Outbox]":
     path = settings.state_dir / FILE
     if not path.exists():
         raise SettingsError(
-            f"{path} does not exist: nothing was to be delivered yet. The command works on the cluster's head, in the "
+            f"{path} does not exist: there was no message yet. The command works on the cluster's head, in the "
             "folder from which it was started."
         )
     outbox = Outbox(path)

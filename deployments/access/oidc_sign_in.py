@@ -16,11 +16,10 @@ import httpx
 
 from cluster.access.api_types import OidcCallback, OidcStart
 from cluster.access.identity import Identity
-from cluster.access.oidc import CALLBACK_PATH, Oidc, display_name
+from cluster.access.oidc import CALLBACK_PATH, FLOW_S, Oidc, display_name
 from deployments.access.provider import Provider
 from deployments.access.refusals import TokenRefused, Unmapped
 
-FLOW_S = 600.0  # how long a person may take at the provider
 STALE = (
     "this sign-in was used before, took longer than ten minutes, or was not begun in this browser. Begin it again on "
     "the app's sign-in page"

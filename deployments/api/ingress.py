@@ -105,7 +105,7 @@ class Ingress(AccessRoutes, ExportRoutes, JobRoutes, SampleRoutes):
         self.searching = Search(self.detectors, self.catalog, vectors, configs(settings))
         self.viewed = media.Viewed()
         self.quotas = Quotas(settings.limits)
-        quotas.use(self.quotas)
+        quotas.set_quotas(self.quotas)
         for handle in {*detectors.values(), catalog, jobs, access}:
             handle.options()  # connect now: connecting needs the head, which may be unavailable later
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Body, HTTPException, Query, Request, Response
@@ -15,7 +14,7 @@ from fastapi.responses import PlainTextResponse
 from cluster.access.identity import Identity
 from cluster.api_job_types import JobDetails, JobInfo, JobName, Report, Verification
 from cluster.permissions import check_job, job_settings, prove, proved
-from cluster.records import OVER, Priority
+from cluster.records import OVER, Priority, iso_time
 from cluster.settings import Settings
 from cluster.storage import buckets
 from cluster.storage.listing import list_media
@@ -27,7 +26,7 @@ from deployments.api.guards.idempotency import IdempotencyKey, caller_of, claime
 from deployments.api.guards.quotas import Quotas
 from deployments.jobs import folder
 from deployments.jobs.callers import Caller
-from deployments.jobs.job import Job
+from deployments.jobs.job import Job, new_name
 
 # (folder of results, job, settings) -> a dataclass of counts. Passed in, since deployments may not import pipelines.
 Verify = Callable[[str, str, Settings], Any]
@@ -74,8 +73,11 @@ class JobRoutes:
                 return JobName(job=claim.job)
             what, where, kept = await self._checked(uris, out, detectors or [], proof, who)
             limits = {"proof": kept, "exclude": exclude or [], "within": who.prefixes}
-            job = await self.jobs.submit.remote(what, where, detectors or [], priority, **limits, caller=caller)
-            await self.access.record.remote(who, "job submitted", job, address(request), uris=what[:SHOWN_URIS])
+            name = new_name()
+            # before the job exists: a repetition with the key of a request is answered without a record
+            await self.access.record.remote(who, "job submitted", name, address(request), uris=what[:SHOWN_URIS])
+            submit = self.jobs.submit.remote
+            job = await submit(what, where, detectors or [], priority, **limits, caller=caller, name=name)
             return JobName(job=job)
 
     @api.get("/v1/jobs")
@@ -209,6 +211,7 @@ class JobRoutes:
 
 def described(job: Job, counts: dict[str, int]) -> dict[str, Any]:
     """The API's description of a job: its record, and the counts of its results from the catalogue."""
+    times = {"submitted_at": job.submitted_at, "started_at": job.started_at, "ended_at": job.ended_at}
     waits = f"waits for {', '.join(job.waits_for)}" if job.waits_for else ""
     return {
         "job": job.job,
@@ -228,11 +231,5 @@ def described(job: Job, counts: dict[str, int]) -> dict[str, Any]:
         "seconds": round((job.ended_at or time.time()) - job.started_at, 1) if job.started_at else 0.0,
         "message": "; ".join(filter(None, [waits, job.message])),
         "attempts": list(job.attempts),
-        **{key: _at(getattr(job, key)) for key in ("submitted_at", "started_at", "ended_at")},
+        **{name: None if seconds is None else iso_time(seconds) for name, seconds in times.items()},
     }
-
-
-def _at(seconds: float | None) -> str | None:
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

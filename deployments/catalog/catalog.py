@@ -1,7 +1,7 @@
 """Queries over the results: filter, sort, page, count, search and export, on an index of committed Parquet."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -183,19 +183,13 @@ class Catalog:
             files = ask(sql.JOB, [job])[0]["files"]
             return as_summary(files, ask(sql.FAILED, [job]), ask(sql.TALLIES, [job]), examples)
 
-    def lines(self, query: AssetFilter = EVERYTHING, within: Prefixes = None) -> Iterator[Json]:
-        """The lines of an export: the query's files, each with all its detections and errors, in order of arrival."""
-        after = 0
-        while part := self.some_lines(after, query, within):
-            lines, after = part
-            yield from lines
-
     def some_lines(
         self, after: int, query: AssetFilter = EVERYTHING, within: Prefixes = None
     ) -> tuple[list[Json], int] | None:
-        """The lines of the first files after that number (0: of all), and the number of the last of them.
+        """The lines of an export for the first files after that number (0: of all), and the number of the last of them.
 
-        None: there are no more. A file that arrives between two calls is in one of them.
+        A line is a file with all its detections and errors; files are in order of arrival. None: there are no more. A
+        file that arrives between two calls is in one of them.
         """
         with self._database.snapshot() as ask:
             (found,) = ask(*sql.exported(query, within, after))

@@ -5,9 +5,11 @@ job's folder. The queue writes it before it starts a driver, whose command line 
 command line and an environment variable may have 128 KiB, a list of URIs may have more.
 """
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -54,6 +56,11 @@ class Job:
 
 
 JOB = TypeAdapter(Job)
+
+
+def new_name() -> str:
+    """A name for a new job: the local time, and random digits."""
+    return f"scan-{time.strftime('%Y%m%d-%H%M%S')}-{uuid4().hex[:6]}"
 
 
 def from_facts(facts: Mapping[str, Any]) -> Job:

@@ -4,13 +4,12 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from uuid import uuid4
 
 from cluster.errors import SettingsError
 from cluster.records import ACTIVE, OVER, Priority
 from deployments.jobs.callers import NOBODY, Caller, Claim, TooManyJobs
 from deployments.jobs.drivers import Drivers
-from deployments.jobs.job import Job
+from deployments.jobs.job import Job, new_name
 from deployments.jobs.store import JobStore
 
 
@@ -36,15 +35,19 @@ class Submissions:
         exclude: Sequence[str] = (),
         within: tuple[str, ...] | None = None,
         caller: Caller = NOBODY,
+        name: str | None = None,
     ) -> str:
-        """Queue a scan and return the name of the job. It runs whether or not anybody follows it."""
-        name = f"scan-{time.strftime('%Y%m%d-%H%M%S')}-{uuid4().hex[:6]}"
-        asked = tuple(detectors), priority, retry_of, proof, tuple(exclude), within, caller.owner
+        """Queue a scan and return the name of the job. It runs whether or not anybody follows it.
+
+        `name`: of the job, made by new_name; None: one is made here.
+        """
+        name = name or new_name()
+        options = tuple(detectors), priority, retry_of, proof, tuple(exclude), within, caller.owner
         with self.store.changing():
             if before := self._answered(caller):
                 return before
             self._check_share(caller)
-            self.store.put(Job(name, tuple(uris), out, time.time(), *asked), caller)
+            self.store.put(Job(name, tuple(uris), out, time.time(), *options), caller)
         self._due.set()
         return name
 
@@ -79,8 +82,8 @@ class Submissions:
         known = self._known(job)
         if known.state not in OVER:
             raise SettingsError(f"{job} is not over yet. Wait for its end, or cancel it first.")
-        asked = [*known.detectors], known.priority, job, known.proof, known.exclude, known.within
-        return self.submit([*known.uris], known.out, *asked, caller)
+        options = [*known.detectors], known.priority, job, known.proof, known.exclude, known.within
+        return self.submit([*known.uris], known.out, *options, caller)
 
     def claim(self, caller: Caller) -> Claim:
         """Begin to answer a request with a key, unless it was answered before or is being answered."""

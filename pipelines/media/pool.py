@@ -13,12 +13,10 @@ from threading import Lock
 from types import TracebackType
 from typing import Any
 
-from cluster.access.oidc import SECRET_VARIABLE
-from cluster.access.tokens import KEY_VARIABLES
+from cluster.access.secret_variables import environment_without_secrets
 from cluster.errors import MediaError
 from cluster.records import Kind, Sample, Segment
 from cluster.settings import Decoding
-from cluster.webhooks.endpoint import SECRET_PREFIX
 from pipelines.archives.limits import Limits
 from pipelines.archives.opening import Member, Others
 from pipelines.media.decoding import FileText, Frame, Media
@@ -28,8 +26,6 @@ from pipelines.media.worker import receive, send
 MEMORY_GB = 6.0  # address space of each child; no file within decoding.max_pixels was seen to take more than 3.5
 IDLE = 4  # idle children that are kept for the next file
 START_S = 120  # seconds, enough on a busy machine
-# not passed on to processes that open other people's files
-SECRETS = (*KEY_VARIABLES, SECRET_VARIABLE, "RAY_AUTH_TOKEN")
 _BUFFER = 1 << 20  # of the socket: a frame of 7.7 MB passes in 2 ms
 
 
@@ -177,7 +173,7 @@ class _Child:
                 stdin=subprocess.PIPE,  # never written to: it closes when this process ends, which ends the child
                 stdout=subprocess.DEVNULL,
                 pass_fds=[its.fileno()],
-                env={name: value for name, value in os.environ.items() if not _is_secret(name, value)} | own,
+                env=environment_without_secrets() | own,  # it opens other people's files
                 start_new_session=True,  # Ctrl-C goes to this process only
             )
         try:
@@ -220,8 +216,3 @@ class _Child:
         if self.process.stdin:
             self.process.stdin.close()
         return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-
-
-def _is_secret(name: str, value: str) -> bool:
-    """Whether a variable is not passed on to processes that open other people's files."""
-    return name in SECRETS or value.startswith(SECRET_PREFIX)

@@ -17,6 +17,12 @@ def test_a_file_page_has_detections_and_neighbours(visit: Visit):
     assert asset_id("s3://evidence/case 7/clip_2.mp4") in shown["ways"]["next"]
 
 
+@pytest.mark.parametrize("time", ["inf", "nan", "1e999", "soon"])
+def test_a_time_that_is_none_is_ignored(visit: Visit, time: str):
+    at = visit("file", asset=asset_id("s3://evidence/case 7/clip_1.mp4"), t=time)
+    assert drawn(at, "viewer")["file"]["start"] is None
+
+
 def test_neighbours_follow_the_list_across_its_pages(visit: Visit):
     images = visit(kind=["image"])
     last = drawn(images, "gallery")["items"][-1]

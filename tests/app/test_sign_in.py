@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import httpx
 import pytest
@@ -125,7 +126,17 @@ def test_what_is_wrong_is_said_and_nothing_is_repeated(
 
 @pytest.mark.parametrize(
     "next_path",
-    ["http://evil.example", "//evil.example", "/\\evil.example", "javascript:1", "x", "/a\nb", '"><script>'],
+    [
+        "http://evil.example",
+        "//evil.example",
+        "/\\evil.example",
+        "javascript:1",
+        "x",
+        "/a\nb",
+        '"><script>',
+        "//[x",
+        "http://[x",
+    ],
 )
 def test_the_sign_in_leads_nowhere_else(client: TestClient, next_path: str):
     assert sign(client, name="ann", password=PASSWORD, next=next_path).headers["location"] == "/"
@@ -145,6 +156,24 @@ def test_a_page_of_another_site_signs_nobody_in(client: TestClient, headers: dic
 
 def test_a_large_form_is_refused(client: TestClient):
     assert sign(client, name="a" * 20_000, password="b").status_code == 413
+
+
+@pytest.mark.parametrize("headers", [{"Origin": "http://[x"}, {"Origin": "null"}, {"Origin": "x"}])
+def test_a_malformed_origin_is_one_of_another_site(client: TestClient, headers: dict[str, str]):
+    assert client.post("/sign-in", data={"name": "ann", "password": PASSWORD}, headers=headers).status_code == 403
+
+
+@pytest.mark.anyio
+async def test_a_query_that_is_not_utf8_leads_to_the_sign_in():
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "scheme": "http", "path": "/", "query_string": b"label=\xff"}
+    scope |= {"headers": [(b"accept", b"text/html"), (b"host", b"127.0.0.1")]}
+    await SignInGuard(page, httpx.AsyncClient)(scope, send, send)  # type: ignore[arg-type]
+    assert (b"location", b"/sign-in?next=/%3Flabel%3D%C3%BF") in sent[0]["headers"]
 
 
 def test_signing_out_ends_the_session_at_the_api(client: TestClient, fake: FakeApi, monkeypatch: pytest.MonkeyPatch):

@@ -38,3 +38,21 @@ def test_a_process_that_is_started_with_ignored_signals_can_be_stopped_by_them(t
     finally:
         processes.stop()
     assert not processes.alive()
+
+
+def test_only_ray_gets_the_secrets_of_the_environment(tmp_path, monkeypatch):
+    secrets = {"RAYSIFT_OIDC__CLIENT_SECRET": "s", "raysift_oidc__client_secret": "s", "HOOK_SECRET": " whsec_c2VjcmV0"}
+    processes = Processes(Settings(state_dir=tmp_path / "state"))
+    for variable, value in {**secrets, "RAYSIFT_KEY": "rs_1", "RAYSIFT_APP__HOST": "127.0.0.1"}.items():
+        monkeypatch.setenv(variable, value)
+    processes.state.mkdir()
+    try:
+        for name in ("ray", "chroma", "app"):
+            processes._start(name, [sys.executable, "-c", "import time; time.sleep(100)"])
+        of = {name: psutil.Process(pid).environ() for name, pid in processes.alive().items()}
+    finally:
+        processes.stop()
+    assert secrets.keys() <= of["ray"].keys()
+    for name in ("chroma", "app"):
+        assert not {*secrets, "RAYSIFT_KEY"} & of[name].keys() and of[name]["RAYSIFT_APP__HOST"] == "127.0.0.1"
+    assert "RAYSIFT_KEY" not in of["ray"]

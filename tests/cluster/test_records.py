@@ -1,4 +1,4 @@
-from cluster.records import Detection, Sample, Vector, asset_id
+from cluster.records import Detection, Sample, Vector, asset_id, iso_time
 
 
 def test_a_detection_is_moved_to_the_time_of_its_sample():
@@ -22,3 +22,8 @@ def test_asset_ids_are_stable_and_unique():
 
 def test_the_modality_of_a_sample_is_that_of_its_field():
     assert Sample(text="words").modality == "text"
+
+
+def test_a_time_is_written_in_utc_with_milliseconds():
+    assert iso_time(1_800_000_000.0) == "2027-01-15T08:00:00.000Z"
+    assert iso_time(0.9996) == "1970-01-01T00:00:00.999Z"

@@ -2,12 +2,13 @@
 
 # No `from __future__ import annotations` here: FastAPI could not resolve the types of a pickled class.
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import HTTPException, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
 
 from cluster.access.identity import Identity
 from cluster.api_queries import ExportQuery
@@ -20,6 +21,7 @@ MOST = 4  # exports of one API process at a time: each keeps the catalogue busy
 TYPES: dict[int | str, dict[str, Any]] = {
     200: {"content": {format.media_type.partition(";")[0]: {} for format in FORMATS.values()}}
 }
+STALLED_S = 60.0  # how long a client may take for one part of an export
 HEADERS = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -28,37 +30,61 @@ class ExportRoutes:
 
     access: TimedHandle
     catalog: TimedHandle
-    exporting = 0  # how many exports are being sent
+    exporting = 0  # how many exports are being prepared or sent
 
     @api.get("/v1/export", response_class=Response, responses=TYPES)
     async def export(self, query: Annotated[ExportQuery, Query()], request: Request, who: Viewer) -> StreamingResponse:
         """The files that pass the filters, each with all its detections, as a file to download.
 
-        503 if MOST are being sent. If an export cannot be continued, the connection is closed before its end.
+        503 if MOST are being sent. If an export cannot be continued, or a part of it is not read within STALLED_S, the
+        connection is closed before its end.
         """
         if self.exporting >= MOST:
             raise HTTPException(503, f"{MOST} exports are being sent: try again in a minute", {"Retry-After": "60"})
+        self.exporting += 1  # before anything is waited for, as other requests come meanwhile
+        try:
+            filters = query.model_dump(mode="json", exclude_defaults=True, exclude={"format"})
+            recorded = {"filters": urlencode(filters, doseq=True)}
+            await self.access.record.remote(who, "exported", query.format, address(request), **recorded)
+            first = await self._part(0, query, who)  # a catalogue that does not answer is an error, and no short export
+        except BaseException:  # the client may have gone
+            self._free()
+            raise
         format = FORMATS[query.format]
-        filters = query.model_dump(mode="json", exclude_defaults=True, exclude={"format"})
-        asked = urlencode(filters, doseq=True)
-        await self.access.record.remote(who, "exported", query.format, address(request), filters=asked)
-        first = await self._part(0, query, who)  # a catalogue that does not answer is an error, and no short export
-        name = f'attachment; filename="raysift.{format.suffix}"'
-        stream = self._exported(first, format, query, who)
-        return StreamingResponse(stream, headers=HEADERS | {"Content-Disposition": name}, media_type=format.media_type)
+        return ExportResponse(self._exported(first, format, query, who), format, self._free)
+
+    def _free(self) -> None:
+        self.exporting -= 1
 
     async def _part(self, after: int, query: ExportQuery, who: Identity) -> Any:
         return await self.catalog.some_lines.remote(after, query, who.prefixes)
 
     async def _exported(self, part: Any, format: Format, query: ExportQuery, who: Identity) -> AsyncIterator[bytes]:
         encoder = format.encoder()
-        self.exporting += 1  # not before: a stream that is never begun does not end
+        while part is not None:
+            lines, after = part
+            yield await asyncio.to_thread(encoder.add, lines)  # a film has thousands of detections
+            part = await self._part(after, query, who)
+        for piece in encoder.end():
+            yield piece
+
+
+class ExportResponse(StreamingResponse):
+    """The export as a file to download. `ended` is called once when it has been sent, or cannot be."""
+
+    def __init__(self, stream: AsyncIterator[bytes], format: Format, ended: Callable[[], None]) -> None:
+        headers = HEADERS | {"Content-Disposition": f'attachment; filename="raysift.{format.suffix}"'}
+        super().__init__(stream, headers=headers, media_type=format.media_type)
+        self._ended = ended
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the export. TimeoutError or ClientDisconnect if the client takes STALLED_S for one part of it."""
+
+        async def send_in_time(message: Message) -> None:
+            async with asyncio.timeout(STALLED_S):
+                await send(message)
+
         try:
-            while part is not None:
-                lines, after = part
-                yield await asyncio.to_thread(encoder.add, lines)  # a film has thousands of detections
-                part = await self._part(after, query, who)
-            for piece in encoder.end():
-                yield piece
-        finally:
-            self.exporting -= 1
+            await super().__call__(scope, receive, send_in_time)
+        finally:  # not in the stream: one that is never begun does not end
+            self._ended()

@@ -43,8 +43,9 @@ async def caller_of(request: Request, who: Identity, key: str | None, most_jobs:
     word = match[1] if (match := _QUOTED.fullmatch(key)) else key if _BARE.fullmatch(key) else None
     if word is None:
         raise HTTPException(400, 'Idempotency-Key has to be a string in quotes: Idempotency-Key: "8e03978e-40d5"')
-    line = f"{request.method} {request.url.path}?{request.url.query}\n"
-    digest = hashlib.sha256(line.encode() + await request.body()).hexdigest()
+    query: bytes = request.scope["query_string"]  # request.url fails for one that is not UTF-8
+    line = b"%s %s?%s\n" % (request.method.encode(), request.scope["path"].encode(errors="replace"), query)
+    digest = hashlib.sha256(line + await request.body()).hexdigest()
     return Caller(who.owner, most_jobs, word, digest)
 
 
@@ -62,8 +63,8 @@ async def claimed(jobs: Any, caller: Caller) -> AsyncIterator[Claim]:
         )
     if claim.state == "in progress":
         wait = {"Retry-After": str(RETRY_AFTER_S)}
-        said = "the request with this Idempotency-Key is still being answered: ask again in a moment"
-        raise ProblemError(ProblemType.IN_PROGRESS, 409, said, wait)
+        detail = "the request with this Idempotency-Key is still being answered: ask again in a moment"
+        raise ProblemError(ProblemType.IN_PROGRESS, 409, detail, wait)
     try:
         yield claim
     except (Exception, asyncio.CancelledError):  # the second: the client has gone

@@ -85,9 +85,8 @@ class RequestLimits:
         request = _Request(self, scope, receive, send)
         try:
             request.enter(self.receiving if request.incomplete else self.answering)
-        except HTTPException as refusal:
-            answer = problems.answer(scope, refusal.status_code, refusal.detail, refusal.headers)
-            await answer(scope, receive, request.send)
+        except HTTPException as error:
+            await problems.refusal(scope, error)(scope, receive, request.send)
             return
         try:
             await self.app(scope, request.receive, request.send)

@@ -63,8 +63,8 @@ class Rate:
         return bucket
 
     def _forget_full(self, now: float) -> None:
-        full = [name for name, one in self._buckets.items() if one.level + (now - one.at) * self._per_s >= self._burst]
-        for name in full:
+        level = lambda bucket: bucket.level + (now - bucket.at) * self._per_s  # noqa: E731
+        for name in [name for name, bucket in self._buckets.items() if level(bucket) >= self._burst]:
             del self._buckets[name]
 
 
@@ -88,8 +88,8 @@ class Quotas:
         if who.may("admin"):
             return
         if wait_s := self._requests.take(who.owner, 1):
-            said = f"more than {self._limits.requests_per_s:g} requests per second of yours (limits.requests_per_s)"
-            raise _refusal(said, wait_s)
+            reason = f"more than {self._limits.requests_per_s:g} requests per second of yours (limits.requests_per_s)"
+            raise _refusal(reason, wait_s)
 
     @contextmanager
     def analysing(self, who: Identity, declared: int | None) -> Iterator[Callable[[int], None]]:
@@ -104,8 +104,8 @@ class Quotas:
         if self._analyses[caller] >= most:
             raise _refusal(f"{most} uploads of yours are being analysed (limits.analyses)", RETRY_ANALYSIS_S)
         if wait_s := self._bytes.take(caller, declared or 0):
-            said = f"{self._limits.upload_gb_per_hour:g} GB of yours were uploaded within an hour"
-            raise _refusal(f"{said} (limits.upload_gb_per_hour)", wait_s)
+            reason = f"{self._limits.upload_gb_per_hour:g} GB of yours were uploaded within an hour"
+            raise _refusal(f"{reason} (limits.upload_gb_per_hour)", wait_s)
         self._analyses[caller] += 1
         try:
             yield lambda size: self._bytes.charge(caller, size if declared is None else 0)
@@ -115,16 +115,16 @@ class Quotas:
                 del self._analyses[caller]
 
 
-def _refusal(said: str, wait_s: float) -> ProblemError:
+def _refusal(reason: str, wait_s: float) -> ProblemError:
     wait = math.ceil(wait_s)
-    return ProblemError(ProblemType.QUOTA, 429, f"{said}: try again in {wait} s", {"Retry-After": str(wait)})
+    return ProblemError(ProblemType.QUOTA, 429, f"{reason}: try again in {wait} s", {"Retry-After": str(wait)})
 
 
 # Serve pickles the application before a replica starts, so the quotas of this process are this module's.
 _current: list[Quotas] = []
 
 
-def use(quotas: Quotas) -> None:
+def set_quotas(quotas: Quotas) -> None:
     """Have requests counted here from now on. An API calls it when it starts."""
     _current[:] = [quotas]
 
@@ -141,8 +141,7 @@ class RequestRate:
         if scope["type"] == "http" and identity is not None and _current:
             try:
                 _current[0].count_request(identity)
-            except ProblemError as refusal:
-                answer = problems.answer(scope, refusal.status_code, refusal.detail, refusal.headers, refusal.type)
-                await answer(scope, receive, send)
+            except ProblemError as error:
+                await problems.refusal(scope, error)(scope, receive, send)
                 return
         await self.app(scope, receive, send)

@@ -1,6 +1,6 @@
 """The formats of exports: JSON lines, CSV, Parquet, COCO. `raysift export` and GET /v1/export write the same bytes.
 
-An encoder takes the lines of Catalog.lines part by part and holds no more than one part in memory.
+An encoder takes the lines of Catalog.some_lines part by part and holds no more than one part in memory.
 """
 
 import csv

@@ -4,14 +4,15 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from cluster.errors import SettingsError
-from cluster.records import ACTIVE
+from cluster.records import ACTIVE, iso_time
+from cluster.results import files as results_files
 from cluster.settings import Settings
 from cluster.webhooks.endpoint import Webhook
 from deployments.jobs import folder
@@ -115,24 +116,41 @@ class Announcer:
         due = now >= self._look_at
         if not self._of_hits or not (ended or due):
             return ended
-        running = self._jobs.of(*ACTIVE)
-        outs = ended | ({job.out for job in running} if due else set())
+        outs = ended
         if due:
             self._look_at = now + HITS_EVERY_S
-        known = [*running, *(end.job for end in ends)]
-        read = set()
+            outs = ended | {job.out for job in self._jobs.of(*ACTIVE)}
+        committed = {}
         for out in sorted(outs):
-            if self._away.get(out, 0.0) > now:
-                continue
-            watched = {job.job for job in known if job.out == out}
-            try:
-                hits.collect(outbox, self._of_hits, out, watched, self._settings.s3_endpoint)
+            if self._away.get(out, 0.0) <= now:
+                with self._noting_away(out, now):
+                    committed[out] = results_files.committed(out, self._settings.s3_endpoint)
+        watched = self._watched()
+        read = set()
+        for out, files in committed.items():
+            with self._noting_away(out, now):
+                hits.collect(outbox, self._of_hits, files, watched, self._settings.s3_endpoint)
                 read.add(out)
                 self._away.pop(out, None)
-            except (SettingsError, OSError) as error:
-                log.warning("hits in %s wait: %s", out, error)
-                self._away[out] = now + AGAIN_S
         return read
+
+    def _watched(self) -> set[str]:
+        """The jobs whose rows are hits: those that are not over, or whose end is not announced yet.
+
+        A file that was read is not read again, so each job with rows in files listed before has to be among them: also
+        one that waits because its driver has died, and one that ends now. The ends are therefore read last.
+        """
+        not_over = self._jobs.of("waiting", *ACTIVE)
+        return {job.job for job in (*not_over, *(end.job for end in self._jobs.ends()))}
+
+    @contextmanager
+    def _noting_away(self, out: str, now: float) -> Iterator[None]:
+        """Note a folder that cannot be read: it is tried again after AGAIN_S."""
+        try:
+            yield
+        except (SettingsError, OSError) as error:
+            log.warning("hits in %s wait: %s", out, error)
+            self._away[out] = now + AGAIN_S
 
     def _announce_hits(self, outbox: Outbox, webhook: Webhook, now: float) -> None:
         rule = hits.rule_of(webhook)
@@ -148,8 +166,7 @@ class Announcer:
     def _delivery(
         self, id: str, webhook: Webhook, event: str, job: str, at: float, facts: dict[str, Any], now: float
     ) -> Delivery:
-        when = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        body = json.dumps({"type": event, "timestamp": when, "data": facts}, separators=(",", ":")).encode()
+        body = json.dumps({"type": event, "timestamp": iso_time(at), "data": facts}, separators=(",", ":")).encode()
         return Delivery(id, webhook.url, event, job, body, now)
 
 

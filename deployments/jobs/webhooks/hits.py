@@ -24,13 +24,16 @@ def rule_of(webhook: Webhook) -> str:
 
 
 def collect(
-    outbox: Outbox, webhooks: Sequence[Webhook], out: str, jobs: Collection[str], s3_endpoint: str | None
+    outbox: Outbox,
+    webhooks: Sequence[Webhook],
+    committed: Sequence[str],
+    jobs: Collection[str],
+    s3_endpoint: str | None,
 ) -> None:
-    """Keep the hits of these jobs in the committed files of `out` that were not read before. Each file is read once.
+    """Keep the hits of these jobs in those of the committed files that were not read before. Each file is read once.
 
-    SettingsError or OSError if the folder cannot be read. A file that holds no results is skipped.
+    OSError if a file cannot be read. One that holds no results is skipped.
     """
-    committed = results_files.committed(out, s3_endpoint)
     unseen = {rule_of(webhook): set(outbox.unseen(rule_of(webhook), committed)) for webhook in webhooks}
     for file in committed:
         waiting = [webhook for webhook in webhooks if file in unseen[rule_of(webhook)]]

@@ -38,7 +38,7 @@ def test_without_endpoints_or_deliveries_the_commands_say_so():
     with pytest.raises(SettingsError, match="name no endpoint"):
         run("test")
     for command in ("list", "retry"):
-        with pytest.raises(SettingsError, match="nothing was to be delivered yet"):
+        with pytest.raises(SettingsError, match="there was no message yet"):
             run(command)
 
 
@@ -50,11 +50,11 @@ def test_dead_letters_are_listed_with_the_reason_and_retried(tmp_path):
     outbox.add(Delivery("msg_2", "https://b.example", "hit", "scan-1", b"{}", 3.0, due_at=9e9))
     printed = run("list")
     assert "msg_1" in printed and "it answers 503" in printed and "1 wait, 1 were given up" in printed
-    assert "1 deliveries are due now" in run("retry")
+    assert "1 messages are due now" in run("retry")
     assert [delivery.id for delivery in outbox.due("https://a.example", 5.0)] == ["msg_1"]
     assert outbox.due("https://b.example", 5.0) == []
     run("retry", "msg_2")
     assert [delivery.id for delivery in outbox.due("https://b.example", 5.0)] == ["msg_2"]
-    with pytest.raises(SettingsError, match="no such delivery"):
+    with pytest.raises(SettingsError, match="no such message"):
         run("retry", "msg_3")
     outbox.close()

@@ -3,17 +3,29 @@
 from operator import itemgetter
 from typing import Any
 
-from cluster.api_queries import AssetQuery
+from cluster.api_queries import AssetFilter, AssetQuery
 from cluster.records import Finding
-from deployments.catalog.catalog import Catalog
+from deployments.catalog.catalog import EVERYTHING, Catalog
+from deployments.catalog.queries import Prefixes
+from deployments.catalog.shapes import Json
 from tests.support.stored import row
+
+
+def all_lines(catalog: Catalog, query: AssetFilter = EVERYTHING, within: Prefixes = None) -> list[Json]:
+    """The lines of an export, as the API and the command get them part by part."""
+    lines: list[Json] = []
+    after = 0
+    while part := catalog.some_lines(after, query, within):
+        more, after = part
+        lines += more
+    return lines
 
 
 def answers(catalog: Catalog) -> tuple[Any, ...]:
     """Every answer of the catalogue: equal for equal rows, in whatever order they are loaded."""
     ids = [item["id"] for item in catalog.assets(AssetQuery(sort="name"))["items"]]
     return (
-        sorted(catalog.lines(), key=itemgetter("uri")),
+        sorted(all_lines(catalog), key=itemgetter("uri")),
         [catalog.asset(id) for id in ids],
         [catalog.thumbnail(id) for id in ids],
         catalog.facets(AssetQuery()),

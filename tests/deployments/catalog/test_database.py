@@ -15,6 +15,7 @@ from cluster.api_queries import AssetQuery
 from cluster.errors import SettingsError
 from deployments.catalog import database
 from deployments.catalog.catalog import Catalog
+from tests.deployments.catalog.contents import all_lines
 from tests.support.paths import ROOT
 from tests.support.stored import commit, found, row
 
@@ -39,7 +40,7 @@ def test_a_killed_catalogue_continues_where_it_stopped(tmp_path):
     catalog.load_all(where[1])
     assert catalog.job("job") == {"done": 30, "failed": 0}
     assert catalog.facets(AssetQuery())["detectors"] == [{"detector": "nsfw", "label": "nude", "count": 30}]
-    assert [len(line["detections"]) for line in catalog.lines()] == [1] * 30
+    assert [len(line["detections"]) for line in all_lines(catalog)] == [1] * 30
     catalog.close()
 
 

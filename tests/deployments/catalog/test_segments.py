@@ -2,7 +2,7 @@
 
 from cluster.api_queries import AssetQuery
 from deployments.catalog.catalog import Catalog
-from tests.deployments.catalog.contents import film
+from tests.deployments.catalog.contents import all_lines, film
 from tests.support.stored import aged, commit, found, row
 
 
@@ -23,7 +23,7 @@ def test_a_film_is_one_file_with_the_detections_of_all_its_segments(tmp_path):
     assert item["errors"] == [{"step": "ocr", "reason": "tired"}, {"step": "whisper", "reason": "no"}]
     assert catalog.thumbnail(item["id"])["jpeg"] == b"first"
     assert catalog.facets(AssetQuery())["detectors"] == [{"detector": "nsfw", "label": "nude", "count": 1}]
-    (line,) = catalog.lines()
+    (line,) = all_lines(catalog)
     assert [detection["time_s"] for detection in line["detections"]] == [1.0, 2.0, 125.0]
     assert catalog.job("job") == {"done": 3, "failed": 2}
     summary = catalog.summary("job")

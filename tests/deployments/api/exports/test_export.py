@@ -4,17 +4,22 @@ import asyncio
 import csv
 import io
 import json
+from asyncio import Event
+from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from fastapi import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
+from starlette.types import Message
 
 from cluster.access.identity import Identity
 from cluster.api_queries import AssetFilter, ExportQuery
 from deployments.api.exports.routes import MOST, ExportRoutes
+from tests.deployments.catalog.contents import all_lines
 from tests.support.api_server import REQUEST, Recorder
 from tests.support.fakes.files import FOLDER, as_row, files
 from tests.support.local_api import LocalApi
@@ -44,7 +49,7 @@ def uris(format: str, content: bytes) -> list[str]:
 
 
 def expected(running: LocalApi, format: str, prefixes: tuple[str, ...] | None = None, **filters: Any) -> list[str]:
-    lines = running.catalog.lines(AssetFilter(**filters), prefixes)
+    lines = all_lines(running.catalog, AssetFilter(**filters), prefixes)
     return sorted(line["uri"] for line in lines if format != "coco" or (line["kind"] == "image" and line["width"]))
 
 
@@ -71,7 +76,7 @@ def test_a_limited_caller_gets_the_own_files_only(client, running, format):
 
 def test_lines_over_http_are_those_of_the_catalogue(client, running):
     answer = client.get("/v1/export", params={"under": FOLDER})
-    lines = list(running.catalog.lines(AssetFilter(under=(FOLDER,))))
+    lines = all_lines(running.catalog, AssetFilter(under=(FOLDER,)))
     assert [json.loads(line) for line in answer.content.splitlines()] == lines and len(lines) > 70
 
 
@@ -121,6 +126,19 @@ def exported(parts: int, got: list[bytes]) -> None:
     asyncio.run(run())
 
 
+SCOPE = {"type": "http", "asgi": {"spec_version": "2.4"}}  # from then on a send to a client that has gone fails
+
+
+async def asked(routes: ExportRoutes, send: Callable[[Message], Awaitable[None]]) -> int:
+    """Ask for an export, whose response goes to `send`; returns the status."""
+    try:
+        answer = await routes.export(ExportQuery(), REQUEST, Identity("x", "viewer"))
+        await answer(SCOPE, Event().wait, send)  # type: ignore[arg-type]
+    except HTTPException as refused:
+        return refused.status_code
+    return answer.status_code
+
+
 @pytest.mark.parametrize("parts", [0, 2])
 def test_an_export_that_cannot_be_continued_does_not_end_as_if_it_were_whole(parts):
     got: list[bytes] = []
@@ -129,18 +147,54 @@ def test_an_export_that_cannot_be_continued_does_not_end_as_if_it_were_whole(par
     assert len(got) == parts
 
 
-def test_a_few_exports_are_sent_at_a_time():
-    async def run() -> None:
-        routes = ExportRoutes()
-        routes.catalog, routes.access = Broken(2), Recorder()  # type: ignore[assignment]
-        ask = (ExportQuery(), REQUEST, Identity("x", "viewer"))
-        bodies = [(await routes.export(*ask)).body_iterator for _ in range(MOST)]
-        for body in bodies:
-            await anext(body)
-        with pytest.raises(HTTPException) as refused:
-            await routes.export(*ask)
-        assert refused.value.status_code == 503
-        await bodies[0].aclose()  # the client has gone
-        await routes.export(*ask)
+async def take(_: Message) -> None:
+    """A client that reads what comes."""
+    await asyncio.sleep(0)
 
-    asyncio.run(run())
+
+async def stall(_: Message) -> None:
+    """A client that reads nothing."""
+    await Event().wait()
+
+
+async def leave(_: Message) -> None:
+    """A client that has gone."""
+    raise OSError
+
+
+class Whole(Broken):
+    """A catalogue of two parts, which answers later."""
+
+    async def _some_lines(self, after: int, query: ExportQuery, within: object) -> Any:
+        await asyncio.sleep(0)
+        return None if after >= self.parts else await super()._some_lines(after, query, within)
+
+
+def exporting(catalog: Broken) -> ExportRoutes:
+    routes = ExportRoutes()
+    routes.catalog, routes.access = catalog, Recorder()  # type: ignore[assignment]
+    return routes
+
+
+@pytest.mark.anyio
+async def test_of_simultaneous_exports_only_a_few_are_sent():
+    routes = exporting(Whole(2))
+    statuses = await asyncio.gather(*(asked(routes, take) for _ in range(MOST + 3)))
+    assert sorted(statuses) == [200] * MOST + [503] * 3
+    assert await asked(routes, take) == 200
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("send", [stall, leave])
+async def test_exports_of_clients_that_do_not_read_them_end_and_others_are_sent(send, monkeypatch):
+    monkeypatch.setattr("deployments.api.exports.routes.STALLED_S", 0.05)
+    routes = exporting(Whole(2))
+    ends = await asyncio.gather(*(asked(routes, send) for _ in range(MOST)), return_exceptions=True)
+    assert [type(end) for end in ends] == [ClientDisconnect] * MOST
+    assert await asked(routes, take) == 200
+
+
+@pytest.mark.anyio
+async def test_exports_that_fail_before_they_begin_leave_room_for_others():
+    routes = exporting(Broken(0))
+    assert [await asked(routes, take) for _ in range(MOST + 1)] == [504] * (MOST + 1)

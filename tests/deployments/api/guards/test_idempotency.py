@@ -53,6 +53,19 @@ def test_a_repeated_request_has_the_first_answer_and_makes_no_second_job(running
     assert client.post("/v1/jobs", json=media).json() != first.json(), "without the key it is another request"
 
 
+def test_a_job_whose_record_failed_is_recorded_when_its_request_is_repeated(running, client, key, media, monkeypatch):
+    async def fail(*arguments, **more):
+        raise HTTPException(503, "the audit log cannot be written")
+
+    before = jobs_of(client)
+    with monkeypatch.context() as patch:
+        patch.setattr(running.ingress, "access", SimpleNamespace(record=SimpleNamespace(remote=fail)))
+        assert client.post("/v1/jobs", json=media, headers=key).status_code == 503
+    assert jobs_of(client) == before
+    job = client.post("/v1/jobs", json=media, headers=key).json()["job"]
+    assert submitted(running).count(job) == 1
+
+
 def test_the_key_of_another_request_is_refused(client, key, media):
     job = client.post("/v1/jobs", json=media, headers=key).json()["job"]
     before = jobs_of(client)
@@ -143,7 +156,8 @@ async def test_the_digest_is_of_the_method_the_path_and_the_body():
         return (await caller_of(Request(scope, receive), Identity("a", "admin"), "k", None)).digest
 
     digests = [await digest(b"a"), await digest(b"b"), await digest(b"a", "/v1"), await digest(b"a", query=b"x")]
-    assert len(set(digests)) == 4 and await digest(b"a") == digests[0]
+    digests += [await digest(b"a", query=b"\xff")]  # not UTF-8
+    assert len(set(digests)) == 5 and await digest(b"a") == digests[0]
 
 
 def test_a_key_with_a_secret_is_made_without_idempotency_key_only(running, client, key):

@@ -114,7 +114,7 @@ def test_bytes_of_uploads_are_limited_by_what_they_declare_or_else_by_what_has_c
 
 
 def ask(identity, limits, method="GET", path="/v1/session", attributes=None, **request):
-    quotas.use(limits)
+    quotas.set_quotas(limits)
     with application(identifies=Everybody(identity), quotas=limits, **attributes or {}) as app:
         return TestClient(app, base_url="http://127.0.0.1").request(method, path, **request)
 
