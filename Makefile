@@ -9,8 +9,9 @@ export UV_PYTHON_DOWNLOADS := never
 # if it is set, uv compiles no modules; compiled modules halve Ray's start time
 unexport PYTHONDONTWRITEBYTECODE
 
-# three processes, since some tests wait; tests/conftest.py says which tests run in the same one, and in which order
-PARALLEL := -n 3 --dist loadgroup --no-loadscope-reorder
+# four processes, since many tests wait; all tests of a file run in the same process; files in the order of
+# tests/conftest.py, the longest first
+PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
 # the tests on the session's cluster, and those that measure times: one after the other
 ALONE := $(shell find tests -name 'test_*_on_cluster.py') tests/app/browser/test_gallery.py
 

@@ -12,36 +12,37 @@ from commands import demo
 from tests.support.cluster import Cluster, environment
 from tests.support.servers.seaweed import Seaweed, seaweed
 
-# Folders of which all tests run in the same process: they share loaded networks, or a browser and an app.
-TOGETHER = ("deployments/detectors", "app/browser")
-# These and the files that take half a minute or more are begun first: begun last, one process would be busy after the
-# others are done.
-FIRST = (
-    *TOGETHER,
-    "pipelines/ledger/test_cutting",
-    "app/test_search_page",
-    "pipelines/media/test_pool",
-    "app/test_browse_page",
-    "deployments/weights/test_hub_and_buckets",
-    "app/test_file_page",
-    "pipelines/media/test_hostile_files",
+# Files that take half a minute or more: begun last, one would keep a process busy after the others are done.
+LONGEST = (
+    "deployments/detectors/test_contract.py",
+    "deployments/detectors/test_whisper.py",
+    "app/browser/test_gallery.py",
+    "pipelines/ledger/test_cutting.py",
+    "app/test_search_page.py",
+    "pipelines/media/test_pool.py",
+    "app/browser/test_viewer.py",
+    "app/test_browse_page.py",
+    "deployments/detectors/test_gpu.py",
+    "app/browser/test_oidc.py",
+    "deployments/weights/test_hub_and_buckets.py",
+    "app/browser/test_jobs.py",
+    "app/test_file_page.py",
+    "pipelines/media/test_hostile_files.py",
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Mark the tests by what they use, and group them for the processes of `make test`.
+    """Mark the tests that use the session's cluster, which other tests beside them would slow down, and those that use
+    compose.yaml's services.
 
-    Other tests would slow down those on the session's cluster. compose.yaml's services need root.
+    The longest files come first.
     """
     for item in items:
         if item.path.name.endswith("_on_cluster.py"):
             item.add_marker(pytest.mark.alone)
         if "compose" in item.fixturenames:
             item.add_marker(pytest.mark.launch)
-        folder = item.path.parent.as_posix()
-        group = next((name for name in TOGETHER if folder.endswith(name)), item.path.stem)
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: not any(f"/{part}" in item.path.as_posix() for part in FIRST))
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
 
 
 @pytest.fixture(scope="session")
