@@ -1,9 +1,11 @@
 """Names of members: bytes of unknown code pages to text, and names to clean and different paths."""
 
+import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 _CODE_PAGES = ["cp866", "cp1251", "cp932", "gb18030", "big5", "cp949", "cp1252", "cp1256", "cp1255", "cp850", "cp437"]
+_NO_TEXT = re.compile(r"[\ud800-\udc7f\udd00-\udfff]")  # halves of UTF-16 pairs; \udc80 to \udcff stand for bytes
 
 
 def code_page(names: Iterable[bytes], otherwise: str = "cp437") -> str:
@@ -23,8 +25,15 @@ def code_page(names: Iterable[bytes], otherwise: str = "cp437") -> str:
 
 
 def clean(name: str) -> str:
-    """A member's name as a relative path with "/"; never empty, without "." and ".." parts."""
-    parts = [part for part in name.replace("\\", "/").replace("\0", "").split("/") if part not in ("", ".")]
+    """A member's name as a relative path with "/"; never empty, without "." and ".." parts.
+
+    Names in UTF-16 may have half a pair, which no URI can hold: it becomes U+FFFD.
+    """
+    parts = [
+        part
+        for part in _NO_TEXT.sub("\ufffd", name).replace("\\", "/").replace("\0", "").split("/")
+        if part not in ("", ".")
+    ]
     return "/".join("__" if part == ".." else part for part in parts) or "member"
 
 

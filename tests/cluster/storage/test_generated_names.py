@@ -38,9 +38,9 @@ PIECES = [
 paths = st.lists(st.sampled_from(PIECES) | st.text(max_size=5), max_size=12).map("".join)
 schemes = st.sampled_from(["", "file://", "s3://", "gs://", "az://", "http://", "S3://", "file:"])
 uris = st.builds(lambda scheme, path: scheme + path, schemes, paths) | st.text(max_size=40)
-names = st.text(st.characters(exclude_characters="\0"), min_size=1) | st.binary(min_size=1).map(
-    lambda raw: os.fsdecode(raw.replace(b"\0", b"0"))
-)
+# surrogates only for bytes, as pipelines/archives/names.py cleans the names of members
+texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
+names = texts | st.binary(min_size=1).map(lambda raw: os.fsdecode(raw.replace(b"\0", b"0")))
 
 
 @thorough

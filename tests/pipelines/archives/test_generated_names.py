@@ -20,6 +20,7 @@ def test_a_cleaned_name_stays_below_its_container(name):
     parts = cleaned.split("/")
     assert cleaned and not {"", ".", ".."} & set(parts)
     assert "\0" not in cleaned and "\\" not in cleaned
+    assert cleaned.encode("utf-8", "surrogateescape"), "a URI can hold it"
     assert clean(cleaned) == cleaned
 
 

@@ -10,6 +10,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import pytest
 
 from pipelines.archives.limits import Limits
+from pipelines.archives.names import clean
 from tests.pipelines.archives.scans import contents, labels, png, reasons, scan
 
 
@@ -129,6 +130,10 @@ def test_names_of_old_systems_are_read_in_their_code_page(tmp_path, page, name):
     with scan() as scanning:
         rows = scanning.rows(written(tmp_path / "old.zip", content))
     assert unquote(rows[1]["uri"]).endswith(f"!{name}")
+
+
+def test_half_a_pair_of_utf_16_in_a_name_is_replaced_and_bytes_that_are_no_text_are_kept():
+    assert clean("a\ud800.jpg") == "a\ufffd.jpg" and clean("a\udc80.jpg") == "a\udc80.jpg"
 
 
 def test_names_cannot_lead_out_of_the_container(tmp_path):

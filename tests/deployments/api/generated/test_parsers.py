@@ -56,7 +56,7 @@ def upload(body, content_type, pieces=1):
         return messages.pop(0)
 
     async def read():
-        async with received(Request({"type": "http", "headers": headers}, receive), MOST) as file:
+        async with received(Request({"type": "http", "headers": headers}, receive), MOST, [].append) as file:
             return file.name, file.path.read_bytes()
 
     return asyncio.run(read())
@@ -123,5 +123,5 @@ def test_only_a_page_of_the_api_itself_passes(origins):
         pass
 
     headers = [(b"host", b"api:8000"), *((b"origin", origin.encode("latin-1")) for origin in origins)]
-    asyncio.run(OwnOrigin(inner)({"type": "http", "method": "POST", "headers": headers}, None, send))
+    asyncio.run(OwnOrigin(inner)({"type": "http", "method": "POST", "path": "/", "headers": headers}, None, send))
     assert bool(reached) == (len(origins) == 1 and origins[0].lower() in ("http://api:8000", "https://api:8000"))
