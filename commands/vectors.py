@@ -14,6 +14,7 @@ from cluster.storage import buckets
 from cluster.vectors import Vectors, VectorsDown
 from commands.terminal import console, progress, waiting
 from pipelines.results import auditing
+from pipelines.results.folders import known_folders
 
 cli = typer.Typer()  # raysift.py has its name and help
 
@@ -21,15 +22,21 @@ Source = Annotated[str | None, typer.Option("--from", help="A folder of results;
 
 
 @cli.command()
-def rebuild(source: Source = None) -> None:
-    """Delete the index and rebuild it from the results. Search finds less until this is done."""
+def rebuild(
+    sources: Annotated[
+        list[str] | None, typer.Option("--from", help="A further folder of results; may be repeated.")
+    ] = None,
+) -> None:
+    """Delete the index and rebuild it from all folders of results. Search finds less until this is done.
+
+    The folders: results_uri, those of all jobs (on the cluster's head), and --from.
+    """
     settings = load()
-    out = buckets.normalize(source or settings.results)
+    outs = known_folders(settings, sources or ())
     with _store_errors(), progress("indexing vectors") as update:
-        vectors = Vectors.configured(settings)
-        count = auditing.rebuild(out, vectors, settings.s3_endpoint, update)
+        count = auditing.rebuild(outs, Vectors.configured(settings), settings.s3_endpoint, update)
         update(1.0)
-    console.print(f"{count} vectors are in the index")
+    console.print(f"{count} vectors are in the index, of the results in {', '.join(outs)}")
 
 
 @cli.command()

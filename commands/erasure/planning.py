@@ -3,7 +3,6 @@
 import re
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -16,15 +15,14 @@ from commands.access.options import me
 from commands.enrolment import face_gallery, face_rejections, stored_faces, watch_list
 from commands.erasure.options import as_asset, load_head
 from commands.terminal import waiting
-from deployments.catalog.database import folders_of
 from deployments.detectors.face import Face
 from deployments.jobs import folder
 from deployments.jobs import job as job_file
-from deployments.jobs.job import Job
 from deployments.jobs.store import read_jobs
 from pipelines.erasure import pending, people
 from pipelines.erasure.pending import Erasure, Person
 from pipelines.erasure.selection import Selected, Wanted, files_of_jobs, leave, measure, select
+from pipelines.results.folders import known_folders
 
 DAY_S = 86_400
 
@@ -64,7 +62,7 @@ def plan(
     settings = load_head()
     state = settings.state_dir.absolute()
     pending.refuse_unfinished(state)
-    outs = _results(settings, read_jobs(state / "jobs.sqlite"), sources)
+    outs = known_folders(settings, sources)
     days = settings.retention.days if retention else None if older_than is None else _days(older_than)
     if retention and days is None:
         raise SettingsError("retention.days is not set: nothing is too old. Set it, or give --older-than.")
@@ -128,15 +126,6 @@ def _choose_person(made: Plan, name: str) -> None:
             f"{len(known.mentions)} files have the name in their address or in a text that was read or heard. They are "
             f"not erased, as others may have this name; `raysift erase --asset` does it: {_some(known.mentions)}"
         )
-
-
-def _results(settings: Settings, jobs: list[Job], sources: list[str]) -> list[str]:
-    """The folders of results that this cluster knows, the usual one first."""
-    places = [settings.results, *sources, *(job.out for job in jobs)]
-    for catalogue in settings.state_dir.glob("catalog*.duckdb"):
-        with suppress(SettingsError):  # it is open in the running cluster: running.run looks after that was stopped
-            places += sorted(folders_of(catalogue))
-    return list(dict.fromkeys(map(buckets.normalize, places)))
 
 
 def _days(text: str) -> float:

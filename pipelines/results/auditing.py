@@ -1,7 +1,7 @@
 """Compares the vector store with the results, and rebuilds it from them."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,20 +86,25 @@ def _superseded(absent: list[dict[str, str | float]], vectors: Vectors) -> int:
 
 
 def rebuild(
-    out: str, vectors: Vectors, s3_endpoint: str | None = None, tell: Callable[[float], None] = lambda share: None
+    outs: Sequence[str],
+    vectors: Vectors,
+    s3_endpoint: str | None = None,
+    tell: Callable[[float], None] = lambda share: None,
 ) -> int:
-    """Empty the vector store and insert the current vectors; returns their number. `tell` gets the share of files done.
+    """Empty the vector store and insert the current vectors of these folders of results; returns their number.
 
-    If it is interrupted, the next scan fills the store. VectorsDown if the store does not answer;
-    SettingsError names a file that holds no results.
+    `tell` gets the share of files done. If it is interrupted, the next scan into a folder inserts that folder's.
+    VectorsDown if the store does not answer; SettingsError names a file that holds no results.
     """
-    files = results_files.committed(out, s3_endpoint)
+    files = {out: results_files.committed(out, s3_endpoint) for out in outs}
+    total = sum(map(len, files.values()))
     vectors.drop()
-    count = 0
-    for done, table in enumerate(newest_rows(out, embeddings.COLUMNS, s3_endpoint), 1):
-        count += vectors.upsert(table)
-        tell(done / max(done, len(files)))
-    vectors.mark(files)
+    count = done = 0
+    for out in outs:
+        for table in newest_rows(out, embeddings.COLUMNS, s3_endpoint):
+            count, done = count + vectors.upsert(table), done + 1
+            tell(done / max(done, total))
+        vectors.mark(files[out])
     return count
 
 

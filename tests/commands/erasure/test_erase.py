@@ -16,10 +16,11 @@ from cluster.errors import SettingsError
 from cluster.records import asset_id
 from cluster.settings import Settings
 from cluster.vectors import Vectors
-from commands.erasure import planning, running
+from commands.erasure import running
 from deployments.catalog.catalog import Catalog
 from deployments.jobs.store import JobStore, read_jobs
 from pipelines.erasure import erasing
+from pipelines.results import folders
 from tests.commands.erasure.commands import content, proof, run, words
 from tests.support.machine import FACE, GONE, JOB, OTHER, STAYS, as_bytes, stored_row, traces
 from tests.support.servers.chroma import chroma
@@ -201,7 +202,7 @@ def test_folders_that_only_the_catalogue_knows_are_searched_too(machine, monkeyp
     catalogue = Catalog(machine.state / "catalog-3.duckdb")
     catalogue.load_all(more.as_uri())
     with pytest.MonkeyPatch.context() as patch:  # as if the running cluster had the file open
-        patch.setattr(planning, "folders_of", lambda path: set())
+        patch.setattr(folders, "folders_of", lambda path: set())
         catalogue.close()
         refused = run("erase", "--asset", GONE, "--yes")
     assert f"there are also results in {more.as_uri()}" in str(refused.exception) and machine.holding(*traces(GONE))

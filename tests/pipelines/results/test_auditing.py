@@ -14,6 +14,8 @@ from cluster.results import embeddings
 from cluster.results.newest import newest_rows
 from cluster.vectors import Vectors, VectorsDown
 from commands.vectors import cli
+from deployments.jobs.job import Job
+from deployments.jobs.store import JobStore
 from pipelines.results.auditing import Audit, SelfSearch, audit, rebuild
 from pipelines.results.indexing import Indexing
 from tests.deployments.catalog.contents import expected_detections
@@ -79,9 +81,9 @@ def test_a_folder_without_results_holds_no_answers(tmp_path):
 def test_an_unavailable_store_is_reported(tmp_path):
     commit(tmp_path, "1.parquet", row("s3://b/a", look(1)))
     vectors = Vectors(f"http://127.0.0.1:{free_port()}")
-    for asked in (audit, rebuild):
+    for call, place in ((audit, str(tmp_path)), (rebuild, [str(tmp_path)])):
         with pytest.raises(VectorsDown):
-            asked(str(tmp_path), vectors)
+            call(place, vectors)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +118,7 @@ def test_vectors_that_were_never_inserted_are_missing_until_a_rebuild(out, vecto
         12, missing=12, self_search={"faces": SelfSearch(0, 0), "image": SelfSearch(0, 0)}
     )
     told = []
-    assert rebuild(out, vectors, tell=told.append) == 12
+    assert rebuild([out], vectors, tell=told.append) == 12
     assert told == sorted(told) and 0 < told[-1] <= 1
     whole = {"faces": SelfSearch(1, 1), "image": SelfSearch(11, 11)}
     assert audit(out, vectors) == Audit(12, missing=0, self_search=whole)
@@ -125,8 +127,24 @@ def test_vectors_that_were_never_inserted_are_missing_until_a_rebuild(out, vecto
 
 
 @pytest.mark.ray
+def test_a_rebuild_keeps_the_vectors_of_all_folders_of_results_that_jobs_have_filled(
+    out, server, vectors, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("RAYSIFT_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("RAYSIFT_CHROMA__PORT", server.url.rsplit(":", 1)[1])
+    other = tmp_path / "case-8"
+    commit(other, "1.parquet", row("s3://b/z", look(99)))
+    store = JobStore(tmp_path / "state" / "jobs.sqlite")
+    store.put(Job("scan-1", ("s3://b/z",), other.as_uri(), 1.0, state="finished"))
+    store.close()
+    rebuilt = CliRunner().invoke(cli, ["rebuild", "--from", out])
+    assert "13 vectors are in the index" in rebuilt.output, rebuilt.exception
+    assert audit(str(other), vectors).whole and audit(out, vectors).missing == 0
+
+
+@pytest.mark.ray
 def test_a_rebuilt_store_needs_no_indexing_but_of_later_results(out, vectors, tmp_path):
-    rebuild(out, vectors)
+    rebuild([out], vectors)
     upserts = []
 
     class Watched(Vectors):
@@ -153,7 +171,7 @@ def test_the_audit_of_a_job_covers_only_its_own_rows(out, vectors):
 
 @pytest.mark.ray
 def test_a_vector_that_differs_from_the_results_does_not_find_itself(out, vectors):
-    rebuild(out, vectors)
+    rebuild([out], vectors)
     wrong = [float(n) for n in range(8)]
     vectors._chroma.call("image-8", "update", ids=[f"{asset_id('s3://b/a')}:clip:0"], embeddings=[wrong])
     found_by = audit(out, vectors)
@@ -203,7 +221,7 @@ def test_collections_with_other_parameters_are_named_with_advice(out, server, ve
     assert audit(out, vectors).outdated == ("image-8",)
     told = CliRunner().invoke(cli, ["audit", "--from", out])
     assert told.exit_code == 0 and "image-8: made with earlier parameters" in " ".join(told.output.split())
-    rebuild(out, vectors)
+    rebuild([out], vectors)
     assert audit(out, vectors).outdated == ()
 
 
