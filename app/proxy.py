@@ -15,8 +15,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.forms import query_string
-from app.purpose import purpose_of_request
+from app.purpose import purpose_of
 from app.sign_in import address_of, authorization, is_own, token_of
+from cluster.access.rules import purpose_header
 from cluster.settings import AppListener
 
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -93,7 +94,7 @@ class Relay:
             return PlainTextResponse("You are not signed in.", 401)
         api = self._api()
         sent = {**headers, "Accept-Encoding": "identity", **authorization(token, address_of(request))}
-        sent |= purpose_of_request(request.cookies)
+        sent |= purpose_header(purpose_of(request.cookies))
         try:
             answer = await api.send(api.build_request("GET", path, headers=sent), stream=True)
         except httpx.TransportError:

@@ -18,7 +18,7 @@ from app.forms import address_in_app, read_form
 from app.oidc import is_https
 from app.sign_in import COOKIE_S, OPEN, is_own, token_of
 from app.sign_in_page import HEADERS, inside
-from cluster.access.rules import MOST_CHARACTERS, purpose_header
+from cluster.access.rules import MOST_CHARACTERS
 
 COOKIE, PATH = "raysift_purpose", "/purpose"
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Raysift: purpose</title>
@@ -42,11 +42,6 @@ def purpose_of(cookies: Mapping[str, str]) -> str:
     """The purpose that was given in this session, "" if none was."""
     mark, _, text = cookies.get(COOKIE, "").partition(".")
     return unquote(text) if mark and mark == _mark(cookies) else ""
-
-
-def purpose_of_request(cookies: Mapping[str, str]) -> dict[str, str]:
-    """The header of a request to the API with the purpose of this session."""
-    return purpose_header(purpose_of(cookies))
 
 
 class Purpose:

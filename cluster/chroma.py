@@ -45,7 +45,7 @@ class Chroma:
 
     def __init__(self, url: str, timeout_s: float, token: str = "") -> None:
         self.url = url
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._headers = authorization(token)
         self.timeout_s = timeout_s
         self._client: Any = None
 
@@ -145,6 +145,11 @@ def shifted(id: str, values: npt.NDArray[np.float32], share: float) -> npt.NDArr
     direction = np.random.default_rng(seed).standard_normal(len(values))
     step = share * np.linalg.norm(values) / (np.linalg.norm(direction) or 1.0)
     return (values + step * direction).astype(np.float32)
+
+
+def authorization(token: str) -> dict[str, str]:
+    """The headers that show a token; none without one."""
+    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def stored_forms(id: str, values: npt.NDArray[np.float32], distance: str) -> list[npt.NDArray[np.float32]]:

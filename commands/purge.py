@@ -17,6 +17,7 @@ from cluster.vectors import Vectors, VectorsDown
 from commands.enrolment import Name, Source, face_gallery, face_rejections, stored_faces, watch_list
 from commands.terminal import Purpose, api_client, console, waiting
 from deployments.detectors.face import Face
+from deployments.galleries.watchlist import unenrol
 from pipelines.people import purge as people_purge
 
 Places = list[tuple[str, int]]  # a place, and how many entries were removed from it
@@ -42,7 +43,7 @@ def purge(name: Name, source: Source = None, purpose: Purpose = None) -> None:
         catalogued = _answer(api.delete(f"/v1/people/{quote(name, safe='')}"))["hits"]
         listed = _answer(api.get("/v1/assets", params={"detector": "face", "label": name}))["total"]
     # last: if a step before fails, the next purge needs the photos to recognise the person
-    photos, rejected = _unenrol(name, settings)
+    photos, rejected = unenrol(name, face_gallery(settings), face_rejections(settings))
     _show(
         [
             (f"hits in {done.files} files of {out}", done.hits),
@@ -81,13 +82,6 @@ def _unsearchable(settings: Settings, person: people_purge.Found, out: str) -> p
         return people_purge.forget(person, out, Vectors.configured(settings), settings.s3_endpoint)
     except VectorsDown as error:
         raise SettingsError(f"the results are purged, but {error}. Purge again when it runs.") from None
-
-
-def _unenrol(name: str, settings: Settings) -> tuple[int, int]:
-    """Delete the photos and the rejected faces; returns how many there were of each."""
-    gallery = face_gallery(settings)
-    enrolled = {reference.name for reference in gallery.references()}
-    return gallery.remove(name) if name in enrolled else 0, face_rejections(settings).remove(name)
 
 
 def _show(places: Places) -> None:

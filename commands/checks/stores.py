@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import httpx
 
-from cluster.chroma import TOKEN_ADVICE
+from cluster.chroma import TOKEN_ADVICE, authorization
 from cluster.chroma_guard.credential import chroma_token
 from cluster.errors import SettingsError
 from cluster.settings import Settings
@@ -20,8 +20,7 @@ Keeps = Literal["the cache", "Ray's state"]
 
 def chroma(settings: Settings, client: httpx.Client) -> Iterator[Check]:
     """Check that Chroma answers and writes. It writes a separate database, outside of the vectors."""
-    url, token = settings.chroma.url, chroma_token(settings)
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    url, headers = settings.chroma.url, authorization(chroma_token(settings))
     try:
         heartbeat = client.get(f"{url}{API}/heartbeat", headers=headers)
         if heartbeat.status_code == 401:

@@ -155,6 +155,12 @@ class Rejections:
         return count
 
 
+def unenrol(name: str, photos: Gallery, rejections: Rejections) -> tuple[int, int]:
+    """Delete a person's photos and rejected faces; returns how many there were of each."""
+    enrolled = {reference.name for reference in photos.references()}
+    return photos.remove(name) if name in enrolled else 0, rejections.remove(name)
+
+
 class EnrolledPeople(GalleryWatcher[Vector]):
     """The watch list of a gallery, kept up to date with its photos and rejections.
 

@@ -13,7 +13,7 @@ from cluster.settings import Settings
 from cluster.vectors import Vectors, VectorsDown
 from deployments.catalog.database import begin_again
 from deployments.galleries.store import Gallery
-from deployments.galleries.watchlist import Rejections
+from deployments.galleries.watchlist import Rejections, unenrol
 from deployments.jobs.webhooks import outbox
 from pipelines.erasure import pending, rewriting
 from pipelines.erasure.needles import pieces
@@ -68,10 +68,8 @@ def _erase_faces(erasure: Erasure, settings: Settings) -> Counts:
     rewriting.delete_unfinished(settings.galleries, settings.s3_endpoint)
     counts = {"rejected faces": rejections.discard(lambda vector: bool(pieces(vector) & known))}
     if erasure.person:
-        name = erasure.person.name
-        counts["rejected faces"] += rejections.remove(name)
-        enrolled = {reference.name for reference in photos.references()}
-        counts["photos of the person"] = photos.remove(name) if name in enrolled else 0
+        counts["photos of the person"], rejected = unenrol(erasure.person.name, photos, rejections)
+        counts["rejected faces"] += rejected
     return counts
 
 

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from cluster.access.private_files import replace_private
 from cluster.errors import SettingsError
 from cluster.results import files as results_files
 from cluster.results.codec import SCHEMA
@@ -182,10 +183,7 @@ def erase_log_lines(state_dir: Path, erasure: Erasure) -> int:
         lines = content.splitlines(keepends=True)
         kept = [line for line in lines if not names_any(line)]
         removed += len(lines) - len(kept)
-        part = log.with_name(f".{log.name}.part")
-        part.touch(mode=0o600)
-        part.write_bytes(b"".join(kept))
-        part.replace(log)
+        replace_private(log, b"".join(kept))
     return removed
 
 

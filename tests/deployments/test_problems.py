@@ -14,20 +14,7 @@ from deployments.access.authentication import Refusal
 from deployments.api.app import MAX_BODY_BYTES, api
 from deployments.jobs.drivers import JobsDown
 from tests.support.api_server import application
-
-
-class Raises:
-    """A handle of another deployment whose every call raises."""
-
-    def __init__(self, error):
-        self.error = error
-
-    def __getattr__(self, name):
-        return self
-
-    async def remote(self, *arguments):
-        raise self.error
-
+from tests.support.serving.handles import Failing
 
 NO_DETECTORS = {"detectors": SimpleNamespace(handles={}), "settings": Settings()}
 
@@ -68,10 +55,10 @@ def problem_of(answer: httpx.Response) -> Problem:
         (413, "POST", "/v1/jobs", {"content": iter([b" " * MAX_BODY_BYTES, b" "])}),
         (422, "POST", "/v1/jobs", {"content": b"{", "headers": {"Content-Type": "application/json"}}),
         (422, "GET", "/v1/assets?page=0", {}),
-        (422, "GET", "/v1/jobs/x/logs", {"attributes": {"jobs": Raises(SettingsError("this is not a job"))}}),
+        (422, "GET", "/v1/jobs/x/logs", {"attributes": {"jobs": Failing(SettingsError("this is not a job"))}}),
         (422, "POST", "/v1/analyze", {"attributes": NO_DETECTORS, "json": {}}),
-        (503, "GET", "/v1/jobs/x/logs", {"attributes": {"jobs": Raises(JobsDown("Ray does not answer"))}}),
-        (500, "GET", "/v1/jobs/x/logs", {"attributes": {"jobs": Raises(ValueError("s3://evidence/secret"))}}),
+        (503, "GET", "/v1/jobs/x/logs", {"attributes": {"jobs": Failing(JobsDown("Ray does not answer"))}}),
+        (500, "GET", "/v1/jobs/x/logs", {"attributes": {"jobs": Failing(ValueError("s3://evidence/secret"))}}),
     ],
 )
 def test_an_error_is_a_problem_whoever_raises_it(status, method, path, more):
@@ -112,7 +99,7 @@ def test_names_in_a_body_that_are_long_or_no_unicode_do_not_break_the_answer():
 
 def test_a_name_that_is_no_utf_8_does_not_break_the_answer():
     wrong = SettingsError("file:///data/\udcff cannot be read")
-    problem = problem_of(ask("GET", "/v1/jobs/x/logs", {"jobs": Raises(wrong)}))
+    problem = problem_of(ask("GET", "/v1/jobs/x/logs", {"jobs": Failing(wrong)}))
     assert problem.detail == "file:///data/? cannot be read"
 
 

@@ -5,18 +5,17 @@ import random
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from app.sign_in import COOKIE
 from tests.support.fakes.sessions import TOKEN
 from tests.support.paths import ROOT
+from tests.support.servers.process import running_server
 
 CHROMIUM = "/usr/bin/chromium"
 ARGS = [
@@ -112,30 +111,10 @@ def streamlit(script: Path, **environment: str) -> Iterator[str]:
     port = free_port()
     flags = ["--server.address", "127.0.0.1", "--server.port", str(port), "--server.headless", "true"]
     command = [sys.executable, "-m", "streamlit", "run", str(script), *flags]
-    process = subprocess.Popen(
-        command,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "STREAMLIT_BROWSER_GATHER_USAGE_STATS": "false", **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "STREAMLIT_BROWSER_GATHER_USAGE_STATS": "false", **environment}
     url = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 60
-        while not answers(f"{url}/_stcore/health"):
-            assert time.monotonic() < deadline and process.poll() is None, "Streamlit did not start"
-            time.sleep(0.2)
+    with running_server(command, f"{url}/_stcore/health", 60, env=env, stderr=subprocess.DEVNULL):
         yield url
-    finally:
-        process.kill()
-        process.wait()
-
-
-def answers(url: str) -> bool:
-    """Whether a GET of the URL returns a 2xx status."""
-    try:
-        return httpx.get(url, trust_env=False).is_success
-    except httpx.TransportError:
-        return False
 
 
 def focused(page: Page) -> str:

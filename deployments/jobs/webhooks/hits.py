@@ -34,9 +34,10 @@ def collect(
 
     OSError if a file cannot be read. One that holds no results is skipped.
     """
-    unseen = {rule_of(webhook): set(outbox.unseen(rule_of(webhook), committed)) for webhook in webhooks}
+    filters = {rule_of(webhook): webhook.hits for webhook in webhooks}
+    unseen = {rule: set(outbox.unseen(rule, committed)) for rule in filters}
     for file in committed:
-        waiting = [webhook for webhook in webhooks if file in unseen[rule_of(webhook)]]
+        waiting = [rule for rule in filters if file in unseen[rule]]
         if not waiting:
             continue
         try:
@@ -45,8 +46,8 @@ def collect(
             log.warning("no hits are looked for: %s", error)
             continue
         rows = rows.filter(pc.is_in(rows["job"], pa.array(list(jobs), pa.string())))
-        for webhook in waiting:
-            outbox.add_hits(rule_of(webhook), file, matching(rows, webhook.hits))
+        for rule in waiting:
+            outbox.add_hits(rule, file, matching(rows, filters[rule]))
 
 
 def matching(rows: pa.Table, wanted: HitFilter) -> set[tuple[str, str]]:

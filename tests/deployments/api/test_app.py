@@ -9,19 +9,7 @@ from cluster.vectors import VectorsDown
 from deployments.api.app import MAX_BODY_BYTES
 from deployments.jobs.drivers import JobsDown
 from tests.support.api_server import application
-
-
-class Failing:
-    """A handle of another deployment, whose every call raises."""
-
-    def __init__(self, error):
-        self.error = error
-
-    def __getattr__(self, name):
-        return self
-
-    async def remote(self, *arguments):
-        raise self.error
+from tests.support.serving.handles import Failing
 
 
 async def ask(method, path, content=None, **attributes):

@@ -18,7 +18,8 @@ from joserfc.jwk import KeySet, RSAKey
 from joserfc.jws import JWSRegistry
 
 from cluster.access.oidc import CALLBACK_PATH
-from tests.support.browser import answers, free_port
+from tests.support.browser import free_port
+from tests.support.servers.process import running_server
 
 CALLBACK = f"http://127.0.0.1:8501{CALLBACK_PATH}"
 
@@ -29,17 +30,10 @@ def provider_process(*users: dict[str, Any]) -> Iterator[str]:
     port = free_port()
     claims = [part for user in users for part in ("--user-claims", json.dumps(user))]
     command = [sys.executable, "-m", "oidc_provider_mock", "--port", str(port), "--require-nonce", "true", *claims]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     issuer = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 30
-        while not answers(f"{issuer}/.well-known/openid-configuration"):
-            assert time.monotonic() < deadline and process.poll() is None, "the provider did not start"
-            time.sleep(0.1)
+    described = f"{issuer}/.well-known/openid-configuration"
+    with running_server(command, described, 30, stderr=subprocess.DEVNULL):
         yield issuer
-    finally:
-        process.kill()
-        process.wait()
 
 
 def signed_in_as(subject: str, url: str) -> dict[str, str]:

@@ -2,18 +2,17 @@
 
 import argparse
 import os
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
 
-from tests.support.browser import answers, free_port
+from tests.support.browser import free_port
 from tests.support.local_api import local_api
 from tests.support.paths import ROOT
+from tests.support.servers.process import running_server
 
 
 @contextmanager
@@ -21,18 +20,9 @@ def api_process(state: Path, results: Path, **environment: str) -> Iterator[int]
     """Run the API with its state in a folder, and the results of another one in its catalogue; yields the port."""
     port = free_port()
     command = [sys.executable, "-m", __name__, "--port", str(port), "--state", str(state), "--results", str(results)]
-    process = subprocess.Popen(
-        command, env={**os.environ, "PYTHONPATH": str(ROOT), **environment}, stdout=subprocess.DEVNULL
-    )
-    try:
-        deadline = time.monotonic() + 90
-        while not answers(f"http://127.0.0.1:{port}/v1/health"):
-            assert time.monotonic() < deadline and process.poll() is None, "the API did not start"
-            time.sleep(0.2)
+    env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    with running_server(command, f"http://127.0.0.1:{port}/v1/health", 90, env=env):
         yield port
-    finally:
-        process.kill()
-        process.wait()
 
 
 def main() -> None:

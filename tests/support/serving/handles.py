@@ -28,6 +28,20 @@ class Call:
         self.cancelled = True
 
 
+class Failing:
+    """A handle of another deployment, whose every call raises."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __getattr__(self, name):
+        return self
+
+    async def remote(self, *arguments):
+        """Raise the error."""
+        raise self.error
+
+
 class Handle:
     """A stub with the interface of Serve's handles, `.detect.remote(name, batch)`.
 
