@@ -1,15 +1,26 @@
 """The app's pages with a fake API."""
 
+import functools
 from collections.abc import Iterator
 
 import pytest
 import streamlit as st
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from tests.support.fakes.api import FakeApi
 from tests.support.fakes.sessions import TOKEN
 from tests.support.pages import Visit, served
 from tests.support.paths import ROOT
+
+
+@pytest.fixture(scope="session", autouse=True)
+def component_manifests() -> Iterator[None]:
+    """Read the metadata of all installed packages once, not for each AppTest, which takes a second of CPU time."""
+    with pytest.MonkeyPatch.context() as patch:
+        scan = manifest_scanner.scan_component_manifests
+        patch.setattr(manifest_scanner, scan.__name__, functools.cache(scan))
+        yield
 
 
 @pytest.fixture(scope="session")
