@@ -112,6 +112,14 @@ def _azure() -> "fs.FileSystem":
     return fs.AzureFileSystem(account, account_key=key)
 
 
+@lru_cache(maxsize=1)
+def _service_files() -> Any:
+    """A loader of botocore's files about S3, which keeps them: to parse them takes ten times as long as a client."""
+    from botocore.session import get_session
+
+    return get_session().get_component("data_loader")
+
+
 def s3_client(endpoint: str | None, attempts: int = 3) -> Any:
     """A boto3 client with timeouts of seconds; more `attempts` retry for longer."""
     from boto3.session import Session
@@ -122,6 +130,7 @@ def s3_client(endpoint: str | None, attempts: int = 3) -> Any:
     config = Config(connect_timeout=CONNECT_S, read_timeout=READ_S, retries=retries)
     # a new session: boto3's shared one keeps its first credentials and is not thread-safe
     session = get_session()
+    session.register_component("data_loader", _service_files())
     # timestamps are not used, and parsing them takes three quarters of the time of a listing
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
     return Session(botocore_session=session).client("s3", endpoint_url=_checked(endpoint), config=config)
