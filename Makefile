@@ -9,9 +9,9 @@ export UV_PYTHON_DOWNLOADS := never
 # if it is set, uv compiles no modules; compiled modules halve Ray's start time
 unexport PYTHONDONTWRITEBYTECODE
 
-# four processes, since many tests wait; all tests of a file run in the same process; files in the order of
-# tests/conftest.py, the longest first
-PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
+# three processes for two cores, since many tests wait: each more imports and collects everything once more. All tests
+# of a file run in the same process; files in the order of tests/conftest.py, the longest first
+PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
 # the tests on the session's cluster, and those that measure times: one after the other
 ALONE := $(shell find tests -name 'test_*_on_cluster.py') tests/app/browser/test_gallery.py
 

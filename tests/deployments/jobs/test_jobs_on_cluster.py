@@ -16,7 +16,7 @@ from tests.support.cluster import BAD, Cluster
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(500)]
 
-FILES = 24
+FILES = 16
 
 
 @pytest.fixture

@@ -225,6 +225,7 @@ def test_a_ledger_that_cannot_be_written_is_a_settings_error(tmp_path, media):
         write(tmp_path, media)
 
 
+@pytest.mark.chaos  # a hundred thousand objects are listed
 def test_a_long_ledger_is_written_in_files_with_bounded_memory(tmp_path, monkeypatch):
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
