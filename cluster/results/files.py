@@ -1,4 +1,4 @@
-"""The committed results of a folder: which Parquet files there are, and their rows."""
+"""The committed results of a folder: their rows, and the writing of files that readers see only as a whole."""
 
 import os
 from collections import deque
@@ -9,7 +9,6 @@ from io import BufferedWriter, FileIO
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,12 +18,15 @@ from pyarrow import fs
 from cluster.errors import SettingsError
 from cluster.results import attempts, codec
 from cluster.results.codec import SCHEMA
+from cluster.results.layout import committed, of_job
 from cluster.storage import buckets
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
     from pyarrow.parquet import ParquetFile
 
+
+__all__ = ["committed", "content", "of_job", "read", "scan", "sink"]
 
 FILES_AHEAD = 4  # read in threads while the caller works on the table before them
 
@@ -35,23 +37,6 @@ def content(etag: str | None, segment_s: float | None) -> int:
     Rows of a file with the hash of its newest row are about the file as it is now; the others are history.
     """
     return int.from_bytes(blake2b(f"{etag or ''}\0{segment_s}".encode(), digest_size=8).digest(), signed=True)
-
-
-def committed(folder: str, s3_endpoint: str | None = None) -> list[str]:
-    """The URIs of a folder's Parquet files, oldest first; names that begin with `_` or `.` are not results.
-
-    A folder that does not exist holds none: nothing has been stored yet.
-    """
-    folder = buckets.normalize(folder)
-    files, path = buckets.filesystem(folder, s3_endpoint)
-    results = [
-        info
-        for info in files.get_file_info(fs.FileSelector(path, allow_not_found=True))
-        if info.is_file and info.extension == "parquet" and not info.base_name.startswith(("_", "."))
-    ]
-    results.sort(key=lambda info: (info.mtime_ns or 0, info.base_name))
-    local = folder.startswith("file:")
-    return [f"{folder}/{quote(info.base_name) if local else info.base_name}" for info in results]
 
 
 def read(file: str, columns: Sequence[str], s3_endpoint: str | None = None, job: str | None = None) -> pa.Table:
@@ -114,9 +99,9 @@ def scan(
 ) -> Iterator[pa.Table]:
     """Read columns of all committed rows, or of one job's. Yields one table for each file that has rows; see `read`.
 
-    FILES_AHEAD files are read ahead in threads.
+    With `job`, only the columns of layout.RECORD are there for all rows. FILES_AHEAD files are read ahead in threads.
     """
-    files = iter(committed(folder, s3_endpoint))
+    files = iter(committed(folder, s3_endpoint) if job is None else of_job(folder, job, s3_endpoint))
     with ThreadPoolExecutor(FILES_AHEAD) as pool:
         ahead = deque(pool.submit(read, file, columns, s3_endpoint, job) for file in islice(files, FILES_AHEAD))
         while ahead:

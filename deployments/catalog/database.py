@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cluster.errors import SettingsError
+from cluster.results.layout import INNER
 from deployments.catalog import merge
 from deployments.catalog.shapes import Json
 
@@ -117,7 +118,7 @@ def folders_of(path: Path) -> set[str]:
         with duckdb.connect(str(path), read_only=True) as database:
             tables = {name for (name,) in database.execute("select table_name from duckdb_tables()").fetchall()}
             statements = {
-                "loaded": "select distinct regexp_replace(file, '/[^/]*$', '') from loaded",
+                "loaded": f"select distinct regexp_replace(file, '{INNER}', '') from loaded",
                 "unfinished": "select folder from unfinished",
             }
             chosen = [statement for table, statement in statements.items() if table in tables]
@@ -167,7 +168,7 @@ def _bring_to_layout(cursor: Any) -> None:
     if layout != LAYOUT:
         log.warning("the catalogue was made by another version: it is being built again from the results")
         cursor.execute(
-            "insert into unfinished select distinct regexp_replace(file, '/[^/]*$', '') as folder from loaded "
+            f"insert into unfinished select distinct regexp_replace(file, '{INNER}', '') as folder from loaded "
             "where folder not in (select folder from unfinished)"
         )
         for name in tables - {"unfinished"}:

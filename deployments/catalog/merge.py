@@ -135,8 +135,10 @@ _COUNT = (
 )
 
 _DESCRIBE = (
+    # rows that are loaded already come again from a file into which a compaction has gathered them
     """insert into scans select asset, content, segment, segments, sequence, job, unit_id, analyzed_at, size, sha256,
-        kind, width, height, duration_s, errors from batch""",
+            kind, width, height, duration_s, errors
+        from batch anti join scans using (asset, content, segment, job, unit_id, sequence)""",
     f"""create temp table newest as select asset, first(content order by {_NEWEST_FIRST}) as content,
             first(segments order by {_NEWEST_FIRST}) as segments
         from scans where asset in (select asset from batch) group by asset""",
