@@ -25,6 +25,7 @@ from commands.checks import doctor
 from commands.erasure import erase, holds
 from commands.outbound import webhooks
 from commands.outbound.export import export
+from commands.results.compact import compact
 from commands.scans import end_or_follow, follow, submit
 from commands.terminal import LazyGroup, ProfileOption, api_client, console, say, waiting
 
@@ -57,6 +58,7 @@ cli.command()(erase.erase)
 cli.command()(doctor.doctor)
 cli.command()(evaluate.evaluate)
 cli.command()(export)
+cli.command()(compact)
 
 
 @cli.command()

@@ -27,6 +27,7 @@ from cluster.results.codec import SCHEMA
 from cluster.storage import buckets
 
 CURRENT = "current"
+COMPACTED = "compacted"  # in the folder of a job
 MANIFEST = f"{CURRENT}/_manifest.json"
 GRACE_S = 6 * 3600.0
 LISTERS = 8  # folders listed at a time
@@ -89,13 +90,18 @@ def new_run() -> str:
 def run_of(name: str) -> str | None:
     """The run that wrote a file of current/ or of compacted/; None for a file of a job."""
     folder, _, base = name.rpartition("/")
-    compacted = folder == CURRENT or folder.endswith((f"/{CURRENT}", "/compacted"))
+    compacted = folder == CURRENT or folder.endswith((f"/{CURRENT}", f"/{COMPACTED}"))
     return base.rpartition("-")[0] if compacted and base.startswith("run-") else None
 
 
 def job_folder(out: str, job: str) -> str:
     """The URI of the folder into which a job commits its results."""
     return uris(out, [f"job={job}"])[0]
+
+
+def record_folder(job: str) -> str:
+    """The path, in a folder of results, of what compactions record of a job."""
+    return f"_raysift/jobs/{job}/{COMPACTED}"
 
 
 def read_manifest(out: str, s3_endpoint: str | None = None) -> Manifest | None:
@@ -154,7 +160,7 @@ def of_job(out: str, job: str, s3_endpoint: str | None = None) -> list[str]:
     folders, manifest = [f"job={job}"] if f"job={job}" in inner else [], Manifest()
     if CURRENT in inner:
         manifest = read_manifest(out, s3_endpoint) or manifest
-        folders.append(f"_raysift/jobs/{job}/compacted")
+        folders.append(record_folder(job))
     for folder in folders:
         files += _list(out, folder, s3_endpoint)[0]
     return uris(out, (file.name for file in sorted(files) if manifest.counts(file.name)))

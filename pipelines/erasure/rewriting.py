@@ -15,6 +15,7 @@ from pyarrow import fs
 
 from cluster.access.private_files import replace_private
 from cluster.errors import SettingsError
+from cluster.results import compaction
 from cluster.results import files as results_files
 from cluster.results.codec import SCHEMA
 from cluster.storage import buckets
@@ -36,11 +37,12 @@ def name_pattern(name: str) -> str:
 def erase_results(erasure: Erasure, s3_endpoint: str | None = None) -> dict[str, int]:
     """Remove the rows of erased files and jobs, or a person's hits, vectors and thumbnails. What was removed -> count.
 
-    Unfinished files of writers that were killed are deleted too.
+    Unfinished files of writers that were killed, and files that a compaction has replaced, are deleted too.
     """
     counts = {"rows": 0, "hits of the person": 0, "vectors of the person": 0, "thumbnails of the person": 0}
     for out in erasure.outs:
         delete_unfinished(out, s3_endpoint)
+        compaction.clean(out, s3_endpoint, grace_s=0.0)
         if erasure.person:
             person = erasure.person
             theirs = {bytes.fromhex(vector) for vector in person.vectors}

@@ -10,8 +10,8 @@ from pyarrow import fs
 from cluster.errors import SettingsError
 from cluster.results import files as results_files
 from cluster.results.codec import SCHEMA
+from cluster.results.columns import Numbers
 from cluster.results.layout import RECORD, run_of
-from cluster.results.merge import Numbers
 from cluster.results.newest import KEY, Key, key
 from cluster.results.rolling_writer import Shards
 from cluster.storage import buckets
