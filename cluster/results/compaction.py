@@ -6,6 +6,7 @@ run deletes both. cluster/results/layout.py says how readers tell them apart.
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -24,6 +25,7 @@ FILE_BYTES = 64_000_000  # of a new file, before compression; readers of whole f
 FILE_ROWS = 100_000
 RECORDED_ROWS = 50_000  # of jobs, kept in memory until they are written
 GROUP_ROWS = 5_000
+DELETERS = 16  # files deleted at a time
 
 
 class Run:
@@ -34,6 +36,7 @@ class Run:
         self._out, self._s3_endpoint = out, s3_endpoint
         self._files, self._root = results_files.sink(out, s3_endpoint)
         self._rows: list[pa.Table] = []
+        self._bytes = 0  # of these
         self._records: dict[str, list[pa.Table]] = {}
         self._recorded = self._record_files = 0
         with _writing(out):
@@ -45,7 +48,8 @@ class Run:
     def keep(self, rows: pa.Table) -> None:
         """Add rows of SCHEMA, also as earlier versions have stored them."""
         self._rows.append(rows.cast(SCHEMA))
-        if sum(table.nbytes for table in self._rows) >= FILE_BYTES or sum(map(len, self._rows)) >= FILE_ROWS:
+        self._bytes += self._rows[-1].nbytes
+        if self._bytes >= FILE_BYTES or sum(map(len, self._rows)) >= FILE_ROWS:
             self._write_rows()
 
     def record(self, job: str, rows: pa.Table) -> None:
@@ -81,6 +85,7 @@ class Run:
     def _write_rows(self) -> None:
         table = pa.concat_tables([SCHEMA.empty_table(), *self._rows])
         self._rows.clear()
+        self._bytes = 0
         table = table.sort_by([("uri", "ascending"), ("segment", "ascending")])  # the rows of a film lie together
         files = round(table.nbytes / FILE_BYTES) or 1
         step = -(-len(table) // files) or 1
@@ -122,8 +127,8 @@ def clean(
     deleted = _delete_abandoned(out, manifest, before_s, s3_endpoint)
     over = {run for run, replaced in manifest.replaced.items() if replaced.at <= before_s}
     names = [name for run in over for name in manifest.replaced[run].files]
-    for name in names:
-        deleted += _delete(files, f"{root}/{name}")
+    with ThreadPoolExecutor(DELETERS) as pool:
+        deleted += sum(pool.map(lambda name: _delete(files, f"{root}/{name}"), names))
     for folder in {name.rpartition("/")[0] for name in names}:
         if folder.startswith("job=") and not busy(folder.removeprefix("job=")):
             _delete_empty(files, f"{root}/{folder}")

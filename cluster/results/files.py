@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from hashlib import blake2b
 from io import BufferedWriter, FileIO
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -34,6 +34,9 @@ FILES_AHEAD = 4  # read in threads while the caller works on the table before th
 BATCH_ROWS = 1000  # a file of a job has no more; a row of a video may have half a megabyte
 BUFFER_BYTES = 1 << 20  # of a column of a file that is read in batches
 
+_File = TypeVar("_File")
+_Read = TypeVar("_Read")
+
 
 def content(etag: str | None, segment_s: float | None) -> int:
     """A hash (signed, 64 bits) of the content and segment length that a row is about.
@@ -55,11 +58,11 @@ def read(file: str, columns: Sequence[str], s3_endpoint: str | None = None, job:
 
 
 def batches(
-    file: str, columns: Sequence[str], s3_endpoint: str | None = None, job: str | None = None, rows: int = BATCH_ROWS
+    file: str, columns: Sequence[str], s3_endpoint: str | None = None, job: str | None = None
 ) -> Iterator[pa.Table]:
-    """As `read`, in tables of at most `rows` rows: a file may be larger than the memory."""
+    """As `read`, in tables of at most BATCH_ROWS rows: a file may be larger than the memory."""
     with _opened(file, columns, s3_endpoint) as (parquet, names):
-        for batch in parquet.iter_batches(rows, _groups(parquet, job), names.stored(job), use_threads=False):
+        for batch in parquet.iter_batches(BATCH_ROWS, _groups(parquet, job), names.stored(job), use_threads=False):
             yield names.table(pa.Table.from_batches([batch]), job)
 
 
@@ -137,24 +140,32 @@ def scan(
 ) -> Iterator[pa.Table]:
     """Read columns of all committed rows, or of one job's. Yields tables of up to BATCH_ROWS rows; see `read`.
 
-    With `job`, only the columns of layout.RECORD are there for all rows. FILES_AHEAD files are read ahead in threads.
+    With `job`, only the columns of layout.RECORD are there for all rows. Files are read `ahead`.
     """
-    files = iter(committed(folder, s3_endpoint) if job is None else of_job(folder, job, s3_endpoint))
+    files = committed(folder, s3_endpoint) if job is None else of_job(folder, job, s3_endpoint)
+    for tables in ahead(files, lambda file: parts(file, columns, s3_endpoint, job)):
+        yield from (table for table in tables if len(table))
+
+
+def ahead(files: Iterable[_File], work: Callable[[_File], _Read]) -> Iterator[_Read]:
+    """Yield `work` of each file, in order; that of the next FILES_AHEAD files is done in threads meanwhile."""
+    rest = iter(files)
     with ThreadPoolExecutor(FILES_AHEAD) as pool:
-        ahead = deque(pool.submit(_parts, file, columns, s3_endpoint, job) for file in islice(files, FILES_AHEAD))
-        while ahead:
-            tables = ahead.popleft().result()
-            ahead.extend(pool.submit(_parts, file, columns, s3_endpoint, job) for file in islice(files, 1))
-            yield from (table for table in tables if len(table))
+        waiting = deque(pool.submit(work, file) for file in islice(rest, FILES_AHEAD))
+        while waiting:
+            done = waiting.popleft().result()
+            waiting.extend(pool.submit(work, file) for file in islice(rest, 1))
+            yield done
 
 
-def _parts(file: str, columns: Sequence[str], s3_endpoint: str | None, job: str | None) -> Iterable[pa.Table]:
-    """The rows of a file: read already if they are few, read in batches by the caller if not."""
+def parts(
+    file: str, columns: Sequence[str], s3_endpoint: str | None = None, job: str | None = None
+) -> Iterable[pa.Table]:
+    """The rows of a file in tables: read now if they are few, else in `batches` while the caller works on them."""
     with _opened(file, columns, s3_endpoint) as (parquet, names):
         if parquet.metadata.num_rows <= BATCH_ROWS:
-            return [
-                names.table(parquet.read_row_groups(_groups(parquet, job), names.stored(job), use_threads=False), job)
-            ]
+            groups = parquet.read_row_groups(_groups(parquet, job), names.stored(job), use_threads=False)
+            return [names.table(groups, job)]
     return batches(file, columns, s3_endpoint, job)
 
 

@@ -99,7 +99,7 @@ def newest_rows(
     """
     files = results_files.committed(out, s3_endpoint)
     names: list[str] = [] if detector is None else [detector]
-    tables = (results_files.read(file, DECIDING, s3_endpoint) for file in files)
+    tables = results_files.ahead(files, lambda file: results_files.read(file, DECIDING, s3_endpoint))
     chosen = _chosen(tables, names, detector is None, job)
     for file, masks in zip(files, chosen, strict=True):
         rows = np.flatnonzero(masks)

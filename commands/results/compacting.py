@@ -66,5 +66,7 @@ def _report(done: Compacted) -> None:
         console.print("nothing was compacted")
     if done.deleted:
         console.print(f"{done.deleted:,} files that earlier runs have replaced are deleted")
+    if done.later:
+        console.print(f"{done.later:,} files are left for the runs from {GRACE_S / 3600:g} hours on")
     if done.busy:
         console.print(f"{done.busy:,} files are left alone: their jobs are not over")

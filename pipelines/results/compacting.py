@@ -1,6 +1,6 @@
 """`raysift compact`: gather a folder's rows in a few large files, without those that no answer counts of any more."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from cluster.results.layout import File
 from cluster.results.newest import DECIDING, staying
 
 ROUND_FILES, ROUND_ROWS = 5000, 200_000  # that are replaced at a time, at most: the manifest names the files
+MOST_HIDDEN = 100_000  # files that were replaced and not deleted yet: every reader reads their names
 SMALL_BYTES, MOST_SMALL = compaction.FILE_BYTES // 4, 8  # from that number on, small files of earlier runs are joined
 WORN = 0.7  # a file of an earlier run is written again if less than this share of its rows still counts
 
@@ -32,6 +33,7 @@ class Compacted:
     dropped: int = 0  # of these, superseded by newer ones and left out
     deleted: int = 0  # replaced by earlier compactions, or left by one that was interrupted
     busy: int = 0  # left alone, as they have rows of jobs that are not over
+    later: int = 0  # left for later runs, as MOST_HIDDEN are waiting to be deleted
 
 
 @dataclass(slots=True)
@@ -66,10 +68,14 @@ def compact(
     tell(f"reading which answers are the newest in {len(files):,} files")
     sources = _sources(out, [file for file in files if manifest.counts(file.name)], held, s3_endpoint)
     known = set(compaction.jobs(out, s3_endpoint))
-    for some in _rounds(_chosen(sources, busy, done)):
+    chosen = _chosen(sources, busy, done)
+    fit = max(0, MOST_HIDDEN - len(manifest.hidden))
+    done.later = len(chosen[fit:])
+    for some in _rounds(chosen[:fit]):
         run = compaction.Run(out, s3_endpoint)
-        for source in some:
-            _take(run, source, known, s3_endpoint)
+        read = results_files.ahead(some, lambda source: results_files.parts(source.uri, SCHEMA.names, s3_endpoint))
+        for source, tables in zip(some, read, strict=True):
+            _take(run, source, tables, known)
             done.rows += len(source.stays)
             done.dropped += int(np.count_nonzero(~source.stays))
         manifest = run.commit([source.file for source in some], manifest)
@@ -86,8 +92,8 @@ def _sources(
     jobs, kept = list[set[str]](), list[Mask]()
 
     def deciding() -> Iterator[pa.Table]:
-        for uri in uris:
-            table = results_files.read(uri, [*DECIDING, "parent"], s3_endpoint)
+        columns = [*DECIDING, "parent"]
+        for table in results_files.ahead(uris, lambda uri: results_files.read(uri, columns, s3_endpoint)):
             jobs.append(set(pc.unique(table["job"]).to_pylist()))
             pairs = zip(table["uri"].to_pylist(), table["parent"].to_pylist(), strict=True) if held else ()
             kept.append(np.fromiter((held(*pair) for pair in pairs), bool) if held else np.zeros(len(table), bool))
@@ -122,10 +128,10 @@ def _rounds(sources: list[_Source]) -> Iterator[list[_Source]]:
         yield some
 
 
-def _take(run: compaction.Run, source: _Source, known: set[str], s3_endpoint: str | None) -> None:
+def _take(run: compaction.Run, source: _Source, tables: Iterable[pa.Table], known: set[str]) -> None:
     """Write the rows of a file that stay, and record those of jobs that have a ledger, once."""
     begin = 0
-    for table in results_files.batches(source.uri, SCHEMA.names, s3_endpoint):
+    for table in tables:
         for job in source.jobs & known if not source.is_compacted else ():
             run.record(job, table.filter(pc.equal(table["job"], job)))
         run.keep(table.filter(pa.array(source.stays[begin : begin + len(table)])))
