@@ -31,7 +31,11 @@ if TYPE_CHECKING:
 __all__ = ["committed", "content", "of_job", "read", "scan", "sink"]
 
 FILES_AHEAD = 4  # read in threads while the caller works on the table before them
-BATCH_ROWS = 1000  # a file of a job has no more; a row of a video may have half a megabyte
+BATCH_ROWS, NARROW_ROWS = (
+    1000,
+    10_000,
+)  # in a table of a batch: with columns of WIDE, of which a row may take 1 MB, or not
+WIDE = ("detections", "thumbnail")
 BUFFER_BYTES = 1 << 20  # of a column of a file that is read in batches
 
 _File = TypeVar("_File")
@@ -60,9 +64,11 @@ def read(file: str, columns: Sequence[str], s3_endpoint: str | None = None, job:
 def batches(
     file: str, columns: Sequence[str], s3_endpoint: str | None = None, job: str | None = None
 ) -> Iterator[pa.Table]:
-    """As `read`, in tables of at most BATCH_ROWS rows: a file may be larger than the memory."""
+    """As `read`, in tables of at most BATCH_ROWS or NARROW_ROWS rows: a file may be larger than the memory."""
     with _opened(file, columns, s3_endpoint) as (parquet, names):
-        for batch in parquet.iter_batches(BATCH_ROWS, _groups(parquet, job), names.stored(job), use_threads=False):
+        for batch in parquet.iter_batches(
+            _batch_rows(columns), _groups(parquet, job), names.stored(job), use_threads=False
+        ):
             yield names.table(pa.Table.from_batches([batch]), job)
 
 
@@ -118,6 +124,10 @@ class _Names:
         return table.select([name for name in SCHEMA.names if name in requested])
 
 
+def _batch_rows(columns: Sequence[str]) -> int:
+    return BATCH_ROWS if any(column.split(".")[0] in WIDE for column in columns) else NARROW_ROWS
+
+
 def _groups(parquet: "ParquetFile", job: str | None) -> list[int]:
     """The row groups that may have rows of the job, by their statistics; all without one."""
     return [n for n in range(parquet.num_row_groups) if job is None or _may_hold(parquet, n, job)]
@@ -138,7 +148,7 @@ def _may_hold(parquet: "ParquetFile", group: int, job: str) -> bool:
 def scan(
     folder: str, columns: Sequence[str], s3_endpoint: str | None = None, job: str | None = None
 ) -> Iterator[pa.Table]:
-    """Read columns of all committed rows, or of one job's. Yields tables of up to BATCH_ROWS rows; see `read`.
+    """Read columns of all committed rows, or of one job's. Yields the tables of `batches`.
 
     With `job`, only the columns of layout.RECORD are there for all rows. Files are read `ahead`.
     """
@@ -163,7 +173,7 @@ def parts(
 ) -> Iterable[pa.Table]:
     """The rows of a file in tables: read now if they are few, else in `batches` while the caller works on them."""
     with _opened(file, columns, s3_endpoint) as (parquet, names):
-        if parquet.metadata.num_rows <= BATCH_ROWS:
+        if parquet.metadata.num_rows <= _batch_rows(columns):
             groups = parquet.read_row_groups(_groups(parquet, job), names.stored(job), use_threads=False)
             return [names.table(groups, job)]
     return batches(file, columns, s3_endpoint, job)

@@ -18,6 +18,7 @@ from cluster.settings import Prices
 from deployments.catalog.catalog import Catalog
 from pipelines.ledger.retrying import _failed as failed_before
 from pipelines.ledger.stored import stored
+from pipelines.people import purge
 from pipelines.results import compacting
 from pipelines.results.compacting import Compacted, compact
 from pipelines.results.reconcile import reconcile, renew, settle
@@ -269,3 +270,27 @@ def test_results_of_version_0_1_can_be_compacted(tmp_path):
     before, rows = answers(out), keys(out)
     compact(out, free, held=lambda uri, parent: True)
     assert (answers(out), keys(out)) == (before, rows) and len(results_files.committed(out)) == 1
+
+
+def test_a_purged_person_is_in_no_file_that_a_compaction_has_replaced(tmp_path):
+    out = tmp_path.as_uri()
+    rows = [row(f"s3://b/{n}", found("face", "Ann", 0.9), job="a", unit=n) for n in range(3)]
+    commit(tmp_path / "job=a", "0.parquet", *rows)
+    commit(tmp_path / "job=b", "0.parquet", row("s3://b/0", answered=["face"], job="b", minutes=1))
+    compact(out, free)
+    done = purge.remove("Ann", out, set())
+    assert (done.hits, done.files) == (2, 1), "of the first file another answer counts"
+    tables = [pq.ParquetFile(file).read() for file in tmp_path.rglob("*.parquet")]
+    assert "Ann" not in repr([table.to_pylist() for table in tables]) and len(tables) == 1
+
+
+def test_files_that_the_manifest_cannot_name_yet_wait_for_a_later_run(tmp_path, monkeypatch):
+    out = filled(tmp_path)
+    before = answers(out)
+    monkeypatch.setattr(compacting, "MOST_HIDDEN", 7)
+    monkeypatch.setattr(compacting, "ROUND_FILES", 3)
+    done = compact(out, free)
+    assert (done.replaced, done.later) == (7, 5) and answers(out) == before
+    assert (compact(out, free).replaced, answers(out)) == (0, before), "what was replaced is not deleted yet"
+    compaction.clean(out, grace_s=0.0)
+    assert (compact(out, free).later, answers(out)) == (0, before)
