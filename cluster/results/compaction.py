@@ -116,8 +116,8 @@ def clean(
 ) -> int:
     """Delete what compactions have replaced `grace_s` ago, and what interrupted ones have left. Returns how many files.
 
-    Nobody else may compact the folder meanwhile. With a grace of 0, whoever has listed the folder before may miss files
-    that he wants to read. The empty folders of jobs that are not `busy` are deleted too.
+    A compaction that runs meanwhile stops without a change. With a grace of 0, a reader that has listed the folder
+    before may miss files. The empty folders of jobs that are not `busy` are deleted too.
     """
     manifest = layout.read_manifest(out, s3_endpoint)
     if manifest is None:
@@ -132,7 +132,7 @@ def clean(
     for folder in {name.rpartition("/")[0] for name in names}:
         if folder.startswith("job=") and not busy(folder.removeprefix("job=")):
             _delete_empty(files, f"{root}/{folder}")
-    if over:
+    if over and (manifest := layout.read_manifest(out, s3_endpoint)):  # again: a compaction elsewhere may have ended
         left = {run: replaced for run, replaced in manifest.replaced.items() if run not in over}
         _write_manifest(out, Manifest(runs=manifest.runs, replaced=left), s3_endpoint)
     return deleted
@@ -143,6 +143,7 @@ def _delete_abandoned(out: str, manifest: Manifest, before_s: float, s3_endpoint
     files, root = buckets.filesystem(out, s3_endpoint)
     infos = files.get_file_info(fs.FileSelector(f"{root}/{CURRENT}", allow_not_found=True))
     marks = [info for info in infos if info.base_name.startswith(_MARK) and (info.mtime_ns or 0) / 1e9 <= before_s]
+    # by their marks, not all that the manifest does not name: somebody may have restored an old one
     lost = {info.base_name.removeprefix(_MARK) for info in marks} - set(manifest.runs)
     deleted = 0
     if lost:

@@ -28,14 +28,10 @@ if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
 
-__all__ = ["committed", "content", "of_job", "read", "scan", "sink"]
+__all__ = ["ahead", "batches", "committed", "content", "of_job", "parts", "read", "scan", "sink"]
 
 FILES_AHEAD = 4  # read in threads while the caller works on the table before them
-BATCH_ROWS, NARROW_ROWS = (
-    1000,
-    10_000,
-)  # in a table of a batch: with columns of WIDE, of which a row may take 1 MB, or not
-WIDE = ("detections", "thumbnail")
+BATCH_ROWS = 1000  # in a table of a batch: a row of a video may have half a megabyte
 BUFFER_BYTES = 1 << 20  # of a column of a file that is read in batches
 
 _File = TypeVar("_File")
@@ -64,31 +60,32 @@ def read(file: str, columns: Sequence[str], s3_endpoint: str | None = None, job:
 def batches(
     file: str, columns: Sequence[str], s3_endpoint: str | None = None, job: str | None = None
 ) -> Iterator[pa.Table]:
-    """As `read`, in tables of at most BATCH_ROWS or NARROW_ROWS rows: a file may be larger than the memory."""
-    with _opened(file, columns, s3_endpoint) as (parquet, names):
-        for batch in parquet.iter_batches(
-            _batch_rows(columns), _groups(parquet, job), names.stored(job), use_threads=False
-        ):
+    """As `read`, in tables of at most BATCH_ROWS rows: a file may be larger than the memory."""
+    with _opened(file, columns, s3_endpoint, BUFFER_BYTES) as (parquet, names):
+        for batch in parquet.iter_batches(BATCH_ROWS, _groups(parquet, job), names.stored(job), use_threads=False):
             yield names.table(pa.Table.from_batches([batch]), job)
 
 
 @contextmanager
-def _opened(file: str, columns: Sequence[str], s3_endpoint: str | None) -> "Iterator[tuple[ParquetFile, _Names]]":
-    """A file, and the names of the columns in it. SettingsError if it holds no results, or is read in vain."""
+def _opened(
+    file: str, columns: Sequence[str], s3_endpoint: str | None, buffer_bytes: int = 0
+) -> "Iterator[tuple[ParquetFile, _Names]]":
+    """A file, and the names of the columns in it. SettingsError if it holds no results, or is damaged where it is read.
+
+    `buffer_bytes`: how much of a column is fetched at a time; 0: all of a row group.
+    """
     import pyarrow.parquet as pq
 
     files, path = buckets.filesystem(file, s3_endpoint)
     with files.open_input_file(path) as source:
         try:
-            parquet = pq.ParquetFile(source, buffer_size=BUFFER_BYTES)
+            parquet = pq.ParquetFile(source, buffer_size=buffer_bytes)
             stored_names = parquet.schema_arrow.names  # read once: it takes 1 ms
             current_names = {codec.RENAMED.get(name, name) for name in stored_names}
             missing = {column.split(".")[0] for column in columns} - current_names
             if missing <= codec.OPTIONAL:
-                yield (
-                    parquet,
-                    _Names(tuple(columns), frozenset(missing), not codec.RENAMED.keys().isdisjoint(stored_names)),
-                )
+                former = not codec.RENAMED.keys().isdisjoint(stored_names)
+                yield parquet, _Names(tuple(columns), frozenset(missing), former)
                 return
         except pa.ArrowInvalid as error:
             raise SettingsError(f"{file} cannot be read as Parquet ({error}). Move it out of the folder.") from error
@@ -122,10 +119,6 @@ class _Names:
             table = table.append_column(SCHEMA.field(name), pa.nulls(len(table), SCHEMA.field(name).type))
         requested = {name.split(".")[0] for name in self.wanted}
         return table.select([name for name in SCHEMA.names if name in requested])
-
-
-def _batch_rows(columns: Sequence[str]) -> int:
-    return BATCH_ROWS if any(column.split(".")[0] in WIDE for column in columns) else NARROW_ROWS
 
 
 def _groups(parquet: "ParquetFile", job: str | None) -> list[int]:
@@ -173,7 +166,7 @@ def parts(
 ) -> Iterable[pa.Table]:
     """The rows of a file in tables: read now if they are few, else in `batches` while the caller works on them."""
     with _opened(file, columns, s3_endpoint) as (parquet, names):
-        if parquet.metadata.num_rows <= _batch_rows(columns):
+        if parquet.metadata.num_rows <= BATCH_ROWS:
             groups = parquet.read_row_groups(_groups(parquet, job), names.stored(job), use_threads=False)
             return [names.table(groups, job)]
     return batches(file, columns, s3_endpoint, job)

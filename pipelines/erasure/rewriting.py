@@ -15,7 +15,7 @@ from pyarrow import fs
 
 from cluster.access.private_files import replace_private
 from cluster.errors import SettingsError
-from cluster.results import compaction
+from cluster.results import compaction, layout
 from cluster.results import files as results_files
 from cluster.results.codec import SCHEMA
 from cluster.storage import buckets
@@ -53,6 +53,8 @@ def erase_results(erasure: Erasure, s3_endpoint: str | None = None) -> dict[str,
             continue
         for file in results_files.committed(out, s3_endpoint):
             counts["rows"] += _rewrite(file, erasure, s3_endpoint)
+        for job in erasure.jobs:
+            folder.clear(layout.job_folder(out, job), s3_endpoint)  # nothing is left in it but its name
     return {what: count for what, count in counts.items() if count}
 
 

@@ -112,7 +112,10 @@ def _chosen(sources: list[_Source], busy: Callable[[str], bool], done: Compacted
     done.busy = len(tail) - len(free)
     earlier = [source for source in sources if source.is_compacted]
     worn = [source for source in earlier if np.count_nonzero(source.stays) < WORN * len(source.stays)]
-    small = [source for source in earlier if source.file.size < SMALL_BYTES and source not in worn]
+    # only the last file of a run may be smaller than it could be
+    last = {layout.run_of(source.file.name): source for source in sorted(earlier, key=lambda one: one.file.name)}
+    names = {source.file.name for source in last.values()} - {source.file.name for source in worn}
+    small = [source for source in earlier if source.file.name in names and source.file.size < SMALL_BYTES]
     return sorted([*free, *worn, *(small if len(small) >= MOST_SMALL else [])], key=lambda source: source.file.name)
 
 

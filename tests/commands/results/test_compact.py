@@ -1,7 +1,6 @@
 """`raysift compact` on a head, and the erasure of what it has compacted."""
 
 import json
-import os
 from dataclasses import replace
 
 from cluster.access.audit import Audit
@@ -74,8 +73,9 @@ def test_a_file_is_erased_from_compacted_results_and_from_what_they_replace(mach
     assert "/compacted/run-" in kept and results_files.read(kept, ["uri"])["uri"].to_pylist() == [STAYS]
 
 
-def test_a_job_is_erased_from_compacted_results(machine):
+def test_a_job_is_erased_from_compacted_results_and_from_its_own_folder(machine):
     run("compact")
+    commit(machine.results / f"job={JOB}", "1.parquet", stored_row(STAYS, job=JOB, unit=1, minutes=1))
     assert run("erase", "--job", JOB, "--yes").exit_code == 0
     assert machine.holding(STAYS.encode()) == [] and uris(machine.out) == sorted([GONE, OTHER])
-    assert not os.path.exists(machine.results / "_raysift" / "jobs" / JOB)
+    assert not [path for path in machine.results.rglob("*") if JOB in path.name]
