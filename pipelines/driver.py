@@ -17,6 +17,7 @@ from cluster.settings import Settings
 from cluster.storage import buckets
 from cluster.storage.roots import Roots
 from cluster.vectors import Vectors
+from deployments import ray_metrics
 from deployments.detector import DetectorAway
 from deployments.jobs import folder as job_folder
 from deployments.jobs import job as job_file
@@ -67,6 +68,7 @@ def scan(task: Job, settings: Settings) -> Outcome:
 
 def attempt_at(task: Job, attempt: str, served: Mapping[str, ModelVersion], settings: Settings) -> Outcome:
     """Run a job as the attempt of that name, with the detectors that are `served`. SettingsError as `scan`."""
+    ray_metrics.report()
     name, out = task.job, buckets.normalize(task.out)
     task = replace(task, out=out, uris=tuple(map(buckets.normalize, task.uris)))
     if task.retry_of and not task.uris:
