@@ -27,6 +27,7 @@ from commands.outbound import webhooks
 from commands.outbound.export import export
 from commands.scans import end_or_follow, follow, submit
 from commands.terminal import LazyGroup, ProfileOption, api_client, console, say, waiting
+from commands.upkeep import backup
 
 if TYPE_CHECKING:
     from cluster.api_types import Ready
@@ -57,6 +58,8 @@ cli.command()(erase.erase)
 cli.command()(doctor.doctor)
 cli.command()(evaluate.evaluate)
 cli.command()(export)
+cli.command()(backup.backup)
+cli.command()(backup.restore)
 
 
 @cli.command()

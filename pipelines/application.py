@@ -13,6 +13,7 @@ from cluster.records import MediaItem, Result
 from cluster.settings import Settings
 from deployments.access.service import Access
 from deployments.api.ingress import Ingress
+from deployments.catalog import database
 from deployments.catalog.catalog import Catalog
 from deployments.jobs.queue import Jobs
 from deployments.serving.client import ServedDetectors
@@ -76,7 +77,7 @@ def build(settings: Settings) -> serve.Application:
     return api.bind(
         detectors,
         _owner(Catalog, "catalog", 16).bind(
-            state / "catalog-3.duckdb",  # since version 0.2; it notes the version of its tables itself
+            state / database.FILE,
             of=settings.results,
             s3_endpoint=settings.s3_endpoint,
         ),
