@@ -27,7 +27,7 @@ from commands.outbound import webhooks
 from commands.outbound.export import export
 from commands.scans import end_or_follow, follow, submit
 from commands.terminal import LazyGroup, ProfileOption, api_client, console, say, waiting
-from commands.upkeep import backup
+from commands.upkeep import backup, logs
 
 if TYPE_CHECKING:
     from cluster.api_types import Ready
@@ -60,6 +60,7 @@ cli.command()(evaluate.evaluate)
 cli.command()(export)
 cli.command()(backup.backup)
 cli.command()(backup.restore)
+cli.command()(logs.logs)
 
 
 @cli.command()

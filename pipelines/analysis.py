@@ -18,6 +18,7 @@ from ray.serve.handle import DeploymentHandle
 
 from cluster import cache
 from cluster.errors import MediaError
+from cluster.logs import setup
 from cluster.metrics.declared import CACHE_LOOKUPS, STAGE_SECONDS
 from cluster.metrics.recording import record, timing
 from cluster.records import Failure, MediaItem, Segment
@@ -53,6 +54,7 @@ class Analysis:
         if settings.s3_endpoint:  # as detector replicas are given it: galleries may be in the bucket
             os.environ["AWS_ENDPOINT_URL"] = settings.s3_endpoint
         ray_metrics.report()
+        setup.join_serve()
         events.listen(_report_lookup)
         self.handles, self.jobs = detectors, jobs
         self.decoder = Decoder()
@@ -170,4 +172,5 @@ def deployment(settings: Settings) -> Any:
         request_router_config={"initial_backoff_s": 0.005, "max_backoff_s": 0.05},
         ray_actor_options={"num_cpus": settings.scanning.worker_cpus, "runtime_env": {"env_vars": KEEP_BUFFERS}},
         graceful_shutdown_timeout_s=5,
+        logging_config=setup.serve_config(settings.logs),
     )

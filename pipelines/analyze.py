@@ -25,6 +25,7 @@ from cluster.records import ModelVersion
 from cluster.results import files as results_files
 from cluster.settings import Settings
 from cluster.storage import buckets
+from deployments import correlation
 from deployments.detector import DetectorAway
 from deployments.serving.client import CLUSTER_FAULT
 from deployments.serving.placement import APP
@@ -119,6 +120,7 @@ def _tasks(settings: Settings) -> int:
 
 
 def _analyze(units: pa.Table, attempt: Attempt) -> pa.Table:
+    correlation.set_id(attempt.job)  # it goes with the call to `analysis`, and from there to the detectors
     return _call("analyze", units, attempt, attempt.settings)
 
 

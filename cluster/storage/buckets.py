@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cluster.errors import MediaError
 from cluster.metrics.declared import STORAGE_BYTES, STORAGE_SECONDS
 from cluster.metrics.recording import outcome_of, record
-from cluster.records import MediaItem
+from cluster.records import MediaItem, asset_id
 from cluster.storage.disks import naming_full_disk
 from cluster.storage.filesystems import filesystem, is_forbidden, normalize, split
 from cluster.storage.roots import Roots, open_local
@@ -58,7 +58,7 @@ def fetch(
             suspect = sha256
             raise TransientFetchError("fetch", f"{item.uri} arrived with other bytes than were stored")
         except TransientFetchError as error:
-            log.warning("%s (try %d of %d)", error.reason, attempt, attempts)
+            log.warning("asset %s was not fetched (try %d of %d)", asset_id(item.uri), attempt, attempts)
             pause_s = min(8.0, 0.5 * 2 ** (attempt - 1)) * random.uniform(0.5, 1.5)
             if attempt == attempts or time.monotonic() + pause_s > give_up_at:
                 to.unlink(missing_ok=True)

@@ -27,6 +27,7 @@ from cluster.api_types import (
     Ready,
     Upload,
 )
+from cluster.logs import setup
 from cluster.permissions import check_out, job_settings, limited, proved
 from cluster.records import Result
 from cluster.settings import Settings
@@ -90,6 +91,7 @@ class Ingress(AccessRoutes, ExportRoutes, JobRoutes, SampleRoutes):
         open_member: media.OpenMember,
     ) -> None:
         ray_metrics.report()
+        setup.join_serve()
         self.settings = settings
         answer_to(settings)
         list(roles.roles(api.routes))  # no route without a role

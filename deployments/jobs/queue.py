@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.errors import SettingsError
+from cluster.logs import setup
 from cluster.metrics.declared import LEFT_OUT
 from cluster.metrics.recording import record
 from cluster.records import ACTIVE, OVER, PRIORITIES, JobState
@@ -61,6 +62,7 @@ class Jobs(Submissions):
         self._due = threading.Event()  # set when a job may have become due
         if every_s is not None:
             ray_metrics.report()
+            setup.join_serve()
             HeadGauges(self.store, settings).follow()
             self.pages.follow(every_s, FIND_S)
             self.announcer.follow(every_s)

@@ -6,6 +6,7 @@ from typing import Any
 from ray import serve
 
 from cluster import gpus
+from cluster.logs import setup
 from cluster.settings import PREFIX, Settings
 from deployments import events, ray_metrics
 from deployments.serving.placement import grouped, scale, shares
@@ -40,6 +41,7 @@ class DetectorDeployment(Replica):
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         ray_metrics.report()
+        setup.join_serve()
         events.listen(ray_metrics.report_event)
         super().__init__(*arguments, **keywords)
 
@@ -64,6 +66,7 @@ def deployments(settings: Settings, cards: Sequence[gpus.Card]) -> dict[str, ser
                 "num_gpus": share[name],
                 "runtime_env": {"env_vars": environment},
             },
+            logging_config=setup.serve_config(settings.logs),
         ).bind({member: config.model_dump() for member, config in group.items()}, share[name])
         applications |= dict.fromkeys(group, application)
     return applications

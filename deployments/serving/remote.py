@@ -21,6 +21,7 @@ from cluster.errors import SettingsError
 from cluster.metrics.declared import REMOTE_SECONDS
 from cluster.metrics.recording import timed
 from cluster.records import Sample
+from deployments import correlation
 from deployments.detector import DetectorConfig, DetectorResponse, detector_class
 from deployments.serving import wire
 
@@ -114,7 +115,7 @@ class RemoteDetector:
         timeout = httpx.Timeout(timeout_s, connect=CONNECT_S)
         with timed(REMOTE_SECONDS, detector=self.name, outcome="away") as measured:
             try:
-                answer = self.client.request(method, path, content=body, timeout=timeout)
+                answer = self.client.request(method, path, content=body, timeout=timeout, headers=correlation.headers())
             except (httpx.ReadTimeout, httpx.WriteTimeout):
                 measured["outcome"] = "slow"
                 raise RemoteSlow(f"{self._title} has not answered in {timeout_s:.0f} s") from None

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 from cluster.metrics.declared import BATCH_SAMPLES, DETECTOR_SAMPLES, DETECTOR_SECONDS
@@ -49,7 +50,8 @@ class Replica:
 
     async def detect(self, name: str, samples: list[Sample]) -> DetectorResponse:
         """The response of one detector: an answer for each sample, in order, and what they cost."""
-        return await asyncio.get_running_loop().run_in_executor(self.thread, self._detect, name, samples)
+        run = copy_context().run  # with the id of the request or job, for log lines and for another cluster
+        return await asyncio.get_running_loop().run_in_executor(self.thread, run, self._detect, name, samples)
 
     async def answers_example(self, name: str) -> int:
         """How many findings the detector has on its own example now; when its models are dropped, had when last loaded.

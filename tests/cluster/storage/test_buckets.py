@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cluster.errors import DiskFull, MediaError
-from cluster.records import MediaItem
+from cluster.records import MediaItem, asset_id
 from cluster.storage.buckets import fetch, filesystem, read_range, size
 from cluster.storage.listing import list_media
 from cluster.storage.roots import Roots
@@ -177,3 +177,11 @@ def test_fetches_are_measured_without_the_names_of_files(tmp_path):
     size, done, failed = values
     assert size == ("raysift_storage_read_bytes_total", len(BODY), {"scheme": "file"})
     assert done[2] == {"operation": "fetch", "scheme": "file", "outcome": "done"} and failed[2]["outcome"] == "failed"
+
+
+def test_a_failed_try_is_logged_without_the_name_of_the_file(tmp_path, caplog):
+    item = item_of(put(tmp_path / "a secret name.jpg", BODY))
+    (tmp_path / "a secret name.jpg").write_bytes(BODY[:-1])
+    with pytest.raises(MediaError):
+        fetch(item, tmp_path / "copy", attempts=1)
+    assert f"asset {asset_id(item.uri)} was not fetched (try 1 of 1)" in caplog.text and "secret" not in caplog.text
