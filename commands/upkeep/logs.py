@@ -1,10 +1,11 @@
 """`raysift logs`: the log lines of one job or request, from all nodes."""
 
+import logging
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -45,16 +46,16 @@ def logs(
 
 
 def gather(id: str) -> dict[str, Lines | str]:
-    """Host -> its lines about an id, or why they cannot be had. SettingsError if there is no cluster here."""
+    """Host and address -> its lines about an id, or why they cannot be had. SettingsError if no cluster is here."""
+    _connect()
     import ray
     from ray.exceptions import RayError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    _connect()
     try:
         task = ray.remote(num_cpus=0, max_retries=0)(_on_node)
         tasks = {
-            node["NodeManagerHostname"]: task.options(
+            f"{node['NodeManagerHostname']} {node['NodeManagerAddress']}": task.options(
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             ).remote(id)
             for node in ray.nodes()
@@ -98,17 +99,17 @@ def _begins(line: str) -> bool:
 
 
 def _connect() -> None:
-    import ray
-
     from cluster.processes import Processes
 
     processes = Processes(load())
     own = "ray" in processes.alive()
     if own:
         os.environ.update(processes.environment())
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    import ray  # only now: it reads the path of its token at its import
+
     try:
-        ray.init(address=os.environ["RAY_ADDRESS"] if own else "auto", **quiet)
+        address = os.environ["RAY_ADDRESS"] if own else "auto"
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError:
         raise SettingsError("no Ray cluster runs on this machine: run it on the head, while Raysift is up.") from None
 
