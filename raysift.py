@@ -27,7 +27,7 @@ from commands.outbound import webhooks
 from commands.outbound.export import export
 from commands.scans import end_or_follow, follow, submit
 from commands.terminal import LazyGroup, ProfileOption, api_client, console, say, waiting
-from commands.upkeep import backup, logs
+from commands.upkeep import backup, logs, top
 
 if TYPE_CHECKING:
     from cluster.api_types import Ready
@@ -61,6 +61,7 @@ cli.command()(export)
 cli.command()(backup.backup)
 cli.command()(backup.restore)
 cli.command()(logs.logs)
+cli.command()(top.top)
 
 
 @cli.command()
