@@ -4,14 +4,23 @@ import logging
 import re
 
 # the scheme and the bucket stay: an operator needs them, and they are in the settings
-_URI = re.compile(r"\b(s3://[^/\s'\"]+|gs://[^/\s'\"]+|file://)/[^\s'\"]*")
+_URI = re.compile(r"\b(s3://[^/\s'\"]+|gs://[^/\s'\"]+|file://)(/[^\s'\"]*)")
+_OURS = re.compile(r"/_raysift/.*|/[\w-]+\.parquet$")  # the end of a path that Raysift has made: pages of jobs, results
 _PATH = re.compile(r"'/[^'\n]+'")  # as Python quotes the file of an OSError; code in tracebacks has double quotes
 _SECRET = re.compile(r"\brs_\w+_[\w-]+|(?<=Bearer )[^\s'\"]+")
 
 
 def masked(text: str) -> str:
-    """The text without keys, and without the paths of files in URIs and errors. A name with a space is cut at it."""
-    return _SECRET.sub("[secret]", _PATH.sub("'/[path]'", _URI.sub(r"\1/[path]", text)))
+    """The text without keys, and without the paths of files in URIs and errors. A name with a space is cut at it.
+
+    What Raysift itself has named, pages of jobs and files of results, keeps that part of its path.
+    """
+    return _SECRET.sub("[secret]", _PATH.sub("'/[path]'", _URI.sub(_masked_uri, text)))
+
+
+def _masked_uri(uri: re.Match[str]) -> str:
+    ours = _OURS.search(uri[2])
+    return f"{uri[1]}/[path]{ours[0] if ours else ''}"
 
 
 class Private(logging.Filter):

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -75,12 +75,18 @@ def gather(id: str) -> dict[str, Lines | str]:
 def lines_about(folder: Path, id: str, most: int = MOST_LINES) -> Lines:
     """The lines of a node's logs that have the id as a word, with the traceback after each; `most` at most."""
     found: Lines = []
-    for file in sorted(file for pattern in FILES for file in folder.glob(pattern)):
+    for file in sorted((file for pattern in FILES for file in folder.glob(pattern)), key=_age):
         for line in _about(file, id):
             if len(found) >= most:
                 return found
             found.append((str(file.relative_to(folder)), line))
     return found
+
+
+def _age(file: Path) -> tuple[str, int]:
+    """A key that sorts the files of one log by age: Ray moves full ones to NAME.log.1, and these to NAME.log.2."""
+    name, _, number = str(file).rpartition(".log.")
+    return (f"{name}.log", -int(number)) if number.isdigit() and name else (str(file), 0)
 
 
 def _about(file: Path, id: str) -> Iterator[str]:
@@ -118,4 +124,5 @@ def _on_node(id: str) -> Lines:
     """The lines of the node that this task runs on."""
     import ray._private.worker
 
-    return lines_about(Path(ray._private.worker._global_node.get_logs_dir_path()), id)
+    node: Any = ray._private.worker._global_node
+    return lines_about(Path(node.get_logs_dir_path()), id)

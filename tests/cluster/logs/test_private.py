@@ -14,6 +14,8 @@ from cluster.logs.private import Private, masked
         ("'gs://b/x/y z.jpg' and file:///data/x.jpg", "'gs://b/[path] z.jpg' and file:///[path]"),
         ("[Errno 2] No such file: '/data/case 7/a.jpg'", "[Errno 2] No such file: '/[path]'"),
         ('File "/srv/raysift/cluster/cache.py", line 3', 'File "/srv/raysift/cluster/cache.py", line 3'),
+        ("s3://found/case-7/_raysift/jobs/scan-1/queue.json", "s3://found/[path]/_raysift/jobs/scan-1/queue.json"),
+        ("file:///data/case-7/0a1b2c_000000-0.parquet", "file:///[path]/0a1b2c_000000-0.parquet"),
         ("a key rs_0a1b2c_s3cr3t-x was shown", "a key [secret] was shown"),
         ("Authorization: Bearer s3cr3t", "Authorization: Bearer [secret]"),
         ("redis://redis:6379 and http://chroma:8001/api", "redis://redis:6379 and http://chroma:8001/api"),

@@ -37,6 +37,12 @@ def test_the_lines_of_one_job_are_found_in_the_log_of_its_driver(folder):
     assert lines_about(folder, "scan-1") == [("job-driver-scan-1.log", DRIVER.splitlines()[0])]
 
 
+def test_files_that_ray_has_rotated_are_read_first(folder):
+    for name, line in (("x.log", "third"), ("x.log.1", "second"), ("x.log.10", "first")):
+        (folder / "serve" / name).write_text(f"INFO scan-7 {line}\n")
+    assert [line.split()[-1] for _, line in lines_about(folder, "scan-7")] == ["first", "second", "third"]
+
+
 def test_a_node_sends_a_limited_number_of_lines(folder):
     assert len(lines_about(folder, "REQ-7", most=2)) == 2
 
