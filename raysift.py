@@ -28,6 +28,7 @@ from commands.outbound.export import export
 from commands.results.compact import compact
 from commands.scans import end_or_follow, follow, submit
 from commands.terminal import LazyGroup, ProfileOption, api_client, console, say, waiting
+from commands.upkeep import backup, logs, top
 
 if TYPE_CHECKING:
     from cluster.api_types import Ready
@@ -59,6 +60,10 @@ cli.command()(doctor.doctor)
 cli.command()(evaluate.evaluate)
 cli.command()(export)
 cli.command()(compact)
+cli.command()(backup.backup)
+cli.command()(backup.restore)
+cli.command()(logs.logs)
+cli.command()(top.top)
 
 
 @cli.command()

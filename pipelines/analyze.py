@@ -26,6 +26,7 @@ from cluster.results import files as results_files
 from cluster.results import layout
 from cluster.settings import Settings
 from cluster.storage import buckets
+from deployments import correlation
 from deployments.detector import DetectorAway
 from deployments.serving.client import CLUSTER_FAULT
 from deployments.serving.placement import APP
@@ -121,6 +122,7 @@ def _tasks(settings: Settings) -> int:
 
 
 def _analyze(units: pa.Table, attempt: Attempt) -> pa.Table:
+    correlation.set_id(attempt.job)  # it goes with the call to `analysis`, and from there to the detectors
     return _call("analyze", units, attempt, attempt.settings)
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from cluster.api_queries import AssetFilter, AssetQuery, Cursor, read_cursor, write_cursor
 from cluster.errors import SettingsError
+from cluster.logs import setup
 from deployments.catalog import queries as sql
 from deployments.catalog.database import Ask, Database
 from deployments.catalog.loading import Loader
@@ -34,6 +35,7 @@ class Catalog:
         of: str | None = None,
         s3_endpoint: str | None = None,
     ) -> None:
+        setup.join_serve()
         self._database = Database(path)
         self._loader = Loader(self._database, thumbnails)
         folders = list(dict.fromkeys([*([] if of is None else [of]), *self._database.unfinished()]))

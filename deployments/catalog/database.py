@@ -15,6 +15,7 @@ from deployments.catalog.shapes import Json
 
 log = logging.getLogger(__name__)
 
+FILE = "catalog-3.duckdb"  # in state_dir, since version 0.2; it notes the version of its tables itself
 MEMORY = "1GB"  # limit of DuckDB's memory; above it, DuckDB spills to files beside the catalogue
 THREADS = 2
 QUERY_S = 40.0  # then a query is interrupted: whoever asked has been answered without it, at the latest after 30 s
@@ -138,12 +139,17 @@ def begin_again(path: Path, folders: Iterable[str]) -> None:
     folders_of(path)  # raises if another process has it open
     new = path.with_name(f".{path.name}.new")
     _delete(new.parent.glob(f"{new.name}*"))  # of a process that was killed
-    database = Database(new)
+    begin(new, folders)
+    _delete(file for file in path.parent.glob(f"{path.name}*") if file != path)  # its log, and what was spilled
+    new.replace(path)
+
+
+def begin(path: Path, folders: Iterable[str]) -> None:
+    """Make a file that is to load these folders, which a catalogue does in its background when it opens it."""
+    database = Database(path)
     with database.transaction() as cursor:
         cursor.executemany("insert into unfinished values (?)", [[folder] for folder in sorted(set(folders))])
     database.close()
-    _delete(file for file in path.parent.glob(f"{path.name}*") if file != path)  # its log, and what was spilled
-    new.replace(path)
 
 
 def _delete(files: Iterable[Path]) -> None:
