@@ -58,7 +58,9 @@ def test_a_file_whose_merge_fails_leaves_nothing_behind(tmp_path):
     assert catalog.assets(AssetQuery())["total"] == 0
     assert catalog.job("job") == {"done": 0, "failed": 0}
     assert catalog.load(good) == 1
-    assert catalog.facets(AssetQuery())["detectors"] == [{"detector": "nsfw", "label": "nude", "count": 1}]
+    assert catalog.facets(AssetQuery())["detectors"] == [
+        {"detector": "nsfw", "label": "nude", "count": 1, "score": 0.9}
+    ]
 
 
 def test_the_catalogue_of_a_new_head_loads_earlier_results(tmp_path):

@@ -32,6 +32,7 @@ from cluster.api_types import (
     Hits,
     Upload,
 )
+from cluster.errors import SettingsError
 from deployments import problems
 from deployments.catalog.catalog import Catalog
 from tests.support.fakes.files import MODELS, as_row, files, picture
@@ -65,6 +66,7 @@ class FakeApi:
         self.jobs = FakeJobs(self._load_failed)
         self.app = FastAPI()
         problems.handle(self.app)
+        self.app.add_exception_handler(SettingsError, _refused)
         for path, answer in (
             ("/health", self.health),
             ("/session", self.sessions.show),
@@ -209,6 +211,10 @@ class FakeApi:
     def _hit(self, file: File, matched: str, score: float, text: str | None = None, at: float | None = None) -> Hit:
         (item,) = self.catalog.items([file.id])
         return Hit(asset=Asset(**item), score=score, matched=matched, text=text, time_s=at)
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    return problems.refusal(request.scope, HTTPException(422, str(error)))
 
 
 def _faces(file: File) -> list[Detection]:
