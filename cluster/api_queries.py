@@ -20,7 +20,7 @@ Sort = Literal["newest", "oldest", "score", "name"]
 # The vector space in which files are compared; URLs from before 0.2 say "looks" for "image".
 By = Annotated[Literal["image", "faces"], BeforeValidator(current_space)]
 
-MAX_IDS = 1000  # their URL is within 64 KiB, the limit of servers for a request's head
+MAX_IDS = 200  # so that a URL with them has less than 8 KiB, the limit of many proxies
 MAX_PAGE = 10_000_000  # at 200 files a page, more than any catalogue holds; the offset fits 64 bits
 
 _Id = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
