@@ -52,7 +52,7 @@ def added(
 
     `place`: 0 for a condition of its own; n: a file passes if either it or the n-th condition applies.
     """
-    more = [(Alternative(part),) for part in parts]
+    more: list[Condition] = [(Alternative(part),) for part in parts]
     if negated:
         more = [tuple(Alternative(part, negated=True) for part in parts)]
     if place:

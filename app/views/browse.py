@@ -1,5 +1,6 @@
 """The Browse page: files as tiles, in pages, with filters in the sidebar and above. Its URL holds the filters."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -39,9 +40,8 @@ def show() -> None:
     try:
         _show(page.caller())
     except ApiError as error:
-        if error.status != 422 or "held" not in st.session_state:
+        if error.status != 422 or not held.release():
             raise
-        held.release()
         st.rerun()
 
 
@@ -62,11 +62,13 @@ def _show(api: str) -> None:
     query = filters.model_copy(update={"sort": sort, "score_of": score_of, "page": number})
     with st.spinner("Reading the results"):
         files = _assets(api, query)
+    read_at = 0.0
     if filters.upto is None:
         held.hold(filters, files.latest)
+        read_at = time.monotonic()
     heading.markdown(f"#### {files.total:,} {'file' if files.total == 1 else 'files'}")
     with arrivals_here:
-        held.arrivals(filters, files.total, _forget)
+        held.arrivals(filters, files.total, read_at, _forget)
     if not files.total:
         return _show_nothing(filters)
     selection.bar(query, files)
