@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from datetime import date
-from typing import Any
 
 import streamlit as st
 
@@ -11,6 +10,7 @@ from cluster.api_types import Facet
 from cluster.filters.conditions import (
     MOST_CONDITIONS,
     Alternative,
+    Condition,
     Detected,
     Fact,
     Field,
@@ -20,6 +20,7 @@ from cluster.filters.conditions import (
     write,
 )
 
+_MOST_NUMBER, _MOST_CHARACTERS = 1e9, 200
 _NEW = "All conditions must apply"
 
 
@@ -64,6 +65,8 @@ def added(
 def _add(conditions: tuple[str, ...], parts: Sequence[Detected | Fact], negated: bool, place: int) -> None:
     st.query_params["where"] = added(conditions, parts, negated, place)
     st.session_state["page"] = 1
+    st.session_state["filter not"] = False  # the next condition is another one
+    st.session_state["filter place"] = 0
 
 
 def _label(labels: Sequence[Facet], detectors: Sequence[str]) -> list[Detected | Fact]:
@@ -78,19 +81,21 @@ def _label(labels: Sequence[Facet], detectors: Sequence[str]) -> list[Detected |
 
 
 def _words(labels: Sequence[Facet], detectors: Sequence[str]) -> list[Detected | Fact]:
-    words = st.text_input("Words", key="filter words", placeholder="that are read or said")
+    words = st.text_input("Words", key="filter words", placeholder="that are read or said", max_chars=_MOST_CHARACTERS)
     by = st.selectbox("By", ["", *detectors], format_func=lambda name: name or "any detector", key="filter words by")
     clean = " ".join((words or "").lower().split())
     return [Detected(by or "", words=clean)] if clean else []
 
 
 def _name(labels: Sequence[Facet], detectors: Sequence[str]) -> list[Detected | Fact]:
-    text = st.text_input("Name contains", key="filter name")
+    text = st.text_input("Name contains", key="filter name", max_chars=_MOST_CHARACTERS)
     return [Fact("name", "~", text)] if text else []
 
 
 def _error(labels: Sequence[Facet], detectors: Sequence[str]) -> list[Detected | Fact]:
-    text = st.text_input("Reason contains", key="filter error", placeholder="empty: any failure")
+    text = st.text_input(
+        "Reason contains", key="filter error", placeholder="empty: any failure", max_chars=_MOST_CHARACTERS
+    )
     return [Fact("error", "~", text or "")]
 
 
@@ -106,11 +111,14 @@ def _between(field: Field, unit: str, of: Callable[[float], Value] = int) -> Cal
     """The inputs for the bounds of a number. `of`: the value of the condition for what was typed in this unit."""
 
     def inputs(labels: Sequence[Facet], detectors: Sequence[str]) -> list[Detected | Fact]:
-        given: list[tuple[Operator, Any]] = [
-            (operator, st.number_input(f"{title}, {unit}", min_value=0.0, value=None, key=f"filter {field}{operator}"))
-            for operator, title in ((">=", "At least"), ("<=", "At most"))
-        ]
-        return [Fact(field, operator, of(number)) for operator, number in given if number is not None]
+        titles: dict[Operator, str] = {">=": "At least", "<=": "At most"}
+        given = {
+            operator: st.number_input(
+                f"{title}, {unit}", 0.0, _MOST_NUMBER, value=None, key=f"filter {field}{operator}"
+            )
+            for operator, title in titles.items()
+        }
+        return [Fact(field, operator, of(number)) for operator, number in given.items() if number is not None]
 
     return inputs
 

@@ -42,7 +42,8 @@ def _alternative(alternative: Alternative) -> str:
 def _detected(of: Detected) -> str:
     what = label(of.detector, of.label)
     if of.words is not None:
-        what = f"“{of.words}” in {what}" if of.detector or of.label else f"“{of.words}” in a text or speech"
+        where = f"in {what}" if of.label else f"by {of.detector}" if of.detector else "in a text or speech"
+        what = f"“{of.words}” {where}"
     scores = {
         (True, True): lambda: f", score {of.least:.2f} to {of.most:.2f}",
         (True, False): lambda: f", score from {of.least:.2f}",

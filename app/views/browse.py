@@ -9,7 +9,7 @@ import streamlit as st
 from app import address, components, draw, page
 from app.browsing import builder, groups, held, selection, wording
 from app.client import ApiError
-from cluster.api_queries import AssetQuery
+from cluster.api_queries import AssetQuery, Sort
 from cluster.api_types import AssetPage, Facet, Facets
 from cluster.filters.conditions import Alternative, Detected, parse, write
 
@@ -87,7 +87,7 @@ def _show(api: str) -> None:
         st.pagination(-(-files.total // files.size), key="page", bind="query-params", width="stretch")
 
 
-def _order(labels: list[Facet]) -> tuple[address.Sort, str | None]:
+def _order(labels: list[Facet]) -> tuple[Sort, str | None]:
     """Draw what the files are sorted by; returns it, and the label whose score counts, None for any."""
     if st.session_state.get("sort") not in address.SORTS:
         st.session_state.pop("sort", None)
