@@ -69,19 +69,24 @@ class Catalog:
     # ---- browsing
 
     def assets(self, query: AssetQuery, within: Prefixes = None) -> Json:
-        """A page: {"total", "page", "size", "items", "next": the cursor of the next page, or None if it is the last}.
+        """A page: {"total", "page", "size", "items", "next": the cursor of the next page, or None if it is the last,
+        "latest": the id of the file that arrived last}.
 
-        An item's score is the best of its matching detections. SettingsError if the file at which the page before
-        ended has been deleted.
+        An item's score is the best of its matching detections, or that of `score_of`. SettingsError if the file at
+        which the page before ended, or that of `upto`, has been deleted.
         """
+        visible, of_visible = sql.within(within)
         with self._database.snapshot() as ask:
             place = _place(ask, query, within)
+            _check_upto(ask, query, within)
             (found,) = ask(*sql.page(query, within, place))
             assets = found["assets"] or []
             items = _items(ask, assets[: query.size], query)
+            latest = ask(sql.LATEST.format(visible=visible), of_visible)[0]["id"]
         more = len(assets) > query.size
         after = write_cursor((query.sort, found["key"], items[-1]["id"])) if more else None  # type: ignore[arg-type]
-        return {"total": found["n"], "page": query.page, "size": query.size, "items": items, "next": after}
+        page = {"total": found["n"], "page": query.page, "size": query.size, "items": items}
+        return {**page, "next": after, "latest": latest}
 
     def facets(self, query: AssetQuery, within: Prefixes = None) -> Json:
         """How many files there are of each kind, detection and outcome under the query's other filters."""
@@ -92,6 +97,7 @@ class Catalog:
         files = query.model_copy(update=any_detection)
         where, of_where = sql.labels_of(files, query.min_score, within)
         with self._database.snapshot() as ask:
+            _check_upto(ask, query, within)
             rows = ask(counts, [*of_failed, *values])
             labels = ask(sql.FACETS.format(where=where), of_where)
         count = lambda of_kind, has_failed: sum(  # noqa: E731
@@ -100,6 +106,7 @@ class Catalog:
         found_by: dict[str, int] = {}
         for row in labels:
             found_by[row["detector"]] = found_by.get(row["detector"], 0) + row.pop("files")
+            row["score"] = round(row["score"], 4)
         kinds = sorted({row["kind"] for row in rows if row["kind"]})
         return {
             "total": count(query.kind, query.failed),
@@ -194,6 +201,7 @@ class Catalog:
         file that arrives between two calls is in one of them.
         """
         with self._database.snapshot() as ask:
+            _check_upto(ask, query, within)
             (found,) = ask(*sql.exported(query, within, after))
             if not found["assets"]:
                 return None
@@ -213,8 +221,15 @@ def _place(ask: Ask, query: AssetQuery, within: Prefixes) -> tuple[Cursor, int] 
     return cursor, rows[0]["asset"]
 
 
+def _check_upto(ask: Ask, query: AssetFilter, within: Prefixes) -> None:
+    """SettingsError if the caller sees no file with the id of `upto`."""
+    visible, values = sql.within(within)
+    if query.upto is not None and not ask(sql.BY_ID.format(visible=visible), [[query.upto], *values]):
+        raise SettingsError("upto: that file is not there any more. Take `latest` of a new list.")
+
+
 def _items(ask: Ask, assets: list[int], query: AssetQuery) -> list[Json]:
-    match, values = sql.matching(query)
+    match, values = sql.scored(query)
     files = ask(sql.ITEMS.format(match=f"and {match}" if match else ""), [assets, *values, assets])
     labels, boxes = by_asset(ask(sql.LABELS, [assets])), by_asset(ask(sql.BOXES, [assets]))
     rows = {row["asset"]: row for row in files}
