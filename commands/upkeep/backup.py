@@ -37,7 +37,7 @@ def backup(
     say(f"{len(saved.files)} files, {size / 1e6:.1f} MB, are in {folder}; the audit log has {saved.audit_lines} lines")
     say(f"not copied: {len(saved.results)} files of results with {saved.rows} rows. Save these places by other means:")
     for place in saved.folders:
-        say(f"  {place}")
+        say(f"  {place.uri}")
     console.print("It holds secrets, and what is erased later stays in it: keep it as safe as the evidence.")
 
 
@@ -56,15 +56,18 @@ def restore(
     with waiting("restoring"), pending.alone(state):
         saved, with_galleries = restoring.restore(settings, folder)
         Audit(state).record(me(), "backup restored", str(folder.absolute()), of_time=saved.made_at)
-        missing = restoring.missing(settings, saved)
+        missing, compacted = restoring.missing(settings, saved)
     say(f"the state of {saved.made_at} is restored: {len(saved.files)} files, {saved.audit_lines} lines of audit log")
     if not with_galleries:
         say(f"the galleries in {settings.galleries} are not empty: they were left as they are")
     say("next: raysift up, which loads the catalogue again, then raysift vectors rebuild")
+    for place in compacted:
+        say(f"{place} was compacted since then, so its files are not compared: raysift jobs verify JOB compares rows")
     if missing:
         listed = ", ".join(missing[:NAMED])
         raise SettingsError(
             f"{len(missing)} of {len(saved.results)} files of results are missing or changed since then: {listed}. "
-            "Restore the buckets of results too."
+            "Unless they were erased, restore these folders too."
         )
-    say(f"all {len(saved.results)} files of results are there, with {saved.rows} rows")
+    if not compacted:
+        say(f"all {len(saved.results)} files of results are there, with {saved.rows} rows")

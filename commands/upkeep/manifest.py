@@ -32,6 +32,14 @@ class ResultFile(_Part):
     rows: int
 
 
+class ResultFolder(_Part):
+    """A folder of results, and the files in it that counted. `runs`: the compactions that it had had."""
+
+    uri: str
+    runs: tuple[str, ...]
+    files: tuple[ResultFile, ...]
+
+
 class Manifest(_Part):
     """A backup: the files in it, and the results at that time, from which everything else is rebuilt."""
 
@@ -41,8 +49,12 @@ class Manifest(_Part):
     audit_lines: int
     audit_last: str  # hash of the last line of the audit log
     files: tuple[SavedFile, ...]
-    folders: tuple[str, ...]  # of results, by URI
-    results: tuple[ResultFile, ...]
+    folders: tuple[ResultFolder, ...]
+
+    @property
+    def results(self) -> list[ResultFile]:
+        """The files of all folders."""
+        return [file for folder in self.folders for file in folder.files]
 
     @property
     def rows(self) -> int:

@@ -40,7 +40,7 @@ def restore(settings: Settings, folder: Path) -> tuple[Manifest, bool]:
                 _restore_file(folder / file.path, state / path)
             elif place == GALLERIES and with_galleries:
                 _restore_picture(settings, path, folder / file.path)
-        database.begin(state / database.FILE, saved.folders)
+        database.begin(state / database.FILE, [each.uri for each in saved.folders])
     except BaseException:  # a part of a state must not look like a whole one
         for target in written:
             target.unlink(missing_ok=True)
@@ -48,10 +48,21 @@ def restore(settings: Settings, folder: Path) -> tuple[Manifest, bool]:
     return saved, with_galleries
 
 
-def missing(settings: Settings, saved: Manifest) -> list[str]:
-    """The URIs of result files of a backup that are gone or have another number of rows, sorted."""
-    there = {file.uri: file.rows for file in results_of(saved.folders, settings.s3_endpoint)}
-    return [file.uri for file in saved.results if there.get(file.uri) != file.rows]
+def missing(settings: Settings, saved: Manifest) -> tuple[list[str], list[str]]:
+    """The URIs of result files of a backup that are gone or have another number of rows; and of compacted folders.
+
+    The files of a folder that was compacted since the backup are others: they are not compared.
+    """
+    now = {folder.uri: folder for folder in results_of([each.uri for each in saved.folders], settings.s3_endpoint)}
+    compacted = [folder.uri for folder in saved.folders if {*now[folder.uri].runs} - {*folder.runs}]
+    gone = [
+        file.uri
+        for folder in saved.folders
+        if folder.uri not in compacted
+        for file in folder.files
+        if file not in now[folder.uri].files
+    ]
+    return gone, compacted
 
 
 def _check_empty(state: Path) -> None:

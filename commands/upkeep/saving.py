@@ -18,11 +18,11 @@ from cluster.access.audit import Audit
 from cluster.access.private_files import replace_private
 from cluster.errors import SettingsError
 from cluster.records import iso_time
-from cluster.results import files as results_files
+from cluster.results import layout
 from cluster.settings import Settings
 from cluster.storage import buckets
 from commands.upkeep import manifest
-from commands.upkeep.manifest import GALLERIES, STATE, Manifest, ResultFile
+from commands.upkeep.manifest import GALLERIES, STATE, Manifest, ResultFile, ResultFolder
 from pipelines.results.folders import known_folders
 
 # of the state folder: what is rebuilt, or has a place of its own in the backup. All else is saved.
@@ -47,7 +47,6 @@ def save(settings: Settings, folder: Path) -> Manifest:
         _copy(state / path, folder / STATE / path)
     checked = _copy_audit(settings, folder / STATE)
     _copy_galleries(settings, folder / GALLERIES)
-    folders = known_folders(settings)
     written = Manifest(
         version=manifest.VERSION,
         made_at=iso_time(time.time()),
@@ -55,8 +54,7 @@ def save(settings: Settings, folder: Path) -> Manifest:
         audit_lines=checked[0],
         audit_last=checked[1],
         files=tuple(manifest.saved(folder, path) for path in sorted(folder.rglob("*")) if path.is_file()),
-        folders=tuple(folders),
-        results=tuple(results_of(folders, settings.s3_endpoint)),
+        folders=tuple(results_of(known_folders(settings), settings.s3_endpoint)),
     )
     replace_private(folder / manifest.FILE, written.model_dump_json(indent=1).encode())
     return written
@@ -75,8 +73,8 @@ def state_files(settings: Settings) -> list[Path]:
     return [path for path in paths if not any(fnmatch(path.as_posix(), pattern) for pattern in SIDE_FILES)]
 
 
-def results_of(folders: list[str] | tuple[str, ...], s3_endpoint: str | None) -> list[ResultFile]:
-    """Every Parquet file of results in these folders, with its number of rows, sorted by URI. SettingsError."""
+def results_of(folders: list[str], s3_endpoint: str | None) -> list[ResultFolder]:
+    """These folders with every Parquet file of results that counts, and its rows. SettingsError if that fails."""
 
     def counted(uri: str) -> ResultFile:
         store, path = buckets.filesystem(uri, s3_endpoint)
@@ -84,11 +82,23 @@ def results_of(folders: list[str] | tuple[str, ...], s3_endpoint: str | None) ->
             return ResultFile(uri=uri, rows=pq.ParquetFile(source).metadata.num_rows)
 
     try:
-        uris = sorted({uri for folder in folders for uri in results_files.committed(folder, s3_endpoint)})
         with ThreadPoolExecutor(READERS) as readers:
-            return list(readers.map(counted, uris))
+            return [
+                ResultFolder(
+                    uri=folder,
+                    runs=runs_of(folder, s3_endpoint),  # before the files: of a later run they are not compared
+                    files=tuple(readers.map(counted, layout.committed(folder, s3_endpoint))),
+                )
+                for folder in folders
+            ]
     except (OSError, pa.ArrowException) as error:
         raise SettingsError(f"results cannot be listed: {error}. Check the folders and the rights to them.") from None
+
+
+def runs_of(folder: str, s3_endpoint: str | None) -> tuple[str, ...]:
+    """The compactions of a folder of results, by their names."""
+    compacted = layout.read_manifest(folder, s3_endpoint)
+    return tuple(compacted.runs) if compacted else ()
 
 
 def gallery_files(settings: Settings) -> Iterator[tuple[fs.FileSystem, str, str]]:

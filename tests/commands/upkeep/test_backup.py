@@ -173,6 +173,14 @@ def test_results_that_are_gone_since_the_backup_are_named(machine, backup):
     assert "2.parquet" in str(done.exception) and (machine.state / "access.sqlite").exists()
 
 
+def test_a_folder_that_was_compacted_since_the_backup_is_not_taken_for_lost(machine, backup):
+    assert run("compact").exit_code == 0
+    lose_the_head(machine)
+    done = run("restore", str(backup))
+    assert done.exit_code == 0, done.output
+    assert f"{machine.out} was compacted since then" in words(done) and "are missing" not in words(done)
+
+
 def test_galleries_that_are_not_empty_are_left_as_they_are(machine, backup):
     shutil.rmtree(machine.state)
     before = content(machine.place / "galleries")
