@@ -19,7 +19,8 @@ FILE = "catalog-3.duckdb"  # in state_dir, since version 0.2; it notes the versi
 MEMORY = "1GB"  # limit of DuckDB's memory; above it, DuckDB spills to files beside the catalogue
 THREADS = 2
 QUERY_S = 40.0  # then a query is interrupted: whoever asked has been answered without it, at the latest after 30 s
-LAYOUT = 4  # version of the tables in merge.py; raise it when they change. Files of version 0.1 have none: that is 1
+# version of the tables in merge.py and of what fills them: raise it when they change; files of version 0.1 have none: 1
+LAYOUT = 5
 
 Ask = Callable[..., list[Json]]  # a statement and its values -> its rows
 
