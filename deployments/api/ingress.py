@@ -43,6 +43,7 @@ from deployments.api import media, uploads
 from deployments.api.access_routes import AccessRoutes
 from deployments.api.app import MOST_REQUESTS, api
 from deployments.api.calls import ACCESS_S, CATALOG_S, JOBS_S, TimedHandle
+from deployments.api.cases.overview_routes import OverviewRoutes
 from deployments.api.exports.routes import ExportRoutes
 from deployments.api.guards import quotas
 from deployments.api.guards.origin import answer_to
@@ -74,7 +75,7 @@ async def _answer(result: Result) -> Upload:
     graceful_shutdown_timeout_s=5,
 )
 @serve.ingress(api)
-class Ingress(AccessRoutes, ExportRoutes, JobRoutes, SampleRoutes):
+class Ingress(AccessRoutes, ExportRoutes, JobRoutes, OverviewRoutes, SampleRoutes):
     """The HTTP API with all its routes."""
 
     def __init__(

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from cluster.api_queries import AssetFilter, AssetQuery, Cursor, read_cursor, write_cursor
+from cluster.cases.overview import OverviewQuery
 from cluster.errors import SettingsError
 from cluster.logs import setup
+from deployments.catalog import overview
 from deployments.catalog import queries as sql
 from deployments.catalog.database import Ask, Database
 from deployments.catalog.loading import Loader
@@ -115,6 +117,11 @@ class Catalog:
             "detectors": labels,
             "failed": count(query.kind, True),
         }
+
+    def overview(self, query: OverviewQuery, within: Prefixes = None) -> Json:
+        """The files that pass the query's filters, summarized: the fields of cluster.cases.overview.Overview."""
+        with self._database.snapshot() as ask:
+            return overview.overview(ask, query, within)
 
     def items(self, ids: Sequence[str], within: Prefixes = None) -> list[Json]:
         """Items, as in `assets`, for these ids, in their order; unknown ids are left out."""

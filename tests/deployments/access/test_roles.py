@@ -130,7 +130,7 @@ def test_a_route_shows_nothing_of_another_case(place: Place, method: str, path: 
 
 def test_lists_and_searches_are_limited_to_the_own_case(place: Place, running: LocalApi):
     mine = str(place.store.add_key("case 7", "reviewer", (f"{FOLDER}/clip_1.mp4",)))
-    for path in ("/v1/assets", "/v1/assets?label=face", "/v1/facets", "/v1/facets?under=s3://evidence"):
+    for path in ("/v1/assets", "/v1/assets?label=face", "/v1/facets", "/v1/facets?under=s3://evidence", "/v1/overview"):
         assert place.ask("GET", path, place.key["viewer"]).json()["total"] >= 3
         assert place.ask("GET", path, mine).json()["total"] == 1
         assert place.ask("GET", path, place.elsewhere["viewer"]).json()["total"] == 0

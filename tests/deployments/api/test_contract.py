@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from cluster.api_job_types import JobDetails, JobInfo, JobName
 from cluster.api_queries import MAX_PAGE, AssetQuery
 from cluster.api_types import AssetPage, ErasedCaches, Facets, File, Health, Hits, Problem
+from cluster.cases.overview import JobsOverview, Overview
 from cluster.records import asset_id
 from deployments.api.search import Found
 from tests.support.fakes.api import FakeApi
@@ -65,7 +66,10 @@ def read(model: Any, response: httpx.Response) -> Any:
     return answer
 
 
-@pytest.mark.parametrize("path", ["assets", "facets"])
+MODELS: dict[str, type[BaseModel]] = {"assets": AssetPage, "facets": Facets, "overview": Overview}
+
+
+@pytest.mark.parametrize("path", list(MODELS))
 @pytest.mark.parametrize(
     "filters",
     [
@@ -93,7 +97,7 @@ def test_filters_give_the_same_files(fake: TestClient, real: TestClient, path: s
     params = filters if any(name == "under" for name, _ in filters) else [*filters, EVERYTHING]
     answers = [api.get(f"/v1/{path}", params=params) for api in (fake, real)]
     assert [answer.status_code for answer in answers] == [200, 200]
-    expected, answer = (read(AssetPage if path == "assets" else Facets, answer) for answer in answers)
+    expected, answer = (read(MODELS[path], answer) for answer in answers)
     assert answer == expected
 
 
@@ -135,6 +139,8 @@ def test_a_file_has_the_same_shape_and_facts(fake: TestClient, real: TestClient)
         "GET assets?score_of=face",
         "GET assets?upto=00000000000000000000000000000000",
         "GET facets?where=scanned>=yesterday",
+        "GET overview?least_score=2",
+        "GET overview?sort=newest",
         "GET facets?page=9223372036854775807",
         "GET search",
         "GET search?q=x&like=y",
@@ -209,6 +215,7 @@ def test_a_job_is_queued_shown_cancelled_and_resumed(api: TestClient, tmp_path):
     assert shown.state in ("waiting", "running")  # the fake's jobs start by themselves
     assert (shown.priority, shown.uris, shown.report) == ("bulk", [tmp_path.as_uri()], None)
     assert job in {each.job for each in read(list[JobInfo], api.get("/v1/jobs", params={"limit": 5}))}
+    assert job in {each.job for each in read(JobsOverview, api.get("/v1/overview/jobs")).running}
     assert read(JobName, api.post(f"/v1/jobs/{job}/retry-failed")).job is None
     assert read(JobInfo, api.post(f"/v1/jobs/{job}/cancel")).state == "cancelled"
     assert api.post(f"/v1/jobs/{job}/cancel").status_code == 422

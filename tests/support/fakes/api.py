@@ -32,6 +32,7 @@ from cluster.api_types import (
     Hits,
     Upload,
 )
+from cluster.cases.overview import Overview, OverviewQuery
 from cluster.errors import SettingsError
 from deployments import problems
 from deployments.catalog.catalog import Catalog
@@ -73,6 +74,8 @@ class FakeApi:
             ("/detectors", self.detectors),
             ("/assets", self.assets),
             ("/facets", self.facets),
+            ("/overview", self.overview),
+            ("/overview/jobs", self.jobs.overview),
             ("/assets/{asset}", self.asset),
             ("/assets/{asset}/thumbnail", self.thumbnail),
             ("/assets/{asset}/media", self.media),
@@ -128,6 +131,10 @@ class FakeApi:
     def facets(self, query: Annotated[AssetQuery, Query()]) -> Facets:
         """The counts of the filters' options."""
         return Facets(**self.catalog.facets(query))
+
+    def overview(self, query: Annotated[OverviewQuery, Query()]) -> Overview:
+        """The files, summarized."""
+        return Overview(**self.catalog.overview(query))
 
     def asset(self, asset: str) -> File:
         """One file."""
