@@ -9,8 +9,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from cluster.access.api_types import Viewer
 from cluster.api_job_types import JobDetails, JobInfo, JobName
-from cluster.api_queries import AssetQuery, By, LikenessQuery, ScanRequest, SearchQuery
+from cluster.api_queries import AssetFilter, AssetQuery, By, LikenessQuery, ScanRequest, SearchQuery
 from cluster.api_types import AssetPage, DetectorInfo, Facets, File, Hit, Hits, Problem, Upload
+from cluster.cases.overview import JobsOverview, Overview, OverviewQuery
 from cluster.records import Priority
 
 Change = Literal["cancel", "resume", "retry-failed"]
@@ -79,6 +80,14 @@ class ApiClient:
     def facets(self, query: AssetQuery) -> Facets:
         """Number of files by kind, detector and label, among those that pass the filters."""
         return self._get("/facets", Facets, _params(query))
+
+    def overview(self, query: OverviewQuery) -> Overview:
+        """The files that pass the query's filters, summarized."""
+        return self._get("/overview", Overview, _params(query))
+
+    def jobs_overview(self) -> JobsOverview:
+        """What the newest jobs did, summarized."""
+        return self._get("/overview/jobs", JobsOverview)
 
     def asset(self, id: str) -> File:
         """One file with its detections and errors."""
@@ -156,7 +165,7 @@ class ApiClient:
             raise ApiError(response.status_code, sentence) from None
 
 
-def _params(query: AssetQuery | LikenessQuery) -> dict[str, Any]:
+def _params(query: AssetFilter | LikenessQuery) -> dict[str, Any]:
     """The query's parameters that differ from the defaults; httpx repeats a parameter with several values."""
     return query.model_dump(mode="json", exclude_defaults=True)
 
