@@ -16,6 +16,7 @@ from cluster.settings import Settings
 from deployments.access.roles import Viewer
 from deployments.api.app import api
 from deployments.api.calls import TimedHandle
+from deployments.api.cases.routes import CaseRoutes
 from deployments.jobs import folder
 from deployments.jobs.job import Job
 
@@ -25,7 +26,7 @@ MOST_EXAMPLES = 3  # of a group
 REPORTS_READ = 16  # in parallel: a bucket takes some 50 ms to answer
 
 
-class OverviewRoutes:
+class OverviewRoutes(CaseRoutes):
     """The routes of the overview; the API that inherits them has the catalogue and the jobs."""
 
     settings: Settings
@@ -35,17 +36,17 @@ class OverviewRoutes:
     @api.get("/v1/overview")
     async def overview(self, query: Annotated[OverviewQuery, Query()], who: Viewer) -> Overview:
         """What is in the files that pass the filters: by kind, detector, label, score and day, and why files failed."""
-        return Overview(**await self.catalog.overview.remote(query, who.prefixes))
+        within = await self.within(query.case, who)
+        return Overview(**await self.catalog.overview.remote(query, within))
 
     @api.get("/v1/overview/jobs")
-    async def jobs_overview(self, who: Viewer) -> JobsOverview:
+    async def jobs_overview(self, case: str | None = None, *, who: Viewer) -> JobsOverview:
         """What the newest jobs did: progress of those that run; what was left out, and each detector's time and cost.
 
-        For a limited caller: the jobs that are wholly in its folders.
+        With `case`, or for a limited caller: the jobs that are wholly in the folders of the case or caller.
         """
-        newest, counts = await asyncio.gather(
-            self.jobs.newest.remote(MOST_JOBS, who.prefixes), self.catalog.jobs.remote()
-        )
+        within = await self.within(case, who)
+        newest, counts = await asyncio.gather(self.jobs.newest.remote(MOST_JOBS, within), self.catalog.jobs.remote())
         return await summarized(newest, counts, self.settings.s3_endpoint)
 
 

@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from cluster.api_job_types import JobDetails, JobInfo, JobName
 from cluster.api_queries import MAX_PAGE, AssetQuery
 from cluster.api_types import AssetPage, ErasedCaches, Facets, File, Health, Hits, Problem
+from cluster.cases.api_types import CaseInfo
 from cluster.cases.overview import JobsOverview, Overview
 from cluster.records import asset_id
 from deployments.api.search import Found
@@ -180,6 +181,7 @@ def test_an_invalid_scan_is_refused(api: TestClient, body: dict[str, Any]):
         f"GET assets/{NOBODY}/thumbnail",
         f"GET assets/{NOBODY}/media",
         "GET jobs/nobody",
+        "DELETE cases/nobody",
         "POST jobs/nobody/cancel",
         "POST jobs/nobody/resume",
         "POST jobs/nobody/retry-failed",
@@ -197,6 +199,22 @@ def test_unknown_objects_are_not_found(api: TestClient, request_line: str):
 def test_hits_have_the_same_shape(api: TestClient, params: dict[str, str]):
     answer = read(Hits, api.get("/v1/search", params=params))
     assert answer.hits and answer.hits[0].score
+
+
+def test_a_case_is_made_changed_filtered_by_and_removed(api: TestClient):
+    new = {"name": "films", "title": "Films", "folders": [f"{FOLDER}/clip_1.mp4"]}
+    assert read(CaseInfo, api.post("/v1/cases", json=new)).files == 1
+    assert api.post("/v1/cases", json=new).status_code == 409
+    assert api.get("/v1/assets", params={"case": "films"}).json()["total"] == 1
+    change = {"add": [f"{FOLDER}/clip_2.mp4"], "closed": True}
+    changed = read(CaseInfo, api.patch("/v1/cases/films", json=change))
+    assert (changed.title, changed.files, changed.closed_at is not None) == ("Films", 2, True)
+    assert read(list[CaseInfo], api.get("/v1/cases")) == [changed]
+    for path in ("facets", "overview"):
+        assert api.get(f"/v1/{path}", params={"case": "films"}).json()["kinds"] == {"video": 2}
+    assert api.delete("/v1/cases/films").status_code == 204
+    for path in ("assets", "facets", "overview"):
+        assert api.get(f"/v1/{path}", params={"case": "films"}).status_code == 404
 
 
 def test_the_api_is_alive(api: TestClient):

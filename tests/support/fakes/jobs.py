@@ -94,8 +94,8 @@ class FakeJobs:
         """The jobs, newest first."""
         return [job.info() for job in self.known[::-1][:limit]]
 
-    def overview(self) -> JobsOverview:
-        """The jobs, summarized: of those that are over, the figures of one."""
+    def overview(self, case: str | None = None) -> JobsOverview:
+        """The jobs of whatever case, summarized: of those that are over, the figures of one."""
         jobs = [job.info() for job in self.known[::-1]]
         over = [job for job in jobs if job.state in OVER]
         progress = set(JobProgress.model_fields)
