@@ -65,8 +65,8 @@ class FakeApi:
         self.queries: list[str] = []  # query strings of the requests to /v1/assets
         self.catalog = Catalog(":memory:")
         self._load(self.files, "scan-before")
-        self.jobs = FakeJobs(self._load_failed)
         self.cases = FakeCases(lambda folders: self.catalog.counts([folders])[0])
+        self.jobs = FakeJobs(self._load_failed, self.cases.scan_into)
         self.app = FastAPI()
         problems.handle(self.app)
         self.app.add_exception_handler(SettingsError, _refused)

@@ -25,6 +25,10 @@ class FakeCases:
         """The folders of a case; None without a case. 404 if there is no case of that name."""
         return None if case is None else self._known(self.store.get(case), case).folders
 
+    def scan_into(self, name: str, uris: list[str]) -> None:
+        """Add folders to a case."""
+        self._known(self.store.change(name, add=uris), name)
+
     def list_cases(self) -> list[CaseInfo]:
         """All cases, by name."""
         return [self._info(case) for case in self.store.all()]

@@ -78,9 +78,14 @@ class FakeJob:
 class FakeJobs:
     """The jobs and their routes. `on_begin` is called with the name of each submitted job."""
 
-    def __init__(self, on_begin: Callable[[str], None] = lambda job: None) -> None:
-        """Without jobs."""
+    def __init__(
+        self,
+        on_begin: Callable[[str], None] = lambda job: None,
+        scan_into: Callable[[str, list[str]], None] = lambda case, uris: None,
+    ) -> None:
+        """Without jobs. `scan_into` adds what is scanned to a case."""
         self.known: list[FakeJob] = []
+        self._scan_into = scan_into
         self._on_begin = on_begin
 
     def begin(self, uris: list[str], priority: Priority = "normal", **fields: Any) -> FakeJob:
@@ -120,6 +125,8 @@ class FakeJobs:
                 raise HTTPException(422, f"no detector {name!r}; there are {', '.join(MODELS)}")
         if any("nowhere" in uri for uri in request.uris):
             raise HTTPException(422, "s3://nowhere: there is no such bucket. Check its name.")
+        if request.case is not None:
+            self._scan_into(request.case, request.uris)
         return JobName(job=self.begin(request.uris, request.priority).job)
 
     def cancel(self, job: str) -> JobInfo:
