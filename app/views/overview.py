@@ -28,7 +28,9 @@ def _overview(api: str, query: OverviewQuery) -> Overview:
 def show() -> None:
     """Draw the page."""
     filters = address.query_of(st.query_params.items())
-    base = address.context(filters.model_copy(update={"sort": address.SORTS[0], "page": 1}))
+    narrowed = address.context(filters.model_copy(update={"sort": address.SORTS[0], "page": 1}))
+    filters = filters.model_copy(update={"case": page.case()})
+    base = [*page.case_pairs(), *narrowed]
     with st.container(horizontal=True, vertical_alignment="bottom"):
         heading = st.container()
         st.space("stretch")
@@ -50,14 +52,13 @@ def show() -> None:
     with st.spinner("Counting"):
         found = _overview(page.caller(), OverviewQuery(**wanted, least_score=least))
     heading.markdown(_summary(found, base), unsafe_allow_html=True)
-    if base:
-        narrowed = ", ".join(f"{name} {value}" for name, value in base)
-        heading.caption(f"Only these files: {draw.escape(narrowed)}")
-    jobs = page.api().jobs_overview()
+    if narrowed:
+        heading.caption(f"Only these files: {draw.escape(', '.join(f'{name} {value}' for name, value in narrowed))}")
+    jobs = page.api().jobs_overview(filters.case)
     if jobs.running:
-        st.fragment(run_every=_REFRESH_S)(_running)()
+        st.fragment(run_every=_REFRESH_S)(_running)(filters.case)
     if not found.total and not jobs.jobs:
-        _show_nothing(base)
+        _show_nothing(bool(narrowed))
         return
     _figures(found, jobs, least, base, shape == _TABLES)
 
@@ -101,10 +102,10 @@ def _grid(figures: list[Figure], tables: bool) -> None:
                 drawing.show(each, tables)
 
 
-def _running() -> None:
+def _running(case: str | None) -> None:
     """Draw the progress of the jobs that are not over; when none is left, the whole page again."""
     with page.guarded():
-        running = page.api().jobs_overview().running
+        running = page.api().jobs_overview(case).running
     if not running:
         st.rerun()
     for job in running:
@@ -120,8 +121,8 @@ def _progress(job: JobProgress) -> None:
         st.page_link("views/browse.py", label="Its files", query_params={"job": job.job})
 
 
-def _show_nothing(base: Pairs) -> None:
-    if base:
+def _show_nothing(narrowed: bool) -> None:
+    if narrowed:
         st.info("No file passes these filters.")
         st.page_link("views/overview.py", label="All files", icon=":material/monitoring:")
         return
