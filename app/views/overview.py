@@ -54,6 +54,7 @@ def show() -> None:
     heading.markdown(_summary(found, base), unsafe_allow_html=True)
     if narrowed:
         heading.caption(f"Only these files: {draw.escape(', '.join(f'{name} {value}' for name, value in narrowed))}")
+        heading.page_link("views/overview.py", label="Show all", query_params=dict(page.case_pairs()))
     jobs = page.api().jobs_overview(filters.case)
     if jobs.running:
         st.fragment(run_every=_REFRESH_S)(_running)(filters.case)
