@@ -1,6 +1,6 @@
 """What the figures of the Overview page show, and where each of their values leads. Pure functions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -8,6 +8,7 @@ from app import draw
 from app.address import Pairs
 from cluster.api_job_types import DetectorUsage, LeftOutGroup
 from cluster.cases.overview import BINS, Day, DetectorFindings, FailureGroup
+from cluster.records import Kind
 
 MOST_COLUMNS = 62  # days, or else months, that fit beside each other
 LONGEST = 60  # characters of a label in a chart
@@ -50,7 +51,7 @@ def leads_to(base: Pairs, *pairs: tuple[str, str]) -> Pairs:
     return [pair for pair in base if pair[0] not in names] + [pair for pair in pairs if pair[1]]
 
 
-def kinds(counts: dict[str, int], base: Pairs) -> Figure:
+def kinds(counts: Mapping[Kind, int], base: Pairs) -> Figure:
     """Files by kind."""
     rows = [Row(kind, count, leads_to(base, ("kind", kind))) for kind, count in counts.items()]
     return Figure("kinds", "Kinds", "files", _largest_first(rows))

@@ -75,7 +75,7 @@ def _figures(found: Overview, jobs: JobsOverview, least: float, base: Pairs, tab
     palette = page.palette()
     _grid(
         [
-            figure.kinds({**found.kinds}, base),
+            figure.kinds(found.kinds, base),
             figure.days(found.days),
             figure.found_by(found.detectors, least, base, palette),
             figure.seconds(jobs.detectors, base, palette),

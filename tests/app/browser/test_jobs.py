@@ -27,8 +27,8 @@ def test_fake_api_a_scan_shows_its_progress(browser: Browser, fake_api_url: str)
 def test_fake_api_a_bar_of_the_overview_opens_its_files(browser: Browser, fake_api_url: str):
     visit = Visit(browser, fake_api_url)
     page = visit.open("/overview")
-    kinds = page.get_by_role("graphics-document", name="Kinds, files")
-    kinds.locator(".mark-rect path").nth(1).click()  # image is first, then audio
+    kinds = page.get_by_label("Kinds, files")
+    kinds.locator(".mark-rect path").nth(1).click(timeout=90_000)  # image is first, then audio; charts load slowly
     expect(page).to_have_url(re.compile(r"/\?kind=audio$"))
     expect(page.get_by_text("4 files")).to_be_visible()
     visit.close()
