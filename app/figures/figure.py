@@ -1,5 +1,7 @@
 """What the figures of the Overview page show, and where each of their values leads. Pure functions."""
 
+import re
+from calendar import monthrange
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -8,10 +10,12 @@ from app import draw
 from app.address import Pairs
 from cluster.api_job_types import DetectorUsage, LeftOutGroup
 from cluster.cases.overview import BINS, Day, DetectorFindings, FailureGroup
+from cluster.filters import conditions
+from cluster.filters.conditions import Alternative, Fact
 from cluster.records import Kind
 
 MOST_COLUMNS = 62  # days, or else months, that fit beside each other
-LONGEST = 60  # characters of a label in a chart
+LONGEST = 60  # characters of a label in a chart, and of a reason in a URL
 CHOSEN = ("detector", "label", "detector_label", "min_score")  # parameters of Browse that choose detections
 
 
@@ -57,7 +61,7 @@ def kinds(counts: Mapping[Kind, int], base: Pairs) -> Figure:
     return Figure("kinds", "Kinds", "files", _largest_first(rows))
 
 
-def days(found: Sequence[Day]) -> Figure:
+def days(found: Sequence[Day], base: Pairs) -> Figure:
     """Files by the day of their newest analysis, or by month or year if there are many days."""
     counts: dict[str, int] = {}
     span = (found[-1].day - found[0].day).days + 1 if found else 0
@@ -66,7 +70,7 @@ def days(found: Sequence[Day]) -> Figure:
         counts.setdefault(_day(found[0].day, n)[:length], 0)
     for each in found:
         counts[each.day.isoformat()[:length]] += each.files
-    rows = tuple(Row(when, count) for when, count in counts.items())
+    rows = tuple(Row(when, count, [*base, *_scanned(when)]) for when, count in counts.items())
     return Figure("days", f"Scanned, by {what}", "files", rows, upright=True, help="The newest scan of each file, UTC.")
 
 
@@ -74,12 +78,27 @@ def _day(first: date, n: int) -> str:
     return (first + timedelta(days=n)).isoformat()
 
 
+def _scanned(when: str) -> Pairs:
+    """The conditions on the time of scan for a day, month or year, as the beginning of a date in ISO 8601."""
+    first, last = f"{when}-01-01"[:10], when
+    if len(when) < 10:
+        year, month = int(when[:4]), int(when[5:7] or 12)
+        last = f"{year}-{month:02}-{monthrange(year, month)[1]}"
+    return [("where", f"scanned>={first}"), ("where", f"scanned<={last}")]
+
+
 def failures(groups: Sequence[FailureGroup], others: int, base: Pairs) -> Figure:
     """Failures by reason."""
-    failed = leads_to(base, ("state", "failed"))
-    rows = [Row(f"{group.step}: {group.reason}", group.count, failed) for group in groups]
-    rows += [Row("other reasons", others, failed)] if others else []
-    return Figure("failures", "Failed, by reason", "failures", tuple(rows), help="A value leads to all failed files.")
+    rows = [Row(f"{group.step}: {group.reason}", group.count, [*base, *_failed(group.reason)]) for group in groups]
+    rows += [Row("other reasons", others, leads_to(base, ("state", "failed")))] if others else []
+    help = "Of a file with several failures, each counts."
+    return Figure("failures", "Failed, by reason", "failures", tuple(rows), help=help)
+
+
+def _failed(reason: str) -> Pairs:
+    """The condition on failures for a group: its longest part without numbers, addresses and names, which differ."""
+    part = max(re.split("[…N]", reason), key=len).strip()[:LONGEST]
+    return [("where", conditions.write([Alternative(Fact("error", "~", part))]))]
 
 
 def left_out(groups: Sequence[LeftOutGroup]) -> Figure:

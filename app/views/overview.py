@@ -76,7 +76,7 @@ def _figures(found: Overview, jobs: JobsOverview, least: float, base: Pairs, tab
     _grid(
         [
             figure.kinds(found.kinds, base),
-            figure.days(found.days),
+            figure.days(found.days, base),
             figure.found_by(found.detectors, least, base, palette),
             figure.seconds(jobs.detectors, base, palette),
             figure.failures(found.failures, found.other_failures, base),

@@ -52,7 +52,8 @@ def test_tables_have_a_link_to_the_files_of_each_value(visit: Visit):
     assert ("4", {"kind": ["video"]}) in shown
     assert ("38", {"detector": ["face"], "min_score": ["0.6"]}) in shown
     assert ("38", {"detector_label": ["face:face"], "min_score": ["0.6"]}) in shown
-    assert ("1", {"state": ["failed"]}) in shown
+    assert ("1", {"where": ["error~the file ends early"]}) in shown
+    assert ("80", {"where": ["scanned>=2026-11-22", "scanned<=2026-11-22"]}) in shown
 
 
 def test_a_page_narrowed_by_its_url_keeps_the_filters_in_its_links(visit: Visit):
@@ -90,18 +91,21 @@ def test_text_from_files_is_no_markup(visit: Visit):
 
 
 @pytest.mark.parametrize(
-    ("last", "title", "columns"),
+    ("last", "title", "columns", "begin", "end"),
     [
-        (date(2026, 1, 1), "Scanned, by day", ["2026-01-01"]),
-        (date(2026, 1, 3), "Scanned, by day", ["2026-01-01", "2026-01-02", "2026-01-03"]),
-        (date(2026, 4, 1), "Scanned, by month", ["2026-01", "2026-02", "2026-03", "2026-04"]),
-        (date(2033, 1, 1), "Scanned, by year", [str(year) for year in range(2026, 2034)]),
+        (date(2026, 1, 1), "day", ["2026-01-01"], "2026-01-01", "2026-01-01"),
+        (date(2026, 1, 3), "day", ["2026-01-01", "2026-01-02", "2026-01-03"], "2026-01-03", "2026-01-03"),
+        (date(2026, 4, 1), "month", ["2026-01", "2026-02", "2026-03", "2026-04"], "2026-04-01", "2026-04-30"),
+        (date(2033, 1, 1), "year", [str(year) for year in range(2026, 2034)], "2033-01-01", "2033-12-31"),
     ],
 )
-def test_many_days_are_summed_and_days_without_files_are_shown(last: date, title: str, columns: list[str]):
+def test_many_days_are_summed_and_days_without_files_are_shown(
+    last: date, title: str, columns: list[str], begin: str, end: str
+):
     found = [Day(day=date(2026, 1, 1), files=3, failed=1), Day(day=last, files=2, failed=0)]
-    drawn = figure.days(found)
-    assert (drawn.title, [row.label for row in drawn.rows]) == (title, columns)
+    drawn = figure.days(found, [])
+    assert (drawn.title, [row.label for row in drawn.rows]) == (f"Scanned, by {title}", columns)
+    assert drawn.rows[-1].to == [("where", f"scanned>={begin}"), ("where", f"scanned<={end}")]
     assert sum(row.value for row in drawn.rows) == 5
 
 
