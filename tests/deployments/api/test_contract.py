@@ -96,6 +96,7 @@ MODELS: dict[str, type[BaseModel]] = {"assets": AssetPage, "facets": Facets, "ov
 )
 def test_filters_give_the_same_files(fake: TestClient, real: TestClient, path: str, filters: Params):
     params = filters if any(name == "under" for name, _ in filters) else [*filters, EVERYTHING]
+    params = [pair for pair in params if path != "overview" or pair[0] not in ("sort", "score_of")]  # it has no order
     answers = [api.get(f"/v1/{path}", params=params) for api in (fake, real)]
     assert [answer.status_code for answer in answers] == [200, 200]
     expected, answer = (read(MODELS[path], answer) for answer in answers)
@@ -211,8 +212,7 @@ def test_a_case_is_made_changed_filtered_by_and_removed(api: TestClient):
     assert (changed.title, changed.files, changed.closed_at is not None) == ("Films", 2, True)
     assert read(list[CaseInfo], api.get("/v1/cases")) == [changed]
     assert all(api.get(f"/v1/{path}?case=films").json()["kinds"] == {"video": 2} for path in ("facets", "overview"))
-    assert api.delete("/v1/cases/films").status_code == 204
-    assert api.get("/v1/assets?case=films").status_code == 404
+    assert [api.delete("/v1/cases/films").status_code, api.get("/v1/assets?case=films").status_code] == [204, 404]
 
 
 def test_the_api_is_alive(api: TestClient):
