@@ -118,14 +118,15 @@ _COUNT = (
         group by job""",
     # what the files of this batch add to the tallies: what they amount to now, less what they amounted to before
     "create temp table pairs as select distinct job, asset from units",
-    "create temp table tallied as select *, -1 as sign from counted semi join pairs using (job, asset)",
+    "create temp table before as select * from counted semi join pairs using (job, asset)",
     """delete from counted c using units u
         where (c.job, c.asset, c.content, c.segment, c.unit_id)
             = (u.job, u.asset, u.content, u.segment, u.unit_id)""",
     """insert into counted
         select u.job, u.asset, u.content, u.segment, u.unit_id, f.d.detector, f.d.label, count(*) as count
         from found f join units u using (r) group by all order by u.asset""",
-    "insert into tallied select *, 1 from counted semi join pairs using (job, asset)",
+    """create temp table tallied as select *, -1 as sign from before
+        union all select *, 1 from counted semi join pairs using (job, asset)""",
     # of a detector: without a label; one that answered and found nothing is listed too
     """insert into tallies select job, detector, label, sum(files), sum(count) from (
             select job, detector, label, sign * count(distinct asset) as files, sign * sum(count) as count
@@ -197,19 +198,20 @@ _ANSWER = (
     ),
     "insert into answers select asset, content, segment, detector, sequence, job, unit_id from won",
     # detections of the former content go to history; those of a content that came back leave it
-    "insert into history select d.* from detections d semi join turned t using (asset)",
+    "create temp table former as select d.* from detections d semi join turned t using (asset)",
     "delete from detections where asset in (select asset from turned)",
     """create temp table kept as select f.asset, f.content, f.segment, d.detector, n, d.model, d.label, d.score, d.box,
             d.time_s, d.span, d.text, d.evidence, d.propagated
         from found f semi join won w on f.r = w.r and f.d.detector = w.detector""",
-    # one statement for both: after an insert of no rows, a transaction of DuckDB 2.0.0 does not see what the next one
-    # inserts into the table, if that is more than a row group (122,880 rows)
+    # one insert into a table: after one of no rows, a transaction of DuckDB 2.0.0 does not see what the next inserts,
+    # if that is more than a row group (122,880 rows)
     """insert into detections select * from (
             select h.* from history h semi join turned t using (asset, content)
             union all select k.* from kept k semi join newest n using (asset, content))
         order by asset, segment, n""",
     "delete from history h using turned t where h.asset = t.asset and h.content = t.content",
-    "insert into history select k.* from kept k anti join newest n using (asset, content)",
+    """insert into history select * from former
+        union all select k.* from kept k anti join newest n using (asset, content)""",
 )
 
 # what is derived from the detections of the files in the table `newest`
