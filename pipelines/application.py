@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 from ray import serve
 
 from cluster import gpus
+from cluster.decisions import store as decisions
 from cluster.records import MediaItem, Result
 from cluster.settings import Settings
 from deployments.access.service import Access
@@ -79,6 +80,7 @@ def build(settings: Settings) -> serve.Application:
             state / "catalog-3.duckdb",  # since version 0.2; it notes the version of its tables itself
             of=settings.results,
             s3_endpoint=settings.s3_endpoint,
+            decisions=state / decisions.FILE,
         ),
         jobs,
         _owner(Access, "access", 100).bind(settings),

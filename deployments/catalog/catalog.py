@@ -13,17 +13,20 @@ from deployments.catalog import queries as sql
 from deployments.catalog.database import Ask, Database
 from deployments.catalog.loading import Loader
 from deployments.catalog.queries import Prefixes
+from deployments.catalog.reviews.index import DecisionIndex
+from deployments.catalog.reviews.queues import Reviews
 from deployments.catalog.shapes import Json, as_finding, as_item, as_line, as_summary, by_asset
 
 EVERYTHING = AssetFilter()
 
 
-class Catalog:
+class Catalog(Reviews):
     """Owns a DuckDB file, which one process may have open. If the file is deleted, it is built again from the results.
 
     Methods may be called from several threads. SettingsError if the file does not open. A thread loads the results that
     are in the folder `of` already, and those that were in a file with the tables of an earlier version.
 
+    `decisions`: the file of the reviewers' decisions, which is not built from anything: back it up.
     `within`: folders, buckets and archives that the caller is limited to. Other files are as if they were not there.
     """
 
@@ -33,8 +36,10 @@ class Catalog:
         thumbnails: bool = True,
         of: str | None = None,
         s3_endpoint: str | None = None,
+        decisions: Path | Literal[":memory:"] = ":memory:",
     ) -> None:
         self._database = Database(path)
+        self._decided = DecisionIndex(self._database, decisions)
         self._loader = Loader(self._database, thumbnails)
         folders = list(dict.fromkeys([*([] if of is None else [of]), *self._database.unfinished()]))
         arguments = (folders, s3_endpoint)
@@ -48,6 +53,7 @@ class Catalog:
         """Close the file, once the thread has loaded what was there at the start."""
         if self._catching_up.ident is not None:
             self._catching_up.join()
+        self._decided.close()
         self._database.close()
 
     # ---- filling
