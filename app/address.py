@@ -9,7 +9,15 @@ from cluster.records import ExportFormat, Kind
 
 Pairs = list[tuple[str, str]]
 SORTS: tuple[Sort, ...] = get_args(Sort)
-SEVERAL = ("kind", "detector", "label", "detector_label", "job")  # parameters that may have several values
+SEVERAL = (
+    "kind",
+    "detector",
+    "label",
+    "detector_label",
+    "job",
+    "decision",
+    "tag",
+)  # parameters that may have several values
 
 
 def context(query: AssetQuery) -> Pairs:
@@ -27,6 +35,11 @@ def context(query: AssetQuery) -> Pairs:
     return pairs
 
 
+def in_list(query: AssetQuery) -> dict[str, str]:
+    """The parameter of a page that shows a query's files one by one: a single one, so that no names collide."""
+    return {"in": urlencode(context(query))}
+
+
 def query_of(pairs: Iterable[tuple[str, str]]) -> AssetQuery:
     """The query of a Browse page's parameters. Invalid values are ignored, because users edit URLs by hand."""
     values: dict[str, list[str]] = {}
@@ -39,6 +52,8 @@ def query_of(pairs: Iterable[tuple[str, str]]) -> AssetQuery:
         label=tuple(values.get("label", [])),
         detector_label=tuple(pair for pair in values.get("detector_label", []) if pair.find(":") > 0),
         job=tuple(values.get("job", [])),
+        decision=tuple(values.get("decision", [])),
+        tag=tuple(values.get("tag", [])),
         failed=True if "failed" in values.get("state", []) else None,
         min_score=_number(last.get("min_score", ""), 1.0) or None,
         under=tuple(start for start in values.get("under", []) if start),

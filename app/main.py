@@ -24,9 +24,10 @@ with page.guarded():
         st.Page("views/file.py", title="File", visibility="hidden"),
     ]
     if page.may("reviewer"):
-        pages.insert(2, st.Page("views/analyze.py", title="Analyze", icon=":material/upload_file:"))
+        pages.insert(2, st.Page("views/review.py", title="Review", icon=":material/rule:"))
+        pages.insert(3, st.Page("views/analyze.py", title="Analyze", icon=":material/upload_file:"))
     if page.may("operator"):
-        pages.insert(3, st.Page("views/jobs.py", title="Jobs", icon=":material/checklist:"))
+        pages.insert(4, st.Page("views/jobs.py", title="Jobs", icon=":material/checklist:"))
 shown = st.navigation(pages, position="top")
 with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
     st.caption(draw.escape(f"{who.name}, {who.role}"), width="content")

@@ -51,6 +51,10 @@ def show() -> None:
             on_change=_to_first_page,
         )
         _exports(filters)
+        if page.may("reviewer"):
+            st.page_link(
+                "views/review.py", label="Review", icon=":material/rule:", query_params=address.in_list(filters)
+            )
         look = page.look()
     # the pagination widget is drawn below the tiles: on the first run only the URL has the page number
     number = st.session_state.get("page") or address.query_of(st.query_params.items()).page

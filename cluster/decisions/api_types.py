@@ -127,6 +127,7 @@ class AssetDecisions(Answer):
     """The present decision on a file, and all there were, newest first."""
 
     asset: str
+    labels: tuple[str, ...]  # that a decision may have, in the order of their keys
     version: int  # 0: there was none; the next write names this
     decision: Decision | None  # None: there is none, or it was taken back
     disputed: bool  # reviewers have decided differently
@@ -171,7 +172,6 @@ class ReviewItem(Answer):
 class Progress(Answer):
     """How far the review of a queue is, and how fast."""
 
-    labels: tuple[str, ...]  # that a decision may have, in the order of their keys
     total: int  # files that pass the filter
     done: int  # of these, with a decision; of a second review: with decisions of two reviewers
     by_label: dict[str, int]  # files that pass the filter by their present decision

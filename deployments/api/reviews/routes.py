@@ -60,7 +60,7 @@ class ReviewRoutes:
     @api.get("/v1/assets/{asset}/decision")
     async def decision(self, asset: str, who: Viewer) -> AssetDecisions:
         """The decision on a file, with its history."""
-        found = await self.catalog.decision.remote(asset, who.prefixes)
+        found = await self.catalog.decision.remote(asset, self.settings.review, who.prefixes)
         if found is None:
             raise _unknown(asset)
         return found
@@ -103,7 +103,7 @@ class ReviewRoutes:
     @api.post("/v1/review/progress")
     async def review_progress(self, queue: ReviewQueue, who: Reviewer) -> Progress:
         """How many files of a queue are decided, and how many decisions were made within the last hour."""
-        return await self.catalog.progress.remote(queue, who, self.settings.review)
+        return await self.catalog.progress.remote(queue, who)
 
     async def _decide(self, new: Sequence[AssetDecision], request: Request, who: Identity) -> list[Written]:
         """Store these decisions, and record those that were stored."""

@@ -52,8 +52,8 @@ class Reviews:
         items, after = self._decided.store.page(query, within)
         return DecisionPage(items=tuple(items), next=after)
 
-    def decision(self, id: str, within: Prefixes = None) -> AssetDecisions | None:
-        """The decisions on a file; None if the id is unknown."""
+    def decision(self, id: str, rules: ReviewRules, within: Prefixes = None) -> AssetDecisions | None:
+        """The decisions on a file, and the labels it may be given; None if the id is unknown."""
         files = self._files([id], within)
         if not files:
             return None
@@ -62,6 +62,7 @@ class Reviews:
         opinions = self._decided.store.opinions([file.asset]).get(file.asset, [])
         return AssetDecisions(
             asset=file.asset,
+            labels=tuple(rules.labels),
             version=history[0].version if history else 0,
             decision=history[0] if history and history[0].label is not None else None,
             disputed=len({opinion.label for opinion in opinions}) > 1,
@@ -136,7 +137,7 @@ class Reviews:
         """End the caller's lock on a file."""
         self._decided.store.unlock(asset, who.owner)
 
-    def progress(self, queue: ReviewQueue, who: Identity, rules: ReviewRules) -> Progress:
+    def progress(self, queue: ReviewQueue, who: Identity) -> Progress:
         """How much of a queue is done, and how many decisions were made within the last hour."""
         source, values = sql.selection(queue.filter, who.prefixes)
         rows = self._database.rows(_PROGRESS.format(source=source), [*values, queue.decided_by, queue.decided_by])
@@ -148,7 +149,6 @@ class Reviews:
                 by_label[row["label"]] = by_label.get(row["label"], 0) + row["n"]
         everybody, own = self._decided.store.decided_since(time.time() - HOUR_S, who.owner, who.prefixes)
         return Progress(
-            labels=tuple(rules.labels),
             total=sum(row["n"] for row in rows),
             done=sum(row["n"] for row in rows if row["reviewers"] > queue.second),
             by_label=by_label,
