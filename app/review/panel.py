@@ -48,7 +48,8 @@ def decide(state: AssetDecisions, seen: Decision | None, keys: bool = False) -> 
         for number, name in enumerate(state.labels, 1):
             # with the file in the key, so that a key that is pressed twice does not decide on the next file, too
             kind: Literal["primary", "secondary"] = "primary" if seen and seen.label == name else "secondary"
-            if st.button(name, key=f"label {number} of {state.asset}", shortcut=str(number % 10) if keys else None, type=kind):
+            shortcut = str(number % 10) if keys else None
+            if st.button(name, key=f"label {number} of {state.asset}", shortcut=shortcut, type=kind):
                 label = name
     if label is None:
         return None
