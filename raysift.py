@@ -23,7 +23,7 @@ from commands import evaluate, galleries, jobs, tables
 from commands.access import audit, keys, users
 from commands.checks import doctor
 from commands.erasure import erase, holds
-from commands.outbound import webhooks
+from commands.outbound import decisions, webhooks
 from commands.outbound.export import export
 from commands.scans import end_or_follow, follow, submit
 from commands.terminal import LazyGroup, ProfileOption, api_client, console, say, waiting
@@ -46,6 +46,7 @@ cli.add_typer(keys.cli, name="keys")
 cli.add_typer(users.cli, name="users")
 cli.add_typer(audit.cli, name="audit")
 cli.add_typer(webhooks.cli, name="webhooks")
+cli.add_typer(decisions.cli, name="decisions")
 for name, about in (
     ("people", "People that the detector face looks for, by enrolled photos."),
     ("models", "The detectors' weights: list them, or copy them to a mirror."),

@@ -9,6 +9,7 @@ from typing import Literal
 
 from cluster.api_queries import AssetFilter, AssetQuery, Cursor, read_cursor, write_cursor
 from cluster.errors import SettingsError
+from cluster.records import asset_id
 from deployments.catalog import queries as sql
 from deployments.catalog.database import Ask, Database
 from deployments.catalog.loading import Loader
@@ -194,15 +195,19 @@ class Catalog(Reviews):
     ) -> tuple[list[Json], int] | None:
         """The lines of an export for the first files after that number (0: of all), and the number of the last of them.
 
-        A line is a file with all its detections and errors; files are in order of arrival. None: there are no more. A
-        file that arrives between two calls is in one of them.
+        A line is a file with all its detections, errors and decision; files are in order of arrival. None: there are no
+        more. A file that arrives between two calls is in one of them.
         """
         with self._database.snapshot() as ask:
             (found,) = ask(*sql.exported(query, within, after))
             if not found["assets"]:
                 return None
             rows = ask(sql.LINES, [found["assets"]] * 2)
-        return [as_line(list(of_file)) for _, of_file in groupby(rows, key=itemgetter("asset"))], rows[-1]["asset"]
+        files = [list(of_file) for _, of_file in groupby(rows, key=itemgetter("asset"))]
+        ids = [asset_id(of_file[0]["uri"]) for of_file in files]
+        decisions = self._decided.store.present(ids)
+        lines = [as_line(of_file, decisions.get(id)) for of_file, id in zip(files, ids, strict=True)]
+        return lines, rows[-1]["asset"]
 
 
 def _place(ask: Ask, query: AssetQuery, within: Prefixes) -> tuple[Cursor, int] | None:
