@@ -23,8 +23,9 @@ from commands import evaluate, galleries, jobs, tables
 from commands.access import audit, keys, users
 from commands.checks import doctor
 from commands.erasure import erase, holds
-from commands.outbound import decisions, webhooks
+from commands.outbound import webhooks
 from commands.outbound.export import export
+from commands.reviews import decisions
 from commands.scans import end_or_follow, follow, submit
 from commands.terminal import LazyGroup, ProfileOption, api_client, console, say, waiting
 

@@ -56,7 +56,7 @@ class DecisionStore:
                 if conflict := _conflict(before, decision.version):
                     outcomes.append(conflict)
                     continue
-                values = {"label": decision.label, "tags": _text(decision.tags), "note": decision.note}
+                values: dict[str, Any] = {"label": decision.label, "tags": _text(decision.tags), "note": decision.note}
                 values |= {"models": json.dumps(dict(file.models)), "undo": 0, "stands": decision.version + 1}
                 values |= {"uri": file.uri, "parent": file.parent, "below": before["stands"] if before else 0}
                 self._append(db, file.asset, decision.version, who, values)
@@ -76,7 +76,7 @@ class DecisionStore:
             if before is None or not before["stands"]:
                 return None
             stands = self._entry(asset, before["stands"])["below"]
-            values = {"label": None, "tags": "[]", "note": "", "models": "{}"}
+            values: dict[str, Any] = {"label": None, "tags": "[]", "note": "", "models": "{}"}
             if stands:
                 restored = self._entry(asset, stands)
                 values = {name: restored[name] for name in values}

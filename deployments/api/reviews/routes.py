@@ -75,6 +75,7 @@ class ReviewRoutes:
             raise _unknown(asset)
         if written.outcome == "changed":
             raise DecisionConflict(written.decision)
+        assert written.decision is not None  # it is stored
         return written.decision
 
     @api.post("/v1/assets/{asset}/decision/undo", responses=CHANGED)
