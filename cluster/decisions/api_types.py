@@ -108,12 +108,15 @@ class Release(_Given):
 
 
 class Decision(Answer):
-    """A decision on a file. Of one that was taken back, `label` is that of the decision before; None: there is none."""
+    """A decision on a file, or in a history that one was taken back.
+
+    The version of the present decision is that of its file's latest entry, which the next write names.
+    """
 
     asset: str
     uri: str
     version: int
-    label: str | None
+    label: str | None  # of an undo: that of the decision that holds again; None: there is none
     tags: tuple[str, ...]
     note: str
     who: str
@@ -135,7 +138,7 @@ class AssetDecisions(Answer):
 
 
 class DecisionChanged(Problem):
-    """409: somebody else has decided meanwhile. `present`: the decision there is now."""
+    """409: somebody has decided meanwhile, or has taken a decision back. `present`: the file's latest entry."""
 
     present: Decision | None
 

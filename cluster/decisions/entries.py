@@ -21,6 +21,12 @@ SCHEMA = """create table if not exists decisions(n integer primary key autoincre
     create index if not exists by_time on decisions(at);
     create table if not exists locks(asset text primary key, owner text, expires_at real)"""
 
+# The decisions that hold, as a table of the same columns: with the number and version of their file's latest entry.
+PRESENT = """(select latest.n, latest.version, held.asset, held.uri, held.parent, held.label, held.tags, held.note,
+        held.who, held.owner, held.subject, held.at, held.models, held.undo
+    from decisions latest join decisions held on held.asset = latest.asset and held.version = latest.stands
+    where latest.latest) as decisions"""
+
 
 @dataclass(frozen=True, slots=True)
 class MediaFile:

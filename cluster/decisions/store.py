@@ -12,7 +12,17 @@ from typing import Any, Literal
 
 from cluster.access.identity import Identity
 from cluster.decisions.api_types import MOST_NUMBER, Decision, DecisionQuery, NewDecision
-from cluster.decisions.entries import SCHEMA, Conflict, MediaFile, Opinion, Prefixes, as_decision, standing, within
+from cluster.decisions.entries import (
+    PRESENT,
+    SCHEMA,
+    Conflict,
+    MediaFile,
+    Opinion,
+    Prefixes,
+    as_decision,
+    standing,
+    within,
+)
 from cluster.errors import SettingsError
 
 FILE = "decisions.sqlite"  # in state_dir
@@ -98,8 +108,8 @@ class DecisionStore:
 
     def present(self, assets: Iterable[str]) -> dict[str, Decision]:
         """The present decisions on these files, by asset; without those that have none, or one that was taken back."""
-        which = "where asset in (select value from json_each(?)) and latest and label is not null"
-        return {row["asset"]: as_decision(row) for row in self._rows(which, [json.dumps(list(assets))])}
+        rows = self._rows("where asset in (select value from json_each(?))", [json.dumps(list(assets))], PRESENT)
+        return {row["asset"]: as_decision(row) for row in rows}
 
     def opinions(self, assets: Iterable[str] | None = None) -> dict[str, list[Opinion]]:
         """What each reviewer has decided last on each of these files (None: on all), the first reviewer's first."""
@@ -115,8 +125,6 @@ class DecisionStore:
         """Decisions, newest first, on the files under the prefixes; and `after` of the next page."""
         under, of_under = within(prefixes)
         parts, values = ["n < ?", under], [query.after or MOST_NUMBER, *of_under]
-        if not query.history:
-            parts.append("latest and label is not null")
         for column, wanted in (("label", query.label), ("who", query.who)):
             if wanted:
                 parts.append(f"{column} in (select value from json_each(?))")
@@ -124,7 +132,8 @@ class DecisionStore:
         if query.tag:
             parts.append("exists (select 1 from json_each(tags) t where t.value in (select value from json_each(?)))")
             values.append(json.dumps(query.tag))
-        rows = self._rows(f"where {' and '.join(parts)} order by n desc limit ?", [*values, query.size + 1])
+        which = f"where {' and '.join(parts)} order by n desc limit ?"
+        rows = self._rows(which, [*values, query.size + 1], "decisions" if query.history else PRESENT)
         shown = rows[: query.size]
         return [as_decision(row) for row in shown], shown[-1]["n"] if len(rows) > len(shown) else None
 
@@ -190,9 +199,9 @@ class DecisionStore:
 
     # ---- rows
 
-    def _rows(self, which: str, values: Sequence[Any]) -> list[Any]:
+    def _rows(self, which: str, values: Sequence[Any], table: str = "decisions") -> list[Any]:
         with self._lock:
-            return self._db.execute(f"select * from decisions {which}", values).fetchall()
+            return self._db.execute(f"select * from {table} {which}", values).fetchall()
 
     def _latest(self, asset: str) -> Any:
         return next(iter(self._rows("where asset = ? and latest", [asset])), None)

@@ -136,7 +136,9 @@ class DecisionConflict(Exception):
 async def _conflict(request: Request, error: DecisionConflict) -> Response:
     """409: problem details with the present decision."""
     present = error.present
-    by = f"{present.who} has decided {present.label!r}" if present and present.label else "it was taken back"
+    by = "it was taken back"
+    if present is not None:
+        by = f"{present.who} has {'taken it back' if present.undo else f'decided {present.label!r}'}"
     problem = DecisionChanged(
         type=ProblemType.DECISION_CHANGED,
         title="The decision has changed",

@@ -64,7 +64,7 @@ class Reviews:
             asset=file.asset,
             labels=tuple(rules.labels),
             version=history[0].version if history else 0,
-            decision=history[0] if history and history[0].label is not None else None,
+            decision=self._decided.store.present([file.asset]).get(file.asset),
             disputed=len({opinion.label for opinion in opinions}) > 1,
             history=tuple(history),
         )

@@ -104,6 +104,9 @@ def test_an_undo_restores_the_decision_before_and_keeps_both(store):
     assert (restored.label, restored.note, restored.tags, restored.who) == ("relevant", "first", ("car",), "Bob")
     assert restored.undo and restored.version == 3
     assert labels(store) == ["relevant", "unsure", "relevant"]
+    held = store.present([FILM.asset])[FILM.asset]
+    assert (held.who, held.note, held.version, held.undo) == ("Ann", "first", 3, False)  # it is Ann's again
+    assert store.page(DecisionQuery(who=("Ann",)))[0] == [held] and store.page(DecisionQuery(who=("Bob",)))[0] == []
     assert store.undo(FILM.asset, 3, ANN).label is None
     assert store.undo(FILM.asset, 4, ANN) is None
     assert store.present([FILM.asset]) == {}
