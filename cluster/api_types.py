@@ -220,6 +220,8 @@ class Facets(Answer):
     found_by: dict[str, int]  # by detector
     detectors: list[Facet]
     failed: int
+    decisions: dict[str, int] = {}  # files by what was decided; none: nothing yet. Empty if nothing was on any of them
+    tags: dict[str, int] = {}  # files by tag of their decision
 
 
 class Hit(Answer):

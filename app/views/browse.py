@@ -10,7 +10,16 @@ from cluster.api_queries import AssetQuery
 from cluster.api_types import AssetPage, Facets
 from cluster.records import ExportFormat
 
-_CHOICES = ("kind", "detector", "label", "detector_label", "job", "state")  # URL parameters that the filters set
+_CHOICES = (
+    "kind",
+    "detector",
+    "label",
+    "detector_label",
+    "job",
+    "state",
+    "decision",
+    "tag",
+)  # URL parameters that the filters set
 _ALL = AssetQuery()
 _FORMATS: dict[ExportFormat, str] = {
     "csv": "CSV, a row for each detection",
@@ -108,11 +117,14 @@ def _groups(api: str, filters: AssetQuery) -> list[components.Group]:
     """The filters with counts. A filter does not apply to its own counts, so that a second value can be added."""
     labels = _facets(api, filters.model_copy(update={"detector": (), "label": (), "detector_label": ()}))
     kinds = _facets(api, filters.model_copy(update={"kind": (), "failed": None}))
+    decided = _facets(api, filters)
     palette = page.palette()
     failed = ("failed",) if filters.failed else ()
     by_detector = [_option(name, count, draw.color(name, palette)) for name, count in labels.found_by.items()]
     groups = [
         _group("kind", "Kind", [_option(kind, count) for kind, count in kinds.kinds.items()], filters.kind),
+        _group("decision", "Decision", [_option(*counted) for counted in decided.decisions.items()], filters.decision),
+        _group("tag", "Tag", [_option(*counted) for counted in decided.tags.items()], filters.tag),
         _group("state", "State", [_option("failed", kinds.failed)], failed),
         _group("job", "Job", [_option(job, labels.total) for job in filters.job], filters.job),
         _group("detector", "Found by", by_detector, filters.detector),

@@ -102,6 +102,11 @@ class DecisionStore:
 
     # ---- reading
 
+    def assets(self) -> list[str]:
+        """All files with a history of decisions."""
+        with self._lock:
+            return [asset for (asset,) in self._db.execute("select distinct asset from decisions")]
+
     def history(self, asset: str) -> list[Decision]:
         """All decisions on a file, newest first."""
         return [as_decision(row) for row in self._rows("where asset = ? order by version desc", [asset])]
@@ -111,14 +116,25 @@ class DecisionStore:
         rows = self._rows("where asset in (select value from json_each(?))", [json.dumps(list(assets))], PRESENT)
         return {row["asset"]: as_decision(row) for row in rows}
 
+    def labels(self, assets: Iterable[str]) -> dict[str, tuple[str, list[str]]]:
+        """Label and tags of the present decisions on these files: less than `present` reads, for many of them."""
+        query = f"select asset, label, tags from {PRESENT} where asset in (select value from json_each(?))"
+        with self._lock:
+            rows = self._db.execute(query, [json.dumps(list(assets))]).fetchall()
+        return {row["asset"]: (row["label"], json.loads(row["tags"])) for row in rows}
+
     def opinions(self, assets: Iterable[str] | None = None) -> dict[str, list[Opinion]]:
         """What each reviewer has decided last on each of these files (None: on all), the first reviewer's first."""
         which, values = "", list[str]()
         if assets is not None:
             which, values = "where asset in (select value from json_each(?))", [json.dumps(list(assets))]
+        query = (
+            f"select asset, version, owner, who, label, stands, below from decisions {which} order by asset, version"
+        )
         of_files: dict[str, dict[int, Any]] = {}
-        for row in self._rows(f"{which} order by asset, version", values):
-            of_files.setdefault(row["asset"], {})[row["version"]] = row
+        with self._lock:
+            for row in self._db.execute(query, values):
+                of_files.setdefault(row["asset"], {})[row["version"]] = row
         return {asset: standing(entries) for asset, entries in of_files.items()}
 
     def page(self, query: DecisionQuery, prefixes: Prefixes = None) -> tuple[list[Decision], int | None]:

@@ -99,6 +99,7 @@ class Catalog(Reviews):
         with self._database.snapshot() as ask:
             rows = ask(counts, [*of_failed, *values])
             labels = ask(sql.FACETS.format(where=where), of_where)
+            of_decisions = self.decision_facets(ask, query, within)
         count = lambda of_kind, has_failed: sum(  # noqa: E731
             row["n"] for row in rows if (not of_kind or row["kind"] in of_kind) and has_failed in (None, row["failed"])
         )
@@ -112,6 +113,7 @@ class Catalog(Reviews):
             "found_by": {name: n for name, n in found_by.items() if n},
             "detectors": labels,
             "failed": count(query.kind, True),
+            **of_decisions,
         }
 
     def items(self, ids: Sequence[str], within: Prefixes = None) -> list[Json]:

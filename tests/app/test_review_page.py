@@ -95,6 +95,19 @@ def test_a_second_person_does_not_see_the_first_decision_before_the_own(visit: V
     assert "**not relevant**" in words(at) and "decided differently" in words(at)
 
 
+def test_browse_filters_by_decision_and_tag(visit: Visit, api: FakeApi):
+    groups = drawn(visit("browse", port=api.port), "facets")["groups"]
+    assert "Decision" not in [group["title"] for group in groups]
+    api.decisions.bob(CLIPS[0], "unsure", tags=("harbour",))
+    at = visit("browse", port=api.port, decision=["unsure"])
+    assert "#### 1 file" in words(at)
+    groups = {group["title"]: group["options"] for group in drawn(at, "facets")["groups"]}
+    counts = {option["value"]: option["count"] for option in groups["Decision"]}
+    assert counts == {"none": 79, "unsure": 1}
+    assert [option["value"] for option in groups["Tag"]] == ["harbour"]
+    assert "#### 1 file" in words(visit("browse", port=api.port, tag=["harbour"]))
+
+
 def test_browse_links_to_the_review_of_its_files(visit: Visit):
     at = visit("browse", kind=["image"])
     (link,) = (link.proto for link in at.get("page_link") if link.proto.label == "Review")

@@ -11,6 +11,7 @@ from cluster.decisions.store import DecisionStore
 from deployments.catalog import decided
 from deployments.catalog.database import Database
 
+PART = 5000  # files whose decisions are in memory at a time
 _SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -29,26 +30,27 @@ class DecisionIndex:
         self._filling = threading.Lock()
         with database.transaction() as cursor:
             cursor.execute(decided.TABLE)
-        self.refresh()
+        assets = self.store.assets()
+        for begin in range(0, len(assets), PART):
+            self.refresh(assets[begin : begin + PART])
 
-    def refresh(self, assets: Sequence[str] | None = None) -> None:
-        """Bring the rows of these files (None: of all) to what the store has of them."""
+    def refresh(self, assets: Sequence[str]) -> None:
+        """Bring the rows of these files to what the store has of them."""
         with self._filling:  # so that of two threads the later one stores what is newer
             opinions = self.store.opinions(assets)
-            present = self.store.present(opinions)
+            labels = self.store.labels(opinions)
             rows = [
                 {
                     "id": asset,
-                    "label": decision.label,
-                    "tags": decision.tags,
+                    "label": label,
+                    "tags": tags,
                     "owners": [opinion.owner for opinion in opinions[asset]],
                     "names": [opinion.who for opinion in opinions[asset]],
                 }
-                for asset, decision in present.items()
+                for asset, (label, tags) in labels.items()
             ]
             with self._database.transaction() as cursor:
-                if assets is not None:
-                    cursor.execute("delete from decided where id in (select unnest(?)::uuid)", [list(assets)])
+                cursor.execute("delete from decided where id in (select unnest(?)::uuid)", [list(assets)])
                 cursor.register("decided_now", pa.Table.from_pylist(rows, _SCHEMA))
                 cursor.execute("insert into decided select id::uuid, label, tags, owners, names from decided_now")
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 
 from cluster.access.identity import Identity
-from cluster.api_queries import AssetQuery
+from cluster.api_queries import AssetFilter, AssetQuery
 from cluster.decisions.api_types import (
     AssetDecision,
     AssetDecisions,
@@ -21,7 +21,7 @@ from cluster.decisions.entries import Conflict, MediaFile
 from cluster.decisions.rules import UNDECIDED, ReviewRules
 from cluster.records import iso_time
 from deployments.catalog import queries as sql
-from deployments.catalog.database import Database
+from deployments.catalog.database import Ask, Database
 from deployments.catalog.queries import Prefixes
 from deployments.catalog.reviews.index import DecisionIndex
 
@@ -37,6 +37,10 @@ _SECOND = """select x.id from (select f.id, f.asset {source}) x join decided d u
 _PROGRESS = """select d.label, coalesce(len(d.owners), 0) as reviewers, count(*) as n
     from (select f.id {source}) x left join decided d using (id)
     where ?::varchar is null or list_contains(d.names, ?) group by all"""
+_BY_DECISION = """select coalesce(d.label, ?) as value, count(*) as n
+    from (select f.id {source}) x left join decided d using (id) group by all order by all"""
+_BY_TAG = """select t.tag as value, count(*) as n from (select f.id {source}) x join decided d using (id),
+    unnest(d.tags) t(tag) group by all order by all"""
 
 
 class Reviews:
@@ -76,6 +80,16 @@ class Reviews:
         outcomes = dict(zip((file.asset for file, _ in known), self._decided.store.decide(known, who), strict=True))
         self._decided.refresh(list(outcomes))
         return [_written(decision.asset, outcomes.get(decision.asset)) for decision in new]
+
+    def decision_facets(self, ask: Ask, query: AssetFilter, within: Prefixes) -> dict[str, dict[str, int]]:
+        """Facets `decisions` and `tags`; a filter does not apply to its own counts."""
+        if not ask("select 1 from decided limit 1"):
+            return {"decisions": {}, "tags": {}}
+        source, values = sql.selection(query.model_copy(update={"decision": ()}), within)
+        decisions = {row["value"]: row["n"] for row in ask(_BY_DECISION.format(source=source), [UNDECIDED, *values])}
+        source, values = sql.selection(query.model_copy(update={"tag": ()}), within)
+        tags = {row["value"]: row["n"] for row in ask(_BY_TAG.format(source=source), values)}
+        return {"decisions": decisions if decisions.keys() - {UNDECIDED} else {}, "tags": tags}
 
     def undo(self, id: str, version: int, who: Identity) -> Decision | Conflict | None:
         """Take back the present decision on a file, if it is of this version. None: no decision or file."""

@@ -40,9 +40,9 @@ class FakeDecisions:
         app.add_api_route("/v1/review/next", self.next, methods=["POST"])
         app.add_api_route("/v1/review/progress", self.progress, methods=["POST"])
 
-    def bob(self, asset: str, label: str, version: int = 0) -> None:
-        """Have Bob decide on a file."""
-        self.catalog.decide([AssetDecision(asset=asset, version=version, label=label)], BOB)
+    def bob(self, asset: str, label: str, tags: tuple[str, ...] = ()) -> None:
+        """Have Bob decide on a file that has no decision."""
+        self.catalog.decide([AssetDecision(asset=asset, version=0, label=label, tags=tags)], BOB)
 
     def page(self, query: Annotated[DecisionQuery, Query()]) -> DecisionPage:
         """The latest decisions."""

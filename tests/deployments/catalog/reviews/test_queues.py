@@ -91,7 +91,11 @@ def test_files_are_filtered_by_decision_and_tag(catalog):
     assert listed(catalog, decision=("none", "unsure")) == {1, 2, 3, 4, 5}
     assert listed(catalog, tag=("street",)) == {0}
     assert listed(catalog, tag=("car",), decision=("unsure",)) == {1}
-    assert catalog.facets(AssetQuery(tag=("car",)))["total"] == 2
+    facets = catalog.facets(AssetQuery(tag=("car",)))
+    assert facets["total"] == 2 and facets["decisions"] == {"relevant": 1, "unsure": 1}
+    assert facets["tags"] == {"car": 2, "street": 1}
+    assert catalog.facets(AssetQuery(decision=("none",)))["decisions"] == {"none": 4, "relevant": 1, "unsure": 1}
+    assert catalog.facets(AssetQuery(under=(uri(5),)))["decisions"] == {}
     catalog.undo(ID[1], 1, ANN)
     assert listed(catalog, tag=("car",)) == {0}
 
