@@ -14,13 +14,9 @@ _SEEN = "review_seen"  # in the session: file and version of the decision that i
 _MESSAGE = "review_message"  # in the session: why the last decision was not stored
 
 
-def tags(caller: str) -> list[str]:
-    """The tags of the latest decisions, alphabetically; cached for a minute."""
-    return _tags(caller)
-
-
 @st.cache_data(ttl=60, max_entries=64, show_spinner=False)
 def _tags(caller: str) -> list[str]:
+    """The tags of the latest decisions."""
     latest = page.api().decisions(200).items
     return sorted({tag for decision in latest for tag in decision.tags})
 
@@ -33,7 +29,7 @@ def decide(state: AssetDecisions, seen: Decision | None, keys: bool = False) -> 
     """
     version = _seen_version(state)
     of_version = f"{state.asset} {state.version}"  # other fields for another file, or after another decision
-    known = sorted({*tags(page.caller()), *(seen.tags if seen else ())})
+    known = sorted({*_tags(page.caller()), *(seen.tags if seen else ())})
     chosen = st.multiselect(
         "Tags and reasons",
         known,
@@ -53,7 +49,7 @@ def decide(state: AssetDecisions, seen: Decision | None, keys: bool = False) -> 
                 label = name
     if label is None:
         return None
-    words = dict.fromkeys(tag.strip()[:MOST_CHARACTERS] for tag in chosen)
+    words = (tag.strip()[:MOST_CHARACTERS] for tag in chosen)
     new = NewDecision(version=version, label=label, tags=tuple(word for word in words if word), note=note)
     try:
         return page.api().decide(state.asset, new)

@@ -29,4 +29,4 @@ class Walk:
 
     def begin_again(self) -> None:
         """Ask for all files of the queue again, also for those that were left out."""
-        self.files, self.place = [], 0
+        self.files, self.place, self.decided = [], 0, {}

@@ -10,16 +10,8 @@ from cluster.api_queries import AssetQuery
 from cluster.api_types import AssetPage, Facets
 from cluster.records import ExportFormat
 
-_CHOICES = (
-    "kind",
-    "detector",
-    "label",
-    "detector_label",
-    "job",
-    "state",
-    "decision",
-    "tag",
-)  # URL parameters that the filters set
+# URL parameters that the filters set
+_CHOICES = ("kind", "detector", "label", "detector_label", "job", "state", "decision", "tag")
 _ALL = AssetQuery()
 _FORMATS: dict[ExportFormat, str] = {
     "csv": "CSV, a row for each detection",

@@ -33,15 +33,19 @@ class DecisionStore:
     """The file, made with mode 0600. Methods may be called from several threads, and by several processes at once."""
 
     def __init__(self, path: Path | Literal[":memory:"]) -> None:
-        if isinstance(path, Path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives its side files the same mode
         self._lock = threading.RLock()
         try:
+            if isinstance(path, Path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives its side files the same mode
             self._db = sqlite3.connect(path, check_same_thread=False, timeout=10, isolation_level=None)
             self._db.row_factory = sqlite3.Row
             self._db.execute("pragma journal_mode=wal")
             self._db.executescript(SCHEMA)
+        except OSError as error:
+            raise SettingsError(
+                f"the file of decisions {path} does not open: {error}. Act as the user who started Raysift."
+            ) from error
         except sqlite3.Error as error:
             raise SettingsError(
                 f"the file of decisions {path} does not open: {error}. Put back its backup, or move it away to begin a "

@@ -1,5 +1,6 @@
 """The export of a folder of results, without a running cluster."""
 
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO, Literal
@@ -15,10 +16,10 @@ def export(
 ) -> int:
     """Write the query's files in a results folder, with their newest detections, to `to`; returns their number.
 
-    `decisions`: the file of the reviewers' decisions on them; without it, or if it is not there, there are none.
+    `decisions`: the file of the reviewers' decisions on them; without it, or if it is not seen, there are none.
     Scores and boxes are rounded to 4 digits, times to 3. SettingsError if the folder holds no results.
     """
-    there: Path | Literal[":memory:"] = decisions if decisions and decisions.exists() else ":memory:"
+    there: Path | Literal[":memory:"] = decisions if decisions and os.path.exists(decisions) else ":memory:"
     encoder, files, after = FORMATS[query.format].encoder(), 0, 0
     with TemporaryDirectory(prefix="raysift-export-") as folder:
         catalog = Catalog(Path(folder) / "catalog.duckdb", thumbnails=False, decisions=there)

@@ -147,7 +147,7 @@ async def _conflict(request: Request, error: DecisionConflict) -> Response:
         instance=quote(request.scope["path"]),
         present=present,
     )
-    return Response(problem.model_dump_json(exclude_none=True), 409, media_type=problems.MEDIA_TYPE)
+    return Response(problem.model_dump_json(exclude={"errors"}), 409, media_type=problems.MEDIA_TYPE)
 
 
 def _unknown(asset: str) -> HTTPException:

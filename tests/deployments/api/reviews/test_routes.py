@@ -71,6 +71,8 @@ def test_an_undo_is_recorded_and_needs_the_present_version(client, running, ann)
     put(client, ann, 2, label="unsure")
     path = f"/v1/assets/{IDS[2]}/decision/undo"
     assert client.post(path, headers=ann, json={"version": 0}).status_code == 409
+    undecided = client.post(f"/v1/assets/{IDS[3]}/decision/undo", headers=ann, json={"version": 5})
+    assert undecided.status_code == 409 and undecided.json()["present"] is None
     restored = client.post(path, headers=ann, json={"version": 1})
     assert (restored.status_code, restored.json()["label"], restored.json()["undo"]) == (200, None, True)
     assert client.post(path, headers=ann, json={"version": 2}).status_code == 404
