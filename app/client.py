@@ -12,10 +12,12 @@ from cluster.api_job_types import JobDetails, JobInfo, JobName
 from cluster.api_queries import AssetQuery, By, LikenessQuery, ScanRequest, SearchQuery
 from cluster.api_types import AssetPage, DetectorInfo, Facets, File, Hit, Hits, Problem, Upload
 from cluster.decisions.api_types import (
+    AllWritten,
     AssetDecisions,
     Decision,
     DecisionPage,
     NewDecision,
+    NewDecisions,
     NextReview,
     Progress,
     ReviewItem,
@@ -151,6 +153,10 @@ class ApiClient:
         """Decide on a file. ApiError 409 if `new.version` is not that of the present decision."""
         body = new.model_dump(mode="json")
         return self._answer(Decision, lambda: self._http.put(f"/assets/{id}/decision", json=body))
+
+    def decide_several(self, new: NewDecisions) -> AllWritten:
+        """Decide on several files, each for itself; returns the outcomes."""
+        return self._post("/decisions", AllWritten, new.model_dump(mode="json"))
 
     def undo_decision(self, id: str, version: int) -> Decision:
         """Take back the decision of this version. ApiError 409 if it is not the present one, 404 if there is none."""

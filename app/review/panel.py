@@ -1,5 +1,6 @@
 """The panel with which a reviewer decides on one file, and the history of its decisions."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 import streamlit as st
@@ -15,8 +16,8 @@ _MESSAGE = "review_message"  # in the session: why the last decision was not sto
 
 
 @st.cache_data(ttl=60, max_entries=64, show_spinner=False)
-def _tags(caller: str) -> list[str]:
-    """The tags of the latest decisions."""
+def known_tags(caller: str) -> list[str]:
+    """The tags of the latest decisions; cached for a minute."""
     latest = page.api().decisions(200).items
     return sorted({tag for decision in latest for tag in decision.tags})
 
@@ -29,7 +30,7 @@ def decide(state: AssetDecisions, seen: Decision | None, keys: bool = False) -> 
     """
     version = _seen_version(state)
     of_version = f"{state.asset} {state.version}"  # other fields for another file, or after another decision
-    known = sorted({*_tags(page.caller()), *(seen.tags if seen else ())})
+    known = sorted({*known_tags(page.caller()), *(seen.tags if seen else ())})
     chosen = st.multiselect(
         "Tags and reasons",
         known,
@@ -49,13 +50,18 @@ def decide(state: AssetDecisions, seen: Decision | None, keys: bool = False) -> 
                 label = name
     if label is None:
         return None
-    words = (tag.strip()[:MOST_CHARACTERS] for tag in chosen)
-    new = NewDecision(version=version, label=label, tags=tuple(word for word in words if word), note=note)
+    new = NewDecision(version=version, label=label, tags=tidy(chosen), note=note)
     try:
         return page.api().decide(state.asset, new)
     except ApiError as error:
         _again(error)
         return None
+
+
+def tidy(tags: Iterable[str]) -> tuple[str, ...]:
+    """Tags as they may be stored, of what somebody has typed."""
+    words = (tag.strip()[:MOST_CHARACTERS] for tag in tags)
+    return tuple(word for word in words if word)
 
 
 def undo_button(state: AssetDecisions) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 import streamlit as st
 
 from app import address, components, draw, page
+from app.review import several
 from cluster.api_queries import AssetQuery
 from cluster.api_types import AssetPage, Facets
 from cluster.records import ExportFormat
@@ -52,6 +53,7 @@ def show() -> None:
             on_change=_to_first_page,
         )
         _exports(filters)
+        deciding = st.container(width="content")
         if page.may("reviewer"):
             st.page_link(
                 "views/review.py", label="Review", icon=":material/rule:", query_params=address.in_list(filters)
@@ -63,6 +65,9 @@ def show() -> None:
     with st.spinner("Reading the results"):
         files = _assets(api, query)
     heading.markdown(f"#### {files.total:,} {'file' if files.total == 1 else 'files'}")
+    if files.items and page.may("reviewer"):
+        with deciding:
+            several.decide(files.items)
     if not files.total:
         return _show_nothing(filters)
     context = address.context(query)

@@ -108,6 +108,18 @@ def test_browse_filters_by_decision_and_tag(visit: Visit, api: FakeApi):
     assert "#### 1 file" in words(visit("browse", port=api.port, tag=["harbour"]))
 
 
+def test_several_files_of_browse_are_decided_at_once_and_those_with_a_decision_keep_it(visit: Visit, api: FakeApi):
+    api.decisions.bob(CLIPS[0], "unsure")
+    at = visit("browse", port=api.port, kind=["video"])
+    at.checkbox[0].check().run()
+    at.text_area(key="note_of_several").set_value("all of one kind")
+    press(at, "not relevant")
+    assert "3 of 4 files decided" in at.toast[0].value and "of Bob" in at.toast[0].value
+    states = [api.decisions.show(clip).decision for clip in CLIPS]
+    assert [state.label for state in states if state] == ["unsure", "not relevant", "not relevant"]
+    assert states[1] is not None and states[1].note == "all of one kind"
+
+
 def test_browse_links_to_the_review_of_its_files(visit: Visit):
     at = visit("browse", kind=["image"])
     (link,) = (link.proto for link in at.get("page_link") if link.proto.label == "Review")

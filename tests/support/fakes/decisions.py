@@ -6,12 +6,14 @@ from fastapi import FastAPI, HTTPException, Query
 
 from cluster.access.identity import Identity
 from cluster.decisions.api_types import (
+    AllWritten,
     AssetDecision,
     AssetDecisions,
     Decision,
     DecisionPage,
     DecisionQuery,
     NewDecision,
+    NewDecisions,
     NextReview,
     Progress,
     ReviewItem,
@@ -34,6 +36,7 @@ class FakeDecisions:
     def add_routes(self, app: FastAPI) -> None:
         """Add the routes to the fake's application."""
         app.add_api_route("/v1/decisions", self.page, methods=["GET"])
+        app.add_api_route("/v1/decisions", self.decide_several, methods=["POST"])
         app.add_api_route("/v1/assets/{asset}/decision", self.show, methods=["GET"])
         app.add_api_route("/v1/assets/{asset}/decision", self.decide, methods=["PUT"])
         app.add_api_route("/v1/assets/{asset}/decision/undo", self.undo, methods=["POST"])
@@ -61,6 +64,10 @@ class FakeDecisions:
         if written.decision is None or written.outcome != "stored":
             raise HTTPException(409, "meanwhile Bob has decided")
         return written.decision
+
+    def decide_several(self, new: NewDecisions) -> AllWritten:
+        """Ann decides on several files."""
+        return AllWritten(outcomes=tuple(self.catalog.decide(new.decisions, ANN)))
 
     def undo(self, asset: str, seen: Undo) -> Decision:
         """Ann takes back a decision."""
