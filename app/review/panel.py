@@ -31,7 +31,8 @@ def decide(state: AssetDecisions, seen: Decision | None, keys: bool = False) -> 
     version = _seen_version(state)
     of_version = f"{state.asset} {state.version}"  # other fields for another file, or after another decision
     known = sorted({*known_tags(page.caller()), *(seen.tags if seen else ())})
-    chosen = st.multiselect(
+    of_tags, of_note = st.columns(2)
+    chosen = of_tags.multiselect(
         "Tags and reasons",
         known,
         list(seen.tags) if seen else [],
@@ -39,7 +40,9 @@ def decide(state: AssetDecisions, seen: Decision | None, keys: bool = False) -> 
         max_selections=MOST_TAGS,
         accept_new_options=True,
     )
-    note = st.text_area("Note", seen.note if seen else "", key=f"note {of_version}", max_chars=MOST_NOTE, height=80)
+    note = of_note.text_area(
+        "Note", seen.note if seen else "", key=f"note {of_version}", max_chars=MOST_NOTE, height=68
+    )
     label = None
     with st.container(horizontal=True):
         for number, name in enumerate(state.labels, 1):

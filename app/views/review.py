@@ -65,14 +65,14 @@ def _review(walk: Walk, asset: str) -> None:
         file, state = page.api().asset(asset), page.api().decision(asset)
     # a second person decides without knowing the first one's decision
     blind = walk.queue.second and asset not in walk.decided
-    components.viewer("viewer", draw_file.viewer(file, page.palette(), f"/api/media/{asset}", file.name), {}, _look())
     made = panel.decide(state, None if blind else state.decision, keys=True)
     if made is not None:
         walk.decided.pop(asset, None)  # so that the last one is the last in the dict
         walk.decided[asset] = made.version
         walk.place += 1
         st.rerun()
-    _move(walk, asset)
+    look = _move(walk)
+    components.viewer("viewer", draw_file.viewer(file, page.palette(), f"/api/media/{asset}", file.name), {}, look)
     if walk.until and walk.place == len(walk.files) - 1 and asset not in walk.decided:
         st.caption(f"Kept for you until {walk.until[11:16]} UTC.")
     if blind:
@@ -82,14 +82,9 @@ def _review(walk: Walk, asset: str) -> None:
     panel.keep_seen(state)
 
 
-def _look() -> tuple[bool, bool]:
-    with st.container(horizontal=True, horizontal_alignment="right"):
-        return page.look()
-
-
-def _move(walk: Walk, asset: str) -> None:
-    """Draw the buttons that go back, leave the file for later, and take back the last decision."""
-    with st.container(horizontal=True):
+def _move(walk: Walk) -> tuple[bool, bool]:
+    """Draw the buttons that go back, leave the file for later, and take back the last decision; and `page.look`."""
+    with st.container(horizontal=True, vertical_alignment="center"):
         if st.button("Back", shortcut="Left", disabled=walk.place == 0):
             walk.place -= 1
             st.rerun()
@@ -101,6 +96,8 @@ def _move(walk: Walk, asset: str) -> None:
             panel.undo(last, walk.decided.pop(last))
             walk.place = walk.files.index(last)
             st.rerun()
+        st.space("stretch")
+        return page.look()
 
 
 def _nothing_left(walk: Walk) -> None:
