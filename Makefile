@@ -15,7 +15,7 @@ PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
 # the tests on the session's cluster, and those that measure times: one after the other
 ALONE := $(shell find tests -name 'test_*_on_cluster.py') tests/app/browser/test_gallery.py
 
-.PHONY: demo test lint check test-ray test-launch test-gpu accuracy chaos bench fix install install-dev debian lock clean
+.PHONY: demo test lint check test-ray test-launch test-gpu test-alerts accuracy chaos bench fix install install-dev debian lock clean
 
 demo: install
 	$(VENV)/bin/raysift demo $(ARGS)
@@ -48,6 +48,14 @@ test-launch: install-dev debian
 # the large models' architectures on this machine's NVIDIA GPU, with random weights
 test-gpu: install-dev
 	$(VENV)/bin/pytest -m gpu
+
+# the alert rules, with Prometheus' own promtool; Debian's package also starts a server, so it is not in DEBIAN below
+PROMTOOL ?= promtool
+test-alerts:
+	@command -v $(PROMTOOL) >/dev/null || { echo "it needs promtool (Debian: apt-get install prometheus), or PROMTOOL=/path/to/promtool" >&2; exit 1; }
+	$(PROMTOOL) check rules monitoring/alerts.yaml
+	$(PROMTOOL) test rules monitoring/alerts_test.yaml
+	$(PROMTOOL) check config monitoring/prometheus.yaml
 
 # what the embedded detectors, and EasyOCR, find in labelled media
 accuracy: install-dev

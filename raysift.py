@@ -25,9 +25,11 @@ from commands.checks import doctor
 from commands.erasure import erase, holds
 from commands.outbound import webhooks
 from commands.outbound.export import export
+from commands.results.compact import compact
 from commands.reviews import decisions
 from commands.scans import end_or_follow, follow, submit
 from commands.terminal import LazyGroup, ProfileOption, api_client, console, say, waiting
+from commands.upkeep import backup, logs, top
 
 if TYPE_CHECKING:
     from cluster.api_types import Ready
@@ -59,6 +61,11 @@ cli.command()(erase.erase)
 cli.command()(doctor.doctor)
 cli.command()(evaluate.evaluate)
 cli.command()(export)
+cli.command()(compact)
+cli.command()(backup.backup)
+cli.command()(backup.restore)
+cli.command()(logs.logs)
+cli.command()(top.top)
 
 
 @cli.command()

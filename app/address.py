@@ -1,23 +1,17 @@
 """URLs of the app's pages: a query for files as parameters of the Browse page, and links to files."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import get_args
 from urllib.parse import urlencode
 
 from cluster.api_queries import MAX_PAGE, AssetFilter, AssetQuery, Sort
+from cluster.filters import conditions
 from cluster.records import ExportFormat, Kind
 
 Pairs = list[tuple[str, str]]
 SORTS: tuple[Sort, ...] = get_args(Sort)
-SEVERAL = (
-    "kind",
-    "detector",
-    "label",
-    "detector_label",
-    "job",
-    "decision",
-    "tag",
-)  # parameters that may have several values
+# parameters that may have several values
+SEVERAL = ("kind", "detector", "label", "detector_label", "where", "job", "decision", "tag")
 
 
 def context(query: AssetQuery) -> Pairs:
@@ -28,6 +22,8 @@ def context(query: AssetQuery) -> Pairs:
     if query.min_score:
         pairs.append(("min_score", f"{query.min_score:g}"))
     pairs += [("under", start) for start in query.under]
+    if query.score_of is not None:
+        pairs.append(("score_of", query.score_of))
     if query.sort != SORTS[0]:
         pairs.append(("sort", query.sort))
     if query.page > 1:
@@ -51,12 +47,14 @@ def query_of(pairs: Iterable[tuple[str, str]]) -> AssetQuery:
         detector=tuple(values.get("detector", [])),
         label=tuple(values.get("label", [])),
         detector_label=tuple(pair for pair in values.get("detector_label", []) if pair.find(":") > 0),
+        where=tuple(filter(_is_condition, values.get("where", [])))[: conditions.MOST_CONDITIONS],
         job=tuple(values.get("job", [])),
         decision=tuple(values.get("decision", [])),
         tag=tuple(values.get("tag", [])),
         failed=True if "failed" in values.get("state", []) else None,
         min_score=_number(last.get("min_score", ""), 1.0) or None,
         under=tuple(start for start in values.get("under", []) if start),
+        score_of=last.get("score_of") if _is_detected(last.get("score_of", "")) else None,
         sort=next((sort for sort in SORTS if sort == last.get("sort")), SORTS[0]),
         page=max(1, int(_number(last.get("page", ""), MAX_PAGE))),
     )
@@ -80,6 +78,22 @@ def file(id: str, context: Iterable[tuple[str, str]], at: float | None = None) -
     """
     pairs = [("asset", id), ("in", urlencode(list(context))), ("t", "" if at is None else f"{at:g}")]
     return href("/file", [pair for pair in pairs if pair[1]])
+
+
+def _is_condition(text: str) -> bool:
+    return _passes(conditions.parse, text)
+
+
+def _is_detected(text: str) -> bool:
+    return _passes(conditions.detected, text)
+
+
+def _passes(check: Callable[[str], object], text: str) -> bool:
+    try:
+        check(text)
+    except ValueError:
+        return False
+    return len(text) <= conditions.MOST_CHARACTERS
 
 
 def _number(text: str, most: float) -> float:

@@ -80,7 +80,7 @@ def scan(measured: Measured, name: str, command: list[str], out: Path, expected:
     if done.returncode or not files:
         raise SystemExit(f"{command} failed: {done.stdout}{done.stderr}")
     measured.add(f"{name}, first row, s", files[0].stat().st_mtime - began)
-    rows = (row for file in files for row in pq.read_table(file, columns=["detections"])["detections"].to_pylist())
+    rows = (row for file in files for row in pq.ParquetFile(file).read(["detections"])["detections"].to_pylist())
     scores = sum(detection["score"] for row in rows for detection in row)
     if abs(scores - expected) > 1e-3 * expected:
         raise SystemExit(f"{name}: the scores sum up to {scores}, those of the loop to {expected}")

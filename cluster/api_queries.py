@@ -13,12 +13,14 @@ from pydantic import (
     model_validator,
 )
 
+from cluster.filters import conditions
 from cluster.records import ExportFormat, Kind, Priority, current_space
 
 Sort = Literal["newest", "oldest", "score", "name"]
 # The vector space in which files are compared; URLs from before 0.2 say "looks" for "image".
 By = Annotated[Literal["image", "faces"], BeforeValidator(current_space)]
 
+MAX_IDS = 200  # so that a URL with them has less than 8 KiB, the limit of many proxies
 MAX_PAGE = 10_000_000  # at 200 files a page, more than any catalogue holds; the offset fits 64 bits
 
 _Id = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
@@ -50,11 +52,26 @@ def _checked_cursor(text: str) -> str:
     return text
 
 
+def _checked_condition(text: str) -> str:
+    conditions.parse(text)
+    return text
+
+
+def _checked_detected(text: str) -> str:
+    conditions.detected(text)
+    return text
+
+
+_Condition = Annotated[str, Field(max_length=conditions.MOST_CHARACTERS), AfterValidator(_checked_condition)]
+_Detected = Annotated[str, Field(max_length=conditions.MOST_CHARACTERS), AfterValidator(_checked_detected)]
+
+
 class AssetFilter(BaseModel):
     """Which files are meant.
 
     A filter without a value accepts every file, one with several values accepts files with any of them. A file must
-    pass all filters; detector, label, detector_label and min_score must apply to the same detection of it.
+    pass all filters; detector, label, detector_label and min_score must apply to the same detection of it. Of several
+    values of `where` each must apply, to detections of their own.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -67,6 +84,20 @@ class AssetFilter(BaseModel):
     )
     min_score: float | None = Field(
         default=None, ge=0, le=1, allow_inf_nan=False, description="of a detection that passes the three filters above"
+    )
+    where: tuple[_Condition, ...] = Field(
+        default=(),
+        max_length=conditions.MOST_CONDITIONS,
+        description="conditions, each of which applies: alternatives joined by `|`, `!` negates one. An alternative is "
+        "DETECTOR:LABEL, either of which may be empty, with >=SCORE, <=SCORE, ~WORDS behind it; or kind=KIND, "
+        "name~TEXT, under=URI, job=JOB, error~TEXT; or bytes, width, height, duration or scanned with >= or <=",
+        examples=[["face:", "ocr:~exit", "!nsfw:>=0.3", "width>=640|kind=audio"]],
+    )
+    id: tuple[_Id, ...] = Field(default=(), max_length=MAX_IDS, description="only these files")
+    upto: _Id | None = Field(
+        default=None,
+        description="`latest` of an earlier page: only files that had arrived by then, so that a list does not move "
+        "while others are added",
     )
     under: tuple[str, ...] = Field(default=(), description="the beginning of the URI")
     job: tuple[str, ...] = Field(default=(), description="files that this job has analysed")
@@ -81,6 +112,9 @@ class AssetQuery(AssetFilter):
     """Which files to list, in which order, and which page of them."""
 
     sort: Sort = "newest"
+    score_of: _Detected | None = Field(
+        default=None, description="with sort=score: the score of which label, as DETECTOR:LABEL, DETECTOR: or :LABEL"
+    )
     page: int = Field(default=1, ge=1, le=MAX_PAGE)
     size: int = Field(default=60, ge=1, le=200)
     after: Annotated[str, Field(max_length=200), AfterValidator(_checked_cursor)] | None = Field(

@@ -202,14 +202,16 @@ class AssetPage(Answer):
     size: int
     items: list[Asset]
     next: str | None = None  # `after` of the next page; None: this is the last one
+    latest: str | None = None  # id of the file that arrived last, of all files; None: there are none
 
 
 class Facet(Answer):
-    """The number of files that have a label of a detector."""
+    """The number of files that have a label of a detector, and its best score in them."""
 
     detector: str
     label: str
     count: int
+    score: float
 
 
 class Facets(Answer):

@@ -11,6 +11,8 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
+from cluster.metrics.declared import CHROMA_SECONDS
+from cluster.metrics.recording import timed
 from cluster.records import current_space
 from cluster.results.embeddings import collection_name
 
@@ -55,6 +57,18 @@ class Chroma:
         VectorsDown, without retries, if the server is not Chroma or refuses the call; NotFoundError of a missing
         collection is passed on.
         """
+        from chromadb.errors import NotFoundError
+
+        with timed(CHROMA_SECONDS, outcome="failed") as measured:
+            try:
+                result = self._ask(function)
+            except NotFoundError:
+                measured["outcome"] = "answered"
+                raise
+            measured["outcome"] = "answered"
+            return result
+
+    def _ask(self, function: Callable[[Any], T]) -> T:
         import httpx
         from chromadb.errors import ChromaError, InternalError, NotFoundError
 

@@ -17,6 +17,7 @@ from cluster.access.rules import PURPOSE_VARIABLE, AccessRules
 from cluster.access.tokens import KEY_VARIABLES
 from cluster.decisions.rules import ReviewRules
 from cluster.errors import SettingsError
+from cluster.logs.settings import Logs
 from cluster.storage.filesystems import normalize, split
 from cluster.storage.retention import Retention
 from cluster.webhooks.endpoint import Webhooks
@@ -207,6 +208,7 @@ class Settings(BaseSettings):
     review: ReviewRules = ReviewRules()
     webhooks: Webhooks = Field((), description="who is told of the end of jobs, and of hits")
     limits: Limits = Limits()
+    logs: Logs = Logs()
     oidc: Oidc | None = Field(None, description="a provider whose people may sign in: cluster/access/oidc.py")
     galleries_uri: str = Field("", description="reference pictures by detector; empty: state_dir/galleries")
     detectors: dict[str, dict[str, Any]] = Field({}, description="by name; each detector checks its own keys")

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from cluster.errors import SettingsError
+from cluster.logs import setup
 from cluster.permissions import prove
 from cluster.settings import Settings, load
 
@@ -34,14 +35,14 @@ def main() -> int:
         parser.error("give URIs or --retry-failed JOB, not both")
     if not (arguments.uris or arguments.retry_failed or arguments.job or arguments.standby):
         parser.error("give URIs, or --retry-failed JOB, or the --job JOB to continue")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request to Chroma
     try:
+        settings = load()
+        setup.driver(settings.logs)
         if arguments.standby:
             from pipelines.standby import wait_for_jobs
 
             return wait_for_jobs()
-        return _run(arguments, load())
+        return _run(arguments, settings)
     except SettingsError as error:
         print(f"raysift: {error}", file=sys.stderr)
         return 1

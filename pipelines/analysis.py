@@ -7,7 +7,6 @@ import asyncio
 import os
 import shutil
 from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
@@ -16,17 +15,19 @@ import psutil
 import pyarrow as pa
 from ray import serve
 from ray.serve.handle import DeploymentHandle
-from ray.util.metrics import Counter
 
 from cluster import cache
 from cluster.errors import MediaError
+from cluster.logs import setup
+from cluster.metrics.declared import CACHE_LOOKUPS, STAGE_SECONDS
+from cluster.metrics.recording import record, timing
 from cluster.records import Failure, MediaItem, Segment
 from cluster.results.codec import SCHEMA, to_row
 from cluster.settings import Settings
 from cluster.storage import buckets
 from cluster.storage.disks import temporary_folder
 from cluster.storage.roots import Roots
-from deployments import events
+from deployments import events, ray_metrics
 from deployments.serving.client import ServedDetectors
 from deployments.serving.deployment import KEEP_BUFFERS
 from deployments.serving.placement import configs
@@ -36,6 +37,7 @@ from pipelines.ledger.cutting import Cut
 from pipelines.ledger.unpacked import FETCHED, Unpacked
 from pipelines.media.pool import Decoder
 from pipelines.media.sources import Remote
+from pipelines.results.counting import count_results
 
 BATCH_FILES = 8  # fetched and analysed together: their frames share the detectors' batches
 BATCHES_IN_FLIGHT = 2  # per replica: one batch is fetched and decoded while the detectors work on the other
@@ -51,7 +53,9 @@ class Analysis:
         delete_leftovers()
         if settings.s3_endpoint:  # as detector replicas are given it: galleries may be in the bucket
             os.environ["AWS_ENDPOINT_URL"] = settings.s3_endpoint
-        events.listen(_report_lookups())
+        ray_metrics.report()
+        setup.join_serve()
+        events.listen(_report_lookup)
         self.handles, self.jobs = detectors, jobs
         self.decoder = Decoder()
         self.unpacked = Unpacked(self.decoder)
@@ -76,10 +80,11 @@ class Analysis:
                     asyncio.to_thread(fetched_file, row, folder / str(n), settings, self.unpacked)
                     for n, row in enumerate(rows)
                 )
-                files = await asyncio.gather(*fetched)
+                files = await timing(STAGE_SECONDS, asyncio.gather(*fetched), stage="fetch")
                 found = await detecting.analyze(
                     files, self._client(attempt), self.decoder, settings.decoding, self.cache
                 )
+        count_results(found)
         stored = [
             to_row(result, row["unit_id"], attempt.job, attempt.sequence)
             for result, row in zip(found, rows, strict=True)
@@ -139,16 +144,11 @@ def delete_leftovers() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _report_lookups() -> Callable[[str, int], None]:
-    """A listener for events.listen that reports look-ups in the memo to Ray's metrics as `raysift_cache`."""
-    metric = Counter("raysift_cache", "answers asked of the cache", tag_keys=("detector", "outcome"))
-
-    def report(event: str, by: int) -> None:
-        if lookup := memo.lookup_of(event):
-            detector, hit = lookup
-            metric.inc(by, {"detector": detector, "outcome": "hit" if hit else "miss"})
-
-    return report
+def _report_lookup(event: str, by: int) -> None:
+    """Record a look-up in the memo, as a listener of `events`."""
+    if lookup := memo.lookup_of(event):
+        detector, hit = lookup
+        record(CACHE_LOOKUPS, by, detector=detector, outcome="hit" if hit else "miss")
 
 
 def deployment(settings: Settings) -> Any:
@@ -172,4 +172,5 @@ def deployment(settings: Settings) -> Any:
         request_router_config={"initial_backoff_s": 0.005, "max_backoff_s": 0.05},
         ray_actor_options={"num_cpus": settings.scanning.worker_cpus, "runtime_env": {"env_vars": KEEP_BUFFERS}},
         graceful_shutdown_timeout_s=5,
+        logging_config=setup.serve_config(settings.logs),
     )

@@ -23,8 +23,10 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 
 from cluster.records import ModelVersion
 from cluster.results import files as results_files
+from cluster.results import layout
 from cluster.settings import Settings
 from cluster.storage import buckets
+from deployments import correlation
 from deployments.detector import DetectorAway
 from deployments.serving.client import CLUSTER_FAULT
 from deployments.serving.placement import APP
@@ -64,17 +66,18 @@ def run(
     model_versions: dict[str, ModelVersion],
     settings: Settings,
 ) -> None:
-    """Analyse the units of the ledger (`units` of them) that this job has not committed yet, into files of `out`.
+    """Analyse the units of the ledger (`units` of them) that this job has not committed yet, into files of its folder.
 
-    `sequence` is the number of this attempt at the job, which every row gets.
+    `out` is the folder of results. `sequence` is the number of this attempt at the job, which every row gets.
 
     Ray commits a block's rows and its checkpoint in two phases: a run that is killed and started again under the same
     job continues where it stopped; no unit is stored twice. DetectorAway if a detector was unavailable for too long.
     """
-    files, place = results_files.sink(out, settings.s3_endpoint)
+    files, results = results_files.sink(out, settings.s3_endpoint)
+    _, place = buckets.filesystem(layout.job_folder(out, job), settings.s3_endpoint)
     DataContext.get_current().checkpoint_config = CheckpointConfig(
         id_column="unit_id",
-        checkpoint_path=f"{place}/_raysift/jobs/{job}/checkpoint",
+        checkpoint_path=f"{results}/_raysift/jobs/{job}/checkpoint",
         override_filesystem=files,
         delete_checkpoint_on_success=False,
     )
@@ -119,6 +122,7 @@ def _tasks(settings: Settings) -> int:
 
 
 def _analyze(units: pa.Table, attempt: Attempt) -> pa.Table:
+    correlation.set_id(attempt.job)  # it goes with the call to `analysis`, and from there to the detectors
     return _call("analyze", units, attempt, attempt.settings)
 
 

@@ -10,10 +10,13 @@ from ray import serve
 
 from cluster import gpus
 from cluster.decisions import store as decisions
+from cluster.logs import setup
+from cluster.logs.settings import Logs
 from cluster.records import MediaItem, Result
 from cluster.settings import Settings
 from deployments.access.service import Access
 from deployments.api.ingress import Ingress
+from deployments.catalog import database
 from deployments.catalog.catalog import Catalog
 from deployments.jobs.queue import Jobs
 from deployments.serving.client import ServedDetectors
@@ -71,19 +74,20 @@ def build(settings: Settings) -> serve.Application:
         name="api",
         num_replicas=settings.api.replicas,
         max_replicas_per_node=1,  # one lost node must not stop two of them
+        logging_config=setup.serve_config(settings.logs),
     )
     detectors = deployments(settings, _cards(settings))
-    jobs = _owner(Jobs, "jobs", 100).bind(state / "jobs.sqlite", settings, ready=is_running)
+    jobs = _owner(Jobs, "jobs", 100, settings.logs).bind(state / "jobs.sqlite", settings, ready=is_running)
     return api.bind(
         detectors,
-        _owner(Catalog, "catalog", 16).bind(
-            state / "catalog-3.duckdb",  # since version 0.2; it notes the version of its tables itself
+        _owner(Catalog, "catalog", 16, settings.logs).bind(
+            state / database.FILE,
             of=settings.results,
             s3_endpoint=settings.s3_endpoint,
             decisions=state / decisions.FILE,
         ),
         jobs,
-        _owner(Access, "access", 100).bind(settings),
+        _owner(Access, "access", 100, settings.logs).bind(settings),
         analysis.deployment(settings).bind(detectors, jobs, settings),
         analyze_upload,
         verify,
@@ -98,7 +102,7 @@ def _cards(settings: Settings) -> list[gpus.Card]:
     return gpus.cards() if declared is None else [gpus.Card("declared", declared, declared)]
 
 
-def _owner(kind: type, name: str, requests: int) -> Any:
+def _owner(kind: type, name: str, requests: int, logs: Logs) -> Any:
     """A deployment with one replica, which owns a file and handles up to `requests` requests at a time.
 
     It runs on the head, because its file is on the head's disk and Ray's Jobs API listens there.
@@ -109,4 +113,5 @@ def _owner(kind: type, name: str, requests: int) -> Any:
         max_ongoing_requests=requests,
         ray_actor_options={"num_cpus": 0, "resources": {HEAD: 0.001}},
         graceful_shutdown_timeout_s=5,
+        logging_config=setup.serve_config(logs),
     )

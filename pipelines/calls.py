@@ -38,9 +38,9 @@ class Calls:
                     raise
                 time.sleep(self.first_wait_s * 4**attempt)
 
-    def load(self, s3_endpoint: str | None) -> int:
-        """Load new results into the catalogue; returns the number of rows loaded."""
-        return int(self._catalog.load_all.remote(self.out, s3_endpoint).result(timeout_s=LOAD_S))
+    def load(self, folder: str, s3_endpoint: str | None) -> int:
+        """Load the new results of a folder into the catalogue; returns the number of rows loaded."""
+        return int(self._catalog.load_all.remote(folder, s3_endpoint).result(timeout_s=LOAD_S))
 
     def failed(self) -> int:
         """The number of this job's files that have failed, as far as the catalogue has loaded them."""

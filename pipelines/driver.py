@@ -10,6 +10,7 @@ import ray
 from ray import serve
 
 from cluster.errors import SettingsError
+from cluster.logs import setup
 from cluster.permissions import job_settings
 from cluster.records import ModelVersion
 from cluster.results import attempts
@@ -17,6 +18,7 @@ from cluster.settings import Settings
 from cluster.storage import buckets
 from cluster.storage.roots import Roots
 from cluster.vectors import Vectors
+from deployments import ray_metrics
 from deployments.detector import DetectorAway
 from deployments.jobs import folder as job_folder
 from deployments.jobs import job as job_file
@@ -67,6 +69,8 @@ def scan(task: Job, settings: Settings) -> Outcome:
 
 def attempt_at(task: Job, attempt: str, served: Mapping[str, ModelVersion], settings: Settings) -> Outcome:
     """Run a job as the attempt of that name, with the detectors that are `served`. SettingsError as `scan`."""
+    ray_metrics.report()
+    setup.about(task.job)
     name, out = task.job, buckets.normalize(task.out)
     task = replace(task, out=out, uris=tuple(map(buckets.normalize, task.uris)))
     if task.retry_of and not task.uris:

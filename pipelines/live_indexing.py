@@ -26,7 +26,7 @@ class LiveIndexing:
         self.message = ""
         self._calls, self._max_failed, self._endpoint = calls, max_failed, s3_endpoint
         self._over = threading.Event()
-        self._indexing = Indexing(calls.out, vectors, self._load, s3_endpoint)
+        self._indexing = Indexing(calls.out, vectors, self._load, s3_endpoint, job=calls.job)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -45,7 +45,7 @@ class LiveIndexing:
             self.message = "the last results are not searchable yet: the next scan tries again"
 
     def _load(self, folder: str) -> int:
-        rows = self._calls.load(self._endpoint)
+        rows = self._calls.load(folder, self._endpoint)
         failed = self._calls.failed() if rows else 0
         if failed > self._max_failed and not self._over.is_set():
             self.hopeless = True

@@ -1,9 +1,9 @@
-"""Three custom Streamlit components: a gallery of files, filters with counts, and a viewer of one file.
+"""Custom Streamlit components: a gallery of files, filters with counts, conditions, and a viewer of one file.
 
 Each is a script and a style sheet in this folder, passed to Streamlit as text: there is no build step and no download.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, TypedDict
@@ -22,6 +22,7 @@ class Option(TypedDict):
     count: int
     chosen: bool
     color: str
+    condition: str  # that the files with this option meet, as in `where`; empty: it is not offered
 
 
 class Group(TypedDict):
@@ -42,12 +43,32 @@ class Ways(TypedDict, total=False):
 
 
 def gallery(
-    key: str, items: list[Tile], label: str, look: tuple[bool, bool], strip: bool = False, focus: str = ""
+    key: str,
+    items: list[Tile],
+    label: str,
+    look: tuple[bool, bool],
+    strip: bool = False,
+    focus: str = "",
+    picked: Sequence[str] | None = None,
+    on_pick: Callable[[], None] | None = None,
 ) -> None:
-    """Draw tiles, each a link to its file. `look`: whether to blur and to grey; `focus`: id of the tile to focus."""
+    """Draw tiles, each a link to its file. `look`: whether to blur and to grey; `focus`: id of the tile to focus.
+
+    `picked`: ids of the files that are selected; None: files cannot be. A selection sets session_state[key].pick to
+    {id: whether it is selected} and calls on_pick.
+    """
     _warn(chip["text"] for tile in items for chip in tile["chips"])
     data = {"items": items, "label": label, "blur": look[0], "grey": look[1], "strip": strip, "focus": focus}
-    _component("gallery")(key=key, data=data)
+    callbacks = {"on_pick_change": on_pick} if on_pick else {}
+    _component("gallery")(key=key, data={**data, "picked": picked}, **callbacks)
+
+
+def conditions(key: str, texts: list[list[str]], on_remove: Callable[[], None]) -> None:
+    """Draw conditions, each a list of alternatives in words.
+
+    A click on one sets session_state[key].remove to {condition, alternative}, their places, and calls on_remove.
+    """
+    _component("conditions")(key=key, data={"conditions": texts}, on_remove_change=on_remove)
 
 
 def facets(key: str, groups: list[Group], on_choose: Callable[[], None]) -> None:

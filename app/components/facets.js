@@ -1,27 +1,53 @@
 // Filters with counts. The page's URL holds the chosen options; a click triggers Python, which changes it.
+const SEARCHED_FROM = 9 // a filter with so many options gets a search box
+
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component
   let root = parentElement.querySelector(".facets")
   if (!root) {
     root = make("div", "facets")
+    root.sought = {} // filter -> the text in its search box
     parentElement.append(root)
   }
   const active = root.getRootNode().activeElement?.dataset.what
   const scrolled = [...root.querySelectorAll(".list")].map(list => list.scrollTop)
   root.replaceChildren(...data.groups.map(group))
   root.querySelectorAll(".list").forEach((list, place) => { list.scrollTop = scrolled[place] ?? 0 })
-  if (active) [...root.querySelectorAll("input")].find(input => input.dataset.what === active)?.focus()
+  if (active) [...root.querySelectorAll("[data-what]")].find(element => element.dataset.what === active)?.focus()
 
   function group(group) {
     const set = make("fieldset")
     const list = make("div", "list")
     list.append(...group.options.map(option => row(group.name, option)))
-    set.append(make("legend", "", group.title), list)
+    set.append(make("legend", "", group.title))
+    if (group.options.length >= SEARCHED_FROM) set.append(searchBox(group, list))
+    set.append(list)
+    list.onkeydown = event => move(event, list)
+    enter(list)
     return set
   }
 
+  function searchBox(group, list) {
+    const box = make("input", "search")
+    box.type = "search"
+    box.placeholder = "Find"
+    box.setAttribute("aria-label", `Find: ${group.title}`)
+    box.dataset.what = `find ${group.name}`
+    box.value = root.sought[group.name] ?? ""
+    const narrow = () => {
+      const sought = box.value.trim().toLowerCase()
+      for (const row of list.children) row.hidden = !row.dataset.text.includes(sought) && !row.querySelector("input").checked
+      enter(list)
+    }
+    box.oninput = () => { root.sought[group.name] = box.value; narrow() }
+    narrow()
+    return box
+  }
+
   function row(name, option) {
-    const row = make("label")
+    const row = make("div", "row")
+    row.dataset.text = option.text.toLowerCase()
+    const label = make("label")
     const input = make("input")
     input.type = "checkbox"
     input.checked = option.chosen
@@ -31,7 +57,37 @@ export default function (component) {
     if (option.color) dot.style.background = option.color
     const text = make("span", "text", option.text)
     text.title = option.value
-    row.append(input, dot, text, make("span", "count", option.count.toLocaleString("en")))
+    label.append(input, dot, text, make("span", "count", option.count.toLocaleString("en")))
+    row.append(label)
+    if (option.condition) row.append(more("+", `Only files with ${option.text}, beside all other filters`, option.condition),
+      more("−", `Only files without ${option.text}`, `!${option.condition}`))
     return row
+  }
+
+  function more(sign, title, value) {
+    const add = button("more", sign, () => setTriggerValue("choose", { name: "where", value, chosen: true }))
+    add.title = title
+    add.setAttribute("aria-label", title)
+    add.tabIndex = -1
+    return add
+  }
+
+  // one stop of the tab key in each list: its first tick, or its first option; the arrow keys move inside
+  function enter(list) {
+    const inputs = [...list.querySelectorAll(".row:not([hidden]) input")]
+    const first = inputs.find(input => input.checked) ?? inputs[0]
+    for (const input of inputs) input.tabIndex = input === first ? 0 : -1
+  }
+
+  function move(event, list) {
+    const row = event.target.closest(".row")
+    const rows = [...list.querySelectorAll(".row:not([hidden])")]
+    const stops = [...row.querySelectorAll("input, button")]
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key]
+    const aside = { ArrowRight: 1, ArrowLeft: -1 }[event.key]
+    const next = step ? rows[rows.indexOf(row) + step]?.querySelector("input") : aside ? stops[stops.indexOf(event.target) + aside] : null
+    if (!step && !aside) return
+    event.preventDefault()
+    next?.focus()
   }
 }

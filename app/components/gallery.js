@@ -64,16 +64,48 @@ function tile(item, place) {
   return tile
 }
 
+function addPick(tile, name) {
+  const label = make("label", "pick")
+  const box = make("input")
+  box.type = "checkbox"
+  box.tabIndex = -1 // x selects the tile that has the focus
+  box.setAttribute("aria-label", `Select ${name}`)
+  label.append(box)
+  tile.append(label)
+}
+
+const PICKED_AFTER_MS = 250 // clicks in a row are sent together
+
+// Selection: `list.pending` holds what was clicked and is not in `data.picked` yet, id -> whether it is selected.
+function pick(list, from, to, on, send) {
+  const tiles = [...list.children]
+  const [first, last] = from < 0 ? [to, to] : [Math.min(from, to), Math.max(from, to)]
+  for (const tile of tiles.slice(first, last + 1)) {
+    list.pending[tile.dataset.id] = on
+    showPick(tile, on)
+  }
+  list.last = to
+  clearTimeout(list.timer)
+  list.timer = setTimeout(() => send({ ...list.pending }), PICKED_AFTER_MS)
+}
+
+function showPick(tile, on) {
+  tile.classList.toggle("picked", on)
+  tile.querySelector(".pick input").checked = on
+}
+
 function reveal(tile) {
   const shown = tile.classList.toggle("shown")
   tile.querySelector(".eye")?.setAttribute("aria-pressed", String(shown))
 }
 
 export default function (component) {
-  const { data, parentElement } = component
+  const { data, parentElement, setTriggerValue } = component
   let list = parentElement.querySelector(".tiles")
   if (!list) {
     list = make("ul", "tiles")
+    list.pending = {}
+    list.last = -1
     parentElement.append(list)
   }
   const hidden = list.dataset.hidden
@@ -84,15 +116,29 @@ export default function (component) {
   if (list.dataset.key !== key) {
     list.dataset.key = key
     list.replaceChildren(...data.items.map(tile))
+    list.last = -1
+    if (data.picked) [...list.children].forEach((tile, place) => addPick(tile, data.items[place].name))
     if (data.focus) list.querySelector(`[data-id="${data.focus}"] .open`)?.focus()
   } else if (hidden !== list.dataset.hidden) {
     // a change of blur or grey hides revealed pictures again
     list.querySelectorAll(".shown").forEach(reveal)
   }
 
+  if (data.picked) for (const tile of list.children) {
+    const id = tile.dataset.id
+    const picked = data.picked.includes(id)
+    if (list.pending[id] === picked) delete list.pending[id]
+    showPick(tile, list.pending[id] ?? picked)
+  }
+  const send = changes => setTriggerValue("pick", changes)
   list.onclick = event => {
     const at = event.target.closest(".tile")
     if (!at) return
+    if (event.target.matches(".pick input")) {
+      const from = event.shiftKey ? list.last : -1
+      return pick(list, from, [...list.children].indexOf(at), event.target.checked, send)
+    }
+    if (event.target.closest(".pick")) return
     if (event.target.closest(".eye")) return reveal(at)
     if (event.target.closest(".open")) follow(event, at.querySelector(".open").href)
   }
@@ -107,5 +153,8 @@ export default function (component) {
       event.preventDefault()
       tiles[Math.max(0, Math.min(tiles.length - 1, place + step))].querySelector(".open").focus()
     } else if (event.key === "b") reveal(tiles[place])
+    else if (event.key.toLowerCase() === "x" && data.picked) { // with Shift: all from the last one on
+      pick(list, event.shiftKey ? list.last : -1, place, !tiles[place].classList.contains("picked"), send)
+    }
   }
 }

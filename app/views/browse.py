@@ -1,25 +1,22 @@
-"""The Browse page: files as tiles, in pages, with filters in the sidebar. Its URL holds the filters."""
+"""The Browse page: files as tiles, in pages, with filters in the sidebar and above. Its URL holds the filters."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
 
 from app import address, components, draw, page
+from app.browsing import builder, groups, held, selection, wording
+from app.client import ApiError
 from app.review import several
-from cluster.api_queries import AssetQuery
-from cluster.api_types import AssetPage, Facets
-from cluster.records import ExportFormat
+from cluster.api_queries import AssetQuery, Sort
+from cluster.api_types import AssetPage, Facet, Facets
+from cluster.filters.conditions import Alternative, Detected, parse, write
 
 # URL parameters that the filters set
-_CHOICES = ("kind", "detector", "label", "detector_label", "job", "state", "decision", "tag")
+_CHOICES = ("kind", "detector", "label", "detector_label", "job", "state", "where", "decision", "tag")
 _ALL = AssetQuery()
-_FORMATS: dict[ExportFormat, str] = {
-    "csv": "CSV, a row for each detection",
-    "jsonl": "JSON lines, a line for each file",
-    "parquet": "Parquet, a row for each file",
-    "coco": "COCO, boxes in pictures",
-}
 # cache keys of queries for st.cache_data
 _BY_JSON: dict[str | type[Any], Callable[[Any], Any]] = {AssetQuery: lambda query: query.model_dump_json()}
 
@@ -34,59 +31,120 @@ def _facets(api: str, query: AssetQuery) -> Facets:
     return page.api().facets(query)
 
 
+def _forget() -> None:
+    _assets.clear()
+    _facets.clear()
+
+
 def show() -> None:
-    """Draw the page."""
-    api = page.caller()
-    filters = _filters(api)
-    if st.session_state.get("sort") not in address.SORTS:
-        st.session_state.pop("sort", None)
+    """Draw the page. If the file up to which its list is held has been deleted, begin with a new list."""
+    try:
+        _show(page.caller())
+    except ApiError as error:
+        if error.status != 422 or not held.release():
+            raise
+        st.rerun()
+
+
+def _show(api: str) -> None:
+    filters, labels, floors = _filters(api)
     with st.container(horizontal=True, vertical_alignment="center"):
         heading = st.empty()
+        arrivals_here = st.container(width="content")
         st.space("stretch")
-        sort = st.selectbox(
-            "Sort",
-            address.SORTS,
-            key="sort",
-            bind="query-params",
-            label_visibility="collapsed",
-            width=130,
-            on_change=_to_first_page,
-        )
-        _exports(filters)
+        sort, score_of = _order(labels)
+        builder.show(labels, list(page.palette()), filters.where)
+        selection.exports(filters)
         deciding = st.container(width="content")
         if page.may("reviewer"):
             st.page_link(
                 "views/review.py", label="Review", icon=":material/rule:", query_params=address.in_list(filters)
             )
         look = page.look()
+    if filters.where:
+        components.conditions("conditions", [wording.alternatives(text) for text in filters.where], _remove)
     # the pagination widget is drawn below the tiles: on the first run only the URL has the page number
     number = st.session_state.get("page") or address.query_of(st.query_params.items()).page
-    query = filters.model_copy(update={"sort": sort, "page": number})
+    query = filters.model_copy(update={"sort": sort, "score_of": score_of, "page": number})
     with st.spinner("Reading the results"):
         files = _assets(api, query)
+    read_at = 0.0
+    if filters.upto is None:
+        held.hold(filters, files.latest)
+        read_at = time.monotonic()
     heading.markdown(f"#### {files.total:,} {'file' if files.total == 1 else 'files'}")
+    with arrivals_here:
+        held.arrivals(filters, files.total, read_at, _forget)
     if files.items and page.may("reviewer"):
         with deciding:
             several.decide(files.items)
     if not files.total:
         return _show_nothing(filters)
+    selection.bar(query, files)
     context = address.context(query)
-    tiles = [draw.tile(asset, page.palette(), context) for asset in files.items]
-    components.gallery("tiles", tiles, "Files", look, focus=st.session_state.pop("left", ""))
+    tiles = [draw.tile(groups.without_weak(asset, floors), page.palette(), context) for asset in files.items]
+    components.gallery(
+        "tiles",
+        tiles,
+        "Files",
+        look,
+        focus=st.session_state.pop("left", ""),
+        picked=selection.selected(),
+        on_pick=selection.pick,
+    )
     if files.total > files.size:
         st.pagination(-(-files.total // files.size), key="page", bind="query-params", width="stretch")
 
 
-def _exports(filters: AssetQuery) -> None:
-    """Draw the links that download an export of the files that pass the filters."""
-    with st.popover("Export", icon=":material/download:"):
-        st.caption("The files that pass these filters, each with all that was found in it.")
-        for format, text in _FORMATS.items():
-            page.link(address.export(filters, format), text)
+def _order(labels: list[Facet]) -> tuple[Sort, str | None]:
+    """Draw what the files are sorted by; returns it, and the label whose score counts, None for any."""
+    if st.session_state.get("sort") not in address.SORTS:
+        st.session_state.pop("sort", None)
+    sort = st.selectbox(
+        "Sort",
+        address.SORTS,
+        key="sort",
+        bind="query-params",
+        label_visibility="collapsed",
+        width=130,
+        on_change=_to_first_page,
+    )
+    if sort != "score":
+        return sort, None
+    chosen = address.query_of(st.query_params.items()).score_of
+    found = [Detected(name) for name in dict.fromkeys(facet.detector for facet in labels)]
+    found += [Detected(facet.detector, facet.label) for facet in labels]
+    options = {write([Alternative(of)]): f"of {wording.label(of.detector, of.label)}" for of in found}
+    if chosen and chosen not in options:
+        options[chosen] = f"of {chosen}"
+    names = ["", *options]
+    score_of = st.selectbox(
+        "Score of",
+        names,
+        index=names.index(chosen or ""),
+        format_func=lambda name: options.get(name, "of any label"),
+        key=f"score of {chosen}",  # the URL decides: a link to this page may have another one
+        label_visibility="collapsed",
+        width=210,
+        on_change=_order_by_score_of,
+        args=(f"score of {chosen}",),
+    )
+    return sort, score_of or None
 
 
-def _filters(api: str) -> AssetQuery:
-    """Draw the filters; returns their query, for the first page in the default order."""
+def _order_by_score_of(key: str) -> None:
+    st.query_params["score_of"] = st.session_state[key]
+    if not st.session_state[key]:
+        st.query_params.pop("score_of")
+    _to_first_page()
+
+
+def _filters(api: str) -> tuple[AssetQuery, list[Facet], groups.Floors]:
+    """Draw the filters of the sidebar.
+
+    Returns the query of all filters, for the first page in the default order, as it is held; the labels that its
+    files have; and the floors of the detectors, none if weak labels are shown.
+    """
     chosen = address.query_of((name, value) for name in _CHOICES for value in st.query_params.get_all(name))
     with st.sidebar:
         counts_here = st.container()
@@ -101,64 +159,26 @@ def _filters(api: str) -> AssetQuery:
             help="Only files whose address starts with this text.",
             on_change=_to_first_page,
         )
+        weak = st.toggle(
+            "Weak labels",
+            key="weak",
+            bind="query-params",
+            help="Labels whose score is below what their detector keeps today. Earlier scans kept more.",
+        )
         start = (under or "").strip()
         filters = chosen.model_copy(update={"min_score": score or None, "under": (start,) if start else ()})
+        any_filter = filters != _ALL
+        filters = filters.model_copy(update={"upto": held.upto(filters)})
+        floors = {} if weak else {info.name: info.floor for info in page.detectors() if info.floor is not None}
+        labels = _facets(api, filters.model_copy(update={"detector": (), "label": (), "detector_label": ()}))
+        kinds = _facets(api, filters.model_copy(update={"kind": (), "failed": None}))
         with counts_here:
-            components.facets("facets", _groups(api, filters), _choose)
-        if filters != _ALL:
+            decided = _facets(api, filters)
+            options = groups.groups(labels, kinds, decided, filters, page.palette(), floors)
+            components.facets("facets", options, _choose)
+        if any_filter:
             st.button("Clear all filters", width="stretch", on_click=_clear)
-    return filters
-
-
-def _groups(api: str, filters: AssetQuery) -> list[components.Group]:
-    """The filters with counts. A filter does not apply to its own counts, so that a second value can be added."""
-    labels = _facets(api, filters.model_copy(update={"detector": (), "label": (), "detector_label": ()}))
-    kinds = _facets(api, filters.model_copy(update={"kind": (), "failed": None}))
-    decided = _facets(api, filters)
-    palette = page.palette()
-    failed = ("failed",) if filters.failed else ()
-    by_detector = [_option(name, count, draw.color(name, palette)) for name, count in labels.found_by.items()]
-    groups = [
-        _group("kind", "Kind", [_option(kind, count) for kind, count in kinds.kinds.items()], filters.kind),
-        _group("decision", "Decision", [_option(*counted) for counted in decided.decisions.items()], filters.decision),
-        _group("tag", "Tag", [_option(*counted) for counted in decided.tags.items()], filters.tag),
-        _group("state", "State", [_option("failed", kinds.failed)], failed),
-        _group("job", "Job", [_option(job, labels.total) for job in filters.job], filters.job),
-        _group("detector", "Found by", by_detector, filters.detector),
-        _group("detector_label", "Label", _label_options(labels, filters, palette), filters.detector_label),
-        _group("label", "Label, by any detector", [], filters.label),
-    ]
-    return [group for group in groups if group["options"]]
-
-
-def _label_options(facets: Facets, filters: AssetQuery, palette: dict[str, str]) -> list[components.Option]:
-    """One option per detector and label; a label of several detectors is shown with the detector's name."""
-    shown = [facet for facet in facets.detectors if not filters.detector or facet.detector in filters.detector]
-    labels = [facet.label for facet in shown]
-    options = []
-    for facet in shown:
-        text = f"{facet.label} ({facet.detector})" if labels.count(facet.label) > 1 else facet.label
-        value = f"{facet.detector}:{facet.label}"
-        options.append(_option(value, facet.count, draw.color(facet.detector, palette), text))
-    return options
-
-
-def _option(value: str, count: int, color: str = "", text: str = "") -> components.Option:
-    return {"value": value, "text": text or value, "count": count, "chosen": False, "color": color}
-
-
-def _group(name: str, title: str, options: list[components.Option], chosen: tuple[str, ...]) -> components.Group:
-    """A filter with its options by descending count. Chosen options are kept even if their count is 0."""
-    absent = set(chosen) - {option["value"] for option in options}
-    options = [*options, *(_option(value, 0) for value in absent)]
-    for option in options:
-        option["chosen"] = option["value"] in chosen
-    kept = [option for option in options if option["count"] or option["chosen"]]
-    return {
-        "name": name,
-        "title": title,
-        "options": sorted(kept, key=lambda option: (-option["count"], option["value"])),
-    }
+    return filters, groups.strong(labels, floors), floors
 
 
 def _choose() -> None:
@@ -175,6 +195,19 @@ def _choose() -> None:
     _to_first_page()
 
 
+def _remove() -> None:
+    """Remove an alternative of a condition from the page's URL, and the condition with its last one."""
+    place = st.session_state["conditions"].remove
+    where = list(address.query_of(("where", text) for text in st.query_params.get_all("where")).where)
+    alternatives = list(parse(where[place["condition"]]))
+    del alternatives[place["alternative"]]
+    where[place["condition"] : place["condition"] + 1] = [write(alternatives)] if alternatives else []
+    st.query_params["where"] = where
+    if not where:
+        st.query_params.pop("where")
+    _to_first_page()
+
+
 def _clear() -> None:
     for name in _CHOICES:
         st.query_params.pop(name, None)
@@ -188,8 +221,8 @@ def _to_first_page() -> None:
 
 
 def _show_nothing(filters: AssetQuery) -> None:
-    if filters != _ALL:
-        st.info("No file passes these filters. Clear some of them in the sidebar.")
+    if filters.model_copy(update={"upto": None}) != _ALL:
+        st.info("No file passes these filters. Clear some of them, above or in the sidebar.")
         return
     st.info("Nothing has been analysed yet.")
     st.markdown("Start a scan of a folder or bucket on the **Jobs** page, or on the command line:")

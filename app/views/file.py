@@ -8,6 +8,7 @@ import streamlit as st
 
 from app import address, components, draw, draw_file, page
 from app.address import Pairs
+from app.browsing import held
 from app.client import ApiError
 from app.review import panel
 from cluster.api_queries import By
@@ -27,8 +28,11 @@ def _alike(api: str, id: str, limit: int) -> list[Hit]:
 
 
 @st.cache_data(ttl=30, max_entries=64, show_spinner=False)
-def _list(api: str, context: tuple[tuple[str, str], ...], number: int) -> list[str]:
-    """The ids on a page of the list that the file was opened from. The hits of a search are one page."""
+def _list(api: str, context: tuple[tuple[str, str], ...], upto: str | None, number: int) -> list[str]:
+    """The ids on a page of the list that the file was opened from. The hits of a search are one page.
+
+    `upto`: the file that had arrived last when this session began to look at the list; None: it has not.
+    """
     parameters = dict(context)
     if "q" in parameters or "like" in parameters:
         if number != 1:
@@ -42,7 +46,8 @@ def _list(api: str, context: tuple[tuple[str, str], ...], number: int) -> list[s
         return [hit.asset.id for hit in hits]
     if number < 1:
         return []
-    query = address.query_of(context).model_copy(update={"page": number})
+    query = address.query_of(context)
+    query = query.model_copy(update={"page": number, "upto": upto})
     return [asset.id for asset in page.api().assets(query).items]
 
 
@@ -98,18 +103,19 @@ def _ways(api: str, id: str, context: Pairs) -> components.Ways:
         "next": None,
     }
     kept = tuple(pair for pair in context if pair[0] != "page")
+    upto = None if searched else held.upto(address.query_of(kept))
     number = 1 if searched else address.query_of(context).page
-    ids = _found_by_picture() if ("picture", "1") in kept else _list(api, kept, number)
+    ids = _found_by_picture() if ("picture", "1") in kept else _list(api, kept, upto, number)
     if id not in ids:
         return ways
     place = ids.index(id)
     if place > 0:
         ways["previous"] = _link(kept, ids[place - 1], number)
-    elif earlier := _list(api, kept, number - 1):
+    elif earlier := _list(api, kept, upto, number - 1):
         ways["previous"] = _link(kept, earlier[-1], number - 1)
     if place + 1 < len(ids):
         ways["next"] = _link(kept, ids[place + 1], number)
-    elif later := _list(api, kept, number + 1):
+    elif later := _list(api, kept, upto, number + 1):
         ways["next"] = _link(kept, later[0], number + 1)
     return ways
 

@@ -66,6 +66,12 @@ class Audit:
             with self.path.open(encoding="utf-8") as file:
                 yield from map(json.loads, file)
 
+    def end(self) -> tuple[int, bytes]:
+        """The size of the log in bytes and the content of audit.last, of the same moment: no line is being written."""
+        with self.path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            return file.seek(0, os.SEEK_END), self._last.read_bytes() if self._last.exists() else b""
+
     def verify(self) -> Checked:
         """Read the whole log and compare every line with the one before it."""
         noted, last = self._noted()  # first: a line may be appended while the log is read

@@ -6,7 +6,6 @@ Files, contents and records are numbers in NumPy arrays: ten million files must 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.records import ModelVersion
+from cluster.results.columns import Columns, Numbers
 from cluster.results.newest import KEY, Ranks
 from cluster.storage.members import outer_etag
-
-Numbers = npt.NDArray[Any]
 
 COLUMNS = [*KEY, "uri", "etag", "segment", "segments", "segment_s", "model_versions", "errors"]
 COLUMNS += ["parent", "members"]
@@ -55,19 +53,16 @@ class Merged:
 
 def merge(tables: Iterable[pa.Table]) -> Merged:
     """Merge the rows (with COLUMNS) of each file's current content and segment length; the newest answers count."""
-    records, ranks, chunks = _Records(), Ranks(), []
+    records, ranks = _Records(), Ranks()
+    growing = Columns(np.uint64, np.uint64, np.int32, np.int32, np.uint64, np.int32)
     for rows in tables:
         if len(rows):
             ranks.add(rows)
-            chunks.append(_columns(rows, records))
-    if not chunks:
+            growing.add(*_columns(rows, records))
+    columns = [*growing.take(), ranks.ranks()]
+    if not len(columns[0]):
         keys, numbers = np.empty(0, np.uint64), np.empty(0, np.int32)
         return Merged(keys, keys, numbers, keys, numbers, numbers, [])
-    waiting = [list(parts) for parts in zip(*chunks, strict=True)]
-    chunks.clear()
-    # one column at a time, so that ten million rows are never in memory twice
-    columns = [np.concatenate(waiting.pop(0)) for _ in range(len(waiting))]
-    columns.append(ranks.ranks())
     _keep_current(columns, records)
     return _merged(columns, records)
 

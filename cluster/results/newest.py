@@ -15,6 +15,7 @@ import pyarrow as pa
 from cluster.records import asset_id
 from cluster.results import files as results_files
 from cluster.results.codec import SCHEMA
+from cluster.results.columns import Columns
 
 KEY = ("sequence", "job", "unit_id")  # of two rows, the one whose values are greater is the newer one
 Key = tuple[int, str, int]
@@ -22,9 +23,11 @@ OLDEST: Key = (-(2**63), "", -1)  # older than every row
 
 Answer = tuple[str, int | None, str]  # an asset's id, the number of its segment (None: the whole file), a detector
 
-_DECIDING = [*KEY, "uri", "etag", "segment", "segment_s", "model_versions"]
+# the columns that decide which answers count
+DECIDING = [*KEY, "uri", "etag", "segment", "segment_s", "model_versions"]
 _MODEL_VERSIONS = SCHEMA.field("model_versions")
-_MOST_DETECTORS = 63  # one bit each
+_MOST_DETECTORS = 62  # one bit each
+_ROW = 1 << _MOST_DETECTORS  # a further bit, which the newest row of each file or segment keeps
 
 Masks = npt.NDArray[np.int64]
 
@@ -39,20 +42,17 @@ class Ranks:
 
     def __init__(self) -> None:
         self._jobs: dict[str, int] = {}
-        self._columns: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.int64]]] = []
+        self._columns = Columns(np.int64, np.int32, np.int64)
 
     def add(self, rows: pa.Table) -> None:
         """Add the rows of a table with the columns KEY."""
         jobs = rows["job"].combine_chunks().dictionary_encode()
         codes = np.array([self._jobs.setdefault(job, len(self._jobs)) for job in jobs.dictionary.to_pylist()], np.int32)
-        self._columns.append((rows["sequence"].to_numpy(), codes[jobs.indices.to_numpy()], rows["unit_id"].to_numpy()))
+        self._columns.add(rows["sequence"].to_numpy(), codes[jobs.indices.to_numpy()], rows["unit_id"].to_numpy())
 
     def ranks(self) -> npt.NDArray[np.int64]:
         """The rank of every row, int64 (n,), in the order in which the rows were added; then the rows are released."""
-        if not self._columns:
-            return np.empty(0, np.int64)
-        sequences, jobs, units = map(np.concatenate, zip(*self._columns, strict=True))
-        self._columns.clear()
+        sequences, jobs, units = self._columns.take()
         by_name = np.argsort(np.argsort(np.array(list(self._jobs), np.str_)))
         order = np.lexsort((units, by_name[jobs], sequences))
         ranks = np.empty(len(order), np.int64)
@@ -73,7 +73,7 @@ def newest_contents(rows: pa.Table) -> dict[str, tuple[Key, int]]:
 def newest_answers(rows: pa.Table, contents: Mapping[str, tuple[Key, int]]) -> dict[Answer, tuple[Key, int]]:
     """Answer about these contents of the files -> its key, and the index of the row that has it."""
     newest: dict[Answer, tuple[Key, int]] = {}
-    for at, row in enumerate(rows.select(_DECIDING).to_pylist()):
+    for at, row in enumerate(rows.select(DECIDING).to_pylist()):
         asset = asset_id(row["uri"])
         if contents[asset][1] != results_files.content(row["etag"], row["segment_s"]):
             continue
@@ -99,7 +99,7 @@ def newest_rows(
     """
     files = results_files.committed(out, s3_endpoint)
     names: list[str] = [] if detector is None else [detector]
-    tables = (results_files.read(file, _DECIDING, s3_endpoint) for file in files)
+    tables = results_files.ahead(files, lambda file: results_files.read(file, DECIDING, s3_endpoint))
     chosen = _chosen(tables, names, detector is None, job)
     for file, masks in zip(files, chosen, strict=True):
         rows = np.flatnonzero(masks)
@@ -117,12 +117,26 @@ def newest_rows(
             yield table
 
 
+def staying(tables: Iterable[pa.Table]) -> list[npt.NDArray[np.bool_]]:
+    """For each row of each table (with DECIDING), whether a compaction keeps it.
+
+    It keeps the rows with an answer that counts, and the newest row of each file or segment, which says whether it has
+    failed. Needs about 60 bytes of memory for each row.
+    """
+    return [masks != 0 for masks in _chosen(tables, [], True, None, _ROW)]
+
+
 def _counts(detector: str, mask: int, names: list[str]) -> bool:
     return detector in names and bool(mask >> names.index(detector) & 1)
 
 
-def _chosen(tables: Iterable[pa.Table], names: list[str], all_names: bool, job: str | None) -> list[Masks]:
-    """For each row of each table a mask with a bit for every name whose answer counts; adds new names to `names`."""
+def _chosen(
+    tables: Iterable[pa.Table], names: list[str], all_names: bool, job: str | None, of_rows: int = 0
+) -> list[Masks]:
+    """For each row of each table a mask with a bit for every name whose answer counts; adds new names to `names`.
+
+    `of_rows`: a bit that every row begins with, and of each file or segment the newest keeps.
+    """
     keys, contents, segments = [np.empty(0, "S16")], [np.empty(0, np.int64)], [np.empty(0, np.int32)]
     answered, starts, of_job, ranks = [np.empty(0, np.int64)], [0], [np.empty(0, bool)], Ranks()
     for table in tables:
@@ -136,7 +150,7 @@ def _chosen(tables: Iterable[pa.Table], names: list[str], all_names: bool, job: 
         cuts = zip(table["etag"].to_pylist(), table["segment_s"].to_pylist(), strict=True)
         contents.append(np.array([results_files.content(*cut) for cut in cuts], np.int64))
         segments.append(table["segment"].fill_null(-1).to_numpy())
-        answered.append(np.array([sum(bits.get(name, 0) for name in row) for row in detectors], np.int64))
+        answered.append(np.array([of_rows + sum(bits.get(name, 0) for name in row) for row in detectors], np.int64))
         of_job.append(np.array([job in (None, row_job) for row_job in table["job"].to_pylist()], bool))
         ranks.add(table)
         starts.append(starts[-1] + len(uris))
@@ -160,7 +174,7 @@ def _counting(
     order = current[np.lexsort((rank[current], segment[current], key[current]))]
     counts = np.zeros(len(key), np.int64)
     bits = int(np.bitwise_or.reduce(answered, initial=0))
-    for bit in (1 << n for n in range(bits.bit_length())):
+    for bit in (1 << n for n in range(bits.bit_length()) if bits >> n & 1):
         having = order[answered[order] & bit != 0]
         counts[having[_last(key[having], segment[having])]] |= bit
     return counts

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cluster.errors import MediaError
-from cluster.records import MediaItem
+from cluster.metrics.declared import STORAGE_BYTES, STORAGE_SECONDS
+from cluster.metrics.recording import outcome_of, record
+from cluster.records import MediaItem, asset_id
 from cluster.storage.disks import naming_full_disk
 from cluster.storage.filesystems import filesystem, is_forbidden, normalize, split
 from cluster.storage.roots import Roots, open_local
@@ -48,14 +50,15 @@ def fetch(
     suspect = ""
     for attempt in range(1, attempts + 1):
         try:
-            sha256, as_stored = _download(item, to, s3_endpoint, roots)
+            with outcome_of(STORAGE_SECONDS, operation="fetch", scheme=split(item.uri)[0]):
+                sha256, as_stored = _download(item, to, s3_endpoint, roots)
             # an ETag need not be an MD5, as with encryption: the same bytes twice are not a transmission error
             if as_stored or sha256 == suspect:
                 return sha256
             suspect = sha256
             raise TransientFetchError("fetch", f"{item.uri} arrived with other bytes than were stored")
         except TransientFetchError as error:
-            log.warning("%s (try %d of %d)", error.reason, attempt, attempts)
+            log.warning("asset %s was not fetched (try %d of %d)", asset_id(item.uri), attempt, attempts)
             pause_s = min(8.0, 0.5 * 2 ** (attempt - 1)) * random.uniform(0.5, 1.5)
             if attempt == attempts or time.monotonic() + pause_s > give_up_at:
                 to.unlink(missing_ok=True)
@@ -161,6 +164,7 @@ def _download(item: MediaItem, to: Path, s3_endpoint: str | None, roots: Roots |
             sha256.update(piece)
             if verify:
                 md5.update(piece)
+    record(STORAGE_BYTES, received, scheme=split(item.uri)[0])
     if received != item.size:
         seen = "more" if received > item.size else f"only {received:,}"
         raise TransientFetchError("fetch", f"{item.uri} was listed with {item.size:,} bytes and has {seen}")

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from pyarrow import fs
 
 from cluster.errors import NothingThere, SettingsError
-from cluster.records import Kind, MediaItem
+from cluster.records import Kind, MediaItem, asset_id
 from cluster.storage import s3_listing
 from cluster.storage.filesystems import (
     filesystem,
@@ -42,8 +42,8 @@ LeftOut = Callable[[str, str], None]  # takes the URI of a folder or file that i
 
 
 def log_left_out(uri: str, reason: str) -> None:
-    """Log which folder or file is not listed, and why."""
-    log.warning("%s is left out: %s", uri, reason)
+    """Log the asset id of a folder or file that is not listed, and why; its name must not be in a log."""
+    log.warning("asset %s is left out: %s", asset_id(uri), reason)
 
 
 def list_media(

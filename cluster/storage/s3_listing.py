@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from cluster.errors import SettingsError
+from cluster.metrics.declared import STORAGE_SECONDS
+from cluster.metrics.recording import outcome_of
 from cluster.storage.filesystems import FORBIDDEN_CODES
 
 LISTERS = 8  # requests in flight, and pages that are fetched ahead of the reader
@@ -92,7 +94,7 @@ def _list(
 def _page(client: Any, bucket: str, at: _Part) -> tuple[Page, list[_Part]]:
     """Up to 1000 objects at any depth, and the part that is still to be listed, if any."""
     after = {"ContinuationToken": at.token} if at.token else {}
-    answer = client.list_objects_v2(Bucket=bucket, Prefix=at.prefix, **after)
+    answer = _asked(client, Bucket=bucket, Prefix=at.prefix, **after)
     token = _next(answer, bucket, at)
     return Page(_objects(answer), []), [_Part(at.prefix, at.depth, token)] if token else []
 
@@ -103,7 +105,7 @@ def _level(client: Any, bucket: str, at: _Part) -> tuple[Page, list[_Part]]:
     folders: list[str] = []
     after: dict[str, str] = {}
     for _ in range(WIDEST_PAGES):
-        answer = client.list_objects_v2(Bucket=bucket, Prefix=at.prefix, Delimiter="/", **after)
+        answer = _asked(client, Bucket=bucket, Prefix=at.prefix, Delimiter="/", **after)
         objects += _objects(answer)
         folders += [entry["Prefix"] for entry in answer.get("CommonPrefixes", [])]
         token = _next(answer, bucket, at)
@@ -115,6 +117,12 @@ def _level(client: Any, bucket: str, at: _Part) -> tuple[Page, list[_Part]]:
             break
         after = {"ContinuationToken": token}
     return Page([], []), [_Part(at.prefix, DEEPEST)]
+
+
+def _asked(client: Any, **options: str) -> dict[str, Any]:
+    """One page of a listing, as S3 answers it."""
+    with outcome_of(STORAGE_SECONDS, operation="list", scheme="s3"):
+        return dict(client.list_objects_v2(**options))
 
 
 def _objects(answer: dict[str, Any]) -> list[Object]:

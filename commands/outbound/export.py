@@ -32,6 +32,10 @@ def export(
     min_score: Annotated[
         float | None, typer.Option(help="Only files with such a detection of at least this score.")
     ] = None,
+    where: Annotated[
+        Texts,
+        typer.Option(help="Only files to which this condition applies, such as '!face:|width>=640': docs/using.md."),
+    ] = None,
     under: Annotated[Texts, typer.Option(help="Only files whose URI begins so.")] = None,
     job: Annotated[Texts, typer.Option(help="Only files that this job has analysed.")] = None,
     decision: Annotated[Texts, typer.Option(help="Only files that were decided so; none: those that were not.")] = None,
@@ -47,7 +51,7 @@ def export(
     from pipelines.results import exporting
 
     several = {"kind": kind, "detector": detector, "label": label, "detector_label": detector_label}
-    several |= {"under": under, "job": job, "decision": decision, "tag": tag}
+    several |= {"where": where, "under": under, "job": job, "decision": decision, "tag": tag}
     given = {name: values for name, values in several.items() if values}
     try:
         query = ExportQuery.model_validate({"format": format, "min_score": min_score, "failed": failed, **given})

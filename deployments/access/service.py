@@ -16,6 +16,7 @@ from cluster.access.holds import Hold, Holds
 from cluster.access.identity import Identity, Role
 from cluster.access.store import Key, Refused, UnknownLink
 from cluster.errors import SettingsError
+from cluster.logs import setup
 from cluster.settings import Settings
 from deployments.access.oidc_sign_in import OidcSignIn
 from deployments.access.refusals import ProviderDown, TokenRefused, Unmapped
@@ -51,6 +52,7 @@ class Access:
 
     def __init__(self, settings: Settings) -> None:
         self._store = open_store(settings)
+        setup.join_serve()
         self._audit = Audit(settings.state_dir)
         self._holds = Holds(settings.state_dir)
         self._secret = tokens.signing_secret(settings.state_dir)

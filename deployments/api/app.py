@@ -12,6 +12,7 @@ from cluster.vectors import VectorsDown
 from deployments import problems
 from deployments.access.authentication import Authentication
 from deployments.api.guards.limits import RequestLimits
+from deployments.api.guards.measured import Measured
 from deployments.api.guards.origin import HOSTS, OwnOrigin, TrustedHosts
 from deployments.api.guards.quotas import RequestRate
 from deployments.jobs.callers import TooManyJobs
@@ -66,6 +67,7 @@ api.add_middleware(Authentication)
 api.add_middleware(OwnOrigin)
 api.add_middleware(TrustedHosts, allowed_hosts=HOSTS)  # without the argument it would allow every host from the start
 api.add_middleware(RequestLimits, answering=ANSWERING, receiving=RECEIVING)
+api.add_middleware(Measured)
 
 
 problems.handle(api)

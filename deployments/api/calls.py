@@ -6,6 +6,9 @@ from typing import Any
 
 from fastapi import HTTPException
 
+from cluster.metrics.declared import CALL_SECONDS
+from cluster.metrics.recording import timed
+
 ANSWER_S = 30.0  # a query of the catalogue over ten million rows takes a few seconds; jobs may ask Ray, which has 25 s
 LOAD_S = 900.0  # the catalogue reads every result file of a folder that it has not loaded
 LOGS_S = 100.0  # Ray is asked for the log of each attempt at a job
@@ -28,18 +31,26 @@ class TimedHandle:
         self._within_s = within_s
 
     def __getattr__(self, method: str) -> "_Method":
-        return _Method(getattr(self._handle, method), self._name, self._within_s.get(method, ANSWER_S))
+        return _Method(getattr(self._handle, method), method, self._name, self._within_s.get(method, ANSWER_S))
 
 
 class _Method:
-    def __init__(self, method: Any, name: str, within_s: float) -> None:
-        self._method, self._name, self._within_s = method, name, within_s
+    def __init__(self, method: Any, method_name: str, name: str, within_s: float) -> None:
+        self._method, self._method_name, self._name, self._within_s = method, method_name, name, within_s
 
     async def remote(self, *arguments: Any, **more: Any) -> Any:
         """The result of the method. HTTPException 504 if it takes longer than the deadline."""
         response = self._method.remote(*arguments, **more)
+        to = self._name.removeprefix("the ")
         try:
-            return await asyncio.wait_for(response, self._within_s)
+            with timed(CALL_SECONDS, to=to, method=self._method_name, outcome="failed") as measured:
+                try:
+                    result = await asyncio.wait_for(response, self._within_s)
+                except TimeoutError:
+                    measured["outcome"] = "late"
+                    raise
+                measured["outcome"] = "answered"
+                return result
         except TimeoutError:
             response.cancel()
             raise HTTPException(

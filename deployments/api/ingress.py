@@ -27,12 +27,14 @@ from cluster.api_types import (
     Ready,
     Upload,
 )
+from cluster.logs import setup
 from cluster.permissions import check_out, job_settings, limited, proved
 from cluster.records import Result
 from cluster.settings import Settings
 from cluster.storage import buckets
 from cluster.storage.roots import Roots
 from cluster.vectors import Vectors
+from deployments import ray_metrics
 from deployments.access import authentication, blurring, roles
 from deployments.access.pending import PendingRecords
 from deployments.access.purposes import purpose
@@ -89,6 +91,8 @@ class Ingress(AccessRoutes, ExportRoutes, JobRoutes, ReviewRoutes, SampleRoutes)
         settings: Settings,
         open_member: media.OpenMember,
     ) -> None:
+        ray_metrics.report()
+        setup.join_serve()
         self.settings = settings
         answer_to(settings)
         list(roles.roles(api.routes))  # no route without a role

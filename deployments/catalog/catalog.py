@@ -9,6 +9,7 @@ from typing import Literal
 
 from cluster.api_queries import AssetFilter, AssetQuery, Cursor, read_cursor, write_cursor
 from cluster.errors import SettingsError
+from cluster.logs import setup
 from cluster.records import asset_id
 from deployments.catalog import queries as sql
 from deployments.catalog.database import Ask, Database
@@ -39,6 +40,7 @@ class Catalog(Reviews):
         s3_endpoint: str | None = None,
         decisions: Path | Literal[":memory:"] = ":memory:",
     ) -> None:
+        setup.join_serve()
         self._database = Database(path)
         self._decided = DecisionIndex(self._database, decisions)
         self._loader = Loader(self._database, thumbnails)
@@ -74,19 +76,24 @@ class Catalog(Reviews):
     # ---- browsing
 
     def assets(self, query: AssetQuery, within: Prefixes = None) -> Json:
-        """A page: {"total", "page", "size", "items", "next": the cursor of the next page, or None if it is the last}.
+        """A page: {"total", "page", "size", "items", "next": the cursor of the next page, or None if it is the last,
+        "latest": the id of the file that arrived last}.
 
-        An item's score is the best of its matching detections. SettingsError if the file at which the page before
-        ended has been deleted.
+        An item's score is the best of its matching detections, or that of `score_of`. SettingsError if the file at
+        which the page before ended, or that of `upto`, has been deleted.
         """
+        visible, of_visible = sql.within(within)
         with self._database.snapshot() as ask:
             place = _place(ask, query, within)
+            _check_upto(ask, query, within)
             (found,) = ask(*sql.page(query, within, place))
             assets = found["assets"] or []
             items = _items(ask, assets[: query.size], query)
+            latest = ask(sql.LATEST.format(visible=visible), of_visible)[0]["id"]
         more = len(assets) > query.size
         after = write_cursor((query.sort, found["key"], items[-1]["id"])) if more else None  # type: ignore[arg-type]
-        return {"total": found["n"], "page": query.page, "size": query.size, "items": items, "next": after}
+        page = {"total": found["n"], "page": query.page, "size": query.size, "items": items}
+        return {**page, "next": after, "latest": latest}
 
     def facets(self, query: AssetQuery, within: Prefixes = None) -> Json:
         """How many files there are of each kind, detection and outcome under the query's other filters."""
@@ -97,6 +104,7 @@ class Catalog(Reviews):
         files = query.model_copy(update=any_detection)
         where, of_where = sql.labels_of(files, query.min_score, within)
         with self._database.snapshot() as ask:
+            _check_upto(ask, query, within)
             rows = ask(counts, [*of_failed, *values])
             labels = ask(sql.FACETS.format(where=where), of_where)
             of_decisions = self.decision_facets(ask, query, within)
@@ -106,6 +114,7 @@ class Catalog(Reviews):
         found_by: dict[str, int] = {}
         for row in labels:
             found_by[row["detector"]] = found_by.get(row["detector"], 0) + row.pop("files")
+            row["score"] = round(row["score"], 4)
         kinds = sorted({row["kind"] for row in rows if row["kind"]})
         return {
             "total": count(query.kind, query.failed),
@@ -201,6 +210,7 @@ class Catalog(Reviews):
         more. A file that arrives between two calls is in one of them.
         """
         with self._database.snapshot() as ask:
+            _check_upto(ask, query, within)
             (found,) = ask(*sql.exported(query, within, after))
             if not found["assets"]:
                 return None
@@ -224,8 +234,15 @@ def _place(ask: Ask, query: AssetQuery, within: Prefixes) -> tuple[Cursor, int] 
     return cursor, rows[0]["asset"]
 
 
+def _check_upto(ask: Ask, query: AssetFilter, within: Prefixes) -> None:
+    """SettingsError if the caller sees no file with the id of `upto`."""
+    visible, values = sql.within(within)
+    if query.upto is not None and not ask(sql.BY_ID.format(visible=visible), [[query.upto], *values]):
+        raise SettingsError("upto: that file is not there any more. Take `latest` of a new list.")
+
+
 def _items(ask: Ask, assets: list[int], query: AssetQuery) -> list[Json]:
-    match, values = sql.matching(query)
+    match, values = sql.scored(query)
     files = ask(sql.ITEMS.format(match=f"and {match}" if match else ""), [assets, *values, assets])
     labels, boxes = by_asset(ask(sql.LABELS, [assets])), by_asset(ask(sql.BOXES, [assets]))
     rows = {row["asset"]: row for row in files}

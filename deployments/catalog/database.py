@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cluster.errors import SettingsError
+from cluster.results.layout import INNER
 from deployments.catalog import merge
 from deployments.catalog.shapes import Json
 
 log = logging.getLogger(__name__)
 
+FILE = "catalog-3.duckdb"  # in state_dir, since version 0.2; it notes the version of its tables itself
 MEMORY = "1GB"  # limit of DuckDB's memory; above it, DuckDB spills to files beside the catalogue
 THREADS = 2
 QUERY_S = 40.0  # then a query is interrupted: whoever asked has been answered without it, at the latest after 30 s
-LAYOUT = 4  # version of the tables in merge.py; raise it when they change. Files of version 0.1 have none: that is 1
+# version of the tables in merge.py and of what fills them: raise it when they change; files of version 0.1 have none: 1
+LAYOUT = 5
 
 Ask = Callable[..., list[Json]]  # a statement and its values -> its rows
 
@@ -117,7 +120,7 @@ def folders_of(path: Path) -> set[str]:
         with duckdb.connect(str(path), read_only=True) as database:
             tables = {name for (name,) in database.execute("select table_name from duckdb_tables()").fetchall()}
             statements = {
-                "loaded": "select distinct regexp_replace(file, '/[^/]*$', '') from loaded",
+                "loaded": f"select distinct regexp_replace(file, '{INNER}', '') from loaded",
                 "unfinished": "select folder from unfinished",
             }
             chosen = [statement for table, statement in statements.items() if table in tables]
@@ -137,12 +140,17 @@ def begin_again(path: Path, folders: Iterable[str]) -> None:
     folders_of(path)  # raises if another process has it open
     new = path.with_name(f".{path.name}.new")
     _delete(new.parent.glob(f"{new.name}*"))  # of a process that was killed
-    database = Database(new)
+    begin(new, folders)
+    _delete(file for file in path.parent.glob(f"{path.name}*") if file != path)  # its log, and what was spilled
+    new.replace(path)
+
+
+def begin(path: Path, folders: Iterable[str]) -> None:
+    """Make a file that is to load these folders, which a catalogue does in its background when it opens it."""
+    database = Database(path)
     with database.transaction() as cursor:
         cursor.executemany("insert into unfinished values (?)", [[folder] for folder in sorted(set(folders))])
     database.close()
-    _delete(file for file in path.parent.glob(f"{path.name}*") if file != path)  # its log, and what was spilled
-    new.replace(path)
 
 
 def _delete(files: Iterable[Path]) -> None:
@@ -167,7 +175,7 @@ def _bring_to_layout(cursor: Any) -> None:
     if layout != LAYOUT:
         log.warning("the catalogue was made by another version: it is being built again from the results")
         cursor.execute(
-            "insert into unfinished select distinct regexp_replace(file, '/[^/]*$', '') as folder from loaded "
+            f"insert into unfinished select distinct regexp_replace(file, '{INNER}', '') as folder from loaded "
             "where folder not in (select folder from unfinished)"
         )
         for name in tables - {"unfinished"}:

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from cluster.errors import SettingsError
 from cluster.results import files as results_files
+from cluster.results import layout
 from deployments.catalog import merge
 from deployments.catalog.database import Database
 
@@ -40,10 +41,16 @@ class Loader:
     def load_all(self, out: str, s3_endpoint: str | None = None) -> int:
         """Merge every committed file of a folder that is not loaded yet. Returns the number of rows added.
 
-        A file that holds no results is logged once and skipped.
+        `out` may be the folder of one job in it. A file that holds no results is logged once and skipped; one that a
+        compaction has made of loaded files is not read.
         """
-        known = {row["file"] for row in self._database.rows("select file from loaded")}
-        coming = [file for file in results_files.committed(out, s3_endpoint) if file not in known]
+        files = results_files.committed(out, s3_endpoint)
+        known = self._loaded(files)
+        coming = [file for file in files if file not in known]
+        if taken := layout.taken_over(out, coming, self._loaded, s3_endpoint):
+            with self._database.transaction() as cursor:
+                cursor.executemany("insert into loaded values (?, 0)", [[file] for file in sorted(taken)])
+            coming = [file for file in coming if file not in taken]
         rows = 0
         for begin in range(0, len(coming), FILES_A_TURN):
             rows += self._load_some(coming[begin : begin + FILES_A_TURN], s3_endpoint)
@@ -51,11 +58,15 @@ class Loader:
                 log.info("%d rows of %s are in the catalogue so far", rows, out)
         return rows
 
+    def _loaded(self, files: list[str]) -> set[str]:
+        """Those of the files that are loaded."""
+        rows = self._database.rows("select file from loaded where file in (select unnest(?))", [files])
+        return {row["file"] for row in rows}
+
     def _load_some(self, files: list[str], s3_endpoint: str | None) -> int:
         """Merge the files that no other thread has loaded meanwhile, under the lock. A whole folder may take hours."""
         with self._loading:
-            loaded = self._database.rows("select file from loaded where file in (select unnest(?))", [files])
-            known = {row["file"] for row in loaded}
+            known = self._loaded(files)
             rows, size, batch = 0, 0, {}
             for file in files:
                 if file in known:

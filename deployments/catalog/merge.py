@@ -135,8 +135,10 @@ _COUNT = (
 )
 
 _DESCRIBE = (
+    # rows that are loaded already come again from a file into which a compaction has gathered them
     """insert into scans select asset, content, segment, segments, sequence, job, unit_id, analyzed_at, size, sha256,
-        kind, width, height, duration_s, errors from batch""",
+            kind, width, height, duration_s, errors
+        from batch anti join scans using (asset, content, segment, job, unit_id, sequence)""",
     f"""create temp table newest as select asset, first(content order by {_NEWEST_FIRST}) as content,
             first(segments order by {_NEWEST_FIRST}) as segments
         from scans where asset in (select asset from batch) group by asset""",
@@ -197,14 +199,16 @@ _ANSWER = (
     # detections of the former content go to history; those of a content that came back leave it
     "insert into history select d.* from detections d semi join turned t using (asset)",
     "delete from detections where asset in (select asset from turned)",
-    """insert into detections select h.* from history h semi join turned t using (asset, content)
-        order by asset, segment, n""",
-    "delete from history h using turned t where h.asset = t.asset and h.content = t.content",
     """create temp table kept as select f.asset, f.content, f.segment, d.detector, n, d.model, d.label, d.score, d.box,
             d.time_s, d.span, d.text, d.evidence, d.propagated
         from found f semi join won w on f.r = w.r and f.d.detector = w.detector""",
-    """insert into detections select k.* from kept k semi join newest n using (asset, content)
+    # one statement for both: after an insert of no rows, a transaction of DuckDB 2.0.0 does not see what the next one
+    # inserts into the table, if that is more than a row group (122,880 rows)
+    """insert into detections select * from (
+            select h.* from history h semi join turned t using (asset, content)
+            union all select k.* from kept k semi join newest n using (asset, content))
         order by asset, segment, n""",
+    "delete from history h using turned t where h.asset = t.asset and h.content = t.content",
     "insert into history select k.* from kept k anti join newest n using (asset, content)",
 )
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from cluster.api_queries import AssetFilter, AssetQuery, Cursor
-from deployments.catalog import decided
+from cluster.filters.conditions import detected
+from deployments.catalog import conditions, decided
 
 Prefixes = Sequence[str] | None  # folders, buckets and archives that a caller is limited to; None: it is not
 
@@ -46,6 +47,11 @@ def matching(query: AssetFilter) -> tuple[str, list[Any]]:
     if query.min_score is not None:
         parts.append(("score >= ?::float", query.min_score))  # scores are stored in single precision
     return " and ".join(part for part, _ in parts), [value for _, value in parts]
+
+
+def scored(query: AssetQuery) -> tuple[str, list[Any]]:
+    """The SQL condition on the rows of `best` of which a file's score is the best, with its values; "" for all."""
+    return matching(query) if query.score_of is None else conditions.detections(detected(query.score_of))
 
 
 def seen(prefixes: Prefixes) -> tuple[str, dict[str, Any]]:
@@ -94,6 +100,11 @@ def selection(query: AssetFilter, prefixes: Prefixes = None) -> tuple[str, list[
         parts.append((f"({' or '.join(['starts_with(f.uri, ?)'] * len(query.under))})", list(query.under)))
     if query.job:
         parts.append((f"f.asset in ({IN_JOBS})", [list(query.job)]))
+    if query.id:
+        parts.append(("f.id in (select unnest(?)::uuid)", [list(query.id)]))
+    if query.upto is not None:
+        parts.append(("f.asset <= (select asset from files where id = ?::uuid)", [query.upto]))
+    parts += [conditions.applies(text) for text in query.where]
     if query.failed is not None:
         failed, of_failed = has_failed(query)
         parts.append((f"{failed} = ?", [*of_failed, query.failed]))
@@ -127,6 +138,10 @@ def page(query: AssetQuery, prefixes: Prefixes, place: tuple[Cursor, int] | None
     """
     source, values = selection(query, prefixes)
     key, direction = SORTS[query.sort]
+    if key is None and query.score_of is not None:
+        of_label, of_key = scored(query)
+        key = f"(select max(score) from best where asset = f.asset and {of_label})"
+        values = [*of_key, *values]
     key = key or ("m.score" if matching(query)[0] else "f.top_score")
     # with a condition on detections, what was found is kept for both; else finding it twice is cheaper
     kept = "materialized" if matching(query)[0] else "not materialized"
@@ -203,6 +218,9 @@ ITEMS = """select f.*, m.score from files f left join (select asset, max(score) 
 
 BY_ID = "select f.asset, f.id, f.sha256 from files f where f.id in (select try_cast(unnest(?) as uuid)) and {visible}"
 
+# of all files, whatever is asked for
+LATEST = "select replace(max_by(f.id, f.asset)::varchar, '-', '') as id from files f where {visible}"
+
 DETECTIONS = "select * from detections where asset = ? order by detector, segment, n"
 
 # where a file lies, its kind, the job of its newest row, the detectors that have answered for it, its score of nsfw
@@ -235,7 +253,8 @@ TALLIES = """select detector, label, sum(files)::bigint as files, sum(count)::bi
     where job = ? group by all order by detector, files desc, label"""
 
 # `files`: those for which the label is the detector's best; their sum is the number of files of the detector
-FACETS = """select detector, label, count(*) as count, count(*) filter (place < 2) as files from best
+FACETS = """select detector, label, count(*) as count, count(*) filter (place < 2) as files, max(score) as score
+    from best
     {where} group by all order by detector, count desc, label"""
 
 # the longest of what each detector has read or heard, to show what a job is about

@@ -15,11 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from cluster.errors import SettingsError
+from cluster.logs import setup
+from cluster.metrics.declared import LEFT_OUT
+from cluster.metrics.recording import record
 from cluster.records import ACTIVE, OVER, PRIORITIES, JobState
 from cluster.settings import Settings
+from deployments import ray_metrics
 from deployments.jobs import job as job_file
 from deployments.jobs.drivers import FINAL, Client, Drivers, JobsClient, JobsDown, alive
 from deployments.jobs.endings import Endings
+from deployments.jobs.gauges import HeadGauges
 from deployments.jobs.job import Job
 from deployments.jobs.mirror import JobPages
 from deployments.jobs.standby import Assignment, Standby
@@ -56,6 +61,9 @@ class Jobs(Submissions):
         self.announcer = Announcer(self.store, settings)
         self._due = threading.Event()  # set when a job may have become due
         if every_s is not None:
+            ray_metrics.report()
+            setup.join_serve()
+            HeadGauges(self.store, settings).follow()
             self.pages.follow(every_s, FIND_S)
             self.announcer.follow(every_s)
             threading.Thread(target=self._look_after, args=(every_s,), daemon=True, name="jobs").start()
@@ -149,6 +157,7 @@ class Jobs(Submissions):
             known = self.store.get(job)
             if known is not None and known.state == "listing" and facts.get("units") is not None:
                 facts["state"] = "running"
+                record(LEFT_OUT, facts.get("left_out_files", 0))
             self.store.change(job, **facts)
 
     def waits(self, job: str, detector: str, away: bool) -> None:

@@ -185,6 +185,11 @@ class JobStore:
         marks = ",".join("?" * len(states))
         return self._jobs(f"where state in ({marks}) order by submitted_at, rowid", list(states))
 
+    def counts(self) -> dict[str, int]:
+        """State -> how many jobs are in it."""
+        with self._asking:
+            return dict(self._db.execute("select state, count(*) from jobs group by state").fetchall())
+
     def has_out(self, out: str) -> bool:
         """Whether a job stores its results in that folder."""
         return bool(self._jobs("where json_extract(facts, '$.out') = ? limit 1", [out]))

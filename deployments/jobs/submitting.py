@@ -1,5 +1,6 @@
 """Queueing of jobs: new ones, stopped ones again, and the failed files of those that are over."""
 
+import logging
 import threading
 import time
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from deployments.jobs.callers import NOBODY, Caller, Claim, TooManyJobs
 from deployments.jobs.drivers import Drivers
 from deployments.jobs.job import Job, new_name
 from deployments.jobs.store import JobStore
+
+log = logging.getLogger(__name__)
 
 
 class Submissions:
@@ -49,6 +52,7 @@ class Submissions:
             self._check_share(caller)
             self.store.put(Job(name, tuple(uris), out, time.time(), *options), caller)
         self._due.set()
+        log.info("%s is queued", name)  # with the id of the request, which leads from there to the job
         return name
 
     def resume(self, job: str, caller: Caller = NOBODY) -> Job:

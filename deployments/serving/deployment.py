@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-import ray
 from ray import serve
-from ray.serve import metrics
 
 from cluster import gpus
+from cluster.logs import setup
 from cluster.settings import PREFIX, Settings
-from deployments import events
+from deployments import events, ray_metrics
 from deployments.serving.placement import grouped, scale, shares
 from deployments.serving.replica import Replica
 
@@ -38,12 +37,12 @@ QUEUED = 3  # calls that wait in a replica, so that it need not wait for the nex
     health_check_period_s=2,  # the death of a replica is noticed no sooner
 )
 class DetectorDeployment(Replica):
-    """A replica that reports its events to Ray's metrics as `raysift_events`, by event and replica."""
+    """A replica that reports its metrics and events to Ray."""
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        if ray.is_initialized():
-            metric = metrics.Counter("raysift_events", "what happened in a replica", tag_keys=("event",))
-            events.listen(lambda event, by: metric.inc(by, {"event": event}))
+        ray_metrics.report()
+        setup.join_serve()
+        events.listen(ray_metrics.report_event)
         super().__init__(*arguments, **keywords)
 
 
@@ -67,6 +66,7 @@ def deployments(settings: Settings, cards: Sequence[gpus.Card]) -> dict[str, ser
                 "num_gpus": share[name],
                 "runtime_env": {"env_vars": environment},
             },
+            logging_config=setup.serve_config(settings.logs),
         ).bind({member: config.model_dump() for member, config in group.items()}, share[name])
         applications |= dict.fromkeys(group, application)
     return applications

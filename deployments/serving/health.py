@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from cluster.api_types import DetectorHealth, DetectorState
+from cluster.metrics.declared import DETECTOR_PROBES
+from cluster.metrics.recording import record
 from deployments.serving.status import Condition, conditions
 
 VALID_S = 5.0  # an answer is given to all callers for this time
@@ -48,6 +50,8 @@ class Readiness:
         # while the head is away nothing is known of replicas, and those that run answer all the same
         answers = await asyncio.gather(*(self._health(name, known.get(name, "up")) for name in self.handles))
         self._until = time.monotonic() + VALID_S
+        for name, health in zip(self.handles, answers, strict=True):
+            record(DETECTOR_PROBES, 1, detector=name, state=health.state)
         return dict(zip(self.handles, answers, strict=True))
 
     async def _conditions(self) -> dict[str, Condition]:

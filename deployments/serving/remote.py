@@ -18,13 +18,17 @@ from tenacity import (
 from cluster.access import tokens
 from cluster.api_types import DetectorState
 from cluster.errors import SettingsError
+from cluster.metrics.declared import REMOTE_SECONDS
+from cluster.metrics.recording import timed
 from cluster.records import Sample
+from deployments import correlation
 from deployments.detector import DetectorConfig, DetectorResponse, detector_class
 from deployments.serving import wire
 
 log = logging.getLogger(__name__)
 
 CONNECT_S = 5.0
+READY_PATH = "/v1/ready"
 READY_S = 10.0  # an API reports within 8 s whether it is ready
 IDLE_S = 60.0  # how long an unused connection is kept: to open one costs two or three times the latency
 
@@ -86,7 +90,7 @@ class RemoteDetector:
 
         No sample is sent for it: one every few seconds would load its GPUs, and start detectors that are asleep.
         """
-        answer = self._sent("GET", "/v1/ready", READY_S)
+        answer = self._sent("GET", READY_PATH, READY_S)
         try:
             if not self.remote.key_file and not answer.json()["detectors"]:  # as to a probe, which names no detector
                 raise RemoteRefuses(self._refused(401, "it names no detector without a key."))
@@ -109,18 +113,20 @@ class RemoteDetector:
         import httpx
 
         timeout = httpx.Timeout(timeout_s, connect=CONNECT_S)
-        try:
-            return self.client.request(method, path, content=body, timeout=timeout)
-        except (httpx.ReadTimeout, httpx.WriteTimeout):
-            raise RemoteSlow(f"{self._title} has not answered in {timeout_s:.0f} s") from None
-        except httpx.RequestError as error:  # an answer that a proxy garbled, DecodingError, is one too
-            raise RemoteAway(f"{self._title} cannot be reached: {type(error).__name__}: {error}") from None
+        with timed(REMOTE_SECONDS, detector=self.name, outcome="away") as measured:
+            try:
+                answer = self.client.request(method, path, content=body, timeout=timeout, headers=correlation.headers())
+            except (httpx.ReadTimeout, httpx.WriteTimeout):
+                measured["outcome"] = "slow"
+                raise RemoteSlow(f"{self._title} has not answered in {timeout_s:.0f} s") from None
+            except httpx.RequestError as error:  # an answer that a proxy garbled, DecodingError, is one too
+                raise RemoteAway(f"{self._title} cannot be reached: {type(error).__name__}: {error}") from None
+            measured["outcome"] = _outcome(answer)
+            return answer
 
     def _check(self, answer: Any) -> None:
         who = self._title
-        # Serve's proxies answer 404 to every route while they start
-        starts = answer.status_code == 404 and "/-/routes" in answer.text
-        if starts or answer.status_code == 429 or answer.status_code >= 500:
+        if _is_away(answer):
             raise RemoteAway(f"{who} answers {answer.status_code}: {_error_text(answer)}")
         if answer.status_code in (413, 422):  # these samples are refused; others may be taken
             if answer.status_code == 422 and wire.VERSION_HEADER not in answer.headers:
@@ -150,6 +156,22 @@ class RemoteDetector:
         if status == 409:
             return f"detectors.{self.name}: {where} says: {said}"
         return f"{key}.url: {where} answers {status}: {said}. Correct the URL, or what that cluster is set to."
+
+
+def _is_away(answer: Any) -> bool:
+    """Whether the other cluster cannot answer now."""
+    # Serve's proxies answer 404 to every route while they start
+    starts = answer.status_code == 404 and "/-/routes" in answer.text
+    return starts or answer.status_code == 429 or answer.status_code >= 500
+
+
+def _outcome(answer: Any) -> str:
+    """The outcome of a request in the metrics. A cluster that reports a detector as not ready, by 503, has answered."""
+    if answer.request.url.path == READY_PATH and answer.status_code == 503:
+        return "answered"
+    if _is_away(answer):
+        return "away"
+    return "answered" if answer.is_success else "refused"
 
 
 def _authorization(name: str, file: Path | None) -> dict[str, str]:

@@ -5,12 +5,16 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
+from cluster.metrics.declared import BATCH_SAMPLES, DETECTOR_SAMPLES, DETECTOR_SECONDS
+from cluster.metrics.recording import record, timed
 from cluster.records import Failure, Sample
 from deployments import events
 from deployments.detector import Detector, DetectorConfig, DetectorResponse, detector_class
 from deployments.models import devices, runtime
+from deployments.serving.gpu_usage import GpuUsage
 from deployments.serving.placement import COLOCATED
 from deployments.serving.remote import RemoteAway, RemoteDetector
 
@@ -34,6 +38,7 @@ class Replica:
     def __init__(self, configs: dict[str, dict[str, Any]], share: float = 0.0, make: Make = _load_detector) -> None:
         self.configs = {name: detector_class(name).Config(**config) for name, config in configs.items()}
         self.share = share
+        self.gpu_usage = GpuUsage(COLOCATED.join(self.configs)) if share else None
         self.make = make
         devices.hold_to(share)
         # one call at a time, several to another cluster; in threads: the event loop answers health checks meanwhile
@@ -45,7 +50,8 @@ class Replica:
 
     async def detect(self, name: str, samples: list[Sample]) -> DetectorResponse:
         """The response of one detector: an answer for each sample, in order, and what they cost."""
-        return await asyncio.get_running_loop().run_in_executor(self.thread, self._detect, name, samples)
+        run = copy_context().run  # with the id of the request or job, for log lines and for another cluster
+        return await asyncio.get_running_loop().run_in_executor(self.thread, run, self._detect, name, samples)
 
     async def answers_example(self, name: str) -> int:
         """How many findings the detector has on its own example now; when its models are dropped, had when last loaded.
@@ -73,6 +79,8 @@ class Replica:
             if grown_gb > max(config.max_growth_gb for config in self.configs.values()):
                 log.error("%s: its %s memory grew by %.2f GB", COLOCATED.join(self.configs), kind, grown_gb)
                 raise MemoryError(f"{kind} memory has grown by {grown_gb:.2f} GB; max_growth_gb allows less")
+        if self.gpu_usage:
+            await asyncio.to_thread(self.gpu_usage.report)
         now = time.monotonic()
         took_s = now - min(self.began, default=now)
         if took_s > max(config.deadline_s for config in self.configs.values()):
@@ -93,7 +101,11 @@ class Replica:
         began = time.monotonic()
         self.began.append(began)
         try:
-            return self._ask(name, samples)
+            record(BATCH_SAMPLES, len(samples), detector=name)
+            with timed(DETECTOR_SECONDS, detector=name):
+                response = self._ask(name, samples)
+            record(DETECTOR_SAMPLES, len(samples), detector=name)
+            return response
         finally:
             self.began.remove(began)
             self.used = time.monotonic()

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 from cluster.cache import Cache
 from cluster.errors import MediaError
+from cluster.metrics.declared import STAGE_SECONDS
+from cluster.metrics.recording import timing
 from cluster.records import Detection, Failure, Finding, Result
 from cluster.settings import Decoding
 from deployments.detector import DetectorAway, DetectorResponse, wants_detail
@@ -47,17 +49,18 @@ async def analyze(
     for batch in _originals_then_copies(files) if cache else [files]:
         fan_out = FanOut(detectors)
         if cache:
-            await asyncio.to_thread(_take_from_memo, batch, fan_out, memo)
-        opened = await asyncio.to_thread(_probe, batch, fan_out, decoder, limits)
+            await timing(STAGE_SECONDS, asyncio.to_thread(_take_from_memo, batch, fan_out, memo), stage="memo")
+        probed = asyncio.to_thread(_probe, batch, fan_out, decoder, limits)
+        opened = await timing(STAGE_SECONDS, probed, stage="probe")
         await asyncio.gather(
-            _analyze_frames(opened, fan_out, decoder, limits, stored),
-            _analyze_sound(opened, fan_out, decoder, limits),
-            _add_texts(opened, decoder, limits),
+            timing(STAGE_SECONDS, _analyze_frames(opened, fan_out, decoder, limits, stored), stage="frames"),
+            timing(STAGE_SECONDS, _analyze_sound(opened, fan_out, decoder, limits), stage="sound"),
+            timing(STAGE_SECONDS, _add_texts(opened, decoder, limits), stage="file_text"),
         )
         if cache:
             await asyncio.to_thread(_store_in_memo, opened, fan_out, memo)
         fan_out.raise_if_away()
-        await run_text_pass(batch, fan_out, memo, stored)
+        await timing(STAGE_SECONDS, run_text_pass(batch, fan_out, memo, stored), stage="text_pass")
         fan_out.raise_if_away()
         for file in batch:
             if file.is_disguised:

@@ -118,7 +118,7 @@ def refuse_unfinished(state_dir: Path) -> None:
 
 @contextmanager
 def alone(state_dir: Path) -> Iterator[None]:
-    """While no other process erases, or starts Raysift, on this state folder. SettingsError if one does."""
+    """While no other process erases, compacts, or starts Raysift, on this state folder. SettingsError if one does."""
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder = state_dir / FOLDER
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -126,5 +126,7 @@ def alone(state_dir: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise SettingsError("`raysift erase` or `raysift up` is at work here. Wait for its end.") from None
+            raise SettingsError(
+                "`raysift erase`, `raysift compact` or `raysift up` is at work here. Wait for its end."
+            ) from None
         yield

@@ -17,6 +17,7 @@ from cluster.access.identity import lies_under
 from cluster.access.private_files import replace_private
 from cluster.decisions.store import DecisionStore
 from cluster.errors import SettingsError
+from cluster.results import compaction, layout
 from cluster.results import files as results_files
 from cluster.results.codec import SCHEMA
 from cluster.storage import buckets
@@ -38,11 +39,12 @@ def name_pattern(name: str) -> str:
 def erase_results(erasure: Erasure, s3_endpoint: str | None = None) -> dict[str, int]:
     """Remove the rows of erased files and jobs, or a person's hits, vectors and thumbnails. What was removed -> count.
 
-    Unfinished files of writers that were killed are deleted too.
+    Unfinished files of writers that were killed, and files that a compaction has replaced, are deleted too.
     """
     counts = {"rows": 0, "hits of the person": 0, "vectors of the person": 0, "thumbnails of the person": 0}
     for out in erasure.outs:
         delete_unfinished(out, s3_endpoint)
+        compaction.clean(out, s3_endpoint, grace_s=0.0)
         if erasure.person:
             person = erasure.person
             theirs = {bytes.fromhex(vector) for vector in person.vectors}
@@ -53,6 +55,8 @@ def erase_results(erasure: Erasure, s3_endpoint: str | None = None) -> dict[str,
             continue
         for file in results_files.committed(out, s3_endpoint):
             counts["rows"] += _rewrite(file, erasure, s3_endpoint)
+        for job in erasure.jobs:
+            folder.clear(layout.job_folder(out, job), s3_endpoint)  # nothing is left in it but its name
     return {what: count for what, count in counts.items() if count}
 
 

@@ -12,6 +12,7 @@ from cluster.access.identity import lies_under
 from cluster.records import asset_id
 from cluster.results import files as results_files
 from cluster.results.attempts import without_number
+from cluster.results.layout import COMPACTED
 from cluster.storage import buckets
 from cluster.storage.members import with_containers
 
@@ -98,12 +99,15 @@ def erased_rows(table: pa.Table, files: Container[str], jobs: Container[str]) ->
 
 
 def job_parquet(out: str, s3_endpoint: str | None = None) -> Iterator[tuple[str, str, fs.FileSystem, str]]:
-    """The Parquet files of ledgers and of lists of what was left out: job, folder in its folder, file system, path."""
+    """The Parquet files of ledgers, of lists of what was left out, and of what compactions have recorded.
+
+    Job, folder in its folder, file system, path.
+    """
     files, root = buckets.filesystem(f"{out}/_raysift/jobs", s3_endpoint)
     for info in files.get_file_info(fs.FileSelector(root, allow_not_found=True, recursive=True)):
         job, _, rest = str(info.path).removeprefix(root).strip("/").partition("/")
         inner = rest.partition("/")[0]
-        if info.is_file and info.extension == "parquet" and inner in ("ledger", "uncut", "left_out"):
+        if info.is_file and info.extension == "parquet" and inner in ("ledger", "uncut", "left_out", COMPACTED):
             yield job, inner, files, info.path
 
 
@@ -156,7 +160,8 @@ def measure(selected: Selected, jobs: Container[str], outs: Iterable[str], s3_en
     if not (selected.files or selected.others):
         return
     for out in outs:
-        for table in results_files.scan(out, ["uri", "job", _VECTORS], s3_endpoint):
+        for file in results_files.committed(out, s3_endpoint):
+            table = results_files.read(file, ["uri", "job", _VECTORS], s3_endpoint)
             rows = table.filter(erased_rows(table, selected.files, jobs))
             vectors = pc.list_flatten(rows["detections"])
             selected.rows += len(rows)

@@ -1,5 +1,6 @@
 """A pool of decoder processes: a file that crashes, stalls or exhausts a decoder fails alone."""
 
+import logging
 import os
 import pickle
 import signal
@@ -22,6 +23,8 @@ from pipelines.archives.opening import Member, Others
 from pipelines.media.decoding import FileText, Frame, Media
 from pipelines.media.sources import Source
 from pipelines.media.worker import receive, send
+
+log = logging.getLogger(__name__)
 
 MEMORY_GB = 6.0  # address space of each child; no file within decoding.max_pixels was seen to take more than 3.5
 IDLE = 4  # idle children that are kept for the next file
@@ -112,6 +115,7 @@ class Decoder:
                     return
                 except _Died:
                     how = child.end(wait_s=1)  # it is about to exit
+                    log.warning("a decoder ended by %s during %s", how, call)
                     if self._closed:
                         raise RuntimeError("the decoder was closed while it was read from") from None
                     if begun or child.calls == 1:

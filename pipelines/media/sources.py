@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from cluster.errors import MediaError
-from cluster.records import MediaItem
+from cluster.records import MediaItem, asset_id
 from cluster.storage.buckets import PIECE_BYTES, TransientFetchError, open_file, reading
 from cluster.storage.roots import Roots
 from cluster.storage.seekable import SeekableFile
@@ -117,7 +117,8 @@ class RemoteFile(SeekableFile):
             try:
                 return self._read(start, length)
             except TransientFetchError as error:
-                log.warning("%s (try %d of %d)", error.reason, attempt, self._remote.attempts)
+                asset = asset_id(self._remote.item.uri)  # its name must not be in a log
+                log.warning("asset %s was not read (try %d of %d)", asset, attempt, self._remote.attempts)
                 self._file = None
                 if attempt == self._remote.attempts:
                     raise MediaError("fetch", f"{error.reason}; tried {attempt} times") from error

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pyarrow as pa
 
 from cluster.records import Detection, Finding
-from cluster.results import codec
+from cluster.results import codec, layout
 from cluster.results import files as results_files
 from cluster.results.codec import SCHEMA, detection_row
 from cluster.results.newest import newest_rows
@@ -63,6 +63,7 @@ def match(out: str, watch: WatchList, model: str, s3_endpoint: str | None = None
     """
     changed, hits, other = set[str](), set[tuple[str, str]](), set[str]()
     rows, units, job = [], 0, f"people-{time.strftime('%Y%m%d-%H%M%S')}-{uuid4().hex[:6]}"
+    place = layout.job_folder(out, job)
     for answer in current(out, s3_endpoint):
         uri = answer.row["uri"]
         if answer.model != model:
@@ -85,10 +86,10 @@ def match(out: str, watch: WatchList, model: str, s3_endpoint: str | None = None
         )
         units += 1
         if len(rows) == ROWS_A_FILE:
-            _commit(rows, f"{out}/{job}-{units}.parquet", s3_endpoint)
+            _commit(rows, f"{place}/{units}.parquet", s3_endpoint)
             rows = []
     if rows:
-        _commit(rows, f"{out}/{job}-{units}.parquet", s3_endpoint)
+        _commit(rows, f"{place}/{units}.parquet", s3_endpoint)
     return Matched(len(changed), Counter(name for name, _ in hits), len(other))
 
 
@@ -117,6 +118,7 @@ def _commit(rows: list[Row], file: str, s3_endpoint: str | None) -> None:
     import pyarrow.parquet as pq
 
     files, path = results_files.sink(file, s3_endpoint)
+    files.create_dir(path.rpartition("/")[0], recursive=True)
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), path, filesystem=files)
 
 

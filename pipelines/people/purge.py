@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from cluster.records import Finding
-from cluster.results import codec, embeddings
+from cluster.results import codec, compaction, embeddings
 from cluster.results import files as results_files
 from cluster.results.codec import SCHEMA
 from cluster.results.newest import newest_rows
@@ -64,10 +64,12 @@ def remove(
 ) -> Removed:
     """Rewrite every Parquet file that has hits of that name, or one of these vectors. See `find`.
 
+    Files that a compaction has replaced are deleted first: they have the same hits.
     `pictures_of`: URIs of media whose thumbnails are removed too. Each file is replaced as a whole; a removal that was
     interrupted can be repeated.
     """
     done = Removed()
+    compaction.clean(out, s3_endpoint, grace_s=0.0)
     for file, uris, _, hits in _with_traces(name, out, vectors, s3_endpoint):
         shown = [uri in pictures_of for uri in uris]
         if any(hits) or any(shown):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pyarrow as pa
 
 from cluster.errors import SettingsError
-from cluster.results import embeddings
+from cluster.results import embeddings, layout
 from cluster.results import files as results_files
 from cluster.vectors import Vectors, VectorsDown
 
@@ -21,11 +21,11 @@ GROUP_BYTES = 32_000_000  # and bytes of their rows
 
 
 class Indexing:
-    """Follows a folder of results.
+    """Loads a folder of results, or follows a job that stores into it.
 
-    `load` loads a folder's new files into the catalogue and returns the number of rows. The two stores themselves know
-    what is loaded already, so this may be killed and restarted at any time. A vector store that does not
-    answer delays the vectors only.
+    `load` loads the new files of a folder into the catalogue and returns the number of rows. The two stores themselves
+    know what is loaded already, so this may be killed and restarted at any time. A vector store that does not answer
+    delays the vectors only.
     """
 
     def __init__(
@@ -35,21 +35,30 @@ class Indexing:
         load: Callable[[str], int],
         s3_endpoint: str | None = None,
         every_s: float = 2.0,
+        job: str | None = None,
     ) -> None:
         self.out = out
         self.vectors = vectors
         self.load = load
         self.s3_endpoint = s3_endpoint
         self.every_s = every_s
+        self._followed = out if job is None else layout.job_folder(out, job)
         self._done: set[str] = set()  # files that need not be looked at again
         self._refused: set[str] = set()  # files that hold no results, and were logged
 
     def once(self) -> int:
         """Load what is committed now. Returns the number of files whose vectors wait for the vector store."""
-        self.load(self.out)
-        files = [f for f in results_files.committed(self.out, self.s3_endpoint) if f not in self._done]
+        return self._load_new(self.out)
+
+    def _load_new(self, folder: str) -> int:
+        self.load(folder)
+        files = [f for f in results_files.committed(folder, self.s3_endpoint) if f not in self._done]
         try:
             self._done |= self.vectors.indexed(files) if files else set()
+            coming = [f for f in files if f not in self._done]
+            if taken := layout.taken_over(folder, coming, self.vectors.indexed, self.s3_endpoint):
+                self.vectors.mark(sorted(taken))
+                self._done |= taken
             for group in self._groups([f for f in files if f not in self._done]):
                 self.vectors.upsert(pa.concat_tables(group.values()))
                 self.vectors.mark(list(group))
@@ -61,7 +70,7 @@ class Indexing:
         return 0
 
     def follow(self, stop: threading.Event) -> int:
-        """Call `once` until `stop` is set, then a last time, and return or raise as it does.
+        """Load what the job has committed until `stop` is set; then call `once`, and return or raise as it does.
 
         It pauses for `every_s`, or longer, so that at most MOST_OF_TIME is spent on it, up to LONGEST_PAUSE_S.
         """
@@ -69,7 +78,7 @@ class Indexing:
         while not stop.wait(pause_s):
             began = time.monotonic()
             try:
-                self.once()
+                self._load_new(self._followed)
             except Exception:  # the job continues while the catalogue or the bucket is unavailable
                 log.exception("results of %s could not be indexed; it is tried again", self.out)
             pause_s = min(LONGEST_PAUSE_S, max(self.every_s, (time.monotonic() - began) / MOST_OF_TIME))

@@ -10,7 +10,8 @@ from pyarrow import fs
 from cluster.errors import SettingsError
 from cluster.results import files as results_files
 from cluster.results.codec import SCHEMA
-from cluster.results.merge import Numbers
+from cluster.results.columns import Numbers
+from cluster.results.layout import RECORD, run_of
 from cluster.results.newest import KEY, Key, key
 from cluster.results.rolling_writer import Shards
 from cluster.storage import buckets
@@ -73,7 +74,7 @@ def settle(out: str, job: str, s3_endpoint: str | None = None) -> int:
     double = units[counts > 1]
     if not len(double):
         return 0
-    files = results_files.committed(out, s3_endpoint)
+    files = results_files.of_job(out, job, s3_endpoint)
     rows: dict[int, list[tuple[Key, int, int]]] = {unit: [] for unit in double.tolist()}  # key, file, row in the file
     for at, file in enumerate(files):
         table = results_files.read(file, list(KEY), s3_endpoint)
@@ -92,7 +93,8 @@ def settle(out: str, job: str, s3_endpoint: str | None = None) -> int:
 def _rewrite(file: str, without: list[int], s3_endpoint: str | None) -> None:
     import pyarrow.parquet as pq
 
-    rows = results_files.read(file, SCHEMA.names, s3_endpoint)
+    columns = RECORD.names if run_of(file) else SCHEMA.names
+    rows = results_files.read(file, columns, s3_endpoint)
     kept = np.ones(len(rows), bool)
     kept[without] = False
     files, path = results_files.sink(file, s3_endpoint)

@@ -124,7 +124,9 @@ def test_a_query_survives_the_round_trip_through_a_url():
         detector=("face", "ocr"),
         label=("a b",),
         detector_label=("face:Ann: the second",),
+        where=("face:|!ocr:~exit & more", "width>=640"),
         job=("scan-1", "scan-2"),
+        score_of="face:Ann: the second",
         min_score=0.35,
         under=("s3://x/ü",),
         failed=True,
@@ -138,6 +140,7 @@ def test_a_query_survives_the_round_trip_through_a_url():
 def test_invalid_url_parameters_are_replaced_by_defaults():
     pairs = [("min_score", "nan"), ("sort", "sideways"), ("page", "-4"), ("page", "x"), ("kind", "document")]
     pairs += [("detector_label", pair) for pair in ("face", ":face", "::face", "")] + [("under", "")]
+    pairs += [("where", "face"), ("where", "width=3"), ("where", "face:" + "x" * 1000), ("score_of", "face:>=0.5")]
     assert address.query_of(pairs) == AssetQuery()
     assert address.query_of([("page", "1e30"), ("min_score", "7")]) == AssetQuery(page=MAX_PAGE, min_score=1.0)
 

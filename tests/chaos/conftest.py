@@ -50,6 +50,10 @@ class Scan:
     out: str
     job: str
 
+    @property
+    def _results(self) -> Path:
+        return Path(self.out) / f"job={self.job}"
+
     def now(self) -> dict[str, Any]:
         """The job's record from the API."""
         with self.cluster.api() as api:
@@ -57,7 +61,7 @@ class Scan:
 
     def files(self) -> set[str]:
         """The names of the committed result files; for a local results folder only."""
-        return {entry.name for entry in Path(self.out).glob("*.parquet")}
+        return {entry.name for entry in self._results.glob("*.parquet")}
 
     def until_committed(self, files: int = 2) -> None:
         """Wait until at least `files` result files are committed."""
@@ -82,9 +86,8 @@ class Scan:
         """Assert that each unit of the ledger has exactly one row of results; returns the report of `jobs verify`,
         which must agree.
         """
-        folder = Path(self.out)
-        planned = units(folder / "_raysift" / "jobs" / self.job / "ledger")
-        assert planned and sorted(units(folder)) == sorted(set(planned)) == sorted(planned)
+        planned = units(Path(self.out) / "_raysift" / "jobs" / self.job / "ledger")
+        assert planned and sorted(units(self._results)) == sorted(set(planned)) == sorted(planned)
         verified = self.cluster.raysift("jobs", "verify", self.job, "--json")
         report = dict(json.loads(verified.stdout.splitlines()[-1]))
         assert (report["lost"], report["double"], report["vectors_missing"]) == (0, 0, 0), report
@@ -93,7 +96,7 @@ class Scan:
 
 def units(folder: Path) -> list[int]:
     """The unit_id of every row of a folder's Parquet files."""
-    tables = [pq.read_table(file, columns=["unit_id"]) for file in folder.glob("*.parquet")]
+    tables = [pq.ParquetFile(file).read(["unit_id"]) for file in folder.glob("*.parquet")]
     return [unit for table in tables for unit in table["unit_id"].to_pylist()]
 
 

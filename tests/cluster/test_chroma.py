@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from cluster.chroma import Chroma, VectorsDown
+from tests.cluster.metrics.recorded import recorded
 from tests.support.servers.chroma import silent
 from tests.support.servers.http import running
 
@@ -58,3 +59,10 @@ def test_a_server_that_never_answers_times_out():
         with pytest.raises(VectorsDown, match="does not answer"):
             Chroma(url, 0.5).names()
         assert time.monotonic() - started < 3
+
+
+def test_calls_are_measured_with_their_outcome():
+    page = server(404, b"<h1>not here</h1>", "text/html")
+    with recorded() as values, running(page) as other, pytest.raises(VectorsDown):
+        Chroma(f"http://127.0.0.1:{other.server_port}", 5.0).names()
+    assert [(name, labels) for name, _, labels in values] == [("raysift_chroma_request_seconds", {"outcome": "failed"})]

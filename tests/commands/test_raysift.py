@@ -126,6 +126,7 @@ def test_an_export_takes_the_filters_of_the_api(tmp_path):
         (("--detector-label", "nsfw:nude", "--min-score", "0.5"), "a"),
         (("--under", "s3://b/b", "--under", "s3://b/c"), "bc"),
         (("--failed",), ""),
+        (("--where", "!nsfw:nude|kind=video", "--where", "!name~c"), "b"),
     ):
         done = run(*ask, *filters, "--to", str(tmp_path / "lines"))
         assert done.exit_code == 0, done.output
@@ -133,6 +134,8 @@ def test_an_export_takes_the_filters_of_the_api(tmp_path):
         assert sorted(json.loads(line)["uri"][7] for line in lines) == [*names]
     with pytest.raises(SettingsError, match=r"'kind\.0' is wrong"):
         raise run(*ask, "--kind", "film").exception
+    with pytest.raises(SettingsError, match="'width=3': width goes with >= and <="):
+        raise run(*ask, "--where", "width=3").exception
 
 
 def test_the_summary_shows_hostile_names_and_texts_literally():

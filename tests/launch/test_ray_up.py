@@ -82,7 +82,7 @@ def test_a_scan_by_ray_job_submit_reads_every_text_on_two_nodes(cluster: Cluster
     finally:
         forwarding.terminate()
     assert f'"done": {len(WORDS)}' in log and '"failed": 0' in log and scan_s < 120, log
-    rows = [row for file in cluster.results.glob("*.parquet") for row in pq.read_table(file).to_pylist()]
+    rows = [row for file in cluster.results.glob("job=*/*.parquet") for row in pq.ParquetFile(file).read().to_pylist()]
     texts = {row["uri"].rpartition("/")[2]: [detection["text"] for detection in row["detections"]] for row in rows}
     assert texts == {f"{word}.png": [word] for word in WORDS}
     print(

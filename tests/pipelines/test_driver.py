@@ -95,12 +95,12 @@ class Place:
             told = {"job": job, "unit": one["unit_id"], "etag": one["etag"]}
             rows.append(row(one["uri"], failures=failures, answered=answered, **told) | {"sequence": sequence})
         if rows:
-            commit(Path(self.out.removeprefix("file://")), f"{self.runs}.parquet", *rows)
+            commit(Path(self.out.removeprefix("file://")) / f"job={job}", f"{self.runs}.parquet", *rows)
         self.then()
 
     def rows(self):
-        files = Path(self.out.removeprefix("file://")).glob("*.parquet")
-        return [one for file in files for one in pq.read_table(file).to_pylist()]
+        files = Path(self.out.removeprefix("file://")).glob("job=*/*.parquet")
+        return [one for file in files for one in pq.read_table(file, partitioning=None).to_pylist()]
 
     def drive(self, job="scan-1", attempt=None, jobs_faults=(), catalog_faults=(), **task):
         jobs, catalog = Handle(self.jobs, *jobs_faults), Handle(self.catalog, *catalog_faults)

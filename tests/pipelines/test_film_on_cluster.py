@@ -62,7 +62,7 @@ def told(cluster: Cluster, film: Path, tmp_path_factory: pytest.TempPathFactory)
 def test_the_film_is_two_units_and_one_file(cluster, told):
     out, job = told
     assert (job["units"], job["done"]) == (2, 2)
-    rows = pq.read_table(out).sort_by("segment")
+    rows = pq.read_table(out, partitioning=None).sort_by("segment")
     assert rows["segments"].to_pylist() == [2, 2]
     assert rows["begin_s"].to_pylist() == [0.0, 60.0] and rows["end_s"].to_pylist() == [60.0, None]
     with cluster.api() as api:
@@ -97,7 +97,7 @@ def test_the_same_film_under_another_name_is_answered_from_the_cache(cluster, fi
     out = str(tmp_path / "out")
     done = cluster.raysift("scan", str(tmp_path / "media"), "--out", out, "--detectors", "ocr,whisper,clip", "--json")
     assert done.returncode == 0, done.stderr
-    rows = pq.read_table(out).to_pylist()
+    rows = pq.read_table(out, partitioning=None).to_pylist()
     assert {(usage["detector"], usage["reused"]) for row in rows for usage in row["usage"]} == {
         ("ocr", True),
         ("whisper", True),

@@ -178,7 +178,7 @@ def _has(file: Path, needles: tuple[bytes, ...]) -> bool:
     if file.suffix == ".json" and "rejected" in str(file):  # a vector is text there
         content += as_bytes(tuple(json.loads(content)["vector"]))
     if file.suffix == ".parquet":
-        content += b"".join(_decoded(pq.read_table(file).to_pylist()))
+        content += b"".join(_decoded(pq.ParquetFile(file).read().to_pylist()))
     return any(needle in content for needle in needles)
 
 

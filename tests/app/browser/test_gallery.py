@@ -142,3 +142,31 @@ def test_a_page_reloads_itself_when_the_api_is_back(browser: Browser):
         with served(FakeApi(), port):
             expect(page.locator(".tile").first).to_be_visible(timeout=15_000)
         visit.close()
+
+
+def test_fake_api_a_reviewer_excludes_a_label_demands_another_and_selects_files(browser: Browser, fake_api_url: str):
+    visit = Visit(browser, fake_api_url)
+    page = visit.open()
+    wait_for_pictures(page)
+    face = page.locator(".facets .row", has=page.get_by_text("face", exact=True)).last
+    face.hover()
+    face.get_by_role("button", name="Only files without face").click()
+    expect(page.locator(".conditions .chip")).to_have_count(1)
+    page.get_by_test_id("stPopoverButton").filter(has_text="Filter").click()
+    page.get_by_role("combobox", name="Filter by").fill("Words")
+    page.keyboard.press("Enter")
+    page.get_by_role("textbox", name="Words").fill("exit")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.locator(".conditions li")).to_contain_text(["not: face", "“exit” in a text or speech"])
+    expect(page.get_by_role("heading", name="12 files")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.locator(".tile .open").first.focus()
+    page.keyboard.press("x")
+    page.locator(".tile .open").nth(2).focus()
+    page.keyboard.press("Shift+X")
+    expect(page.get_by_text("3 selected")).to_be_visible()
+    page.get_by_role("button", name="Remove not: face").click()
+    expect(page.get_by_role("heading", name="24 files")).to_be_visible()
+    visit.close()
+    assert visit.strangers == [] and visit.errors == []

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from cluster.errors import DiskFull, MediaError
-from cluster.records import MediaItem
+from cluster.records import MediaItem, asset_id
 from cluster.storage.buckets import fetch, filesystem, read_range, size
 from cluster.storage.listing import list_media
 from cluster.storage.roots import Roots
+from tests.cluster.metrics.recorded import recorded
 from tests.cluster.storage.conftest import BODY
 from tests.support.listed import item_of, put
 from tests.support.servers.http import running
@@ -164,3 +165,23 @@ def test_s3_reads_back_what_was_written(server, credentials):
     with store.open_output_stream(path) as stream:
         stream.write(BODY)
     assert read_range("s3://written/out/rows.bin", 0, 3, server.endpoint) == BODY[:3]
+
+
+def test_fetches_are_measured_without_the_names_of_files(tmp_path):
+    item = item_of(put(tmp_path / "a.jpg", BODY))
+    with recorded() as values:
+        fetch(item, tmp_path / "copy")
+        (tmp_path / "a.jpg").unlink()
+        with pytest.raises(MediaError):
+            fetch(item, tmp_path / "copy")
+    size, done, failed = values
+    assert size == ("raysift_storage_read_bytes_total", len(BODY), {"scheme": "file"})
+    assert done[2] == {"operation": "fetch", "scheme": "file", "outcome": "done"} and failed[2]["outcome"] == "failed"
+
+
+def test_a_failed_try_is_logged_without_the_name_of_the_file(tmp_path, caplog):
+    item = item_of(put(tmp_path / "a secret name.jpg", BODY))
+    (tmp_path / "a secret name.jpg").write_bytes(BODY[:-1])
+    with pytest.raises(MediaError):
+        fetch(item, tmp_path / "copy", attempts=1)
+    assert f"asset {asset_id(item.uri)} was not fetched (try 1 of 1)" in caplog.text and "secret" not in caplog.text

@@ -8,6 +8,7 @@ from cluster.errors import SettingsError
 from cluster.vectors import VectorsDown
 from deployments.api.app import MAX_BODY_BYTES
 from deployments.jobs.drivers import JobsDown
+from tests.cluster.metrics.recorded import recorded
 from tests.support.api_server import application
 from tests.support.serving.handles import Failing
 
@@ -49,3 +50,19 @@ async def test_a_body_that_is_no_upload_is_refused_above_the_memory_limit(path):
     assert (await ask("POST", path, b" " * (MAX_BODY_BYTES + 1))).status_code == 413
     assert (await ask("POST", path, undeclared())).status_code == 413
     assert (await ask("POST", path, b" " * 1000)).status_code == 422
+
+
+@pytest.mark.anyio
+async def test_requests_are_measured_by_their_declared_route_and_the_class_of_their_status():
+    with recorded() as values:
+        await ask("GET", "/v1/jobs/secret-name/logs", jobs=Failing(ValueError("ours")))
+        await ask("GET", "/v1/no-such-route/secret-name")
+        await ask("BREW", "/v1/health")
+        await ask("GET", "/v1/health")
+    assert {name for name, _, _ in values} == {"raysift_api_request_seconds"}
+    assert [(labels["method"], labels["route"], labels["code"]) for _, _, labels in values] == [
+        ("GET", "/v1/jobs/{job}/logs", "5xx"),
+        ("GET", "none", "4xx"),
+        ("other", "/v1/health", "4xx"),
+        ("GET", "/v1/health", "2xx"),
+    ]

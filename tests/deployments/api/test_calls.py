@@ -7,6 +7,7 @@ from fastapi import HTTPException
 
 from deployments.api import calls
 from deployments.api.calls import TimedHandle
+from tests.cluster.metrics.recorded import recorded
 
 
 class Response:
@@ -66,3 +67,18 @@ def test_other_answers_and_errors_are_passed_on():
     assert catalog.load_all.arguments == (("s3://found",), {"endpoint": None})
     with pytest.raises(ValueError, match="a bug"):
         call(handle, "forget")
+
+
+def test_calls_are_measured_by_method_with_their_outcome(monkeypatch):
+    monkeypatch.setattr(calls, "ANSWER_S", 0.05)
+    handle = TimedHandle(Catalog(), "the catalogue", {})
+    with recorded() as values:
+        call(handle, "load_all")
+        for method, error in (("facets", HTTPException), ("forget", ValueError)):
+            with pytest.raises(error):
+                call(handle, method)
+    assert [(labels["to"], labels["method"], labels["outcome"]) for _, _, labels in values] == [
+        ("catalogue", "load_all", "answered"),
+        ("catalogue", "facets", "late"),
+        ("catalogue", "forget", "failed"),
+    ]

@@ -84,6 +84,9 @@ def read(model: Any, response: httpx.Response) -> Any:
         [("failed", "false"), ("kind", "video")],
         [("job", "scan-before"), ("failed", "true")],
         [("job", "nobody's")],
+        [("where", "face:"), ("where", "ocr:~exit|whisper:"), ("where", "!nsfw:>=0.9")],
+        [("where", "face:face>=0.9"), ("score_of", "face:"), ("sort", "score")],
+        [("id", FILM), ("id", NOBODY)],
     ],
 )
 def test_filters_give_the_same_files(fake: TestClient, real: TestClient, path: str, filters: Params):
@@ -127,6 +130,11 @@ def test_a_file_has_the_same_shape_and_facts(fake: TestClient, real: TestClient)
         "GET assets?failed=perhaps",
         "GET assets?colour=red",
         "GET assets?after=x",
+        "GET assets?where=face",
+        "GET assets?where=width=640",
+        "GET assets?score_of=face",
+        "GET assets?upto=00000000000000000000000000000000",
+        "GET facets?where=scanned>=yesterday",
         "GET facets?page=9223372036854775807",
         "GET search",
         "GET search?q=x&like=y",

@@ -103,18 +103,18 @@ def test_facets_count_files_under_the_other_filters(catalog):
         "kinds": {"image": 3, "video": 1},
         "found_by": {"nsfw": 3, "ocr": 1, "whisper": 1},
         "detectors": [
-            {"detector": "nsfw", "label": "nude", "count": 3},
-            {"detector": "nsfw", "label": "suggestive", "count": 1},
-            {"detector": "ocr", "label": "text", "count": 1},
-            {"detector": "whisper", "label": "speech", "count": 1},
+            {"detector": "nsfw", "label": "nude", "count": 3, "score": 0.9},
+            {"detector": "nsfw", "label": "suggestive", "count": 1, "score": 0.7},
+            {"detector": "ocr", "label": "text", "count": 1, "score": 0.8},
+            {"detector": "whisper", "label": "speech", "count": 1, "score": 0.95},
         ],
         "failed": 1,
     }
     nude = catalog.facets(AssetQuery(label=("nude",), kind=("image",)))
     assert nude["total"] == 2
     assert nude["kinds"] == {"image": 2, "video": 1}
-    assert {"detector": "nsfw", "label": "suggestive", "count": 1} in nude["detectors"]
-    assert {"detector": "whisper", "label": "speech", "count": 1} not in nude["detectors"]
+    assert {"detector": "nsfw", "label": "suggestive", "count": 1, "score": 0.7} in nude["detectors"]
+    assert "whisper" not in {facet["detector"] for facet in nude["detectors"]}
     assert nude["failed"] == 0
 
 

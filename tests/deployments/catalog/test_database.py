@@ -39,7 +39,9 @@ def test_a_killed_catalogue_continues_where_it_stopped(tmp_path):
     assert 5 <= catalog.job("job")["done"] <= 30
     catalog.load_all(where[1])
     assert catalog.job("job") == {"done": 30, "failed": 0}
-    assert catalog.facets(AssetQuery())["detectors"] == [{"detector": "nsfw", "label": "nude", "count": 30}]
+    assert catalog.facets(AssetQuery())["detectors"] == [
+        {"detector": "nsfw", "label": "nude", "count": 30, "score": 0.5}
+    ]
     assert [len(line["detections"]) for line in all_lines(catalog)] == [1] * 30
     catalog.close()
 

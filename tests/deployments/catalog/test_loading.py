@@ -58,7 +58,9 @@ def test_a_file_whose_merge_fails_leaves_nothing_behind(tmp_path):
     assert catalog.assets(AssetQuery())["total"] == 0
     assert catalog.job("job") == {"done": 0, "failed": 0}
     assert catalog.load(good) == 1
-    assert catalog.facets(AssetQuery())["detectors"] == [{"detector": "nsfw", "label": "nude", "count": 1}]
+    assert catalog.facets(AssetQuery())["detectors"] == [
+        {"detector": "nsfw", "label": "nude", "count": 1, "score": 0.9}
+    ]
 
 
 def test_the_catalogue_of_a_new_head_loads_earlier_results(tmp_path):
@@ -69,4 +71,14 @@ def test_the_catalogue_of_a_new_head_loads_earlier_results(tmp_path):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert catalog.load_all(str(tmp_path / "out")) == 0
+    catalog.close()
+
+
+def test_labels_of_more_detections_than_a_row_group_of_duckdb_are_counted(tmp_path):
+    film = row("s3://b/film.mp4", found("ocr", "text", 0.9), kind="video")
+    film["detections"] *= 122_880
+    catalog = Catalog(":memory:")
+    catalog.load(commit(tmp_path, "a.parquet", film))
+    (facet,) = catalog.facets(AssetQuery())["detectors"]
+    assert (facet["detector"], facet["label"], facet["count"]) == ("ocr", "text", 1)
     catalog.close()

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from cluster.api_queries import MAX_PAGE, AssetQuery
+from cluster.api_queries import MAX_IDS, MAX_PAGE, AssetQuery
+from cluster.errors import SettingsError
+from cluster.records import asset_id
 from deployments.catalog.catalog import Catalog
 from tests.support.stored import commit, found, row
 
@@ -53,6 +55,8 @@ def names(catalog: Catalog, **filters: object) -> list[str]:
         ({"job": ("second",)}, ["c.wav", "d.jpg"]),
         ({"job": ("first", "second")}, ["a.jpg", "b.mp4", "c.wav", "d.jpg"]),
         ({"kind": ("image", "video"), "under": ("s3://b/",), "min_score": 0.5}, ["a.jpg"]),
+        ({"where": ("ocr:|logo:", "!kind=audio")}, ["a.jpg", "b.mp4"]),
+        ({"id": tuple(map(asset_id, ("s3://c/c.wav", "s3://b/x/a.jpg", "s3://c/gone")))}, ["a.jpg", "c.wav"]),
     ],
 )
 def test_a_filter_with_several_values_matches_any_of_them(catalog, filters, expected):
@@ -79,6 +83,25 @@ def test_facets_of_several_kinds_count_every_kind(catalog):
     assert (facets["total"], facets["kinds"]) == (3, {"audio": 1, "image": 2, "video": 1})
 
 
+def test_a_list_up_to_its_latest_file_does_not_change_while_others_arrive(tmp_path):
+    growing = Catalog(":memory:")
+    growing.load(commit(tmp_path, "a", row("s3://b/1", found("ocr", "text", 0.5)), row("s3://b/2", unit=1)))
+    assert Catalog(":memory:").assets(AssetQuery())["latest"] is None
+    before = growing.assets(AssetQuery(sort="newest"))
+    upto = before["latest"]
+    growing.load(commit(tmp_path, "b", row("s3://a/3", found("ocr", "text", 0.9), unit=2, minutes=5)))
+    after = growing.assets(AssetQuery(sort="newest", upto=upto))
+    assert (after["items"], after["total"], growing.assets(AssetQuery())["total"]) == (before["items"], 2, 3)
+    assert after["latest"] == asset_id("s3://a/3")
+    assert growing.facets(AssetQuery(upto=upto))["found_by"] == {"ocr": 1}
+    lines, _ = growing.some_lines(0, AssetQuery(upto=upto))
+    assert {line["uri"] for line in lines} == {"s3://b/1", "s3://b/2"}
+    for query, within in ((AssetQuery(upto=asset_id("s3://b/gone")), None), (AssetQuery(upto=upto), ["s3://a"])):
+        for answer in (growing.assets, growing.facets, lambda *given: growing.some_lines(0, *given)):
+            with pytest.raises(SettingsError, match="upto: that file is not there"):
+                answer(query, within)
+
+
 def test_the_last_allowed_page_is_empty(catalog):
     page = catalog.assets(AssetQuery(page=MAX_PAGE, size=200))
     assert (page["total"], page["items"]) == (4, [])
@@ -88,6 +111,8 @@ def test_the_last_allowed_page_is_empty(catalog):
     ("field", "value"),
     [("page", MAX_PAGE + 1), ("page", 0), ("page", 2**63 - 1), ("size", 201), ("size", 0)]
     + [("min_score", score) for score in (float("nan"), float("inf"), -0.1, 1.1)]
+    + [("where", ("face",)), ("where", ("face:",) * 33), ("where", ("face:" + "x" * 1000,)), ("score_of", "face")]
+    + [("id", ("no id",)), ("id", (asset_id("x"),) * (MAX_IDS + 1)), ("upto", "no id")]
     + [("kind", ("document",)), ("detector_label", ("no colon",)), ("sort", "sideways")],
 )
 def test_a_value_out_of_bounds_is_refused(field, value):

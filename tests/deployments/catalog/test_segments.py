@@ -22,7 +22,9 @@ def test_a_film_is_one_file_with_the_detections_of_all_its_segments(tmp_path):
     assert [detection["time_s"] for detection in catalog.asset(item["id"])["detections"]] == [1.0, 2.0, 125.0]
     assert item["errors"] == [{"step": "ocr", "reason": "tired"}, {"step": "whisper", "reason": "no"}]
     assert catalog.thumbnail(item["id"])["jpeg"] == b"first"
-    assert catalog.facets(AssetQuery())["detectors"] == [{"detector": "nsfw", "label": "nude", "count": 1}]
+    assert catalog.facets(AssetQuery())["detectors"] == [
+        {"detector": "nsfw", "label": "nude", "count": 1, "score": 0.9}
+    ]
     (line,) = all_lines(catalog)
     assert [detection["time_s"] for detection in line["detections"]] == [1.0, 2.0, 125.0]
     assert catalog.job("job") == {"done": 3, "failed": 2}

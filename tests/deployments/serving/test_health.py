@@ -10,6 +10,7 @@ from cluster.api_types import DetectorHealth
 from cluster.api_types import DetectorState as State
 from deployments.serving import health
 from deployments.serving.health import Readiness
+from tests.cluster.metrics.recorded import recorded
 
 
 class Detector:
@@ -154,3 +155,12 @@ def test_while_rays_head_is_away_detectors_that_answer_are_ready(quick, fault):
 
     assert asyncio.run(states(Readiness({"ocr": Detector()}, away))) == {"ocr": State.OK}
     back.set()
+
+
+def test_each_check_of_a_detector_is_counted_by_its_state():
+    with recorded() as values:
+        asyncio.run(Readiness({"ocr": Detector(), "face": Detector(0)}, lambda names: {}).detectors())
+    assert [(name, labels) for name, _, labels in values] == [
+        ("raysift_detector_probes_total", {"detector": "ocr", "state": "ok"}),
+        ("raysift_detector_probes_total", {"detector": "face", "state": "failing"}),
+    ]

@@ -7,10 +7,11 @@ import pytest
 
 from cluster.access import tokens
 from cluster.api_types import DetectorState as State
-from cluster.records import Detection
+from cluster.records import Detection, Sample
 from deployments.detectors.nsfw import NsfwConfig
 from deployments.serving.remote import RemoteAway, RemoteDetector, RemoteRefuses, RemoteSlow
 from deployments.serving.replica import Replica
+from tests.cluster.metrics.recorded import recorded
 from tests.support.servers import far_api
 from tests.support.servers.far_api import Far
 
@@ -110,3 +111,19 @@ def test_a_readiness_check_has_a_shorter_timeout_than_a_batch():
     with pytest.raises(RemoteSlow, match="has not answered in 5 s"):
         detector.ask([detector.example()])
     assert waits == [10, 5]
+
+
+def test_requests_to_the_other_cluster_are_measured_with_their_outcome(monkeypatch):
+    monkeypatch.setattr(RemoteDetector, "retries_for_s", 0.0)
+    far = Far()
+    with recorded() as values, far_api.running(far) as url:
+        one = RemoteDetector("nsfw", config(url))
+        one.is_ready()
+        far.faults = [429, 401]
+        for error in (RemoteAway, RemoteRefuses):
+            with pytest.raises(error):
+                one.ask([Sample(text="a")])
+    with recorded() as later, pytest.raises(RemoteAway):
+        one.ask([Sample(text="a")])
+    assert {name for name, _, _ in values} == {"raysift_remote_request_seconds"}
+    assert [labels["outcome"] for _, _, labels in [*values, *later]] == ["answered", "away", "refused", "away"]

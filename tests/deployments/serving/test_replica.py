@@ -13,6 +13,7 @@ from cluster.records import Sample
 from deployments import events
 from deployments.models import runtime
 from deployments.serving.replica import Replica
+from tests.cluster.metrics.recorded import recorded
 from tests.support.serving.handles import FOUND
 
 
@@ -155,3 +156,15 @@ def test_a_replica_reports_how_long_it_has_worked_on_its_oldest_call(models):
     assert asyncio.run(one.working_s()) is None
     one.began = [time.monotonic() - 3, time.monotonic() - 20]
     assert 20 <= asyncio.run(one.working_s()) < 25
+
+
+def test_calls_of_a_detector_are_measured_and_its_example_is_not(models):
+    one = replica()
+    with recorded() as values:
+        asyncio.run(one.answers_example("nsfw"))
+        assert values == []
+        asyncio.run(one.detect("nsfw", [Sample(text="a"), Sample(text="b")]))
+    (batch, seconds, samples) = values
+    assert batch == ("raysift_detector_batch_samples", 2.0, {"detector": "nsfw"})
+    assert seconds[0] == "raysift_detector_seconds" and 0 <= seconds[1] < 1 and seconds[2] == {"detector": "nsfw"}
+    assert samples == ("raysift_detector_samples_total", 2.0, {"detector": "nsfw"})

@@ -32,10 +32,11 @@ from cluster.api_types import (
     Hits,
     Upload,
 )
+from cluster.errors import SettingsError
 from deployments import problems
 from deployments.catalog.catalog import Catalog
 from tests.support.fakes.decisions import FakeDecisions
-from tests.support.fakes.files import MODELS, as_row, files, picture
+from tests.support.fakes.files import FLOOR, MODELS, as_row, files, picture
 from tests.support.fakes.jobs import FakeJobs
 from tests.support.fakes.media import draw_picture, make_sound, make_video
 from tests.support.fakes.sessions import FakeSessions
@@ -66,6 +67,7 @@ class FakeApi:
         self.jobs = FakeJobs(self._load_failed)
         self.app = FastAPI()
         problems.handle(self.app)
+        self.app.add_exception_handler(SettingsError, _refused)
         for path, answer in (
             ("/health", self.health),
             ("/session", self.sessions.show),
@@ -101,6 +103,11 @@ class FakeApi:
             rows = [as_row(file, places[file.id], job) for file in scanned]
             self.catalog.load(commit(Path(folder), f"{job}.parquet", *rows))
 
+    def add(self, scanned: Sequence[File]) -> None:
+        """Store further files, as a scan does while somebody looks at the list."""
+        self.files += scanned
+        self._load(scanned, "scan-later")
+
     def _load_failed(self, job: str) -> None:
         """Store the failed files again as results of a new job, in which they fail again."""
         if failed := [file for file in self.files if file.errors]:
@@ -112,7 +119,9 @@ class FakeApi:
 
     def detectors(self) -> list[DetectorInfo]:
         """The detectors of MODELS."""
-        return [DetectorInfo(name=name, model=model, modalities=["image"]) for name, model in MODELS.items()]
+        return [
+            DetectorInfo(name=name, model=model, floor=FLOOR, modalities=["image"]) for name, model in MODELS.items()
+        ]
 
     def assets(self, query: Annotated[AssetQuery, Query()], request: Request) -> AssetPage:
         """A page of files."""
@@ -212,6 +221,10 @@ class FakeApi:
     def _hit(self, file: File, matched: str, score: float, text: str | None = None, at: float | None = None) -> Hit:
         (item,) = self.catalog.items([file.id])
         return Hit(asset=Asset(**item), score=score, matched=matched, text=text, time_s=at)
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    return problems.refusal(request.scope, HTTPException(422, str(error)))
 
 
 def _faces(file: File) -> list[Detection]:

@@ -11,6 +11,7 @@ from tests.support.stored import found, row
 HOSTILE_NAME = '<img src=x onerror="window.hacked=1">[click](javascript:alert(1)).jpg'
 HOSTILE_LINE = '<img src=x onerror="window.hacked=2"> **bold** [link](https://evil.example) :red[x] $y$'
 MODELS = {"clip": "SigLIP", "face": "Dlib", "nsfw": "OpenNSFW", "ocr": "RapidOCR", "whisper": "whisper base"}
+FLOOR = 0.25  # of all of them
 FOLDER = "s3://evidence/case 7"
 
 

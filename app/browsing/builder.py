@@ -1,0 +1,136 @@
+"""The form that makes a condition on files, and adds it to the URL of the Browse page."""
+
+from collections.abc import Callable, Sequence
+from datetime import date
+
+import streamlit as st
+
+from app.browsing import wording
+from cluster.api_types import Facet
+from cluster.filters.conditions import (
+    MOST_CONDITIONS,
+    Alternative,
+    Condition,
+    Detected,
+    Fact,
+    Field,
+    Operator,
+    Value,
+    parse,
+    write,
+)
+
+_MOST_NUMBER, _MOST_CHARACTERS = 1e9, 200
+_NEW = "All conditions must apply"
+
+
+def show(labels: Sequence[Facet], detectors: Sequence[str], conditions: tuple[str, ...]) -> None:
+    """Draw the form. `labels`: that files have; `detectors`: that are served; `conditions`: those of the URL."""
+    with st.popover("Filter", icon=":material/filter_alt:", on_change="rerun") as form:
+        if not form.open:
+            return
+        what = st.selectbox("Filter by", list(_PARTS), key="filter by")
+        parts = _PARTS[what](labels, detectors)
+        negated = st.checkbox("Exclude such files", key="filter not")
+        place = 0
+        if conditions:
+            texts = [_NEW, *(f"or: {' or '.join(wording.alternatives(text))}" for text in conditions)]
+            place = st.selectbox(
+                "Together with the others", range(len(texts)), format_func=texts.__getitem__, key="filter place"
+            )
+        full = len(conditions) >= MOST_CONDITIONS
+        if full:
+            st.caption(f"A page has at most {MOST_CONDITIONS} conditions.")
+        st.button(
+            "Add", type="primary", disabled=not parts or full, on_click=_add, args=(conditions, parts, negated, place)
+        )
+
+
+def added(
+    conditions: Sequence[str], parts: Sequence[Detected | Fact], negated: bool, place: int = 0
+) -> tuple[str, ...]:
+    """The conditions with one more, of which all parts must apply; negated: not all of them may.
+
+    `place`: 0 for a condition of its own; n: a file passes if either it or the n-th condition applies.
+    """
+    more: list[Condition] = [(Alternative(part),) for part in parts]
+    if negated:
+        more = [tuple(Alternative(part, negated=True) for part in parts)]
+    if place:
+        kept = [text for n, text in enumerate(conditions, 1) if n != place]
+        return (*kept, *(write((*parse(conditions[place - 1]), *each)) for each in more))
+    return tuple(dict.fromkeys([*conditions, *(write(each) for each in more)]))
+
+
+def _add(conditions: tuple[str, ...], parts: Sequence[Detected | Fact], negated: bool, place: int) -> None:
+    st.query_params["where"] = added(conditions, parts, negated, place)
+    st.session_state["page"] = 1
+    st.session_state["filter not"] = False  # the next condition is another one
+    st.session_state["filter place"] = 0
+
+
+def _label(labels: Sequence[Facet], detectors: Sequence[str]) -> list[Detected | Fact]:
+    by = {facet.detector: None for facet in labels}
+    named = [(facet.detector, facet.label) for facet in labels]
+    options = [*((name, "") for name in by), *named, ("", "")]
+    detector, label = st.selectbox(
+        "Label", options, format_func=lambda option: wording.label(*option), key="filter label"
+    )
+    least, most = st.slider("Score", 0.0, 1.0, (0.0, 1.0), 0.01, key="filter score")
+    return [Detected(detector, label, least or None, most if most < 1 else None)]
+
+
+def _words(labels: Sequence[Facet], detectors: Sequence[str]) -> list[Detected | Fact]:
+    words = st.text_input("Words", key="filter words", placeholder="that are read or said", max_chars=_MOST_CHARACTERS)
+    by = st.selectbox("By", ["", *detectors], format_func=lambda name: name or "any detector", key="filter words by")
+    clean = " ".join((words or "").lower().split())
+    return [Detected(by or "", words=clean)] if clean else []
+
+
+def _name(labels: Sequence[Facet], detectors: Sequence[str]) -> list[Detected | Fact]:
+    text = st.text_input("Name contains", key="filter name", max_chars=_MOST_CHARACTERS)
+    return [Fact("name", "~", text)] if text else []
+
+
+def _error(labels: Sequence[Facet], detectors: Sequence[str]) -> list[Detected | Fact]:
+    text = st.text_input(
+        "Reason contains", key="filter error", placeholder="empty: any failure", max_chars=_MOST_CHARACTERS
+    )
+    return [Fact("error", "~", text or "")]
+
+
+def _scanned(labels: Sequence[Facet], detectors: Sequence[str]) -> list[Detected | Fact]:
+    first: date | None = st.date_input("From", value=None, key="filter from", help="UTC")
+    last: date | None = st.date_input("To", value=None, key="filter to", help="UTC, this day included")
+    bounds: list[tuple[Operator, date | None]] = [(">=", first), ("<=", last)]
+    texts = [f"scanned{operator}{day.isoformat()}" for operator, day in bounds if day is not None]
+    return [parse(text)[0].of for text in texts]
+
+
+def _between(field: Field, unit: str, of: Callable[[float], Value] = int) -> Callable[..., list[Detected | Fact]]:
+    """The inputs for the bounds of a number. `of`: the value of the condition for what was typed in this unit."""
+
+    def inputs(labels: Sequence[Facet], detectors: Sequence[str]) -> list[Detected | Fact]:
+        titles: dict[Operator, str] = {">=": "At least", "<=": "At most"}
+        given = {
+            operator: st.number_input(
+                f"{title}, {unit}", 0.0, _MOST_NUMBER, value=None, key=f"filter {field}{operator}"
+            )
+            for operator, title in titles.items()
+        }
+        return [Fact(field, operator, of(number)) for operator, number in given.items() if number is not None]
+
+    return inputs
+
+
+_PARTS: dict[str, Callable[[Sequence[Facet], Sequence[str]], list[Detected | Fact]]] = {
+    "Label and score": _label,
+    "Words that are read or said": _words,
+    "File name": _name,
+    "Date of the scan": _scanned,
+    "Length": _between("duration", "seconds", float),
+    "Size": _between("bytes", "MB", lambda megabytes: round(megabytes * 1e6)),
+    "Width": _between("width", "pixels"),
+    "Height": _between("height", "pixels"),
+    "Failure": _error,
+}

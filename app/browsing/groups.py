@@ -1,0 +1,99 @@
+"""The filters with counts in the sidebar of the Browse page, and which labels are too weak to show."""
+
+from collections.abc import Mapping
+
+from app import components, draw
+from cluster.api_queries import AssetQuery
+from cluster.api_types import Asset, Facet, Facets
+from cluster.filters.conditions import Alternative, Detected, Fact, write
+
+Floors = Mapping[str, float]  # detector -> the score below which it keeps nothing today
+
+
+def groups(
+    labels: Facets, kinds: Facets, decided: Facets, filters: AssetQuery, palette: dict[str, str], floors: Floors
+) -> list[components.Group]:
+    """The filters that have options. `labels` and `kinds`: counts without the filters of labels, and of kinds.
+    `decided`: counts with all filters, of which those of decisions and tags are shown.
+
+    A filter does not apply to its own counts, so that a second value can be added. Labels whose best score is below
+    the floor of their detector are left out: they come from earlier settings, and are mostly wrong.
+    """
+    by_detector = [
+        _option(name, count, draw.color(name, palette), condition=_condition(Detected(name)))
+        for name, count in labels.found_by.items()
+    ]
+    kind_options = [
+        _option(kind, count, condition=_condition(Fact("kind", "=", kind))) for kind, count in kinds.kinds.items()
+    ]
+    failed = ("failed",) if filters.failed else ()
+    made = [
+        _group("kind", "Kind", kind_options, filters.kind),
+        _group("decision", "Decision", [_option(*counted) for counted in decided.decisions.items()], filters.decision),
+        _group("tag", "Tag", [_option(*counted) for counted in decided.tags.items()], filters.tag),
+        _group("state", "State", [_option("failed", kinds.failed)], failed),
+        _group("job", "Job", [_option(job, labels.total) for job in filters.job], filters.job),
+        _group("detector", "Found by", by_detector, filters.detector),
+        _group("detector_label", "Label", _label_options(labels, filters, palette, floors), filters.detector_label),
+        _group("label", "Label, by any detector", [], filters.label),
+    ]
+    return [group for group in made if group["options"]]
+
+
+def strong(facets: Facets, floors: Floors) -> list[Facet]:
+    """The labels with a file in which their score is at least the floor of their detector."""
+    return [facet for facet in facets.detectors if facet.score >= floors.get(facet.detector, 0)]
+
+
+def without_weak(asset: Asset, floors: Floors) -> Asset:
+    """The file without labels and boxes whose score is below the floor of their detector."""
+    return asset.model_copy(
+        update={
+            "labels": [label for label in asset.labels if label.score >= floors.get(label.detector, 0)],
+            "boxes": [box for box in asset.boxes if box.score >= floors.get(box.detector, 0)],
+        }
+    )
+
+
+def _label_options(
+    facets: Facets, filters: AssetQuery, palette: dict[str, str], floors: Floors
+) -> list[components.Option]:
+    """One option per detector and label; a label of several detectors is shown with the detector's name."""
+    shown = [facet for facet in strong(facets, floors) if not filters.detector or facet.detector in filters.detector]
+    labels = [facet.label for facet in shown]
+    options = []
+    for facet in shown:
+        text = f"{facet.label} ({facet.detector})" if labels.count(facet.label) > 1 else facet.label
+        value = f"{facet.detector}:{facet.label}"
+        condition = _condition(Detected(facet.detector, facet.label))
+        options.append(_option(value, facet.count, draw.color(facet.detector, palette), text, condition))
+    return options
+
+
+def _condition(of: Detected | Fact) -> str:
+    return write([Alternative(of)])
+
+
+def _option(value: str, count: int, color: str = "", text: str = "", condition: str = "") -> components.Option:
+    return {
+        "value": value,
+        "text": text or value,
+        "count": count,
+        "chosen": False,
+        "color": color,
+        "condition": condition,
+    }
+
+
+def _group(name: str, title: str, options: list[components.Option], chosen: tuple[str, ...]) -> components.Group:
+    """A filter with its options by descending count. Chosen options are kept even if their count is 0."""
+    absent = set(chosen) - {option["value"] for option in options}
+    options = [*options, *(_option(value, 0) for value in absent)]
+    for option in options:
+        option["chosen"] = option["value"] in chosen
+    kept = [option for option in options if option["count"] or option["chosen"]]
+    return {
+        "name": name,
+        "title": title,
+        "options": sorted(kept, key=lambda option: (-option["count"], option["value"])),
+    }

@@ -1,0 +1,77 @@
+"""The files that are selected on the Browse page, in this session, and what can be done with them."""
+
+import streamlit as st
+
+from app import address, page
+from app.client import ApiDownError, ApiError
+from cluster.api_queries import MAX_IDS, AssetQuery
+from cluster.api_types import AssetPage
+from cluster.records import ExportFormat
+
+FORMATS: dict[ExportFormat, str] = {
+    "csv": "CSV, a row for each detection",
+    "jsonl": "JSON lines, a line for each file",
+    "parquet": "Parquet, a row for each file",
+    "coco": "COCO, boxes in pictures",
+}
+_KEY = "selected"  # in the session: ids of files, in the order in which they were selected
+
+
+def selected() -> list[str]:
+    """The ids of the selected files, at most MAX_IDS."""
+    return st.session_state.get(_KEY, [])
+
+
+def pick() -> None:
+    """Take over what was clicked in the gallery `tiles`."""
+    changes: dict[str, bool] = st.session_state["tiles"].pick
+    _select([id for id, on in changes.items() if on], [id for id, on in changes.items() if not on])
+
+
+def exports(filters: AssetQuery) -> None:
+    """Draw the links that download an export of the selected files, or of all that pass the filters."""
+    with st.popover("Export", icon=":material/download:"):
+        ids = selected()
+        what, query = "The files that pass these filters", filters
+        if ids and st.toggle(f"Only the {len(ids)} selected", True, key="export selected"):
+            what, query = "The selected files", AssetQuery(id=tuple(ids))
+        st.caption(f"{what}, each with all that was found in it.")
+        for format, text in FORMATS.items():
+            page.link(address.export(query, format), text)
+
+
+def bar(filters: AssetQuery, files: AssetPage) -> None:
+    """Draw how many files are selected, with buttons that select more, and none.
+
+    `files`: the page that is shown of those that pass the filters. The bar is always there, so that the first selected
+    file does not move the others.
+    """
+    ids = selected()
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(f"{len(ids)} selected", width="content", help="Tick files, or press x; with Shift, all in between.")
+        if files.total <= MAX_IDS:
+            st.button(f"Select all {files.total:,}", type="tertiary", on_click=_select_all, args=(filters,))
+        else:
+            here = [file.id for file in files.items]
+            st.button("Select this page", type="tertiary", on_click=_select, args=(here, []))
+        st.button("Select none", type="tertiary", disabled=not ids, on_click=_clear)
+        if len(ids) == MAX_IDS:
+            st.caption(f"{MAX_IDS} is the most; Export can have all that pass the filters.", width="content")
+
+
+def _select_all(filters: AssetQuery) -> None:
+    try:
+        files = page.api().assets(filters.model_copy(update={"page": 1, "size": MAX_IDS}))
+    except (ApiError, ApiDownError):
+        st.toast("The files could not be selected, as the API did not list them. Try again.")
+        return
+    _select([file.id for file in files.items], [])
+
+
+def _select(on: list[str], off: list[str]) -> None:
+    kept = [id for id in selected() if id not in off]
+    st.session_state[_KEY] = list(dict.fromkeys([*kept, *on]))[:MAX_IDS]
+
+
+def _clear() -> None:
+    st.session_state[_KEY] = []

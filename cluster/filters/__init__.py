@@ -1,0 +1,1 @@
+"""Conditions on files, as they stand in URLs."""

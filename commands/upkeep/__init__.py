@@ -1,0 +1,1 @@
+"""The commands that keep a cluster: its backup and restore."""

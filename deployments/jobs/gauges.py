@@ -1,0 +1,48 @@
+"""What the head measures at regular times: jobs by state, whether Chroma is up, and free space on its disks."""
+
+import logging
+import shutil
+import tempfile
+import threading
+
+from cluster.metrics.declared import CHROMA_UP, DISK_FREE, DISK_SIZE, JOBS
+from cluster.metrics.recording import record
+from cluster.processes import port_open
+from cluster.records import ACTIVE
+from cluster.settings import Settings
+from deployments.jobs.store import JobStore
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 10.0  # Ray drops a gauge that is older than 20 s
+STATES = ("waiting", *ACTIVE)
+
+
+class HeadGauges:
+    """Records the gauges of the head."""
+
+    def __init__(self, store: JobStore, settings: Settings) -> None:
+        self._store, self._settings = store, settings
+
+    def follow(self, every_s: float = EVERY_S) -> None:
+        """Record them in a thread, until the process ends."""
+        threading.Thread(target=self._follow, args=(every_s,), daemon=True, name="gauges").start()
+
+    def record(self) -> None:
+        """Record all of them now."""
+        counts = self._store.counts()
+        for state in STATES:
+            record(JOBS, counts.get(state, 0), state=state)
+        record(CHROMA_UP, port_open(self._settings.chroma))
+        for place, folder in (("state", self._settings.state_dir), ("temporary", tempfile.gettempdir())):
+            usage = shutil.disk_usage(folder)
+            record(DISK_FREE, usage.free, place=place)
+            record(DISK_SIZE, usage.total, place=place)
+
+    def _follow(self, every_s: float) -> None:
+        pause = threading.Event()
+        while not pause.wait(every_s):
+            try:
+                self.record()
+            except Exception:  # one fault must not end the thread for good
+                log.exception("the head's metrics could not be recorded; it is tried again")

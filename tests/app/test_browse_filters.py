@@ -1,0 +1,126 @@
+"""The Browse page: conditions that combine, the order by a label's score, a list that is held still, selected files."""
+
+import html
+import re
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app.browsing import builder, wording
+from cluster.api_queries import AssetFilter
+from cluster.filters.conditions import Detected, Fact, parse
+from tests.support.fakes.api import FakeApi
+from tests.support.fakes.files import detection, file, picture
+from tests.support.pages import Visit, drawn, served, words
+
+
+def names(at: AppTest) -> list[str]:
+    return [item["name"] for item in drawn(at, "gallery")["items"]]
+
+
+def test_conditions_of_the_url_are_applied_shown_in_words_and_followed_by_the_counts(visit: Visit):
+    at = visit(where=["face:face>=0.9|whisper:~harbour", "!ocr:", "width>=640|kind=audio"])
+    assert drawn(at, "conditions")["conditions"] == [
+        ["face, score from 0.90", "“harbour” by whisper"],
+        ["not: anything by ocr"],
+        ["width from 640 px", "kind is audio"],
+    ]
+    assert {"call_0.wav", "IMG_0005.jpg"} <= set(names(at))
+    chips = {chip["text"] for item in drawn(at, "gallery")["items"] for chip in item["chips"]}
+    groups = {group["name"]: group["options"] for group in drawn(at, "facets")["groups"]}
+    options = {option["value"]: (option["count"], option["condition"]) for option in groups["detector_label"]}
+    assert "text" not in chips and "ocr:text" not in options
+    assert options["whisper:en"] == (4, "whisper:en")
+    assert {option["condition"] for option in groups["kind"]} == {"kind=image", "kind=audio"}
+
+
+def test_files_are_sorted_by_the_score_of_the_chosen_label(visit: Visit):
+    at = visit(sort="score", score_of="nsfw:nsfw")
+    scores = [
+        float(chip["score"])
+        for item in drawn(at, "gallery")["items"][:14]
+        for chip in item["chips"]
+        if chip["text"] == "nsfw"
+    ]
+    assert len(scores) == 14 and scores == sorted(scores, reverse=True)
+    at.selectbox(key="score of nsfw:nsfw").set_value("ocr:text").run()
+    assert at.query_params["score_of"] == "ocr:text"
+    assert drawn(at, "gallery")["items"][0]["chips"][0]["text"] == "text"
+
+
+def test_labels_below_what_their_detector_keeps_are_hidden_until_asked_for(visit: Visit):
+    weak = file("a.jpg", "image", [detection("clip", "nematode", 0.03), detection("clip", "web site", 0.5)])
+    with served(FakeApi([weak])) as port:
+        at = visit(port=port)
+        assert [chip["text"] for chip in drawn(at, "gallery")["items"][0]["chips"]] == ["web site"]
+        assert "nematode" not in str(drawn(at, "facets"))
+        at = visit(port=port, weak="true")
+    assert len(drawn(at, "gallery")["items"][0]["chips"]) == 2 and "nematode" in str(drawn(at, "facets"))
+
+
+def test_the_list_does_not_move_when_files_arrive_until_the_user_refreshes(visit: Visit):
+    api = FakeApi([picture(1), picture(2)])
+    with served(api) as port:
+        at = visit(port=port)
+        before = names(at)
+        api.add([picture(3), picture(4), picture(5)])
+        at.run()
+        assert names(at) == before and "2 files" in words(at)
+        (refresh,) = [button for button in at.button if button.key == "refresh"]
+        assert refresh.label == "3 new files: refresh"
+        refresh.click().run()
+        of, _ = at.session_state["held"]
+        at.session_state["held"] = (of, "0" * 32)  # as if the file up to which the list is held had been deleted
+        at.run()
+        assert len(names(at)) == 5 and not [button for button in at.button if button.key == "refresh"]
+
+
+def test_selected_files_are_exported(visit: Visit):
+    at = visit(where=["nsfw:"])
+    (select_all,) = [button for button in at.button if button.label == "Select all 14"]
+    select_all.click().run()
+    ids = [item["id"] for item in drawn(at, "gallery")["items"]]
+    assert sorted(drawn(at, "gallery")["picked"]) == sorted(ids) and "14 selected" in words(at)
+    links = [html.unescape(link) for link in re.findall(r'href="(/api/export[^"]*)"', words(at))]
+    assert [set(parse_qs(urlsplit(link).query)["id"]) for link in links] == [set(ids)] * 4
+    at.toggle(key="export selected").set_value(False).run()
+    assert "where=nsfw%3A" in words(at) and "id=" not in re.findall(r'href="(/api/export[^"]*)"', words(at))[0]
+
+
+@pytest.mark.parametrize(
+    ("parts", "negated", "place", "expected"),
+    [
+        ([Detected("ocr")], False, 0, ("face:", "ocr:")),
+        ([Detected("ocr")], True, 0, ("face:", "!ocr:")),
+        ([Detected("ocr")], False, 1, ("face:|ocr:",)),
+        ([Fact("width", ">=", 10), Fact("width", "<=", 20)], False, 0, ("face:", "width>=10", "width<=20")),
+        ([Fact("width", ">=", 10), Fact("width", "<=", 20)], True, 0, ("face:", "!width>=10|!width<=20")),
+        ([Fact("width", ">=", 10), Fact("width", "<=", 20)], False, 1, ("face:|width>=10", "face:|width<=20")),
+        ([Detected("face")], False, 0, ("face:",)),
+    ],
+)
+def test_the_form_adds_a_condition_or_an_alternative(parts, negated, place, expected):
+    assert builder.added(("face:",), parts, negated, place) == expected
+    assert AssetFilter(where=expected)
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("face:face>=0.5<=0.75", "face, score 0.50 to 0.75"),
+        ("clip:beach<=0.5", "beach by clip, score up to 0.50"),
+        (":~total due", "“total due” in a text or speech"),
+        ("!name~holiday", "not: name contains “holiday”"),
+        ("scanned<=2026-11-23", "scanned up to 2026-11-23"),
+        ("scanned>=2026-11-23T10:30:00Z", "scanned from 2026-11-23 10:30 UTC"),
+        ("bytes>=2000000", "size from 2.0 MB"),
+        ("duration<=90", "length up to 90 s"),
+        ("error~", "failed"),
+        ("error~disk", "failed with “disk”"),
+        (":", "anything"),
+    ],
+)
+def test_a_condition_is_shown_in_words(condition: str, expected: str):
+    assert parse(condition)
+    assert wording.alternatives(condition) == [expected]

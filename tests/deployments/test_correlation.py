@@ -1,0 +1,98 @@
+"""The id of a job or request travels with calls of deployments, and to another cluster."""
+
+import asyncio
+import contextvars
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from ray.serve import context
+from ray.serve._private.default_impl import get_request_metadata
+
+from cluster.records import Sample
+from deployments import correlation
+from deployments.serving.remote import RemoteDetector
+from deployments.serving.replica import Replica
+from tests.deployments.serving.test_remote_ready import config
+from tests.support.servers import far_api
+from tests.support.servers.far_api import Far
+
+# Serve's own set-up of a replica's log, which needs no cluster and redirects the process's output
+REPLICA = """
+import logging, sys
+from ray.serve._private.common import ServeComponentType
+from ray.serve._private.logging_utils import configure_component_logger
+from ray.serve.schema import LoggingConfig
+from cluster.logs import setup
+from cluster.logs.settings import Logs
+from deployments import correlation
+for form in ("text", "json"):
+    config = LoggingConfig(**setup.serve_config(Logs(format=form)), logs_dir=f"{sys.argv[1]}/{form}")
+    limits = {"max_bytes": 1 << 20, "backup_count": 1}
+    configure_component_logger(component_name="raysift_ocr", component_id="0a1b", logging_config=config,
+                               component_type=ServeComponentType.REPLICA, **limits)
+    setup.join_serve()
+    correlation.set_id("scan-1")
+    logging.getLogger("deployments.serving.replica").info("of %s", "s3://evidence/case-7/a.jpg")
+    logging.getLogger("ray.serve").info("CALL detect OK 3ms")
+"""
+
+
+def in_own_context(function, *arguments):
+    """Call a function whose id no other test sees."""
+    return contextvars.copy_context().run(function, *arguments)
+
+
+def test_a_call_of_a_deployment_takes_the_id_along():
+    from ray.serve._private.handle_options import DynamicHandleOptions, InitHandleOptions
+
+    def call():
+        correlation.set_id("scan-1")
+        return get_request_metadata(InitHandleOptions.create(), DynamicHandleOptions())
+
+    assert in_own_context(call).request_id == "scan-1"
+    assert get_request_metadata(InitHandleOptions.create(), DynamicHandleOptions()).request_id != "scan-1"
+
+
+@pytest.mark.parametrize(("id", "sent"), [("scan-1", {"X-Request-ID": "scan-1"}), ("Fall-ä", {}), ("a\nb", {})])
+def test_an_id_that_no_header_can_hold_is_not_sent(id, sent):
+    def headers():
+        correlation.set_id(id)
+        return correlation.headers()
+
+    assert in_own_context(headers) == sent
+
+
+def test_the_other_cluster_gets_the_id_of_the_job_whose_samples_it_is_sent(monkeypatch):
+    seen = []
+    sent = RemoteDetector._sent
+
+    def noted(self, *arguments):
+        seen.append(context._get_serve_request_context().request_id)
+        return sent(self, *arguments)
+
+    monkeypatch.setattr(RemoteDetector, "_sent", noted)
+
+    def job():
+        correlation.set_id("scan-1")
+        asyncio.run(replica.detect("nsfw", [Sample(pixels=np.zeros((3, 2, 3), np.uint8))]))
+
+    with far_api.running(Far()) as url:
+        replica = Replica({"nsfw": config(url).model_dump()})
+        in_own_context(job)
+    assert seen == ["", "scan-1"], "the example at its start belongs to no job"
+
+
+def test_lines_of_ours_and_of_serve_have_the_id_in_the_log_of_a_replica(tmp_path):
+    subprocess.run([sys.executable, "-c", REPLICA, str(tmp_path)], check=True, capture_output=True)
+    name = "replica_raysift_ocr_0a1b.log"
+    ours, serves = (tmp_path / "text" / name).read_text().splitlines()
+    assert ours.endswith("raysift_ocr 0a1b scan-1 -- of s3://evidence/[path]")
+    assert serves.endswith("raysift_ocr 0a1b scan-1 -- CALL detect OK 3ms")
+    entries = [json.loads(line) for line in (tmp_path / "json" / name).read_text().splitlines()]
+    assert [(entry["request_id"], entry["message"]) for entry in entries] == [
+        ("scan-1", "of s3://evidence/[path]"),
+        ("scan-1", "CALL detect OK 3ms"),
+    ]

@@ -1,0 +1,64 @@
+"""What reaches Ray's metrics, and the names under which Ray exports them."""
+
+import subprocess
+import sys
+
+import pytest
+
+from cluster.metrics import declared
+from deployments import ray_metrics
+from deployments.ray_metrics import RaySink
+from tests.cluster.metrics.recorded import recorded
+
+# Ray's own recorder of a node's agent, which needs no cluster; a process may have one only
+EXPORT = """
+import prometheus_client
+from ray._private.telemetry.open_telemetry_metric_recorder import OpenTelemetryMetricRecorder
+from cluster.metrics.declared import METRICS
+recorder = OpenTelemetryMetricRecorder()
+for metric in METRICS:
+    labels = dict.fromkeys(metric.labels, "x")
+    more = ([*metric.buckets],) if metric.kind == "histogram" else ()
+    getattr(recorder, f"register_{metric.kind}_metric")(metric.name, metric.help, *more)
+    recorder.set_metric_value(metric.name, labels, 1.0)
+print(prometheus_client.generate_latest().decode())
+"""
+
+
+def test_ray_exports_each_metric_under_the_name_that_alerts_and_dashboards_use():
+    done = subprocess.run([sys.executable, "-c", EXPORT], capture_output=True, text=True, check=True)
+    kinds = dict(line.split()[2:] for line in done.stdout.splitlines() if line.startswith("# TYPE ray_"))
+    assert kinds == {metric.exported: metric.kind for metric in declared.METRICS}
+
+
+@pytest.mark.parametrize("kind", ["counter", "gauge", "histogram"])
+def test_each_kind_is_made_in_ray_once_and_recorded_there(kind, monkeypatch):
+    made = []
+
+    class Made:
+        def __init__(self, name, *more):
+            made.append((name, *more))
+
+        def record(self, value, labels):
+            made.append((value, labels))
+
+        inc = set = observe = record
+
+    monkeypatch.setattr(ray_metrics.metrics, kind.capitalize(), Made)
+    metric = next(metric for metric in declared.METRICS if metric.kind == kind)
+    sink = RaySink()
+    for value in (1.0, 2.0):
+        sink(metric, value, dict.fromkeys(metric.labels, "x"))
+    assert made[0][0] == metric.name and made[0][-1] == metric.labels
+    assert [value for value, _ in made[1:]] == [1.0, 2.0]
+
+
+def test_events_of_memory_have_a_metric_of_their_own():
+    with recorded() as values:
+        for event in ("out of memory: batch halved", "out of memory: one item does not fit", "models let go"):
+            ray_metrics.report_event(event, 1)
+    assert [(name, *labels.values()) for name, _, labels in values] == [
+        ("raysift_out_of_memory_total", "halved"),
+        ("raysift_out_of_memory_total", "failed"),
+        ("raysift_events_total", "models let go"),
+    ]
