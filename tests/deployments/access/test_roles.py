@@ -32,8 +32,8 @@ EVERYWHERE = {
 FILM = asset_id(f"{FOLDER}/clip_1.mp4")
 JOB = "scan-of-another-case"
 BODIES = {  # of routes that read them before they look for the file
-    "/v1/assets/{asset}/decision": {"version": 0, "label": "relevant"},
-    "/v1/assets/{asset}/decision/undo": {"version": 0},
+    "/v1/assets/{asset}/decision": {"version": 9, "label": "relevant"},  # not the present one: nothing is stored
+    "/v1/assets/{asset}/decision/undo": {"version": 9},
 }
 
 
