@@ -21,6 +21,7 @@ from cluster.records import Priority
 from cluster.settings import PREFIX, Settings, load
 from commands import evaluate, galleries, jobs, tables
 from commands.access import audit, keys, users
+from commands.cases import cases
 from commands.checks import doctor
 from commands.erasure import erase, holds
 from commands.outbound import webhooks
@@ -48,6 +49,7 @@ cli.add_typer(jobs.cli, name="jobs")
 cli.add_typer(keys.cli, name="keys")
 cli.add_typer(users.cli, name="users")
 cli.add_typer(audit.cli, name="audit")
+cli.add_typer(cases.cli, name="cases")
 cli.add_typer(webhooks.cli, name="webhooks")
 cli.add_typer(decisions.cli, name="decisions")
 for name, about in (
@@ -160,6 +162,7 @@ def scan(
     exclude: Annotated[
         list[str] | None, typer.Option(help="Leave out names that match, such as '*.tmp'; may be repeated.")
     ] = None,
+    case: Annotated[str | None, typer.Option(help="Add what is scanned to this case, of `raysift cases`.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done, why and at what cost.")] = (
         False
     ),
@@ -180,7 +183,7 @@ def scan(
         else:
             Console().print(dry_run_command.show(plan))
         return
-    end_or_follow(settings, submit(settings, uris, out, detectors, priority, exclude or ()), follows, as_json)
+    end_or_follow(settings, submit(settings, uris, out, detectors, priority, exclude or (), case), follows, as_json)
 
 
 @cli.command()

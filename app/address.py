@@ -10,12 +10,13 @@ from cluster.records import ExportFormat, Kind
 
 Pairs = list[tuple[str, str]]
 SORTS: tuple[Sort, ...] = get_args(Sort)
+ALL_FILES = "*"  # the value of `case` in the URL of a page over all files, if there are cases; it is no name of one
 # parameters that may have several values
 SEVERAL = ("kind", "detector", "label", "detector_label", "where", "job", "decision", "tag")
 
 
 def context(query: AssetQuery) -> Pairs:
-    """The parameters of the Browse page for a query, without those that have default values."""
+    """The parameters of the Browse page for a query, without those that have default values, and without the case."""
     pairs = [(name, value) for name in SEVERAL for value in getattr(query, name)]
     if query.failed:
         pairs.append(("state", "failed"))
@@ -36,8 +37,14 @@ def in_list(query: AssetQuery) -> dict[str, str]:
     return {"in": urlencode(context(query))}
 
 
+def case_of(pairs: Iterable[tuple[str, str]]) -> str | None:
+    """The case that a page's parameters name; None: all files."""
+    return next((value for name, value in pairs if name == "case" and value != ALL_FILES), None)
+
+
 def query_of(pairs: Iterable[tuple[str, str]]) -> AssetQuery:
     """The query of a Browse page's parameters. Invalid values are ignored, because users edit URLs by hand."""
+    pairs = list(pairs)
     values: dict[str, list[str]] = {}
     for name, value in pairs:
         values.setdefault(name, []).append(value)
@@ -55,6 +62,7 @@ def query_of(pairs: Iterable[tuple[str, str]]) -> AssetQuery:
         min_score=_number(last.get("min_score", ""), 1.0) or None,
         under=tuple(start for start in values.get("under", []) if start),
         score_of=last.get("score_of") if _is_detected(last.get("score_of", "")) else None,
+        case=case_of(pairs),
         sort=next((sort for sort in SORTS if sort == last.get("sort")), SORTS[0]),
         page=max(1, int(_number(last.get("page", ""), MAX_PAGE))),
     )
@@ -74,9 +82,12 @@ def export(query: AssetFilter, format: ExportFormat) -> str:
 def file(id: str, context: Iterable[tuple[str, str]], at: float | None = None) -> str:
     """The relative URL of a file's page. `context`: the list it was opened from; `at`: a time in seconds.
 
-    The context is encoded as one parameter, so that its names cannot collide with those of the file's page.
+    The context is encoded as one parameter, so that its names cannot collide with those of the file's page. Its case
+    is that of the file's page too.
     """
-    pairs = [("asset", id), ("in", urlencode(list(context))), ("t", "" if at is None else f"{at:g}")]
+    context = list(context)
+    case = dict(context).get("case", "")
+    pairs = [("asset", id), ("case", case), ("in", urlencode(context)), ("t", "" if at is None else f"{at:g}")]
     return href("/file", [pair for pair in pairs if pair[1]])
 
 

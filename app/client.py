@@ -9,8 +9,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from cluster.access.api_types import Viewer
 from cluster.api_job_types import JobDetails, JobInfo, JobName
-from cluster.api_queries import AssetQuery, By, LikenessQuery, ScanRequest, SearchQuery
+from cluster.api_queries import AssetFilter, AssetQuery, By, LikenessQuery, ScanRequest, SearchQuery
 from cluster.api_types import AssetPage, DetectorInfo, Facets, File, Hit, Hits, Problem, Upload
+from cluster.cases.api_types import CaseInfo, NewCase
+from cluster.cases.overview import JobsOverview, Overview, OverviewQuery
 from cluster.decisions.api_types import (
     AllWritten,
     AssetDecisions,
@@ -33,6 +35,7 @@ _TIMEOUT_S = 30.0
 _ALIVE_TIMEOUT_S = 2.0
 _DETECTORS = TypeAdapter(list[DetectorInfo])
 _JOBS = TypeAdapter(list[JobInfo])
+_CASES = TypeAdapter(list[CaseInfo])
 
 
 class ApiError(Exception):
@@ -92,40 +95,62 @@ class ApiClient:
         """Number of files by kind, detector and label, among those that pass the filters."""
         return self._get("/facets", Facets, _params(query))
 
+    def overview(self, query: OverviewQuery) -> Overview:
+        """The files that pass the query's filters, summarized."""
+        return self._get("/overview", Overview, _params(query))
+
+    def jobs_overview(self, case: str | None = None) -> JobsOverview:
+        """What the newest jobs did, summarized; with `case` those over its folders."""
+        return self._get("/overview/jobs", JobsOverview, _of_case(case))
+
+    def cases(self) -> list[CaseInfo]:
+        """The cases that the viewer may see, by name."""
+        return self._get("/cases", _CASES)
+
+    def add_case(self, case: NewCase) -> CaseInfo:
+        """Make a case."""
+        return self._answer(CaseInfo, lambda: self._http.post("/cases", json=case.model_dump()))
+
     def asset(self, id: str) -> File:
         """One file with its detections and errors."""
         return self._get(f"/assets/{id}", File)
 
-    def search(self, words: str, limit: int = 40) -> Hits:
-        """Files whose image, text or speech matches the words, best first."""
-        return self._get("/search", Hits, _params(SearchQuery(q=words, limit=limit)))
+    def search(self, words: str, limit: int = 40, case: str | None = None) -> Hits:
+        """Files whose image, text or speech matches the words, best first; with `case` only those in its folders."""
+        return self._get("/search", Hits, _params(SearchQuery(q=words, limit=limit, case=case)))
 
-    def alike(self, id: str, limit: int = 40, by: By = "image") -> list[Hit]:
-        """Files that look like this one or, by faces, show a person in it; best first."""
-        return self._get("/search", Hits, _params(SearchQuery(like=id, by=by, limit=limit))).hits
+    def alike(self, id: str, limit: int = 40, by: By = "image", case: str | None = None) -> list[Hit]:
+        """Files that look like this one or, by faces, show a person in it; best first. `case` as in `search`."""
+        return self._get("/search", Hits, _params(SearchQuery(like=id, by=by, limit=limit, case=case))).hits
 
-    def alike_upload(self, name: str, content: IO[bytes], by: By, limit: int = 40) -> list[Hit]:
-        """Files that look like an uploaded image or, by faces, show a person in it; best first.
+    def alike_upload(
+        self, name: str, content: IO[bytes], by: By, limit: int = 40, case: str | None = None
+    ) -> list[Hit]:
+        """Files that look like an uploaded image or, by faces, show a person in it; best first. `case` as in `search`.
 
         The upload is not stored.
         """
-        return self._upload("/search", Hits, name, content, _params(LikenessQuery(by=by, limit=limit))).hits
+        query = LikenessQuery(by=by, limit=limit, case=case)
+        return self._upload("/search", Hits, name, content, _params(query)).hits
 
     def detectors(self) -> list[DetectorInfo]:
         """The detectors that are served."""
         return self._get("/detectors", _DETECTORS)
 
-    def jobs(self, limit: int) -> list[JobInfo]:
-        """The latest scans, newest first."""
-        return self._get("/jobs", _JOBS, {"limit": limit})
+    def jobs(self, limit: int, case: str | None = None) -> list[JobInfo]:
+        """The latest scans, newest first; with `case` those over its folders."""
+        return self._get("/jobs", _JOBS, {"limit": limit} | _of_case(case))
 
     def job(self, job: str) -> JobDetails:
         """One scan, with its report once it has ended."""
         return self._get(f"/jobs/{quote(job, safe='')}", JobDetails)
 
-    def submit(self, uris: list[str], detectors: list[str] | None, priority: Priority) -> str:
-        """Queue a scan of URIs into the default results folder; returns the job's name. `detectors`: None for all."""
-        request = ScanRequest(uris=uris, detectors=detectors, priority=priority).model_dump()
+    def submit(self, uris: list[str], detectors: list[str] | None, priority: Priority, case: str | None = None) -> str:
+        """Queue a scan of URIs into the default results folder; returns the job's name. `detectors`: None for all.
+
+        The URIs are added to the folders of `case`.
+        """
+        request = ScanRequest(uris=uris, detectors=detectors, priority=priority, case=case).model_dump()
         name = self._answer(JobName, lambda: self._http.post("/jobs", json=request)).job
         assert name is not None  # only a retry returns no job
         return name
@@ -200,7 +225,11 @@ class ApiClient:
             raise ApiError(response.status_code, sentence) from None
 
 
-def _params(query: AssetQuery | LikenessQuery) -> dict[str, Any]:
+def _of_case(case: str | None) -> dict[str, str]:
+    return {} if case is None else {"case": case}
+
+
+def _params(query: AssetFilter | LikenessQuery) -> dict[str, Any]:
     """The query's parameters that differ from the defaults; httpx repeats a parameter with several values."""
     return query.model_dump(mode="json", exclude_defaults=True)
 

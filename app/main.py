@@ -19,17 +19,26 @@ st.logo(_MARK, size="medium")
 with page.guarded():
     who = page.viewer()
     pages = [
+        st.Page("views/cases.py", title="Cases", icon=":material/folder_special:"),
         st.Page("views/browse.py", title="Browse", icon=":material/grid_view:", default=True),
+        st.Page("views/overview.py", title="Overview", icon=":material/monitoring:"),
         st.Page("views/search.py", title="Search", icon=":material/search:"),
         st.Page("views/file.py", title="File", visibility="hidden"),
     ]
     if page.may("reviewer"):
-        pages.insert(2, st.Page("views/review.py", title="Review", icon=":material/rule:"))
-        pages.insert(3, st.Page("views/analyze.py", title="Analyze", icon=":material/upload_file:"))
+        pages.insert(4, st.Page("views/review.py", title="Review", icon=":material/rule:"))
+        pages.insert(5, st.Page("views/analyze.py", title="Analyze", icon=":material/upload_file:"))
     if page.may("operator"):
-        pages.insert(4, st.Page("views/jobs.py", title="Jobs", icon=":material/checklist:"))
+        pages.insert(6, st.Page("views/jobs.py", title="Jobs", icon=":material/checklist:"))
+    cases = page.cases()
 shown = st.navigation(pages, position="top")
-with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
+if shown.url_path == "" and cases and not st.query_params and "case" not in st.session_state:
+    st.switch_page("views/cases.py")  # Browse without a choice: first one is made
+with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"):
+    if shown.url_path != "cases":
+        with page.guarded():
+            page.choose_case()
+        st.space("stretch")
     st.caption(draw.escape(f"{who.name}, {who.role}"), width="content")
     if page.purpose():
         page.link(PURPOSE_PATH, "Purpose")

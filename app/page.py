@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import streamlit as st
 
-from app import draw
+from app import address, draw
+from app.address import Pairs
 from app.client import ApiClient, ApiDownError, ApiError
 from app.purpose import purpose_of
 from app.sign_in import authorization, token_of
@@ -16,6 +17,7 @@ from cluster.access.api_types import Viewer
 from cluster.access.identity import ROLES, Role
 from cluster.access.rules import purpose_header
 from cluster.api_types import DetectorInfo
+from cluster.cases.api_types import CaseInfo
 from cluster.errors import SettingsError
 from cluster.settings import load
 
@@ -74,6 +76,60 @@ def _detectors(caller: str) -> list[DetectorInfo]:
 def palette() -> dict[str, str]:
     """Detector -> colour."""
     return draw.colors(detector.name for detector in detectors())
+
+
+def cases() -> list[CaseInfo]:
+    """The cases that the viewer may see, by name; cached for ten seconds."""
+    return _cases(caller())
+
+
+@st.cache_data(ttl=10, max_entries=64, show_spinner=False)
+def _cases(caller: str) -> list[CaseInfo]:
+    return api().cases()
+
+
+def case() -> str | None:
+    """The name of the case that this page is limited to; None: all files, or none is chosen yet."""
+    return address.case_of(case_pairs())
+
+
+def case_pairs() -> Pairs:
+    """The choice of a case as a parameter of URLs; none if nothing was chosen in this URL or, before, in the session.
+
+    Links of Streamlit lose the parameter, so it is put back.
+    """
+    chosen = st.query_params.get("case") or st.session_state.get("case")
+    if not chosen:
+        return []
+    if st.query_params.get("case") != chosen:
+        st.query_params["case"] = chosen
+    st.session_state["case"] = chosen
+    return [("case", chosen)]
+
+
+def choose_case() -> None:
+    """Draw the choice of a case, if there are any."""
+    titles = {one.name: one.title or one.name for one in cases()}
+    chosen = dict(case_pairs()).get("case", address.ALL_FILES)
+    if not titles and chosen == address.ALL_FILES:
+        return
+    st.session_state["case_choice"] = chosen
+    st.selectbox(
+        "Case",
+        list(dict.fromkeys([address.ALL_FILES, *titles, chosen])),
+        key="case_choice",
+        format_func=lambda name: "All files" if name == address.ALL_FILES else titles.get(name, name),
+        label_visibility="collapsed",
+        icon=":material/folder_special:",
+        width=260,
+        on_change=_choose_case,
+    )
+
+
+def _choose_case() -> None:
+    st.session_state["case"] = st.query_params["case"] = st.session_state["case_choice"]
+    st.session_state["page"] = 1  # of Browse
+    st.query_params.pop("page", None)
 
 
 def look() -> tuple[bool, bool]:

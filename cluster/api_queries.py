@@ -100,6 +100,7 @@ class AssetFilter(BaseModel):
         "while others are added",
     )
     under: tuple[str, ...] = Field(default=(), description="the beginning of the URI")
+    case: str | None = Field(default=None, description="the name of a case: only files in its folders")
     job: tuple[str, ...] = Field(default=(), description="files that this job has analysed")
     failed: bool | None = Field(
         default=None, description="only files with errors, or only those without; with `job`: in that job"
@@ -141,6 +142,7 @@ class LikenessQuery(BaseModel):
 
     by: By = "image"
     limit: int = Field(default=40, ge=1, le=200)
+    case: str | None = Field(default=None, description="the name of a case: only files in its folders")
 
 
 class SearchQuery(LikenessQuery):
@@ -165,3 +167,4 @@ class ScanRequest(BaseModel):
     out: str | None = Field(default=None, description="where the results go; null: the place in the settings")
     detectors: list[str] | None = Field(default=None, description="null: all")
     priority: Priority = "normal"
+    case: str | None = Field(default=None, description="a case, to which these folders are added")

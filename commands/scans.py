@@ -34,6 +34,7 @@ def submit(
     detectors: Sequence[str] | None,
     priority: Priority = "normal",
     exclude: Sequence[str] = (),
+    case: str | None = None,
 ) -> str:
     """Submit a scan through the API and return the name of its job. `detectors` as in `names`."""
     with api_client(settings) as api:
@@ -45,6 +46,7 @@ def submit(
             "detectors": names(detectors),
             "priority": priority,
             "exclude": [*exclude],
+            "case": case,
         }
         # the operator of this machine may read and write what the settings do not name
         answer = api.post("/v1/jobs", json=request | {"proof": prove(settings, what, where)})

@@ -81,7 +81,7 @@ def _show(api: str) -> None:
     if not files.total:
         return _show_nothing(filters)
     selection.bar(query, files)
-    context = address.context(query)
+    context = [*page.case_pairs(), *address.context(query)]
     tiles = [draw.tile(groups.without_weak(asset, floors), page.palette(), context) for asset in files.items]
     components.gallery(
         "tiles",
@@ -166,8 +166,8 @@ def _filters(api: str) -> tuple[AssetQuery, list[Facet], groups.Floors]:
             help="Labels whose score is below what their detector keeps today. Earlier scans kept more.",
         )
         start = (under or "").strip()
-        filters = chosen.model_copy(update={"min_score": score or None, "under": (start,) if start else ()})
-        any_filter = filters != _ALL
+        without_case = chosen.model_copy(update={"min_score": score or None, "under": (start,) if start else ()})
+        filters = without_case.model_copy(update={"case": page.case()})
         filters = filters.model_copy(update={"upto": held.upto(filters)})
         floors = {} if weak else {info.name: info.floor for info in page.detectors() if info.floor is not None}
         labels = _facets(api, filters.model_copy(update={"detector": (), "label": (), "detector_label": ()}))
@@ -176,7 +176,7 @@ def _filters(api: str) -> tuple[AssetQuery, list[Facet], groups.Floors]:
             decided = _facets(api, filters)
             options = groups.groups(labels, kinds, decided, filters, page.palette(), floors)
             components.facets("facets", options, _choose)
-        if any_filter:
+        if without_case != _ALL:
             st.button("Clear all filters", width="stretch", on_click=_clear)
     return filters, groups.strong(labels, floors), floors
 
@@ -221,10 +221,10 @@ def _to_first_page() -> None:
 
 
 def _show_nothing(filters: AssetQuery) -> None:
-    if filters.model_copy(update={"upto": None}) != _ALL:
+    if filters.model_copy(update={"upto": None, "case": None}) != _ALL:
         st.info("No file passes these filters. Clear some of them, above or in the sidebar.")
         return
-    st.info("Nothing has been analysed yet.")
+    st.info("Nothing has been analysed in this case yet." if filters.case else "Nothing has been analysed yet.")
     st.markdown("Start a scan of a folder or bucket on the **Jobs** page, or on the command line:")
     st.code("raysift scan s3://bucket/folder", language=None)
     st.page_link("views/jobs.py", label="Go to Jobs", icon=":material/checklist:")

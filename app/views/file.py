@@ -23,8 +23,8 @@ def _asset(api: str, id: str) -> File:
 
 
 @st.cache_data(ttl=60, max_entries=64, show_spinner=False)
-def _alike(api: str, id: str, limit: int) -> list[Hit]:
-    return page.api().alike(id, limit)
+def _alike(api: str, id: str, limit: int, case: str | None) -> list[Hit]:
+    return page.api().alike(id, limit, case=case)
 
 
 @st.cache_data(ttl=30, max_entries=64, show_spinner=False)
@@ -38,11 +38,11 @@ def _list(api: str, context: tuple[tuple[str, str], ...], upto: str | None, numb
         if number != 1:
             return []
         by: By = "faces" if parameters.get("by") == "faces" else "image"
-        api_client = page.api()
+        api_client, case = page.api(), address.case_of(context)
         if "q" in parameters:
-            hits = api_client.search(parameters["q"]).hits
+            hits = api_client.search(parameters["q"], case=case).hits
         else:
-            hits = api_client.alike(parameters["like"], by=by)
+            hits = api_client.alike(parameters["like"], by=by, case=case)
         return [hit.asset.id for hit in hits]
     if number < 1:
         return []
@@ -65,7 +65,7 @@ def show() -> None:
         ways = _ways(api, id, context)
     if (container := draw_file.container(file)) is not None:
         name, of_container = container
-        st.markdown(f"in [{draw.escape(name)}]({address.file(of_container, [])})")
+        st.markdown(f"in [{draw.escape(name)}]({address.file(of_container, page.case_pairs())})")
     with st.container(horizontal=True, horizontal_alignment="right"):
         look = page.look()
     start = _seconds(st.query_params.get("t"))
@@ -141,7 +141,7 @@ def _seconds(text: str | None) -> float | None:
 def _strip(api: str, id: str, faces: bool, look: tuple[bool, bool]) -> None:
     hits: list[Hit] = []
     try:
-        hits = [hit for hit in _alike(api, id, 13) if hit.asset.id != id][:12]
+        hits = [hit for hit in _alike(api, id, 13, page.case()) if hit.asset.id != id][:12]
     except ApiError as error:
         st.caption(f"Files that look like this one cannot be listed: {draw.escape(error.sentence)}")
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -152,7 +152,7 @@ def _strip(api: str, id: str, faces: bool, look: tuple[bool, bool]) -> None:
             st.page_link("views/search.py", label="Same face", query_params={"like": id, "by": "faces"})
     if hits:
         palette = page.palette()
-        tiles = [draw.hit_tile(hit, palette, [("like", id)]) for hit in hits]
+        tiles = [draw.hit_tile(hit, palette, [*page.case_pairs(), ("like", id)]) for hit in hits]
         components.gallery("alike", tiles, "Files that look alike", look, strip=True)
 
 

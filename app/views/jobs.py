@@ -32,7 +32,7 @@ def show() -> None:
     with st.sidebar:
         _form()
     st.markdown("#### Jobs")
-    _jobs()
+    _jobs(page.case())
 
 
 def _form() -> None:
@@ -55,14 +55,14 @@ def _form() -> None:
     if not uris:
         st.warning("Enter a folder or bucket to scan, for example s3://bucket/folder.")
         return
-    job = page.api().submit(uris, chosen or None, priority)
+    job = page.api().submit(uris, chosen or None, priority, page.case())
     st.success(f"Job {draw.escape(job)} was started.")
 
 
 @st.fragment(run_every=1)
-def _jobs() -> None:
+def _jobs(case: str | None) -> None:
     with page.guarded():
-        jobs = page.api().jobs(_MAX_JOBS + 1)
+        jobs = page.api().jobs(_MAX_JOBS + 1, case)
         if not jobs:
             st.info(
                 "No scan has been started yet. Start one in the sidebar, or with `raysift scan s3://bucket/folder`."

@@ -18,8 +18,8 @@ _FIND: dict[By, str] = {"image": "What looks like it", "faces": "The same face"}
 
 
 @st.cache_data(ttl=15, max_entries=64, show_spinner=False)
-def _found(api: str, words: str, like: str, by: By) -> Hits:
-    return Hits(hits=page.api().alike(like, by=by)) if like else page.api().search(words)
+def _found(api: str, words: str, like: str, by: By, case: str | None) -> Hits:
+    return Hits(hits=page.api().alike(like, by=by, case=case)) if like else page.api().search(words, case=case)
 
 
 def _words_only() -> None:
@@ -60,14 +60,14 @@ def show() -> None:
     kept = st.session_state.get("by_picture") if "picture" in st.query_params else None
     context: Pairs = [("like", like)] if like else [("q", words)]
     if kept:
-        (_, by), name, hits = kept
+        (_, by, _), name, hits = kept
         context = [("picture", "1")]
     elif "picture" in st.query_params and not words:
         st.info("That picture is no longer available: uploads are not stored. Choose it again.")
         return
     elif words or like:
         with st.spinner("Searching"):
-            found = _found(page.caller(), words, like, by)
+            found = _found(page.caller(), words, like, by, page.case())
         hits = found.hits
         if found.notes:
             st.warning("The search is incomplete. " + draw.escape("; ".join(found.notes)))
@@ -77,6 +77,7 @@ def show() -> None:
         return
     if by == "faces":
         context.append(("by", by))
+    context = [*page.case_pairs(), *context]
     _heading(hits, name, by)
     if hits:
         palette = page.palette()
@@ -97,14 +98,15 @@ def _take_picture() -> None:
     if upload is None:
         return
     known = st.session_state.get("by_picture")
-    if known is None or known[0] != (upload.file_id, by):
-        st.session_state["by_picture"] = ((upload.file_id, by), upload.name, _alike(upload, by))
+    asked = (upload.file_id, by, page.case())
+    if known is None or known[0] != asked:
+        st.session_state["by_picture"] = (asked, upload.name, _alike(upload, by))
     st.query_params["picture"] = "1"
 
 
 def _alike(upload: UploadedFile, by: By) -> list[Hit]:
     with st.spinner("Searching"):
-        return page.api().alike_upload(upload.name, upload, by)
+        return page.api().alike_upload(upload.name, upload, by, case=page.case())
 
 
 def _heading(hits: list[Hit], name: str, by: By) -> None:

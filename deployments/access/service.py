@@ -1,4 +1,4 @@
-"""The deployment that owns the keys, the users and the audit log. It runs on the head, where their files are."""
+"""The deployment that owns keys, users, cases and the audit log. It runs on the head, where their files are."""
 
 import asyncio
 import logging
@@ -11,13 +11,15 @@ from typing import Any
 from cluster.access import passwords, tokens
 from cluster.access.api_types import OidcCallback, OidcProvider, OidcStart
 from cluster.access.audit import NOBODY, Audit
-from cluster.access.credential import ensure_operator_key, open_store
+from cluster.access.credential import ensure_operator_key, open_store, store_file
 from cluster.access.holds import Hold, Holds
 from cluster.access.identity import Identity, Role
 from cluster.access.store import Key, Refused, UnknownLink
+from cluster.cases.store import CaseStore
 from cluster.errors import SettingsError
 from cluster.logs import setup
 from cluster.settings import Settings
+from deployments.access.cases import CaseKeeper
 from deployments.access.oidc_sign_in import OidcSignIn
 from deployments.access.refusals import ProviderDown, TokenRefused, Unmapped
 
@@ -44,8 +46,8 @@ class Verdict:
     status: int = 401
 
 
-class Access:
-    """Answers the API's questions about tokens. Methods may be called from several threads.
+class Access(CaseKeeper):
+    """Answers the API's questions about tokens, and owns the cases. Methods may be called from several threads.
 
     A refusal is a value and no exception: Ray would wrap that, and log it with a traceback.
     """
@@ -53,6 +55,7 @@ class Access:
     def __init__(self, settings: Settings) -> None:
         self._store = open_store(settings)
         setup.join_serve()
+        self._cases = CaseStore(store_file(settings))
         self._audit = Audit(settings.state_dir)
         self._holds = Holds(settings.state_dir)
         self._secret = tokens.signing_secret(settings.state_dir)

@@ -43,6 +43,7 @@ from deployments.api import media, uploads
 from deployments.api.access_routes import AccessRoutes
 from deployments.api.app import MOST_REQUESTS, api
 from deployments.api.calls import ACCESS_S, CATALOG_S, JOBS_S, TimedHandle
+from deployments.api.cases.overview_routes import OverviewRoutes
 from deployments.api.exports.routes import ExportRoutes
 from deployments.api.guards import quotas
 from deployments.api.guards.origin import answer_to
@@ -75,7 +76,7 @@ async def _answer(result: Result) -> Upload:
     graceful_shutdown_timeout_s=5,
 )
 @serve.ingress(api)
-class Ingress(AccessRoutes, ExportRoutes, JobRoutes, ReviewRoutes, SampleRoutes):
+class Ingress(AccessRoutes, ExportRoutes, JobRoutes, OverviewRoutes, ReviewRoutes, SampleRoutes):
     """The HTTP API with all its routes."""
 
     def __init__(
@@ -182,12 +183,12 @@ class Ingress(AccessRoutes, ExportRoutes, JobRoutes, ReviewRoutes, SampleRoutes)
     @api.get("/v1/assets")
     async def assets(self, query: Annotated[AssetQuery, Query()], who: Viewer) -> AssetPage:
         """The files that were scanned: filtered, sorted, one page of them."""
-        return AssetPage(**await self.catalog.assets.remote(query, who.prefixes))
+        return AssetPage(**await self.catalog.assets.remote(query, await self.within(query.case, who)))
 
     @api.get("/v1/facets")
     async def facets(self, query: Annotated[AssetQuery, Query()], who: Viewer) -> Facets:
         """How many files each kind, detector and label would leave under the same filters."""
-        return Facets(**await self.catalog.facets.remote(query, who.prefixes))
+        return Facets(**await self.catalog.facets.remote(query, await self.within(query.case, who)))
 
     @api.get("/v1/assets/{asset}")
     async def asset(self, asset: str, who: Viewer) -> File:
@@ -238,6 +239,7 @@ class Ingress(AccessRoutes, ExportRoutes, JobRoutes, ReviewRoutes, SampleRoutes)
     @api.get("/v1/search")
     async def search(self, query: Annotated[SearchQuery, Query()], request: Request, who: Viewer) -> Hits:
         """Files that match words (shown, written or spoken), or that resemble a file by its image or its faces."""
+        within = await self.within(query.case, who)
         if query.like is not None:
             limited_to = who.prefixes  # only then it is looked up: what is not there has no vector either
             if limited_to is not None and await self.catalog.location.remote(query.like, limited_to) is None:
@@ -245,16 +247,17 @@ class Ingress(AccessRoutes, ExportRoutes, JobRoutes, ReviewRoutes, SampleRoutes)
             if query.by == "faces":
                 why = purpose(request, self.settings.access)
                 await self.access.record.remote(who, "searched by a face", query.like, address(request), **why)
-            hits = await self.searching.like(query.like, query.by, query.limit, who.prefixes)
+            hits = await self.searching.like(query.like, query.by, query.limit, within)
         else:
-            hits = await self.searching.words(str(query.q), query.limit, who.prefixes)
+            hits = await self.searching.words(str(query.q), query.limit, within)
         return await self._shown(hits, who)
 
     @api.post("/v1/search", openapi_extra=uploads.FORM, max_body_size=uploads.NO_LIMIT)
     async def search_by_picture(self, request: Request, query: Annotated[LikenessQuery, Query()], who: Viewer) -> Hits:
         """Files that look like an uploaded picture, or that show a person seen in it. The upload is not kept."""
+        within = await self.within(query.case, who)
         result = await self._analyze(request, who, frozenset([self.searching.maker(query.by)]), MOST_BYTES)
-        return await self._shown(await self.searching.picture(result, query.by, query.limit, who.prefixes), who)
+        return await self._shown(await self.searching.picture(result, query.by, query.limit, within), who)
 
     async def _shown(self, found: Found, who: Identity) -> Hits:
         ids = [hit["asset"] for hit in found.hits]

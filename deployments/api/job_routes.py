@@ -22,6 +22,7 @@ from cluster.storage.roots import Roots
 from deployments.access.roles import Operator, address
 from deployments.api.app import api
 from deployments.api.calls import TimedHandle
+from deployments.api.cases.routes import CaseRoutes
 from deployments.api.guards.idempotency import IdempotencyKey, caller_of, claimed
 from deployments.api.guards.quotas import Quotas
 from deployments.jobs import folder
@@ -37,7 +38,7 @@ Most = Annotated[int, Query(ge=1, le=1000)]
 MAX_CHARACTERS = 1 << 40  # of a log, more than any has
 
 
-class JobRoutes:
+class JobRoutes(CaseRoutes):
     """The routes for jobs; the API that inherits them has the detectors, the jobs and the catalogue."""
 
     settings: Settings
@@ -57,6 +58,7 @@ class JobRoutes:
         priority: Annotated[Priority, Body()] = "normal",
         proof: Annotated[str, Body()] = "",
         exclude: Annotated[list[str] | None, Body(max_length=1000)] = None,
+        case: Annotated[str | None, Body()] = None,
         *,
         idempotency_key: IdempotencyKey = None,
         request: Request,
@@ -65,13 +67,15 @@ class JobRoutes:
         """Queue a scan of folders or buckets; results go to `out`, or where the settings say.
 
         Both must lie under `scanning.roots` and `scanning.outs`, unless `proof` shows that the operator asks. Names
-        that match a pattern of `exclude`, such as `*.tmp`, are left out.
+        that match a pattern of `exclude`, such as `*.tmp`, are left out. The URIs are added to the folders of `case`.
         """
         caller = await self._caller(request, who, idempotency_key)
         async with claimed(self.jobs, caller) as claim:
             if claim.state == "answered":
                 return JobName(job=claim.job)
             what, where, kept = await self._checked(uris, out, detectors or [], proof, who)
+            if case is not None:
+                await self.scan_into(case, what, request, who)
             limits = {"proof": kept, "exclude": exclude or [], "within": who.prefixes}
             name = new_name()
             # before the job exists: a repetition with the key of a request is answered without a record
@@ -81,9 +85,10 @@ class JobRoutes:
             return JobName(job=job)
 
     @api.get("/v1/jobs")
-    async def list_jobs(self, limit: Most = 100, *, who: Operator) -> list[JobInfo]:
-        """The jobs that were submitted last, newest first."""
-        newest, counts = await asyncio.gather(self.jobs.newest.remote(limit, who.prefixes), self.catalog.jobs.remote())
+    async def list_jobs(self, limit: Most = 100, case: str | None = None, *, who: Operator) -> list[JobInfo]:
+        """The jobs that were submitted last, newest first; with `case` those over its folders."""
+        within = await self.within(case, who)
+        newest, counts = await asyncio.gather(self.jobs.newest.remote(limit, within), self.catalog.jobs.remote())
         return [JobInfo(**described(job, counts.get(job.job, {}))) for job in newest]
 
     @api.get("/v1/jobs/{job}")

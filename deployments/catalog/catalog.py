@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 from cluster.api_queries import AssetFilter, AssetQuery, Cursor, read_cursor, write_cursor
+from cluster.cases.overview import OverviewQuery
 from cluster.errors import SettingsError
 from cluster.logs import setup
 from cluster.records import asset_id
+from deployments.catalog import overview
 from deployments.catalog import queries as sql
 from deployments.catalog.database import Ask, Database
 from deployments.catalog.loading import Loader
@@ -124,6 +126,17 @@ class Catalog(Reviews):
             "failed": count(query.kind, True),
             **of_decisions,
         }
+
+    def overview(self, query: OverviewQuery, within: Prefixes = None) -> Json:
+        """The files that pass the query's filters, summarized: the fields of cluster.cases.overview.Overview."""
+        with self._database.snapshot() as ask:
+            return overview.overview(ask, query, within)
+
+    def counts(self, places: Sequence[Prefixes]) -> list[int]:
+        """How many files each of these sets of folders, buckets and archives contains."""
+        with self._database.snapshot() as ask:
+            conditions = [sql.within(place) for place in places]
+            return [ask(f"select count(*) as n from files f where {where}", own)[0]["n"] for where, own in conditions]
 
     def items(self, ids: Sequence[str], within: Prefixes = None) -> list[Json]:
         """Items, as in `assets`, for these ids, in their order; unknown ids are left out."""

@@ -1,6 +1,5 @@
 """The report of a job: how much was done, what failed and why, how long detectors worked and what that cost."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -9,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.results import files as results_files
+from cluster.results.reasons import alike
 from cluster.settings import Prices
 from deployments.jobs import folder
 
@@ -115,13 +115,6 @@ def _count_failures(failures: dict[tuple[str, str], Reason], rows: Iterable[dict
                 key = (step, _OTHER)
             known = failures.setdefault(key, Reason(*key, 0, row["uri"]))
             known.units += 1
-
-
-def alike(reason: str) -> str:
-    """The reason with numbers, addresses and quoted names replaced, which differ from file to file."""
-    plain = re.sub(r"""(?<!\w)(['"`]).*?\1(?!\w)|“.*?”""", "…", reason)
-    plain = re.sub(r"\b[a-z0-9]+://\S+|(?<!\w)/\S+", "…", plain)
-    return re.sub(r"\d[\d.,_]*\d|\d", "N", plain)
 
 
 def _add_usage(usages: dict[str, DetectorUsage], column: pa.ChunkedArray) -> None:

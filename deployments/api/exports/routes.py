@@ -10,12 +10,13 @@ from fastapi import HTTPException, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from cluster.access.identity import Identity
 from cluster.api_queries import ExportQuery
 from deployments.access.roles import Viewer, address
 from deployments.api.app import api
 from deployments.api.calls import TimedHandle
+from deployments.api.cases.routes import CaseRoutes
 from deployments.catalog.exports.formats import FORMATS, Format
+from deployments.catalog.queries import Prefixes
 
 MOST = 4  # exports of one API process at a time: each keeps the catalogue busy
 TYPES: dict[int | str, dict[str, Any]] = {
@@ -25,7 +26,7 @@ STALLED_S = 60.0  # how long a client may take for one part of an export
 HEADERS = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
 
 
-class ExportRoutes:
+class ExportRoutes(CaseRoutes):
     """The route of exports; the API that inherits it has the catalogue and the deployment of the keys."""
 
     access: TimedHandle
@@ -43,28 +44,31 @@ class ExportRoutes:
             raise HTTPException(503, f"{MOST} exports are being sent: try again in a minute", {"Retry-After": "60"})
         self.exporting += 1  # before anything is waited for, as other requests come meanwhile
         try:
+            within = await self.within(query.case, who)
             filters = query.model_dump(mode="json", exclude_defaults=True, exclude={"format"})
             recorded = {"filters": urlencode(filters, doseq=True)}
             await self.access.record.remote(who, "exported", query.format, address(request), **recorded)
-            first = await self._part(0, query, who)  # a catalogue that does not answer is an error, and no short export
+            first = await self._part(
+                0, query, within
+            )  # a catalogue that does not answer is an error, and no short export
         except BaseException:  # the client may have gone
             self._free()
             raise
         format = FORMATS[query.format]
-        return ExportResponse(self._exported(first, format, query, who), format, self._free)
+        return ExportResponse(self._exported(first, format, query, within), format, self._free)
 
     def _free(self) -> None:
         self.exporting -= 1
 
-    async def _part(self, after: int, query: ExportQuery, who: Identity) -> Any:
-        return await self.catalog.some_lines.remote(after, query, who.prefixes)
+    async def _part(self, after: int, query: ExportQuery, within: Prefixes) -> Any:
+        return await self.catalog.some_lines.remote(after, query, within)
 
-    async def _exported(self, part: Any, format: Format, query: ExportQuery, who: Identity) -> AsyncIterator[bytes]:
+    async def _exported(self, part: Any, format: Format, query: ExportQuery, within: Prefixes) -> AsyncIterator[bytes]:
         encoder = format.encoder()
         while part is not None:
             lines, after = part
             yield await asyncio.to_thread(encoder.add, lines)  # a film has thousands of detections
-            part = await self._part(after, query, who)
+            part = await self._part(after, query, within)
         for piece in encoder.end():
             yield piece
 

@@ -1,5 +1,7 @@
 """The Jobs page in a browser, with the simulated jobs of the fake API."""
 
+import re
+
 import pytest
 from playwright.sync_api import Browser, expect
 
@@ -19,6 +21,16 @@ def test_fake_api_a_scan_shows_its_progress(browser: Browser, fake_api_url: str)
     expect(page.get_by_text("of 120 files").first).not_to_have_text(before)
     page.get_by_role("link", name="failed file").first.click()
     expect(page.locator(".tile .cross").first).to_be_visible()
+    visit.close()
+
+
+def test_fake_api_a_bar_of_the_overview_opens_its_files(browser: Browser, fake_api_url: str):
+    visit = Visit(browser, fake_api_url)
+    page = visit.open("/overview")
+    kinds = page.get_by_label("Kinds, files")
+    kinds.locator(".mark-rect path").nth(1).click(timeout=90_000)  # image is first, then audio; charts load slowly
+    expect(page).to_have_url(re.compile(r"/\?kind=audio$"))
+    expect(page.get_by_text("4 files")).to_be_visible()
     visit.close()
 
 

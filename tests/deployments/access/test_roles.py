@@ -39,7 +39,7 @@ BODIES = {  # of routes that read them before they look for the file
 
 def test_the_table_in_the_docs_has_a_line_for_every_route_with_its_role():
     page = (ROOT / "docs" / "security.md").read_text()
-    table = re.findall(r"^\| (GET|POST|PUT|DELETE) \| (\S+) \| (\w+) \| (.*?) ?\|$", page, re.MULTILINE)
+    table = re.findall(r"^\| (GET|POST|PUT|PATCH|DELETE) \| (\S+) \| (\w+) \| (.*?) ?\|$", page, re.MULTILINE)
     assert sorted((method, path, role) for method, path, role, _ in table) == sorted(
         (method, path, role or "open") for method, path, role in DECLARED
     )
@@ -136,7 +136,7 @@ def test_a_route_shows_nothing_of_another_case(place: Place, method: str, path: 
 
 def test_lists_and_searches_are_limited_to_the_own_case(place: Place, running: LocalApi):
     mine = str(place.store.add_key("case 7", "reviewer", (f"{FOLDER}/clip_1.mp4",)))
-    for path in ("/v1/assets", "/v1/assets?label=face", "/v1/facets", "/v1/facets?under=s3://evidence"):
+    for path in ("/v1/assets", "/v1/assets?label=face", "/v1/facets", "/v1/facets?under=s3://evidence", "/v1/overview"):
         assert place.ask("GET", path, place.key["viewer"]).json()["total"] >= 3
         assert place.ask("GET", path, mine).json()["total"] == 1
         assert place.ask("GET", path, place.elsewhere["viewer"]).json()["total"] == 0

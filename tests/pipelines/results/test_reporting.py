@@ -10,7 +10,7 @@ from cluster.storage.listing import list_media
 from deployments.jobs import folder as job_folder
 from pipelines.ledger.listing import LEDGER, UNCUT, unit_id
 from pipelines.ledger.retrying import write_ledger
-from pipelines.results.reporting import alike, report, write
+from pipelines.results.reporting import report, write
 from tests.support.stored import commit, found, row
 
 WANTED = {name: ModelVersion(name, "m1") for name in ("nsfw", "ocr")}
@@ -50,18 +50,6 @@ def test_failures_are_grouped_by_reason_with_an_example(out):
         ("ocr", "the detector failed on it: ValueError: … is odd", 1),
     ]
     assert failures[0].example == "s3://b/3.jpg"
-
-
-@pytest.mark.parametrize(
-    ("reason", "plain"),
-    [
-        ("s3://b/x y.jpg is not there", "… y.jpg is not there"),
-        ("it's 3.5 GB, 12% too much", "it's N GB, N% too much"),
-        ("no `moov` atom at 0x1f in /tmp/a/b.mp4", "no … atom at NxNf in …"),
-    ],
-)
-def test_reasons_that_differ_in_names_and_numbers_are_grouped(reason, plain):
-    assert alike(reason) == plain
 
 
 def test_seconds_are_reported_by_detector_with_the_share_of_reused_answers(out):

@@ -32,9 +32,11 @@ from cluster.api_types import (
     Hits,
     Upload,
 )
+from cluster.cases.overview import Overview, OverviewQuery
 from cluster.errors import SettingsError
 from deployments import problems
 from deployments.catalog.catalog import Catalog
+from tests.support.fakes.cases import FakeCases
 from tests.support.fakes.decisions import FakeDecisions
 from tests.support.fakes.files import FLOOR, MODELS, as_row, files, picture
 from tests.support.fakes.jobs import FakeJobs
@@ -64,7 +66,8 @@ class FakeApi:
         self.queries: list[str] = []  # query strings of the requests to /v1/assets
         self.catalog = Catalog(":memory:")
         self._load(self.files, "scan-before")
-        self.jobs = FakeJobs(self._load_failed)
+        self.cases = FakeCases(lambda folders: self.catalog.counts([folders])[0])
+        self.jobs = FakeJobs(self._load_failed, self.cases.scan_into)
         self.app = FastAPI()
         problems.handle(self.app)
         self.app.add_exception_handler(SettingsError, _refused)
@@ -74,6 +77,9 @@ class FakeApi:
             ("/detectors", self.detectors),
             ("/assets", self.assets),
             ("/facets", self.facets),
+            ("/cases", self.cases.list_cases),
+            ("/overview", self.overview),
+            ("/overview/jobs", self.jobs.overview),
             ("/assets/{asset}", self.asset),
             ("/assets/{asset}/thumbnail", self.thumbnail),
             ("/assets/{asset}/media", self.media),
@@ -84,6 +90,7 @@ class FakeApi:
             self.app.add_api_route(f"/v1{path}", answer, methods=["GET"])
         for path, answer in (
             ("/session", self.sessions.begin),
+            ("/cases", self.cases.add),
             ("/search", self.search_by_picture),
             ("/analyze", self.analyze),
             ("/jobs", self.jobs.submit),
@@ -95,6 +102,8 @@ class FakeApi:
         self.decisions = FakeDecisions(self.catalog)
         self.decisions.add_routes(self.app)
         self.app.add_api_route("/v1/session", self.sessions.end, methods=["DELETE"], status_code=204)
+        self.app.add_api_route("/v1/cases/{name}", self.cases.change, methods=["PATCH"])
+        self.app.add_api_route("/v1/cases/{name}", self.cases.remove, methods=["DELETE"], status_code=204)
         self.app.add_api_route("/v1/cache", self.erase_caches, methods=["DELETE"])
 
     def _load(self, scanned: Sequence[File], job: str) -> None:
@@ -126,11 +135,15 @@ class FakeApi:
     def assets(self, query: Annotated[AssetQuery, Query()], request: Request) -> AssetPage:
         """A page of files."""
         self.queries.append(request.url.query)
-        return AssetPage(**self.catalog.assets(query))
+        return AssetPage(**self.catalog.assets(query, self.cases.within(query.case)))
 
     def facets(self, query: Annotated[AssetQuery, Query()]) -> Facets:
         """The counts of the filters' options."""
-        return Facets(**self.catalog.facets(query))
+        return Facets(**self.catalog.facets(query, self.cases.within(query.case)))
+
+    def overview(self, query: Annotated[OverviewQuery, Query()]) -> Overview:
+        """The files, summarized."""
+        return Overview(**self.catalog.overview(query, self.cases.within(query.case)))
 
     def asset(self, asset: str) -> File:
         """One file."""

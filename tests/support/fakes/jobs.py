@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 from fastapi import HTTPException, Query
 
-from cluster.api_job_types import DetectorUsage, JobDetails, JobInfo, JobName, Reason, Report
+from cluster.api_job_types import DetectorUsage, JobDetails, JobInfo, JobName, LeftOutGroup, Reason, Report
 from cluster.api_queries import ScanRequest
+from cluster.cases.overview import JobProgress, JobsOverview
 from cluster.records import OVER, JobState, Priority
 from tests.support.fakes.files import FOLDER, HOSTILE_NAME, MODELS
 
@@ -21,6 +22,11 @@ REPORT = Report(
     detectors=(
         DetectorUsage(detector="nsfw", units=120, reused=30, seconds=12.5, gpu_seconds=3.0, cost=0.5),
         DetectorUsage(detector="ocr", units=120, reused=0, seconds=1234.5, gpu_seconds=0.0, cost=1.25),
+    ),
+    left_out=9,
+    left_out_groups=(
+        LeftOutGroup(reason="it is no image, video or audio", suffix=".svg", count=6, examples=(f"{FOLDER}/a.svg",)),
+        LeftOutGroup(reason="it is a link", suffix="", count=3, examples=(f"{FOLDER}/linked",)),
     ),
     failures=(Reason(step="decode", reason="it ends early at N", units=3, example=f"s3://evidence/{HOSTILE_NAME}"),),
     cost=1.75,
@@ -72,9 +78,14 @@ class FakeJob:
 class FakeJobs:
     """The jobs and their routes. `on_begin` is called with the name of each submitted job."""
 
-    def __init__(self, on_begin: Callable[[str], None] = lambda job: None) -> None:
-        """Without jobs."""
+    def __init__(
+        self,
+        on_begin: Callable[[str], None] = lambda job: None,
+        scan_into: Callable[[str, list[str]], None] = lambda case, uris: None,
+    ) -> None:
+        """Without jobs. `scan_into` adds what is scanned to a case."""
         self.known: list[FakeJob] = []
+        self._scan_into = scan_into
         self._on_begin = on_begin
 
     def begin(self, uris: list[str], priority: Priority = "normal", **fields: Any) -> FakeJob:
@@ -88,6 +99,20 @@ class FakeJobs:
         """The jobs, newest first."""
         return [job.info() for job in self.known[::-1][:limit]]
 
+    def overview(self, case: str | None = None) -> JobsOverview:
+        """The jobs of whatever case, summarized: of those that are over, the figures of one."""
+        jobs = [job.info() for job in self.known[::-1]]
+        over = [job for job in jobs if job.state in OVER]
+        progress = set(JobProgress.model_fields)
+        return JobsOverview(
+            jobs=len(jobs),
+            running=tuple(JobProgress(**job.model_dump(include=progress)) for job in jobs if job.state not in OVER),
+            left_out=REPORT.left_out_groups if over else (),
+            detectors=REPORT.detectors if over else (),
+            cost=REPORT.cost if over else None,
+            without_report=0,
+        )
+
     def show(self, job: str) -> JobDetails:
         """One job, with a report once it has ended."""
         info = self._find(job).info()
@@ -100,6 +125,8 @@ class FakeJobs:
                 raise HTTPException(422, f"no detector {name!r}; there are {', '.join(MODELS)}")
         if any("nowhere" in uri for uri in request.uris):
             raise HTTPException(422, "s3://nowhere: there is no such bucket. Check its name.")
+        if request.case is not None:
+            self._scan_into(request.case, request.uris)
         return JobName(job=self.begin(request.uris, request.priority).job)
 
     def cancel(self, job: str) -> JobInfo:

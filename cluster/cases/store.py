@@ -1,0 +1,101 @@
+"""The cases, in the SQLite file of the keys and users, so that one file holds what cannot be rebuilt."""
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cluster.cases.case import Case, joined
+from cluster.errors import SettingsError
+
+_SCHEMA = """create table if not exists cases(
+    name text primary key, title text, folders text, made_by text, made_at real, closed_at real)"""
+
+
+class CaseStore:
+    """The table of the cases. Methods may be called from several threads, and by several processes at once."""
+
+    def __init__(self, path: Path) -> None:
+        """`path`: of the file, which AccessStore has made."""
+        self._lock = threading.Lock()
+        try:
+            self._db = sqlite3.connect(path, check_same_thread=False, timeout=10, isolation_level=None)
+            self._db.row_factory = sqlite3.Row
+            self._db.execute(_SCHEMA)
+        except sqlite3.Error as error:
+            raise SettingsError(f"the cases in {path} do not open: {error}. Restore the file from a backup.") from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def all(self) -> list[Case]:
+        """All cases, by name."""
+        with self._lock:
+            return [_case(row) for row in self._db.execute("select * from cases order by name")]
+
+    def get(self, name: str) -> Case | None:
+        """The case of that name; None if there is none."""
+        with self._lock:
+            row = self._db.execute("select * from cases where name = ?", [name]).fetchone()
+        return _case(row) if row else None
+
+    def add(self, name: str, title: str, folders: Sequence[str], made_by: str) -> Case | None:
+        """Store a new case; None if there is one of that name already."""
+        case = Case(name, title, joined((), folders), made_by, time.time())
+        with self._write() as db:
+            values = [name, title, json.dumps(case.folders), made_by, case.made_at]
+            added = db.execute("insert or ignore into cases values (?, ?, ?, ?, ?, null)", values).rowcount
+        return case if added else None
+
+    def change(
+        self,
+        name: str,
+        title: str | None = None,
+        add: Sequence[str] = (),
+        remove: Sequence[str] = (),
+        closed: bool | None = None,
+    ) -> Case | None:
+        """Change a case and return it; None if there is none of that name. Folders are removed before others are added.
+
+        `title` None and `closed` None: as before. A case that is closed again keeps the time of the first closing.
+        """
+        with self._write() as db:
+            row = db.execute("select * from cases where name = ?", [name]).fetchone()
+            if row is None:
+                return None
+            before = _case(row)
+            folders = joined([folder for folder in before.folders if folder not in remove], add)
+            closed_at = before.closed_at if closed is None else (before.closed_at or time.time()) if closed else None
+            after = Case(
+                name, before.title if title is None else title, folders, before.made_by, before.made_at, closed_at
+            )
+            values = [after.title, json.dumps(folders), closed_at, name]
+            db.execute("update cases set title = ?, folders = ?, closed_at = ? where name = ?", values)
+        return after
+
+    def remove(self, name: str) -> bool:
+        """Delete a case; its files and results stay. False if there is none of that name."""
+        with self._write() as db:
+            return bool(db.execute("delete from cases where name = ?", [name]).rowcount)
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        """A transaction; other processes wait for its end."""
+        with self._lock:
+            self._db.execute("begin immediate")
+            try:
+                yield self._db
+                self._db.execute("commit")
+            except BaseException:
+                self._db.execute("rollback")
+                raise
+
+
+def _case(row: Any) -> Case:
+    folders = tuple(json.loads(row["folders"]))
+    return Case(row["name"], row["title"], folders, row["made_by"], row["made_at"], row["closed_at"])

@@ -1,0 +1,1 @@
+"""`raysift cases`."""

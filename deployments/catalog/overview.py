@@ -1,0 +1,102 @@
+"""An overview of the files that pass a query's filters: counts, histograms, and failures grouped by their reasons."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from cluster.cases.overview import BINS, TOP_LABELS, OverviewQuery
+from cluster.results.reasons import alike
+from deployments.catalog import queries as sql
+from deployments.catalog.database import Ask
+from deployments.catalog.queries import Prefixes
+from deployments.catalog.shapes import Json
+
+MOST_REASONS = 2000  # different sentences that are grouped, those of most failures
+MOST_GROUPS = 30  # of failures
+
+# Temporary tables of the snapshot's cursor, so that the filters run once, and once over all rows of `best`.
+_CHOSEN = """create temp table chosen as
+    select f.asset, f.id, f.kind, f.analyzed_at::date as day, f.errors, {failed} as failed {source}"""
+
+# files: with that label and score; best: whose best score of the detector this is; reached: of these, from the score on
+_FOUND = f"""create temp table found as
+    select detector, label, least(floor(score * {BINS}), {BINS - 1})::integer as bin,
+        count(*) filter (score >= ?::float) as files, count(*) filter (place < 2) as best,
+        count(*) filter (place < 2 and score >= ?::float) as reached from best {{chosen}} group by all"""
+
+_FILES = "select kind, failed, day, count(*) as n from chosen group by all"
+
+_LABELS = f"""with labels as (
+        select detector, label, sum(files)::bigint as files from found where files > 0 group by all)
+    select detector, label, files, count(*) over (partition by detector) as labels from labels
+    qualify row_number() over (partition by detector order by files desc, label) <= {TOP_LABELS}
+    order by detector, files desc, label"""
+
+_SCORES = """select detector, bin, sum(best)::bigint as files, sum(reached)::bigint as reached from found
+    where best > 0 group by all"""
+
+# numbers are replaced here already, since without them few sentences are different
+_FAILURES = f"""with reasons as (
+        select id, e.step, regexp_replace(e.reason, '(^|\\W)\\d([\\d.,_]*\\d)?', '\\1N', 'g') as reason
+        from (select id, unnest(errors) as e from chosen))
+    select step, reason, count(*) as n, min(id) as example, sum(count(*)) over () as total from reasons
+    group by step, reason order by n desc, step, reason limit {MOST_REASONS}"""
+
+
+def overview(ask: Ask, query: OverviewQuery, within: Prefixes) -> Json:
+    """Summarize the files that pass the query's filters, of those that the prefixes contain.
+
+    A score is stored in single precision: a bin is from its lower bound on, except the last, which has 1.0 too.
+    """
+    source, values = sql.selection(query, within)
+    failed, of_failed = sql.has_failed(query)
+    ask(_CHOSEN.format(failed=failed, source=source), [*of_failed, *values])
+    chosen = "semi join chosen using (asset)" if values else ""  # without a filter no file is looked up
+    ask(_FOUND.format(chosen=chosen), [query.least_score] * 2)
+    files, reasons = ask(_FILES), ask(_FAILURES)
+    groups = _grouped(reasons)
+    shown = groups[:MOST_GROUPS]
+    return {
+        "total": sum(row["n"] for row in files),
+        "failed": sum(row["n"] for row in files if row["failed"]),
+        "kinds": _summed((row["kind"], row["n"]) for row in files if row["kind"]),
+        "detectors": _detectors(ask(_LABELS), ask(_SCORES)),
+        "days": [
+            {"day": day, "files": n, "failed": sum(row["n"] for row in files if row["failed"] and row["day"] == day)}
+            for day, n in _summed((row["day"], row["n"]) for row in files).items()
+        ],
+        "failures": shown,
+        "other_failures": int(reasons[0]["total"] if reasons else 0) - sum(group["count"] for group in shown),
+    }
+
+
+def _summed(pairs: Iterable[tuple[Any, int]]) -> dict[Any, int]:
+    """The sum of the numbers of each key, by key."""
+    sums: dict[Any, int] = {}
+    for key, number in pairs:
+        sums[key] = sums.get(key, 0) + number
+    return dict(sorted(sums.items()))
+
+
+def _detectors(labels: list[Json], scores: list[Json]) -> list[Json]:
+    """The findings of each detector that has any, from the rows of _LABELS and _SCORES."""
+    found: dict[str, Json] = {
+        name: {"detector": name, "files": 0, "labels": 0, "top_labels": [], "scores": [0] * BINS}
+        for name in sorted({row["detector"] for row in scores})
+    }
+    for row in scores:
+        found[row["detector"]]["scores"][row["bin"]] += row["files"]
+        found[row["detector"]]["files"] += row["reached"]
+    for row in labels:
+        found[row["detector"]]["labels"] = row["labels"]
+        found[row["detector"]]["top_labels"].append({"label": row["label"], "files": row["files"]})
+    return list(found.values())
+
+
+def _grouped(reasons: list[Json]) -> list[Json]:
+    """The failures, those with alike reasons together; the most frequent groups first."""
+    groups: dict[tuple[str, str], Json] = {}
+    for row in reasons:
+        step, reason = row["step"], alike(row["reason"])
+        new = {"step": step, "reason": reason, "count": 0, "example": row["example"].hex}
+        groups.setdefault((step, reason), new)["count"] += row["n"]
+    return sorted(groups.values(), key=lambda group: (-group["count"], group["step"], group["reason"]))
