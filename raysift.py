@@ -27,6 +27,7 @@ from commands.erasure import erase, holds
 from commands.outbound import webhooks
 from commands.outbound.export import export
 from commands.results.compact import compact
+from commands.reviews import decisions
 from commands.scans import end_or_follow, follow, submit
 from commands.terminal import LazyGroup, ProfileOption, api_client, console, say, waiting
 from commands.upkeep import backup, logs, top
@@ -50,6 +51,7 @@ cli.add_typer(users.cli, name="users")
 cli.add_typer(audit.cli, name="audit")
 cli.add_typer(cases.cli, name="cases")
 cli.add_typer(webhooks.cli, name="webhooks")
+cli.add_typer(decisions.cli, name="decisions")
 for name, about in (
     ("people", "People that the detector face looks for, by enrolled photos."),
     ("models", "The detectors' weights: list them, or copy them to a mirror."),

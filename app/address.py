@@ -11,7 +11,8 @@ from cluster.records import ExportFormat, Kind
 Pairs = list[tuple[str, str]]
 SORTS: tuple[Sort, ...] = get_args(Sort)
 ALL_FILES = "*"  # the value of `case` in the URL of a page over all files, if there are cases; it is no name of one
-SEVERAL = ("kind", "detector", "label", "detector_label", "where", "job")  # parameters that may have several values
+# parameters that may have several values
+SEVERAL = ("kind", "detector", "label", "detector_label", "where", "job", "decision", "tag")
 
 
 def context(query: AssetQuery) -> Pairs:
@@ -29,6 +30,11 @@ def context(query: AssetQuery) -> Pairs:
     if query.page > 1:
         pairs.append(("page", str(query.page)))
     return pairs
+
+
+def in_list(query: AssetQuery) -> dict[str, str]:
+    """The parameter of a page that shows a query's files one by one: a single one, so that no names collide."""
+    return {"in": urlencode(context(query))}
 
 
 def case_of(pairs: Iterable[tuple[str, str]]) -> str | None:
@@ -50,6 +56,8 @@ def query_of(pairs: Iterable[tuple[str, str]]) -> AssetQuery:
         detector_label=tuple(pair for pair in values.get("detector_label", []) if pair.find(":") > 0),
         where=tuple(filter(_is_condition, values.get("where", [])))[: conditions.MOST_CONDITIONS],
         job=tuple(values.get("job", [])),
+        decision=tuple(values.get("decision", [])),
+        tag=tuple(values.get("tag", [])),
         failed=True if "failed" in values.get("state", []) else None,
         min_score=_number(last.get("min_score", ""), 1.0) or None,
         under=tuple(start for start in values.get("under", []) if start),

@@ -13,6 +13,18 @@ from cluster.api_queries import AssetFilter, AssetQuery, By, LikenessQuery, Scan
 from cluster.api_types import AssetPage, DetectorInfo, Facets, File, Hit, Hits, Problem, Upload
 from cluster.cases.api_types import CaseInfo, NewCase
 from cluster.cases.overview import JobsOverview, Overview, OverviewQuery
+from cluster.decisions.api_types import (
+    AllWritten,
+    AssetDecisions,
+    Decision,
+    DecisionPage,
+    NewDecision,
+    NewDecisions,
+    NextReview,
+    Progress,
+    ReviewItem,
+    ReviewQueue,
+)
 from cluster.records import Priority
 
 Change = Literal["cancel", "resume", "retry-failed"]
@@ -153,6 +165,38 @@ class ApiClient:
     def analyze(self, name: str, content: IO[bytes]) -> Upload:
         """Run every detector on an uploaded file, which is not stored; returns the detections."""
         return self._upload("/analyze", Upload, name, content, {})
+
+    def decisions(self, size: int) -> DecisionPage:
+        """The latest decisions."""
+        return self._get("/decisions", DecisionPage, {"size": size})
+
+    def decision(self, id: str) -> AssetDecisions:
+        """The decisions on a file, and the labels it may be given."""
+        return self._get(f"/assets/{id}/decision", AssetDecisions)
+
+    def decide(self, id: str, new: NewDecision) -> Decision:
+        """Decide on a file. ApiError 409 if `new.version` is not that of the present decision."""
+        body = new.model_dump(mode="json")
+        return self._answer(Decision, lambda: self._http.put(f"/assets/{id}/decision", json=body))
+
+    def decide_several(self, new: NewDecisions) -> AllWritten:
+        """Decide on several files, each for itself; returns the outcomes."""
+        return self._post("/decisions", AllWritten, new.model_dump(mode="json"))
+
+    def undo_decision(self, id: str, version: int) -> Decision:
+        """Take back the decision of this version. ApiError 409 if it is not the present one, 404 if there is none."""
+        return self._post(f"/assets/{id}/decision/undo", Decision, {"version": version})
+
+    def next_review(self, wanted: NextReview) -> ReviewItem:
+        """The next file of a queue, kept for the caller."""
+        return self._post("/review/next", ReviewItem, wanted.model_dump(mode="json"))
+
+    def review_progress(self, queue: ReviewQueue) -> Progress:
+        """How far the review of a queue is."""
+        return self._post("/review/progress", Progress, queue.model_dump(mode="json"))
+
+    def _post(self, path: str, kind: type[Answer], body: Mapping[str, Any]) -> Answer:
+        return self._answer(kind, lambda: self._http.post(path, json=body))
 
     def _get(
         self, path: str, kind: type[Answer] | TypeAdapter[Answer], params: Mapping[str, Any] | None = None

@@ -105,6 +105,8 @@ class AssetFilter(BaseModel):
     failed: bool | None = Field(
         default=None, description="only files with errors, or only those without; with `job`: in that job"
     )
+    decision: tuple[str, ...] = Field(default=(), description="what was decided on the file; none: nothing yet")
+    tag: tuple[str, ...] = Field(default=(), description="of the decision on the file")
 
 
 class AssetQuery(AssetFilter):

@@ -27,6 +27,9 @@ class ProblemType(StrEnum):
     INVALID = "urn:problem-type:raysift:invalid-request"  # correct the values that `errors` names
     KEY_REUSED = "urn:problem-type:raysift:idempotency-key-reused"  # take another Idempotency-Key
     IN_PROGRESS = "urn:problem-type:raysift:request-in-progress"  # wait, then ask again with the same Idempotency-Key
+    DECISION_CHANGED = (
+        "urn:problem-type:raysift:decision-changed"  # look at `present`; send its version to decide again
+    )
     QUOTA = "urn:problem-type:raysift:quota-exceeded"  # wait as long as Retry-After says
 
 
@@ -219,6 +222,8 @@ class Facets(Answer):
     found_by: dict[str, int]  # by detector
     detectors: list[Facet]
     failed: int
+    decisions: dict[str, int] = {}  # files by what was decided; none: nothing yet. Empty if nothing was on any of them
+    tags: dict[str, int] = {}  # files by tag of their decision
 
 
 class Hit(Answer):

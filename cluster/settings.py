@@ -15,6 +15,7 @@ from cluster.access.limits import Limits
 from cluster.access.oidc import Oidc
 from cluster.access.rules import PURPOSE_VARIABLE, AccessRules
 from cluster.access.tokens import KEY_VARIABLES
+from cluster.decisions.rules import ReviewRules
 from cluster.errors import SettingsError
 from cluster.logs.settings import Logs
 from cluster.storage.filesystems import normalize, split
@@ -204,6 +205,7 @@ class Settings(BaseSettings):
     prices: Prices = Prices()
     models: Models = Models()
     access: AccessRules = AccessRules()
+    review: ReviewRules = ReviewRules()
     webhooks: Webhooks = Field((), description="who is told of the end of jobs, and of hits")
     limits: Limits = Limits()
     logs: Logs = Logs()

@@ -20,12 +20,13 @@ from commands.terminal import console, harmless, waiting
 
 if TYPE_CHECKING:
     from pipelines.evaluation.labelling import Labelled
-    from pipelines.evaluation.measures import Figure
     from pipelines.evaluation.verdicts import Evaluation
 
 
 def evaluate(
-    labels: Annotated[Path, typer.Argument(help="One JSON object a file: docs/evaluating.md shows the format.")],
+    labels: Annotated[
+        Path | None, typer.Argument(help="One JSON object a file: docs/evaluating.md shows the format.")
+    ] = None,
     source: Annotated[str | None, typer.Option("--from", help="Evaluate these results; nothing is scanned.")] = None,
     out: Annotated[str | None, typer.Option(help="Where the results go; default: state_dir/evaluations/...")] = None,
     report: Annotated[Path | None, typer.Option(help="The HTML report; default: beside the results.")] = None,
@@ -35,12 +36,26 @@ def evaluate(
     base_rate: Annotated[
         float | None, typer.Option(help="Share of your files that have a label, such as 0.001: precision at it.")
     ] = None,
+    decisions: Annotated[
+        bool,
+        typer.Option("--decisions", help="Instead of LABELS: what reviewers have decided. On the head, with --from."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
     """Evaluate detectors against a file of labels: those of the running cluster, or stored results (--from).
 
     Prints a table and writes a report with curves and the worst mistakes. A figure's 95 % interval is below it.
     """
+    if decisions:
+        # imported only now, as below
+        from commands.reviews import reviewed
+
+        if labels or out or report or base_rate is not None or not source:
+            raise SettingsError("--decisions goes with --from, --threshold and --json, and without a file of labels.")
+        reviewed.evaluate(load(), buckets.normalize(source), _thresholds(threshold or []), as_json)
+        return
+    if labels is None:
+        raise SettingsError("name a file of labels, or --decisions.")
     # imported only now: other commands do not wait for pyarrow and the detectors' settings
     from pipelines.evaluation import answers, evaluating, labelling
     from pipelines.evaluation import report as reporting
@@ -126,6 +141,8 @@ def _beside(results: str, own: Path, now: datetime) -> Path:
 
 def tables(judged: "Evaluation") -> Iterator[Table]:
     """The evaluation as tables: presence of labels in files; then text, speech, counts and recognised people."""
+    from pipelines.evaluation.verdicts import around, value
+
     presence = Table("what", "with it", "precision", "recall", "F1", "AP", "best F1", box=None)
     if judged.base_rate is not None:
         presence.add_column(f"precision\nat {judged.base_rate:g}")
@@ -150,19 +167,3 @@ def tables(judged: "Evaluation") -> Iterator[Table]:
             more.add_row(verdict.detector, name, around(figure), "; ".join(filter(None, (counted, figure.why))))
     if more.row_count:
         yield more
-
-
-def value(figure: "Figure") -> str:
-    """The figure as text, such as 0.97; a dash if it has no value."""
-    from pipelines.evaluation.verdicts import digits
-
-    return "-" if figure.value is None else digits(figure.value)
-
-
-def around(figure: "Figure") -> str:
-    """The figure and, on a second line, its 95 % interval."""
-    from pipelines.evaluation.verdicts import digits
-
-    if figure.value is None or figure.low is None or figure.high is None:
-        return value(figure)
-    return f"{value(figure)}\n{digits(figure.low)}-{digits(figure.high)}"

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 from ray import serve
 
 from cluster import gpus
+from cluster.decisions import store as decisions
 from cluster.logs import setup
 from cluster.logs.settings import Logs
 from cluster.records import MediaItem, Result
@@ -83,6 +84,7 @@ def build(settings: Settings) -> serve.Application:
             state / database.FILE,
             of=settings.results,
             s3_endpoint=settings.s3_endpoint,
+            decisions=state / decisions.FILE,
         ),
         jobs,
         _owner(Access, "access", 100, settings.logs).bind(settings),

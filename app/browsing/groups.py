@@ -11,9 +11,10 @@ Floors = Mapping[str, float]  # detector -> the score below which it keeps nothi
 
 
 def groups(
-    labels: Facets, kinds: Facets, filters: AssetQuery, palette: dict[str, str], floors: Floors
+    labels: Facets, kinds: Facets, decided: Facets, filters: AssetQuery, palette: dict[str, str], floors: Floors
 ) -> list[components.Group]:
     """The filters that have options. `labels` and `kinds`: counts without the filters of labels, and of kinds.
+    `decided`: counts with all filters, of which those of decisions and tags are shown.
 
     A filter does not apply to its own counts, so that a second value can be added. Labels whose best score is below
     the floor of their detector are left out: they come from earlier settings, and are mostly wrong.
@@ -28,6 +29,8 @@ def groups(
     failed = ("failed",) if filters.failed else ()
     made = [
         _group("kind", "Kind", kind_options, filters.kind),
+        _group("decision", "Decision", [_option(*counted) for counted in decided.decisions.items()], filters.decision),
+        _group("tag", "Tag", [_option(*counted) for counted in decided.tags.items()], filters.tag),
         _group("state", "State", [_option("failed", kinds.failed)], failed),
         _group("job", "Job", [_option(job, labels.total) for job in filters.job], filters.job),
         _group("detector", "Found by", by_detector, filters.detector),

@@ -72,6 +72,8 @@ class Viewer {
       this.player.onerror = () => this.fallBack("This browser cannot play this file. This is its thumbnail.", "This browser cannot play this file.")
       this.player.ontimeupdate = () => this.tick()
       this.player.onloadedmetadata = () => { if (this.data.start !== null) this.seek(this.data.start, false); this.tick() }
+      // the arrows seek in a player that has the focus; they do not also go to another file
+      this.player.onkeydown = event => { if (event.key.startsWith("Arrow")) event.stopPropagation() }
       this.player.src = source
       if (kind === "audio") { this.fit.remove(); this.box.append(this.player) } else this.fit.append(this.player)
     } else this.fallBack("", "There is no picture to show.")

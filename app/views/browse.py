@@ -9,12 +9,13 @@ import streamlit as st
 from app import address, components, draw, page
 from app.browsing import builder, groups, held, selection, wording
 from app.client import ApiError
+from app.review import several
 from cluster.api_queries import AssetQuery, Sort
 from cluster.api_types import AssetPage, Facet, Facets
 from cluster.filters.conditions import Alternative, Detected, parse, write
 
 # URL parameters that the filters set
-_CHOICES = ("kind", "detector", "label", "detector_label", "job", "state", "where")
+_CHOICES = ("kind", "detector", "label", "detector_label", "job", "state", "where", "decision", "tag")
 _ALL = AssetQuery()
 # cache keys of queries for st.cache_data
 _BY_JSON: dict[str | type[Any], Callable[[Any], Any]] = {AssetQuery: lambda query: query.model_dump_json()}
@@ -54,6 +55,11 @@ def _show(api: str) -> None:
         sort, score_of = _order(labels)
         builder.show(labels, list(page.palette()), filters.where)
         selection.exports(filters)
+        deciding = st.container(width="content")
+        if page.may("reviewer"):
+            st.page_link(
+                "views/review.py", label="Review", icon=":material/rule:", query_params=address.in_list(filters)
+            )
         look = page.look()
     if filters.where:
         components.conditions("conditions", [wording.alternatives(text) for text in filters.where], _remove)
@@ -69,6 +75,9 @@ def _show(api: str) -> None:
     heading.markdown(f"#### {files.total:,} {'file' if files.total == 1 else 'files'}")
     with arrivals_here:
         held.arrivals(filters, files.total, read_at, _forget)
+    if files.items and page.may("reviewer"):
+        with deciding:
+            several.decide(files.items)
     if not files.total:
         return _show_nothing(filters)
     selection.bar(query, files)
@@ -164,7 +173,8 @@ def _filters(api: str) -> tuple[AssetQuery, list[Facet], groups.Floors]:
         labels = _facets(api, filters.model_copy(update={"detector": (), "label": (), "detector_label": ()}))
         kinds = _facets(api, filters.model_copy(update={"kind": (), "failed": None}))
         with counts_here:
-            options = groups.groups(labels, kinds, filters, page.palette(), floors)
+            decided = _facets(api, filters)
+            options = groups.groups(labels, kinds, decided, filters, page.palette(), floors)
             components.facets("facets", options, _choose)
         if without_case != _ALL:
             st.button("Clear all filters", width="stretch", on_click=_clear)

@@ -10,6 +10,7 @@ from app import address, components, draw, draw_file, page
 from app.address import Pairs
 from app.browsing import held
 from app.client import ApiError
+from app.review import panel
 from cluster.api_queries import By
 from cluster.api_types import File, Hit
 
@@ -72,9 +73,25 @@ def show() -> None:
     source = f"/api/media/{id}" if page.may("reviewer") else ""
     drawn = draw_file.viewer(file, page.palette(), source, file.name, start)
     components.viewer("viewer", drawn, ways, look)
+    _decide(id)
     st.session_state["left"] = id  # the tile to focus when the user goes back
     if file.has_thumbnail:
         _strip(api, id, any(detection.detector == "face" for detection in file.detections), look)
+
+
+def _decide(id: str) -> None:
+    """Draw the decisions on the file, and for a reviewer the means to decide."""
+    state = page.api().decision(id)
+    panel.message()
+    what = f": {state.decision.label}" if state.decision else ""
+    with st.expander(f"Decision{draw.escape(what)}", icon=":material/rule:"):
+        if page.may("reviewer"):
+            if panel.decide(state, state.decision) is not None:
+                st.rerun()
+            if state.decision and panel.undo_button(state):
+                st.rerun()
+        panel.history(state)
+    panel.keep_seen(state)
 
 
 def _ways(api: str, id: str, context: Pairs) -> components.Ways:

@@ -38,6 +38,8 @@ def export(
     ] = None,
     under: Annotated[Texts, typer.Option(help="Only files whose URI begins so.")] = None,
     job: Annotated[Texts, typer.Option(help="Only files that this job has analysed.")] = None,
+    decision: Annotated[Texts, typer.Option(help="Only files that were decided so; none: those that were not.")] = None,
+    tag: Annotated[Texts, typer.Option(help="Only files whose decision has this tag.")] = None,
     failed: Annotated[
         bool | None, typer.Option("--failed/--no-failed", help="Only files with errors, or only those without.")
     ] = None,
@@ -45,15 +47,17 @@ def export(
     """Write results in a format for other programs: files with all their detections. Needs no running cluster."""
     # imported only now: `raysift --help` does not wait for pyarrow
     from cluster.api_queries import ExportQuery
+    from cluster.decisions import store as decisions
     from pipelines.results import exporting
 
     several = {"kind": kind, "detector": detector, "label": label, "detector_label": detector_label}
-    several |= {"where": where, "under": under, "job": job}
+    several |= {"where": where, "under": under, "job": job, "decision": decision, "tag": tag}
     given = {name: values for name, values in several.items() if values}
     try:
         query = ExportQuery.model_validate({"format": format, "min_score": min_score, "failed": failed, **given})
     except ValidationError as error:
         raise SettingsError(explain(error, "a filter of the command")) from None
     with to.open("wb") if to else nullcontext(sys.stdout.buffer) as sink, waiting(f"exporting {source}"):
-        files = exporting.export(source, query, sink, load().s3_endpoint)
+        settings = load()
+        files = exporting.export(source, query, sink, settings.s3_endpoint, settings.state_dir / decisions.FILE)
     console.print(f"{files} files")

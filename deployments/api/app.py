@@ -25,6 +25,7 @@ RECEIVING = (64, 32)
 MOST_REQUESTS = ANSWERING[0] + RECEIVING[0] + 20  # the last 20 for probes, and for requests that are refused at once
 
 RETRY_JOB_S = 60  # of a caller who has its share of jobs: they take minutes
+PROBLEMS = [{"$ref": f"#/components/schemas/{name}"} for name in ("Problem", "DecisionChanged")]
 MAX_BODY_BYTES = 4 << 20  # of a request that is no upload: it is read into memory
 
 
@@ -42,7 +43,7 @@ class Api(FastAPI):
                 for responses in (operation["responses"] for operation in methods.values()):
                     for content in (response.get("content", {}) for response in responses.values()):
                         for kind, body in [*content.items()]:
-                            if body.get("schema") == {"$ref": "#/components/schemas/Problem"}:
+                            if body.get("schema") in PROBLEMS:
                                 content[problems.MEDIA_TYPE] = content.pop(kind)
         return super().openapi()
 

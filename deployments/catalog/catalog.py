@@ -11,22 +11,26 @@ from cluster.api_queries import AssetFilter, AssetQuery, Cursor, read_cursor, wr
 from cluster.cases.overview import OverviewQuery
 from cluster.errors import SettingsError
 from cluster.logs import setup
+from cluster.records import asset_id
 from deployments.catalog import overview
 from deployments.catalog import queries as sql
 from deployments.catalog.database import Ask, Database
 from deployments.catalog.loading import Loader
 from deployments.catalog.queries import Prefixes
+from deployments.catalog.reviews.index import DecisionIndex
+from deployments.catalog.reviews.queues import Reviews
 from deployments.catalog.shapes import Json, as_finding, as_item, as_line, as_summary, by_asset
 
 EVERYTHING = AssetFilter()
 
 
-class Catalog:
+class Catalog(Reviews):
     """Owns a DuckDB file, which one process may have open. If the file is deleted, it is built again from the results.
 
     Methods may be called from several threads. SettingsError if the file does not open. A thread loads the results that
     are in the folder `of` already, and those that were in a file with the tables of an earlier version.
 
+    `decisions`: the file of the reviewers' decisions, which is not built from anything: back it up.
     `within`: folders, buckets and archives that the caller is limited to. Other files are as if they were not there.
     """
 
@@ -36,9 +40,11 @@ class Catalog:
         thumbnails: bool = True,
         of: str | None = None,
         s3_endpoint: str | None = None,
+        decisions: Path | Literal[":memory:"] = ":memory:",
     ) -> None:
         setup.join_serve()
         self._database = Database(path)
+        self._decided = DecisionIndex(self._database, decisions)
         self._loader = Loader(self._database, thumbnails)
         folders = list(dict.fromkeys([*([] if of is None else [of]), *self._database.unfinished()]))
         arguments = (folders, s3_endpoint)
@@ -52,6 +58,7 @@ class Catalog:
         """Close the file, once the thread has loaded what was there at the start."""
         if self._catching_up.ident is not None:
             self._catching_up.join()
+        self._decided.close()
         self._database.close()
 
     # ---- filling
@@ -102,6 +109,7 @@ class Catalog:
             _check_upto(ask, query, within)
             rows = ask(counts, [*of_failed, *values])
             labels = ask(sql.FACETS.format(where=where), of_where)
+            of_decisions = self.decision_facets(ask, query, within)
         count = lambda of_kind, has_failed: sum(  # noqa: E731
             row["n"] for row in rows if (not of_kind or row["kind"] in of_kind) and has_failed in (None, row["failed"])
         )
@@ -116,6 +124,7 @@ class Catalog:
             "found_by": {name: n for name, n in found_by.items() if n},
             "detectors": labels,
             "failed": count(query.kind, True),
+            **of_decisions,
         }
 
     def overview(self, query: OverviewQuery, within: Prefixes = None) -> Json:
@@ -210,8 +219,8 @@ class Catalog:
     ) -> tuple[list[Json], int] | None:
         """The lines of an export for the first files after that number (0: of all), and the number of the last of them.
 
-        A line is a file with all its detections and errors; files are in order of arrival. None: there are no more. A
-        file that arrives between two calls is in one of them.
+        A line is a file with all its detections, errors and decision; files are in order of arrival. None: there are no
+        more. A file that arrives between two calls is in one of them.
         """
         with self._database.snapshot() as ask:
             _check_upto(ask, query, within)
@@ -219,7 +228,11 @@ class Catalog:
             if not found["assets"]:
                 return None
             rows = ask(sql.LINES, [found["assets"]] * 2)
-        return [as_line(list(of_file)) for _, of_file in groupby(rows, key=itemgetter("asset"))], rows[-1]["asset"]
+        files = [list(of_file) for _, of_file in groupby(rows, key=itemgetter("asset"))]
+        ids = [asset_id(of_file[0]["uri"]) for of_file in files]
+        decisions = self._decided.store.present(ids)
+        lines = [as_line(of_file, decisions.get(id)) for of_file, id in zip(files, ids, strict=True)]
+        return lines, rows[-1]["asset"]
 
 
 def _place(ask: Ask, query: AssetQuery, within: Prefixes) -> tuple[Cursor, int] | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from cluster.api_queries import AssetFilter, AssetQuery, Cursor
 from cluster.filters.conditions import detected
-from deployments.catalog import conditions
+from deployments.catalog import conditions, decided
 
 Prefixes = Sequence[str] | None  # folders, buckets and archives that a caller is limited to; None: it is not
 
@@ -108,6 +108,10 @@ def selection(query: AssetFilter, prefixes: Prefixes = None) -> tuple[str, list[
     if query.failed is not None:
         failed, of_failed = has_failed(query)
         parts.append((f"{failed} = ?", [*of_failed, query.failed]))
+    if query.decision:
+        parts.append(decided.has_decision(query.decision))
+    if query.tag:
+        parts.append(decided.has_tag(query.tag))
     if parts:
         source += " where " + " and ".join(part for part, _ in parts)
     return source, [*values, *(value for _, own in parts for value in own)]

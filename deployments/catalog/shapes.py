@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from cluster.decisions.api_types import Decision
 from cluster.records import Result
 from cluster.results.codec import SCHEMA, to_row
 
@@ -14,6 +15,8 @@ Json = dict[str, Any]
 _UPLOAD = pa.schema(
     [SCHEMA.field(name) for name in ("uri", "sha256", "kind", "width", "height", "duration_s", "detections", "errors")]
 )
+
+_DECISION = {"label", "tags", "note", "who", "at"}  # of a decision in an export
 
 
 def rounded(value: float | None, digits: int) -> float | None:
@@ -72,7 +75,7 @@ def as_item(row: Json, labels: list[Json], boxes: list[Json]) -> Json:
     }
 
 
-def as_line(rows: list[Json]) -> Json:
+def as_line(rows: list[Json], decision: Decision | None) -> Json:
     """A line of an export, from a file's rows of LINES: one row a detection, or one row without a detector."""
     first = rows[0]
     return {
@@ -80,6 +83,7 @@ def as_line(rows: list[Json]) -> Json:
         "duration_s": rounded(first["duration_s"], 3),
         "detections": [as_detection(row) for row in rows if row["detector"] is not None],
         "errors": first["errors"],
+        "decision": decision and decision.model_dump(mode="json", include=_DECISION),
     }
 
 

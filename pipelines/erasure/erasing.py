@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cluster import cache, erasures
 from cluster.api_types import ErasedCaches
+from cluster.decisions import store as decisions
 from cluster.errors import SettingsError
 from cluster.processes import Processes, port_open
 from cluster.settings import Settings
@@ -37,6 +38,7 @@ def erase(erasure: Erasure, settings: Settings, tell: Tell) -> Counts:
     counts["files in folders of jobs"] = rewriting.erase_job_folders(erasure, endpoint)
     counts["records of jobs"] = rewriting.erase_job_list(state / "jobs.sqlite", erasure)
     counts["messages and hits of webhooks"] = rewriting.erase_outbox(state / outbox.FILE, erasure)
+    counts["decisions"] = rewriting.erase_decisions(state / decisions.FILE, erasure)
     counts["lines of logs"] = rewriting.erase_log_lines(state, erasure)
     for catalogue in state.glob("catalog*.duckdb"):
         begin_again(catalogue, erasure.outs)

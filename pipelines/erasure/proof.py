@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from cluster.decisions import store as decisions
 from cluster.records import asset_id
 from cluster.settings import Settings
 from cluster.storage import buckets
@@ -29,6 +30,7 @@ _STORES = {  # of state_dir: the beginning of a file's path -> the store
     "jobs.sqlite": "list of jobs",
     "cache.sqlite": "cache of this node",
     outbox.FILE: "webhooks",
+    decisions.FILE: "decisions",
 }
 
 

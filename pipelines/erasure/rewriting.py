@@ -13,7 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from cluster.access.identity import lies_under
 from cluster.access.private_files import replace_private
+from cluster.decisions.store import DecisionStore
 from cluster.errors import SettingsError
 from cluster.results import compaction, layout
 from cluster.results import files as results_files
@@ -173,6 +175,20 @@ def erase_outbox(path: Path, erasure: Erasure) -> int:
         return outbox.erase(names_any, erasure.erased_jobs)
     finally:
         outbox.close()
+
+
+def erase_decisions(path: Path, erasure: Erasure) -> int:
+    """Remove the decisions on erased files, and notes and tags that name what is erased. Returns their number."""
+    if not path.exists():
+        return 0
+    names_any = _names_any(erasure)
+    store = DecisionStore(path)
+    try:
+        return store.erase(
+            lambda uri: uri in erasure.files or lies_under(uri, erasure.under), lambda text: names_any(text.encode())
+        )
+    finally:
+        store.close()
 
 
 def erase_log_lines(state_dir: Path, erasure: Erasure) -> int:

@@ -79,7 +79,7 @@ def presence(truth: Sequence[bool], scores: Sequence[Score], threshold: float, b
     negatives = len(pairs) - positives
     recall = share(tp, positives, "no file is labelled to have it")
     false_alarms = share(fp, negatives, "no file is labelled not to have it")
-    best_f1, best_threshold = _best_f1(truth, scores)
+    best_f1, best_threshold = best_threshold_of(truth, scores)
     calibration_error, bins = _reliability(truth, scores)
     return Presence(
         positives,
@@ -170,7 +170,7 @@ def _curve(truth: Sequence[bool], scores: Sequence[Score]) -> tuple[tuple[float,
     return tuple(points[::step] if step > 1 else points)
 
 
-def _best_f1(truth: Sequence[bool], scores: Sequence[Score]) -> tuple[Figure, float | None]:
+def best_threshold_of(truth: Sequence[bool], scores: Sequence[Score]) -> tuple[Figure, float | None]:
     """The best F1 over all thresholds and the highest such threshold; chosen on the same files, so optimistic."""
     if why := _one_class(truth):
         return Figure(None, why=why), None

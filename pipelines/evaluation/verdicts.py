@@ -123,3 +123,15 @@ def plain(thing: Any) -> Any:
 def digits(number: float) -> str:
     """Two decimals, such as 0.97; for small numbers two significant digits, such as 0.0079."""
     return f"{number:.2f}" if number >= 0.1 or number < 0.00005 else f"{number:.2g}"
+
+
+def value(figure: Figure) -> str:
+    """The figure as text, such as 0.97; a dash if it has no value."""
+    return "-" if figure.value is None else digits(figure.value)
+
+
+def around(figure: Figure) -> str:
+    """The figure and, on a second line, its 95 % interval."""
+    if figure.value is None or figure.low is None or figure.high is None:
+        return value(figure)
+    return f"{value(figure)}\n{digits(figure.low)}-{digits(figure.high)}"

@@ -10,6 +10,11 @@ import pyarrow.parquet as pq
 
 from cluster import cache
 from cluster.access.credential import open_store
+from cluster.access.identity import Identity
+from cluster.decisions.api_types import NewDecision
+from cluster.decisions.entries import MediaFile
+from cluster.decisions.store import FILE as DECISIONS
+from cluster.decisions.store import DecisionStore
 from cluster.records import Vector, asset_id
 from cluster.settings import Settings
 from cluster.vectors import Vectors
@@ -31,6 +36,7 @@ JOB = "scan-20261122-120000-abcdef"
 GONE, STAYS, OTHER = "s3://bucket/case-7/gone.jpg", "s3://bucket/case-7/stays.jpg", "s3://bucket/case-8/other.jpg"
 MODEL = Face.version(FaceConfig())
 ANN = "Ann Example"
+BOB = Identity("Bob", "reviewer", id="b" * 12)
 BOX = (0.1, 0.1, 0.2, 0.2)
 
 
@@ -128,6 +134,12 @@ class Machine:
             body = json.dumps({"assets": [asset_id(uri)]}).encode()
             outbox.add(Delivery(f"msg-{asset_id(uri)}", "https://hooks", "hit", JOB, body, NOON.timestamp()))
         outbox.close()
+        decisions = DecisionStore(self.state / DECISIONS)
+        for uri in (GONE, STAYS):
+            file = MediaFile(asset_id(uri), uri, None, {"face": MODEL})
+            for version, note in enumerate(("a street", f"with {ANN}, as in {GONE}")):
+                decisions.decide([(file, NewDecision(version=version, label="relevant", note=note))], BOB)
+        decisions.close()
         cache.open_cache(self.settings).put({"gone": as_bytes(FACE[GONE]), "another": b"an answer"})
         rejections = Rejections(f"{self.settings.galleries}/face")
         for uri in (GONE, STAYS):

@@ -15,7 +15,8 @@ class Coco:
     """The pictures of an export, and the boxes in them; other files and detections without a box are left out.
 
     A box is [x, y, width, height] in pixels of the whole upright picture. A category is a label of one detector, which
-    is its supercategory. An annotation also has `score`, `text` that was read there, and `time_s` in an animation.
+    is its supercategory. An image has its `decision`, if there is one. An annotation also has `score`, `text` that was
+    read there, and `time_s` in an animation.
 
     All images come before the annotations, which wait in a compressed temporary file.
     """
@@ -35,6 +36,8 @@ class Coco:
             start = b',\n{"id":' if self._images else b'{"info":{"description":"Raysift"},"images":[\n{"id":'
             self._images += 1
             image = {"file_name": line["uri"], "width": line["width"], "height": line["height"]}
+            if line["decision"]:
+                image["decision"] = line["decision"]
             images.append(b"%s%d,%s" % (start, self._images, _dump(image)[1:]))
             for detection in line["detections"]:
                 if detection["box"] is not None:

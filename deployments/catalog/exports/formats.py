@@ -20,6 +20,13 @@ from deployments.catalog.shapes import Json
 _FILE = ["uri", "sha256", "kind", "width", "height", "duration_s", "parent"]
 _DETECTION = ["detector", "model", "label", "score", "left", "top", "right", "bottom"]
 _DETECTION += ["time_s", "start_s", "end_s", "text"]
+_DECISION = {
+    "decision": "label",
+    "decision_tags": "tags",
+    "decision_note": "note",
+    "decided_by": "who",
+    "decided_at": "at",
+}
 
 _PARQUET_DETECTION = pa.struct(
     [
@@ -28,12 +35,14 @@ _PARQUET_DETECTION = pa.struct(
         *(("time_s", pa.float64()), ("span", pa.list_(pa.float64())), ("text", pa.string())),
     ]
 )
+_TAGS = ("tags", pa.list_(pa.string()))
 _PARQUET_FILE = pa.schema(
     [
         *((name, pa.string()) for name in ("uri", "parent", "sha256", "kind")),
         *(("width", pa.int32()), ("height", pa.int32()), ("duration_s", pa.float64())),
         ("detections", pa.list_(_PARQUET_DETECTION)),
         ("errors", pa.list_(pa.struct([("step", pa.string()), ("reason", pa.string())]))),
+        ("decision", pa.struct([(name, pa.string()) for name in ("label", "note", "who", "at")] + [_TAGS])),
     ]
 )
 
@@ -65,7 +74,7 @@ class Csv:
 
     def __init__(self) -> None:
         self._text = io.StringIO(newline="")
-        self._rows = csv.DictWriter(self._text, [*_FILE, *_DETECTION, "errors"], lineterminator="\n")
+        self._rows = csv.DictWriter(self._text, [*_FILE, *_DETECTION, "errors", *_DECISION], lineterminator="\n")
         self._rows.writeheader()
 
     def add(self, lines: Sequence[Json]) -> bytes:
@@ -73,6 +82,9 @@ class Csv:
         for line in lines:
             of_file = {key: line[key] for key in _FILE}
             of_file["errors"] = "; ".join(f"{error['step']}: {error['reason']}" for error in line["errors"])
+            if decision := line["decision"]:
+                of_file |= {column: decision[name] for column, name in _DECISION.items()}
+                of_file["decision_tags"] = "; ".join(decision["tags"])
             for detection in line["detections"] or [{}]:
                 cells = of_file | {key: detection.get(key) for key in _DETECTION}
                 cells |= dict(zip(("left", "top", "right", "bottom"), detection.get("box") or (), strict=False))

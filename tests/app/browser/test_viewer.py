@@ -94,3 +94,28 @@ def test_fake_api_an_upload_is_drawn_with_its_boxes(browser: Browser, fake_api_u
     assert page.locator(".stage .box").count() == 2
     assert visit.strangers == []
     visit.close()
+
+
+def test_fake_api_keys_decide_move_and_take_back_but_not_while_a_note_is_written(visit: Visit):
+    page = visit.open("/")
+    page.get_by_role("link", name="Review", exact=True).last.click()  # the one beside the filters
+    heading = page.locator(".viewer h1")
+    expect(heading).to_be_visible()
+    expect(page.get_by_text("0 of 80 files decided")).to_be_visible()
+    first = heading.inner_text()
+    page.get_by_label("Note").fill("at 1")
+    page.get_by_label("Note").press("2")
+    expect(page.get_by_label("Note")).to_have_value("at 12")
+    heading.click()  # the focus leaves the note
+    page.keyboard.press("1")
+    expect(heading).not_to_have_text(first)
+    expect(page.get_by_text("1 of 80 files decided")).to_be_visible()
+    second = heading.inner_text()
+    page.keyboard.press("ArrowRight")
+    expect(heading).not_to_have_text(second)
+    page.keyboard.press("ArrowLeft")
+    expect(heading).to_have_text(second)
+    page.keyboard.press("u")
+    expect(heading).to_have_text(first)
+    expect(page.get_by_text("0 of 80 files decided")).to_be_visible()
+    expect(page.get_by_text("“at 12”")).to_be_visible()

@@ -12,6 +12,7 @@ import pytest
 
 from cluster import cache
 from cluster.access.audit import Audit
+from cluster.decisions.store import DecisionStore
 from cluster.errors import SettingsError
 from cluster.records import asset_id
 from cluster.settings import Settings
@@ -51,7 +52,7 @@ def test_an_erased_file_is_in_no_byte_of_any_store_and_others_are_found(machine)
     assert machine.holding(GONE.encode()) == [] and not (machine.state / "erasures" / "pending.json").exists()
     assert proof(machine)["traces"] == 0 and proof(machine)["assets"] == [asset_id(GONE)]
     assert proof(machine)["searched_for"]["vectors"] == 4
-    assert {"vector store", "catalogue", "list of jobs", "galleries"} <= set(proof(machine)["stores"])
+    assert {"vector store", "catalogue", "list of jobs", "galleries", "decisions"} <= set(proof(machine)["stores"])
     with chroma(machine.state / "chroma", machine.settings.chroma.port) as server:
         vectors = Vectors(server.url)
         assert vectors.search("faces", FACE[STAYS], 1)[0].asset == asset_id(STAYS)
@@ -126,6 +127,14 @@ def test_a_proof_with_traces_fails_names_the_store_and_can_be_repeated(machine):
     stray.unlink()
     assert run("erase", "--resume").exit_code == 0
     assert proof(machine)["traces"] == 0
+
+
+def test_decisions_on_an_erased_file_are_gone_and_notes_on_others_do_not_name_it(machine):
+    assert run("erase", "--asset", GONE, "--yes").exit_code == 0
+    store = DecisionStore(machine.state / "decisions.sqlite")
+    assert store.history(asset_id(GONE)) == []
+    assert [decision.note for decision in store.history(asset_id(STAYS))] == ["[erased]", "a street"]
+    store.close()
 
 
 def test_a_folder_is_erased_with_everything_that_names_it(machine):

@@ -1,12 +1,18 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from cluster.access.identity import Identity
 from cluster.api_queries import ExportQuery
+from cluster.decisions.api_types import NewDecision
+from cluster.decisions.entries import MediaFile
+from cluster.decisions.store import DecisionStore
 from cluster.errors import SettingsError
+from cluster.records import asset_id
 from pipelines.results.exporting import export
 from tests.support.stored import commit, found, row
 
@@ -77,6 +83,7 @@ def test_writes_one_json_line_per_file(folder):
             },
         ],
         "errors": [],
+        "decision": None,
     }
     assert lines[2]["errors"] == [{"step": "fetch", "reason": "gone"}, {"step": "ocr", "reason": "tired"}]
 
@@ -139,3 +146,35 @@ def test_the_filters_choose_files_with_all_their_detections(folder):
     assert (line["uri"], len(line["detections"])) == ("s3://b/b.jpg", 2)
     for format in ("jsonl", "csv", "parquet", "coco"):
         assert export(folder, ExportQuery(format=format, label=("nobody",)), io.BytesIO()) == 0
+
+
+def test_an_export_has_the_decisions_of_reviewers_in_every_format(folder, tmp_path):
+    uri = "s3://b/b.jpg"
+    store = DecisionStore(tmp_path / "decisions.sqlite")
+    new = NewDecision(version=0, label="relevant", tags=("car", "night"), note="=1+1")
+    store.decide([(MediaFile(asset_id(uri), uri, None, {}), new)], Identity("Ann", "reviewer", id="a" * 12))
+    store.close()
+
+    def exported(format):
+        to = io.BytesIO()
+        export(folder, ExportQuery(format=format), to, decisions=tmp_path / "decisions.sqlite")
+        return to.getvalue()
+
+    (line,) = (line for line in map(json.loads, exported("jsonl").splitlines()) if line["uri"] == uri)
+    at = line["decision"].pop("at")
+    assert line["decision"] == {"label": "relevant", "tags": ["car", "night"], "note": "=1+1", "who": "Ann"}
+    rows = list(csv.DictReader(io.StringIO(exported("csv").decode(), newline="")))
+    decided = [row for row in rows if row["uri"] == uri]
+    names = ("decision", "decision_tags", "decision_note", "decided_by", "decided_at")
+    assert {tuple(row[name] for name in names) for row in decided} == {("relevant", "car; night", "'=1+1", "Ann", at)}
+    assert {row["decision"] for row in rows if row["uri"] != uri} == {""}
+    of_file = {row["uri"]: row["decision"] for row in pq.read_table(io.BytesIO(exported("parquet"))).to_pylist()}
+    assert of_file.pop(uri) == line["decision"] | {"at": at} and set(of_file.values()) == {None}
+    (image,) = json.loads(exported("coco"))["images"]
+    assert image["decision"]["label"] == "relevant"
+
+
+def test_only_files_with_a_decision_are_exported_if_asked_for(folder):
+    to = io.BytesIO()
+    assert export(folder, ExportQuery(decision=("none",)), to, decisions=Path("nowhere.sqlite")) == 3
+    assert export(folder, ExportQuery(decision=("relevant",)), to) == 0

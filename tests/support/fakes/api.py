@@ -37,6 +37,7 @@ from cluster.errors import SettingsError
 from deployments import problems
 from deployments.catalog.catalog import Catalog
 from tests.support.fakes.cases import FakeCases
+from tests.support.fakes.decisions import FakeDecisions
 from tests.support.fakes.files import FLOOR, MODELS, as_row, files, picture
 from tests.support.fakes.jobs import FakeJobs
 from tests.support.fakes.media import draw_picture, make_sound, make_video
@@ -98,6 +99,8 @@ class FakeApi:
             ("/jobs/{job}/retry-failed", self.jobs.retry_failed),
         ):
             self.app.add_api_route(f"/v1{path}", answer, methods=["POST"])
+        self.decisions = FakeDecisions(self.catalog)
+        self.decisions.add_routes(self.app)
         self.app.add_api_route("/v1/session", self.sessions.end, methods=["DELETE"], status_code=204)
         self.app.add_api_route("/v1/cases/{name}", self.cases.change, methods=["PATCH"])
         self.app.add_api_route("/v1/cases/{name}", self.cases.remove, methods=["DELETE"], status_code=204)

@@ -1,0 +1,1 @@
+"""What pages draw to decide on files."""

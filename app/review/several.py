@@ -1,0 +1,55 @@
+"""The panel with which a reviewer decides on several files of a page at once."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from app import draw, page
+from app.review.panel import known_tags, tidy
+from cluster.api_types import Asset
+from cluster.decisions.api_types import MOST_NOTE, MOST_TAGS, AssetDecision, NewDecisions, Written
+
+_OUTCOME = "decided_several"  # in the session: what was stored of the last decisions
+
+
+@st.cache_data(ttl=60, max_entries=64, show_spinner=False)
+def _labels(caller: str, asset: str) -> tuple[str, ...]:
+    """The labels that a decision may have."""
+    return page.api().decision(asset).labels
+
+
+def decide(files: Sequence[Asset]) -> None:
+    """Draw the choice of files, tags, a note and a button for each label. Files with a decision keep it."""
+    names = {file.id: file.name for file in files}
+    with st.popover("Decide", icon=":material/done_all:"):
+        st.caption("Files that have a decision keep it: the page of a file changes one.")
+        of_page = " ".join(names)  # in the keys, so that the choice ends with the page
+        chosen = st.multiselect("Files", [*names], key=f"files {of_page}", format_func=lambda id: names[id])
+        everything = st.checkbox(f"All {len(names)} files of this page", key=f"all {of_page}")
+        tags = st.multiselect(
+            "Tags and reasons",
+            known_tags(page.caller()),
+            key="tags_of_several",
+            max_selections=MOST_TAGS,
+            accept_new_options=True,
+        )
+        note = st.text_area("Note", key="note_of_several", max_chars=MOST_NOTE, height=80)
+        wanted = [*names] if everything else chosen
+        with st.container(horizontal=True):
+            for label in _labels(page.caller(), files[0].id):
+                if st.button(label, key=f"several {label}", disabled=not wanted):
+                    new = [AssetDecision(asset=id, version=0, label=label, tags=tidy(tags), note=note) for id in wanted]
+                    written = page.api().decide_several(NewDecisions(decisions=tuple(new)))
+                    st.session_state[_OUTCOME] = _sentence(written.outcomes)
+                    st.rerun()
+    if sentence := st.session_state.pop(_OUTCOME, ""):
+        st.toast(sentence)
+
+
+def _sentence(outcomes: Sequence[Written]) -> str:
+    stored = sum(one.outcome == "stored" for one in outcomes)
+    kept = {one.decision.who for one in outcomes if one.outcome == "changed" and one.decision}
+    parts = [f"{stored} of {len(outcomes)} files decided."]
+    if kept:
+        parts.append(f"The others keep the decisions of {draw.escape(', '.join(sorted(kept)))}.")
+    return " ".join(parts)

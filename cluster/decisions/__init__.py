@@ -1,0 +1,1 @@
+"""Decisions of reviewers on files: their settings, their store and the shapes of their routes."""

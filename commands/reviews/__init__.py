@@ -1,0 +1,1 @@
+"""Commands on what reviewers have decided."""
