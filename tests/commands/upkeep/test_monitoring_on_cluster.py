@@ -37,12 +37,12 @@ def test_prometheus_gets_the_metrics_of_a_scan_without_names_of_files(cluster, s
     while True:
         text = exported(cluster)
         there = set(re.findall(r"^# TYPE (ray_raysift_\w+)", text, re.MULTILINE))
-        if wanted <= there or time.monotonic() > deadline:
+        ours = [line for line in text.splitlines() if line.startswith("ray_raysift_")]
+        units = sum(float(line.rsplit(" ", 1)[1]) for line in ours if line.startswith("ray_raysift_units_total{"))
+        if (wanted <= there and units >= scanned[1]["units"]) or time.monotonic() > deadline:
             break
         time.sleep(2)
     assert wanted - there == set()
-    ours = [line for line in text.splitlines() if line.startswith("ray_raysift_")]
-    units = sum(float(line.rsplit(" ", 1)[1]) for line in ours if line.startswith("ray_raysift_units_total{"))
     assert units >= scanned[1]["units"]
     assert not any(name in line for line in ours for name in ("astronaut", "broken.jpg", scanned[1]["job"]))
 
@@ -51,7 +51,7 @@ def test_the_lines_of_a_job_are_gathered_from_its_driver_and_the_replicas_withou
     job = scanned[1]["job"]
     done = cluster.raysift("logs", "--job", job)
     assert done.returncode == 0, done.stderr
-    files = re.findall(r"^==> \S+ \S+ (\S+)", done.stdout, re.MULTILINE)
+    files = re.findall(r"^==> \S+ \S+ (\S+)", done.stderr, re.MULTILINE)
     for part in ("job-driver-", "serve/replica_raysift_analysis_", "serve/replica_raysift_ocr_"):
         assert any(file.startswith(part) for file in files), (part, files)
     assert "astronaut" not in done.stdout and "broken.jpg" not in done.stdout
