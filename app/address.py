@@ -54,7 +54,7 @@ def query_of(pairs: Iterable[tuple[str, str]]) -> AssetQuery:
         detector=tuple(values.get("detector", [])),
         label=tuple(values.get("label", [])),
         detector_label=tuple(pair for pair in values.get("detector_label", []) if pair.find(":") > 0),
-        where=tuple(filter(_is_condition, values.get("where", [])))[: conditions.MOST_CONDITIONS],
+        where=_conditions(values.get("where", [])),
         job=tuple(values.get("job", [])),
         decision=tuple(values.get("decision", [])),
         tag=tuple(values.get("tag", [])),
@@ -89,6 +89,14 @@ def file(id: str, context: Iterable[tuple[str, str]], at: float | None = None) -
     case = dict(context).get("case", "")
     pairs = [("asset", id), ("case", case), ("in", urlencode(context)), ("t", "" if at is None else f"{at:g}")]
     return href("/file", [pair for pair in pairs if pair[1]])
+
+
+def _conditions(texts: list[str]) -> tuple[str, ...]:
+    """Those that are conditions, without the last ones if a query may not have so many."""
+    where = tuple(filter(_is_condition, texts))[: conditions.MOST_CONDITIONS]
+    while not conditions.affordable(where):
+        where = where[:-1]
+    return where
 
 
 def _is_condition(text: str) -> bool:

@@ -92,7 +92,7 @@ class ApiClient:
         return self._get("/assets", AssetPage, _params(query))
 
     def facets(self, query: AssetQuery) -> Facets:
-        """Number of files by kind, detector and label, among those that pass the filters."""
+        """Number of files by kind, detector, label, decision and tag, among those that pass the filters."""
         return self._get("/facets", Facets, _params(query))
 
     def overview(self, query: OverviewQuery) -> Overview:

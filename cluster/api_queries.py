@@ -62,6 +62,15 @@ def _checked_detected(text: str) -> str:
     return text
 
 
+def _affordable(where: tuple[str, ...]) -> tuple[str, ...]:
+    if not conditions.affordable(where):
+        raise ValueError(
+            f"all conditions together have at most {conditions.MOST_TOGETHER} alternatives, "
+            f"{conditions.MOST_SEARCHES} of them with words"
+        )
+    return where
+
+
 _Condition = Annotated[str, Field(max_length=conditions.MOST_CHARACTERS), AfterValidator(_checked_condition)]
 _Detected = Annotated[str, Field(max_length=conditions.MOST_CHARACTERS), AfterValidator(_checked_detected)]
 
@@ -85,7 +94,7 @@ class AssetFilter(BaseModel):
     min_score: float | None = Field(
         default=None, ge=0, le=1, allow_inf_nan=False, description="of a detection that passes the three filters above"
     )
-    where: tuple[_Condition, ...] = Field(
+    where: Annotated[tuple[_Condition, ...], AfterValidator(_affordable)] = Field(
         default=(),
         max_length=conditions.MOST_CONDITIONS,
         description="conditions, each of which applies: alternatives joined by `|`, `!` negates one. An alternative is "

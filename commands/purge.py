@@ -18,6 +18,7 @@ from commands.enrolment import Name, Source, face_gallery, face_rejections, stor
 from commands.terminal import Purpose, api_client, console, waiting
 from deployments.detectors.face import Face
 from deployments.galleries.watchlist import unenrol
+from pipelines.erasure.pending import alone
 from pipelines.people import purge as people_purge
 
 Places = list[tuple[str, int]]  # a place, and how many entries were removed from it
@@ -33,7 +34,13 @@ def purge(name: Name, source: Source = None, purpose: Purpose = None) -> None:
     endpoint = settings.s3_endpoint
     if settings.access.purpose_required and not purpose:  # before any change
         raise SettingsError("purging a person needs a purpose, which is recorded: give --purpose. Nothing was changed.")
-    with api_client(settings, purpose) as api, waiting("removing the person from the results and the index"):
+    with (
+        alone(
+            settings.state_dir.absolute()
+        ),  # a compaction that ends meanwhile would count on files that are deleted here
+        api_client(settings, purpose) as api,
+        waiting("removing the person from the results and the index"),
+    ):
         _check_role(Viewer(**_answer(api.get("/v1/session"))))  # without the API or the role, fail before any change
         person = people_purge.find(name, out, watch_list(config, settings), Face.version(config), endpoint)
         refuse_held([Hold(**hold) for hold in _answer(api.get("/v1/holds"))], person.files.items())

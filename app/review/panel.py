@@ -124,7 +124,7 @@ def history(state: AssetDecisions) -> None:
 
 
 def line(decision: Decision) -> str:
-    """A decision as a line of markdown; texts of people are shown letter by letter."""
+    """A decision as a line of markdown; texts of people are shown as they are, without markup."""
     what = "taken back: nothing is decided" if decision.label is None else f"**{draw.escape(decision.label)}**"
     if decision.undo and decision.label is not None:
         what = f"taken back: {what} again"

@@ -39,11 +39,25 @@ def decide(files: Sequence[Asset]) -> None:
             for label in _labels(page.caller(), files[0].id):
                 if st.button(label, key=f"several {label}", disabled=not wanted):
                     new = [AssetDecision(asset=id, version=0, label=label, tags=tidy(tags), note=note) for id in wanted]
-                    written = page.api().decide_several(NewDecisions(decisions=tuple(new)))
-                    st.session_state[_OUTCOME] = _sentence(written.outcomes)
+                    st.session_state[_OUTCOME] = _sentence(_decided(new))
                     st.rerun()
     if sentence := st.session_state.pop(_OUTCOME, ""):
         st.toast(sentence)
+
+
+def _decided(new: Sequence[AssetDecision]) -> list[Written]:
+    """Decide; the outcomes. A file whose decision was taken back has a version and no decision: it is decided too."""
+    outcomes = {one.asset: one for one in page.api().decide_several(NewDecisions(decisions=tuple(new))).outcomes}
+    taken_back = {id: one.decision.version for id, one in outcomes.items() if one.decision and not one.decision.label}
+    if taken_back:
+        again = [
+            decision.model_copy(update={"version": taken_back[decision.asset]})
+            for decision in new
+            if decision.asset in taken_back
+        ]
+        written = page.api().decide_several(NewDecisions(decisions=tuple(again))).outcomes
+        outcomes |= {one.asset: one for one in written}
+    return list(outcomes.values())
 
 
 def _sentence(outcomes: Sequence[Written]) -> str:

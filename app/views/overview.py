@@ -58,7 +58,7 @@ def show() -> None:
     jobs = page.api().jobs_overview(filters.case)
     if jobs.running:
         st.fragment(run_every=_REFRESH_S)(_running)(filters.case)
-    if not found.total and not jobs.jobs:
+    if not found.total and (narrowed or not jobs.jobs):
         _show_nothing(bool(narrowed))
         return
     _figures(found, jobs, least, base, shape == _TABLES)
@@ -125,7 +125,7 @@ def _progress(job: JobProgress) -> None:
 def _show_nothing(narrowed: bool) -> None:
     if narrowed:
         st.info("No file passes these filters.")
-        st.page_link("views/overview.py", label="All files", icon=":material/monitoring:")
+        st.page_link("views/overview.py", label="Show all", query_params=dict(page.case_pairs()))
         return
     st.info("Nothing has been analysed yet.")
     st.markdown("Start a scan on the **Jobs** page, or on the command line:")

@@ -43,7 +43,7 @@ def _queue() -> ReviewQueue:
         for name, value in chosen:
             st.caption(draw.escape(f"{name}: {value}"))
         st.page_link("views/browse.py", label="Choose in Browse", icon=":material/grid_view:", query_params=chosen)
-    filters = AssetFilter(**{name: getattr(query, name) for name in AssetFilter.model_fields})
+    filters = AssetFilter(**{name: getattr(query, name) for name in AssetFilter.model_fields} | {"case": page.case()})
     if not second:
         return ReviewQueue(filter=filters.model_copy(update={"decision": ()}))
     return ReviewQueue(filter=filters, second=True, decided_by=(by or "").strip() or None)

@@ -4,7 +4,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,29 @@ class CaseStore:
         """Delete a case; its files and results stay. False if there is none of that name."""
         with self._write() as db:
             return bool(db.execute("delete from cases where name = ?", [name]).rowcount)
+
+    def erase(self, is_erased: Callable[[str], bool], redacted: Callable[[str], str]) -> int:
+        """Take erased files and folders, by URI, out of the cases, and what is erased out of their titles.
+
+        Returns the number of cases changed. No byte of it is left in the file. No other process may have it open.
+        """
+        changed = 0
+        with self._lock:
+            self._db.execute("pragma secure_delete = on")
+        for case in self.all():
+            folders = [folder for folder in case.folders if not is_erased(folder)]
+            title = redacted(case.title)
+            if len(folders) < len(case.folders) or title != case.title:
+                with self._write() as db:
+                    db.execute(
+                        "update cases set title = ?, folders = ? where name = ?",
+                        [title, json.dumps(folders), case.name],
+                    )
+                changed += 1
+        with self._lock:
+            self._db.execute("vacuum")
+            self._db.execute("pragma wal_checkpoint(truncate)")
+        return changed
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:

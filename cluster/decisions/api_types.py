@@ -177,6 +177,5 @@ class Progress(Answer):
 
     total: int  # files that pass the filter
     done: int  # of these, with a decision; of a second review: with decisions of two reviewers
-    by_label: dict[str, int]  # files that pass the filter by their present decision
     last_hour: int  # decisions of everybody within the last hour
     own_last_hour: int  # of the caller

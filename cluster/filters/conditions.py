@@ -35,6 +35,8 @@ FIELDS: dict[Field, tuple[Operator, ...]] = {
     "scanned": (">=", "<="),  # a date, or a time as ISO 8601, in UTC
 }
 MOST_CONDITIONS, MOST_ALTERNATIVES, MOST_CHARACTERS = 32, 32, 1000
+MOST_TOGETHER = 64  # alternatives of all conditions of a query: each is a query of its own
+MOST_SEARCHES = 8  # of these with words: each reads all texts
 MOST_NUMBER = 1 << 53  # larger ones are not exact as numbers of JSON
 
 _ALTERNATIVE = r"(?:\\.|[^\\|])+"
@@ -87,6 +89,13 @@ def parse(text: str) -> Condition:
     if len(alternatives) > MOST_ALTERNATIVES:
         raise ValueError(f"a condition has at most {MOST_ALTERNATIVES} alternatives")
     return alternatives
+
+
+def affordable(texts: Sequence[str]) -> bool:
+    """Whether a query may have all these conditions: MOST_TOGETHER alternatives, MOST_SEARCHES of them with words."""
+    each = [alternative.of for text in texts for alternative in parse(text)]
+    searches = sum(isinstance(of, Detected) and of.words is not None for of in each)
+    return len(each) <= MOST_TOGETHER and searches <= MOST_SEARCHES
 
 
 def write(condition: Sequence[Alternative]) -> str:

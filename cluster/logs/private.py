@@ -5,8 +5,10 @@ import re
 
 # the scheme and the bucket stay: an operator needs them, and they are in the settings
 _URI = re.compile(r"\b(s3://[^/\s'\"]+|gs://[^/\s'\"]+|file://)(/[^\s'\"]*)")
+_KEY = re.compile(r"\bkey '[^\n]*?'(?= in bucket)")  # as Arrow words errors of buckets
 _OURS = re.compile(r"/_raysift/.*|/[\w-]+\.parquet$")  # the end of a path that Raysift has made: pages of jobs, results
-_PATH = re.compile(r"'/[^'\n]+'")  # as Python quotes the file of an OSError; code in tracebacks has double quotes
+# as Python quotes the file of an OSError, with double quotes if it has an apostrophe; `File "..."` is of a traceback
+_PATH = re.compile(r"""'/[^'\n]+'|(?<!File )"/[^"\n]*'[^"\n]*\"""")
 _SECRET = re.compile(r"\brs_\w+_[\w-]+|(?<=Bearer )[^\s'\"]+")
 
 
@@ -15,7 +17,7 @@ def masked(text: str) -> str:
 
     What Raysift itself has named, pages of jobs and files of results, keeps that part of its path.
     """
-    return _SECRET.sub("[secret]", _PATH.sub("'/[path]'", _URI.sub(_masked_uri, text)))
+    return _SECRET.sub("[secret]", _KEY.sub("key '[path]'", _PATH.sub("'/[path]'", _URI.sub(_masked_uri, text))))
 
 
 def _masked_uri(uri: re.Match[str]) -> str:

@@ -147,7 +147,7 @@ def _delete_abandoned(out: str, manifest: Manifest, before_s: float, s3_endpoint
     lost = {info.base_name.removeprefix(_MARK) for info in marks} - set(manifest.runs)
     deleted = 0
     if lost:
-        folders = [CURRENT, *(f"_raysift/jobs/{job}/{layout.COMPACTED}" for job in jobs(out, s3_endpoint))]
+        folders = [CURRENT, *map(layout.record_folder, layout.jobs(out, s3_endpoint))]
         for folder in folders:
             for info in files.get_file_info(fs.FileSelector(f"{root}/{folder}", allow_not_found=True)):
                 if layout.run_of(f"{folder}/{info.base_name}") in lost:
@@ -155,13 +155,6 @@ def _delete_abandoned(out: str, manifest: Manifest, before_s: float, s3_endpoint
     for info in marks:  # last: until then a crash would leave files that nobody knows of
         _delete(files, info.path)
     return deleted
-
-
-def jobs(out: str, s3_endpoint: str | None = None) -> list[str]:
-    """The names of the jobs that have a folder, with a ledger, beside these results."""
-    files, root = buckets.filesystem(f"{out}/_raysift/jobs", s3_endpoint)
-    infos = files.get_file_info(fs.FileSelector(root, allow_not_found=True))
-    return sorted(info.base_name for info in infos if info.type == fs.FileType.Directory)
 
 
 _MARK = "_begun-"

@@ -99,6 +99,16 @@ def job_folder(out: str, job: str) -> str:
     return uris(out, [f"job={job}"])[0]
 
 
+def jobs(out: str, s3_endpoint: str | None = None) -> list[str]:
+    """The names of the jobs that have a folder beside these results. SettingsError if it cannot be listed."""
+    try:
+        files, path = buckets.filesystem(f"{out}/_raysift/jobs", s3_endpoint)
+        entries = files.get_file_info(fs.FileSelector(path, allow_not_found=True))
+    except OSError as error:
+        raise SettingsError(f"{out}/_raysift/jobs cannot be listed: {error}. Check its rights.") from None
+    return sorted(info.base_name for info in entries if info.type == fs.FileType.Directory)
+
+
 def record_folder(job: str) -> str:
     """The path, in a folder of results, of what compactions record of a job."""
     return f"_raysift/jobs/{job}/{COMPACTED}"
@@ -171,7 +181,7 @@ def taken_over(
 ) -> set[str]:
     """Those of the files (URIs) in current/ that hold only rows of files which are known: nothing in them is new.
 
-    `known` returns the known ones among URIs. A file is told for GRACE_S after its compaction, at least.
+    `known` returns the known ones among URIs. Only files whose sources are still in the manifest are returned.
     """
     out = buckets.normalize(out)
     by_run: dict[str, set[str]] = {}

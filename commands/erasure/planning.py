@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from cluster.access.holds import Hold, Holds, held, refuse_held
 from cluster.errors import SettingsError
+from cluster.results import layout
 from cluster.settings import Settings
 from cluster.storage import buckets
 from commands.access.options import me
@@ -16,7 +17,6 @@ from commands.enrolment import face_gallery, face_rejections, stored_faces, watc
 from commands.erasure.options import as_asset, load_head
 from commands.terminal import waiting
 from deployments.detectors.face import Face
-from deployments.jobs import folder
 from deployments.jobs import job as job_file
 from deployments.jobs.store import read_jobs
 from pipelines.erasure import pending, people
@@ -136,7 +136,7 @@ def _days(text: str) -> float:
 
 
 def _check_jobs(jobs: Iterable[str], outs: list[str], settings: Settings) -> None:
-    there = {name for out in outs for name in folder.names(out, settings.s3_endpoint)}
+    there = {name for out in outs for name in layout.jobs(out, settings.s3_endpoint)}
     for job in jobs:
         if job not in there:
             raise SettingsError(f"there is no job {job!r} in {', '.join(outs)}. Correct the name, or give --from.")
@@ -174,7 +174,7 @@ def _old_jobs(made: Plan) -> list[str]:
     listed = {job.job: job for job in read_jobs(made.settings.state_dir / "jobs.sqlite")}
     old = []
     for out in made.erasure.outs:
-        for name in folder.names(out, endpoint):
+        for name in layout.jobs(out, endpoint):
             job = listed.get(name) or job_file.read(out, name, endpoint)
             times = [job.submitted_at, job.started_at or 0.0, job.ended_at or 0.0] if job else []
             if job and 0 < max(times) < before_s:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from cluster.access.audit import Audit
 from cluster.access.holds import Holds, held
 from cluster.records import OVER
+from cluster.results import layout
 from cluster.results.layout import GRACE_S
 from cluster.settings import Settings
 from cluster.storage import buckets
@@ -40,7 +41,7 @@ def _busy(out: str, settings: Settings) -> Callable[[str], bool]:
     A job without a folder is none of the queue's, such as a match of people: its files are written as a whole.
     """
     states = {job.job: job.state for job in read_jobs(settings.state_dir / "jobs.sqlite")}
-    names = set(folder.names(out, settings.s3_endpoint))
+    names = set(layout.jobs(out, settings.s3_endpoint))
 
     def busy(job: str) -> bool:
         if job in states:

@@ -1,1 +1,1 @@
-"""The commands that keep a cluster: its backup and restore."""
+"""Commands for operators: backup and restore, logs, and the state of a cluster in the terminal."""

@@ -20,7 +20,8 @@ NAMED = 5  # result files in a message
 def backup(
     folder: Annotated[Path, typer.Argument(help="A new folder, on another disk.")],
 ) -> None:
-    """Save what cannot be rebuilt from the results: keys, users, audit log, holds, jobs, galleries. On the head.
+    """Save what cannot be rebuilt from the results: keys, users, cases, decisions, audit log, holds, jobs,
+    galleries. On the head.
 
     Raysift may run. The backup holds secrets: whoever has it has this cluster's keys. Results are listed, not copied.
     """

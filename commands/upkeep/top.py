@@ -14,7 +14,7 @@ from cluster.settings import Settings, load
 from commands import tables
 from commands.terminal import api_client, harmless
 
-EVERY_S = 10.0  # the state of each detector costs it an example
+EVERY_S = 10.0  # the state of a detector is found by a request with its example
 MOST_JOBS = 20  # of which those that are not over are shown
 
 

@@ -50,7 +50,9 @@ def overview(ask: Ask, query: OverviewQuery, within: Prefixes) -> Json:
     source, values = sql.selection(query, within)
     failed, of_failed = sql.has_failed(query)
     ask(_CHOSEN.format(failed=failed, source=source), [*of_failed, *values])
-    chosen = "semi join chosen using (asset)" if values else ""  # without a filter no file is looked up
+    chosen = (
+        "semi join chosen using (asset)" if source != sql.EVERY_FILE else ""
+    )  # without a filter no file is looked up
     ask(_FOUND.format(chosen=chosen), [query.least_score] * 2)
     files, reasons = ask(_FILES), ask(_FAILURES)
     groups = _grouped(reasons)

@@ -12,6 +12,8 @@ from deployments.catalog import conditions, decided
 
 Prefixes = Sequence[str] | None  # folders, buckets and archives that a caller is limited to; None: it is not
 
+EVERY_FILE = "from files f"  # the selection of a query without filters
+
 # key of an order, None: the score that was asked for, and its direction; equal files are in order of arrival
 SORTS = {
     "newest": ("f.analyzed_at", "desc"),
@@ -90,7 +92,7 @@ def _matched(query: AssetFilter) -> tuple[str, list[Any]]:
 def selection(query: AssetFilter, prefixes: Prefixes = None) -> tuple[str, list[Any]]:
     """The FROM and WHERE of the query's files f, joined with the score m that it asks for, if any; and its values."""
     matched, values = _matched(query)
-    source = f"from files f join ({matched}) m using (asset)" if matched else "from files f"
+    source = f"from files f join ({matched}) m using (asset)" if matched else EVERY_FILE
     parts: list[tuple[str, list[Any]]] = []
     if prefixes is not None:
         parts.append(within(prefixes))
@@ -103,7 +105,10 @@ def selection(query: AssetFilter, prefixes: Prefixes = None) -> tuple[str, list[
     if query.id:
         parts.append(("f.id in (select unnest(?)::uuid)", [list(query.id)]))
     if query.upto is not None:
-        parts.append(("f.asset <= (select asset from files where id = ?::uuid)", [query.upto]))
+        visible, of_visible = within(prefixes)
+        parts.append(
+            (f"f.asset <= (select f.asset from files f where f.id = ?::uuid and {visible})", [query.upto, *of_visible])
+        )
     parts += [conditions.applies(text) for text in query.where]
     if query.failed is not None:
         failed, of_failed = has_failed(query)
@@ -126,7 +131,7 @@ def labels_of(query: AssetFilter, min_score: float | None, prefixes: Prefixes) -
     """The WHERE of the rows of `best` of the query's files, with that score or a higher one; and its values."""
     source, values = selection(query, prefixes)
     parts = ["score >= ?::float"] if min_score else []
-    parts += [f"asset in (select f.asset {source})"] if values else []
+    parts += [f"asset in (select f.asset {source})"] if source != EVERY_FILE else []
     return f"where {' and '.join(parts)}" if parts else "", [*([min_score] if min_score else []), *values]
 
 

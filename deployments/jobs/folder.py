@@ -22,16 +22,6 @@ def place(out: str, job: str) -> str:
     return f"{out}/_raysift/jobs/{job}"
 
 
-def names(out: str, s3_endpoint: str | None = None) -> list[str]:
-    """The names of the jobs that have a folder beside these results. SettingsError if it cannot be listed."""
-    try:
-        files, path = buckets.filesystem(f"{out}/_raysift/jobs", s3_endpoint)
-        entries = files.get_file_info(fs.FileSelector(path, allow_not_found=True))
-    except OSError as error:
-        raise SettingsError(f"{out}/_raysift/jobs cannot be listed: {error}. Check its rights.") from None
-    return sorted(info.base_name for info in entries if info.type == fs.FileType.Directory)
-
-
 def read(out: str, job: str, page: Page, s3_endpoint: str | None = None) -> dict[str, Any] | None:
     """One of the JSON files of a job, None if it has not been written. SettingsError if it cannot be read."""
     try:

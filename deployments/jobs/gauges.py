@@ -1,18 +1,15 @@
 """What the head measures at regular times: jobs by state, whether Chroma is up, and free space on its disks."""
 
-import logging
 import shutil
 import tempfile
-import threading
 
 from cluster.metrics.declared import CHROMA_UP, DISK_FREE, DISK_SIZE, JOBS
 from cluster.metrics.recording import record
 from cluster.processes import port_open
 from cluster.records import ACTIVE
 from cluster.settings import Settings
+from deployments.jobs.repeating import repeat
 from deployments.jobs.store import JobStore
-
-log = logging.getLogger(__name__)
 
 EVERY_S = 10.0  # Ray drops a gauge that is older than 20 s
 STATES = ("waiting", *ACTIVE)
@@ -26,7 +23,7 @@ class HeadGauges:
 
     def follow(self, every_s: float = EVERY_S) -> None:
         """Record them in a thread, until the process ends."""
-        threading.Thread(target=self._follow, args=(every_s,), daemon=True, name="gauges").start()
+        repeat("gauges", self.record, every_s)
 
     def record(self) -> None:
         """Record all of them now."""
@@ -38,11 +35,3 @@ class HeadGauges:
             usage = shutil.disk_usage(folder)
             record(DISK_FREE, usage.free, place=place)
             record(DISK_SIZE, usage.total, place=place)
-
-    def _follow(self, every_s: float) -> None:
-        pause = threading.Event()
-        while not pause.wait(every_s):
-            try:
-                self.record()
-            except Exception:  # one fault must not end the thread for good
-                log.exception("the head's metrics could not be recorded; it is tried again")

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from cluster.errors import SettingsError
 from cluster.records import ACTIVE, OVER
+from cluster.results import layout
 from cluster.settings import Settings
 from cluster.storage import buckets
 from deployments.jobs import folder
@@ -71,7 +72,7 @@ class JobPages:
         """Add the jobs that have a queue.json beside the results. SettingsError if the results cannot be listed."""
         out = buckets.normalize(self.settings.results)
         with ThreadPoolExecutor(READERS) as readers:
-            names = folder.names(out, self.settings.s3_endpoint)
+            names = layout.jobs(out, self.settings.s3_endpoint)
             jobs = list(readers.map(lambda name: self._read(out, name), names))
         if found := self.store.found([job for job in jobs if job is not None]):
             log.info("%d jobs were found again in %s", found, out)

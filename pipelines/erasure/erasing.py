@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cluster import cache, erasures
+from cluster.access.credential import store_file
 from cluster.api_types import ErasedCaches
 from cluster.decisions import store as decisions
 from cluster.errors import SettingsError
@@ -39,6 +40,7 @@ def erase(erasure: Erasure, settings: Settings, tell: Tell) -> Counts:
     counts["records of jobs"] = rewriting.erase_job_list(state / "jobs.sqlite", erasure)
     counts["messages and hits of webhooks"] = rewriting.erase_outbox(state / outbox.FILE, erasure)
     counts["decisions"] = rewriting.erase_decisions(state / decisions.FILE, erasure)
+    counts["cases"] = rewriting.erase_cases(store_file(settings), erasure)
     counts["lines of logs"] = rewriting.erase_log_lines(state, erasure)
     for catalogue in state.glob("catalog*.duckdb"):
         begin_again(catalogue, erasure.outs)

@@ -127,6 +127,6 @@ def alone(state_dir: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SettingsError(
-                "`raysift erase`, `raysift compact` or `raysift up` is at work here. Wait for its end."
+                "`raysift erase`, `compact`, `people purge` or `up` is at work here. Wait for its end."
             ) from None
         yield

@@ -15,8 +15,10 @@ from pyarrow import fs
 
 from cluster.access.identity import lies_under
 from cluster.access.private_files import replace_private
+from cluster.cases.store import CaseStore
 from cluster.decisions.store import DecisionStore
 from cluster.errors import SettingsError
+from cluster.records import asset_id
 from cluster.results import compaction, layout
 from cluster.results import files as results_files
 from cluster.results.codec import SCHEMA
@@ -89,13 +91,13 @@ def erase_job_folders(erasure: Erasure, s3_endpoint: str | None = None) -> int:
     """Delete the folders of erased jobs, and remove erased files from the others. Returns how many files changed."""
     needles, changed = erasure.addresses(), 0
     for out in erasure.outs:
-        for job in folder.names(out, s3_endpoint):
+        for job in layout.jobs(out, s3_endpoint):
             if job in erasure.erased_jobs:
                 folder.clear(folder.place(out, job), s3_endpoint)
                 changed += 1
         for _, _, files, path in job_parquet(out, s3_endpoint):
             changed += _rewrite_ledger(files, path, out, erasure, s3_endpoint)
-        for job in folder.names(out, s3_endpoint):
+        for job in layout.jobs(out, s3_endpoint):
             changed += _rewrite_pages(out, job, needles, erasure, s3_endpoint)
     return changed
 
@@ -184,11 +186,27 @@ def erase_decisions(path: Path, erasure: Erasure) -> int:
     names_any = _names_any(erasure)
     store = DecisionStore(path)
     try:
-        return store.erase(
-            lambda uri: uri in erasure.files or lies_under(uri, erasure.under), lambda text: names_any(text.encode())
-        )
+        return store.erase(lambda uri: _is_erased(uri, erasure), lambda text: names_any(text.encode()))
     finally:
         store.close()
+
+
+def erase_cases(path: Path, erasure: Erasure) -> int:
+    """Remove erased files and folders from the cases, and titles that name what is erased. Returns how many changed."""
+    if not path.exists():
+        return 0
+    names_any = _names_any(erasure)
+    cases = CaseStore(path)
+    try:
+        return cases.erase(
+            lambda uri: _is_erased(uri, erasure), lambda title: ERASED if names_any(title.encode()) else title
+        )
+    finally:
+        cases.close()
+
+
+def _is_erased(uri: str, erasure: Erasure) -> bool:
+    return uri in erasure.files or asset_id(uri) in erasure.assets or lies_under(uri, erasure.under)
 
 
 def erase_log_lines(state_dir: Path, erasure: Erasure) -> int:

@@ -1,4 +1,4 @@
-"""`raysift compact`: gather a folder's rows in a few large files, without those that no answer counts of any more."""
+"""`raysift compact`: gather a folder's rows in a few large files, without rows of which no answer counts."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ def compact(
     files, manifest = layout.listed(out, s3_endpoint)
     tell(f"reading which answers are the newest in {len(files):,} files")
     sources = _sources(out, [file for file in files if manifest.counts(file.name)], held, s3_endpoint)
-    known = set(compaction.jobs(out, s3_endpoint))
+    known = set(layout.jobs(out, s3_endpoint))
     chosen = _chosen(sources, busy, done)
     fit = max(0, MOST_HIDDEN - len(manifest.hidden))
     done.later = len(chosen[fit:])

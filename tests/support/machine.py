@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster import cache
-from cluster.access.credential import open_store
+from cluster.access.credential import open_store, store_file
 from cluster.access.identity import Identity
+from cluster.cases.store import CaseStore
 from cluster.decisions.api_types import NewDecision
 from cluster.decisions.entries import MediaFile
 from cluster.decisions.store import FILE as DECISIONS
@@ -125,6 +126,9 @@ class Machine:
 
     def _write_state(self) -> None:
         open_store(self.settings).close()
+        cases = CaseStore(store_file(self.settings))
+        cases.add("harbour", f"{ANN}, by {BOB.name}", (GONE, OTHER), BOB.name)
+        cases.close()
         store = JobStore(self.state / "jobs.sqlite")
         store.put(self.job)
         store.close()

@@ -34,12 +34,13 @@ from deployments import problems
 from deployments.access.roles import Reviewer, Viewer, address
 from deployments.api.app import api
 from deployments.api.calls import TimedHandle
+from deployments.api.cases.routes import CaseRoutes
 
 IDS_A_VALUE = 30  # asset ids in one value of an audit record, which holds 1000 characters
 CHANGED: dict[int | str, dict[str, Any]] = {409: {"model": DecisionChanged}}
 
 
-class ReviewRoutes:
+class ReviewRoutes(CaseRoutes):
     """The routes; the API that inherits them has the catalogue and the deployment of the keys."""
 
     settings: Settings
@@ -93,7 +94,8 @@ class ReviewRoutes:
     @api.post("/v1/review/next")
     async def next_review(self, wanted: NextReview, who: Reviewer) -> ReviewItem:
         """The next file of a queue. It is kept for the caller until it is decided, or the time `until`."""
-        return await self.catalog.next_review.remote(wanted, who, self.settings.review.lock_s)
+        within = await self.within(wanted.filter.case, who)
+        return await self.catalog.next_review.remote(wanted, who, self.settings.review.lock_s, within)
 
     @api.post("/v1/review/release", status_code=204)
     async def release_review(self, left: Release, who: Reviewer) -> Response:
@@ -104,7 +106,7 @@ class ReviewRoutes:
     @api.post("/v1/review/progress")
     async def review_progress(self, queue: ReviewQueue, who: Reviewer) -> Progress:
         """How many files of a queue are decided, and how many decisions were made within the last hour."""
-        return await self.catalog.progress.remote(queue, who)
+        return await self.catalog.progress.remote(queue, who, await self.within(queue.filter.case, who))
 
     async def _decide(self, new: Sequence[AssetDecision], request: Request, who: Identity) -> list[Written]:
         """Store these decisions, and record those that were stored."""

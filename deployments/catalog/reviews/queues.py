@@ -34,7 +34,7 @@ _MODELS = "select distinct asset, detector, model from detections where asset in
 _IDS = "select asset, id from files where asset in (select unnest(?))"
 _SECOND = """select x.id from (select f.id, f.asset {source}) x join decided d using (id)
     where len(d.owners) = 1 and d.owners[1] <> ? and coalesce(d.names[1] = ?, true) order by x.asset limit ?"""
-_PROGRESS = """select d.label, coalesce(len(d.owners), 0) as reviewers, count(*) as n
+_PROGRESS = """select coalesce(len(d.owners), 0) as reviewers, count(*) as n
     from (select f.id {source}) x left join decided d using (id)
     where ?::varchar is null or list_contains(d.names, ?) group by all"""
 _BY_DECISION = """select coalesce(d.label, ?) as value, count(*) as n
@@ -114,12 +114,15 @@ class Reviews:
 
     # ---- reviews
 
-    def next_review(self, wanted: NextReview, who: Identity, lock_s: float) -> ReviewItem:
-        """Choose the next file of a queue, and lock it for the caller; one that is locked for it comes first."""
+    def next_review(self, wanted: NextReview, who: Identity, lock_s: float, within: Prefixes) -> ReviewItem:
+        """Choose the next file of a queue, and lock it for the caller; one that is locked for it comes first.
+
+        `within`: the folders of the caller, and of the case in the filter.
+        """
         store, passed = self._decided.store, set(wanted.skip)
         while True:
             avoided = passed | store.locked(who.owner)
-            ids = [id for id in self._queue(wanted, who, len(avoided) + MORE) if id not in avoided]
+            ids = [id for id in self._queue(wanted, who, len(avoided) + MORE, within) if id not in avoided]
             chosen = store.lock_one(ids, who.owner, lock_s)
             if chosen is None and ids:
                 continue  # another reviewer was faster with each of them
@@ -133,16 +136,16 @@ class Reviews:
                 return ReviewItem(asset=asset, version=version, until=iso_time(expires_at))
             passed.add(asset)  # it was decided after the catalogue was asked
 
-    def _queue(self, wanted: NextReview, who: Identity, size: int) -> list[str]:
+    def _queue(self, wanted: NextReview, who: Identity, size: int, within: Prefixes) -> list[str]:
         """The ids of the first files of a queue, also of those that are locked."""
         if wanted.second:
-            source, values = sql.selection(wanted.filter, who.prefixes)
+            source, values = sql.selection(wanted.filter, within)
             rows = self._database.rows(_SECOND.format(source=source), [*values, who.owner, wanted.decided_by, size])
             return [row["id"].hex for row in rows]
         undecided = {**dict(wanted.filter), "decision": (UNDECIDED,), "sort": wanted.sort}
         query = AssetQuery.model_validate(undecided).model_copy(update={"size": size})
         with self._database.snapshot() as ask:
-            (found,) = ask(*sql.page(query, who.prefixes, None))
+            (found,) = ask(*sql.page(query, within, None))
             assets = found["assets"] or []
             ids = {row["asset"]: row["id"].hex for row in ask(_IDS, [assets])}
         return [ids[asset] for asset in assets]
@@ -151,21 +154,16 @@ class Reviews:
         """End the caller's lock on a file."""
         self._decided.store.unlock(asset, who.owner)
 
-    def progress(self, queue: ReviewQueue, who: Identity) -> Progress:
+    def progress(self, queue: ReviewQueue, who: Identity, within: Prefixes) -> Progress:
         """How much of a queue is done, and how many decisions were made within the last hour."""
-        source, values = sql.selection(queue.filter, who.prefixes)
+        source, values = sql.selection(queue.filter, within)
         rows = self._database.rows(_PROGRESS.format(source=source), [*values, queue.decided_by, queue.decided_by])
         if queue.second:
             rows = [row for row in rows if row["reviewers"]]
-        by_label: dict[str, int] = {}
-        for row in rows:
-            if row["reviewers"]:
-                by_label[row["label"]] = by_label.get(row["label"], 0) + row["n"]
-        everybody, own = self._decided.store.decided_since(time.time() - HOUR_S, who.owner, who.prefixes)
+        everybody, own = self._decided.store.decided_since(time.time() - HOUR_S, who.owner, within)
         return Progress(
             total=sum(row["n"] for row in rows),
             done=sum(row["n"] for row in rows if row["reviewers"] > queue.second),
-            by_label=by_label,
             last_hour=everybody,
             own_last_hour=own,
         )

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from cluster.results import files as results_files
 from cluster.settings import Settings
 from cluster.webhooks.endpoint import Webhook
 from deployments.jobs import folder
+from deployments.jobs.repeating import repeat
 from deployments.jobs.store import End, JobStore
 from deployments.jobs.webhooks import hits
 from deployments.jobs.webhooks.delivery import deliver, message_id
@@ -49,9 +49,9 @@ class Announcer:
 
     def follow(self, every_s: float) -> None:
         """Start the threads: one that collects, and one for each endpoint, so that one that hangs delays no other."""
-        _repeat("webhooks", self.collect, every_s)
+        repeat("webhooks", self.collect, every_s)
         for number, webhook in enumerate(self._webhooks):
-            _repeat(f"webhook {number}", partial(self.deliver, webhook), every_s)
+            repeat(f"webhook {number}", partial(self.deliver, webhook), every_s)
 
     def collect(self) -> None:
         """Put everything that is to be told and not yet in the outbox there."""
@@ -173,15 +173,3 @@ class Announcer:
 def api_url(settings: Settings) -> str:
     """The API's address for other machines: its first name, which nginx or an Ingress serves; else that of this one."""
     return f"https://{settings.api.names[0]}" if settings.api.names else settings.api.url
-
-
-def _repeat(name: str, work: Callable[[], None], every_s: float) -> None:
-    def run() -> None:
-        while True:
-            try:
-                work()
-            except Exception:  # one fault must not end the thread for good
-                log.exception("%s: a fault; it is tried again", name)
-            time.sleep(every_s)
-
-    threading.Thread(target=run, daemon=True, name=name).start()

@@ -5,7 +5,9 @@ from datetime import datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from cluster.api_queries import AssetFilter
 from cluster.filters.conditions import FIELDS, Alternative, Detected, Fact, detected, parse, write
 from tests.support.generated import thorough
 
@@ -77,3 +79,11 @@ facts = st.one_of(
 @given(st.lists(st.builds(Alternative, st.one_of(detections, facts), st.booleans()), min_size=1, max_size=4))
 def test_a_condition_that_is_written_is_read_again(condition):
     assert parse(write(condition)) == tuple(condition)
+
+
+def test_conditions_that_would_cost_too_much_together_are_refused():
+    many = [f"ocr:{n}" for n in range(9)]
+    assert AssetFilter(where=("|".join(many), "width>=640", *["ocr:~exit"] * 8))
+    for where in (["|".join(many)] * 8, ["ocr:~exit|ocr:~door"] * 5):
+        with pytest.raises(ValidationError, match="all conditions together"):
+            AssetFilter(where=tuple(where))

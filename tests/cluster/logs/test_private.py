@@ -13,6 +13,8 @@ from cluster.logs.private import Private, masked
         ("s3://evidence/case-7/a.jpg is gone", "s3://evidence/[path] is gone"),
         ("'gs://b/x/y z.jpg' and file:///data/x.jpg", "'gs://b/[path] z.jpg' and file:///[path]"),
         ("[Errno 2] No such file: '/data/case 7/a.jpg'", "[Errno 2] No such file: '/[path]'"),
+        ("of '/data/o', \"/data/o'brien.jpg\" is gone", "of '/[path]', '/[path]' is gone"),
+        ("key 'case-7/a b.jpg' in bucket 'evidence'", "key '[path]' in bucket 'evidence'"),
         ('File "/srv/raysift/cluster/cache.py", line 3', 'File "/srv/raysift/cluster/cache.py", line 3'),
         ("s3://found/case-7/_raysift/jobs/scan-1/queue.json", "s3://found/[path]/_raysift/jobs/scan-1/queue.json"),
         ("file:///data/case-7/0a1b2c_000000-0.parquet", "file:///[path]/0a1b2c_000000-0.parquet"),

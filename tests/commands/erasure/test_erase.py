@@ -12,6 +12,7 @@ import pytest
 
 from cluster import cache
 from cluster.access.audit import Audit
+from cluster.cases.store import CaseStore
 from cluster.decisions.store import DecisionStore
 from cluster.errors import SettingsError
 from cluster.records import asset_id
@@ -137,10 +138,17 @@ def test_decisions_on_an_erased_file_are_gone_and_notes_on_others_do_not_name_it
     store.close()
 
 
+def test_an_erased_file_leaves_the_cases(machine):
+    assert run("erase", "--asset", GONE, "--yes").exit_code == 0
+    cases = CaseStore(machine.state / "access.sqlite")
+    assert [case.folders for case in cases.all()] == [(OTHER,)]
+    cases.close()
+
+
 def test_a_folder_is_erased_with_everything_that_names_it(machine):
     assert run("erase", "--under", "s3://bucket/case-7/", "--yes").exit_code == 0
     assert machine.holding(*traces(STAYS)[2:], *traces(GONE)[2:], b"case-7/") == []
-    assert machine.holding(OTHER.encode()) == ["results/2.parquet"]
+    assert machine.holding(OTHER.encode()) == ["results/2.parquet", "state/access.sqlite"]
     job = json.loads((machine.results / "_raysift" / "jobs" / JOB / "job.json").read_text())
     assert job["uris"] == ["s3://bucket/case-7", "[erased]"], "the folder itself was named by whoever scanned it"
     assert proof(machine)["searched_for"]["vectors"] == 6

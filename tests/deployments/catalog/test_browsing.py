@@ -109,6 +109,8 @@ def test_facets_count_files_under_the_other_filters(catalog):
             {"detector": "whisper", "label": "speech", "count": 1, "score": 0.95},
         ],
         "failed": 1,
+        "decisions": {},
+        "tags": {},
     }
     nude = catalog.facets(AssetQuery(label=("nude",), kind=("image",)))
     assert nude["total"] == 2
@@ -163,7 +165,7 @@ def test_items_keep_the_requested_order(catalog):
 def test_lines_equal_those_of_an_export(catalog):
     lines = sorted(all_lines(catalog), key=lambda line: line["uri"])
     of_file = ["uri", "parent", "sha256", "kind", "width", "height", "duration_s"]
-    assert list(lines[0]) == [*of_file, "detections", "errors"]
+    assert list(lines[0]) == [*of_file, "detections", "errors", "decision"]
     assert lines[1]["detections"][0] == {
         "detector": "nsfw",
         "model": "m1",

@@ -78,8 +78,8 @@ class FakeDecisions:
 
     def next(self, wanted: NextReview) -> ReviewItem:
         """Ann's next file."""
-        return self.catalog.next_review(wanted, ANN, 600)
+        return self.catalog.next_review(wanted, ANN, 600, None)
 
     def progress(self, queue: ReviewQueue) -> Progress:
         """Ann's progress."""
-        return self.catalog.progress(queue, ANN)
+        return self.catalog.progress(queue, ANN, None)

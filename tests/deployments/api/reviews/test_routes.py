@@ -124,6 +124,19 @@ def test_a_review_goes_through_a_queue_and_shows_its_progress(client, ann, bob):
     assert wrong.status_code == 422 and "goes with `second`" in wrong.json()["detail"]
 
 
+def test_the_queue_of_a_case_has_only_its_files(client, running, ann):
+    operator = {"Authorization": f"Bearer {running.store.add_key('Olga', 'operator')}"}
+    case = {"name": "half", "title": "", "folders": URIS[:2]}
+    assert client.post("/v1/cases", headers=operator, json=case).status_code == 200
+    queue = {"filter": {"case": "half"}}
+    assert client.post("/v1/review/progress", headers=ann, json=queue).json()["total"] == 2
+    second = queue | {"second": True}
+    assert client.post("/v1/review/next", headers=ann, json=second).json()["asset"] in (*IDS[:2], None)
+    for route in ("next", "progress"):
+        unknown = client.post(f"/v1/review/{route}", headers=ann, json={"filter": {"case": "nothing"}})
+        assert unknown.status_code == 404
+
+
 def test_the_api_documents_a_conflict_as_a_problem(client, ann):
     paths = client.get("/openapi.json", headers=ann).json()["paths"]
     conflict = paths["/v1/assets/{asset}/decision"]["put"]["responses"]["409"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cluster import records
 from cluster.api_queries import AssetQuery
 from cluster.cases.overview import BINS, Overview, OverviewQuery
 from deployments.catalog.catalog import Catalog
@@ -124,6 +125,17 @@ def test_a_limited_caller_gets_an_overview_of_the_own_folders(catalog, files):
     assert summary(catalog, within=("s3://b/x",)).total == sum(file["uri"].startswith("s3://b/x/") for file in files)
     nothing = summary(catalog, within=())
     assert (nothing.total, nothing.detectors, nothing.days, nothing.failures) == (0, (), (), ())
+
+
+def test_files_without_detections_have_no_findings_in_it(catalog, files):
+    nothing = summary(catalog, where=("!:",))
+    assert nothing.total == sum(not file["detections"] for file in files) and nothing.detectors == ()
+
+
+def test_a_list_that_is_held_at_an_unseen_file_is_empty(catalog, files):
+    seen, unseen = (records.asset_id(next(f["uri"] for f in files if f"/{x}/" in f["uri"])) for x in "xy")
+    assert summary(catalog, within=("s3://b/x",), upto=seen).total > 0
+    assert summary(catalog, within=("s3://b/x",), upto=unseen).total == 0
 
 
 def test_the_counts_are_those_of_the_pages_that_they_lead_to(catalog):
