@@ -100,7 +100,7 @@ def test_filters_give_the_same_files(fake: TestClient, real: TestClient, path: s
     answers = [api.get(f"/v1/{path}", params=params) for api in (fake, real)]
     assert [answer.status_code for answer in answers] == [200, 200]
     expected, answer = (read(MODELS[path], answer) for answer in answers)
-    assert answer == expected
+    assert answer.model_dump(exclude={"latest"}) == expected.model_dump(exclude={"latest"})  # of other tests' files too
 
 
 @pytest.mark.parametrize("sort", ["newest", "oldest", "score", "name"])
