@@ -35,9 +35,7 @@ def purge(name: Name, source: Source = None, purpose: Purpose = None) -> None:
     if settings.access.purpose_required and not purpose:  # before any change
         raise SettingsError("purging a person needs a purpose, which is recorded: give --purpose. Nothing was changed.")
     with (
-        alone(
-            settings.state_dir.absolute()
-        ),  # a compaction that ends meanwhile would count on files that are deleted here
+        alone(settings.state_dir.absolute()),  # a compaction that ends meanwhile needs files that are deleted here
         api_client(settings, purpose) as api,
         waiting("removing the person from the results and the index"),
     ):

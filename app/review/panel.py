@@ -1,6 +1,6 @@
 """The panel with which a reviewer decides on one file, and the history of its decisions."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Literal
 
 import streamlit as st
@@ -32,14 +32,8 @@ def decide(state: AssetDecisions, seen: Decision | None, keys: bool = False) -> 
     of_version = f"{state.asset} {state.version}"  # other fields for another file, or after another decision
     known = sorted({*known_tags(page.caller()), *(seen.tags if seen else ())})
     of_tags, of_note = st.columns(2)
-    chosen = of_tags.multiselect(
-        "Tags and reasons",
-        known,
-        list(seen.tags) if seen else [],
-        key=f"tags {of_version}",
-        max_selections=MOST_TAGS,
-        accept_new_options=True,
-    )
+    with of_tags:
+        tags = tags_field(known, f"tags {of_version}", seen.tags if seen else ())
     note = of_note.text_area(
         "Note", seen.note if seen else "", key=f"note {of_version}", max_chars=MOST_NOTE, height=68
     )
@@ -53,7 +47,7 @@ def decide(state: AssetDecisions, seen: Decision | None, keys: bool = False) -> 
                 label = name
     if label is None:
         return None
-    new = NewDecision(version=version, label=label, tags=tidy(chosen), note=note)
+    new = NewDecision(version=version, label=label, tags=tags, note=note)
     try:
         return page.api().decide(state.asset, new)
     except ApiError as error:
@@ -61,9 +55,12 @@ def decide(state: AssetDecisions, seen: Decision | None, keys: bool = False) -> 
         return None
 
 
-def tidy(tags: Iterable[str]) -> tuple[str, ...]:
-    """Tags as they may be stored, of what somebody has typed."""
-    words = (tag.strip()[:MOST_CHARACTERS] for tag in tags)
+def tags_field(known: Sequence[str], key: str, chosen: Sequence[str] = ()) -> tuple[str, ...]:
+    """Draw the field for tags, known and new ones; returns them as they may be stored."""
+    typed = st.multiselect(
+        "Tags and reasons", known, list(chosen), key=key, max_selections=MOST_TAGS, accept_new_options=True
+    )
+    words = (tag.strip()[:MOST_CHARACTERS] for tag in typed)
     return tuple(word for word in words if word)
 
 

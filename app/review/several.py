@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import streamlit as st
 
 from app import draw, page
-from app.review.panel import known_tags, tidy
+from app.review.panel import known_tags, tags_field
 from cluster.api_types import Asset
-from cluster.decisions.api_types import MOST_NOTE, MOST_TAGS, AssetDecision, NewDecisions, Written
+from cluster.decisions.api_types import MOST_NOTE, AssetDecision, NewDecisions, Written
 
 _OUTCOME = "decided_several"  # in the session: what was stored of the last decisions
 
@@ -26,19 +26,13 @@ def decide(files: Sequence[Asset]) -> None:
         of_page = " ".join(names)  # in the keys, so that the choice ends with the page
         chosen = st.multiselect("Files", [*names], key=f"files {of_page}", format_func=lambda id: names[id])
         everything = st.checkbox(f"All {len(names)} files of this page", key=f"all {of_page}")
-        tags = st.multiselect(
-            "Tags and reasons",
-            known_tags(page.caller()),
-            key="tags_of_several",
-            max_selections=MOST_TAGS,
-            accept_new_options=True,
-        )
+        tags = tags_field(known_tags(page.caller()), "tags_of_several")
         note = st.text_area("Note", key="note_of_several", max_chars=MOST_NOTE, height=80)
         wanted = [*names] if everything else chosen
         with st.container(horizontal=True):
             for label in _labels(page.caller(), files[0].id):
                 if st.button(label, key=f"several {label}", disabled=not wanted):
-                    new = [AssetDecision(asset=id, version=0, label=label, tags=tidy(tags), note=note) for id in wanted]
+                    new = [AssetDecision(asset=id, version=0, label=label, tags=tags, note=note) for id in wanted]
                     st.session_state[_OUTCOME] = _sentence(_decided(new))
                     st.rerun()
     if sentence := st.session_state.pop(_OUTCOME, ""):

@@ -173,7 +173,8 @@ def _filters(api: str) -> tuple[AssetQuery, list[Facet], groups.Floors]:
         labels = _facets(api, filters.model_copy(update={"detector": (), "label": (), "detector_label": ()}))
         kinds = _facets(api, filters.model_copy(update={"kind": (), "failed": None}))
         with counts_here:
-            decided = _facets(api, filters)
+            # one request less where nothing is decided: without the filters of labels there are no fewer decisions
+            decided = _facets(api, filters) if labels.decisions or labels.tags else labels
             options = groups.groups(labels, kinds, decided, filters, page.palette(), floors)
             components.facets("facets", options, _choose)
         if without_case != _ALL:

@@ -1,11 +1,12 @@
 """Who asks: a name, a role, and the folders and buckets that it is limited to."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 Role = Literal["viewer", "reviewer", "operator", "admin"]  # each may do what those before it may
 ROLES: tuple[Role, ...] = get_args(Role)
+Prefixes = Sequence[str] | None  # folders, buckets and archives that a caller is limited to; None: it is not
 
 
 def lies_under(uri: str, prefixes: Iterable[str], parent: str | None = None) -> bool:

@@ -1,12 +1,9 @@
 """Keys, sessions, one-time links and users, in one SQLite file that several processes may have open."""
 
 import json
-import os
 import sqlite3
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from hmac import compare_digest
 from pathlib import Path
@@ -15,6 +12,7 @@ from typing import Any, Literal
 from cluster.access import tokens
 from cluster.access.identity import Identity, Role
 from cluster.errors import SettingsError
+from cluster.storage.sqlite_file import SqliteFile
 
 Kind = Literal["key", "session", "link"]
 
@@ -62,27 +60,17 @@ class User:
     made_at: float
 
 
-class AccessStore:
+class AccessStore(SqliteFile):
     """The file, made with mode 0600. Methods may be called from several threads, and by several processes at once."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives its side files the same mode
-        self._lock = threading.Lock()
         try:
-            self._db = sqlite3.connect(path, check_same_thread=False, timeout=10, isolation_level=None)
-            self._db.row_factory = sqlite3.Row
-            self._db.execute("pragma journal_mode=wal")
-            self._db.executescript(_SCHEMA)
+            super().__init__(path, _SCHEMA)
         except sqlite3.Error as error:
             raise SettingsError(
                 f"the file of keys {path} does not open: {error}. Move it away to begin a new one; every key and user "
                 "must then be made again."
             ) from error
-
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
 
     # ---- tokens
 
@@ -256,18 +244,6 @@ class AccessStore:
         if row is None:
             raise Refused("this user was removed")
         return Identity(row["name"], row["role"], _prefixes(row))
-
-    @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        """A transaction; other processes wait for its end."""
-        with self._lock:
-            self._db.execute("begin immediate")
-            try:
-                yield self._db
-                self._db.execute("commit")
-            except BaseException:
-                self._db.execute("rollback")
-                raise
 
 
 def _prefixes(row: Any) -> tuple[str, ...] | None:

@@ -2,36 +2,28 @@
 
 import json
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from cluster.cases.case import Case, joined
 from cluster.errors import SettingsError
+from cluster.storage.sqlite_file import SqliteFile
 
 _SCHEMA = """create table if not exists cases(
     name text primary key, title text, folders text, made_by text, made_at real, closed_at real)"""
 
 
-class CaseStore:
+class CaseStore(SqliteFile):
     """The table of the cases. Methods may be called from several threads, and by several processes at once."""
 
     def __init__(self, path: Path) -> None:
         """`path`: of the file, which AccessStore has made."""
-        self._lock = threading.Lock()
         try:
-            self._db = sqlite3.connect(path, check_same_thread=False, timeout=10, isolation_level=None)
-            self._db.row_factory = sqlite3.Row
-            self._db.execute(_SCHEMA)
+            super().__init__(path, _SCHEMA)
         except sqlite3.Error as error:
             raise SettingsError(f"the cases in {path} do not open: {error}. Restore the file from a backup.") from error
-
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
 
     def all(self) -> list[Case]:
         """All cases, by name."""
@@ -89,34 +81,15 @@ class CaseStore:
         Returns the number of cases changed. No byte of it is left in the file. No other process may have it open.
         """
         changed = 0
-        with self._lock:
-            self._db.execute("pragma secure_delete = on")
-        for case in self.all():
-            folders = [folder for folder in case.folders if not is_erased(folder)]
-            title = redacted(case.title)
-            if len(folders) < len(case.folders) or title != case.title:
-                with self._write() as db:
-                    db.execute(
-                        "update cases set title = ?, folders = ? where name = ?",
-                        [title, json.dumps(folders), case.name],
-                    )
-                changed += 1
-        with self._lock:
-            self._db.execute("vacuum")
-            self._db.execute("pragma wal_checkpoint(truncate)")
+        with self._erase() as db:
+            for case in self.all():
+                folders = [folder for folder in case.folders if not is_erased(folder)]
+                title = redacted(case.title)
+                if len(folders) < len(case.folders) or title != case.title:
+                    values = [title, json.dumps(folders), case.name]
+                    db.execute("update cases set title = ?, folders = ? where name = ?", values)
+                    changed += 1
         return changed
-
-    @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        """A transaction; other processes wait for its end."""
-        with self._lock:
-            self._db.execute("begin immediate")
-            try:
-                yield self._db
-                self._db.execute("commit")
-            except BaseException:
-                self._db.execute("rollback")
-                raise
 
 
 def _case(row: Any) -> Case:

@@ -5,14 +5,13 @@ of an earlier one (0: none). `below` is the version that held before an entry; i
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cluster.access.identity import Prefixes
 from cluster.decisions.api_types import Decision
 from cluster.records import iso_time
-
-Prefixes = Sequence[str] | None  # folders, buckets and archives that a caller is limited to; None: it is not
 
 SCHEMA = """create table if not exists decisions(n integer primary key autoincrement, asset text, version integer,
         uri text, parent text, label text, tags text, note text, who text, owner text, subject text, at real,

@@ -1,16 +1,13 @@
 """The decisions of reviewers, with their history, and the files that are locked for one: state_dir/decisions.sqlite."""
 
 import json
-import os
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from cluster.access.identity import Identity
+from cluster.access.identity import Identity, Prefixes
 from cluster.decisions.api_types import MOST_NUMBER, Decision, DecisionQuery, NewDecision
 from cluster.decisions.entries import (
     PRESENT,
@@ -18,30 +15,23 @@ from cluster.decisions.entries import (
     Conflict,
     MediaFile,
     Opinion,
-    Prefixes,
     as_decision,
     standing,
     within,
 )
 from cluster.errors import SettingsError
+from cluster.storage.sqlite_file import SqliteFile
 
 FILE = "decisions.sqlite"  # in state_dir
 REDACTED = "[erased]"  # in place of a note that named an erased file or person
 
 
-class DecisionStore:
+class DecisionStore(SqliteFile):
     """The file, made with mode 0600. Methods may be called from several threads, and by several processes at once."""
 
     def __init__(self, path: Path | Literal[":memory:"]) -> None:
-        self._lock = threading.RLock()
         try:
-            if isinstance(path, Path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives its side files the same mode
-            self._db = sqlite3.connect(path, check_same_thread=False, timeout=10, isolation_level=None)
-            self._db.row_factory = sqlite3.Row
-            self._db.execute("pragma journal_mode=wal")
-            self._db.executescript(SCHEMA)
+            super().__init__(path, SCHEMA)
         except OSError as error:
             raise SettingsError(
                 f"the file of decisions {path} does not open: {error}. Act as the user who started Raysift."
@@ -51,10 +41,6 @@ class DecisionStore:
                 f"the file of decisions {path} does not open: {error}. Put back its backup, or move it away to begin a "
                 "new one without the decisions."
             ) from error
-
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
 
     # ---- writing
 
@@ -203,18 +189,14 @@ class DecisionStore:
 
         Returns the number of entries changed. No byte of them is left in the file. No other process may have it open.
         """
-        with self._lock:
-            self._db.execute("pragma secure_delete = on")
-            self._db.create_function("is_erased", 1, is_erased)
-            self._db.create_function("names_erased", 1, names_erased)
-            with self._write() as db:
-                changed = db.execute("delete from decisions where is_erased(uri)").rowcount
-                which = "names_erased(note) or names_erased(tags)"
-                redact = f"update decisions set tags = '[]', note = ? where {which}"
-                changed += db.execute(redact, [REDACTED]).rowcount
-                db.execute("delete from locks")
-            self._db.execute("vacuum")
-            self._db.execute("pragma wal_checkpoint(truncate)")
+        with self._erase() as db:
+            db.create_function("is_erased", 1, is_erased)
+            db.create_function("names_erased", 1, names_erased)
+            changed = db.execute("delete from decisions where is_erased(uri)").rowcount
+            which = "names_erased(note) or names_erased(tags)"
+            redact = f"update decisions set tags = '[]', note = ? where {which}"
+            changed += db.execute(redact, [REDACTED]).rowcount
+            db.execute("delete from locks")
         return changed
 
     # ---- rows
@@ -228,18 +210,6 @@ class DecisionStore:
 
     def _entry(self, asset: str, version: int) -> Any:
         return self._rows("where asset = ? and version = ?", [asset, version])[0]
-
-    @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        """A transaction; other threads and processes wait for its end."""
-        with self._lock:
-            self._db.execute("begin immediate")
-            try:
-                yield self._db
-                self._db.execute("commit")
-            except BaseException:
-                self._db.execute("rollback")
-                raise
 
 
 def _text(tags: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Literal
 
+from cluster.access.identity import Prefixes
 from cluster.api_queries import AssetFilter, AssetQuery, Cursor, read_cursor, write_cursor
 from cluster.cases.overview import OverviewQuery
 from cluster.errors import SettingsError
@@ -16,7 +17,6 @@ from deployments.catalog import overview
 from deployments.catalog import queries as sql
 from deployments.catalog.database import Ask, Database
 from deployments.catalog.loading import Loader
-from deployments.catalog.queries import Prefixes
 from deployments.catalog.reviews.index import DecisionIndex
 from deployments.catalog.reviews.queues import Reviews
 from deployments.catalog.shapes import Json, as_finding, as_item, as_line, as_summary, by_asset

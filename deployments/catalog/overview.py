@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from typing import Any
 
+from cluster.access.identity import Prefixes
 from cluster.cases.overview import BINS, TOP_LABELS, OverviewQuery
 from cluster.results.reasons import alike
 from deployments.catalog import queries as sql
 from deployments.catalog.database import Ask
-from deployments.catalog.queries import Prefixes
 from deployments.catalog.shapes import Json
 
 MOST_REASONS = 2000  # different sentences that are grouped, those of most failures
@@ -55,6 +55,7 @@ def overview(ask: Ask, query: OverviewQuery, within: Prefixes) -> Json:
     )  # without a filter no file is looked up
     ask(_FOUND.format(chosen=chosen), [query.least_score] * 2)
     files, reasons = ask(_FILES), ask(_FAILURES)
+    failed_on = _summed((row["day"], row["n"]) for row in files if row["failed"])
     groups = _grouped(reasons)
     shown = groups[:MOST_GROUPS]
     return {
@@ -63,7 +64,7 @@ def overview(ask: Ask, query: OverviewQuery, within: Prefixes) -> Json:
         "kinds": _summed((row["kind"], row["n"]) for row in files if row["kind"]),
         "detectors": _detectors(ask(_LABELS), ask(_SCORES)),
         "days": [
-            {"day": day, "files": n, "failed": sum(row["n"] for row in files if row["failed"] and row["day"] == day)}
+            {"day": day, "files": n, "failed": failed_on.get(day, 0)}
             for day, n in _summed((row["day"], row["n"]) for row in files).items()
         ],
         "failures": shown,

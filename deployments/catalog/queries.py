@@ -3,14 +3,12 @@
 Every statement about files takes the prefixes that the caller is limited to: `{visible}` is the condition of `within`.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
+from cluster.access.identity import Prefixes
 from cluster.api_queries import AssetFilter, AssetQuery, Cursor
 from cluster.filters.conditions import detected
 from deployments.catalog import conditions, decided
-
-Prefixes = Sequence[str] | None  # folders, buckets and archives that a caller is limited to; None: it is not
 
 EVERY_FILE = "from files f"  # the selection of a query without filters
 

@@ -10,13 +10,13 @@ from fastapi import HTTPException, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from cluster.access.identity import Prefixes
 from cluster.api_queries import ExportQuery
 from deployments.access.roles import Viewer, address
 from deployments.api.app import api
 from deployments.api.calls import TimedHandle
 from deployments.api.cases.routes import CaseRoutes
 from deployments.catalog.exports.formats import FORMATS, Format
-from deployments.catalog.queries import Prefixes
 
 MOST = 4  # exports of one API process at a time: each keeps the catalogue busy
 TYPES: dict[int | str, dict[str, Any]] = {
@@ -48,9 +48,8 @@ class ExportRoutes(CaseRoutes):
             filters = query.model_dump(mode="json", exclude_defaults=True, exclude={"format"})
             recorded = {"filters": urlencode(filters, doseq=True)}
             await self.access.record.remote(who, "exported", query.format, address(request), **recorded)
-            first = await self._part(
-                0, query, within
-            )  # a catalogue that does not answer is an error, and no short export
+            # before the answer begins: a catalogue that does not answer is an error, and no short export
+            first = await self._part(0, query, within)
         except BaseException:  # the client may have gone
             self._free()
             raise

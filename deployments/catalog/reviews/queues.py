@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 
-from cluster.access.identity import Identity
+from cluster.access.identity import Identity, Prefixes
 from cluster.api_queries import AssetFilter, AssetQuery
 from cluster.decisions.api_types import (
     AssetDecision,
@@ -22,7 +22,6 @@ from cluster.decisions.rules import UNDECIDED, ReviewRules
 from cluster.records import iso_time
 from deployments.catalog import queries as sql
 from deployments.catalog.database import Ask, Database
-from deployments.catalog.queries import Prefixes
 from deployments.catalog.reviews.index import DecisionIndex
 
 HOUR_S = 3600.0

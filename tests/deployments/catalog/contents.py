@@ -3,10 +3,10 @@
 from operator import itemgetter
 from typing import Any
 
+from cluster.access.identity import Prefixes
 from cluster.api_queries import AssetFilter, AssetQuery
 from cluster.records import Finding
 from deployments.catalog.catalog import EVERYTHING, Catalog
-from deployments.catalog.queries import Prefixes
 from deployments.catalog.shapes import Json
 from tests.support.stored import row
 
