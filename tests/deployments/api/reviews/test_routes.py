@@ -135,6 +135,7 @@ def test_the_queue_of_a_case_has_only_its_files(client, running, ann):
     for route in ("next", "progress"):
         unknown = client.post(f"/v1/review/{route}", headers=ann, json={"filter": {"case": "nothing"}})
         assert unknown.status_code == 404
+    assert client.delete("/v1/cases/half", headers=operator).status_code == 204
 
 
 def test_the_api_documents_a_conflict_as_a_problem(client, ann):
