@@ -4,7 +4,6 @@ A store that fails is a miss, not an error.
 """
 
 import logging
-import os
 import sqlite3
 import threading
 import time
@@ -17,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 from cluster import erasures
 from cluster.errors import SettingsError
 from cluster.settings import Settings
+from cluster.storage.sqlite_file import create_file
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -242,8 +242,7 @@ class FileStore:
         return connection
 
     def _open(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))  # it holds texts and faces: for its owner only
+        create_file(self.path)  # it holds texts and faces: for its owner only
         connection = sqlite3.connect(self.path, timeout=5)
         if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
             connection.execute("PRAGMA journal_mode = WAL")

@@ -4,9 +4,21 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
+
+
+def create_file(path: Path) -> None:
+    """Make an empty file with mode 0600, unless it exists. SQLite gives its side files the same mode.
+
+    A file that exists is not opened: POSIX locks belong to the process, so closing it would end those of this process's
+    other connections. Another process then takes itself for the only one and deletes the log that they read and write
+    (https://www.sqlite.org/howtocorrupt.html, 2.2).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 class SqliteFile:
@@ -16,8 +28,7 @@ class SqliteFile:
         """`schema`: the statements that make what is not there yet. OSError or sqlite3.Error if it does not open."""
         self._lock = threading.RLock()
         if isinstance(path, Path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives its side files the same mode
+            create_file(path)
         self._db = sqlite3.connect(path, check_same_thread=False, timeout=10, isolation_level=None)
         self._db.row_factory = sqlite3.Row
         self._db.execute("pragma journal_mode=wal")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from cluster.errors import SettingsError
+from cluster.storage.sqlite_file import create_file
 
 FILE = "webhooks.sqlite"  # in state_dir
 
@@ -49,9 +50,8 @@ class Outbox:
     """Owns the SQLite file, which several processes may have open. Methods may be called from several threads."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
-        path.touch(mode=0o600)
+        create_file(path)
         try:
             self._db = sqlite3.connect(path, check_same_thread=False, timeout=20)
             self._db.execute("pragma journal_mode=wal")
