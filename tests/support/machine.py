@@ -126,6 +126,7 @@ class Machine:
 
     def _write_state(self) -> None:
         open_store(self.settings).close()
+        (self.state / "ray_token").write_text("of this machine's cluster")  # Chroma's token is derived from it
         cases = CaseStore(store_file(self.settings))
         cases.add("harbour", f"{ANN}, by {BOB.name}", (GONE, OTHER), BOB.name)
         cases.close()
