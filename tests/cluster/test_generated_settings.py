@@ -1,6 +1,7 @@
 """Settings over generated files and variables: a wrong one is refused by a sentence, and no other error escapes."""
 
 import os
+from unittest.mock import patch
 
 import pytest
 import yaml
@@ -39,10 +40,10 @@ def test_any_file_is_settings_or_refused(tmp_path, monkeypatch, content):
 @given(keys, st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20))
 def test_any_variable_is_a_setting_or_refused(tmp_path, monkeypatch, key, value):
     monkeypatch.chdir(tmp_path)
-    for variable in [name for name in os.environ if name.startswith(PREFIX)]:
-        monkeypatch.delenv(variable)
-    monkeypatch.setenv(f"{PREFIX}{key.upper()}", value)
-    loaded_or_refused()
+    others = {name: it for name, it in os.environ.items() if not name.startswith(PREFIX)}
+    # not by monkeypatch: it would leave the variable that `load` makes of one with a former name
+    with patch.dict(os.environ, others | {f"{PREFIX}{key.upper()}": value}, clear=True):
+        loaded_or_refused()
 
 
 def loaded_or_refused():
