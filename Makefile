@@ -67,10 +67,10 @@ chaos: install-dev debian
 	$(VENV)/bin/pytest -m "chaos and not launch" --durations=0
 	$(IN_NAMESPACES) $(VENV)/bin/pytest -m launch tests/launch --durations=0
 
-# a warm cluster against a plain loop and other engines, which it installs into .raysift/bench; some 15 minutes, on a
-# machine that does nothing else
+# a warm cluster against plain loops and other engines, which it installs into .raysift/bench; some 30 minutes, on a
+# machine that does nothing else. It writes docs/performance.md
 bench: install-dev
-	$(VENV)/bin/python -m bench.warm
+	$(VENV)/bin/python -m bench
 
 fix: install-dev
 	$(VENV)/bin/ruff check --fix .

@@ -35,7 +35,7 @@ from cluster.settings import load
 from commands.terminal import authorization
 from deployments.detector import names
 
-FEW, MANY = 10, 300
+FEW, MANY, MORE = 10, 300, 1000  # MORE: once, after the rounds
 REQUESTS, CLIENTS, SATURATED_S, IDLE_S = 50, 8, 10.0, 15.0
 
 
@@ -86,6 +86,19 @@ def scan(measured: Measured, name: str, command: list[str], out: Path, expected:
         raise SystemExit(f"{name}: the scores sum up to {scores}, those of the loop to {expected}")
 
 
+def looped(measured: Measured, place: Path, count: int) -> float:
+    """Time the loop over a folder of images, in a process of its own; returns the sum of the scores."""
+    with timed(measured, f"loop, {count} images"), get_context("spawn").Pool(1) as pool:
+        return pool.apply(loop, [sorted(place.iterdir())])
+
+
+def scanned(measured: Measured, place: Path, count: int, expected: float) -> None:
+    """Time `raysift scan` of a folder of images, whose scores have this sum."""
+    raysift, out = str(Path(sys.executable).parent / "raysift"), place.with_name(f"out-{place.name}")
+    command = [raysift, "scan", str(place), "--out", str(out), "--json"]
+    scan(measured, f"raysift scan, {count} images", command, out, expected)
+
+
 def online(measured: Measured, url: str, files: list[Path]) -> None:
     """The latency of single requests, in ms, and how many a second CLIENTS clients get answered."""
     bodies = [file.read_bytes() for file in files]
@@ -129,16 +142,10 @@ def pss_gb(state: Path) -> float:
 def one_round(measured: Measured, folder: Path, number: int, url: str, exports: str, pythons: dict[str, Path]) -> None:
     """Measure everything once, on images that no earlier round has scanned."""
     few, many = (images(folder / f"{count}-{number}", count, seed=1000 * number + count) for count in (FEW, MANY))
-    expected = {}
-    for count, place in ((FEW, few), (MANY, many)):
-        with timed(measured, f"loop, {count} images"), get_context("spawn").Pool(1) as pool:
-            expected[count] = pool.apply(loop, [sorted(place.iterdir())])
-    engines.run(measured, pythons, many, MANY, expected[MANY])
-    raysift = str(Path(sys.executable).parent / "raysift")
-    for count, place in ((FEW, few), (MANY, many)):
-        out = folder / f"out-{count}-{number}"
-        command = [raysift, "scan", str(place), "--out", str(out), "--json"]
-        scan(measured, f"raysift scan, {count} images", command, out, expected[count])
+    sums = {place: looped(measured, place, count) for place, count in ((few, FEW), (many, MANY))}
+    engines.run(measured, pythons, many, MANY, sums[many])
+    for place, count in ((few, FEW), (many, MANY)):
+        scanned(measured, place, count, sums[place])
     again = images(folder / f"submitted-{number}", FEW, seed=5000 + number)
     out = folder / f"out-submitted-{number}"
     submitted = f"{exports}\nray job submit -- python -m pipelines {again} --out {out}"
@@ -194,6 +201,8 @@ def main() -> None:
             for number in range(rounds):
                 one_round(measured, folder, number, settings.api.url, exports, pythons)
             measured.add("PSS GB after the rounds", pss_gb(Processes(settings).state))
+            more = images(folder / "more", MORE, seed=9000)
+            scanned(measured, more, MORE, looped(measured, more, MORE))
         finally:
             run([raysift, "down"])
     Console().print(table(measured))
