@@ -6,7 +6,7 @@ Nothing here calls the provider; deployments/access/provider.py does.
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
@@ -40,7 +40,7 @@ class GroupRole(BaseModel):
 
 
 class Oidc(BaseModel):
-    """An OpenID Connect provider whose people may sign in to the app."""
+    """An OpenID Connect provider whose people may sign in to the app, and whose tokens programs may send."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -49,7 +49,10 @@ class Oidc(BaseModel):
     client_secret: SecretStr | None = Field(None, description="of that client, or the file below; None: it has none")
     client_secret_file: Path | None = Field(None, description="a file on the cluster's head that contains the secret")
     scopes: tuple[str, ...] = Field(("openid", "profile", "email"), description="of the request; some add the groups")
-    groups_claim: str = Field("groups", min_length=1, description="the claim of the ID token that names the groups")
+    groups_claim: str = Field("groups", min_length=1, description="the claim of a token that names the groups")
+    audiences: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (), description="of the JWTs that programs may send to the API instead of a key; without any, JWTs are refused"
+    )
     roles: dict[str, GroupRole] = Field(min_length=1, description="group -> role; people without any are refused")
 
     @field_validator("issuer", mode="after")
@@ -75,7 +78,7 @@ class Oidc(BaseModel):
     @property
     def digest(self) -> str:
         """Changes with what decides who may sign in: sessions of another digest end."""
-        decides = self.model_dump_json(include={"issuer", "client_id", "groups_claim", "roles"})
+        decides = self.model_dump_json(include={"issuer", "client_id", "groups_claim", "audiences", "roles"})
         return hashlib.sha256(decides.encode()).hexdigest()[:16]
 
     def secret(self) -> str | None:
@@ -92,7 +95,7 @@ class Oidc(BaseModel):
             ) from None
 
     def rights(self, claims: Mapping[str, Any]) -> GroupRole | None:
-        """What somebody with these claims of an ID token may do; None: no group of theirs has a role.
+        """What somebody with these claims of a token may do; None: no group of theirs has a role.
 
         Of several groups the highest role counts, with the folders of the groups that have that role: a role for one
         case must not become a role for another one's.
@@ -123,7 +126,7 @@ def is_secure(url: str) -> bool:
 
 
 def display_name(claims: Mapping[str, Any]) -> str:
-    """How pages and the audit log show somebody: the name with the e-mail address, as far as the ID token has them.
+    """How pages and the audit log show somebody: the name with the e-mail address, as far as the token has them.
 
     Both are what the provider says, and may be those of somebody else too: only the subject identifies a person.
     """

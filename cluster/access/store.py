@@ -32,8 +32,8 @@ class Refused(Exception):
     """A token that is not valid; the message says why, for whoever has it."""
 
 
-class UnknownLink(Refused):
-    """A token that is no one-time link; it may be a key."""
+class UnknownToken(Refused):
+    """A token that is not stored here, or not as what it was taken for: one that is no one-time link may be a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,26 +94,31 @@ class AccessStore(SqliteFile):
         """A session of SESSION_S for key:ID or user:NAME. It ends too when that key or user does."""
         return self._add_session(self._holder(holder), holder)
 
-    def start_oidc_session(self, who: Identity, digest: str) -> tokens.Token:
-        """A session of SESSION_S for somebody whom an OpenID provider knows as `who.subject`, with the rights of `who`.
+    def start_oidc_session(
+        self, who: Identity, digest: str, token: tokens.Token | None = None, expires_at: float | None = None
+    ) -> tokens.Token:
+        """A session for somebody whom an OpenID provider knows as `who.subject`, with the rights of `who`.
 
-        `digest`: of the settings that gave these rights, which end the session when they change.
+        `digest`: of the settings that gave these rights, which end the session when they change. `token`: of a JWT that
+        is sent as the session's token, `expires_at`: its end; else there is a new one, of SESSION_S.
+        sqlite3.IntegrityError if there is a session with this token.
         """
-        return self._add_session(who, f"oidc:{digest}:{who.subject}")
+        return self._add_session(who, f"oidc:{digest}:{who.subject}", token, expires_at)
 
     def end_oidc_sessions(self, but_of: str | None) -> None:
-        """End the sessions of OpenID providers' people, but for those of these settings' digest."""
+        """End the sessions of OpenID providers' people, but for those of these settings' digest.
+
+        Revoked ones are kept: a JWT that was revoked would begin another one.
+        """
+        ended = "revoked_at is null and holder glob 'oidc:*' and substr(holder, 1, length(?1)) != ?1"
         with self._write() as db:
-            db.execute(
-                "delete from tokens where holder glob 'oidc:*' and substr(holder, 1, length(?1)) != ?1",
-                [f"oidc:{but_of}:"],
-            )
+            db.execute(f"delete from tokens where {ended}", [f"oidc:{but_of}:"])
 
     def redeem(self, token: tokens.Token) -> tokens.Token:
         """The session of a one-time link. Refused if it was used before, has expired or is no link."""
         row = self._row(token.id)
         if row is None or row["kind"] != "link" or not compare_digest(row["hash"], token.hash):
-            raise UnknownLink("this link is not known here")
+            raise UnknownToken("this link is not known here")
         with self._write() as db:
             used = db.execute("delete from tokens where id = ? and kind = 'link'", [token.id]).rowcount
         if not used or row["expires_at"] < time.time():
@@ -124,7 +129,7 @@ class AccessStore(SqliteFile):
         """Whose key or session it is. Refused if it is unknown, revoked or expired."""
         row = self._row(token.id)
         if row is None or row["kind"] == "link" or not compare_digest(row["hash"], token.hash):
-            raise Refused("this key is not known here")
+            raise UnknownToken("this key is not known here")
         found = self._valid(row)
         if (row["used_at"] or 0) < time.time() - USED_EVERY_S:
             # a full disk or a locked file must not refuse a valid key
@@ -163,9 +168,10 @@ class AccessStore(SqliteFile):
             return bool(ended.rowcount)
 
     def end_session(self, id: str) -> bool:
-        """End a session. False if there is none of that id."""
+        """End a session. False if there is no valid one of that id."""
+        ended = "update tokens set revoked_at = ? where id = ? and revoked_at is null and kind = 'session'"
         with self._write() as db:
-            return bool(db.execute("delete from tokens where id = ? and kind = 'session'", [id]).rowcount)
+            return bool(db.execute(ended, [time.time(), id]).rowcount)
 
     # ---- users
 
@@ -196,10 +202,13 @@ class AccessStore(SqliteFile):
 
     # ---- rows
 
-    def _add_session(self, who: Identity, holder: str) -> tokens.Token:
+    def _add_session(
+        self, who: Identity, holder: str, token: tokens.Token | None = None, expires_at: float | None = None
+    ) -> tokens.Token:
         with self._write() as db:
             db.execute("delete from tokens where kind != 'key' and expires_at < ?", [time.time() - KEPT_S])
-        return self._add("session", who.name, who.role, who.prefixes, holder, time.time() + SESSION_S)
+        ends = expires_at or time.time() + SESSION_S
+        return self._add("session", who.name, who.role, who.prefixes, holder, ends, token)
 
     def _add(
         self,

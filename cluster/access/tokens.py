@@ -47,6 +47,11 @@ def parse(text: str) -> Token | None:
     return Token(parts[1], parts[2]) if parts else None
 
 
+def of_jwt(text: str) -> Token:
+    """The token under which a JWT of an OpenID Connect provider is stored. Nobody can write one with its hash."""
+    return Token(hashlib.sha256(text.encode(errors="replace")).hexdigest()[:12], text)
+
+
 def signing_secret(state_dir: Path) -> bytes:
     """The secret of signed URLs, made at the first call: state_dir/signing_secret, for its owner only."""
     path = state_dir / "signing_secret"

@@ -14,10 +14,12 @@ from fastapi import HTTPException
 from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import RayServeException
 from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cluster.access.identity import Identity
 from deployments import problems
+from deployments.access.client_address import address
 from deployments.access.service import Verdict
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,7 @@ HOW = (
     "Send a key as `Authorization: Bearer rs_...`. `raysift keys add NAME` makes one on the cluster's head; commands "
     "take it from RAYSIFT_KEY"
 )
+_HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "5"}}  # of a refusal, by its status
 
 
 class Refusal(Exception):
@@ -59,7 +62,8 @@ class Verifier:
         """`access`: the handle of the deployment Access. `clock`: the seconds that pass."""
         self._access = access
         self._clock = clock
-        self._known: dict[str, tuple[Identity, float]] = {}  # hash -> whose, and when that was checked
+        # hash -> whose, when that was checked, and until when that may be relied on
+        self._known: dict[str, tuple[Identity, float, float]] = {}
         self._asked: dict[str, asyncio.Task[Identity]] = {}  # questions without an answer yet
         self._away_until = -math.inf  # the head did not answer: it is not asked again until then about known tokens
 
@@ -70,7 +74,11 @@ class Verifier:
             kind, _, token = header.partition(" ")
             if kind.lower() != "bearer":
                 raise Refusal(401, f"Authorization has to be `Bearer` and a key. {HOW}.")
-            return await self._of("bearer", token.strip(), lambda: self._access.identify.remote(token.strip()))
+            token = token.strip()
+            if token.count(".") == 2:  # a JWT: keys of Raysift have no dots
+                where = address(HTTPConnection(scope))
+                return await self._of("jwt", token, lambda: self._access.identify_jwt.remote(token, where))
+            return await self._of("bearer", token, lambda: self._access.identify.remote(token))
         if scope["query_string"] and _SIGNED.fullmatch(scope["path"]) and scope["method"] in ("GET", "HEAD"):
             return await self._signed(scope["path"], scope["query_string"].decode("latin-1"))
         return None
@@ -107,10 +115,12 @@ class Verifier:
         return await asyncio.shield(task)
 
     def _remembered(self, place: str) -> tuple[Identity | None, float]:
-        """Whose token it was when that was last checked, and how long ago; None after STALE_S."""
-        known = self._known.get(place)
-        age_s = self._clock() - known[1] if known else math.inf
-        return (known[0] if known and age_s < STALE_S else None), age_s
+        """Whose token it was when that was last checked, and how long ago; None after STALE_S, or the token's end."""
+        known, now = self._known.get(place), self._clock()
+        if known is None:
+            return None, math.inf
+        identity, checked_at, until = known
+        return (identity if now < until else None), now - checked_at
 
     async def _ask(self, place: str, ask: Callable[[], Awaitable[Verdict]]) -> Identity:
         try:
@@ -127,10 +137,13 @@ class Verifier:
             raise Refusal(503, "keys cannot be checked while the cluster's head is away: try again later.") from None
         if verdict.identity is None:
             self._known.pop(place, None)
-            raise Refusal(401, f"{verdict.reason}. {HOW}.")
+            how = f" {HOW}." if verdict.status == 401 else ""
+            raise Refusal(verdict.status, f"{verdict.reason}.{how}")
         if len(self._known) >= MOST_KNOWN:
             self._known.clear()
-        self._known[place] = verdict.identity, self._clock()
+        now = self._clock()
+        left_s = STALE_S if verdict.ends_at is None else min(STALE_S, verdict.ends_at - time.time())
+        self._known[place] = verdict.identity, now, now + left_s
         return verdict.identity
 
 
@@ -164,8 +177,8 @@ class Authentication:
             if identity is None and scope["path"] not in OPEN:
                 raise Refusal(401, f"this needs a key. {HOW}.")
         except Refusal as refusal:
-            headers = {"WWW-Authenticate": "Bearer"} if refusal.status == 401 else {"Retry-After": "5"}
-            await problems.answer(scope, refusal.status, str(refusal), headers)(scope, receive, send)
+            refused = problems.answer(scope, refusal.status, str(refusal), _HEADERS.get(refusal.status))
+            await refused(scope, receive, send)
             return
         scope.setdefault("state", {})["identity"] = identity
         await self.app(scope, receive, send)

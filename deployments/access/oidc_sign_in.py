@@ -11,6 +11,7 @@ import json
 import re
 import secrets
 import time
+from typing import Any
 
 import httpx
 
@@ -26,6 +27,15 @@ STALE = (
 )
 _FLOW = re.compile(r"(\d{1,12})\.[\w-]{43}", re.ASCII)
 _REDIRECT = re.compile(rf"https?://[^/?#\s]+{CALLBACK_PATH}")
+
+
+def identity_of(claims: dict[str, Any], settings: Oidc) -> Identity:
+    """Whom the checked claims of a token name, with the role of their groups. Unmapped."""
+    name, holder = display_name(claims), f"oidc:{settings.issuer} {claims['sub']}"
+    rights = settings.rights(claims)
+    if rights is None:
+        raise Unmapped(Identity(name, "viewer", (), holder=holder))
+    return Identity(name, rights.role, rights.under, holder=holder)
 
 
 class OidcSignIn:
@@ -62,11 +72,7 @@ class OidcSignIn:
         if state in self._used:  # a second request with the same code, at the same time
             raise TokenRefused(STALE)
         self._used[state] = now
-        name, holder = display_name(claims), f"oidc:{self._settings.issuer} {claims['sub']}"
-        rights = self._settings.rights(claims)
-        if rights is None:
-            raise Unmapped(Identity(name, "viewer", (), holder=holder))
-        return Identity(name, rights.role, rights.under, holder=holder)
+        return identity_of(claims, self._settings)
 
     def _made_from(self, flow: str, redirect_uri: str) -> tuple[str, str, str]:
         """State, nonce and code verifier of a flow, 64 characters each."""

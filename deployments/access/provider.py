@@ -1,4 +1,4 @@
-"""An OpenID Connect provider as its client sees it: its addresses, its signing keys, an ID token for a code."""
+"""An OpenID Connect provider as its client sees it: its addresses, its signing keys, the claims of its tokens."""
 
 import asyncio
 import hashlib
@@ -18,10 +18,14 @@ from deployments.access.refusals import ProviderDown, TokenRefused
 if TYPE_CHECKING:
     from joserfc.jwk import KeySet
 
+    from deployments.access.id_tokens import SigningKeys
+
 KNOWN_S = 3600.0  # how long the provider's description and its keys are kept
 AGAIN_S = 10.0  # after a failure, or a key that is not known, until the provider is asked again
 TIMEOUT_S = 4.0  # of a read from the provider; a request takes twice as long at most
 MOST_BYTES = 1 << 20  # of an answer of the provider
+ASYMMETRIC = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
+USUAL = ("RS256", "ES256")  # if the provider does not say with which algorithms it signs
 
 Parsed = TypeVar("Parsed")
 
@@ -35,6 +39,7 @@ class Addresses:
     keys: str
     end_session: str | None
     takes_basic: bool  # the token endpoint takes the client's secret as a password of HTTP
+    algorithms: tuple[str, ...]  # of ASYMMETRIC, with which it signs
 
 
 class Provider:
@@ -103,19 +108,38 @@ class Provider:
 
     async def check(self, id_token: str, nonce: str) -> dict[str, Any]:
         """The claims of an ID token. TokenRefused with the reason if it is not valid; ProviderDown."""
-        from deployments.access.id_tokens import UnknownKey, verified  # only now: it takes long, and few need it
+        from deployments.access.id_tokens import id_token_claims  # only now: it takes long, and few need it
 
+        return await self._verified(lambda signing: id_token_claims(id_token, signing, self._settings, nonce))
+
+    async def bearer_claims(self, token: str) -> tuple[dict[str, Any], float]:
+        """The claims of a JWT that a program sends, and until when it is valid (seconds since 1970).
+
+        TokenRefused with the reason if it is not valid; ProviderDown.
+        """
+        from deployments.access.id_tokens import bearer_claims, bearer_ends_at
+
+        claims = await self._verified(lambda signing: bearer_claims(token, signing, self._settings))
+        return claims, bearer_ends_at(claims)
+
+    async def _verified(self, verify: Callable[["SigningKeys"], dict[str, Any]]) -> dict[str, Any]:
+        """What `verify` says with the provider's keys; with new ones, if it knows too few."""
+        from deployments.access.id_tokens import SigningKeys, UnknownKey
+
+        algorithms = (await self.addresses()).algorithms
         try:
-            return verified(id_token, await self.keys(), self._settings, nonce)
+            return verify(SigningKeys(await self.keys(), algorithms))
         except UnknownKey:  # the provider may have new keys
             keys = await self.keys(AGAIN_S)
         try:
-            return verified(id_token, keys, self._settings, nonce)
+            return verify(SigningKeys(keys, algorithms))
         except UnknownKey as error:
             raise TokenRefused(str(error)) from None
 
     async def addresses(self) -> Addresses:
         """The provider's addresses. Raises ProviderDown."""
+        if self._addresses is not None and self._clock() - self._described_at <= KNOWN_S:
+            return self._addresses
         async with self._lock:
             if self._addresses is None or self._clock() - self._described_at > KNOWN_S:
                 place = f"{self._settings.issuer.rstrip('/')}/.well-known/openid-configuration"
@@ -124,9 +148,14 @@ class Provider:
             return self._addresses
 
     async def keys(self, not_older_s: float = KNOWN_S) -> "KeySet":
-        """The provider's signing keys, of at most this age. Raises ProviderDown."""
+        """The provider's signing keys, of at most this age. Raises ProviderDown.
+
+        Who is content with those that are known does not wait while somebody else has new ones fetched.
+        """
         from deployments.access.id_tokens import key_set
 
+        if self._keys is not None and self._clock() - self._keys_at <= not_older_s:
+            return self._keys
         addresses = await self.addresses()
         async with self._lock:
             if self._keys is None or self._clock() - self._keys_at > not_older_s:
@@ -143,7 +172,7 @@ class Provider:
             if status != 200:  # also a redirect, which is not followed: it would lead to somebody else's keys
                 raise ProviderDown(f"{url} answers with HTTP {status}")
             return parse(answer)
-        except ProviderDown:
+        except (ProviderDown, asyncio.CancelledError):  # the second: whoever asks waits no longer
             self._failed_at = self._clock()
             raise
 
@@ -182,9 +211,19 @@ def _parse(described: dict[str, Any], issuer: str) -> Addresses:
     for name, url in {**urls, **({"end_session_endpoint": end_session} if end_session else {})}.items():
         if not isinstance(url, str) or not is_secure(url) or (urlsplit(url).scheme, issuer[:5]) == ("http", "https"):
             raise ProviderDown(f"the provider's {name} is missing or no https:// address")
-    methods = described.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
+    methods = _listed(described, "token_endpoint_auth_methods_supported") or ["client_secret_basic"]
     authorization, token, keys = (str(url) for url in urls.values())
-    return Addresses(authorization, token, keys, end_session, "client_secret_basic" in methods)
+    signs_with = _listed(described, "id_token_signing_alg_values_supported") or USUAL
+    algorithms = tuple(name for name in ASYMMETRIC if name in signs_with)
+    if not algorithms:
+        raise ProviderDown(f"the provider signs with none of {', '.join(ASYMMETRIC)}")
+    return Addresses(authorization, token, keys, end_session, "client_secret_basic" in methods, algorithms)
+
+
+def _listed(described: dict[str, Any], name: str) -> list[Any]:
+    """A list in the provider's description; empty if there is none."""
+    values = described.get(name)
+    return values if isinstance(values, list) else []
 
 
 def _with_query(url: str, query: dict[str, str]) -> str:

@@ -65,10 +65,3 @@ def roles(routes: Iterable[Any]) -> Iterator[tuple[str, str, Role | None]]:
             )
         for method in sorted(route.methods):
             yield method, route.path, declared[0].role
-
-
-def address(request: Request) -> str:
-    """From where a request comes, for the audit log. The app says for which browser it asks."""
-    came = request.client.host if request.client else ""
-    claimed = request.headers.get("x-forwarded-for", "").split(",")[0].strip()
-    return f"{came}, for {claimed}" if claimed and claimed != came else came

@@ -14,11 +14,12 @@ from cluster.access.audit import NOBODY, Audit
 from cluster.access.credential import ensure_operator_key, open_store, store_file
 from cluster.access.holds import Hold, Holds
 from cluster.access.identity import Identity, Role
-from cluster.access.store import Key, Refused, UnknownLink
+from cluster.access.store import Key, Refused, UnknownToken
 from cluster.cases.store import CaseStore
 from cluster.errors import SettingsError
 from cluster.logs import setup
 from cluster.settings import Settings
+from deployments.access.bearer import BearerTokens
 from deployments.access.cases import CaseKeeper
 from deployments.access.oidc_sign_in import OidcSignIn
 from deployments.access.refusals import ProviderDown, TokenRefused, Unmapped
@@ -32,18 +33,23 @@ MOST_NAMES, RECORD_EVERY_S = 10_000, 60.0
 BUSY = "too many people sign in at the moment: try again"
 TOO_MANY = "too many failed attempts with this name: try again in five minutes"
 WRONG = "name or password is wrong"
+NO_JWT = "JWTs are not accepted here: an admin names the audiences of those that are in the setting oidc.audiences"
 NO_PROVIDER = "no OpenID Connect provider is set here: an admin sets one in the settings, under oidc"
 UNMAPPED = "none of your groups may use Raysift: ask an admin to give one of them a role, in the setting oidc.roles"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whose token it is, or why it is refused. `token`: of a new session. `status`: of HTTP, for a refusal."""
+    """Whose token it is, or why it is refused. `token`: of a new session. `status`: of HTTP, for a refusal.
+
+    `ends_at`: when the token ends by itself, in seconds since 1970; None: it is asked for again soon enough.
+    """
 
     identity: Identity | None = None
     reason: str = ""
     token: str = ""
     status: int = 401
+    ends_at: float | None = None
 
 
 class Access(CaseKeeper):
@@ -68,6 +74,9 @@ class Access(CaseKeeper):
         self._store.end_oidc_sessions(but_of=self._digest)
         self._host = settings.oidc.host if settings.oidc else ""
         self._oidc = OidcSignIn(settings.oidc, self._secret) if settings.oidc else None
+        self._bearers: BearerTokens | None = None
+        if settings.oidc and self._oidc and settings.oidc.audiences:
+            self._bearers = BearerTokens(settings.oidc, self._oidc.provider, self._store, self._audit)
 
     def identify(self, text: str) -> Verdict:
         """Whose key or session a bearer token is."""
@@ -78,6 +87,21 @@ class Access(CaseKeeper):
             return Verdict(self._store.identify(token))
         except Refused as error:
             return Verdict(reason=str(error))
+
+    async def identify_jwt(self, text: str, where: str) -> Verdict:
+        """Whose JWT of the OpenID Connect provider a bearer token is. `where`: the address that it comes from."""
+        if self._bearers is None:
+            return Verdict(reason=NO_JWT)
+        try:
+            who, ends_at = await self._bearers.identify(text, where)
+        except (TokenRefused, Refused) as error:
+            return Verdict(reason=str(error))
+        except Unmapped as error:
+            return await self._unmapped(error, where)
+        except ProviderDown as error:
+            log.warning("the OpenID Connect provider: %s", error)
+            return Verdict(reason=f"tokens of {self._host} cannot be checked now: see the log of access", status=503)
+        return Verdict(who, ends_at=ends_at)
 
     def identify_signed(self, id: str, path: str, expires_at: int, signature: str) -> Verdict:
         """Whose signed URL it is."""
@@ -121,7 +145,7 @@ class Access(CaseKeeper):
         try:
             try:
                 return self._begin(f"link:{token.id}", self._store.redeem(token), where)
-            except UnknownLink:
+            except UnknownToken:
                 self._store.identify_key(token)
             return self._begin(f"key:{token.id}", self._store.start_session(f"key:{token.id}"), where)
         except Refused as error:
@@ -161,8 +185,7 @@ class Access(CaseKeeper):
         except TokenRefused as error:
             return await asyncio.to_thread(self._failed_again, NOBODY, self._host, where, str(error))
         except Unmapped as error:
-            verdict = await asyncio.to_thread(self._failed_again, error.who, error.who.subject, where, UNMAPPED)
-            return replace(verdict, status=403)
+            return await self._unmapped(error, where)
         except (ProviderDown, SettingsError) as error:
             return self._provider_down(error)
         return await asyncio.to_thread(self._begin_oidc, who, where)
@@ -170,6 +193,10 @@ class Access(CaseKeeper):
     def _begin_oidc(self, who: Identity, where: str) -> Verdict:
         session = self._store.start_oidc_session(who, str(self._digest))
         return self._begin(who.holder, session, where)
+
+    async def _unmapped(self, error: Unmapped, where: str) -> Verdict:
+        verdict = await asyncio.to_thread(self._failed_again, error.who, error.who.subject, where, UNMAPPED)
+        return replace(verdict, status=403)
 
     def _provider_down(self, error: Exception) -> Verdict:
         log.warning("the OpenID Connect provider: %s", error)

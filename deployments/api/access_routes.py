@@ -24,8 +24,9 @@ from cluster.access.holds import Hold
 from cluster.access.identity import Identity
 from cluster.settings import Settings
 from cluster.storage import buckets
+from deployments.access.client_address import address
 from deployments.access.purposes import purpose
-from deployments.access.roles import Admin, Anybody, OperatorOfAll, Viewer, address
+from deployments.access.roles import Admin, Anybody, OperatorOfAll, Viewer
 from deployments.access.service import Verdict
 from deployments.api.app import api
 from deployments.api.calls import TimedHandle

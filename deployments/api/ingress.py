@@ -36,9 +36,10 @@ from cluster.storage.roots import Roots
 from cluster.vectors import Vectors
 from deployments import ray_metrics
 from deployments.access import authentication, blurring, roles
+from deployments.access.client_address import address
 from deployments.access.pending import PendingRecords
 from deployments.access.purposes import purpose
-from deployments.access.roles import Admin, Anybody, OperatorOfAll, Reviewer, Viewer, address
+from deployments.access.roles import Admin, Anybody, OperatorOfAll, Reviewer, Viewer
 from deployments.api import media, uploads
 from deployments.api.access_routes import AccessRoutes
 from deployments.api.app import MOST_REQUESTS, api

@@ -19,7 +19,8 @@ from cluster.settings import Settings
 from cluster.storage import buckets
 from cluster.storage.listing import list_media
 from cluster.storage.roots import Roots
-from deployments.access.roles import Operator, address
+from deployments.access.client_address import address
+from deployments.access.roles import Operator
 from deployments.api.app import api
 from deployments.api.calls import TimedHandle
 from deployments.api.cases.routes import CaseRoutes

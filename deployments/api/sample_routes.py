@@ -7,8 +7,9 @@ from typing import Annotated
 
 from fastapi import HTTPException, Query, Request, Response
 
+from deployments.access.client_address import address
 from deployments.access.pending import PendingRecords
-from deployments.access.roles import Reviewer, address
+from deployments.access.roles import Reviewer
 from deployments.api.app import api
 from deployments.detector import DetectorAway, detector_class
 from deployments.serving import wire

@@ -11,7 +11,8 @@ from cluster.cases.api_types import CaseChange, CaseInfo, CaseName, NewCase
 from cluster.cases.case import Case, common
 from cluster.records import iso_time
 from cluster.storage import buckets
-from deployments.access.roles import Operator, Viewer, address
+from deployments.access.client_address import address
+from deployments.access.roles import Operator, Viewer
 from deployments.api.app import api
 from deployments.api.calls import TimedHandle
 

@@ -12,7 +12,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from cluster.access.identity import Prefixes
 from cluster.api_queries import ExportQuery
-from deployments.access.roles import Viewer, address
+from deployments.access.client_address import address
+from deployments.access.roles import Viewer
 from deployments.api.app import api
 from deployments.api.calls import TimedHandle
 from deployments.api.cases.routes import CaseRoutes

@@ -31,7 +31,8 @@ from cluster.decisions.entries import Conflict
 from cluster.errors import SettingsError
 from cluster.settings import Settings
 from deployments import problems
-from deployments.access.roles import Reviewer, Viewer, address
+from deployments.access.client_address import address
+from deployments.access.roles import Reviewer, Viewer
 from deployments.api.app import api
 from deployments.api.calls import TimedHandle
 from deployments.api.cases.routes import CaseRoutes

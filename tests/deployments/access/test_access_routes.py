@@ -43,7 +43,7 @@ def test_a_user_signs_in_asks_and_signs_out(running: LocalApi, client: TestClien
     assert (session.name, session.role, session.prefixes) == ("ann", "reviewer", None)
     assert client.get("/v1/session", headers=bearer(session.token)).json()["name"] == "ann"
     assert client.delete("/v1/session", headers=bearer(session.token)).status_code == 204
-    with pytest.raises(Refused, match="not known"):  # the API may still know it for five seconds
+    with pytest.raises(Refused, match="revoked"):  # the API may still know it for five seconds
         running.store.identify(tokens.parse(session.token))
     assert recorded(running, "signed in")[-1]["who"] == "ann"
     assert recorded(running, "signed out")[-1]["who"] == "ann"

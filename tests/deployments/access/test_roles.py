@@ -79,6 +79,7 @@ class Place:
             "a one-time link": str(self.store.add_link(tokens.parse(self.key["admin"]).id)),
             "the session of a removed user": str(session),
             "no token": "secret",
+            "a JWT, without a provider": "e30.e30.e30",
         }
 
     def ask(self, method: str, path: str, token: str | None, **more: Any) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
-from urllib.parse import parse_qs, parse_qsl, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import httpx
 from joserfc import jwt
@@ -34,6 +34,16 @@ def provider_process(*users: dict[str, Any]) -> Iterator[str]:
     described = f"{issuer}/.well-known/openid-configuration"
     with running_server(command, described, 30, stderr=subprocess.DEVNULL):
         yield issuer
+
+
+def id_token_of(subject: str, issuer: str) -> str:
+    """An ID token of a provider process for the client `raysift`."""
+    asked = {"response_type": "code", "client_id": "raysift", "redirect_uri": CALLBACK, "nonce": "n"}
+    asked["scope"] = "openid profile"
+    code = signed_in_as(subject, f"{issuer}/oauth2/authorize?{urlencode(asked)}")["code"]
+    form = {"grant_type": "authorization_code", "code": code, "redirect_uri": CALLBACK}
+    answer = httpx.post(f"{issuer}/oauth2/token", data=form, auth=("raysift", "s"), trust_env=False)
+    return str(answer.raise_for_status().json()["id_token"])
 
 
 def signed_in_as(subject: str, url: str) -> dict[str, str]:
@@ -72,8 +82,8 @@ class ScriptedProvider:
         self._codes[code] = asked
         return {"code": code, "state": asked["state"]}
 
-    def id_token(self, nonce: str) -> str:
-        """An ID token with the claims, header and key that are set."""
+    def id_token(self, nonce: str | None = None) -> str:
+        """An ID token with the claims, header and key that are set; without a nonce, as an access token has none."""
         now = int(time.time())
         claims = {"iss": self.issuer, "aud": "raysift", "sub": "u-1", "iat": now, "exp": now + 300, "nonce": nonce}
         claims = {name: value for name, value in (claims | self.claims).items() if value is not None}
