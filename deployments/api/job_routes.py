@@ -148,7 +148,8 @@ class JobRoutes(CaseRoutes):
     async def verified(self, job: str, who: Operator) -> Verification:
         """Verify a job: its results against its ledger, and the vector store against its results."""
         known = await self._job(job, who)
-        return Verification(**asdict(await asyncio.to_thread(self.verify, known.out, job, self.settings)))
+        with self.quotas.exporting(who):
+            return Verification(**asdict(await asyncio.to_thread(self.verify, known.out, job, self.settings)))
 
     @api.get("/v1/jobs/{job}/logs", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def logs(

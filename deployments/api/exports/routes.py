@@ -3,6 +3,7 @@
 # No `from __future__ import annotations` here: FastAPI could not resolve the types of a pickled class.
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -17,6 +18,7 @@ from deployments.access.roles import Viewer
 from deployments.api.app import api
 from deployments.api.calls import TimedHandle
 from deployments.api.cases.routes import CaseRoutes
+from deployments.api.guards.quotas import Quotas
 from deployments.catalog.exports.formats import FORMATS, Format
 
 MOST = 4  # exports of one API process at a time: each keeps the catalogue busy
@@ -32,30 +34,30 @@ class ExportRoutes(CaseRoutes):
 
     access: TimedHandle
     catalog: TimedHandle
+    quotas: Quotas
     exporting = 0  # how many exports are being prepared or sent
 
     @api.get("/v1/export", response_class=Response, responses=TYPES)
     async def export(self, query: Annotated[ExportQuery, Query()], request: Request, who: Viewer) -> StreamingResponse:
         """The files that pass the filters, each with all its detections, as a file to download.
 
-        503 if MOST are being sent. If an export cannot be continued, or a part of it is not read within STALLED_S, the
-        connection is closed before its end.
+        429 if the caller has its share of them, 503 if MOST are being sent. If an export cannot be continued, or a part
+        of it is not read within STALLED_S, the connection is closed before its end.
         """
-        if self.exporting >= MOST:
-            raise HTTPException(503, f"{MOST} exports are being sent: try again in a minute", {"Retry-After": "60"})
-        self.exporting += 1  # before anything is waited for, as other requests come meanwhile
-        try:
+        with ExitStack() as place:  # taken before anything is waited for, as other requests come meanwhile
+            place.enter_context(self.quotas.exporting(who))
+            if self.exporting >= MOST:
+                raise HTTPException(503, f"{MOST} exports are being sent: try again in a minute", {"Retry-After": "60"})
+            self.exporting += 1
+            place.callback(self._free)
             within = await self.within(query.case, who)
             filters = query.model_dump(mode="json", exclude_defaults=True, exclude={"format"})
             recorded = {"filters": urlencode(filters, doseq=True)}
             await self.access.record.remote(who, "exported", query.format, address(request), **recorded)
             # before the answer begins: a catalogue that does not answer is an error, and no short export
             first = await self._part(0, query, within)
-        except BaseException:  # the client may have gone
-            self._free()
-            raise
-        format = FORMATS[query.format]
-        return ExportResponse(self._exported(first, format, query, within), format, self._free)
+            format = FORMATS[query.format]
+            return ExportResponse(self._exported(first, format, query, within), format, place.pop_all().close)
 
     def _free(self) -> None:
         self.exporting -= 1

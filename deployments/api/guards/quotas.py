@@ -1,4 +1,4 @@
-"""Limits of what one key or user may take of this API process: requests, bytes of uploads, uploads at a time."""
+"""Limits of what one key or user may take of this API process: requests, bytes, uploads and exports at a time."""
 
 import math
 import time
@@ -19,6 +19,7 @@ HOUR_S = 3600
 BYTES_PER_GB = 10**9
 MOST_KNOWN = 10_000  # callers in memory; of more, those are forgotten that have taken nothing lately
 RETRY_ANALYSIS_S = 5.0  # an analysis takes a second to minutes
+RETRY_EXPORT_S = 30.0  # an export of many files takes minutes
 
 
 @dataclass(slots=True)
@@ -78,6 +79,7 @@ class Quotas:
         a_hour = limits.upload_gb_per_hour * BYTES_PER_GB
         self._bytes = Rate(a_hour / HOUR_S, a_hour, clock)
         self._analyses: Counter[str] = Counter()  # uploads being received or analysed; without any: no entry
+        self._exports: Counter[str] = Counter()  # exports being sent, and jobs being verified
 
     def most_jobs(self, who: Identity) -> int | None:
         """How many jobs of this caller may wait or run; None: any number."""
@@ -101,18 +103,37 @@ class Quotas:
             yield lambda size: None
             return
         most, caller = self._limits.analyses, who.owner
-        if self._analyses[caller] >= most:
-            raise _refusal(f"{most} uploads of yours are being analysed (limits.analyses)", RETRY_ANALYSIS_S)
-        if wait_s := self._bytes.take(caller, declared or 0):
-            reason = f"{self._limits.upload_gb_per_hour:g} GB of yours were uploaded within an hour"
-            raise _refusal(f"{reason} (limits.upload_gb_per_hour)", wait_s)
-        self._analyses[caller] += 1
-        try:
+        busy = _refusal(f"{most} uploads of yours are being analysed (limits.analyses)", RETRY_ANALYSIS_S)
+        with _one_of(most, self._analyses, caller, busy):
+            if wait_s := self._bytes.take(caller, declared or 0):
+                reason = f"{self._limits.upload_gb_per_hour:g} GB of yours were uploaded within an hour"
+                raise _refusal(f"{reason} (limits.upload_gb_per_hour)", wait_s)
             yield lambda size: self._bytes.charge(caller, size if declared is None else 0)
-        finally:
-            self._analyses[caller] -= 1
-            if not self._analyses[caller]:
-                del self._analyses[caller]
+
+    @contextmanager
+    def exporting(self, who: Identity) -> Iterator[None]:
+        """Count an export, or the verification of a job, until the block ends."""
+        if who.may("admin"):
+            yield
+            return
+        most = self._limits.exports
+        busy = _refusal(f"{most} exports or verifications of yours are in work (limits.exports)", RETRY_EXPORT_S)
+        with _one_of(most, self._exports, who.owner, busy):
+            yield
+
+
+@contextmanager
+def _one_of(most: int, running: Counter[str], caller: str, busy: ProblemError) -> Iterator[None]:
+    """Count something that a caller does until the block ends; `busy` is raised if `most` of them are running."""
+    if running[caller] >= most:
+        raise busy
+    running[caller] += 1
+    try:
+        yield
+    finally:
+        running[caller] -= 1
+        if not running[caller]:
+            del running[caller]
 
 
 def _refusal(reason: str, wait_s: float) -> ProblemError:

@@ -11,14 +11,16 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from fastapi import HTTPException
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
 from starlette.types import Message
 
-from cluster.access.identity import Identity
+from cluster.access.identity import Identity, Role
+from cluster.access.limits import Limits
 from cluster.api_queries import AssetFilter, ExportQuery
 from deployments.api.exports.routes import MOST, ExportRoutes
+from deployments.api.guards.quotas import Quotas
 from tests.deployments.catalog.contents import all_lines
 from tests.support.api_server import REQUEST, Recorder
 from tests.support.fakes.files import FOLDER, as_row, files
@@ -119,6 +121,7 @@ def exported(parts: int, got: list[bytes]) -> None:
     async def run() -> None:
         routes = ExportRoutes()
         routes.catalog, routes.access = Broken(parts), Recorder()  # type: ignore[assignment]
+        routes.quotas = Quotas(Limits())
         answer = await routes.export(ExportQuery(), REQUEST, Identity("x", "viewer"))
         async for piece in answer.body_iterator:
             got.append(piece)  # type: ignore[arg-type]
@@ -129,10 +132,10 @@ def exported(parts: int, got: list[bytes]) -> None:
 SCOPE = {"type": "http", "asgi": {"spec_version": "2.4"}}  # from then on a send to a client that has gone fails
 
 
-async def asked(routes: ExportRoutes, send: Callable[[Message], Awaitable[None]]) -> int:
+async def asked(routes: ExportRoutes, send: Callable[[Message], Awaitable[None]], role: Role = "admin") -> int:
     """Ask for an export, whose response goes to `send`; returns the status."""
     try:
-        answer = await routes.export(ExportQuery(), REQUEST, Identity("x", "viewer"))
+        answer = await routes.export(ExportQuery(), REQUEST, Identity("x", role))
         await answer(SCOPE, Event().wait, send)  # type: ignore[arg-type]
     except HTTPException as refused:
         return refused.status_code
@@ -173,6 +176,7 @@ class Whole(Broken):
 def exporting(catalog: Broken) -> ExportRoutes:
     routes = ExportRoutes()
     routes.catalog, routes.access = catalog, Recorder()  # type: ignore[assignment]
+    routes.quotas = Quotas(Limits(exports=2))
     return routes
 
 
@@ -182,6 +186,14 @@ async def test_of_simultaneous_exports_only_a_few_are_sent():
     statuses = await asyncio.gather(*(asked(routes, take) for _ in range(MOST + 3)))
     assert sorted(statuses) == [200] * MOST + [503] * 3
     assert await asked(routes, take) == 200
+
+
+@pytest.mark.anyio
+async def test_one_caller_gets_a_share_of_the_exports_and_leaves_room_for_others():
+    routes = exporting(Whole(2))
+    asking = [*(asked(routes, take, "viewer") for _ in range(MOST)), *(asked(routes, take) for _ in range(MOST - 2))]
+    assert await asyncio.gather(*asking) == [200, 200, 429, 429] + [200] * (MOST - 2)
+    assert await asked(routes, take, "viewer") == 200
 
 
 @pytest.mark.anyio

@@ -1,4 +1,4 @@
-"""Limits of each key and user: requests, bytes and uploads at a time; another one and admins are not hindered."""
+"""Limits of each key and user: requests, bytes, uploads and exports at a time; others and admins are not hindered."""
 
 from types import SimpleNamespace
 
@@ -16,6 +16,7 @@ from deployments.api.app import api
 from deployments.api.guards import quotas
 from deployments.api.guards.quotas import Quotas, Rate, RequestRate
 from deployments.jobs.callers import TooManyJobs
+from pipelines.results.verifying import Verified
 from tests.support.api_server import Everybody, application
 
 ANN, BOB = (Identity(name, "operator", id="1", holder=f"user:{name}") for name in ("ann", "bob"))
@@ -95,6 +96,31 @@ def test_uploads_at_a_time_are_limited_and_each_ends(clock):
     with limits.analysing(ANN, 1), limits.analysing(ANN, 1):
         pass
     assert not limits._analyses
+
+
+def test_exports_and_verifications_at_a_time_are_limited_together_and_each_ends(clock):
+    limits = Quotas(Limits(exports=2), clock)
+    with limits.exporting(ANN), pytest.raises(ValueError), limits.exporting(ANN):
+        assert refused(limits.exporting(ANN).__enter__) == 30
+        with limits.exporting(BOB), limits.exporting(ROOT), limits.exporting(ROOT), limits.exporting(ROOT):
+            pass
+        raise ValueError
+    with limits.exporting(ANN), limits.exporting(ANN):
+        pass
+    assert not limits._exports
+
+
+def test_a_job_is_not_verified_for_a_caller_who_has_its_share(clock):
+    async def followed(job, wait_s):
+        return SimpleNamespace(uris=(), out="/results")
+
+    limits = Quotas(Limits(exports=1), clock)
+    attributes = {"jobs": SimpleNamespace(followed=SimpleNamespace(remote=followed)), "settings": Settings()}
+    attributes["verify"] = lambda out, job, settings: Verified(1, 1, 0, 0, 0, 0)
+    with limits.exporting(ANN):
+        said, wait = problem_of(ask(ANN, limits, path="/v1/jobs/scan-1/verify", attributes=attributes))
+    assert "limits.exports" in said and wait == "30"
+    assert ask(ANN, limits, path="/v1/jobs/scan-1/verify", attributes=attributes).status_code == 200
 
 
 def test_bytes_of_uploads_are_limited_by_what_they_declare_or_else_by_what_has_come(clock):
