@@ -1,4 +1,4 @@
-"""Additions to Serve's HTTP proxies: a deadline for headers, and back-pressure for request bodies.
+"""Additions to Serve's HTTP proxies: deadlines of headers, back-pressure for bodies, errors as problem details.
 
 Serve calls `middlewares` in each proxy, where RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH names it. By itself a proxy
 reads a body as fast as a client sends it, into an unbounded list: 600 MB took 540 MB of memory there,
@@ -15,8 +15,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http import auto
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from deployments import problems
+
 HEADERS_S = 20.0  # from a connection, or the first byte of a request on it, to the end of the headers
 WINDOW_BYTES = 4 << 20  # of a request's body that the proxy may hold
+LOST = "the process of the API that had this request has ended: send it again, if it may be sent twice"
 
 
 class HeaderDeadline(HttpToolsProtocol):
@@ -100,6 +103,29 @@ class BodyWindow:
         await self.app(scope, receive_in_window, send)
 
 
+class Unanswered:
+    """ASGI middleware that answers with 500 what Serve leaves without an answer, because a replica has died.
+
+    Without it uvicorn does, in plain text. nginx sends a GET once more after a 500.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        begun = False
+
+        async def noted(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        await self.app(scope, receive, noted)
+        if scope["type"] == "http" and not begun:
+            await problems.answer(scope, 500, LOST)(scope, receive, send)
+
+
 def middlewares() -> list[Middleware]:
     """Set uvicorn's protocol in this process, a Serve proxy that does not listen yet; return the middlewares to add.
 
@@ -109,4 +135,4 @@ def middlewares() -> list[Middleware]:
     """
     os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
     auto.AutoHTTPProtocol = HeaderDeadline
-    return [Middleware(BodyWindow)]
+    return [Middleware(BodyWindow), Middleware(Unanswered), Middleware(problems.PlainErrors)]

@@ -33,7 +33,9 @@ def test_ports_and_sizes_match_the_settings():
     assert set(re.findall(r"^server \w+:(\d+) ", files["machines.conf"], re.M)) == {str(ApiListener().port)}
     assert f"listen {ApiListener().port};" in files["nginx.conf"]
     assert f"server app:{AppListener().port} " in files["nginx.conf"]
-    (bodies, samples, videos, images) = re.findall(r"client_max_body_size (\d+)[gm];", files["api.conf"])
+    sizes = re.findall(r"client_max_body_size (\d+)[gm];", files["api.conf"])
+    bodies, bodies_again, samples, videos, images, images_again = sizes
+    assert (bodies, images) == (bodies_again, images_again)
     assert int(bodies) << 20 == MAX_BODY_BYTES
     assert int(videos) << 30 > Decoding().max_bytes > int(videos) * 10**9 - 1
     assert int(samples) << 20 == wire.MAX_BYTES

@@ -7,14 +7,18 @@ import threading
 import time
 from contextlib import contextmanager
 
+import httpx
 import pytest
 import uvicorn
 from ray.serve._private import constants
 from uvicorn.protocols.http import auto
 
+from cluster.api_types import Problem
 from cluster.processes import Processes
 from cluster.settings import Settings
 from deployments.api import http_proxy
+from deployments.problems import PlainErrors
+from tests.support.api_server import serving
 from tests.support.servers.chroma import free_port
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -108,6 +112,34 @@ async def test_the_proxy_holds_no_more_of_a_body_than_the_window():
     assert type(sent[0]) is dict and sent[0] == {"type": "http.request", "body": bytes(1000), "more_body": True}
 
 
+async def unanswered(scope, receive, send):
+    """Serve, when the replica that had the request has died."""
+
+
+async def unavailable(scope, receive, send):
+    """Serve, when there is no replica."""
+    headers = [(b"content-type", b"text/plain"), (b"retry-after", b"3")]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": b"Deployment api is unavailable"})
+
+
+@pytest.mark.parametrize(
+    ("serve", "status", "detail"),
+    [(unanswered, 500, http_proxy.LOST), (unavailable, 503, "Deployment api is unavailable")],
+)
+def test_what_serve_itself_answers_or_leaves_unanswered_is_a_problem(monkeypatch, serve, status, detail):
+    monkeypatch.setattr(auto, "AutoHTTPProtocol", auto.AutoHTTPProtocol)
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "")
+    for middleware in http_proxy.middlewares():  # in the order in which Serve applies them
+        serve = middleware.cls(serve)
+    with serving(serve) as port:
+        answered = httpx.get(f"http://127.0.0.1:{port}/v1/jobs", trust_env=False)
+    problem = Problem.model_validate_json(answered.content)
+    assert (answered.status_code, answered.headers["content-type"]) == (status, "application/problem+json")
+    assert (problem.status, problem.detail, problem.instance) == (status, detail, "/v1/jobs")
+    assert answered.headers.get("retry-after") == ("3" if status == 503 else None)
+
+
 @pytest.mark.parametrize(
     ("named", "client"), [(None, "127.0.0.1"), ("10.9.9.9", "127.0.0.1"), ("127.0.0.1", "10.0.0.7")]
 )
@@ -140,7 +172,7 @@ def test_serve_finds_the_function_where_raysift_up_names_it(monkeypatch):
     path = Processes(Settings()).environment()[name]
     assert hasattr(constants, name)  # Serve's constants are named after the variables that set them
     added = validate_http_proxy_callback_return(call_function_from_import_path(path))
-    assert [middleware.cls for middleware in added] == [http_proxy.BodyWindow]
+    assert [middleware.cls for middleware in added] == [http_proxy.BodyWindow, http_proxy.Unanswered, PlainErrors]
     config = uvicorn.Config(answer)
     config.load()
     assert config.http_protocol_class is http_proxy.HeaderDeadline
