@@ -20,7 +20,6 @@ from cluster.api_types import (
     ErasedCaches,
     Facets,
     File,
-    ForgottenHits,
     Health,
     Hits,
     LoadedRows,
@@ -40,7 +39,7 @@ from deployments.access.client_address import address
 from deployments.access.pending import PendingRecords
 from deployments.access.purposes import purpose
 from deployments.access.roles import Admin, Anybody, OperatorOfAll, Reviewer, Viewer
-from deployments.api import media, uploads
+from deployments.api import face_records, media, uploads
 from deployments.api.access_routes import AccessRoutes
 from deployments.api.app import MOST_REQUESTS, api
 from deployments.api.calls import ACCESS_S, CATALOG_S, JOBS_S, TimedHandle
@@ -178,7 +177,8 @@ class Ingress(AccessRoutes, ExportRoutes, JobRoutes, OverviewRoutes, ReviewRoute
             async with uploads.received(request, most_bytes, count) as upload:
                 result = await self.analyze(upload.path, upload.name, wanted, self.detectors, self.settings)
         if "face" in wanted:
-            await self.pending.record(who, "faces of an upload compared", result.sha256 or "", address(request), **why)
+            more = why | face_records.of_upload(result)
+            await self.pending.record(who, "faces of an upload compared", result.sha256 or "", address(request), **more)
         return result
 
     @api.get("/v1/assets")
@@ -241,30 +241,37 @@ class Ingress(AccessRoutes, ExportRoutes, JobRoutes, OverviewRoutes, ReviewRoute
     async def search(self, query: Annotated[SearchQuery, Query()], request: Request, who: Viewer) -> Hits:
         """Files that match words (shown, written or spoken), or that resemble a file by its image or its faces."""
         within = await self.within(query.case, who)
+        by_face = query.like is not None and query.by == "faces"
         if query.like is not None:
             limited_to = who.prefixes  # only then it is looked up: what is not there has no vector either
             if limited_to is not None and await self.catalog.location.remote(query.like, limited_to) is None:
                 raise HTTPException(404, f"no file {query.like!r} has been scanned")
-            if query.by == "faces":
+            if by_face:
                 why = purpose(request, self.settings.access)
                 await self.access.record.remote(who, "searched by a face", query.like, address(request), **why)
             hits = await self.searching.like(query.like, query.by, query.limit, within)
         else:
             hits = await self.searching.words(str(query.q), query.limit, within)
-        return await self._shown(hits, who)
+        return await self._shown(hits, who, request, str(query.like) if by_face else None)
 
     @api.post("/v1/search", openapi_extra=uploads.FORM, max_body_size=uploads.NO_LIMIT)
     async def search_by_picture(self, request: Request, query: Annotated[LikenessQuery, Query()], who: Viewer) -> Hits:
         """Files that look like an uploaded picture, or that show a person seen in it. The upload is not kept."""
         within = await self.within(query.case, who)
         result = await self._analyze(request, who, frozenset([self.searching.maker(query.by)]), MOST_BYTES)
-        return await self._shown(await self.searching.picture(result, query.by, query.limit, within), who)
+        found = await self.searching.picture(result, query.by, query.limit, within)
+        return await self._shown(found, who, request, result.sha256 if query.by == "faces" else None)
 
-    async def _shown(self, found: Found, who: Identity) -> Hits:
+    async def _shown(self, found: Found, who: Identity, request: Request, face_of: str | None) -> Hits:
+        """The hits that the caller may see. Those of the faces of `face_of` are recorded before they are known."""
         ids = [hit["asset"] for hit in found.hits]
         items = {item["id"]: item for item in await self.catalog.items.remote(ids, who.prefixes)}
         hits = [hit | {"asset": items[hit["asset"]]} for hit in found.hits if hit["asset"] in items]
-        return Hits(hits=hits, notes=tuple(found.notes))
+        shown = Hits(hits=hits, notes=tuple(found.notes))
+        if face_of is not None:
+            models, where = self.detectors.model_versions, address(request)
+            await face_records.record_matches(self.access, models, who, face_of, where, shown)
+        return shown
 
     @api.post("/v1/results/load")
     async def load(
@@ -278,13 +285,6 @@ class Ingress(AccessRoutes, ExportRoutes, JobRoutes, OverviewRoutes, ReviewRoute
         if not proved(self.settings, [], where, proof) and not await self.jobs.has_out.remote(where):
             await asyncio.to_thread(check_out, self.settings, where)
         return LoadedRows(rows=await self.catalog.load_all.remote(where, self.settings.s3_endpoint))
-
-    @api.delete("/v1/people/{name}")
-    async def forget(self, name: str, request: Request, who: OperatorOfAll) -> ForgottenHits:
-        """Delete the hits of a person from the catalogue; `raysift people purge` has deleted them from the results."""
-        why = purpose(request, self.settings.access)
-        await self.access.record.remote(who, "person purged", name, address(request), **why)
-        return ForgottenHits(hits=await self.catalog.forget.remote("face", name))
 
     @api.delete("/v1/cache")
     async def erase_caches(self, request: Request, who: Admin) -> ErasedCaches:

@@ -69,7 +69,8 @@ class SampleRoutes:
             answer = await self._answer(name, body)
             if name == "face":  # it may name people
                 content = await asyncio.to_thread(lambda: hashlib.sha256(body).hexdigest())
-                await self.pending.record(who, "faces of samples compared", content, address(request))
+                where = address(request)
+                await self.pending.record(who, "faces of samples compared", content, where, model=model)
             return answer
         finally:
             self.sampling -= 1
