@@ -40,7 +40,7 @@ class Claim:
     """What is known of a request: it is new, being answered, answered before, or its key belongs to another request."""
 
     state: Literal["new", "in progress", "answered", "another"]
-    job: str | None = None  # the answer: the job that was made or resumed; None: nothing was to be done
+    job: str | None = None  # the answer: the job that was made or resumed, or the case; None: nothing was to be done
 
 
 def claim(db: sqlite3.Connection, caller: Caller) -> Claim:

@@ -15,6 +15,7 @@ from deployments.access.client_address import address
 from deployments.access.roles import Operator, Viewer
 from deployments.api.app import api
 from deployments.api.calls import TimedHandle
+from deployments.api.guards.idempotency import IdempotencyKey, caller_of, claimed
 
 Name = Annotated[CaseName, Path()]
 
@@ -24,6 +25,7 @@ class CaseRoutes:
 
     access: TimedHandle
     catalog: TimedHandle
+    jobs: TimedHandle
 
     @api.get("/v1/cases")
     async def list_cases(self, who: Viewer) -> list[CaseInfo]:
@@ -34,15 +36,25 @@ class CaseRoutes:
         return [_info(*each) for each in zip(seen, places, counts, strict=True)]
 
     @api.post("/v1/cases")
-    async def add_case(self, new: NewCase, request: Request, who: Operator) -> CaseInfo:
+    async def add_case(
+        self, new: NewCase, request: Request, who: Operator, idempotency_key: IdempotencyKey = None
+    ) -> CaseInfo:
         """Make a case. Its folders need not exist yet."""
+        caller = await caller_of(request, who, idempotency_key, None)
+        async with claimed(self.jobs, caller) as claim:
+            if claim.state == "new":
+                await self._make_case(new, request, who)
+                if caller.key:
+                    await self.jobs.remember.remote(caller, new.name)
+            return await self._shown_case(await self.case_of(new.name, who), who)
+
+    async def _make_case(self, new: NewCase, request: Request, who: Identity) -> None:
         folders = _own_folders(new.folders, who)
         if not folders and who.prefixes is not None:
             raise HTTPException(422, "body.folders: you are limited to some folders: name those of the case")
         case = await self.access.add_case.remote(who, new.name, new.title, folders, address(request))
         if case is None:
             raise HTTPException(409, f"there is a case {new.name!r} already: choose another name")
-        return await self._shown_case(case, who)
 
     @api.patch("/v1/cases/{name}")
     async def change_case(self, name: Name, change: CaseChange, request: Request, who: Operator) -> CaseInfo:

@@ -1,4 +1,4 @@
-"""Idempotency-Key (draft-ietf-httpapi-idempotency-key-header): a request for a job can be repeated, and makes one.
+"""Idempotency-Key (draft-ietf-httpapi-idempotency-key-header): a request that is repeated makes one job or case.
 
 The queue of jobs remembers the keys, since there may be several API processes: deployments/jobs/callers.py.
 """

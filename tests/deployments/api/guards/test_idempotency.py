@@ -53,6 +53,18 @@ def test_a_repeated_request_has_the_first_answer_and_makes_no_second_job(running
     assert client.post("/v1/jobs", json=media).json() != first.json(), "without the key it is another request"
 
 
+def test_a_repeated_request_for_a_case_has_the_first_answer(running, client, key):
+    new = {"name": f"harbour-{uuid4().hex[:6]}", "title": "Harbour", "folders": ["s3://bucket/case-7"]}
+    first = client.post("/v1/cases", json=new, headers=key)
+    again = client.post("/v1/cases", json=new, headers=key)
+    assert (first.status_code, again.status_code, again.json()) == (200, 200, first.json())
+    assert [record["of"] for record in running.audit.records() if record["what"] == "case made"].count(new["name"]) == 1
+    another = client.post("/v1/cases", json=new | {"title": "Another"}, headers=key)
+    assert Problem.model_validate_json(another.content).type == ProblemType.KEY_REUSED
+    assert client.post("/v1/cases", json=new).status_code == 409, "without the key it is another request"
+    assert client.delete(f"/v1/cases/{new['name']}").status_code == 204
+
+
 def test_a_job_whose_record_failed_is_recorded_when_its_request_is_repeated(running, client, key, media, monkeypatch):
     async def fail(*arguments, **more):
         raise HTTPException(503, "the audit log cannot be written")
@@ -174,4 +186,4 @@ def test_the_openapi_document_names_the_routes_that_take_a_key():
         for parameter in methods.get("post", {}).get("parameters", [])
         if parameter["name"] == "idempotency-key"
     }
-    assert takes == {"/v1/jobs", "/v1/jobs/{job}/resume", "/v1/jobs/{job}/retry-failed"}
+    assert takes == {"/v1/cases", "/v1/jobs", "/v1/jobs/{job}/resume", "/v1/jobs/{job}/retry-failed"}
