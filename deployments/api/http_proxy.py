@@ -1,8 +1,8 @@
-"""Additions to Serve's HTTP proxies: deadlines of headers, back-pressure for bodies, errors as problem details.
+"""Additions to Serve's HTTP proxies: limits of headers, back-pressure for bodies, errors as problem details.
 
 Serve calls `middlewares` in each proxy, where RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH names it. By itself a proxy
 reads a body as fast as a client sends it, into an unbounded list: 600 MB took 540 MB of memory there,
-and 630 MB in the API. And uvicorn waits for ever for headers that do not end.
+and 630 MB in the API. And uvicorn waits for ever for headers that do not end, and keeps them all.
 """
 
 import asyncio
@@ -18,20 +18,29 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from deployments import problems
 
 HEADERS_S = 20.0  # from a connection, or the first byte of a request on it, to the end of the headers
+MOST_HEADERS = 128 << 10  # bytes of a request before its body
 WINDOW_BYTES = 4 << 20  # of a request's body that the proxy may hold
 LOST = "the process of the API that had this request has ended: send it again, if it may be sent twice"
 
 
-class HeaderDeadline(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, which closes a connection whose request's headers do not end in HEADERS_S."""
+class HeaderLimits(HttpToolsProtocol):
+    """uvicorn's HTTP protocol, which closes a connection whose headers do not end in HEADERS_S or MOST_HEADERS."""
 
     headers_s = HEADERS_S
     _deadline: asyncio.TimerHandle | None = None
+    _received = 0  # bytes since the deadline was started
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the deadline of the connection's first request."""
         super().connection_made(transport)
         self._arm()
+
+    def data_received(self, data: bytes) -> None:
+        """Close the connection if what has come of the headers is too large. uvicorn itself has no limit."""
+        self._received += len(data)
+        super().data_received(data)
+        if self._deadline is not None and self._received > MOST_HEADERS:
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the deadline."""
@@ -50,6 +59,7 @@ class HeaderDeadline(HttpToolsProtocol):
         super().on_headers_complete()
 
     def _arm(self) -> None:
+        self._received = 0
         self._deadline = self.loop.call_later(self.headers_s, self.transport.close)
 
     def _disarm(self) -> None:
@@ -134,5 +144,5 @@ def middlewares() -> list[Middleware]:
     per client.
     """
     os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
-    auto.AutoHTTPProtocol = HeaderDeadline
+    auto.AutoHTTPProtocol = HeaderLimits
     return [Middleware(BodyWindow), Middleware(Unanswered), Middleware(problems.PlainErrors)]

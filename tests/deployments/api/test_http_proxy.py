@@ -34,7 +34,7 @@ async def answer(scope, receive, send):
 
 @contextmanager
 def uvicorn_with(headers_s):
-    protocol = type("Quick", (http_proxy.HeaderDeadline,), {"headers_s": headers_s})
+    protocol = type("Quick", (http_proxy.HeaderLimits,), {"headers_s": headers_s})
     port = free_port()
     server = uvicorn.Server(
         uvicorn.Config(answer, "127.0.0.1", port, http=protocol, lifespan="off", log_level="critical")
@@ -67,6 +67,26 @@ def test_headers_that_arrive_slowly_close_the_connection():
                 assert time.monotonic() < deadline
                 raw.sendall(b"x")
                 time.sleep(0.05)
+
+
+@pytest.mark.parametrize("before", [b"", REQUEST], ids=["a new connection", "a kept one"])
+def test_headers_that_grow_without_end_close_the_connection(before):
+    with uvicorn_with(20) as port, socket.create_connection(("127.0.0.1", port), 10) as raw:
+        if before:
+            raw.sendall(before)
+            assert raw.recv(1000).startswith(b"HTTP/1.1 200")
+        raw.sendall(b"GET / HTTP/1.1\r\n")
+        with pytest.raises(OSError):  # the connection is closed
+            for number in range(1000):
+                raw.sendall(b"X-%d: " % number + b"x" * 10_000 + b"\r\n")
+
+
+def test_large_headers_and_larger_bodies_are_taken():
+    with uvicorn_with(20) as port:
+        url, headers = f"http://127.0.0.1:{port}/", {"X-Large": "x" * 60_000}
+        with httpx.Client(trust_env=False) as client:
+            for _ in range(3):
+                assert client.post(url, content=b"x" * 1_000_000, headers=headers).text == "ok"
 
 
 def test_a_kept_connection_has_a_deadline_for_each_request_but_not_for_a_body():
@@ -175,4 +195,4 @@ def test_serve_finds_the_function_where_raysift_up_names_it(monkeypatch):
     assert [middleware.cls for middleware in added] == [http_proxy.BodyWindow, http_proxy.Unanswered, PlainErrors]
     config = uvicorn.Config(answer)
     config.load()
-    assert config.http_protocol_class is http_proxy.HeaderDeadline
+    assert config.http_protocol_class is http_proxy.HeaderLimits
