@@ -4,6 +4,8 @@
 """
 
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,12 +17,23 @@ import psutil
 from cluster.processes import FAMILY, ROOT, Processes
 
 
-def join(processes: Processes, cpus: int) -> psutil.Process:
-    """Start another node with `cpus` logical CPUs on this machine; returns its process. `raysift down` stops it."""
+def join(processes: Processes, cpus: int, disk: Path | None = None) -> psutil.Process:
+    """Start another node with `cpus` logical CPUs on this machine; returns its process. `raysift down` stops it.
+
+    `disk`: a folder that it has in place of the cluster's state folder, as another machine has its own disk there; its
+    host name is then that of the folder. This needs root, or user namespaces.
+    """
     environment = {**os.environ, **processes.environment(), FAMILY: str(processes.state)}
+    command = [sys.executable, "-m", "tests.chaos.nodes", environment["RAY_ADDRESS"], str(cpus)]
+    if disk is not None:
+        disk.mkdir(mode=0o700)
+        shutil.copy2(processes.token_file, disk)
+        mount = shlex.join(["mount", "--bind", str(disk), str(processes.state)])
+        own = ["unshare", "--mount", "--uts", "--propagation", "private", *([] if os.geteuid() == 0 else ["-Ur"])]
+        command = [*own, "sh", "-c", f"{mount} && hostname {disk.name} && exec {shlex.join(command)}"]
     with (processes.state / "node.log").open("ab") as log:
         child = subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.nodes", environment["RAY_ADDRESS"], str(cpus)],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -163,12 +163,17 @@ class Machine:
             Indexing(self.out, Vectors(server.url), lambda folder: 0).once()
 
     def holding(self, *needles: bytes) -> list[str]:
-        """The files in which one of these is, as bytes or, of Parquet, as a value; without the audit log."""
-        return sorted(
-            str(file.relative_to(self.place))
-            for file in self.place.rglob("*")
-            if file.is_file() and not file.name.startswith("audit.") and _has(file, needles)
-        )
+        """As the function, of all stores."""
+        return holding(self.place, *needles)
+
+
+def holding(place: Path, *needles: bytes) -> list[str]:
+    """The files below a folder in which one of these is, as bytes or, of Parquet, as a value; without the audit log."""
+    return sorted(
+        str(file.relative_to(place))
+        for file in place.rglob("*")
+        if file.is_file() and not file.name.startswith("audit.") and _has(file, needles)
+    )
 
 
 def traces(uri: str) -> list[bytes]:
