@@ -120,5 +120,6 @@ def test_the_secret_is_read_from_its_file_at_each_use(tmp_path):
 
 def test_the_digest_changes_with_who_may_sign_in_and_not_with_the_secret():
     assert oidc().digest == oidc(client_secret="a").digest
-    for more in ({"client_id": "b"}, {"groups_claim": "roles"}, {"roles": {"staff": {"role": "admin"}}}):
+    staff = {"roles": {"staff": {"role": "admin"}}}
+    for more in ({"client_id": "b"}, {"groups_claim": "roles"}, {"audiences": ("api",)}, staff):
         assert oidc(**more).digest != oidc().digest
