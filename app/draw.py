@@ -9,6 +9,7 @@ from app import address
 from app.address import Pairs
 from cluster.api_job_types import JobInfo, Report
 from cluster.api_types import Asset, Box, Failure, Hit, Upload
+from cluster.filters.wording import clock, format_bytes
 from cluster.records import OVER
 
 # distinguishable with colour vision deficiency, after Okabe and Ito, "Color Universal Design" (2008)
@@ -66,27 +67,6 @@ def colors(detectors: Iterable[str]) -> dict[str, str]:
 def color(detector: str, palette: dict[str, str]) -> str:
     """The detector's colour; grey for one that is no longer served."""
     return palette.get(detector, _OTHER)
-
-
-def clock(seconds: float | None) -> str:
-    """Format seconds as 0:07, 12:40 or 1:02:03; empty for None."""
-    if seconds is None:
-        return ""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def format_bytes(size: int | None) -> str:
-    """Format a number of bytes with a decimal unit, such as 183.2 kB; empty for None."""
-    if size is None:
-        return ""
-    amount = float(size)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if amount < 1000:
-            return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
-        amount /= 1000
-    return f"{amount:.1f} TB"
 
 
 def escape(text: str) -> str:

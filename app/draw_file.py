@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 from typing import TypedDict
 from urllib.parse import unquote
 
-from app.draw import CUE, CUES, DrawnBox, clock, color, drawn, failures, picture, ratio, shorten
+from app.draw import CUE, CUES, DrawnBox, color, drawn, failures, picture, ratio, shorten
 from cluster.api_types import Detection, File, Upload
+from cluster.filters.wording import clock
 from cluster.records import asset_id
 
 _MAX_GAP_S = 1.6  # detections of a label with smaller gaps are joined to one mark of the timeline

@@ -1,1 +1,1 @@
-"""Parts of the Browse page: filters, their wording, the list that is held still, and selected files."""
+"""Parts of the Browse page: filters, the list that is held still, and selected files."""

@@ -5,8 +5,8 @@ from datetime import date
 
 import streamlit as st
 
-from app.browsing import wording
 from cluster.api_types import Facet
+from cluster.filters import wording
 from cluster.filters.conditions import (
     MOST_CONDITIONS,
     Alternative,

@@ -7,11 +7,12 @@ from typing import Any
 import streamlit as st
 
 from app import address, components, draw, page
-from app.browsing import builder, groups, held, selection, wording
+from app.browsing import builder, groups, held, selection
 from app.client import ApiError
 from app.review import several
 from cluster.api_queries import AssetQuery, Sort
 from cluster.api_types import AssetPage, Facet, Facets
+from cluster.filters import wording
 from cluster.filters.conditions import Alternative, Detected, parse, write
 
 # URL parameters that the filters set

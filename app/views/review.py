@@ -9,6 +9,7 @@ from app.review import panel
 from app.review.walk import Walk
 from cluster.api_queries import AssetFilter
 from cluster.decisions.api_types import Progress, ReviewQueue
+from cluster.filters import wording
 
 LOOK_S = 5.0  # how often an empty queue is asked for files that a job has added meanwhile
 
@@ -56,7 +57,7 @@ def _progress(progress: Progress) -> None:
     if progress.last_hour:
         parts.append(f"{progress.own_last_hour:,} by you in the last hour, {progress.last_hour:,} by all")
     if left and progress.own_last_hour:
-        parts.append(f"about {draw.clock(left / progress.own_last_hour * 3600)} left at your pace")
+        parts.append(f"about {wording.clock(left / progress.own_last_hour * 3600)} left at your pace")
     st.progress(progress.done / progress.total if progress.total else 0.0, " · ".join(parts))
 
 

@@ -1,1 +1,1 @@
-"""Conditions on files, as they stand in URLs."""
+"""Conditions on files, as they stand in URLs, and in words."""

@@ -7,9 +7,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.browsing import builder, wording
+from app.browsing import builder
 from cluster.api_queries import AssetFilter
-from cluster.filters.conditions import Detected, Fact, parse
+from cluster.filters.conditions import Detected, Fact
 from tests.support.fakes.api import FakeApi
 from tests.support.fakes.files import detection, file, picture
 from tests.support.pages import Visit, drawn, served, words
@@ -103,24 +103,3 @@ def test_selected_files_are_exported(visit: Visit):
 def test_the_form_adds_a_condition_or_an_alternative(parts, negated, place, expected):
     assert builder.added(("face:",), parts, negated, place) == expected
     assert AssetFilter(where=expected)
-
-
-@pytest.mark.parametrize(
-    ("condition", "expected"),
-    [
-        ("face:face>=0.5<=0.75", "face, score 0.50 to 0.75"),
-        ("clip:beach<=0.5", "beach by clip, score up to 0.50"),
-        (":~total due", "“total due” in a text or speech"),
-        ("!name~holiday", "not: name contains “holiday”"),
-        ("scanned<=2026-11-23", "scanned up to 2026-11-23"),
-        ("scanned>=2026-11-23T10:30:00Z", "scanned from 2026-11-23 10:30 UTC"),
-        ("bytes>=2000000", "size from 2.0 MB"),
-        ("duration<=90", "length up to 90 s"),
-        ("error~", "failed"),
-        ("error~disk", "failed with “disk”"),
-        (":", "anything"),
-    ],
-)
-def test_a_condition_is_shown_in_words(condition: str, expected: str):
-    assert parse(condition)
-    assert wording.alternatives(condition) == [expected]

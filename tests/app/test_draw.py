@@ -17,19 +17,6 @@ def test_detector_colours_do_not_depend_on_the_order_of_names():
     assert len(set(draw.colors(["a", "b", "c", "d", "e", "f", "g"]).values())) == 7
 
 
-def test_times_are_formatted_with_minutes_and_seconds():
-    assert [draw.clock(seconds) for seconds in (None, 7.9, 760, 3723)] == ["", "0:07", "12:40", "1:02:03"]
-
-
-def test_sizes_are_formatted_with_units():
-    assert [draw.format_bytes(size) for size in (None, 12, 183_204, 4_200_000_000)] == [
-        "",
-        "12 bytes",
-        "183.2 kB",
-        "4.2 GB",
-    ]
-
-
 def test_escaped_text_has_no_markdown_characters():
     hostile = "<img src=x onerror=alert(1)> [a](javascript:b) **c** :red[d] $e$ `f`\n# g"
     assert not set("<>[]()*:$`#\n") & set(draw.escape(hostile).replace("&#", ""))

@@ -1,10 +1,31 @@
-"""Conditions on files in words, as the Browse page shows them. Pure functions."""
+"""Conditions on files, sizes and times in words, as the app and reports show them. Pure functions."""
 
 from collections.abc import Callable
 from datetime import datetime, time
 
-from app import draw
 from cluster.filters.conditions import Alternative, Detected, Fact, Field, parse
+
+
+def clock(seconds: float | None) -> str:
+    """Format seconds as 0:07, 12:40 or 1:02:03; empty for None."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def format_bytes(size: int | None) -> str:
+    """Format a number of bytes with a decimal unit, such as 183.2 kB; empty for None."""
+    if size is None:
+        return ""
+    amount = float(size)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
+
 
 _TEXTS: dict[Field, str] = {
     "kind": "kind is {}",
@@ -14,7 +35,7 @@ _TEXTS: dict[Field, str] = {
     "error": "failed with “{}”",
 }
 _UNITS: dict[Field, Callable[[int], str]] = {
-    "bytes": draw.format_bytes,
+    "bytes": format_bytes,
     "width": lambda pixels: f"{pixels} px",
     "height": lambda pixels: f"{pixels} px",
 }
