@@ -57,9 +57,10 @@ def evaluate(
     if labels is None:
         raise SettingsError("name a file of labels, or --decisions.")
     # imported only now: other commands do not wait for pyarrow and the detectors' settings
+    from cluster.results import measured as stored_measures
     from pipelines.evaluation import answers, evaluating, labelling
     from pipelines.evaluation import report as reporting
-    from pipelines.evaluation.verdicts import plain
+    from pipelines.evaluation.verdicts import measured, plain
 
     settings, now = load(), datetime.now(UTC)
     thresholds = _thresholds(threshold or [])
@@ -68,7 +69,7 @@ def evaluate(
     if source and out:
         raise SettingsError("--from evaluates stored results, --out is the place of new ones. Give one of them.")
     labelled = labelling.read(labels)
-    own = settings.state_dir.absolute() / "evaluations" / f"{now:%Y%m%d-%H%M%S}"
+    own = settings.state_dir.absolute() / stored_measures.FOLDER / f"{now:%Y%m%d-%H%M%S}"
     if source:
         results = buckets.normalize(source)
     else:
@@ -84,6 +85,7 @@ def evaluate(
     written = report or _beside(results, own, now)
     written.parent.mkdir(parents=True, exist_ok=True)
     written.write_text(reporting.html(judged), "utf-8")
+    stored_measures.save(own, measured(judged))
     screen = Console(stderr=as_json)
     for table in tables(judged):
         screen.print(table)

@@ -1,8 +1,10 @@
 """The result of an evaluation: every label with its measures and its worst mistakes."""
 
 from dataclasses import dataclass, fields, is_dataclass
+from pathlib import PurePath
 from typing import Any
 
+from cluster.results.measured import Measure, Measured
 from pipelines.evaluation.comparisons import Counts, Edits, Verification
 from pipelines.evaluation.measures import Figure, Presence
 
@@ -106,6 +108,34 @@ class Evaluation:
         for one in self.judged:
             found.setdefault(one.detector, set()).update(getattr(one, what))
         return {detector: sorted(of) for detector, of in found.items()}
+
+
+def measured(evaluation: Evaluation) -> list[Measured]:
+    """The measures to keep: of labels that one model alone has answered for, those that have a value."""
+    found = []
+    for one in evaluation.judged:
+        if len(one.models) != 1:
+            continue
+        shares = {"precision": one.presence.precision, "recall": one.presence.recall}
+        shares |= {"false alarms": one.presence.false_alarms} | {name: figure for name, figure, _ in one.more}
+        measures = [
+            Measure(name=name, value=share.value, low=share.low, high=share.high, hits=share.hits, of=share.of)
+            for name, share in shares.items()
+            if share.value is not None
+        ]
+        kept = Measured(
+            detector=one.detector,
+            model=one.models[0],
+            label=one.label,
+            threshold=one.presence.threshold,
+            files_with=one.presence.positives,
+            files_without=one.presence.negatives,
+            measures=tuple(measures),
+            made_at=evaluation.made_at,
+            labels=PurePath(evaluation.labels).name,
+        )
+        found.append(kept)
+    return found
 
 
 def plain(thing: Any) -> Any:

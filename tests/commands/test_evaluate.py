@@ -9,6 +9,8 @@ from typer.testing import CliRunner
 
 import raysift
 from cluster.errors import SettingsError
+from cluster.results.measured import known
+from cluster.settings import load
 from pipelines.evaluation import labelling
 from tests.support.judging import jpeg, labels, said
 from tests.support.stored import commit, found, row
@@ -36,6 +38,10 @@ def test_evaluates_stored_results_without_a_cluster(alone, tmp_path):
     assert Path(printed["report"]).parent == tmp_path / "out"
     assert "[red].jpg" in Path(printed["report"]).read_text()
     assert "precision" in done.stderr and "0.21-1.00" in done.stderr
+    (kept,) = known(load().state_dir, {("nsfw", "m1")})  # for reports of cases
+    shares = {one.name: (one.value, one.of) for one in kept.measures}
+    assert shares == {"precision": (0.5, 2), "recall": (1.0, 1), "false alarms": (1.0, 1)}
+    assert (kept.label, kept.threshold, kept.labels) == ("nsfw", 0.5, "labels.jsonl")
 
 
 @pytest.mark.parametrize(
