@@ -101,6 +101,14 @@ class DecisionStore(SqliteFile):
         """All decisions on a file, newest first."""
         return [as_decision(row) for row in self._rows("where asset = ? order by version desc", [asset])]
 
+    def histories(self, assets: Iterable[str]) -> dict[str, list[Decision]]:
+        """All decisions on each of these files, newest first, by asset; without those that have none."""
+        which = "where asset in (select value from json_each(?)) order by version desc"
+        of_files: dict[str, list[Decision]] = {}
+        for row in self._rows(which, [json.dumps(list(assets))]):
+            of_files.setdefault(row["asset"], []).append(as_decision(row))
+        return of_files
+
     def present(self, assets: Iterable[str]) -> dict[str, Decision]:
         """The present decisions on these files, by asset; without those that have none, or one that was taken back."""
         rows = self._rows("where asset in (select value from json_each(?))", [json.dumps(list(assets))], PRESENT)

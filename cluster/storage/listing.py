@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from pyarrow import fs
 
-from cluster.errors import NothingThere, SettingsError
+from cluster.errors import MediaError, NothingThere, SettingsError
 from cluster.records import Kind, MediaItem, asset_id
 from cluster.storage import s3_listing
 from cluster.storage.filesystems import (
@@ -72,6 +72,17 @@ def list_media(
     else:
         items = list_store(uri, *filesystem(uri), left_out)
     return _without(exclude, uri, items, left_out) if exclude else items
+
+
+def listed(uri: str, s3_endpoint: str | None = None, roots: Roots | None = None) -> MediaItem:
+    """One file as it is listed now. MediaError if it is not there; SettingsError as of `list_media`."""
+    try:
+        item = next(list_media(uri, s3_endpoint, roots), None)
+    except NothingThere:
+        item = None
+    if item is None or item.uri != uri:
+        raise MediaError("fetch", f"{uri} is not there")
+    return item
 
 
 def _without(exclude: Sequence[str], uri: str, items: Iterator[MediaItem], left_out: LeftOut) -> Iterator[MediaItem]:

@@ -17,14 +17,14 @@ from deployments.catalog import overview
 from deployments.catalog import queries as sql
 from deployments.catalog.database import Ask, Database
 from deployments.catalog.loading import Loader
+from deployments.catalog.reports import Reports
 from deployments.catalog.reviews.index import DecisionIndex
-from deployments.catalog.reviews.queues import Reviews
 from deployments.catalog.shapes import Json, as_finding, as_item, as_line, as_summary, by_asset
 
 EVERYTHING = AssetFilter()
 
 
-class Catalog(Reviews):
+class Catalog(Reports):
     """Owns a DuckDB file, which one process may have open. If the file is deleted, it is built again from the results.
 
     Methods may be called from several threads. SettingsError if the file does not open. A thread loads the results that

@@ -20,7 +20,7 @@ MEMORY = "1GB"  # limit of DuckDB's memory; above it, DuckDB spills to files bes
 THREADS = 2
 QUERY_S = 40.0  # then a query is interrupted: whoever asked has been answered without it, at the latest after 30 s
 # version of the tables in merge.py and of what fills them: raise it when they change; files of version 0.1 have none: 1
-LAYOUT = 5
+LAYOUT = 6
 
 Ask = Callable[..., list[Json]]  # a statement and its values -> its rows
 

@@ -30,16 +30,16 @@ SCHEMA = (
     "create table if not exists loaded(file varchar, rows integer)",
     """create table if not exists scans(
         asset integer, content bigint, segment integer, segments integer, sequence bigint, job varchar,
-        unit_id bigint, analyzed_at timestamp, size bigint, sha256 varchar, kind varchar, width integer, height integer,
-        duration_s double, errors struct(step varchar, reason varchar)[])""",
+        unit_id bigint, analyzed_at timestamp, size bigint, etag varchar, sha256 varchar, kind varchar, width integer,
+        height integer, duration_s double, errors struct(step varchar, reason varchar)[])""",
     """create table if not exists files(
         asset integer, id uuid, uri varchar, name varchar, content bigint, analyzed_at timestamp, sha256 varchar,
         kind varchar, width integer, height integer, duration_s double, segments integer, segments_done integer,
         has_thumbnail boolean, errors struct(step varchar, reason varchar)[], failed boolean, parent varchar,
         top_score float)""",
     """create table if not exists answers(
-        asset integer, content bigint, segment integer, detector varchar, sequence bigint, job varchar,
-        unit_id bigint)""",
+        asset integer, content bigint, segment integer, detector varchar, model varchar, floor float, sequence bigint,
+        job varchar, unit_id bigint)""",
     f"create table if not exists detections({_FOUND})",
     f"create table if not exists history({_FOUND})",
     """create table if not exists best(
@@ -137,8 +137,8 @@ _COUNT = (
 
 _DESCRIBE = (
     # rows that are loaded already come again from a file into which a compaction has gathered them
-    """insert into scans select asset, content, segment, segments, sequence, job, unit_id, analyzed_at, size, sha256,
-            kind, width, height, duration_s, errors
+    """insert into scans select asset, content, segment, segments, sequence, job, unit_id, analyzed_at, size, etag,
+            sha256, kind, width, height, duration_s, errors
         from batch anti join scans using (asset, content, segment, job, unit_id, sequence)""",
     f"""create temp table newest as select asset, first(content order by {_NEWEST_FIRST}) as content,
             first(segments order by {_NEWEST_FIRST}) as segments
@@ -185,8 +185,10 @@ _DESCRIBE = (
 _ANSWER = (
     # for each detector and segment the newest row in which it answered, and what that supersedes
     f"""create temp table won as
-        with said as (select r, asset, content, segment, sequence, job, unit_id,
-                             unnest(model_versions).detector as detector from batch)
+        with versions as (select r, asset, content, segment, sequence, job, unit_id,
+                                 unnest(model_versions) as version from batch),
+        said as (select * exclude version, version.detector as detector, version.model as model,
+                        version.floor as floor from versions)
         select * from said s where not exists (select 1 from answers a where a.asset = s.asset
             and a.content = s.content and a.segment = s.segment and a.detector = s.detector
             and {_key("a")} > {_key("s")})
@@ -196,7 +198,7 @@ _ANSWER = (
             and x.segment = w.segment and x.detector = w.detector"""
         for table in ("answers", "detections", "history")
     ),
-    "insert into answers select asset, content, segment, detector, sequence, job, unit_id from won",
+    "insert into answers select asset, content, segment, detector, model, floor, sequence, job, unit_id from won",
     # detections of the former content go to history; those of a content that came back leave it
     "create temp table former as select d.* from detections d semi join turned t using (asset)",
     "delete from detections where asset in (select asset from turned)",

@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 from cluster.errors import MediaError
 from cluster.settings import Settings
+from cluster.storage.listing import listed
 from cluster.storage.members import member_uri
 from cluster.storage.roots import Roots
 from pipelines.archives.limits import Limits
@@ -34,7 +35,7 @@ class MemberFiles:
         """
         if not Roots(settings.scanning.roots).allow(parent):
             raise MediaError("fetch", f"{parent} lies outside the folders and buckets that may be read")
-        outer = self._unpacked.listed(parent, settings)
+        outer = listed(parent, settings.s3_endpoint)
         if outer.size > MOST_BYTES:
             reason = f"{parent} has {outer.size:,} bytes; of containers beyond {MOST_BYTES:,} only the whole can be had"
             raise MediaError("fetch", reason)

@@ -11,12 +11,12 @@ from pathlib import Path
 from tempfile import gettempdir, mkdtemp
 from threading import Lock
 
-from cluster.errors import MediaError, NothingThere
+from cluster.errors import MediaError
 from cluster.records import MediaItem
 from cluster.settings import Settings
 from cluster.storage import buckets
 from cluster.storage.disks import naming_full_disk
-from cluster.storage.listing import list_media
+from cluster.storage.listing import listed
 from cluster.storage.members import numbers, outer_etag
 from cluster.storage.roots import Roots
 from pipelines.archives.limits import Limits
@@ -107,16 +107,6 @@ class Unpacked:
                 kept.users -= 1
                 self._evict()
 
-    def listed(self, uri: str, settings: Settings) -> MediaItem:
-        """A container of a bucket as it is listed now. MediaError if it is not there."""
-        try:
-            item = next(list_media(uri, settings.s3_endpoint), None)
-        except NothingThere:
-            item = None
-        if item is None or item.uri != uri:
-            raise MediaError("fetch", f"{uri} is not there")
-        return item
-
     def path(self, kept: Kept, places: list[int], settings: Settings) -> Path:
         """The local file of the member with these numbers, one for each container around it. Hold `kept.lock`."""
         path = kept.file
@@ -133,7 +123,7 @@ class Unpacked:
 
     def _outer(self, uri: str, etag: str, settings: Settings) -> MediaItem:
         """The container as it is listed now. MediaError if it is not that of the ETag any more."""
-        item = self.listed(uri, settings)
+        item = listed(uri, settings.s3_endpoint)
         if item.etag != etag:
             raise MediaError("fetch", f"{uri} has changed since it was listed; scan it again")
         return item
