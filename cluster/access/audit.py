@@ -24,7 +24,7 @@ Record = dict[str, Any]
 FIRST = "0" * 64  # the `previous` of the first line
 NOBODY = Identity("", "viewer", ())  # who is not signed in
 _TAIL_BYTES = 1 << 18  # more than any line has
-_MOST_CHARACTERS, _MOST_VALUES = 1000, 10  # of a value that a request names; a character takes up to 4 bytes
+MOST_CHARACTERS, _MOST_VALUES = 1000, 10  # of a value that a request names; a character takes up to 4 bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,5 +153,5 @@ def _end(file: IO[bytes]) -> tuple[int, str]:
 def _short(value: Any) -> Any:
     """A value of a record: texts and lists that a request names are cut, so that a line stays below _TAIL_BYTES."""
     if isinstance(value, str):
-        return value[:_MOST_CHARACTERS]
+        return value[:MOST_CHARACTERS]
     return [_short(item) for item in value[:_MOST_VALUES]] if isinstance(value, (list, tuple)) else value

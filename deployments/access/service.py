@@ -21,6 +21,7 @@ from cluster.logs import setup
 from cluster.settings import Settings
 from deployments.access.bearer import BearerTokens
 from deployments.access.cases import CaseKeeper
+from deployments.access.custody import CustodyReader
 from deployments.access.oidc_sign_in import OidcSignIn
 from deployments.access.refusals import ProviderDown, TokenRefused, Unmapped
 
@@ -52,16 +53,18 @@ class Verdict:
     ends_at: float | None = None
 
 
-class Access(CaseKeeper):
-    """Answers the API's questions about tokens, and owns the cases. Methods may be called from several threads.
+class Access(CaseKeeper, CustodyReader):
+    """Answers the API's questions about tokens, and owns the cases and the audit log.
 
-    A refusal is a value and no exception: Ray would wrap that, and log it with a traceback.
+    Methods may be called from several threads. A refusal is a value and no exception: Ray would wrap that, and log it
+    with a traceback.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._store = open_store(settings)
         setup.join_serve()
         self._cases = CaseStore(store_file(settings))
+        self._state_dir = settings.state_dir
         self._audit = Audit(settings.state_dir)
         self._holds = Holds(settings.state_dir)
         self._secret = tokens.signing_secret(settings.state_dir)
