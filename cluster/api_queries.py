@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from cluster.filters import conditions
-from cluster.records import ExportFormat, Kind, Priority, current_space
+from cluster.records import ExportFormat, Kind, Pictures, Priority, ReportFormat, current_space
 
 Sort = Literal["newest", "oldest", "score", "name"]
 # The vector space in which files are compared; URLs from before 0.2 say "looks" for "image".
@@ -142,6 +142,13 @@ class ExportQuery(AssetFilter):
     """Which files to export, each with all its detections, and in which format."""
 
     format: ExportFormat = "jsonl"
+
+
+class ReportQuery(AssetFilter):
+    """Of which files to make a report, in which format, and how their pictures are shown in it."""
+
+    format: ReportFormat = "html"
+    pictures: Pictures = Field(default="blurred", description="blurred: without detail that could be computed back")
 
 
 class LikenessQuery(BaseModel):

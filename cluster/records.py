@@ -22,6 +22,8 @@ Priority = Literal["urgent", "normal", "bulk"]
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)  # the most urgent first
 
 ExportFormat = Literal["jsonl", "csv", "parquet", "coco"]
+ReportFormat = Literal["html", "pdf"]
+Pictures = Literal["blurred", "plain", "none"]  # of a report
 
 SOUND_RATE_HZ = 16_000
 _FORMER_SPACES = {"looks": "image", "words": "text"}  # in rows, caches, settings and URLs of versions before 0.2

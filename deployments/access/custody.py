@@ -77,7 +77,8 @@ def _entry(record: Record, concerned: Concerned) -> Record | None:
         assets = [of] if of in concerned.assets else []
         concerns = bool(assets)
     elif what == "decided":
-        assets = [asset for asset in record.get("assets", ()) if asset in concerned.assets]
+        decided = " ".join(record.get("assets", ())).split()  # a value has several ids
+        assets = [asset for asset in decided if asset in concerned.assets]
         concerns = bool(assets)
     elif what in _ON_A_JOB:
         concerns = of in concerned.jobs

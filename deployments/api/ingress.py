@@ -50,11 +50,13 @@ from deployments.api.guards.origin import answer_to
 from deployments.api.guards.quotas import Quotas
 from deployments.api.job_routes import JobRoutes, Verify
 from deployments.api.node_caches import erase_cluster
+from deployments.api.reports.routes import ReportRoutes
 from deployments.api.reviews.routes import ReviewRoutes
 from deployments.api.sample_routes import SampleRoutes
 from deployments.api.search import MOST_BYTES, STORE_DEADLINE_S, Found, Search
 from deployments.catalog.shapes import as_upload
 from deployments.detector import detector_class
+from deployments.reports.originals import OpenMember
 from deployments.serving.client import ServedDetectors
 from deployments.serving.health import Readiness
 from deployments.serving.placement import configs, versions
@@ -76,7 +78,7 @@ async def _answer(result: Result) -> Upload:
     graceful_shutdown_timeout_s=5,
 )
 @serve.ingress(api)
-class Ingress(AccessRoutes, ExportRoutes, JobRoutes, OverviewRoutes, ReviewRoutes, SampleRoutes):
+class Ingress(AccessRoutes, ExportRoutes, JobRoutes, OverviewRoutes, ReportRoutes, ReviewRoutes, SampleRoutes):
     """The HTTP API with all its routes."""
 
     def __init__(
@@ -90,7 +92,7 @@ class Ingress(AccessRoutes, ExportRoutes, JobRoutes, OverviewRoutes, ReviewRoute
         analyze: Analyze,
         verify: Verify,
         settings: Settings,
-        open_member: media.OpenMember,
+        open_member: OpenMember,
     ) -> None:
         ray_metrics.report()
         setup.join_serve()

@@ -6,7 +6,7 @@ import os
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
 from fastapi import HTTPException, Response
 from fastapi.responses import StreamingResponse
@@ -16,6 +16,7 @@ from cluster.errors import MediaError, SettingsError
 from cluster.settings import Settings
 from cluster.storage import buckets
 from cluster.storage.roots import Roots
+from deployments.reports.originals import OpenMember
 
 PIECE_BYTES = 1 << 20
 PRIVATE = {
@@ -31,11 +32,6 @@ ANY_TYPE: dict[int | str, dict[str, Any]] = {
 }
 ONE_VIEW_S = 60.0  # a player asks for many ranges of one file: they are one view
 _RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})")
-
-
-# (URI of a member, URI of the file of the bucket that it lies in, settings) -> its open file; MediaError if there is
-# none. The pipeline's function, passed in by the builder of the application: deployments may not import pipelines.
-OpenMember = Callable[[str, str, Settings], BinaryIO]
 
 
 class Viewed:

@@ -12,8 +12,9 @@ MOST_FINDINGS = 30  # of a detector in a file that a report lists
 
 _NEXT = "select asset from (select f.asset {source}) where asset > ? order by asset limit ?"
 
-_FILES = """select f.asset, f.uri, f.parent, f.sha256, f.kind, f.width, f.height, f.duration_s, f.analyzed_at, f.errors,
-        f.segments, f.segments_done, s.size, s.etag, s.jobs, s.job, case when ? then t.jpeg end as jpeg
+_FILES = """select f.asset, f.uri, f.name, f.parent, f.sha256, f.kind, f.width, f.height, f.duration_s,
+        f.analyzed_at, f.errors, f.segments, f.segments_done, s.size, s.etag, s.jobs, s.job,
+        case when ? then t.jpeg end as jpeg
     from (select * from files where asset in (select unnest(?))) f
         join (select asset, content, any_value(size) as size, any_value(etag) as etag,
                   list_sort(list(distinct job)) as jobs, max_by(job, analyzed_at) as job
@@ -32,7 +33,7 @@ _FINDINGS = f"""with ranked as (select *, row_number() over (partition by asset,
 
 _METHODS = """with chosen as materialized (select f.asset, f.content {source}),
         answered as (select detector, model, count(distinct asset) as files,
-                list_sort(list(distinct round(floor::double, 4)) filter (floor is not null)) as floors
+                coalesce(list_sort(list(distinct round(floor::double, 4)) filter (floor is not null)), []) as floors
             from answers semi join chosen using (asset, content) group by all),
         found as (select detector, model, count(distinct asset) as found_in, count(*) as findings,
                 list_sort(list(distinct label) filter (detector = 'face')) as people
@@ -65,8 +66,7 @@ class Reports(Reviews):
         histories, present = self._decided.store.histories(ids), self._decided.store.present(ids)
         lines = [
             {
-                **{key: file[key] for key in ("uri", "parent", "sha256", "kind", "width", "height", "size", "etag")},
-                **{key: file[key] for key in ("job", "jobs", "errors", "segments", "segments_done", "jpeg")},
+                **{key: value for key, value in file.items() if key != "asset"},
                 "id": id,
                 "duration_s": rounded(file["duration_s"], 3),
                 "analyzed_at": file["analyzed_at"].isoformat(timespec="milliseconds") + "Z",

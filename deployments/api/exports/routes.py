@@ -57,7 +57,9 @@ class ExportRoutes(CaseRoutes):
             # before the answer begins: a catalogue that does not answer is an error, and no short export
             first = await self._part(0, query, within)
             format = FORMATS[query.format]
-            return ExportResponse(self._exported(first, format, query, within), format, place.pop_all().close)
+            parts = self._exported(first, format, query, within)
+            ended = place.pop_all().close
+            return Download(parts, f"raysift.{format.suffix}", format.media_type, ended)
 
     def _free(self) -> None:
         self.exporting -= 1
@@ -75,16 +77,24 @@ class ExportRoutes(CaseRoutes):
             yield piece
 
 
-class ExportResponse(StreamingResponse):
-    """The export as a file to download. `ended` is called once when it has been sent, or cannot be."""
+class Download(StreamingResponse):
+    """A file to download, of `size` bytes if that is known. `ended` is called once when it is sent, or cannot be."""
 
-    def __init__(self, stream: AsyncIterator[bytes], format: Format, ended: Callable[[], None]) -> None:
-        headers = HEADERS | {"Content-Disposition": f'attachment; filename="raysift.{format.suffix}"'}
-        super().__init__(stream, headers=headers, media_type=format.media_type)
+    def __init__(
+        self,
+        stream: AsyncIterator[bytes],
+        name: str,
+        media_type: str,
+        ended: Callable[[], None],
+        size: int | None = None,
+    ) -> None:
+        headers = HEADERS | {"Content-Disposition": f'attachment; filename="{name}"'}
+        headers |= {} if size is None else {"Content-Length": str(size)}
+        super().__init__(stream, headers=headers, media_type=media_type)
         self._ended = ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the export. TimeoutError or ClientDisconnect if the client takes STALLED_S for one part of it."""
+        """Send the file. TimeoutError or ClientDisconnect if the client takes STALLED_S for one part of it."""
 
         async def send_in_time(message: Message) -> None:
             async with asyncio.timeout(STALLED_S):

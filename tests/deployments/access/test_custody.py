@@ -22,7 +22,7 @@ def log(tmp_path):
     log.record(ANN, "job submitted", "scan-2")
     log.record(ANN, "original viewed", HERE, "10.0.0.1", purpose="case 7")
     log.record(ANN, "original viewed", THERE)
-    log.record(ANN, "decided", "relevant", assets=[THERE, HERE])
+    log.record(ANN, "decided", "relevant", assets=[f"{THERE} {HERE}", "3" * 32])
     log.record(ANN, "exported", "csv", filters="case=harbour&label=a")
     log.record(ANN, "exported", "csv", filters="label=b")
     log.record(ANN, "exported", "csv", filters="case=other")

@@ -1,0 +1,1 @@
+"""Reports of cases: what they say, and their formats."""
