@@ -26,6 +26,7 @@ from commands.checks import doctor
 from commands.erasure import erase, holds
 from commands.outbound import webhooks
 from commands.outbound.export import export
+from commands.outbound.report import report
 from commands.results.compact import compact
 from commands.reviews import decisions
 from commands.scans import end_or_follow, follow, submit
@@ -63,6 +64,7 @@ cli.command()(erase.erase)
 cli.command()(doctor.doctor)
 cli.command()(evaluate.evaluate)
 cli.command()(export)
+cli.command()(report)
 cli.command()(compact)
 cli.command()(backup.backup)
 cli.command()(backup.restore)

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from cluster.api_queries import MAX_PAGE, AssetFilter, AssetQuery, Sort
 from cluster.filters import conditions
-from cluster.records import ExportFormat, Kind
+from cluster.records import ExportFormat, Kind, Pictures, ReportFormat
 
 Pairs = list[tuple[str, str]]
 SORTS: tuple[Sort, ...] = get_args(Sort)
@@ -75,8 +75,17 @@ def href(path: str, pairs: Pairs) -> str:
 
 def export(query: AssetFilter, format: ExportFormat) -> str:
     """The path with which a browser downloads an export of the files that pass these filters."""
+    return f"/api/export?{_filters(query, format=format)}"
+
+
+def report(query: AssetFilter, format: ReportFormat, pictures: Pictures) -> str:
+    """The path with which a browser downloads a report on the files that pass these filters."""
+    return f"/api/report?{_filters(query, format=format, pictures=pictures)}"
+
+
+def _filters(query: AssetFilter, **more: str) -> str:
     filters = query.model_dump(mode="json", include=set(AssetFilter.model_fields), exclude_defaults=True)
-    return f"/api/export?{urlencode({'format': format, **filters}, doseq=True)}"
+    return urlencode({**more, **filters}, doseq=True)
 
 
 def file(id: str, context: Iterable[tuple[str, str]], at: float | None = None) -> str:

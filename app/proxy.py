@@ -1,10 +1,11 @@
-"""A reverse proxy in the app's server for the API's thumbnails, media and exports, and a check of every Host header.
+"""A reverse proxy in the app's server for thumbnails, media, exports and reports, and a check of every Host header.
 
 The browser connects to this server only. Streamlit's `server.allowedHosts` checks only the websocket, so a page of
 another site could read our routes by DNS rebinding; HostGuard checks every request.
 """
 
 import ipaddress
+import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterable
 
@@ -20,6 +21,7 @@ from app.sign_in import address_of, authorization, is_own, token_of
 from cluster.access.rules import purpose_header
 from cluster.settings import AppListener
 
+REPORT_S = 330.0  # a report is made before its first byte is sent; the API takes 5 minutes at most
 _ID = re.compile(r"[0-9a-f]{32}")
 _PASSED_BACK = ("content-length", "content-range", "accept-ranges", "etag", "last-modified")
 _SHOWN = re.compile(r"(image|video|audio)/(?!svg)[\w.+-]+")  # others could run scripts, so they are downloads
@@ -37,7 +39,7 @@ _HEADERS = (
 
 
 class Relay:
-    """Streams thumbnails, media and exports from the API, which browsers cannot reach, with the browser's session."""
+    """Streams pictures, media and downloads from the API, which browsers cannot reach, with the browser's session."""
 
     def __init__(self, api: Callable[[], httpx.AsyncClient]) -> None:
         """`api` returns a client with the API's base URL; it is called for every request."""
@@ -45,11 +47,12 @@ class Relay:
 
     @property
     def routes(self) -> list[Route]:
-        """The routes of thumbnails, media and exports."""
+        """The routes of thumbnails, media, exports and reports."""
         return [
             Route("/api/thumb/{id}", self.thumbnail),
             Route("/api/media/{id}", self.media),
             Route("/api/export", self.export),
+            Route("/api/report", self.report),
         ]
 
     async def thumbnail(self, request: Request) -> Response:
@@ -62,9 +65,17 @@ class Relay:
 
     async def export(self, request: Request) -> Response:
         """The export of the files that pass the filters of the query string, as a download."""
-        if not is_own(request):  # a link on a page of another site would store an export, and an audit record
+        return await self._download(request, "/v1/export")
+
+    async def report(self, request: Request) -> Response:
+        """The report on the files that pass the filters of the query string, as a download."""
+        return await self._download(request, "/v1/report", httpx.Timeout(30.0, read=REPORT_S))
+
+    async def _download(self, request: Request, path: str, timeout: httpx.Timeout | None = None) -> Response:
+        """What the API answers to the query string, as a download; if it refuses, its sentence."""
+        if not is_own(request):  # a link on a page of another site would store a file, and an audit record
             return PlainTextResponse("A page of another site may not export.", 403)
-        answer = await self._answer(request, f"/v1/export?{query_string(request)}", {})
+        answer = await self._answer(request, f"{path}?{query_string(request)}", {}, timeout, told=True)
         if isinstance(answer, Response):
             return answer
         headers = _PRIVATE | {"Cache-Control": "private, no-store"}
@@ -87,8 +98,18 @@ class Relay:
         headers |= _PRIVATE | {"Cache-Control": cache}
         return StreamingResponse(_body(answer), answer.status_code, headers, media_type=kind)
 
-    async def _answer(self, request: Request, path: str, headers: dict[str, str]) -> httpx.Response | Response:
-        """The API's answer, whose body is still to be read; else the answer to the browser."""
+    async def _answer(
+        self,
+        request: Request,
+        path: str,
+        headers: dict[str, str],
+        timeout: httpx.Timeout | None = None,
+        told: bool = False,
+    ) -> httpx.Response | Response:
+        """The API's answer, whose body is still to be read; else the answer to the browser.
+
+        `timeout`: None for that of the client. `told`: with the reason of a refusal.
+        """
         token = token_of(request.cookies)
         if not token:
             return PlainTextResponse("You are not signed in.", 401)
@@ -96,14 +117,24 @@ class Relay:
         sent = {**headers, "Accept-Encoding": "identity", **authorization(token, address_of(request))}
         sent |= purpose_header(purpose_of(request.cookies))
         try:
-            answer = await api.send(api.build_request("GET", path, headers=sent), stream=True)
+            asked = api.build_request("GET", path, headers=sent, timeout=timeout or api.timeout)
+            answer = await api.send(asked, stream=True)
+            why = await _reason(answer) if told and answer.is_error else "not available"
         except httpx.TransportError:
             return PlainTextResponse("the API does not answer", 502)
         if answer.status_code not in (200, 206):
             await answer.aclose()
-            status = answer.status_code if answer.status_code in (401, 403, 404, 416, 422) else 502
-            return PlainTextResponse("not available", status)
+            status = answer.status_code if answer.status_code in (401, 403, 404, 416, 422, 503, 504) else 502
+            return PlainTextResponse(why, status, _PRIVATE)
         return answer
+
+
+async def _reason(answer: httpx.Response) -> str:
+    """The API's own sentence on why it refuses a request."""
+    try:
+        return str(json.loads(await answer.aread())["detail"])
+    except (ValueError, KeyError, TypeError):
+        return "not available"
 
 
 async def _body(answer: httpx.Response) -> AsyncIterator[bytes]:

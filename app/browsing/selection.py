@@ -6,7 +6,7 @@ from app import address, page
 from app.client import ApiDownError, ApiError
 from cluster.api_queries import MAX_IDS, AssetQuery
 from cluster.api_types import AssetPage
-from cluster.records import ExportFormat
+from cluster.records import ExportFormat, Pictures, ReportFormat
 
 FORMATS: dict[ExportFormat, str] = {
     "csv": "CSV, a row for each detection",
@@ -14,6 +14,8 @@ FORMATS: dict[ExportFormat, str] = {
     "parquet": "Parquet, a row for each file",
     "coco": "COCO, boxes in pictures",
 }
+REPORTS: dict[ReportFormat, str] = {"pdf": "Report, PDF", "html": "Report, one HTML file"}
+PICTURES: dict[Pictures, str] = {"blurred": "Blurred", "plain": "Not blurred", "none": "None"}
 _KEY = "selected"  # in the session: ids of files, in the order in which they were selected
 
 
@@ -29,15 +31,27 @@ def pick() -> None:
 
 
 def exports(filters: AssetQuery) -> None:
-    """Draw the links that download an export of the selected files, or of all that pass the filters."""
+    """Draw the links that download an export or report of the selected files, or of all that pass the filters."""
     with st.popover("Export", icon=":material/download:"):
         ids = selected()
         what, query = "The files that pass these filters", filters
         if ids and st.toggle(f"Only the {len(ids)} selected", True, key="export selected"):
-            what, query = "The selected files", AssetQuery(id=tuple(ids))
+            what, query = "The selected files", AssetQuery(id=tuple(ids), case=filters.case)
         st.caption(f"{what}, each with all that was found in it.")
         for format, text in FORMATS.items():
             page.link(address.export(query, format), text)
+        if page.may("reviewer"):
+            _reports(query)
+
+
+def _reports(query: AssetQuery) -> None:
+    """Draw the links that download a report, and the choice of its pictures."""
+    st.caption("A report for people: hashes, findings, decisions, methods, chain of custody.")
+    pictures = st.segmented_control(
+        "Pictures in the report", list(PICTURES), default="blurred", format_func=PICTURES.__getitem__, required=True
+    )
+    for format, text in REPORTS.items():
+        page.link(address.report(query, format, pictures), text)
 
 
 def bar(filters: AssetQuery, files: AssetPage) -> None:

@@ -11,9 +11,8 @@ from pydantic import ValidationError
 from cluster.errors import SettingsError
 from cluster.records import ExportFormat
 from cluster.settings import explain, load
+from commands.outbound import filters
 from commands.terminal import console, waiting
-
-Texts = list[str] | None
 
 
 def export(
@@ -23,26 +22,17 @@ def export(
         typer.Option(help="jsonl, parquet: a line a file. csv: a line a detection. coco: boxes in pictures."),
     ] = "jsonl",
     to: Annotated[Path | None, typer.Option(help="The file to write; default: standard output.")] = None,
-    kind: Annotated[
-        Texts, typer.Option(help="image, video, audio, container; may be repeated, as all filters.")
-    ] = None,
-    detector: Annotated[Texts, typer.Option(help="Only files in which this detector found something.")] = None,
-    label: Annotated[Texts, typer.Option(help="Only files with this label, of any detector.")] = None,
-    detector_label: Annotated[Texts, typer.Option(help="Only files with this label, as DETECTOR:LABEL.")] = None,
-    min_score: Annotated[
-        float | None, typer.Option(help="Only files with such a detection of at least this score.")
-    ] = None,
-    where: Annotated[
-        Texts,
-        typer.Option(help="Only files to which this condition applies, such as '!face:|width>=640': docs/using.md."),
-    ] = None,
-    under: Annotated[Texts, typer.Option(help="Only files whose URI begins so.")] = None,
-    job: Annotated[Texts, typer.Option(help="Only files that this job has analysed.")] = None,
-    decision: Annotated[Texts, typer.Option(help="Only files that were decided so; none: those that were not.")] = None,
-    tag: Annotated[Texts, typer.Option(help="Only files whose decision has this tag.")] = None,
-    failed: Annotated[
-        bool | None, typer.Option("--failed/--no-failed", help="Only files with errors, or only those without.")
-    ] = None,
+    kind: filters.Kind = None,
+    detector: filters.Detector = None,
+    label: filters.Label = None,
+    detector_label: filters.DetectorLabel = None,
+    min_score: filters.MinScore = None,
+    where: filters.Where = None,
+    under: filters.Under = None,
+    job: filters.Job = None,
+    decision: filters.Decided = None,
+    tag: filters.Tag = None,
+    failed: filters.Failed = None,
 ) -> None:
     """Write results in a format for other programs: files with all their detections. Needs no running cluster."""
     # imported only now: `raysift --help` does not wait for pyarrow
@@ -52,9 +42,8 @@ def export(
 
     several = {"kind": kind, "detector": detector, "label": label, "detector_label": detector_label}
     several |= {"where": where, "under": under, "job": job, "decision": decision, "tag": tag}
-    given = {name: values for name, values in several.items() if values}
     try:
-        query = ExportQuery.model_validate({"format": format, "min_score": min_score, "failed": failed, **given})
+        query = ExportQuery.model_validate(filters.given(format=format, min_score=min_score, failed=failed, **several))
     except ValidationError as error:
         raise SettingsError(explain(error, "a filter of the command")) from None
     with to.open("wb") if to else nullcontext(sys.stdout.buffer) as sink, waiting(f"exporting {source}"):

@@ -8,14 +8,15 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from cluster.storage.disks import temporary_folder
 from deployments.reports.content import code, visible
 
-TRIES, TYPST_S = 4, 120.0
+TYPST_S = 120.0  # for one part
 _TEMPLATE = Path(__file__).with_name("report.typ")
 _PROBE = (
     '#set text(font: ("Libertinus Serif", "DejaVu Sans Mono"))\n#for sign in json("data.json").codepoints() [#sign\\ ]'
@@ -34,30 +35,48 @@ _probed: dict[str, bool] = {}  # character -> whether there is a font that has i
 def typeset(values: dict[str, Any], folder: Path, to: Path) -> None:
     """Write the pages that report.typ makes of these values. Pictures are files of the folder; no other file is read.
 
-    Characters that no font has are written as their codes, as `visible` writes those that are not seen.
+    Characters that no font has are written as their codes, as `visible` writes those that are not seen. So are marks
+    that no font sets on the character before them.
     """
     texts = _mapped(values, visible)
-    missing = _without_font(json.dumps(texts, ensure_ascii=False))
-    for _ in range(TRIES):
-        if missing:
-            texts = _mapped(texts, _coder(missing))
-        complaint = _set(_TEMPLATE.read_text(), texts, folder, to)
-        missing = set(_NO_FONT.findall(complaint))  # signs that fonts have one by one, but not together
-        if not missing:
-            break
+    every = {sign for sign in json.dumps(texts, ensure_ascii=False) if not sign.isascii()}
+    complaint = _set_coded(texts, _without_font(every), False, folder, to)
+    if stacked := _named(complaint):
+        complaint = _set_coded(texts, _without_font(every) | stacked, True, folder, to)
+    if _named(complaint):
+        complaint = _set_coded(texts, every, False, folder, to)
     if complaint:
         raise RuntimeError(f"Typst has not set the pages: {complaint.splitlines()[0]}")
 
 
-def _without_font(text: str) -> set[str]:
-    """The characters of the text that no font has. Typst names all of them, as PDF/A does not allow them."""
-    signs = {sign for sign in text if not sign.isascii()}
+def _without_font(signs: set[str]) -> set[str]:
+    """Those of these characters that no font has. Typst names all of them, as PDF/A does not allow them."""
     if new := signs - _probed.keys():
         with temporary_folder("raysift-report-") as folder:
-            complaint = _set(_PROBE, "".join(sorted(new)), folder, folder / "probe.pdf")
-        missing = {sign for found in _NO_FONT.findall(complaint) for sign in found}
+            missing = _named(_set(_PROBE, "".join(sorted(new)), folder, folder / "probe.pdf"))
         _probed.update({sign: sign not in missing for sign in new})
     return {sign for sign in signs if not _probed[sign]}
+
+
+def _named(complaint: str) -> set[str]:
+    """The characters that Typst could not display."""
+    return {sign for found in _NO_FONT.findall(complaint) for sign in found}
+
+
+def _set_coded(texts: Any, missing: set[str], with_marks: bool, folder: Path, to: Path) -> str:
+    """As `_set`, with these characters as their codes; `with_marks`: also the marks on them."""
+    coded = _mapped(texts, lambda text: text if missing.isdisjoint(text) else _coded(text, missing, with_marks))
+    return _set(_TEMPLATE.read_text(), coded, folder, to)
+
+
+def _coded(text: str, missing: set[str], with_marks: bool) -> str:
+    signs, on_missing = [], False
+    for sign in text:
+        is_mark = unicodedata.category(sign).startswith("M")
+        on_missing = on_missing if is_mark else sign in missing
+        hidden = sign in missing or (with_marks and is_mark and on_missing)
+        signs.append(code(sign) if hidden and not sign.isascii() else sign)
+    return "".join(signs)
 
 
 def _set(template: str, data: Any, folder: Path, to: Path) -> str:
@@ -67,13 +86,6 @@ def _set(template: str, data: Any, folder: Path, to: Path) -> str:
     child = [sys.executable, "-c", _CHILD, str(to)]
     done = subprocess.run(child, cwd=folder, capture_output=True, text=True, timeout=TYPST_S)
     return done.stdout if done.returncode == 0 else f"it has ended with {done.returncode}"
-
-
-def _coder(missing: Iterable[str]) -> Callable[[str], str]:
-    """A function that replaces these characters, and sequences of characters, in a text by their codes."""
-    pattern = re.compile("|".join(map(re.escape, sorted(missing, key=len, reverse=True))))
-    coded = lambda found: "".join(sign if sign.isascii() else code(sign) for sign in found[0])  # noqa: E731
-    return lambda text: pattern.sub(coded, text)
 
 
 def _mapped(value: Any, change: Callable[[str], str]) -> Any:

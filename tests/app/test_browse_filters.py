@@ -76,7 +76,7 @@ def test_the_list_does_not_move_when_files_arrive_until_the_user_refreshes(visit
         assert len(names(at)) == 5 and not [button for button in at.button if button.key == "refresh"]
 
 
-def test_selected_files_are_exported(visit: Visit):
+def test_selected_files_are_exported_and_reported(visit: Visit):
     at = visit(where=["nsfw:"])
     (select_all,) = [button for button in at.button if button.label == "Select all 14"]
     select_all.click().run()
@@ -84,6 +84,13 @@ def test_selected_files_are_exported(visit: Visit):
     assert sorted(drawn(at, "gallery")["picked"]) == sorted(ids) and "14 selected" in words(at)
     links = [html.unescape(link) for link in re.findall(r'href="(/api/export[^"]*)"', words(at))]
     assert [set(parse_qs(urlsplit(link).query)["id"]) for link in links] == [set(ids)] * 4
+    reports = [
+        parse_qs(urlsplit(html.unescape(link)).query) for link in re.findall(r'href="(/api/report[^"]*)"', words(at))
+    ]
+    assert [(report["format"], report["pictures"], set(report["id"])) for report in reports] == [
+        (["pdf"], ["blurred"], set(ids)),
+        (["html"], ["blurred"], set(ids)),
+    ]
     at.toggle(key="export selected").set_value(False).run()
     assert "where=nsfw%3A" in words(at) and "id=" not in re.findall(r'href="(/api/export[^"]*)"', words(at))[0]
 

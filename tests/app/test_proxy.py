@@ -139,3 +139,25 @@ def test_a_page_of_another_site_cannot_export():
     client.cookies.clear()
     assert client.get("/api/export").status_code == 401
     assert asked == []
+
+
+def test_a_report_is_passed_on_as_a_download_and_may_take_minutes():
+    named = {"content-type": "text/html", "content-disposition": 'attachment; filename="report-harbour.html"'}
+    asked: list[httpx.Request] = []
+    client = exporting(httpx.Response(200, stream=httpx.ByteStream(b"<!doctype html>"), headers=named), asked)
+    answer = client.get("/api/report?format=html&case=harbour", headers={"Sec-Fetch-Site": "same-origin"})
+    assert (answer.status_code, answer.content) == (200, b"<!doctype html>")
+    assert answer.headers["content-type"] == "application/octet-stream"  # it is not shown as a page of the app
+    assert answer.headers["content-disposition"] == named["content-disposition"]
+    assert str(asked[0].url) == "http://api/v1/report?format=html&case=harbour"
+    assert asked[0].extensions["timeout"]["read"] > 300
+    assert client.get("/api/report", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/api/export", "/api/report"])
+def test_a_download_that_is_refused_says_why_as_plain_text(path: str):
+    refused = httpx.Response(422, json={"detail": "9,000 files pass these filters <b>"})
+    answer = exporting(refused, []).get(path)
+    assert (answer.status_code, answer.text) == (422, "9,000 files pass these filters <b>")
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert answer.headers["x-content-type-options"] == "nosniff"
