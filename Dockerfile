@@ -21,11 +21,11 @@ WORKDIR /opt/raysift/lib/python3.11/site-packages
 RUN mkdir /opt/torch && mv torch nvidia triton /opt/torch/
 
 FROM base AS cpu
-# torchaudio needs libgomp1, `ray up` rsync and ssh, healthchecks curl. Versions are not pinned, as Debian keeps no
-# older ones.
+# torchaudio needs libgomp1, `ray up` rsync and ssh, healthchecks curl, reports as PDF a font with Chinese and Japanese.
+# Versions are not pinned, as Debian keeps no older ones.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends curl libarchive-tools libgomp1 openssh-client rsync tini \
+    && apt-get install -y --no-install-recommends curl fonts-droid-fallback libarchive-tools libgomp1 openssh-client rsync tini \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 1000 --create-home raysift \
     && install -d -o raysift -g raysift /var/lib/raysift /var/lib/chroma /var/cache/raysift

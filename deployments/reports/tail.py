@@ -30,7 +30,7 @@ def tail(
         unsound=tuple(unsound),
         methods=tuple(_method(method, measured) for method in methods),
         entries=tuple(_entry(record, numbers) for record in custody.entries),
-        log=(("Lines", fault if custody.fault else sound), ("Last line", custody.last)),
+        log=(("Lines", fault if custody.fault else sound), ("SHA-256 of the last line", custody.last)),
         notes=tuple(notes),
     )
 

@@ -176,9 +176,11 @@ def _store(inner: str) -> str:
 
 def _not_searched(erasure: Erasure, settings: Settings) -> list[str]:
     caches = erasure.caches
-    places = ["the original media", "exports, reports of `raysift evaluate` and other copies that people have made"]
+    copies = "exports, reports (also those of `raysift evaluate`) and other copies that people have made"
+    places = ["the original media", copies]
     places.append(f"{', '.join(KEPT)} and {FOLDER}/ of the state folder, which record erasures by asset id")
-    places.append("raysift-export-* in the folder of temporary files, of a `raysift export` that was killed")
+    left = "raysift-export-* and raysift-report-*"
+    places.append(f"{left} in the folder of temporary files, of an export or a report that was killed")
     places.append("logs of Ray on other machines, and free blocks of the disks")
     if any(not out.startswith("file:") for out in erasure.outs):
         places.append("earlier versions of objects, if a bucket keeps them")
