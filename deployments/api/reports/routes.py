@@ -4,12 +4,14 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cache
 from io import BufferedRandom
 from tempfile import TemporaryFile
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any, BinaryIO, TypeVar
 from urllib.parse import urlencode
 
 from fastapi import HTTPException, Query, Request, Response
@@ -41,8 +43,9 @@ from deployments.reports.tail import tail
 MOST = 2  # reports that one API process makes at a time
 MOST_FILES = 5000  # of one report
 READ_S = 180.0  # for reading files of a report: proxies wait 5 minutes for the first byte
-READ_AT_ONCE = 8  # files whose state is asked for at a time
+THREADS = 8  # of all reports of one process
 PIECE_BYTES = 1 << 20
+T = TypeVar("T")
 TYPES: dict[int | str, dict[str, Any]] = {
     200: {"content": {format.media_type.partition(";")[0]: {} for format in FORMATS.values()}}
 }
@@ -73,7 +76,7 @@ class ReportRoutes(CaseRoutes):
             ending.callback(self._end_report)
             file = ending.enter_context(TemporaryFile(prefix="raysift-report-"))
             files = await self._write(file, query, who)
-            sha256, size = await asyncio.to_thread(_measured, file)
+            sha256, size = await _threaded(_hashed, file)
             filters = query.model_dump(mode="json", exclude_defaults=True, exclude={"format", "pictures"})
             facts = {"filters": urlencode(filters, doseq=True), "files": files, "pictures": query.pictures}
             where = address(request)
@@ -96,14 +99,15 @@ class ReportRoutes(CaseRoutes):
         scanned = await summarized(newest, counts, self.settings.s3_endpoint)
         with FORMATS[query.format].writer(to) as writer:
             begin = head(query, case, who, made_at, files, overview, scanned)
-            await asyncio.to_thread(writer.begin, begin)
+            await _threaded(writer.begin, begin)
             written = await self._add_files(writer, chosen, within, who)
-            concerned = Concerned(frozenset(written.numbers), frozenset(written.jobs), query.case, within is not None)
+            assets, jobs = frozenset(written.numbers), frozenset(written.jobs)
+            concerned = Concerned(assets, jobs, query.case, limited=who.prefixes is not None)
             custody = await self.access.custody.remote(concerned)
             methods = await self.catalog.methods.remote(chosen, within)
             measured = await self.access.measured.remote([(one["detector"], one["model"]) for one in methods])
             end = tail(written.numbers, written.unsound, methods, measured, custody)
-            await asyncio.to_thread(writer.end, end)
+            await _threaded(writer.end, end)
         return len(written.numbers)
 
     async def _chosen(self, query: ReportQuery, within: Prefixes) -> tuple[int, ReportQuery]:
@@ -130,11 +134,12 @@ class ReportRoutes(CaseRoutes):
             lines, after = part
             for job in {line["job"] for line in lines} - settings.keys():
                 settings[job] = await self._settings_of(job, who)
-            turn = asyncio.Semaphore(READ_AT_ONCE)
-            states = await asyncio.gather(*(self._state(line, settings[line["job"]], until, turn) for line in lines))
+            states = await asyncio.gather(
+                *(_threaded(originals.state, line, settings[line["job"]], self.open_member, until) for line in lines)
+            )
             first = len(written.numbers) + 1
-            made = await asyncio.to_thread(_entries, first, lines, states, query)
-            await asyncio.to_thread(writer.add, made)
+            made = await _threaded(_entries, first, lines, states, query)
+            await _threaded(writer.add, made)
             written.numbers |= {line["id"]: number for number, line in enumerate(lines, first)}
             written.jobs |= {job for line in lines for job in line["jobs"]}
             written.unsound += [(f"{one.number}", one.name, one.bytes_say) for one in made if not one.sound]
@@ -145,10 +150,6 @@ class ReportRoutes(CaseRoutes):
         known = await self.jobs.one.remote(job)
         settings = job_settings(self.settings, known.uris, known.out, known.proof) if known else self.settings
         return limited(settings, who.prefixes)
-
-    async def _state(self, line: Json, settings: Settings, until: float, turn: asyncio.Semaphore) -> originals.State:
-        async with turn:
-            return await asyncio.to_thread(originals.state, line, settings, self.open_member, until)
 
 
 @dataclass
@@ -165,12 +166,22 @@ def _entries(first: int, lines: list[Json], states: list[originals.State], query
     return [entry(number, line, state, query.pictures) for number, (line, state) in numbered]
 
 
-def _measured(file: BufferedRandom) -> tuple[str, int]:
+def _hashed(file: BufferedRandom) -> tuple[str, int]:
     """The SHA-256 of a file and its size; it can then be read from its begin."""
     file.seek(0)
     sha256, size = hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
     file.seek(0)
     return sha256, size
+
+
+async def _threaded(function: Callable[..., T], *arguments: Any) -> T:
+    """The result of a call in a thread of reports: files are read for minutes, and other requests have threads too."""
+    return await asyncio.get_running_loop().run_in_executor(_threads(), function, *arguments)
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(THREADS, "report")
 
 
 async def _pieces(file: BinaryIO) -> AsyncIterator[bytes]:

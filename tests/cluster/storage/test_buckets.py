@@ -11,7 +11,7 @@ import pytest
 
 from cluster.errors import DiskFull, MediaError
 from cluster.records import MediaItem, asset_id
-from cluster.storage.buckets import fetch, filesystem, read_range, size
+from cluster.storage.buckets import fetch, filesystem, read_range, s3_version, size
 from cluster.storage.listing import list_media
 from cluster.storage.roots import Roots
 from tests.cluster.metrics.recorded import recorded
@@ -154,6 +154,7 @@ def test_s3_fetches_hashes_and_reads_ranges(server, credentials, tmp_path):
     assert fetch(item, tmp_path / "copy", server.endpoint) == hashlib.sha256(BODY).hexdigest()
     assert read_range(item.uri, 250, 10, server.endpoint) == BODY[250:260]
     assert size(item.uri, server.endpoint) == len(BODY)
+    assert s3_version(item.uri, server.endpoint) == (item.etag, item.size)
     with pytest.raises(MediaError, match=r"s3://media/in/gone.jpg is not there"):
         fetch(MediaItem("s3://media/in/gone.jpg", 1, "x"), tmp_path / "copy", server.endpoint)
 

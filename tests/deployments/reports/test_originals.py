@@ -69,5 +69,6 @@ def test_a_file_outside_of_what_may_be_read_is_not_touched(box, tmp_path):
 
 
 def test_the_time_for_reading_ends(box):
-    found = judged(member(box, sha256=None), until=time.monotonic())
-    assert found == State(None, "It was not read: the time in which a report reads files was over.", False)
+    for sha256 in (None, HASH):
+        found = judged(member(box, sha256), until=time.monotonic() - 1)
+        assert found == State(sha256, "It was not read: the time in which a report reads files was over.", False)

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from cluster.access.rules import AccessRules
 from cluster.records import asset_id
 from cluster.results.measured import FOLDER, Measure, Measured, save
 from deployments.api.reports import routes
@@ -200,6 +201,29 @@ def test_a_report_is_recorded_with_its_hash_before_it_is_sent(client, running):
     assert answer.headers["content-disposition"] == 'attachment; filename="report-harbour.pdf"'
     assert answer.headers["cache-control"] == "private, no-store"
     assert record["sha256"] in page(client)  # the next report has it in its chain of custody
+
+
+def test_exports_of_the_case_are_in_its_chain_of_custody(client):
+    client.get("/v1/export", params={"case": "harbour", "format": "csv", "where": "face:>=0.5"})
+    client.get("/v1/export", params={"case": "other", "format": "csv", "label": "of another case"})
+    text = page(client)
+    assert "csv; where=face:&gt;=0.5; case=harbour" in text and "of another case" not in text
+
+
+def test_more_reports_than_a_process_makes_have_to_wait(client, monkeypatch):
+    monkeypatch.setattr(routes, "MOST", 0)
+    answer = client.get("/v1/report")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "60")
+
+
+def test_pictures_that_are_not_blurred_need_a_purpose_where_the_settings_demand_one(client, running, monkeypatch):
+    demanded = running.ingress.settings.model_copy(update={"access": AccessRules(purpose_required=True)})
+    monkeypatch.setattr(running.ingress, "settings", demanded)
+    plain = {"case": "harbour", "pictures": "plain"}
+    assert client.get("/v1/report", params=plain).status_code == 403
+    assert client.get("/v1/report", params=plain, headers={"X-Purpose": "case 7"}).status_code == 200
+    assert list(running.audit.records())[-1]["purpose"] == "case 7"
+    assert client.get("/v1/report", params={"case": "harbour"}).status_code == 200
 
 
 def test_a_caller_who_is_limited_to_another_case_gets_nothing_of_this_one(client, running, places):
