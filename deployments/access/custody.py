@@ -12,7 +12,7 @@ from cluster.results import measured
 from cluster.results.measured import Measured
 
 MOST_ENTRIES = 10_000  # of a report
-REPORTED = "report made"
+REPORTED, MATCHED = "report made", "faces matched"
 _ON_A_FILE = {"original viewed", "searched by a face", "decision taken back"}  # `of` is its id
 _ON_A_JOB = {"job submitted", "job cancelled", "job resumed", "failed files submitted again"}
 _ON_A_CASE = {"case made", "case changed", "case removed"}
@@ -80,6 +80,10 @@ def _entry(record: Record, concerned: Concerned) -> Record | None:
         decided = " ".join(record.get("assets", ())).split()  # a value has several ids
         assets = [asset for asset in decided if asset in concerned.assets]
         concerns = bool(assets)
+    elif what == MATCHED:
+        matched = " ".join(record.get("matches", ())).split()  # ids and scores
+        assets = [asset for asset in matched if asset in concerned.assets]
+        concerns = bool(assets)
     elif what in _ON_A_JOB:
         concerns = of in concerned.jobs
     elif what in _ON_A_CASE:
@@ -88,7 +92,8 @@ def _entry(record: Record, concerned: Concerned) -> Record | None:
         concerns = what in ("exported", REPORTED) and _may_hold(record.get("filters", ""), concerned)
     if not concerns:
         return None
-    shown = {key: record[key] for key in _SHOWN if key in record and not (key == "filters" and concerned.limited)}
+    hidden = {"of"} if what == MATCHED else {"filters"} if concerned.limited else set()  # it may be another case's
+    shown = {key: record[key] for key in _SHOWN if key in record and key not in hidden}
     return shown | {"assets": assets}
 
 

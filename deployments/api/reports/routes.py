@@ -23,14 +23,16 @@ from cluster.cases.overview import Overview, OverviewQuery
 from cluster.permissions import job_settings, limited
 from cluster.records import iso_time
 from cluster.settings import Settings
+from deployments.access.client_address import address
 from deployments.access.custody import REPORTED, Concerned
 from deployments.access.purposes import purpose
-from deployments.access.roles import Reviewer, address
+from deployments.access.roles import Reviewer
 from deployments.api.app import api
 from deployments.api.calls import TimedHandle
 from deployments.api.cases.overview_routes import MOST_JOBS, summarized
 from deployments.api.cases.routes import CaseRoutes
 from deployments.api.exports.routes import Download
+from deployments.api.guards.quotas import Quotas
 from deployments.catalog.shapes import Json
 from deployments.reports import originals
 from deployments.reports.content import Entry, Row, Writer
@@ -58,6 +60,7 @@ class ReportRoutes(CaseRoutes):
     access: TimedHandle
     catalog: TimedHandle
     jobs: TimedHandle
+    quotas: Quotas
     open_member: OpenMember
     reporting = 0  # how many reports are being made or sent
 
@@ -65,23 +68,24 @@ class ReportRoutes(CaseRoutes):
     async def report(self, query: Annotated[ReportQuery, Query()], request: Request, who: Reviewer) -> Download:
         """A report on the files that pass the filters, as a file to download: it is recorded with its SHA-256.
 
-        422 if no file passes, or more than MOST_FILES. 503 if MOST reports are being made. Pictures that are not
-        blurred need a purpose, if the settings demand one.
+        422 if no file passes, or more than MOST_FILES. 429 if the caller has its share of exports and reports, 503 if
+        MOST reports are being made. Pictures that are not blurred need a purpose, if the settings demand one.
         """
         why = purpose(request, self.settings.access, needed=query.pictures == "plain")
-        if self.reporting >= MOST:
-            raise HTTPException(503, f"{MOST} reports are being made: try again in a minute", {"Retry-After": "60"})
-        self.reporting += 1  # before anything is waited for, as other requests come meanwhile
-        with ExitStack() as ending:
-            ending.callback(self._end_report)
-            file = ending.enter_context(TemporaryFile(prefix="raysift-report-"))
+        with ExitStack() as place:  # taken before anything is waited for, as other requests come meanwhile
+            place.enter_context(self.quotas.exporting(who))
+            if self.reporting >= MOST:
+                raise HTTPException(503, f"{MOST} reports are being made: try again in a minute", {"Retry-After": "60"})
+            self.reporting += 1
+            place.callback(self._end_report)
+            file = place.enter_context(TemporaryFile(prefix="raysift-report-"))
             files = await self._write(file, query, who)
             sha256, size = await _threaded(_hashed, file)
             filters = query.model_dump(mode="json", exclude_defaults=True, exclude={"format", "pictures"})
             facts = {"filters": urlencode(filters, doseq=True), "files": files, "pictures": query.pictures}
             where = address(request)
             await self.access.record.remote(who, REPORTED, query.format, where, **facts, sha256=sha256, **why)
-            ended = ending.pop_all().close  # once it is sent
+            ended = place.pop_all().close  # once it is sent
         name = f"report-{query.case or 'all-files'}.{query.format}"
         return Download(_pieces(file), name, FORMATS[query.format].media_type, ended, size)
 

@@ -23,6 +23,8 @@ def log(tmp_path):
     log.record(ANN, "original viewed", HERE, "10.0.0.1", purpose="case 7")
     log.record(ANN, "original viewed", THERE)
     log.record(ANN, "decided", "relevant", assets=[f"{THERE} {HERE}", "3" * 32])
+    log.record(ANN, "faces matched", THERE, matches=[f"{THERE} 0.93 {HERE} 0.81", "3" * 32 + " 0.5"])
+    log.record(ANN, "faces matched", HERE, matches=[f"{THERE} 0.93"])
     log.record(ANN, "exported", "csv", filters="case=harbour&label=a")
     log.record(ANN, "exported", "csv", filters="label=b")
     log.record(ANN, "exported", "csv", filters="case=other")
@@ -41,15 +43,16 @@ def told(custody):
 
 
 OWN = [("case made", "harbour"), ("job submitted", "scan-1"), ("original viewed", HERE), ("decided", "relevant")]
+OWN += [("faces matched", None)]
 
 
 def test_the_entries_are_those_on_the_files_their_jobs_their_case_and_exports_that_may_have_them(log):
     exports = ["case=harbour&label=a", "label=b", f"id={HERE}&id={THERE}"]
     found = custody(log)
     assert told(found) == [*OWN, *(("exported", filters) for filters in exports)]
-    assert [entry["assets"] for entry in found.entries[2:4]] == [[HERE], [HERE]]
+    assert [entry["assets"] for entry in found.entries[2:5]] == [[HERE]] * 3
     assert found.entries[2]["purpose"] == "case 7" and "from" not in found.entries[2]
-    assert (found.lines, found.last, found.fault) == (13, log.verify().last, None)
+    assert (found.lines, found.last, found.fault) == (15, log.verify().last, None)
 
 
 def test_a_limited_caller_learns_nothing_of_other_cases_nor_what_others_exported(log):
