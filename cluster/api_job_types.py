@@ -1,5 +1,9 @@
 """The types of the HTTP API's responses about jobs."""
 
+from typing import Literal
+
+from pydantic import computed_field
+
 from cluster.api_types import Answer, Failure
 from cluster.records import JobState, Priority
 
@@ -110,6 +114,17 @@ class JobInfo(Answer):
     submitted_at: str | None
     started_at: str | None
     ended_at: str | None
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def outcome(self) -> Literal["complete", "complete_with_warnings"] | None:
+        """How a finished job ended: with warnings if files failed or were left out, or its message says something.
+
+        None before its end, and if it failed or was cancelled.
+        """
+        if self.state != "finished":
+            return None
+        return "complete_with_warnings" if self.failed or self.left_out or self.message else "complete"
 
 
 class JobDetails(JobInfo):

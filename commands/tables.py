@@ -20,13 +20,17 @@ def jobs(jobs: Iterable[dict[str, Any]]) -> Table:
     for job in jobs:
         counts = [f"{job[key]:,} {word}" for key, word in COUNTS.items() if job[key]]
         done = f"{job['done']:,} of {job['units']:,} done" if job["units"] is not None else "not listed yet"
-        priority = job["priority"] if job["priority"] != "normal" else ""
+        more = [_warned(job), job["priority"] if job["priority"] != "normal" else ""]
         table.add_row(
             Text.assemble(job["job"], "\n  ", harmless(scanned(job, 1))),
-            f"{job['state']}\n{priority}",
+            f"{job['state']}\n{', '.join(filter(None, more))}",
             f"{done}\n{', '.join(counts)}",
         )
     return table
+
+
+def _warned(job: dict[str, Any]) -> str:
+    return "with warnings" if job.get("outcome") == "complete_with_warnings" else ""
 
 
 def scanned(job: dict[str, Any], most: int) -> str:
@@ -60,7 +64,7 @@ def facts(job: dict[str, Any]) -> Table:
     table = Table(Column(no_wrap=True), Column(overflow="fold"), show_header=False)
     rows = {
         "job": job["job"],
-        "state": job["state"],
+        "state": f"{job['state']} {_warned(job)}".strip(),
         "message": job["message"],
         "scans": scanned(job, SHOWN_URIS),
         "results": job["out"],

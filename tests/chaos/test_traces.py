@@ -35,7 +35,7 @@ SERVICES = {"raysift-driver", "raysift-analysis", "raysift-tasks", "raysift-dete
 def parents(spans, trace):
     """The name of each span of a trace -> that of the span which it is a part of."""
     names = {span.id: span.name for span in spans}
-    return {span.name: names[span.parent] if span.parent else "" for span in spans if span.trace == trace}
+    return {span.name: names.get(span.parent, "?") if span.parent else "" for span in spans if span.trace == trace}
 
 
 @pytest.mark.timeout(400)

@@ -98,6 +98,9 @@ def test_the_list_of_jobs():
     check_words(text, JOB["job"], "cancelled urgent listing not listed yet")
     check_words(text, "1,000,000 of 1,234,567 done", "12,345 failed, 98,765 unchanged")
     assert "s3://evidence-of-the" in text and "…" in text
+    warned = JOB | {"state": "finished", "outcome": "complete_with_warnings"}
+    check_words(rendered(tables.jobs([warned])), "finished with warnings, urgent")
+    check_words(rendered(tables.facts(warned)), "finished with warnings")
 
 
 def test_the_properties_of_a_job():
