@@ -19,6 +19,16 @@ class DetectorUsage(Answer):
     cost: float | None = None  # None: no price is set
 
 
+class DetectorRate(Answer):
+    """What a detector took in a job for 1,000 images, or for an hour of video or audio."""
+
+    detector: str
+    kind: Literal["image", "video", "audio"]
+    seconds: float
+    gpu_seconds: float  # of whole GPUs
+    cost: float | None = None  # None: no price is set
+
+
 class Reason(Answer):
     """Failures with the same reason: the number of units, and the URI of one of them."""
 
@@ -55,6 +65,7 @@ class Report(Answer):
     files_per_s: float = 0.0
     bytes_per_s: float = 0.0
     detectors: tuple[DetectorUsage, ...] = ()
+    rates: tuple[DetectorRate, ...] = ()  # by detector and kind of file, as far as the job analysed such files
     failures: tuple[Reason, ...] = ()
     cost: float | None = None  # None: no price is set
     cost_per_1000_files: float | None = None

@@ -44,7 +44,8 @@ def test_a_job_and_a_request_have_one_trace_each_through_all_processes(tmp_path,
     with collector(tmp_path) as (url, backend):
         cluster = Cluster(environment(tmp_path / "state", RAYSIFT_TRACES__ENDPOINT=url, **others))
         try:
-            assert cluster.raysift("up").returncode == 0
+            started = cluster.raysift("up")
+            assert started.returncode == 0, started.stderr
             pictures = [str(media / name) for name in PICTURES]
             done = cluster.raysift("scan", *pictures, "--out", str(tmp_path / "found"), "--json")
             job = json.loads(done.stdout.splitlines()[-1])["job"]

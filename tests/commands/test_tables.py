@@ -109,6 +109,14 @@ def test_the_properties_of_a_job():
     check_words(text, *JOB["attempts"], *JOB["detectors"], *JOB["uris"], "and 4,998 more")
 
 
+def test_what_detectors_take_for_each_kind_of_file():
+    figures = {"seconds": 12_345.6, "gpu_seconds": 3_456.7, "cost": 123.4567}
+    text = rendered(tables.rates([{"detector": "restraint", "kind": kind, **figures} for kind in tables.PER], "before"))
+    check_words(
+        text, "1,000 pictures", "an hour of film", "an hour of sound", "12,345.6 s, 3,456.7 of a GPU", "123.4567"
+    )
+
+
 def test_the_summary_costs_and_failures_of_a_job():
     text = rendered(tables.summary(JOB))
     check_words(
