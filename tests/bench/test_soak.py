@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from bench import soak
 from bench.growth import Held
-from bench.load import Requests
+from bench.soak import figures
+from bench.soak.figures import Requests
 
 
 class Watched:
@@ -33,11 +33,11 @@ def requests(failed=0, asked=2000):
 
 
 def test_the_figures_are_percentiles_by_route_and_the_availability(capsys):
-    assert soak.judge(Watched(), requests(failed=1)) == []
-    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert figures["routes"]["GET /v1/assets"] == [2000, 0, 999.5, 1899.0, 1979.0]
-    assert figures["availability"] == pytest.approx(2000 / 2001)
-    assert figures["growth_mb"] == {"replica api": [0.0, 0.0]}
+    assert figures.judge(Watched(), requests(failed=1)) == []
+    printed = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert printed["routes"]["GET /v1/assets"] == [2000, 0, 999.5, 1899.0, 1979.0]
+    assert printed["availability"] == pytest.approx(2000 / 2001)
+    assert printed["growth_mb"] == {"replica api": [0.0, 0.0]}
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_the_figures_are_percentiles_by_route_and_the_availability(capsys):
     ],
 )
 def test_it_fails_for_failed_requests_growth_and_killed_processes(watched, asked, problem):
-    (said,) = soak.judge(watched, asked)
+    (said,) = figures.judge(watched, asked)
     assert said.startswith(problem)
 
 
@@ -58,5 +58,5 @@ def test_it_fails_for_a_scan_that_did_not_finish_without_a_failed_file():
     counted = requests()
     counted.scanned({"state": "finished", "done": 40, "failed": 0, "message": ""})
     counted.scanned({"state": "failed", "done": 3, "failed": 1, "message": "its driver died"})
-    assert soak.judge(Watched(), counted) == ["a scan ended as failed, 1 files failed: its driver died"]
+    assert figures.judge(Watched(), counted) == ["a scan ended as failed, 1 files failed: its driver died"]
     assert (counted.scans, counted.files) == (2, 43)

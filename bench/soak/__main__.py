@@ -16,16 +16,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rich.console import Console
-from rich.table import Column, Table
 
-from bench.growth import Watch, memory_table, too_much_growth
-from bench.load import LOADS, Requests, one_scan, running
-from bench.pressure import GROWTH_MB, environment, exit_with, raysift
+from bench.growth import Watch
+from bench.pressure import environment, exit_with, raysift
+from bench.soak.figures import Requests, judge
+from bench.soak.users import LOADS, one_scan, running
 from cluster.processes import Processes
 from cluster.settings import load
 from deployments.detector import names
 
-AVAILABILITY = 0.999
 SAMPLE_S = 5.0  # between two looks at the processes
 console = Console()
 
@@ -50,32 +49,6 @@ def soak(home: Path, seconds: float, detectors: list[str]) -> list[str]:
         return judge(watch, requests)
     finally:
         raysift("down")
-
-
-def judge(watch: Watch, requests: Requests) -> list[str]:
-    """Print the figures; returns a sentence for each problem."""
-    table = Table(Column("route", no_wrap=True), "requests", "failed", "p50 ms", "p95 ms", "p99 ms")
-    for route, latencies in requests.routes():
-        table.add_row(route, *(f"{figure:,.0f}" for figure in latencies))
-    asked, failed, availability = requests.asked, requests.failed, requests.availability
-    killed = watch.most.get("killed", 0.0) + watch.killed_by_the_kernel()
-    console.print(table)
-    console.print(memory_table(watch))
-    for line in (
-        f"{asked:,} requests, {failed:,} failed: availability {availability:.4%}",
-        f"{requests.scans} scans of {requests.files:,} images; killed for lack of memory: {killed:.0f}",
-        f"lowest available memory of the machine: {watch.left_mb:,.0f} MB",
-        *(f"{count} times: {failure}" for failure, count in requests.failures.most_common()),
-    ):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    grown = {name: [round(figure, 1) for figure in series.growth()] for name, series in watch.kinds.items()}
-    print(json.dumps({"availability": availability, "routes": dict(requests.routes()), "growth_mb": grown}))
-    problems = too_much_growth(watch, GROWTH_MB) + requests.unfinished
-    if not asked or availability < AVAILABILITY:
-        problems.append(f"{failed:,} of {asked:,} requests failed; {1 - AVAILABILITY:.1%} may")
-    if killed:
-        problems.append("a process was killed for lack of memory")
-    return problems
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ import io
 import shutil
 import threading
 import time
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -15,6 +14,7 @@ import httpx
 import numpy as np
 
 from bench.pressure import picture
+from bench.soak.figures import Requests
 from cluster.records import OVER
 from cluster.settings import Settings
 from commands.terminal import authorization
@@ -24,54 +24,6 @@ ANSWER_S = 60.0
 # between two requests: the load is that of a few users, not the most that the machine can do
 BROWSE_S, SEARCH_S, UPLOAD_S, STATUS_S = 0.25, 1.0, 1.0, 1.0
 WORDS = ("a red ball", "sky over water", "a person at a gate", "green noise")
-
-
-class Requests:
-    """What was asked and answered, by route. Threads share it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._ms: dict[str, list[float]] = defaultdict(list)
-        self._failed: Counter[str] = Counter()  # by route
-        self.failures: Counter[str] = Counter()  # by route and reason
-        self.unfinished: list[str] = []  # a sentence for each scan that did not finish without a failed file
-        self.scans = self.files = 0
-
-    def note(self, route: str, seconds: float, failure: str | None) -> None:
-        """Count a request."""
-        with self._lock:
-            self._ms[route].append(seconds * 1000)
-            if failure is not None:
-                self._failed[route] += 1
-                self.failures[f"{route}: {failure}"] += 1
-
-    def scanned(self, job: dict[str, Any]) -> None:
-        """Count a scan that is over."""
-        self.scans, self.files = self.scans + 1, self.files + job["done"]
-        if job["state"] != "finished" or job["failed"]:
-            self.unfinished.append(f"a scan ended as {job['state']}, {job['failed']} files failed: {job['message']}")
-
-    @property
-    def asked(self) -> int:
-        """The number of requests."""
-        return sum(map(len, self._ms.values()))
-
-    @property
-    def failed(self) -> int:
-        """The number of those that were not answered, or not with success."""
-        return self._failed.total()
-
-    @property
-    def availability(self) -> float:
-        """The share of the requests that were answered with success; 0 without any."""
-        return 1 - self.failed / self.asked if self.asked else 0.0
-
-    def routes(self) -> list[tuple[str, list[float]]]:
-        """Each route with its numbers of requests and of failed ones, and the 50th, 95th and 99th percentile in ms."""
-        return [
-            (route, [len(ms), self._failed[route], *np.percentile(ms, [50, 95, 99]).round(1).tolist()])
-            for route, ms in sorted(self._ms.items())
-        ]
 
 
 class User:
@@ -164,14 +116,14 @@ def search(user: User) -> None:
             user.wait(SEARCH_S)
 
 
-def watch(user: User) -> None:
+def probe(user: User) -> None:
     """Ask whether the API is ready, as load balancers and `raysift top` do."""
     while not user.over.is_set():
         user.ask("GET /v1/ready")
         user.wait(STATUS_S)
 
 
-LOADS: tuple[Callable[[User], None], ...] = (scan, upload, browse, search, watch)
+LOADS: tuple[Callable[[User], None], ...] = (scan, upload, browse, search, probe)
 
 
 @contextmanager
