@@ -15,7 +15,7 @@ PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
 # the tests on the session's cluster, and those that measure times: one after the other
 ALONE := $(shell find tests -name 'test_*_on_cluster.py') tests/app/browser/test_gallery.py
 
-.PHONY: demo test lint check test-ray test-launch test-gpu test-alerts accuracy chaos bench fix install install-dev debian lock clean
+.PHONY: demo test lint check test-ray test-launch test-gpu test-alerts accuracy chaos bench soak fix install install-dev debian lock clean
 
 demo: install
 	$(VENV)/bin/raysift demo $(ARGS)
@@ -71,6 +71,11 @@ chaos: install-dev debian
 # machine that does nothing else. It writes docs/performance.md
 bench: install-dev
 	$(VENV)/bin/python -m bench
+
+# scans, uploads, browsing and searches at the same time: latency by route, availability, memory of each kind of process
+SECONDS ?= 3600
+soak: install-dev
+	$(VENV)/bin/python -m bench.soak --seconds $(SECONDS)
 
 fix: install-dev
 	$(VENV)/bin/ruff check --fix .

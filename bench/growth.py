@@ -3,7 +3,7 @@
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import psutil
+from rich.table import Column, Table
 
 from cluster.processes import FAMILY, Processes
 from deployments.detector import names
@@ -114,6 +115,24 @@ class Watch:
     def killed_by_the_kernel(self) -> int:
         """The number of processes of this machine that the out-of-memory killer has killed since construction."""
         return _killed_by_the_kernel() - self._killed_before
+
+
+def memory_table(watch: Watch) -> Table:
+    """The memory of each kind of process, the largest first."""
+    table = Table(
+        Column("kind", no_wrap=True), "processes", "peak MB", "MB at the end", "MB per minute", "growth in MB"
+    )
+    for name, series in sorted(watch.kinds.items(), key=lambda item: -max(item[1].mb)):
+        per_minute, grown = series.growth()
+        figures = f"{series.processes} {max(series.mb):,.0f} {series.mb[-1]:,.0f} {per_minute:+,.1f} {grown:+,.0f}"
+        table.add_row(name, *figures.split())
+    return table
+
+
+def too_much_growth(watch: Watch, most_mb: float, counts: Callable[[str], bool] = lambda kind: True) -> list[str]:
+    """A sentence for each kind of process that counts and grew by more than `most_mb`."""
+    grown = {name: series.growth()[1] for name, series in watch.kinds.items() if counts(name)}
+    return [f"{name} grew by {mb:,.0f} MB; {most_mb:g} are allowed" for name, mb in grown.items() if mb > most_mb]
 
 
 def kind(title: str) -> str:

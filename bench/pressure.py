@@ -17,15 +17,14 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, BinaryIO, NoReturn
 
 import httpx
 import numpy as np
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
-from bench.growth import METRICS, REPORT_S, Watch, handles_media
+from bench.growth import METRICS, REPORT_S, Watch, handles_media, memory_table, too_much_growth
 from cluster.processes import Processes
 from cluster.records import OVER
 from cluster.settings import load
@@ -52,12 +51,12 @@ def make(folder: Path, videos: int, pictures: int) -> None:
             picture(place / f"{n:05}.jpg", np.random.default_rng(n))
 
 
-def picture(to: Path, colours: np.random.Generator) -> None:
+def picture(to: Path | BinaryIO, colours: np.random.Generator) -> None:
     """Write a JPEG of about 60 kB."""
     from PIL import Image
 
     small = Image.fromarray(colours.integers(0, 256, (60, 80, 3), np.uint8))
-    small.resize((640, 480), Image.Resampling.BILINEAR).save(to, quality=80)
+    small.resize((640, 480), Image.Resampling.BILINEAR).save(to, "JPEG", quality=80)
 
 
 def video(to: Path, colours: np.random.Generator) -> None:
@@ -135,17 +134,10 @@ def follow(job: str, url: str, watch: Watch) -> dict[str, Any]:
 
 def judge(watch: Watch, job: dict[str, Any], verified: dict[str, int]) -> list[str]:
     """Print the measurements; returns a sentence for each problem."""
-    table = Table("kind", "processes", "peak MB", "MB at the end", "MB per minute", "growth in MB")
-    problems = []
-    for name, series in sorted(watch.kinds.items(), key=lambda item: -max(item[1].mb)):
-        per_minute, grown = series.growth()
-        figures = f"{series.processes} {max(series.mb):,.0f} {series.mb[-1]:,.0f} {per_minute:+,.1f} {grown:+,.0f}"
-        table.add_row(name, *figures.split())
-        if handles_media(name) and grown > GROWTH_MB:
-            problems.append(f"{name} grew by {grown:,.0f} MB; {GROWTH_MB} are allowed")
+    problems = too_much_growth(watch, GROWTH_MB, handles_media)
     used, spilled, fallback, killed = (watch.most.get(name, 0.0) for name in METRICS)
     by_kernel, seconds = watch.killed_by_the_kernel(), job["seconds"] or 0.0
-    console.print(table)
+    console.print(memory_table(watch))
     for line in (
         f"{job['done']} of {job['units']} files in {seconds:.0f} s, {job['done'] / max(seconds, 1):.1f} per second; "
         f"{job['failed']} failed",
@@ -188,6 +180,13 @@ def measure(home: Path, videos: int, pictures: int, detectors: list[str]) -> lis
         raysift("down")
 
 
+def exit_with(problems: list[str]) -> NoReturn:
+    """Print the problems; exit 0 if there are none, otherwise 1."""
+    for sentence in problems:
+        console.print(f"problem: {sentence}", style="red", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(1 if problems else 0)
+
+
 def main() -> None:
     """Exit 0 if there are no problems, otherwise 1."""
     parser = argparse.ArgumentParser(prog="python -m bench.pressure", description=__doc__)
@@ -201,9 +200,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM stops the cluster too
     with TemporaryDirectory(prefix="raysift-pressure-", ignore_cleanup_errors=True) as folder:
         problems = measure(Path(folder).resolve(), options.videos, options.images, detectors)
-    for sentence in problems:
-        console.print(f"problem: {sentence}", style="red", markup=False, highlight=False, soft_wrap=True)
-    sys.exit(1 if problems else 0)
+    exit_with(problems)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,9 @@
 """The types of the HTTP API's responses about jobs."""
 
+from typing import Literal
+
+from pydantic import computed_field
+
 from cluster.api_types import Answer, Failure
 from cluster.records import JobState, Priority
 
@@ -12,6 +16,16 @@ class DetectorUsage(Answer):
     reused: int = 0  # of these, answered from the cache
     seconds: float = 0.0
     gpu_seconds: float = 0.0  # of whole GPUs
+    cost: float | None = None  # None: no price is set
+
+
+class DetectorRate(Answer):
+    """What a detector took in a job for 1,000 images, or for an hour of video or audio."""
+
+    detector: str
+    kind: Literal["image", "video", "audio"]
+    seconds: float
+    gpu_seconds: float  # of whole GPUs
     cost: float | None = None  # None: no price is set
 
 
@@ -51,6 +65,7 @@ class Report(Answer):
     files_per_s: float = 0.0
     bytes_per_s: float = 0.0
     detectors: tuple[DetectorUsage, ...] = ()
+    rates: tuple[DetectorRate, ...] = ()  # by detector and kind of file, as far as the job analysed such files
     failures: tuple[Reason, ...] = ()
     cost: float | None = None  # None: no price is set
     cost_per_1000_files: float | None = None
@@ -110,6 +125,17 @@ class JobInfo(Answer):
     submitted_at: str | None
     started_at: str | None
     ended_at: str | None
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def outcome(self) -> Literal["complete", "complete_with_warnings"] | None:
+        """How a finished job ended: with warnings if files failed or were left out, or its message says something.
+
+        None before its end, and if it failed or was cancelled.
+        """
+        if self.state != "finished":
+            return None
+        return "complete_with_warnings" if self.failed or self.left_out or self.message else "complete"
 
 
 class JobDetails(JobInfo):

@@ -20,6 +20,7 @@ from cluster.errors import SettingsError
 from cluster.logs.settings import Logs
 from cluster.storage.filesystems import normalize, split
 from cluster.storage.retention import Retention
+from cluster.traces.settings import Traces
 from cluster.webhooks.endpoint import Webhooks
 
 Profile = Literal["embedded", "gpu"]  # small models that run on the CPU, or large ones
@@ -209,6 +210,7 @@ class Settings(BaseSettings):
     webhooks: Webhooks = Field((), description="who is told of the end of jobs, and of hits")
     limits: Limits = Limits()
     logs: Logs = Logs()
+    traces: Traces = Traces()
     oidc: Oidc | None = Field(None, description="a provider whose people may sign in: cluster/access/oidc.py")
     galleries_uri: str = Field("", description="reference pictures by detector; empty: state_dir/galleries")
     detectors: dict[str, dict[str, Any]] = Field({}, description="by name; each detector checks its own keys")

@@ -11,12 +11,14 @@ from cluster.errors import SettingsError
 from cluster.records import Kind, ModelVersion
 from cluster.settings import Settings
 from cluster.storage import buckets
+from commands import tables
 from commands.scans import names
 from commands.terminal import api_client, harmless, waiting
 from deployments.serving.placement import grouped, most_replicas
-from pipelines.ledger.estimate import Amount, Plan, history, plan
+from pipelines.ledger.estimate import Plan, plan
 from pipelines.ledger.listing import Places, Reason
 from pipelines.ledger.stored import stored
+from pipelines.results.costs import Amount, history
 
 NOT_MEASURED = "no estimate: nothing was measured here yet"
 
@@ -52,7 +54,7 @@ def dry_run(
 
 
 def show(plan: Plan) -> Group:
-    """The plan as tables: what would be analysed and why, the files of each detector, and the estimated time."""
+    """The plan as tables: what would be analysed and why, each detector's work, its past rates, the estimated time."""
     units = Table("why", "kind", "files", "GB", title="to be analysed")
     for (reason, kind), amount in _sorted(plan):
         units.add_row(reason, kind or "unknown", f"{amount.files:,.0f}", f"{amount.bytes / 1e9:,.2f}")
@@ -60,11 +62,15 @@ def show(plan: Plan) -> Group:
     units.add_row("unchanged, skipped", "", f"{plan.skipped:,}", "")
     for group in plan.left_out:
         units.add_row(f"left out: {harmless(group.reason)}", harmless(group.suffix), f"{group.count:,}", "")
-    asks = Table("detector", "files", "seconds", "GPU seconds", title="work of each detector")
+    priced = plan.price is not None
+    columns = ("files", "seconds", "GPU seconds", *(["cost"] if priced else []))
+    asks = Table("detector", *columns, title="work of each detector")
     for ask in plan.asks:
         seconds, gpu_seconds = (ask.cost.seconds, ask.cost.gpu_seconds) if ask.cost else (None, None)
-        asks.add_row(ask.detector, f"{ask.files:,}", _number(seconds), _number(gpu_seconds))
-    return Group(units, asks, _estimate(plan)) if plan.asks else Group(units)
+        cost = [f"{ask.price:,.2f}"] if priced else []
+        asks.add_row(ask.detector, f"{ask.files:,}", _number(seconds), _number(gpu_seconds), *cost)
+    before = [tables.rates(map(asdict, plan.rates), "what it took before")] if plan.rates else []
+    return Group(units, asks, *before, _estimate(plan)) if plan.asks else Group(units)
 
 
 def as_json(plan: Plan) -> dict[str, Any]:
@@ -79,6 +85,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
             "files": ask.files,
             "seconds": ask.cost and round(ask.cost.seconds, 3),
             "gpu_seconds": ask.cost and round(ask.cost.gpu_seconds, 3),
+            "cost": ask.price,
         }
         for ask in plan.asks
     ]
@@ -91,6 +98,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "left_out_groups": left_out,
         "units": units,
         "detectors": asks,
+        "rates": [asdict(rate) for rate in plan.rates],
         "estimate": estimate,
     }
 

@@ -1,12 +1,14 @@
 """`raysift jobs`: list, show and control the scans of this cluster."""
 
 import json
+import re
 import time
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
+from cluster.errors import SettingsError
 from cluster.records import OVER
 from cluster.settings import load
 from commands import scans, tables
@@ -14,6 +16,7 @@ from commands.terminal import ANSWER_S, api_client, console, waiting
 
 cli = typer.Typer(help="Scans as jobs: show their progress, cancel, resume, retry failed files.", no_args_is_help=True)
 
+MOST_JOBS = 1000  # that the API lists
 VERIFY_S = 3600.0  # every row of a job of ten million files is read
 LOAD_S = 900.0  # a new catalogue reads all results first
 
@@ -45,10 +48,36 @@ def show(job: Name, as_json: AsJson = False) -> None:
     out.print(tables.facts(answer))
     if answer["report"]:
         out.print(tables.costs(answer["report"]))
+        if answer["report"].get("rates"):
+            out.print(tables.rates(answer["report"]["rates"], "what it took"))
         if answer["report"]["failures"]:
             out.print(tables.failures(answer["report"]))
         if answer["report"]["left_out_groups"]:
             out.print(tables.left_out(answer))
+
+
+@cli.command()
+def cost(
+    month: Annotated[
+        str | None, typer.Option(metavar="YYYY-MM", help="Of jobs that ended in this month, UTC; default: this month.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what each detector took in all jobs that ended in a month, of the newest 1,000 jobs."""
+    chosen = month or time.strftime("%Y-%m", time.gmtime())
+    if not re.fullmatch(r"\d{4}-\d{2}", chosen):
+        raise SettingsError(f"{chosen!r} is no month: write it as 2026-11.")
+    with waiting("reading the reports") as update:
+        ended = [job["job"] for job in _request("GET", "", limit=MOST_JOBS) if (job["ended_at"] or "")[:7] == chosen]
+        reports = []
+        for n, name in enumerate(ended):
+            update(f"{n} of {len(ended)} reports read")
+            reports.append(_request("GET", f"/{name}")["report"])
+    summed = _summed(chosen, reports)
+    if as_json:
+        typer.echo(json.dumps(summed))
+    else:
+        Console().print(tables.month(summed))
 
 
 @cli.command()
@@ -121,6 +150,25 @@ def verify(job: Name, as_json: AsJson = False) -> None:
             console.print("The next scan into this folder indexes them; `raysift vectors rebuild` rebuilds all.")
     bad = ("lost", "double", "vectors_missing", "unaccounted")
     raise typer.Exit(1 if any(answer[count] for count in bad) else 0)
+
+
+def _summed(month: str, reports: list[dict[str, Any] | None]) -> dict[str, Any]:
+    """The work and cost of each detector in these reports; None: a job without one, which is counted."""
+    known = [report for report in reports if report is not None]
+    detectors: dict[str, dict[str, float]] = {}
+    for usage in (usage for report in known for usage in report["detectors"]):
+        work = detectors.setdefault(usage["detector"], dict.fromkeys(("units", "seconds", "gpu_seconds", "cost"), 0.0))
+        for key in work:
+            work[key] = round(work[key] + (usage[key] or 0.0), 4)
+    priced = any(report["cost"] is not None for report in known)
+    return {
+        "month": month,
+        "jobs": len(reports),
+        "without_report": len(reports) - len(known),
+        "files": round(sum(report["files"] for report in known), 2),
+        "cost": round(sum(report["cost"] or 0.0 for report in known), 4) if priced else None,
+        "detectors": [{"detector": name, **detectors[name]} for name in sorted(detectors)],
+    }
 
 
 def _request(method: str, path: str, timeout_s: float = ANSWER_S, **params: Any) -> Any:

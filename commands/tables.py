@@ -10,6 +10,7 @@ from commands.terminal import harmless
 
 SHOWN_URIS = 5
 SHOWN_EXAMPLES = 3
+NO_PRICES = "no prices are set: prices.cpu_hour, prices.gpu_hour"
 COUNTS = {"failed": "failed", "skipped": "unchanged", "left_out": "left out"}
 
 
@@ -20,13 +21,17 @@ def jobs(jobs: Iterable[dict[str, Any]]) -> Table:
     for job in jobs:
         counts = [f"{job[key]:,} {word}" for key, word in COUNTS.items() if job[key]]
         done = f"{job['done']:,} of {job['units']:,} done" if job["units"] is not None else "not listed yet"
-        priority = job["priority"] if job["priority"] != "normal" else ""
+        more = [_warned(job), job["priority"] if job["priority"] != "normal" else ""]
         table.add_row(
             Text.assemble(job["job"], "\n  ", harmless(scanned(job, 1))),
-            f"{job['state']}\n{priority}",
+            f"{job['state']}\n{', '.join(filter(None, more))}",
             f"{done}\n{', '.join(counts)}",
         )
     return table
+
+
+def _warned(job: dict[str, Any]) -> str:
+    return "with warnings" if job.get("outcome") == "complete_with_warnings" else ""
 
 
 def scanned(job: dict[str, Any], most: int) -> str:
@@ -60,7 +65,7 @@ def facts(job: dict[str, Any]) -> Table:
     table = Table(Column(no_wrap=True), Column(overflow="fold"), show_header=False)
     rows = {
         "job": job["job"],
-        "state": job["state"],
+        "state": f"{job['state']} {_warned(job)}".strip(),
         "message": job["message"],
         "scans": scanned(job, SHOWN_URIS),
         "results": job["out"],
@@ -93,7 +98,7 @@ def costs(report: dict[str, Any]) -> Table:
         Column("detector", no_wrap=True),
         *("units", "known already", "seconds", "GPU seconds", *(["cost"] if priced else [])),
         title=title,
-        caption=f"cost {report['cost']}{per_1000}" if priced else "no prices are set: prices.cpu_hour, prices.gpu_hour",
+        caption=f"cost {report['cost']}{per_1000}" if priced else NO_PRICES,
     )
     for usage in report["detectors"]:
         share = f"{usage['reused'] / usage['units']:.0%}" if usage["units"] else ""
@@ -101,6 +106,41 @@ def costs(report: dict[str, Any]) -> Table:
         table.add_row(
             usage["detector"], str(usage["units"]), share, *seconds, *([str(usage["cost"])] if priced else [])
         )
+    return table
+
+
+def month(summed: dict[str, Any]) -> Table:
+    """The work and cost of each detector in all jobs of a month."""
+    missing = f", {summed['without_report']} of them without a report" if summed["without_report"] else ""
+    priced = summed["cost"] is not None
+    table = Table(
+        Column("detector", no_wrap=True),
+        *("units", "seconds", "GPU seconds", *(["cost"] if priced else [])),
+        title=f"{summed['month']}: {summed['jobs']} jobs{missing}, {summed['files']:,.0f} files",
+        caption=f"cost {summed['cost']:,.2f}" if priced else NO_PRICES,
+    )
+    for work in summed["detectors"]:
+        cost = [f"{work['cost']:,.2f}"] if priced else []
+        table.add_row(
+            work["detector"], f"{work['units']:,.0f}", f"{work['seconds']:,.0f}", f"{work['gpu_seconds']:,.0f}", *cost
+        )
+    return table
+
+
+PER = {"image": "1,000 pictures", "video": "an hour of film", "audio": "an hour of sound"}
+
+
+def rates(rates: Iterable[dict[str, Any]], title: str) -> Table:
+    """What each detector takes for each kind of file: seconds, GPU seconds if it used a GPU, and the cost if known."""
+    cells: dict[str, dict[str, str]] = {}
+    for rate in rates:
+        on_gpu = f", {rate['gpu_seconds']:,.1f} of a GPU" if rate["gpu_seconds"] else ""
+        cost = f"\ncost {rate['cost']:,.4f}" if rate["cost"] is not None else ""
+        cells.setdefault(rate["detector"], {})[rate["kind"]] = f"{rate['seconds']:,.1f} s{on_gpu}{cost}"
+    shown = [kind for kind in PER if any(kind in row for row in cells.values())]
+    table = Table(Column("detector", no_wrap=True), *(PER[kind] for kind in shown), title=title)
+    for detector, row in cells.items():
+        table.add_row(detector, *(row.get(kind, "") for kind in shown))
     return table
 
 

@@ -11,6 +11,7 @@ from cluster.errors import SettingsError
 from cluster.logs import setup
 from cluster.permissions import prove
 from cluster.settings import Settings, load
+from cluster.traces import exporting
 
 
 def main() -> int:
@@ -38,6 +39,7 @@ def main() -> int:
     try:
         settings = load()
         setup.driver(settings.logs)
+        exporting.start(settings.traces, "driver")
         if arguments.standby:
             from pipelines.standby import wait_for_jobs
 

@@ -6,7 +6,7 @@ Its callers are the tasks of jobs' Ray Data pipelines (pipelines/analyze.py), wh
 import asyncio
 import os
 import shutil
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
@@ -21,12 +21,13 @@ from cluster.errors import MediaError
 from cluster.logs import setup
 from cluster.metrics.declared import CACHE_LOOKUPS, STAGE_SECONDS
 from cluster.metrics.recording import record, timing
-from cluster.records import Failure, MediaItem, Segment
+from cluster.records import Failure, MediaItem, Segment, asset_id
 from cluster.results.codec import SCHEMA, to_row
 from cluster.settings import Settings
 from cluster.storage import buckets
 from cluster.storage.disks import temporary_folder
 from cluster.storage.roots import Roots
+from cluster.traces import exporting, spans
 from deployments import events, ray_metrics
 from deployments.serving.client import ServedDetectors
 from deployments.serving.deployment import KEEP_BUFFERS
@@ -42,6 +43,7 @@ from pipelines.results.counting import count_results
 BATCH_FILES = 8  # fetched and analysed together: their frames share the detectors' batches
 BATCHES_IN_FLIGHT = 2  # per replica: one batch is fetched and decoded while the detectors work on the other
 JOBS_KEPT = 16  # whose clients of the detectors a replica keeps
+TRACED_BATCHES = 100  # of a job, by one replica; then ever fewer, since no trace can have a span of ten million files
 
 
 class Analysis:
@@ -55,6 +57,7 @@ class Analysis:
             os.environ["AWS_ENDPOINT_URL"] = settings.s3_endpoint
         ray_metrics.report()
         setup.join_serve()
+        exporting.start(settings.traces, "analysis")
         events.listen(_report_lookup)
         self.handles, self.jobs = detectors, jobs
         self.decoder = Decoder()
@@ -62,6 +65,7 @@ class Analysis:
         self.cache = cache.open_cache(settings)
         self.turns = asyncio.Semaphore(BATCHES_IN_FLIGHT)
         self.clients: OrderedDict[tuple[str, int], ServedDetectors] = OrderedDict()
+        self.traced: Counter[str] = Counter()  # driver's span -> batches
 
     async def analyze(self, units: pa.Table, attempt: Attempt) -> pa.Table:
         """Rows of LEDGER to rows of SCHEMA, one for each, in order. DetectorAway if a detector stays away."""
@@ -75,9 +79,12 @@ class Analysis:
     async def _analyze(self, units: pa.Table, attempt: Attempt) -> pa.Table:
         rows, settings = units.to_pylist(), attempt.settings
         async with self.turns:
-            with temporary_folder(f"{FETCHED}{os.getpid()}-") as folder:
+            with (
+                spans.span("batch", self._parent(attempt), units=len(rows)),
+                temporary_folder(f"{FETCHED}{os.getpid()}-") as folder,
+            ):
                 fetched = (
-                    asyncio.to_thread(fetched_file, row, folder / str(n), settings, self.unpacked)
+                    asyncio.to_thread(_traced_file, row, folder / str(n), settings, self.unpacked)
                     for n, row in enumerate(rows)
                 )
                 files = await timing(STAGE_SECONDS, asyncio.gather(*fetched), stage="fetch")
@@ -90,6 +97,13 @@ class Analysis:
             for result, row in zip(found, rows, strict=True)
         ]
         return pa.Table.from_pylist(stored, schema=SCHEMA)
+
+    def _parent(self, attempt: Attempt) -> str | None:
+        """The span that the next batch of an attempt is a part of."""
+        if attempt.trace is None:
+            return None
+        self.traced[attempt.trace] += 1
+        return attempt.trace if is_traced(self.traced[attempt.trace]) else spans.unsampled(attempt.trace)
 
     def _client(self, attempt: Attempt) -> ServedDetectors:
         """The client of one attempt at a job, which waits for absent detectors and reports them to the queue."""
@@ -108,6 +122,18 @@ class Analysis:
         if len(self.clients) > JOBS_KEPT:
             self.clients.popitem(last=False)
         return self.clients[key]
+
+
+def is_traced(batch: int) -> bool:
+    """Whether this batch of a job, from 1, is in its trace: the first ones, then those whose numbers end in zeros."""
+    return batch <= TRACED_BATCHES or not str(batch)[1:].strip("0")
+
+
+def _traced_file(row: dict[str, Any], to: Path, settings: Settings, unpacked: Unpacked) -> detecting.File:
+    with spans.span("fetch", asset=asset_id(row["uri"]), bytes=row["size"] or 0) as span:
+        file = fetched_file(row, to, settings, unpacked)
+        span.error = "failed" if file.source is None else None
+        return file
 
 
 def fetched_file(row: dict[str, Any], to: Path, settings: Settings, unpacked: Unpacked) -> detecting.File:

@@ -16,6 +16,7 @@ import ray
 from pyarrow import fs
 from ray import serve
 from ray.data import DataContext, Dataset, ExecutionResources, SaveMode
+from ray.data._internal.datasource.parquet_datasink import ParquetDatasink
 from ray.data.checkpoint import CheckpointConfig
 from ray.exceptions import RayTaskError
 from ray.serve.handle import DeploymentHandle
@@ -26,6 +27,7 @@ from cluster.results import files as results_files
 from cluster.results import layout
 from cluster.settings import Settings
 from cluster.storage import buckets
+from cluster.traces import exporting, spans
 from deployments import correlation
 from deployments.detector import DetectorAway
 from deployments.serving.client import CLUSTER_FAULT
@@ -82,10 +84,26 @@ def run(
         delete_checkpoint_on_success=False,
     )
     most = min(MAX_UNITS_PER_BLOCK, units // RESULT_FILES) * len(model_versions)
-    attempt = Attempt(job, sequence, model_versions, settings)
+    attempt = Attempt(job, sequence, model_versions, settings, spans.carried())
     with _detector_away():
         rows = _process(ledger, max(WORK[settings.profile], most), _analyze, {"attempt": attempt}, settings)
-        _write(rows, files, place)
+        if attempt.trace is None:
+            _write(rows, files, place)
+        else:
+            rows.write_datasink(_TracedSink(files, place, attempt), ray_remote_args={"num_cpus": TASK_CPUS})
+
+
+class _TracedSink(ParquetDatasink):
+    """Writes rows as `_write` does, and records how long each block took to write."""
+
+    def __init__(self, files: fs.FileSystem, place: str, attempt: Attempt) -> None:
+        super().__init__(place, filesystem=files, mode=SaveMode.APPEND)
+        self._attempt = attempt
+
+    def write(self, blocks: Any, ctx: Any) -> None:
+        blocks = list(blocks)  # one task reads, analyses and writes: this is where it waits for the analysis
+        with spans.span("write", self._attempt.trace, rows=sum(len(block) for block in blocks)):
+            super().write(blocks, ctx)
 
 
 def start_workers(settings: Settings) -> None:
@@ -123,6 +141,8 @@ def _tasks(settings: Settings) -> int:
 
 def _analyze(units: pa.Table, attempt: Attempt) -> pa.Table:
     correlation.set_id(attempt.job)  # it goes with the call to `analysis`, and from there to the detectors
+    if attempt.trace is not None:
+        exporting.start(attempt.settings.traces, "tasks")
     return _call("analyze", units, attempt, attempt.settings)
 
 

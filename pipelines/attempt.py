@@ -14,3 +14,4 @@ class Attempt:
     sequence: int  # the number of the attempt, which every row gets
     model_versions: dict[str, ModelVersion]  # of the detectors that the job may ask
     settings: Settings  # of the job: its roots
+    trace: str | None = None  # the driver's span, if it records spans

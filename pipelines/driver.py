@@ -17,6 +17,7 @@ from cluster.results import attempts
 from cluster.settings import Settings
 from cluster.storage import buckets
 from cluster.storage.roots import Roots
+from cluster.traces import spans
 from cluster.vectors import Vectors
 from deployments import ray_metrics
 from deployments.detector import DetectorAway
@@ -80,7 +81,7 @@ def attempt_at(task: Job, attempt: str, served: Mapping[str, ModelVersion], sett
     calls = Calls(out, name, attempt, jobs, catalog)
     proof = calls.tell("begin", attempt, list(task.uris), out, list(task.detectors), task.proof)
     task = replace(task, proof=proof)
-    with report_end(calls):
+    with report_end(calls), spans.span("job", id=name, **{"raysift.id": name}):
         driver = Driver(calls, settings, Vectors.configured(settings))
         outcome = driver.run(task, served)
         calls.tell("over", attempt, outcome.exit_code, driver.message)
@@ -122,7 +123,8 @@ class Driver:
         chosen = _chosen(served, task.detectors)
         if task.units is None:
             began = task.started_at or time.time()
-            task = self._list(replace(task, detectors=tuple(chosen), started_at=began), chosen)
+            with spans.span("list"):
+                task = self._list(replace(task, detectors=tuple(chosen), started_at=began), chosen)
             self.calls.tell("note", message=self.message)
         self._add(task.left_out)
         self.calls.tell("note", **{key: getattr(task, key) for key in LISTED})
@@ -130,7 +132,8 @@ class Driver:
         try:
             return self._work(task, dict(served))
         finally:
-            self._report(task)
+            with spans.span("report"):
+                self._report(task)
 
     def _list(self, task: Job, chosen: Mapping[str, ModelVersion]) -> Job:
         # an earlier driver may have left them incomplete
@@ -183,7 +186,7 @@ class Driver:
         indexing = LiveIndexing(self.calls, self.vectors, max_failed, self.endpoint)
         try:
             sequence = attempts.begin(self.out, self.job, self.endpoint)
-            with indexing.running():
+            with indexing.running(), spans.span("analyze", attempt=sequence, units=task.units):
                 self.analyze(self.ledger, task.units, self.out, self.job, sequence, served, self.settings)
         except DetectorAway as away:
             waited = _duration(self.settings.scanning.detector_timeout_s)
@@ -195,7 +198,8 @@ class Driver:
                 raise
         finally:
             self._add(indexing.message)
-        counts = reconcile(self.ledger, self.out, self.job, self.endpoint)
+        with spans.span("reconcile"):
+            counts = reconcile(self.ledger, self.out, self.job, self.endpoint)
         if counts.double:
             settle(self.out, self.job, self.endpoint)
             counts = reconcile(self.ledger, self.out, self.job, self.endpoint)

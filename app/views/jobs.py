@@ -76,7 +76,10 @@ def _jobs(case: str | None) -> None:
 def _job(job: JobInfo) -> None:
     with st.container(border=True, gap="xsmall"):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.badge(job.state, color=_STATES[job.state])
+            if job.outcome == "complete_with_warnings":
+                st.badge("finished with warnings", color="orange")
+            else:
+                st.badge(job.state, color=_STATES[job.state])
             if job.priority != "normal":
                 st.badge(job.priority, color="gray")
             st.markdown(f"**{draw.escape(', '.join(job.uris))}**", width="content")

@@ -22,9 +22,13 @@ HERE = ("127.0.0.1", "localhost", "0.0.0.0", "::", "::1")
 
 def doctor(
     profile: ProfileOption = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Have each detector analyse its example, as an upload through the API.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Check this machine and every part of Raysift, and say how to correct each fault. Starts nothing.
+    """Check this machine and every part of Raysift, and say how to correct each fault. Starts nothing, except, with
+    --deep, detectors that are asleep.
 
     Exits 1 if the profile cannot run here, or if a part that is set up does not work; that Raysift is not started is
     no fault. The second table shows the share of a card that each deployment of the gpu profile gets.
@@ -45,6 +49,13 @@ def doctor(
     parts = {"this machine": lambda: machine.examine(settings, cards)} | _parts(settings, enabled, os.environ)
     with waiting("checking") as update:
         checks = [_settings(os.environ), *run_checks(parts, update)]
+        if deep:
+            import httpx
+
+            from commands.checks import deep as examples
+
+            with httpx.Client(timeout=ANSWER_S, trust_env=False) as client:
+                checks += examples.deep(settings, client, update)
     memory = shares.plans(settings.model_copy(update={"profile": "gpu"}), cards)
     _print(checks, settings.profile, as_json, memory)
 

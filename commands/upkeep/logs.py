@@ -11,7 +11,8 @@ import typer
 
 from cluster.errors import SettingsError
 from cluster.settings import load
-from commands.terminal import say, waiting
+from cluster.traces import spans
+from commands.terminal import console, say, waiting
 
 MOST_LINES = 10_000  # of one node
 NODE_S = 60.0  # for a node to start a worker and read its logs
@@ -31,8 +32,9 @@ def logs(
     """
     if (job is None) == (request is None):
         raise SettingsError("name one of --job and --request.")
+    id = str(job or request)
     with waiting("reading the logs of all nodes"):
-        found = gather(str(job or request))
+        found = gather(id)
     for host, lines in found.items():
         if isinstance(lines, str):
             say(f"==> {host}: its logs cannot be read: {lines}")
@@ -42,7 +44,9 @@ def logs(
                 say(f"==> {host} {file}")
             typer.echo(line)
     if not any(found.values()):
-        raise SettingsError(f"nothing is logged about {job or request}. `raysift jobs list` names the jobs.")
+        raise SettingsError(f"nothing is logged about {id}. `raysift jobs list` names the jobs.")
+    if load().traces.endpoint is not None:
+        say(f"its trace: {spans.trace_id(id)}", console)
 
 
 def gather(id: str) -> dict[str, Lines | str]:

@@ -53,6 +53,8 @@ api = Api(
     version="1",
     description="Scan media; search the results by files, words and similarity.",
     max_body_size=MAX_BODY_BYTES,
+    # FastAPI's own telemetry, for which OTEL_ variables suffice, sends queries: what people search for
+    telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
     responses={
         401: {"model": Problem, "description": "without a valid key"},
         403: {"model": Problem, "description": "the role of the key is not enough"},

@@ -8,6 +8,7 @@ from fastapi import HTTPException
 
 from cluster.metrics.declared import CALL_SECONDS
 from cluster.metrics.recording import timed
+from cluster.traces import spans
 
 ANSWER_S = 30.0  # a query of the catalogue over ten million rows takes a few seconds; jobs may ask Ray, which has 25 s
 LOAD_S = 900.0  # the catalogue reads every result file of a folder that it has not loaded
@@ -44,7 +45,10 @@ class _Method:
         response = self._method.remote(*arguments, **more)
         to = self._name.removeprefix("the ")
         try:
-            with timed(CALL_SECONDS, to=to, method=self._method_name, outcome="failed") as measured:
+            with (
+                spans.span("call", to=to, method=self._method_name),
+                timed(CALL_SECONDS, to=to, method=self._method_name, outcome="failed") as measured,
+            ):
                 try:
                     result = await asyncio.wait_for(response, self._within_s)
                 except TimeoutError:

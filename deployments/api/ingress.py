@@ -32,6 +32,7 @@ from cluster.records import Result
 from cluster.settings import Settings
 from cluster.storage import buckets
 from cluster.storage.roots import Roots
+from cluster.traces import exporting
 from cluster.vectors import Vectors
 from deployments import ray_metrics
 from deployments.access import authentication, blurring, roles
@@ -96,6 +97,7 @@ class Ingress(AccessRoutes, ExportRoutes, JobRoutes, OverviewRoutes, ReportRoute
     ) -> None:
         ray_metrics.report()
         setup.join_serve()
+        exporting.start(settings.traces, "api")
         self.settings = settings
         answer_to(settings)
         list(roles.roles(api.routes))  # no route without a role

@@ -15,6 +15,8 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, 
 from ray.serve.handle import DeploymentHandle
 
 from cluster.records import Failure, Modality, ModelVersion, Sample
+from cluster.traces import spans
+from deployments import correlation
 from deployments.detector import DetectorAway, DetectorConfig, DetectorResponse, detector_class
 from deployments.serving.remote import RemoteAway, RemoteRefuses
 
@@ -101,7 +103,7 @@ class ServedDetectors:
         first_failure_s, ended = None, 0
         for attempt in count():
             try:
-                response = await self._call(name, batch)
+                response = await self._call(name, batch, len(samples))
             except (RayTaskError, *CLUSTER_FAULT) as error:
                 cause = error.cause if isinstance(error, RayTaskError) else error
                 if cause is not error and not isinstance(cause, REMOTE_FAULT):
@@ -125,14 +127,15 @@ class ServedDetectors:
                 return response
         raise AssertionError
 
-    async def _call(self, name: str, batch: Any) -> DetectorResponse:
+    async def _call(self, name: str, batch: Any, count: int) -> DetectorResponse:
         """One call of a replica. TimeoutError, and the call is cancelled, after the detector's deadline_s."""
-        call = self.handles[name].detect.remote(name, batch)
-        try:
-            return await asyncio.wait_for(call, self.configs[name].deadline_s)
-        except TimeoutError:
-            call.cancel()
-            raise
+        with spans.span("detector", detector=name, samples=count):
+            call = self.handles[name].detect.remote(name, batch, **correlation.parent())
+            try:
+                return await asyncio.wait_for(call, self.configs[name].deadline_s)
+            except TimeoutError:
+                call.cancel()
+                raise
 
     async def _answers_example(self, name: str) -> bool:
         """Whether the detector answers its own example now: then samples that it does not answer are to blame."""

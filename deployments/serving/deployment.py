@@ -8,6 +8,8 @@ from ray import serve
 from cluster import gpus
 from cluster.logs import setup
 from cluster.settings import PREFIX, Settings
+from cluster.traces import exporting
+from cluster.traces.settings import Traces
 from deployments import events, ray_metrics
 from deployments.serving.placement import grouped, scale, shares
 from deployments.serving.replica import Replica
@@ -37,10 +39,11 @@ QUEUED = 3  # calls that wait in a replica, so that it need not wait for the nex
     health_check_period_s=2,  # the death of a replica is noticed no sooner
 )
 class DetectorDeployment(Replica):
-    """A replica that reports its metrics and events to Ray."""
+    """A replica that reports its metrics and events to Ray, and its spans to where `traces` says."""
 
-    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+    def __init__(self, *arguments: Any, traces: Traces | None = None, **keywords: Any) -> None:
         ray_metrics.report()
+        exporting.start(traces or Traces(), "detectors")
         setup.join_serve()
         events.listen(ray_metrics.report_event)
         super().__init__(*arguments, **keywords)
@@ -67,7 +70,7 @@ def deployments(settings: Settings, cards: Sequence[gpus.Card]) -> dict[str, ser
                 "runtime_env": {"env_vars": environment},
             },
             logging_config=setup.serve_config(settings.logs),
-        ).bind({member: config.model_dump() for member, config in group.items()}, share[name])
+        ).bind({member: config.model_dump() for member, config in group.items()}, share[name], traces=settings.traces)
         applications |= dict.fromkeys(group, application)
     return applications
 

@@ -11,6 +11,7 @@ from typing import Any
 from cluster.metrics.declared import BATCH_SAMPLES, DETECTOR_SAMPLES, DETECTOR_SECONDS
 from cluster.metrics.recording import record, timed
 from cluster.records import Failure, Sample
+from cluster.traces import spans
 from deployments import events
 from deployments.detector import Detector, DetectorConfig, DetectorResponse, detector_class
 from deployments.models import devices, runtime
@@ -48,10 +49,13 @@ class Replica:
         self._load()
         self.loaded_gb = devices.memory_gb()
 
-    async def detect(self, name: str, samples: list[Sample]) -> DetectorResponse:
-        """The response of one detector: an answer for each sample, in order, and what they cost."""
+    async def detect(self, name: str, samples: list[Sample], parent: str | None = None) -> DetectorResponse:
+        """The response of one detector: an answer for each sample, in order, and what they cost.
+
+        `parent`: the caller's span, if it records spans.
+        """
         run = copy_context().run  # with the id of the request or job, for log lines and for another cluster
-        return await asyncio.get_running_loop().run_in_executor(self.thread, run, self._detect, name, samples)
+        return await asyncio.get_running_loop().run_in_executor(self.thread, run, self._detect, name, samples, parent)
 
     async def answers_example(self, name: str) -> int:
         """How many findings the detector has on its own example now; when its models are dropped, had when last loaded.
@@ -94,15 +98,19 @@ class Replica:
         self.found = {name: self._first_findings(name) for name in self.detectors}
         self.used = time.monotonic()
 
-    def _detect(self, name: str, samples: list[Sample]) -> DetectorResponse:
+    def _detect(self, name: str, samples: list[Sample], parent: str | None = None) -> DetectorResponse:
         if not self.detectors:
-            self._load()
+            with spans.span("load", parent, detector=name):
+                self._load()
             events.count("models loaded again")
         began = time.monotonic()
         self.began.append(began)
         try:
             record(BATCH_SAMPLES, len(samples), detector=name)
-            with timed(DETECTOR_SECONDS, detector=name):
+            with (
+                spans.span("inference", parent, detector=name, samples=len(samples)),
+                timed(DETECTOR_SECONDS, detector=name),
+            ):
                 response = self._ask(name, samples)
             record(DETECTOR_SAMPLES, len(samples), detector=name)
             return response

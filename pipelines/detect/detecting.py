@@ -13,6 +13,7 @@ from cluster.metrics.declared import STAGE_SECONDS
 from cluster.metrics.recording import timing
 from cluster.records import Detection, Failure, Finding, Result
 from cluster.settings import Decoding
+from cluster.traces import spans
 from deployments.detector import DetectorAway, DetectorResponse, wants_detail
 from pipelines.detect import disguised
 from pipelines.detect.fan_out import FILE_TEXT, Detectors, FanOut, File
@@ -115,7 +116,8 @@ def _probe(files: list[File], fan_out: FanOut, decoder: Decoder, limits: Decodin
             file.frames, file.frames_propagated, file.thumbnail = known.frames, known.frames_propagated, known.thumbnail
         if file.source is not None and (known is None or file.missing & media_detectors):
             try:
-                kind, file.media = decoder.probe(file.source, limits)
+                with spans.span("decode", what="header", asset=file.asset):
+                    kind, file.media = decoder.probe(file.source, limits)
                 file.item = replace(file.item, kind=kind)  # the file name may suggest another kind
                 opened.append(file)
             except MediaError as error:
@@ -186,7 +188,8 @@ def _frames(
         try:
             with_thumbnail = stored and file.thumbnail is None
             with_tiles = bool(file.missing & detailed)
-            for frame in decoder.frames(file.source, file.item.kind, limits, file.segment, with_thumbnail, with_tiles):
+            frames = decoder.frames(file.source, file.item.kind, limits, file.segment, with_thumbnail, with_tiles)
+            for frame in spans.over("decode", frames, what="frames", asset=file.asset):
                 yield file, frame
         except MediaError as error:
             yield file, error
@@ -226,7 +229,8 @@ async def _analyze_sound(files: list[File], fan_out: FanOut, decoder: Decoder, l
         if not file.missing & names or file.source is None or file.media is None or not file.media.has_sound:
             continue
         try:
-            async for (piece,) in _chunks(decoder.sound(file.source, limits, file.segment), 1):
+            pieces = decoder.sound(file.source, limits, file.segment)
+            async for (piece,) in _chunks(spans.over("decode", pieces, what="sound", asset=file.asset), 1):
                 (responses,) = await fan_out.ask_each([(file, piece)], names)
                 file.findings += _findings(file, responses, fan_out, partial(Detection.of, sample=piece))
         except MediaError as error:
@@ -253,7 +257,8 @@ def _texts(file: File, decoder: Decoder, limits: Decoding) -> tuple[list[FileTex
     texts: list[FileText] = []
     try:
         if file.source is not None and file.media is not None:
-            texts.extend(decoder.texts(file.source, file.media.kind, limits, file.segment))
+            passages = decoder.texts(file.source, file.media.kind, limits, file.segment)
+            texts.extend(spans.over("decode", passages, what="text", asset=file.asset))
     except MediaError as error:
         return texts, error
     return texts, None

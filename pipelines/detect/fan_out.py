@@ -16,6 +16,7 @@ from cluster.records import (
     Sample,
     Segment,
     Usage,
+    asset_id,
 )
 from deployments.detector import DetectorAway, DetectorResponse
 from pipelines.detect.memo import Content, Facts
@@ -70,6 +71,11 @@ class File:
 
     def __post_init__(self) -> None:
         self.missing = self.wanted
+
+    @property
+    def asset(self) -> str:
+        """Its id, which logs and traces may have, unlike its name."""
+        return asset_id(self.item.uri)
 
     @property
     def content(self) -> Content | None:

@@ -11,10 +11,11 @@ from cluster.results import files as results_files
 from cluster.results.reasons import alike
 from cluster.settings import Prices
 from deployments.jobs import folder
+from pipelines.results import costs
 
 MOST_REASONS = 200  # listed one by one; further ones are counted as "other reasons" of their step
 _OTHER = "other reasons"
-_COLUMNS = ["uri", "size", "segments", "frames", "frames_propagated", "errors", "usage"]
+_COLUMNS = ["uri", "frames", "frames_propagated", "errors", *costs.COLUMNS]
 
 
 @dataclass(slots=True)
@@ -63,6 +64,7 @@ class Report:
     files_per_s: float = 0.0
     bytes_per_s: float = 0.0
     detectors: list[DetectorUsage] = field(default_factory=list)
+    rates: list[costs.Rate] = field(default_factory=list)  # by detector and kind of file
     failures: list[Reason] = field(default_factory=list)
     cost: float | None = None
     cost_per_1000_files: float | None = None
@@ -79,6 +81,7 @@ def report(
     job_report = Report(units, skipped, seconds=round(seconds, 1))
     usages: dict[str, DetectorUsage] = {}
     failures: dict[tuple[str, str], Reason] = {}
+    summed: list[pa.Table] = []
     for rows in results_files.scan(out, _COLUMNS, s3_endpoint, job):
         shares = [1 / (segments or 1) for segments in rows["segments"].to_pylist()]
         job_report.done += len(rows)
@@ -92,7 +95,9 @@ def report(
         job_report.failed += len(failed)
         _count_failures(failures, failed.to_pylist())
         _add_usage(usages, rows["usage"])
+        summed.append(costs.sums(rows))
     job_report.detectors = [usages[name] for name in sorted(usages)]
+    job_report.rates = costs.rates(costs.by_kind(summed), prices)
     job_report.failures = sorted(failures.values(), key=lambda reason: -reason.units)
     job_report.files, job_report.bytes = round(job_report.files, 2), round(job_report.bytes)
     if seconds > 0:

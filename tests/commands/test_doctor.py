@@ -35,6 +35,12 @@ def test_the_gpu_profile_without_a_card_is_reported_as_slow():
     assert SLOWLY in report and "run on the CPU, slowly" in report
 
 
+def test_the_examples_of_detectors_need_the_api():
+    done = run("--deep", "--json")
+    (check,) = (check for check in json.loads(done.output)["checks"] if check["what"] == "examples")
+    assert done.exit_code == 1 and check["said"].endswith("Start it: `raysift up`")
+
+
 def test_a_profile_that_cannot_run_exits_1(monkeypatch):
     monkeypatch.setenv("RAYSIFT_MODELS__OFFLINE", "true")
     done = run("--profile", "gpu", "--json")

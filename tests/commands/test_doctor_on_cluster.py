@@ -82,6 +82,14 @@ def test_the_checks_are_printed_as_a_table(whole):
     assert done.returncode == 0 and "an object was written, read and deleted" in done.stdout
 
 
+def test_every_detector_finds_something_in_its_own_example(whole):
+    done = whole.raysift("doctor", "--deep", "--json")
+    checks = json.loads(done.stdout)["checks"]
+    examples = {check["what"]: check["said"] for check in checks if check["what"].startswith("example ")}
+    assert done.returncode == 0 and len(examples) == len(names()), examples
+    assert all(said.startswith("found ") and said.endswith(" ms") for said in examples.values()), examples
+
+
 @pytest.mark.chaos
 def test_a_port_of_chroma_on_which_nothing_listens(whole):
     port = str(free_port())

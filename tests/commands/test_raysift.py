@@ -167,6 +167,26 @@ def api(monkeypatch):
     return SimpleNamespace(answers=answers, requests=requests)
 
 
+def test_the_cost_of_a_month_is_summed_over_the_reports_of_its_jobs(api):
+    ended = {
+        "a": "2026-11-01T00:00:00.000Z",
+        "b": "2026-11-30T23:59:59.999Z",
+        "c": "2026-12-01T00:00:00.000Z",
+        "d": None,
+    }
+    api.answers["GET /v1/jobs"] = [[{"job": job, "ended_at": when} for job, when in ended.items()]]
+    work = {"detector": "ocr", "units": 10, "seconds": 2.5, "gpu_seconds": 0.5, "cost": 1.25}
+    api.answers["GET /v1/jobs/a"] = {"report": {"files": 10.0, "cost": 1.25, "detectors": [work]}}
+    api.answers["GET /v1/jobs/b"] = {"report": None}
+    summed = json.loads(run("jobs", "cost", "--month", "2026-11", "--json").stdout)
+    assert (summed["jobs"], summed["without_report"], summed["files"], summed["cost"]) == (2, 1, 10.0, 1.25)
+    assert summed["detectors"] == [work]
+    printed = " ".join(run("jobs", "cost", "--month", "2026-11").stdout.replace("│", " ").split())
+    assert "2026-11: 2 jobs, 1 of them without a report, 10 files" in printed and "cost 1.25" in printed
+    with pytest.raises(SettingsError, match="write it as 2026-11"):
+        raise run("jobs", "cost", "--month", "november").exception
+
+
 def test_a_relative_path_is_relative_to_the_users_working_folder(tmp_path, api):
     api.answers["POST /v1/jobs"] = {"job": "scan-1"}
     assert raysift.submit(raysift.load(), ["media"], "found", None) == "scan-1"

@@ -98,12 +98,23 @@ def test_the_list_of_jobs():
     check_words(text, JOB["job"], "cancelled urgent listing not listed yet")
     check_words(text, "1,000,000 of 1,234,567 done", "12,345 failed, 98,765 unchanged")
     assert "s3://evidence-of-the" in text and "…" in text
+    warned = JOB | {"state": "finished", "outcome": "complete_with_warnings"}
+    check_words(rendered(tables.jobs([warned])), "finished with warnings, urgent")
+    check_words(rendered(tables.facts(warned)), "finished with warnings")
 
 
 def test_the_properties_of_a_job():
     text = rendered(tables.facts(JOB))
     check_words(text, *(JOB[name] for name in ("job", "state", "message", "out", "retry_of", "submitted_at")))
     check_words(text, *JOB["attempts"], *JOB["detectors"], *JOB["uris"], "and 4,998 more")
+
+
+def test_what_detectors_take_for_each_kind_of_file():
+    figures = {"seconds": 12_345.6, "gpu_seconds": 3_456.7, "cost": 123.4567}
+    text = rendered(tables.rates([{"detector": "restraint", "kind": kind, **figures} for kind in tables.PER], "before"))
+    check_words(
+        text, "1,000 pictures", "an hour of film", "an hour of sound", "12,345.6 s, 3,456.7 of a GPU", "123.4567"
+    )
 
 
 def test_the_summary_costs_and_failures_of_a_job():

@@ -12,9 +12,13 @@ from ray.serve import context
 from ray.serve._private.default_impl import get_request_metadata
 
 from cluster.records import Sample
+from cluster.traces import spans
 from deployments import correlation
+from deployments.detectors.nsfw import NsfwConfig
+from deployments.serving.client import ServedDetectors
 from deployments.serving.remote import RemoteDetector
 from deployments.serving.replica import Replica
+from tests.cluster.traces.kept import kept_spans
 from tests.deployments.serving.test_remote_ready import config
 from tests.support.servers import far_api
 from tests.support.servers.far_api import Far
@@ -83,6 +87,29 @@ def test_the_other_cluster_gets_the_id_of_the_job_whose_samples_it_is_sent(monke
         replica = Replica({"nsfw": config(url).model_dump()})
         in_own_context(job)
     assert seen == ["", "scan-1"], "the example at its start belongs to no job"
+
+
+def test_a_detectors_call_and_its_inference_are_parts_of_the_batch_also_in_another_cluster():
+    class Handle:
+        """Serve's handle of a replica in this process."""
+
+        detect = property(lambda self: self)
+
+        async def remote(self, *arguments, **more):
+            return await contextvars.Context().run(asyncio.create_task, replica.detect(*arguments, **more))
+
+    async def batch():
+        client = ServedDetectors({"nsfw": Handle()}, {}, {"nsfw": NsfwConfig()})
+        with spans.span("batch"):
+            await client.ask(["nsfw"], [Sample(pixels=np.zeros((3, 2, 3), np.uint8))])
+
+    with far_api.running(Far(measured=True)) as url:
+        replica = Replica({"nsfw": config(url).model_dump()})
+        with kept_spans() as kept:
+            asyncio.run(batch())
+    there = "batch/detector/inference/POST /v1/detect/{name}/samples"
+    assert kept.paths() == {"batch", "batch/detector", "batch/detector/inference", there, f"{there}/detector"}
+    assert dict(kept.named("inference").attributes) == {"detector": "nsfw", "samples": 1}
 
 
 def test_lines_of_ours_and_of_serve_have_the_id_in_the_log_of_a_replica(tmp_path):

@@ -21,8 +21,8 @@ from deployments.catalog.catalog import Catalog
 from deployments.jobs import folder as job_folder
 from deployments.jobs.store import JobStore
 from pipelines.evaluation import answers
-from pipelines.ledger import estimate
 from pipelines.ledger.stored import stored
+from pipelines.results import costs
 from pipelines.results.exporting import export
 from pipelines.results.reconcile import Reconciliation, reconcile
 from tests.support.paths import ROOT
@@ -104,7 +104,7 @@ def test_a_scan_knows_what_former_results_hold(former):
     of_all = {ModelVersion(name, "m1") for name in ("clip", "face", "ocr")}
     assert first == Known(frozenset(of_all | {ModelVersion("nsfw", "m2", 0.25)}))
     assert gone.failed and film.complete and film.segments == 2
-    assert estimate.history(str(former))["whisper", "video"].cost.seconds == 3.0
+    assert costs.history(str(former))["whisper", "video"].cost.seconds == 3.0
 
 
 def test_a_former_job_is_verified_against_its_ledger(former):

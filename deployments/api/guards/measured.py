@@ -1,11 +1,17 @@
-"""Measures the API's requests, by route."""
+"""Measures the API's requests, by route, and records the span of each."""
 
 import time
+from contextlib import AbstractContextManager, nullcontext
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cluster.metrics.declared import API_SECONDS
 from cluster.metrics.recording import record
+from cluster.traces import spans
+from cluster.traces.spans import Span
+from deployments import correlation
+from deployments.api.guards.limits import PROBES
 
 METHODS = ("GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS")
 
@@ -29,11 +35,27 @@ class Measured:
                 status = message["status"]
             await send(message)
 
-        try:
-            await self.app(scope, receive, noted)
-        finally:
-            method = scope["method"] if scope["method"] in METHODS else "other"  # anybody may send any word
-            record(API_SECONDS, time.monotonic() - began, method=method, route=_route(scope), code=f"{status // 100}xx")
+        with _span(scope) as span:
+            try:
+                await self.app(scope, receive, noted)
+            finally:
+                method = scope["method"] if scope["method"] in METHODS else "other"  # anybody may send any word
+                route, code = _route(scope), f"{status // 100}xx"
+                record(API_SECONDS, time.monotonic() - began, method=method, route=route, code=code)
+                span.name, span.error = f"{method} {route}", code if code == "5xx" else None
+                span.attributes |= {
+                    "http.request.method": method,
+                    "http.route": route,
+                    "http.response.status_code": status,
+                }
+
+
+def _span(scope: Scope) -> AbstractContextManager[Span]:
+    """The span of a request, in the trace of a caller that has one. Probes have none: they come every few seconds."""
+    if not spans.recorded() or scope["path"] in PROBES:
+        return nullcontext(Span(""))
+    own = correlation.id()
+    return spans.span("request", Headers(scope=scope).get(correlation.TRACE_HEADER), own, **{"raysift.id": own})
 
 
 def _route(scope: Scope) -> str:

@@ -1,15 +1,18 @@
 """Files through stand-in detectors: batching, propagated frames, failures, detectors that are away."""
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 from typing import ClassVar
 
 import pytest
 
-from cluster.records import Detection, Failure, MediaItem, ModelVersion, Sample, Usage
+from cluster.records import Detection, Failure, MediaItem, ModelVersion, Sample, Usage, asset_id
 from cluster.settings import Decoding
+from cluster.traces import spans
 from deployments.detector import DetectorAway
 from pipelines.detect.detecting import File, analyze
+from tests.cluster.traces.kept import kept_spans
 from tests.pipelines.detect.stand_ins import BLUE, RED, InProcess, StandIn, Warned, film, picture, run
 
 
@@ -49,6 +52,18 @@ def test_the_text_of_a_frame_is_embedded_as_one_passage_and_speech_by_sentence(t
     assert sorted(detectors.texts) == ["hello", "this is blue indeed", "this is red indeed"]
     embedded = [f.detection.text for f in result.findings if [v.space for v in f.detection.vectors] == ["text"]]
     assert sorted(embedded) == ["hello", "this is blue", "this is red"]
+
+
+def test_the_span_of_each_decoding_names_the_file_by_its_id_only(tmp_path):
+    paths = [picture(tmp_path / "case-7.png", RED), film(tmp_path / "b.mp4", [RED, BLUE], sound_s=2)]
+    with kept_spans() as kept, spans.span("batch"):
+        run(paths, StandIn(), chunk_frames=1)
+    decoded = [span.attributes for span in kept.spans if span.name == "decode"]
+    found = Counter((span["asset"], span["what"], span.get("items")) for span in decoded)
+    still, moving = (asset_id(path.as_uri()) for path in paths)
+    expected = [(still, "frames", 1), (moving, "frames", 2), (moving, "sound", 1)]
+    assert found == Counter([*expected, (still, "header", None), (moving, "header", None)])
+    assert kept.paths() == {"batch", "batch/decode"} and "case-7" not in str([span.to_json() for span in kept.spans])
 
 
 def test_a_film_without_sound_calls_no_sound_detector_and_a_sound_no_image_detector(tmp_path):

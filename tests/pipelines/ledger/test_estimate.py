@@ -10,9 +10,10 @@ from cluster.errors import SettingsError
 from cluster.records import ModelVersion, Usage
 from cluster.settings import Prices
 from commands.dry_run import as_json, show
-from pipelines.ledger.estimate import Amount, Cost, Plan, history, plan
+from pipelines.ledger.estimate import Plan, plan
 from pipelines.ledger.listing import Places
 from pipelines.ledger.stored import stored
+from pipelines.results.costs import Amount, Cost, history
 from tests.support.stored import commit, row
 
 WANTED = {name: ModelVersion(name, "m1") for name in ("nsfw", "ocr")}
@@ -50,7 +51,7 @@ def measured(tmp_path):
         "1.parquet",
         result_row("image", 15, Usage("nsfw", 1.0, 0.0), Usage("ocr", 2.0, 1.0)),
         result_row("image", 15, Usage("nsfw", 9.0, 0.0, reused=True), Usage("ocr", 2.0, 1.0)),
-        result_row("video", 1000, Usage("nsfw", 1.0, 0.0), Usage("ocr", 4.0, 2.0)),
+        result_row("video", 1000, Usage("nsfw", 1.0, 0.0), Usage("ocr", 4.0, 2.0), duration_s=100.0),
     )
 
 
@@ -76,6 +77,17 @@ def test_images_are_estimated_by_number_and_recordings_by_size(tmp_path, media, 
     assert ocr.cost == Cost(2 * 2.0 + 4 * 4.0, 10.0, 0.0)
     assert (made.busiest, made.seconds) == ("ocr", 20.0 / 2)
     assert made.price == pytest.approx(6.0 * 3.6 / 3600 + 10.0 * 36 / 3600)
+
+
+def test_a_plan_has_the_cost_of_each_detector_and_what_it_took_for_such_files_before(tmp_path, media, measured):
+    made = planned(tmp_path, media, prices=Prices(cpu_hour=3.6, gpu_hour=36))
+    assert [ask.price for ask in made.asks] == [0.006, 0.1]
+    images, films = [rate for rate in made.rates if rate.detector == "ocr"]
+    assert (images.kind, images.seconds, images.gpu_seconds, images.cost) == ("image", 2000.0, 1000.0, 10.0)
+    assert (films.kind, films.seconds, films.gpu_seconds, films.cost) == ("video", 144.0, 72.0, 0.72)
+    printed = text(made)
+    assert "1,000 pictures" in printed and "an hour of film" in printed and "144.0 s, 72.0 of a GPU" in printed
+    assert json.loads(json.dumps(as_json(made)))["rates"][2]["cost"] == 10.0
 
 
 def test_without_prices_there_is_no_cost(tmp_path, media, measured):
@@ -159,5 +171,5 @@ def test_the_json_has_the_same_numbers(tmp_path, media, measured):
     printed = json.loads(json.dumps(as_json(planned(tmp_path, media))))
     assert printed["files"] == 3 and printed["skipped"] == 0
     assert printed["units"][0] == {"reason": "new", "kind": "image", "files": 2, "bytes": 30}
-    assert printed["detectors"][0] == {"detector": "nsfw", "files": 3, "seconds": 6.0, "gpu_seconds": 0.0}
+    assert printed["detectors"][0] == {"detector": "nsfw", "files": 3, "seconds": 6.0, "gpu_seconds": 0.0, "cost": None}
     assert printed["estimate"] == {"busiest": "ocr", "seconds": 10.0, "cost": None}

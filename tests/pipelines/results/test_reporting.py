@@ -65,6 +65,30 @@ def test_costs_are_reported_where_prices_are_set(out):
     assert told.cost == 1.1 and told.cost_per_1000_files == 200.0
 
 
+def test_a_report_has_what_1000_pictures_and_an_hour_of_recordings_take(tmp_path):
+    commit(
+        tmp_path,
+        "a.parquet",
+        row("s3://b/1.jpg", unit=1, usage=usage(ocr=(1.0, 0.0), nsfw=(0.5, 0.25))),
+        row("s3://b/2.jpg", unit=2, usage=usage(ocr=(3.0, 0.0), nsfw=(0.0, 0.0))),
+        row("s3://b/3.wav", unit=3, kind="audio", duration_s=1800.0, usage=usage(whisper=(90.0, 0.0))),
+        row("s3://b/4.wav", unit=4, kind="audio", usage=(Usage("whisper", 0.0, 0.0),)),
+        *(
+            row(
+                "s3://b/5.mp4", unit=5 + n, kind="video", duration_s=7200.0, segment=(n, 2, 60), usage=usage(ocr=(9, 0))
+            )
+            for n in range(2)
+        ),
+    )
+    rates = report(str(tmp_path), "job", 8, 0, 10.0, Prices(cpu_hour=36, gpu_hour=7200)).rates
+    assert [(rate.detector, rate.kind, rate.seconds, rate.gpu_seconds, rate.cost) for rate in rates] == [
+        ("nsfw", "image", 500.0, 250.0, 500.0),
+        ("ocr", "image", 2000.0, 0.0, 20.0),
+        ("ocr", "video", 9.0, 0.0, 0.09),
+        ("whisper", "audio", 180.0, 0.0, 1.8),
+    ]
+
+
 def test_the_report_of_an_empty_job_is_zeros_and_can_be_stored(tmp_path):
     out = str(tmp_path)
     told = report(out, "job", 0, 7, 1.0, Prices(cpu_hour=1))

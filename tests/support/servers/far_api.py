@@ -14,6 +14,7 @@ from cluster.access.identity import Identity
 from cluster.api_types import DetectorState
 from cluster.records import ModelVersion
 from deployments import problems
+from deployments.api.guards.measured import Measured
 from deployments.api.sample_routes import SampleRoutes
 from deployments.detector import DetectorResponse
 from deployments.detectors.nsfw import NsfwConfig
@@ -25,9 +26,12 @@ from tests.support.browser import free_port
 class Far:
     """The remote cluster. Its detector returns `answer(samples)`; attributes inject faults and record the calls."""
 
-    def __init__(self, model="m", floor=0.1, answer=lambda samples: [[] for _ in samples], key="") -> None:
+    def __init__(
+        self, model="m", floor=0.1, answer=lambda samples: [[] for _ in samples], key="", measured=False
+    ) -> None:
         self.answer = answer
         self.key = key
+        self.measured = measured  # its requests are, in metrics and spans
         self.faults: list[int] = []  # HTTP statuses of the next responses
         self.said = '{"detail": "not now"}'  # body of these responses
         self.ports: list[int] = []  # client port of each request
@@ -40,7 +44,7 @@ class Far:
         model_versions = {"nsfw": ModelVersion("nsfw", model, floor)}
         self.routes.detectors = ServedDetectors({"nsfw": self}, model_versions, {"nsfw": NsfwConfig()})
 
-    async def remote(self, name, samples) -> DetectorResponse:
+    async def remote(self, name, samples, parent=None) -> DetectorResponse:
         """Answer a batch, in place of a Serve handle's `detect.remote`."""
         self.now += 1
         self.samples += len(samples)
@@ -54,6 +58,8 @@ class Far:
     def app(self) -> FastAPI:
         """The application with /v1/detect/NAME/samples and /v1/ready, for anybody, or only with this `key`."""
         app = FastAPI()
+        if self.measured:
+            app.add_middleware(Measured)
         problems.handle(app)
         app.post("/v1/detect/{name}/samples", max_body_size=wire.MAX_BYTES)(self.routes.detect_samples)
 

@@ -1,0 +1,1 @@
+"""Mixed load on a cluster of its own: `python -m bench.soak`."""
