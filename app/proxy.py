@@ -1,4 +1,4 @@
-"""A reverse proxy in the app's server for the API's thumbnails, media and exports, and a check of every Host header.
+"""What the app's server does beside Streamlit: a reverse proxy for the API's media, a check of every Host header.
 
 The browser connects to this server only. Streamlit's `server.allowedHosts` checks only the websocket, so a page of
 another site could read our routes by DNS rebinding; HostGuard checks every request.
@@ -9,6 +9,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterable
 
 import httpx
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -29,6 +30,11 @@ _PRIVATE = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Content-Security-Policy": "default-src 'none'; sandbox",
 }
+# Streamlit's page looks for its server below its own path first (/search/_stcore/health), which is an error in the
+# browser's console, unless it is told
+_HTML = "text/html; charset=utf-8"
+_PAGE = b"<title>Streamlit</title>"
+_SERVER_HERE = b"<script>window.__streamlit = { BACKEND_BASE_URL: location.origin }</script>"
 _HEADERS = (
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"SAMEORIGIN"),
@@ -142,6 +148,43 @@ class HostGuard:
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
+
+
+class RootGuide:
+    """ASGI middleware: tells Streamlit's page that its server is at the root of this host, whatever the page's path."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and add a line to the answer if it is Streamlit's page."""
+        start: Message | None = None  # of an answer in HTML, until the beginning of its body is known
+
+        async def send_with_guide(message: Message) -> None:
+            nonlocal start
+            if message["type"] == "http.response.start":
+                if message["status"] == 200 and Headers(raw=message["headers"]).get("content-type") == _HTML:
+                    start = message
+                    return
+            elif start is not None:
+                if _PAGE in message.get("body", b""):
+                    message = {**message, "body": message["body"].replace(_PAGE, _SERVER_HERE + _PAGE)}
+                    headers = MutableHeaders(raw=start["headers"])
+                    if "content-length" in headers:
+                        headers["content-length"] = str(int(headers["content-length"]) + len(_SERVER_HERE))
+                await send(start)
+                start = None
+            await send(message)
+
+        if (
+            scope["type"] == "http"
+            and scope["method"] == "GET"
+            and "text/html" in Headers(scope=scope).get("accept", "")
+        ):
+            plain = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
+            await self.app({**scope, "headers": plain}, receive, send_with_guide)
+        else:
+            await self.app(scope, receive, send)
 
 
 def allowed(host_header: str, listens_on: str, names: Iterable[str] = ()) -> bool:

@@ -5,9 +5,11 @@ from functools import partial
 import httpx
 import pytest
 from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from app.proxy import HostGuard, Relay, allowed
+from app.proxy import HostGuard, Relay, RootGuide, allowed
 from app.sign_in import COOKIE
 from cluster.settings import AppListener
 from tests.support.fakes.api import FakeApi
@@ -139,3 +141,13 @@ def test_a_page_of_another_site_cannot_export():
     client.cookies.clear()
     assert client.get("/api/export").status_code == 401
     assert asked == []
+
+
+@pytest.mark.parametrize("media_type", ["text/html", "application/json"])
+def test_streamlits_page_is_told_that_its_server_is_at_the_root(media_type: str):
+    page = "<head><title>Streamlit</title></head>"
+    app = Starlette(routes=[Route("/search", lambda _: Response(page, media_type=media_type))])
+    answer = TestClient(RootGuide(app)).get("/search", headers={"Accept": "text/html,*/*"})
+    assert ("BACKEND_BASE_URL: location.origin" in answer.text) == (media_type == "text/html")
+    assert answer.text.endswith("<title>Streamlit</title></head>")
+    assert int(answer.headers["content-length"]) == len(answer.content)
