@@ -169,7 +169,7 @@ def _filters(api: str) -> tuple[AssetQuery, list[Facet], groups.Floors]:
         without_case = chosen.model_copy(update={"min_score": score or None, "under": (start,) if start else ()})
         filters = without_case.model_copy(update={"case": page.case()})
         filters = filters.model_copy(update={"upto": held.upto(filters)})
-        floors = {} if weak else {info.name: info.floor for info in page.detectors() if info.floor is not None}
+        floors = {} if weak else page.floors()
         labels = _facets(api, filters.model_copy(update={"detector": (), "label": (), "detector_label": ()}))
         kinds = _facets(api, filters.model_copy(update={"kind": (), "failed": None}))
         with counts_here:

@@ -68,10 +68,14 @@ def show() -> None:
         st.markdown(f"in [{draw.escape(name)}]({address.file(of_container, page.case_pairs())})")
     with st.container(horizontal=True, horizontal_alignment="right"):
         look = page.look()
-    start = _seconds(st.query_params.get("t"))
+    opening: draw_file.Opening = {
+        "start": _seconds(st.query_params.get("t")),
+        "words": dict(context).get("q", ""),
+        "play": st.query_params.get("play") == "1",
+    }
     # viewers get no media: they see the thumbnail, which the API blurs for them
     source = f"/api/media/{id}" if page.may("reviewer") else ""
-    drawn = draw_file.viewer(file, page.palette(), source, file.name, start)
+    drawn = draw_file.viewer(file, page.palette(), source, file.name, page.floors(), opening)
     components.viewer("viewer", drawn, ways, look)
     _decide(id)
     st.session_state["left"] = id  # the tile to focus when the user goes back
