@@ -11,7 +11,7 @@ from cluster.storage.members import member_uri
 from cluster.storage.roots import Roots
 from pipelines.archives.limits import Limits
 from pipelines.archives.opening import Member
-from pipelines.ledger.unpacked import Kept, Unpacked
+from pipelines.ledger.unpacked import Kept, Unpacked, listed
 from pipelines.media.pool import Decoder
 
 MOST_BYTES = 2_000_000_000  # of a container, of a member of it, and of all that one process keeps on disk
@@ -34,7 +34,7 @@ class MemberFiles:
         """
         if not Roots(settings.scanning.roots).allow(parent):
             raise MediaError("fetch", f"{parent} lies outside the folders and buckets that may be read")
-        outer = self._unpacked.listed(parent, settings)
+        outer = listed(parent, settings)
         if outer.size > MOST_BYTES:
             reason = f"{parent} has {outer.size:,} bytes; of containers beyond {MOST_BYTES:,} only the whole can be had"
             raise MediaError("fetch", reason)

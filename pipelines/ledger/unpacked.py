@@ -26,6 +26,17 @@ FETCHED = "raysift-media-"  # prefix of the folders of fetched files, before the
 MOST_BYTES = 10_000_000_000  # that unused containers and members may take on disk
 
 
+def listed(uri: str, settings: Settings) -> MediaItem:
+    """A file of a bucket as it is listed now. MediaError if it is not there."""
+    try:
+        item = next(list_media(uri, settings.s3_endpoint), None)
+    except NothingThere:
+        item = None
+    if item is None or item.uri != uri:
+        raise MediaError("fetch", f"{uri} is not there")
+    return item
+
+
 @dataclass
 class Kept:
     """A container of a bucket on this machine. `file`: itself; beside it, its members as folders of files."""
@@ -107,16 +118,6 @@ class Unpacked:
                 kept.users -= 1
                 self._evict()
 
-    def listed(self, uri: str, settings: Settings) -> MediaItem:
-        """A container of a bucket as it is listed now. MediaError if it is not there."""
-        try:
-            item = next(list_media(uri, settings.s3_endpoint), None)
-        except NothingThere:
-            item = None
-        if item is None or item.uri != uri:
-            raise MediaError("fetch", f"{uri} is not there")
-        return item
-
     def path(self, kept: Kept, places: list[int], settings: Settings) -> Path:
         """The local file of the member with these numbers, one for each container around it. Hold `kept.lock`."""
         path = kept.file
@@ -133,7 +134,7 @@ class Unpacked:
 
     def _outer(self, uri: str, etag: str, settings: Settings) -> MediaItem:
         """The container as it is listed now. MediaError if it is not that of the ETag any more."""
-        item = self.listed(uri, settings)
+        item = listed(uri, settings)
         if item.etag != etag:
             raise MediaError("fetch", f"{uri} has changed since it was listed; scan it again")
         return item
