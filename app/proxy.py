@@ -19,11 +19,15 @@ from app.forms import query_string
 from app.purpose import purpose_of
 from app.sign_in import address_of, authorization, is_own, token_of
 from cluster.access.rules import purpose_header
+from cluster.api_types import Problem
 from cluster.settings import AppListener
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _PASSED_BACK = ("content-length", "content-range", "accept-ranges", "etag", "last-modified")
-_SHOWN = re.compile(r"(image|video|audio)/(?!svg)[\w.+-]+")  # others could run scripts, so they are downloads
+# others could run scripts, so they are downloads; of a copy the player has to know the codecs
+_SHOWN = re.compile(r"(image|video|audio)/(?!svg)[\w.+-]+|(video|audio)/mp4; codecs=\"[\w.,]+\"")
+_JSON = re.compile(r"application/json")
+_SECOND = re.compile(r"\d{1,6}(\.\d{1,6})?")
 _PRIVATE = {
     "Vary": "Cookie",  # who signs in later in the same browser may see less
     "X-Content-Type-Options": "nosniff",
@@ -51,10 +55,13 @@ class Relay:
 
     @property
     def routes(self) -> list[Route]:
-        """The routes of thumbnails, media and exports."""
+        """The routes of thumbnails, media, copies of them, and exports."""
         return [
             Route("/api/thumb/{id}", self.thumbnail),
             Route("/api/media/{id}", self.media),
+            Route("/api/playable/{id}", self.playable),
+            Route("/api/frame/{id}", self.frame),
+            Route("/api/properties/{id}", self.properties),
             Route("/api/export", self.export),
         ]
 
@@ -65,6 +72,18 @@ class Relay:
     async def media(self, request: Request) -> Response:
         """The file, or the byte range of it that the request names."""
         return await self._pass_on(request, "media", "private, no-cache")
+
+    async def playable(self, request: Request) -> Response:
+        """What the browser can show in place of the file: a part of it from the second `from_s` on."""
+        return await self._pass_on(request, "playable", "private, no-store", "from_s")
+
+    async def frame(self, request: Request) -> Response:
+        """The frame of a video at the second `at_s`."""
+        return await self._pass_on(request, "frame", "private, no-store", "at_s")
+
+    async def properties(self, request: Request) -> Response:
+        """What the file says about itself, as JSON."""
+        return await self._pass_on(request, "properties", "private, no-store", shown=_JSON)
 
     async def export(self, request: Request) -> Response:
         """The export of the files that pass the filters of the query string, as a download."""
@@ -77,17 +96,22 @@ class Relay:
         headers["Content-Disposition"] = answer.headers.get("content-disposition", "attachment")
         return StreamingResponse(_body(answer), 200, headers, media_type="application/octet-stream")
 
-    async def _pass_on(self, request: Request, what: str, cache: str) -> Response:
-        id = request.path_params["id"]
-        if not _ID.fullmatch(id):
+    async def _pass_on(
+        self, request: Request, what: str, cache: str, second: str = "", shown: re.Pattern[str] = _SHOWN
+    ) -> Response:
+        """The API's answer; a download unless its type is `shown`. `second`: a query parameter, a time in seconds."""
+        id, at = request.path_params["id"], request.query_params.get(second, "0")
+        if not _ID.fullmatch(id) or not _SECOND.fullmatch(at):
             return PlainTextResponse("no such file", 404)
+        query = f"?{second}={at}" if second else ""
         ranges = {name: request.headers[name] for name in ("range", "if-range") if name in request.headers}
-        answer = await self._answer(request, f"/v1/assets/{id}/{what}", ranges)
+        answer = await self._answer(request, f"/v1/assets/{id}/{what}{query}", ranges)
         if isinstance(answer, Response):
             return answer
         headers = {name: answer.headers[name] for name in _PASSED_BACK if name in answer.headers}
-        kind = answer.headers.get("content-type", "").split(";")[0].strip().lower()
-        if not _SHOWN.fullmatch(kind):
+        kind = answer.headers.get("content-type", "").lower()
+        kind = kind if shown.fullmatch(kind) else kind.split(";")[0].strip()
+        if not shown.fullmatch(kind):
             kind = "application/octet-stream"
             headers["Content-Disposition"] = "attachment"
         headers |= _PRIVATE | {"Cache-Control": cache}
@@ -106,10 +130,19 @@ class Relay:
         except httpx.TransportError:
             return PlainTextResponse("the API does not answer", 502)
         if answer.status_code not in (200, 206):
-            await answer.aclose()
-            status = answer.status_code if answer.status_code in (401, 403, 404, 416, 422) else 502
-            return PlainTextResponse("not available", status)
+            status = answer.status_code if answer.status_code in (401, 403, 404, 416, 422, 503) else 502
+            return PlainTextResponse(await _sentence(answer), status)
         return answer
+
+
+async def _sentence(answer: httpx.Response) -> str:
+    """Why the API refuses. The text of a proxy in front of it is not shown: it may name internal hosts."""
+    try:
+        return Problem.model_validate_json(await answer.aread()).detail
+    except (ValueError, httpx.TransportError):
+        return "not available"
+    finally:
+        await answer.aclose()
 
 
 async def _body(answer: httpx.Response) -> AsyncIterator[bytes]:

@@ -38,8 +38,8 @@ class Copy {
   async pump() {
     if (this.fetching || this.ended) return
     const from = this.edge ?? this.time
-    if (from - this.time > AHEAD_S || from >= (this.last ?? Infinity)) return
-    if (this.seconds && from >= this.seconds - 0.1) return this.end(from)
+    if (from >= (this.last || this.seconds || Infinity) - 0.1) return this.end(from)
+    if (from - this.time > AHEAD_S) return
     const fetching = this.fetching = new AbortController()
     try {
       const answer = await fetch(`/api/playable/${this.asset}?from_s=${from.toFixed(3)}`, { signal: fetching.signal })

@@ -1,4 +1,6 @@
 // One file: its picture or player, timeline, lines and table. Text from files is set as textContent.
+const LINGER_MS = 300 // who goes on sooner does not have the original read
+
 class Viewer {
   constructor(data) {
     this.data = data
@@ -55,7 +57,44 @@ class Viewer {
     const facts = make("dl")
     for (const [name, value] of this.data.facts) facts.append(make("dt", "", name), make("dd", "", value))
     section.append(make("h2", "", "File"), facts)
+    if (this.data.asset) this.asking = setTimeout(() => this.tellProperties(section), LINGER_MS)
     return section
+  }
+
+  // what the file says about itself, which the API reads from the original
+  async tellProperties(section) {
+    const answer = await fetch(`/api/properties/${this.data.asset}`).catch(() => undefined)
+    if (!answer?.ok) return
+    const said = await answer.json()
+    const position = said.position?.map(degrees => degrees.toFixed(6)).join(", ")
+    const main = [["Captured", said.captured_at], ["Camera", said.camera], ["Lens", said.lens],
+      ["Position", position], ["Altitude", said.altitude_m === null ? null : `${said.altitude_m} m`], ["Software", said.software]]
+      .filter(([, value]) => value)
+    const others = Object.entries(said.others)
+    if (!main.length && !others.length) return
+    const head = make("h2", "", "What the file says about itself")
+    const list = entries => {
+      const facts = make("dl")
+      for (const [name, value] of entries) {
+        const told = make("dd", "", value)
+        if (name === "Position" && navigator.clipboard) told.append(this.copyButton(value))
+        facts.append(make("dt", "", name), told)
+      }
+      return facts
+    }
+    section.append(head, list(main))
+    if (!others.length) return
+    const more = make("details")
+    more.append(make("summary", "", `${others.length} more`), list(others))
+    section.append(more)
+  }
+
+  copyButton(value) {
+    const copy = button("copy", "Copy", async () => {
+      await navigator.clipboard.writeText(value)
+      copy.textContent = "Copied"
+    })
+    return copy
   }
 
   tick(time) {
@@ -72,6 +111,7 @@ class Viewer {
   }
 
   end() {
+    clearTimeout(this.asking)
     this.stage.end()
     this.root.remove()
     document.removeEventListener("keydown", this.listener)

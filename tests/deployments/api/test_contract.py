@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from cluster.api_job_types import JobDetails, JobInfo, JobName
 from cluster.api_queries import MAX_PAGE, AssetQuery
-from cluster.api_types import AssetPage, ErasedCaches, Facets, File, Health, Hits, Problem
+from cluster.api_types import AssetPage, ErasedCaches, Facets, File, Health, Hits, Neighbours, Problem, Properties
 from cluster.cases.api_types import CaseInfo
 from cluster.cases.overview import JobsOverview, Overview
 from cluster.records import asset_id
@@ -114,6 +114,19 @@ def test_a_file_has_the_same_shape_and_facts(fake: TestClient, real: TestClient)
     assert len(answer.detections) == 13
 
 
+@pytest.mark.parametrize("filters", [[], [("kind", "video"), ("sort", "name")], [("kind", "image")]])
+def test_a_file_has_the_same_neighbours(fake: TestClient, real: TestClient, filters: Params):
+    path = f"/v1/assets/{FILM}/neighbours"
+    expected, answer = (read(Neighbours, api.get(path, params=filters)) for api in (fake, real))
+    assert answer == expected and answer.total
+
+
+def test_a_film_says_something_about_itself_and_has_no_part_behind_its_end(api: TestClient):
+    assert read(Properties, api.get(f"/v1/assets/{FILM}/properties")).others["kind"] == "video"
+    behind = api.get(f"/v1/assets/{FILM}/playable", params={"from_s": "1000"})
+    assert behind.status_code == 416 and read(Problem, behind).detail
+
+
 @pytest.mark.parametrize(
     "request_line",
     [
@@ -135,6 +148,9 @@ def test_a_file_has_the_same_shape_and_facts(fake: TestClient, real: TestClient)
         "GET assets?score_of=face",
         "GET assets?upto=00000000000000000000000000000000",
         "GET facets?where=scanned>=yesterday",
+        f"GET assets/{FILM}/neighbours?kind=document",
+        f"GET assets/{FILM}/playable?from_s=-1",
+        f"GET assets/{FILM}/frame?at_s=nan",
         "GET overview?least_score=2",
         "GET overview?sort=newest",
         "GET facets?page=9223372036854775807",
@@ -175,6 +191,10 @@ def test_an_invalid_scan_is_refused(api: TestClient, body: dict[str, Any]):
         "GET assets/no-id",
         f"GET assets/{NOBODY}/thumbnail",
         f"GET assets/{NOBODY}/media",
+        f"GET assets/{NOBODY}/playable",
+        f"GET assets/{NOBODY}/frame",
+        f"GET assets/{NOBODY}/properties",
+        f"GET assets/{NOBODY}/neighbours",
         "GET jobs/nobody",
         "DELETE cases/nobody",
         "POST jobs/nobody/cancel",
@@ -258,7 +278,8 @@ def test_the_documentation_shows_the_shape_of_every_response(real: TestClient):
         if "204" not in operation["responses"]  # no body
         and not operation["responses"]["200"].get("content", {}).get("application/json", {}).get("schema")
     }
-    bytes_or_text = {"/v1/assets/{asset}/thumbnail", "/v1/assets/{asset}/media", "/v1/jobs/{job}/logs", "/v1/export"}
+    of_files = {f"/v1/assets/{{asset}}/{what}" for what in ("thumbnail", "media", "playable", "frame")}
+    bytes_or_text = of_files | {"/v1/jobs/{job}/logs", "/v1/export"}
     assert without_a_model == bytes_or_text | {"/v1/detect/{name}/samples"}
     schemas = real.get("/openapi.json").json()["components"]["schemas"]
     shown = {"AssetPage", "DetectorInfo", "ErasedCaches", "Facets", "File", "Hits", "JobDetails", "Ready", "Upload"}
