@@ -12,6 +12,7 @@ import streamlit as st
 
 from app.draw import CUE, CUES, Tile
 from app.draw_file import Viewer
+from app.viewing.ways import Ways
 
 # the scripts of the viewer, in the order in which they need each other
 _VIEWER = [f"viewer/{part}" for part in ("table", "thresholds", "lines", "picture", "copy", "stage", "timeline")]
@@ -34,17 +35,6 @@ class Group(TypedDict):
     name: str
     title: str
     options: list[Option]
-
-
-class Ways(TypedDict, total=False):
-    """The viewer's links. None draws a disabled link, for a neighbour that does not exist; a missing key draws none."""
-
-    back: str
-    where: str
-    previous: str | None
-    next: str | None
-    place: str  # among the files of the list, such as "12 of 3,456"
-    ahead: str  # the thumbnail of the next file, which is fetched
 
 
 def gallery(

@@ -81,7 +81,8 @@ def _show(api: str) -> None:
     if not files.total:
         return _show_nothing(filters)
     selection.bar(query, files)
-    context = [*page.case_pairs(), *address.context(query)]
+    # it says so if there is no filter: a file whose address names no list is shown among those of its folder
+    context = [*page.case_pairs(), *address.context(query)] or [("sort", query.sort)]
     tiles = [draw.tile(groups.without_weak(asset, floors), page.palette(), context) for asset in files.items]
     components.gallery(
         "tiles",

@@ -1,4 +1,4 @@
-"""Copies, frames and properties of originals over HTTP: who gets them, what is recorded, how many are made at a time."""
+"""Copies, frames and properties of originals over HTTP: who gets them, what is recorded, how many at a time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
