@@ -88,8 +88,10 @@ def _filters(query: AssetFilter, **more: str) -> str:
     return urlencode({**more, **filters}, doseq=True)
 
 
-def file(id: str, context: Iterable[tuple[str, str]], at: float | None = None) -> str:
+def file(id: str, context: Iterable[tuple[str, str]], at: float | None = None, play: bool = False) -> str:
     """The relative URL of a file's page. `context`: the list it was opened from; `at`: a time in seconds.
+
+    `play`: it is played from there at once.
 
     The context is encoded as one parameter, so that its names cannot collide with those of the file's page. Its case
     is that of the file's page too.
@@ -97,6 +99,7 @@ def file(id: str, context: Iterable[tuple[str, str]], at: float | None = None) -
     context = list(context)
     case = dict(context).get("case", "")
     pairs = [("asset", id), ("case", case), ("in", urlencode(context)), ("t", "" if at is None else f"{at:g}")]
+    pairs.append(("play", "1" if play else ""))
     return href("/file", [pair for pair in pairs if pair[1]])
 
 

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from cluster.access.api_types import Viewer
 from cluster.api_job_types import JobDetails, JobInfo, JobName
 from cluster.api_queries import AssetFilter, AssetQuery, By, LikenessQuery, ScanRequest, SearchQuery
-from cluster.api_types import AssetPage, DetectorInfo, Facets, File, Hit, Hits, Problem, Upload
+from cluster.api_types import AssetPage, DetectorInfo, Facets, File, Hit, Hits, Neighbours, Problem, Upload
 from cluster.cases.api_types import CaseInfo, NewCase
 from cluster.cases.overview import JobsOverview, Overview, OverviewQuery
 from cluster.decisions.api_types import (
@@ -114,6 +114,10 @@ class ApiClient:
     def asset(self, id: str) -> File:
         """One file with its detections and errors."""
         return self._get(f"/assets/{id}", File)
+
+    def neighbours(self, id: str, query: AssetQuery) -> Neighbours:
+        """The files beside one in the list of a query."""
+        return self._get(f"/assets/{id}/neighbours", Neighbours, _params(query))
 
     def search(self, words: str, limit: int = 40, case: str | None = None) -> Hits:
         """Files whose image, text or speech matches the words, best first; with `case` only those in its folders."""

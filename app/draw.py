@@ -37,6 +37,7 @@ class DrawnBox(TypedDict):
     height: float
     text: str
     detector: str
+    score: float
     color: str
     time: float | None
 
@@ -86,12 +87,14 @@ def picture(file: Asset | Upload) -> str:
     return f"/api/thumb/{file.id}?{urlencode({'v': file.analyzed_at})}"
 
 
-def tile(asset: Asset, palette: dict[str, str], context: Pairs, note: str = "", at: float | None = None) -> Tile:
-    """A file as a tile. `context`: the list it is shown in, for the link; `at`: the time to start at, in seconds."""
+def tile(
+    asset: Asset, palette: dict[str, str], context: Pairs, note: str = "", at: float | None = None, play: bool = False
+) -> Tile:
+    """A file as a tile. `context`: the list it is shown in, for the link; `at`, `play`: as of `address.file`."""
     return {
         "id": asset.id,
         "name": asset.name,
-        "href": address.file(asset.id, context, at),
+        "href": address.file(asset.id, context, at, play),
         "picture": picture(asset),
         "kind": asset.kind or "unknown",
         "length": clock(asset.duration_s) if asset.kind != "image" else "",
@@ -116,7 +119,7 @@ def hit_tile(hit: Hit, palette: dict[str, str], context: Pairs) -> Tile:
     where = f" at {clock(hit.time_s)}" if hit.time_s is not None else ""
     quoted = f": “{shorten(hit.text)}”" if hit.text else ""
     note = f"{matched(hit.matched)}{where}{quoted} · {hit.score:.2f}"
-    return tile(hit.asset, palette, context, note, hit.time_s)
+    return tile(hit.asset, palette, context, note, hit.time_s, play=hit.matched == "speech" and hit.time_s is not None)
 
 
 def matched(how: str) -> str:
@@ -216,6 +219,7 @@ def drawn(box: Box, label: str, score: float, detector: str, time: float | None,
         "height": round(max(0.0, bottom - top) * 100, 2),
         "text": f"{shorten(label, 40)} {score:.2f}",
         "detector": detector,
+        "score": score,
         "color": color(detector, palette),
         "time": time,
     }

@@ -1,45 +1,20 @@
 """Convert the API's response for one file to the viewer's data: timelines, lines, tables. Pure functions."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TypedDict
 from urllib.parse import unquote
 
 from app.draw import CUE, CUES, DrawnBox, color, drawn, failures, picture, ratio, shorten
+from app.viewing import timeline
+from app.viewing.timeline import Lane, Line, Moment
 from cluster.api_types import Detection, File, Upload
 from cluster.filters.wording import clock
 from cluster.records import asset_id
 
-_MAX_GAP_S = 1.6  # detections of a label with smaller gaps are joined to one mark of the timeline
-_MAX_MARKS = 400  # a lane is a few hundred pixels wide
+EXPLICIT = 0.3  # the score of nsfw from which the API's blur hides a whole picture
 _MAX_ROWS = 300
 _MAX_BOXES = 2000
-
-
-class Mark(TypedDict):
-    """An interval of a timeline, in seconds."""
-
-    start: float
-    end: float
-    label: str
-    score: float  # the highest in the interval
-
-
-class Lane(TypedDict):
-    """The timeline of one detector."""
-
-    detector: str
-    color: str
-    marks: list[Mark]
-
-
-class Line(TypedDict):
-    """A line of speech or text. `time`: where a click jumps to, in seconds; None in a still image."""
-
-    time: float | None
-    clock: str
-    text: str
-    score: str
 
 
 class Row(TypedDict):
@@ -48,7 +23,7 @@ class Row(TypedDict):
     detector: str
     color: str
     label: str
-    score: str
+    score: float
     clock: str
     time: float | None
     text: str
@@ -57,10 +32,32 @@ class Row(TypedDict):
     box: int | None  # index into the boxes
 
 
+class Found(TypedDict):
+    """A detector's findings. `scores`: their number by score in hundredths; `floor`: what it keeps today."""
+
+    detector: str
+    color: str
+    count: int
+    scores: dict[str, int]
+    floor: float
+
+
+class Opening(TypedDict, total=False):
+    """How a file was opened: at a time in seconds, for words that are marked; `play`: to hear it at once."""
+
+    start: float | None
+    words: str
+    play: bool
+
+
 class Viewer(TypedDict):
-    """One file as the viewer's script draws it. `seconds`: its length; `start`: where to begin, in seconds."""
+    """One file as the viewer's script draws it. `seconds`: its length; `asset`: its id; empty if there is no original.
+
+    `start`, `words`, `play`: as of Opening.
+    """
 
     key: str
+    asset: str
     name: str
     kind: str
     source: str
@@ -68,9 +65,12 @@ class Viewer(TypedDict):
     ratio: float | None
     seconds: float
     start: float | None
-    legend: list[dict[str, str | int]]
+    words: str
+    play: bool
+    legend: list[Found]
     boxes: list[DrawnBox]
     lanes: list[Lane]
+    moments: list[Moment]
     said: list[Line]
     read: list[Line]
     rows: list[Row]
@@ -80,96 +80,54 @@ class Viewer(TypedDict):
     errors: list[str]
 
 
-def lanes(detections: Sequence[Detection], palette: dict[str, str]) -> list[Lane]:
-    """The timeline of each detector. Frames with the same label at most _MAX_GAP_S apart become one mark."""
-    by_detector: dict[str, list[Mark]] = {}
-    latest: dict[tuple[str, str], Mark] = {}
-    for detection in sorted(detections, key=_start):
-        if detection.span is None and detection.time_s is None:
-            continue
-        what = (detection.detector, detection.label)
-        start = _start(detection)
-        end = detection.span[1] if detection.span else start
-        mark = latest.get(what)
-        if mark is not None and detection.span is None and start - mark["end"] <= _MAX_GAP_S:
-            mark["end"] = max(mark["end"], end)
-            mark["score"] = max(mark["score"], detection.score)
-        else:
-            mark = {"start": start, "end": end, "label": detection.label, "score": detection.score}
-            latest[what] = mark
-            by_detector.setdefault(detection.detector, []).append(mark)
-    return [
-        {"detector": name, "color": color(name, palette), "marks": thinned(marks)}
-        for name, marks in sorted(by_detector.items())
-    ]
-
-
-def thinned(marks: list[Mark]) -> list[Mark]:
-    """At most _MAX_MARKS of the marks, evenly spaced in the list."""
-    if len(marks) <= _MAX_MARKS:
-        return marks
-    return [marks[place * len(marks) // _MAX_MARKS] for place in range(_MAX_MARKS)]
-
-
-def said(detections: Iterable[Detection]) -> list[Line]:
-    """Lines of speech, in order of time."""
-    heard = [detection for detection in _with_text(detections) if detection.span is not None]
-    return [_line(detection) for detection in sorted(heard, key=_start)]
-
-
-def read(detections: Iterable[Detection]) -> list[Line]:
-    """Lines of text in images, in order of time. A line that stays on the screen is listed once."""
-    lines: list[Line] = []
-    seen: dict[str, float] = {}
-    written = [detection for detection in _with_text(detections) if detection.span is None]
-    for detection in sorted(written, key=_start):
-        text, start = detection.text or "", _start(detection)
-        if detection.time_s is None or start - seen.get(text, -1e9) > _MAX_GAP_S:
-            lines.append(_line(detection))
-        seen[text] = start
-    return lines
-
-
-def _with_text(detections: Iterable[Detection]) -> list[Detection]:
-    """Detections with text, without cues, whose text quotes another detection."""
-    return [detection for detection in detections if detection.text and not detection.label.startswith(CUE)]
-
-
-def viewer(file: File | Upload, palette: dict[str, str], source: str, name: str, start: float | None = None) -> Viewer:
-    """A file as the viewer shows it. `source`: the media's URL; `start`: the time to begin at, in seconds."""
+def viewer(
+    file: File | Upload,
+    palette: dict[str, str],
+    source: str,
+    name: str,
+    floors: Mapping[str, float] | None = None,
+    opening: Opening | None = None,
+) -> Viewer:
+    """A file as the viewer shows it. `source`: the media's URL; `floors`: detector -> score that it keeps today."""
     detections = file.detections
     moving = file.kind in ("video", "audio")
-    counts: dict[str, int] = {}
-    for detection in detections:
-        counts[detection.detector] = counts.get(detection.detector, 0) + 1
     boxed = [(detection, detection.box) for detection in detections if detection.box][:_MAX_BOXES]
     places = {id(detection): place for place, (detection, _) in enumerate(boxed)}
-    rows = sorted(detections, key=_start if moving else lambda detection: -detection.score)
+    rows = sorted(detections, key=timeline.start_of if moving else lambda detection: -detection.score)
+    opened = opening or {}
     return {
         "key": f"{file.id} {file.analyzed_at}" if isinstance(file, File) else file.sha256 or "",
+        "asset": file.id if isinstance(file, File) and source else "",
         "name": name,
         "kind": file.kind or "unknown",
         "source": source,
         "poster": picture(file),
         "ratio": ratio(file),
         "seconds": file.duration_s or 0.0,
-        "start": start,
-        "legend": [
-            {"detector": name, "count": count, "color": color(name, palette)} for name, count in sorted(counts.items())
-        ],
+        "start": opened.get("start"),
+        "words": opened.get("words", ""),
+        "play": opened.get("play", False) and not may_be_explicit(file),
+        "legend": _legend(detections, palette, floors or {}),
         "boxes": [
             drawn(box, _title(detection), detection.score, detection.detector, detection.time_s, palette)
             for detection, box in boxed
         ],
-        "lanes": lanes(detections, palette) if moving else [],
-        "said": said(detections),
-        "read": read(detections),
+        "lanes": timeline.lanes(detections, palette) if moving else [],
+        "moments": timeline.moments(detections, palette) if moving else [],
+        "said": timeline.said(detections),
+        "read": timeline.read(detections),
         "rows": [_row(detection, palette, places.get(id(detection))) for detection in rows[:_MAX_ROWS]],
         "rows_left_out": max(0, len(rows) - _MAX_ROWS),
         "facts": facts(file),
         "notes": [CUES] if any(detection.label.startswith(CUE) for detection in detections) else [],
         "errors": failures(file.errors),
     }
+
+
+def may_be_explicit(file: File | Upload) -> bool:
+    """Whether nsfw gave a video a score from which it counts as explicit."""
+    scores = (detection.score for detection in file.detections if detection.detector == "nsfw")
+    return file.kind == "video" and max(scores, default=0.0) >= EXPLICIT
 
 
 def facts(file: File | Upload) -> list[list[str]]:
@@ -203,29 +161,43 @@ def short(model: str) -> str:
     return re.sub(r"package:([^=+/]+)==([^/+ ]+)(/[^+ ]*)?", r"\1 \2", model)
 
 
+def _legend(detections: Iterable[Detection], palette: dict[str, str], floors: Mapping[str, float]) -> list[Found]:
+    by_detector: dict[str, dict[str, int]] = {}
+    for detection in detections:
+        scores = by_detector.setdefault(detection.detector, {})
+        score = str(hundredths(detection.score))
+        scores[score] = scores.get(score, 0) + 1
+    return [
+        {
+            "detector": name,
+            "color": color(name, palette),
+            "count": sum(scores.values()),
+            "scores": scores,
+            "floor": floors.get(name, 0.0),
+        }
+        for name, scores in sorted(by_detector.items())
+    ]
+
+
+def hundredths(score: float) -> int:
+    """A score in hundredths, rounded down: so many are shown at a threshold of as many hundredths."""
+    return int(score * 100 + 1e-4)
+
+
 def _title(detection: Detection) -> str:
     return detection.label if detection.label.startswith(CUE) else detection.text or detection.label
 
 
-def _start(detection: Detection) -> float:
-    return detection.span[0] if detection.span else detection.time_s or 0.0
-
-
-def _line(detection: Detection) -> Line:
-    time = None if detection.span is None and detection.time_s is None else _start(detection)
-    return {"time": time, "clock": clock(time), "text": detection.text or "", "score": f"{detection.score:.2f}"}
-
-
 def _row(detection: Detection, palette: dict[str, str], box: int | None) -> Row:
-    line = _line(detection)
+    time = None if detection.span is None and detection.time_s is None else timeline.start_of(detection)
     return {
         "detector": detection.detector,
         "color": color(detection.detector, palette),
         "label": detection.label,
-        "score": line["score"],
-        "clock": line["clock"],
-        "time": line["time"],
-        "text": shorten(line["text"], 200),
+        "score": detection.score,
+        "clock": clock(time),
+        "time": time,
+        "text": shorten(detection.text or "", 200),
         "why": shorten(detection.evidence or "", 300),
         "model": short(detection.model),
         "box": box,

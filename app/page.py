@@ -78,6 +78,11 @@ def palette() -> dict[str, str]:
     return draw.colors(detector.name for detector in detectors())
 
 
+def floors() -> dict[str, float]:
+    """Detector -> the score below which it keeps nothing today; earlier scans may have kept more."""
+    return {info.name: info.floor for info in detectors() if info.floor is not None}
+
+
 def cases() -> list[CaseInfo]:
     """The cases that the viewer may see, by name; cached for ten seconds."""
     return _cases(caller())

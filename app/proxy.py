@@ -1,15 +1,15 @@
-"""A reverse proxy in the app's server for thumbnails, media, exports and reports, and a check of every Host header.
+"""What the app's server does beside Streamlit: a proxy for the API's media and downloads, a check of every Host header.
 
 The browser connects to this server only. Streamlit's `server.allowedHosts` checks only the websocket, so a page of
 another site could read our routes by DNS rebinding; HostGuard checks every request.
 """
 
 import ipaddress
-import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterable
 
 import httpx
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -19,18 +19,27 @@ from app.forms import query_string
 from app.purpose import purpose_of
 from app.sign_in import address_of, authorization, is_own, token_of
 from cluster.access.rules import purpose_header
+from cluster.api_types import Problem
 from cluster.settings import AppListener
 
 REPORT_S = 330.0  # a report is made before its first byte is sent; the API takes 5 minutes at most
 _ID = re.compile(r"[0-9a-f]{32}")
 _PASSED_BACK = ("content-length", "content-range", "accept-ranges", "etag", "last-modified")
-_SHOWN = re.compile(r"(image|video|audio)/(?!svg)[\w.+-]+")  # others could run scripts, so they are downloads
+# others could run scripts, so they are downloads; of a copy the player has to know the codecs
+_SHOWN = re.compile(r"(image|video|audio)/(?!svg)[\w.+-]+|(video|audio)/mp4; codecs=\"[\w.,]+\"")
+_JSON = re.compile(r"application/json")
+_SECOND = re.compile(r"\d{1,6}(\.\d{1,6})?")
 _PRIVATE = {
     "Vary": "Cookie",  # who signs in later in the same browser may see less
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Content-Security-Policy": "default-src 'none'; sandbox",
 }
+# Streamlit's page looks for its server below its own path first (/search/_stcore/health), which is an error in the
+# browser's console, unless it is told
+_HTML = "text/html; charset=utf-8"
+_PAGE = b"<title>Streamlit</title>"
+_SERVER_HERE = b"<script>window.__streamlit = { BACKEND_BASE_URL: location.origin }</script>"
 _HEADERS = (
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"SAMEORIGIN"),
@@ -47,10 +56,13 @@ class Relay:
 
     @property
     def routes(self) -> list[Route]:
-        """The routes of thumbnails, media, exports and reports."""
+        """The routes of thumbnails, media, copies of them, exports and reports."""
         return [
             Route("/api/thumb/{id}", self.thumbnail),
             Route("/api/media/{id}", self.media),
+            Route("/api/playable/{id}", self.playable),
+            Route("/api/frame/{id}", self.frame),
+            Route("/api/properties/{id}", self.properties),
             Route("/api/export", self.export),
             Route("/api/report", self.report),
         ]
@@ -62,6 +74,18 @@ class Relay:
     async def media(self, request: Request) -> Response:
         """The file, or the byte range of it that the request names."""
         return await self._pass_on(request, "media", "private, no-cache")
+
+    async def playable(self, request: Request) -> Response:
+        """What the browser can show in place of the file: a part of it from the second `from_s` on."""
+        return await self._pass_on(request, "playable", "private, no-store", "from_s")
+
+    async def frame(self, request: Request) -> Response:
+        """The frame of a video at the second `at_s`."""
+        return await self._pass_on(request, "frame", "private, no-store", "at_s")
+
+    async def properties(self, request: Request) -> Response:
+        """What the file says about itself, as JSON."""
+        return await self._pass_on(request, "properties", "private, no-store", shown=_JSON)
 
     async def export(self, request: Request) -> Response:
         """The export of the files that pass the filters of the query string, as a download."""
@@ -75,24 +99,29 @@ class Relay:
         """What the API answers to the query string, as a download; if it refuses, its sentence."""
         if not is_own(request):  # a link on a page of another site would store a file, and an audit record
             return PlainTextResponse("A page of another site may not export.", 403)
-        answer = await self._answer(request, f"{path}?{query_string(request)}", {}, timeout, told=True)
+        answer = await self._answer(request, f"{path}?{query_string(request)}", {}, timeout)
         if isinstance(answer, Response):
             return answer
         headers = _PRIVATE | {"Cache-Control": "private, no-store"}
         headers["Content-Disposition"] = answer.headers.get("content-disposition", "attachment")
         return StreamingResponse(_body(answer), 200, headers, media_type="application/octet-stream")
 
-    async def _pass_on(self, request: Request, what: str, cache: str) -> Response:
-        id = request.path_params["id"]
-        if not _ID.fullmatch(id):
+    async def _pass_on(
+        self, request: Request, what: str, cache: str, second: str = "", shown: re.Pattern[str] = _SHOWN
+    ) -> Response:
+        """The API's answer; a download unless its type is `shown`. `second`: a query parameter, a time in seconds."""
+        id, at = request.path_params["id"], request.query_params.get(second, "0")
+        if not _ID.fullmatch(id) or not _SECOND.fullmatch(at):
             return PlainTextResponse("no such file", 404)
+        query = f"?{second}={at}" if second else ""
         ranges = {name: request.headers[name] for name in ("range", "if-range") if name in request.headers}
-        answer = await self._answer(request, f"/v1/assets/{id}/{what}", ranges)
+        answer = await self._answer(request, f"/v1/assets/{id}/{what}{query}", ranges)
         if isinstance(answer, Response):
             return answer
         headers = {name: answer.headers[name] for name in _PASSED_BACK if name in answer.headers}
-        kind = answer.headers.get("content-type", "").split(";")[0].strip().lower()
-        if not _SHOWN.fullmatch(kind):
+        kind = answer.headers.get("content-type", "").lower()
+        kind = kind if shown.fullmatch(kind) else kind.split(";")[0].strip()
+        if not shown.fullmatch(kind):
             kind = "application/octet-stream"
             headers["Content-Disposition"] = "attachment"
         headers |= _PRIVATE | {"Cache-Control": cache}
@@ -104,11 +133,10 @@ class Relay:
         path: str,
         headers: dict[str, str],
         timeout: httpx.Timeout | None = None,
-        told: bool = False,
     ) -> httpx.Response | Response:
         """The API's answer, whose body is still to be read; else the answer to the browser.
 
-        `timeout`: None for that of the client. `told`: with the reason of a refusal.
+        `timeout`: None for that of the client.
         """
         token = token_of(request.cookies)
         if not token:
@@ -119,22 +147,22 @@ class Relay:
         try:
             asked = api.build_request("GET", path, headers=sent, timeout=timeout or api.timeout)
             answer = await api.send(asked, stream=True)
-            why = await _reason(answer) if told and answer.is_error else "not available"
         except httpx.TransportError:
             return PlainTextResponse("the API does not answer", 502)
         if answer.status_code not in (200, 206):
-            await answer.aclose()
             status = answer.status_code if answer.status_code in (401, 403, 404, 416, 422, 503, 504) else 502
-            return PlainTextResponse(why, status, _PRIVATE)
+            return PlainTextResponse(await _sentence(answer), status, _PRIVATE)
         return answer
 
 
-async def _reason(answer: httpx.Response) -> str:
-    """The API's own sentence on why it refuses a request."""
+async def _sentence(answer: httpx.Response) -> str:
+    """Why the API refuses. The text of a proxy in front of it is not shown: it may name internal hosts."""
     try:
-        return str(json.loads(await answer.aread())["detail"])
-    except (ValueError, KeyError, TypeError):
+        return Problem.model_validate_json(await answer.aread()).detail
+    except (ValueError, httpx.TransportError):
         return "not available"
+    finally:
+        await answer.aclose()
 
 
 async def _body(answer: httpx.Response) -> AsyncIterator[bytes]:
@@ -173,6 +201,43 @@ class HostGuard:
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
+
+
+class RootGuide:
+    """ASGI middleware: tells Streamlit's page that its server is at the root of this host, whatever the page's path."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and add a line to the answer if it is Streamlit's page."""
+        start: Message | None = None  # of an answer in HTML, until the beginning of its body is known
+
+        async def send_with_guide(message: Message) -> None:
+            nonlocal start
+            if message["type"] == "http.response.start":
+                if message["status"] == 200 and Headers(raw=message["headers"]).get("content-type") == _HTML:
+                    start = message
+                    return
+            elif start is not None:
+                if _PAGE in message.get("body", b""):
+                    message = {**message, "body": message["body"].replace(_PAGE, _SERVER_HERE + _PAGE)}
+                    headers = MutableHeaders(raw=start["headers"])
+                    if "content-length" in headers:
+                        headers["content-length"] = str(int(headers["content-length"]) + len(_SERVER_HERE))
+                await send(start)
+                start = None
+            await send(message)
+
+        if (
+            scope["type"] == "http"
+            and scope["method"] == "GET"
+            and "text/html" in Headers(scope=scope).get("accept", "")
+        ):
+            plain = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
+            await self.app({**scope, "headers": plain}, receive, send_with_guide)
+        else:
+            await self.app(scope, receive, send)
 
 
 def allowed(host_header: str, listens_on: str, names: Iterable[str] = ()) -> bool:

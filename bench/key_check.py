@@ -43,7 +43,9 @@ from deployments.access.service import Access
 from deployments.api.guards.quotas import Quotas
 from deployments.api.ingress import Ingress
 from deployments.serving.placement import APP, COLOCATED
-from pipelines.application import analyze_upload, open_member
+from pipelines.application import analyze_upload
+from pipelines.ledger.originals import Originals
+from pipelines.media.pool import Decoder
 from pipelines.results.verifying import verify
 from tests.support.api_server import application
 
@@ -163,7 +165,7 @@ def on_cluster(detector: str) -> Iterator[Callable[[str], float]]:
     api = serve.deployment(SwitchedIngress).options(  # type: ignore[attr-defined]
         name="api", ray_actor_options={"num_cpus": 0.1}, max_ongoing_requests=100
     )
-    bound = api.bind({detector: handles[name]}, *others, analyze_upload, verify, settings, open_member)
+    bound = api.bind({detector: handles[name]}, *others, analyze_upload, verify, settings, Originals(Decoder))
     try:
         serve.run(bound, name=NAME, route_prefix=f"/{PREFIX}")
         url, upload = f"{settings.api.url}/{PREFIX}/v1/detect/{detector}", picture()

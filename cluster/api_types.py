@@ -173,6 +173,27 @@ class File(Asset):
     detections: list[Detection]
 
 
+class Properties(Answer):
+    """What a picture or recording says about itself. Nothing of it is verified; null: it does not say so."""
+
+    captured_at: str | None = None  # in the time of the camera, with an offset if the file has it
+    camera: str | None = None
+    lens: str | None = None
+    software: str | None = None
+    position: tuple[float, float] | None = None  # latitude and longitude in degrees, WGS 84
+    altitude_m: float | None = None
+    others: dict[str, str] = {}  # further tags, at most 60
+
+
+class Neighbours(Answer):
+    """The files before and after a file in a list, and its place in it; nulls: it is not in the list."""
+
+    previous: str | None  # id
+    next: str | None
+    place: int | None  # from 1
+    total: int  # files in the list
+
+
 class Upload(Answer):
     """The detections in an uploaded file. Nothing of it is stored."""
 

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from ray import serve
 
@@ -24,7 +24,7 @@ from deployments.serving.deployment import deployments
 from deployments.serving.status import is_running
 from pipelines import analysis
 from pipelines.detect.detecting import File, analyze
-from pipelines.ledger.member_files import MemberFiles
+from pipelines.ledger.originals import Originals
 from pipelines.media.pool import Decoder
 from pipelines.results.verifying import verify
 
@@ -39,16 +39,6 @@ async def analyze_upload(
     file = File(item, path, await asyncio.to_thread(_sha256, path), wanted)
     (result,) = await analyze([file], detectors, _decoder(), settings.decoding, stored=False)
     return result
-
-
-def open_member(uri: str, parent: str, settings: Settings) -> BinaryIO:
-    """The file of a member of a container, as of `MemberFiles.open`."""
-    return _member_files().open(uri, parent, settings)
-
-
-@cache
-def _member_files() -> MemberFiles:
-    return MemberFiles(_decoder())
 
 
 @cache
@@ -92,7 +82,7 @@ def build(settings: Settings) -> serve.Application:
         analyze_upload,
         verify,
         settings,
-        open_member,
+        Originals(_decoder),
     )
 
 

@@ -12,6 +12,10 @@ import streamlit as st
 
 from app.draw import CUE, CUES, Tile
 from app.draw_file import Viewer
+from app.viewing.ways import Ways
+
+# the scripts of the viewer, in the order in which they need each other
+_VIEWER = [f"viewer/{part}" for part in ("table", "thresholds", "lines", "picture", "copy", "stage", "timeline")]
 
 
 class Option(TypedDict):
@@ -31,15 +35,6 @@ class Group(TypedDict):
     name: str
     title: str
     options: list[Option]
-
-
-class Ways(TypedDict, total=False):
-    """The viewer's links. None draws a disabled link, for a neighbour that does not exist; a missing key draws none."""
-
-    back: str
-    where: str
-    previous: str | None
-    next: str | None
 
 
 def gallery(
@@ -80,7 +75,7 @@ def facets(key: str, groups: list[Group], on_choose: Callable[[], None]) -> None
 def viewer(key: str, file: Viewer, ways: Ways, look: tuple[bool, bool]) -> None:
     """Draw one file with its links."""
     data = {"file": file, "ways": ways, "blur": look[0], "grey": look[1]}
-    _component("viewer", "table")(key=key, data=data)
+    _component("viewer/viewer", *_VIEWER)(key=key, data=data)
 
 
 def _warn(labels: Iterable[str]) -> None:
@@ -93,4 +88,5 @@ def _warn(labels: Iterable[str]) -> None:
 def _component(name: str, *scripts: str) -> Any:
     here = Path(__file__).parent
     script = "\n".join((here / f"{part}.js").read_text() for part in ("dom", *scripts, name))
-    return st.components.v2.component(f"raysift_{name}", css=(here / f"{name}.css").read_text(), js=script)
+    css = (here / f"{name}.css").read_text()
+    return st.components.v2.component(f"raysift_{name.rpartition('/')[2]}", css=css, js=script)

@@ -82,7 +82,8 @@ def _show(api: str) -> None:
     if not files.total:
         return _show_nothing(filters)
     selection.bar(query, files)
-    context = [*page.case_pairs(), *address.context(query)]
+    # it says so if there is no filter: a file whose address names no list is shown among those of its folder
+    context = [*page.case_pairs(), *address.context(query)] or [("sort", query.sort)]
     tiles = [draw.tile(groups.without_weak(asset, floors), page.palette(), context) for asset in files.items]
     components.gallery(
         "tiles",
@@ -170,7 +171,7 @@ def _filters(api: str) -> tuple[AssetQuery, list[Facet], groups.Floors]:
         without_case = chosen.model_copy(update={"min_score": score or None, "under": (start,) if start else ()})
         filters = without_case.model_copy(update={"case": page.case()})
         filters = filters.model_copy(update={"upto": held.upto(filters)})
-        floors = {} if weak else {info.name: info.floor for info in page.detectors() if info.floor is not None}
+        floors = {} if weak else page.floors()
         labels = _facets(api, filters.model_copy(update={"detector": (), "label": (), "detector_label": ()}))
         kinds = _facets(api, filters.model_copy(update={"kind": (), "failed": None}))
         with counts_here:

@@ -2,6 +2,8 @@
 
 import math
 import re
+from collections.abc import Callable
+from contextlib import suppress
 from urllib.parse import parse_qsl
 
 import streamlit as st
@@ -9,15 +11,19 @@ import streamlit as st
 from app import address, components, draw, draw_file, page
 from app.address import Pairs
 from app.browsing import held
-from app.client import ApiError
+from app.client import ApiDownError, ApiError
 from app.review import panel
+from app.viewing import ways
+from app.viewing.ways import Beside
 from cluster.api_queries import By
-from cluster.api_types import File, Hit
+from cluster.api_types import File, Hit, Neighbours
 
 _ID = re.compile(r"[0-9a-f]{32}")
+ALIKE = 13  # hits of the strip, of which the file itself may be one
+KEPT_S = 30.0  # what was fetched for the next file before it is opened
 
 
-@st.cache_data(ttl=5, max_entries=64, show_spinner=False)
+@st.cache_data(ttl=KEPT_S, max_entries=64, show_spinner=False)
 def _asset(api: str, id: str) -> File:
     return page.api().asset(id)
 
@@ -27,28 +33,25 @@ def _alike(api: str, id: str, limit: int, case: str | None) -> list[Hit]:
     return page.api().alike(id, limit, case=case)
 
 
-@st.cache_data(ttl=30, max_entries=64, show_spinner=False)
-def _list(api: str, context: tuple[tuple[str, str], ...], upto: str | None, number: int) -> list[str]:
-    """The ids on a page of the list that the file was opened from. The hits of a search are one page.
+@st.cache_data(ttl=KEPT_S, max_entries=64, show_spinner=False)
+def _beside(api: str, id: str, context: tuple[tuple[str, str], ...], upto: str | None) -> Beside | Neighbours:
+    """The files beside one in a list. The hits of a search are one page.
 
     `upto`: the file that had arrived last when this session began to look at the list; None: it has not.
     """
-    parameters = dict(context)
-    if "q" in parameters or "like" in parameters:
-        if number != 1:
-            return []
+    parameters, case = dict(context), address.case_of(context)
+    if "q" in parameters:
+        return ways.among_hits(id, [hit.asset.id for hit in page.api().search(parameters["q"], case=case).hits])
+    if "like" in parameters:
         by: By = "faces" if parameters.get("by") == "faces" else "image"
-        api_client, case = page.api(), address.case_of(context)
-        if "q" in parameters:
-            hits = api_client.search(parameters["q"], case=case).hits
-        else:
-            hits = api_client.alike(parameters["like"], by=by, case=case)
-        return [hit.asset.id for hit in hits]
-    if number < 1:
-        return []
-    query = address.query_of(context)
-    query = query.model_copy(update={"page": number, "upto": upto})
-    return [asset.id for asset in page.api().assets(query).items]
+        return ways.among_hits(id, [hit.asset.id for hit in page.api().alike(parameters["like"], by=by, case=case)])
+    query = address.query_of(context).model_copy(update={"page": 1, "upto": upto})
+    try:
+        return page.api().neighbours(id, query)
+    except ApiError as error:
+        if error.status != 422 or upto is None:
+            raise
+        return page.api().neighbours(id, query.model_copy(update={"upto": None}))  # that file has been deleted
 
 
 def show() -> None:
@@ -59,24 +62,39 @@ def show() -> None:
         st.page_link("views/browse.py", label="Go to Browse", icon=":material/grid_view:")
         return
     api = page.caller()
-    context = parse_qsl(st.query_params.get("in", ""))
     with st.spinner("Reading the results"):
         file = _asset(api, id)
-        ways = _ways(api, id, context)
+        links, ask = _ways(api, file)
     if (container := draw_file.container(file)) is not None:
         name, of_container = container
         st.markdown(f"in [{draw.escape(name)}]({address.file(of_container, page.case_pairs())})")
     with st.container(horizontal=True, horizontal_alignment="right"):
         look = page.look()
-    start = _seconds(st.query_params.get("t"))
+    opening: draw_file.Opening = {
+        "start": _seconds(st.query_params.get("t")),
+        "words": dict(parse_qsl(st.query_params.get("in", ""))).get("q", ""),
+        "play": st.query_params.get("play") == "1",
+    }
     # viewers get no media: they see the thumbnail, which the API blurs for them
     source = f"/api/media/{id}" if page.may("reviewer") else ""
-    drawn = draw_file.viewer(file, page.palette(), source, file.name, start)
-    components.viewer("viewer", drawn, ways, look)
+    drawn = draw_file.viewer(file, page.palette(), source, file.name, page.floors(), opening)
+    components.viewer("viewer", drawn, links, look)
     _decide(id)
     st.session_state["left"] = id  # the tile to focus when the user goes back
     if file.has_thumbnail:
         _strip(api, id, any(detection.detector == "face" for detection in file.detections), look)
+    _fetch_ahead(api, ask(id).next, ask)
+
+
+def _fetch_ahead(api: str, id: str | None, ask: Callable[[str], object]) -> None:
+    """Fetch what the next file's page shows, now that this one is drawn; not its original: that counts as viewed."""
+    if id is None:
+        return
+    with suppress(ApiError, ApiDownError):  # its own page says what is wrong
+        file = _asset(api, id)
+        ask(id)
+        if file.has_thumbnail:
+            _alike(api, id, ALIKE, page.case())
 
 
 def _decide(id: str) -> None:
@@ -94,40 +112,31 @@ def _decide(id: str) -> None:
     panel.keep_seen(state)
 
 
-def _ways(api: str, id: str, context: Pairs) -> components.Ways:
-    searched = any(name in ("q", "like", "picture") for name, _ in context)
-    ways: components.Ways = {
-        "back": address.href("/search" if searched else "/", context),
-        "where": "Search" if searched else "Browse",
-        "previous": None,
-        "next": None,
-    }
+def _ways(api: str, file: File) -> tuple[ways.Ways, Callable[[str], Beside | Neighbours]]:
+    """The links of a file's page, and what tells the files beside one of the list that they come from."""
+    named = parse_qsl(st.query_params.get("in", ""))
+    for context in ways.lists(file, named, page.case_pairs()):
+        ask = _list(api, context)
+        beside = ask(file.id)
+        if beside.place is not None:
+            break
+    return ways.ways(context, beside, named), ask
+
+
+def _list(api: str, context: Pairs) -> Callable[[str], Beside | Neighbours]:
+    """What tells the files beside one of a list."""
+    if ("picture", "1") in context:
+        hits = _found_by_picture()
+        return lambda id: ways.among_hits(id, hits)
     kept = tuple(pair for pair in context if pair[0] != "page")
-    upto = None if searched else held.upto(address.query_of(kept))
-    number = 1 if searched else address.query_of(context).page
-    ids = _found_by_picture() if ("picture", "1") in kept else _list(api, kept, upto, number)
-    if id not in ids:
-        return ways
-    place = ids.index(id)
-    if place > 0:
-        ways["previous"] = _link(kept, ids[place - 1], number)
-    elif earlier := _list(api, kept, upto, number - 1):
-        ways["previous"] = _link(kept, earlier[-1], number - 1)
-    if place + 1 < len(ids):
-        ways["next"] = _link(kept, ids[place + 1], number)
-    elif later := _list(api, kept, upto, number + 1):
-        ways["next"] = _link(kept, later[0], number + 1)
-    return ways
+    upto = None if ways.is_search(context) else held.upto(address.query_of(kept))
+    return lambda id: _beside(api, id, kept, upto)
 
 
 def _found_by_picture() -> list[str]:
     """The ids of the hits of the last uploaded picture, which the Search page keeps in the session."""
     _, _, hits = st.session_state.get("by_picture", (None, None, []))
     return [hit.asset.id for hit in hits]
-
-
-def _link(context: tuple[tuple[str, str], ...], id: str, number: int) -> str:
-    return address.file(id, [*context, *([("page", str(number))] if number > 1 else [])])
 
 
 def _seconds(text: str | None) -> float | None:
@@ -141,7 +150,7 @@ def _seconds(text: str | None) -> float | None:
 def _strip(api: str, id: str, faces: bool, look: tuple[bool, bool]) -> None:
     hits: list[Hit] = []
     try:
-        hits = [hit for hit in _alike(api, id, 13, page.case()) if hit.asset.id != id][:12]
+        hits = [hit for hit in _alike(api, id, ALIKE, page.case()) if hit.asset.id != id][:12]
     except ApiError as error:
         st.caption(f"Files that look like this one cannot be listed: {draw.escape(error.sentence)}")
     with st.container(horizontal=True, vertical_alignment="center"):

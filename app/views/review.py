@@ -73,7 +73,8 @@ def _review(walk: Walk, asset: str) -> None:
         walk.place += 1
         st.rerun()
     look = _move(walk)
-    components.viewer("viewer", draw_file.viewer(file, page.palette(), f"/api/media/{asset}", file.name), {}, look)
+    drawn = draw_file.viewer(file, page.palette(), f"/api/media/{asset}", file.name, page.floors())
+    components.viewer("viewer", drawn, {}, look)
     if walk.until and walk.place == len(walk.files) - 1 and asset not in walk.decided:
         st.caption(f"Kept for you until {walk.until[11:16]} UTC.")
     if blind:

@@ -3,11 +3,10 @@
 # No `from __future__ import annotations` here: FastAPI could not resolve the types of a pickled class.
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import Body, Header, HTTPException, Query, Request, Response
+from fastapi import Body, HTTPException, Query, Request, Response
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
@@ -23,19 +22,19 @@ from cluster.api_types import (
     Health,
     Hits,
     LoadedRows,
+    Neighbours,
     Ready,
     Upload,
 )
 from cluster.logs import setup
-from cluster.permissions import check_out, job_settings, limited, proved
+from cluster.permissions import check_out, proved
 from cluster.records import Result
 from cluster.settings import Settings
 from cluster.storage import buckets
-from cluster.storage.roots import Roots
 from cluster.traces import exporting
 from cluster.vectors import Vectors
 from deployments import ray_metrics
-from deployments.access import authentication, blurring, roles
+from deployments.access import authentication, roles
 from deployments.access.client_address import address
 from deployments.access.pending import PendingRecords
 from deployments.access.purposes import purpose
@@ -50,6 +49,7 @@ from deployments.api.guards import quotas
 from deployments.api.guards.origin import answer_to
 from deployments.api.guards.quotas import Quotas
 from deployments.api.job_routes import JobRoutes, Verify
+from deployments.api.media_routes import COPIES, MediaRoutes
 from deployments.api.node_caches import erase_cluster
 from deployments.api.reports.routes import ReportRoutes
 from deployments.api.reviews.routes import ReviewRoutes
@@ -57,7 +57,6 @@ from deployments.api.sample_routes import SampleRoutes
 from deployments.api.search import MOST_BYTES, STORE_DEADLINE_S, Found, Search
 from deployments.catalog.shapes import as_upload
 from deployments.detector import detector_class
-from deployments.reports.originals import OpenMember
 from deployments.serving.client import ServedDetectors
 from deployments.serving.health import Readiness
 from deployments.serving.placement import configs, versions
@@ -79,7 +78,9 @@ async def _answer(result: Result) -> Upload:
     graceful_shutdown_timeout_s=5,
 )
 @serve.ingress(api)
-class Ingress(AccessRoutes, ExportRoutes, JobRoutes, OverviewRoutes, ReportRoutes, ReviewRoutes, SampleRoutes):
+class Ingress(
+    AccessRoutes, ExportRoutes, JobRoutes, MediaRoutes, OverviewRoutes, ReportRoutes, ReviewRoutes, SampleRoutes
+):
     """The HTTP API with all its routes."""
 
     def __init__(
@@ -93,7 +94,7 @@ class Ingress(AccessRoutes, ExportRoutes, JobRoutes, OverviewRoutes, ReportRoute
         analyze: Analyze,
         verify: Verify,
         settings: Settings,
-        open_member: OpenMember,
+        originals: media.Originals,
     ) -> None:
         ray_metrics.report()
         setup.join_serve()
@@ -110,10 +111,10 @@ class Ingress(AccessRoutes, ExportRoutes, JobRoutes, OverviewRoutes, ReportRoute
         self.verify = verify
         self.detectors = ServedDetectors(detectors, versions(settings), configs(settings))
         self.catalog = TimedHandle(catalog, "the catalogue", CATALOG_S)
-        self.analyze, self.open_member = analyze, open_member
+        self.analyze, self.originals = analyze, originals
         vectors = Vectors.configured(settings, STORE_DEADLINE_S)
         self.searching = Search(self.detectors, self.catalog, vectors, configs(settings))
-        self.viewed = media.Viewed()
+        self.viewed, self.copying = media.Viewed(), media.Turns(COPIES)
         self.quotas = Quotas(settings.limits)
         quotas.set_quotas(self.quotas)
         for handle in {*detectors.values(), catalog, jobs, access}:
@@ -203,43 +204,13 @@ class Ingress(AccessRoutes, ExportRoutes, JobRoutes, OverviewRoutes, ReportRoute
             raise HTTPException(404, f"no file {asset!r} has been scanned")
         return File(**found)
 
-    @api.get("/v1/assets/{asset}/thumbnail", response_class=Response, responses=media.JPEG)
-    async def thumbnail(self, asset: str, who: Viewer) -> Response:
-        """A JPEG of at most 320 px. For a viewer it is blurred where the file is explicit or shows faces."""
-        found = await self.catalog.thumbnail.remote(asset, who.prefixes)
-        if found is None:
-            raise HTTPException(404, "it has no thumbnail")
-        shown = found["jpeg"] if who.may("reviewer") else await asyncio.to_thread(blurring.for_viewer, found)
-        return Response(shown, media_type="image/jpeg", headers=media.PRIVATE)
-
-    @api.get("/v1/assets/{asset}/media", response_class=Response, responses=media.ANY_TYPE)
-    async def file(
-        self, asset: str, range: Annotated[str | None, Header()] = None, *, request: Request, who: Viewer
-    ) -> Response:
-        """The file itself, or the part of it that a Range header asks for; of a member of a container, the member.
-
-        A viewer gets the thumbnail of a picture, blurred, and no other media.
-        """
-        row = await self.catalog.location.remote(asset, who.prefixes)
-        if row is None:
+    @api.get("/v1/assets/{asset}/neighbours")
+    async def neighbours(self, asset: str, query: Annotated[AssetQuery, Query()], who: Viewer) -> Neighbours:
+        """The files before and after one, among those that pass the filters, in their order. Pages do not matter."""
+        found = await self.catalog.neighbours.remote(asset, query, await self.within(query.case, who))
+        if found["place"] is None and await self.catalog.location.remote(asset, who.prefixes) is None:
             raise HTTPException(404, f"no file {asset!r} has been scanned")
-        uri = row["uri"]
-        if row["kind"] is None:
-            raise HTTPException(404, f"{uri} is no picture, video or recording that Raysift can read: it has no media")
-        if not who.may("reviewer"):
-            if row["kind"] == "image":
-                return await self.thumbnail(asset, who)
-            raise HTTPException(403, f"the original of a {row['kind']} needs the role reviewer. Ask an admin for it.")
-        where, why = address(request), purpose(request, self.settings.access, needed=blurring.is_explicit(row))
-        record = partial(self.access.record.remote, who, "original viewed", asset, where, **why)
-        await self.viewed.once(who, asset, record)  # it is on disk before the first byte is sent
-        job = await self.jobs.one.remote(row["job"])
-        settings = job_settings(self.settings, job.uris, job.out, job.proof) if job else self.settings
-        settings = limited(settings, who.prefixes)  # a link may lead from one case into another
-        if (parent := row.get("parent")) is not None:
-            return await asyncio.to_thread(media.answer_member, uri, parent, range, self.open_member, settings)
-        roots = Roots(settings.scanning.roots)
-        return await asyncio.to_thread(media.answer, uri, range, settings.s3_endpoint, roots)
+        return Neighbours(**found)
 
     @api.get("/v1/search")
     async def search(self, query: Annotated[SearchQuery, Query()], request: Request, who: Viewer) -> Hits:

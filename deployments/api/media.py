@@ -5,19 +5,22 @@ import mimetypes
 import os
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 from fastapi import HTTPException, Response
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from cluster.access.identity import Identity
 from cluster.errors import MediaError, SettingsError
+from cluster.records import Kind
 from cluster.settings import Settings
 from cluster.storage import buckets
 from cluster.storage.roots import Roots
 from deployments.reports.originals import OpenMember
 
+T = TypeVar("T")
 PIECE_BYTES = 1 << 20
 PRIVATE = {
     "Cache-Control": "private, max-age=3600",
@@ -30,8 +33,41 @@ ANY_TYPE: dict[int | str, dict[str, Any]] = {
     200: {"description": "the whole file", "content": {"*/*": {}}},
     206: {"description": "the part that the Range header asks for", "content": {"*/*": {}}},
 }
+COPY: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "a part of a recording; a picture",
+        "content": {"video/mp4": {}, "audio/mp4": {}, "image/jpeg": {}},
+    }
+}
+UNSTORED = PRIVATE | {"Cache-Control": "private, no-store"}
+TURN_S = 10.0  # that a request waits until another copy is made
 ONE_VIEW_S = 60.0  # a player asks for many ranges of one file: they are one view
 _RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})")
+
+
+class Originals(Protocol):
+    """What the pipeline does with originals; passed in by the builder of the application, as it may not be imported.
+
+    `uri` is that of a file, `parent` that of the file of the bucket that it lies in, if it is a member of a container.
+    Everything raises MediaError: step `fetch` if the file cannot be had, else `decode`.
+    """
+
+    def open_member(self, uri: str, parent: str, settings: Settings) -> BinaryIO:
+        """The file of a member."""
+
+    def part(
+        self, uri: str, parent: str | None, from_s: float, settings: Settings
+    ) -> Generator[str | bytes, None, None]:
+        """The media type of a part that browsers can play, then its bytes; nothing if the recording ends before."""
+
+    def still(self, uri: str, parent: str | None, at_s: float, settings: Settings) -> bytes:
+        """The frame of a film at a second, as JPEG."""
+
+    def picture(self, uri: str, parent: str | None, settings: Settings) -> bytes:
+        """A picture as JPEG."""
+
+    def properties(self, uri: str, parent: str | None, kind: Kind, settings: Settings) -> dict[str, Any]:
+        """What a file says about itself: the fields of Properties."""
 
 
 class Viewed:
@@ -55,6 +91,55 @@ class Viewed:
         finally:
             if not lock.locked():
                 self._recording.pop(view, None)
+
+
+class Turns:
+    """How many copies are made at a time: `async with`, or `take` and later `release`."""
+
+    def __init__(self, at_a_time: int) -> None:
+        self._free = asyncio.Semaphore(at_a_time)
+        self.release = self._free.release
+
+    async def take(self) -> None:
+        """Wait for a turn. HTTPException 503 if none is free within TURN_S."""
+        try:
+            await asyncio.wait_for(self._free.acquire(), TURN_S)
+        except TimeoutError:
+            sentence = "this machine makes as many copies of media as it may at a time. Try again in a moment."
+            raise HTTPException(503, sentence, {"Retry-After": "5"}) from None
+
+    async def __aenter__(self) -> None:
+        await self.take()
+
+    async def __aexit__(self, *_: object) -> None:
+        self.release()
+
+
+class Streamed(StreamingResponse):
+    """A part of a copy, whose making ends with the response, also if the client goes away."""
+
+    def __init__(self, part: Generator[Any, None, None], media_type: str, turns: Turns) -> None:
+        """`turns`: of which one was taken for the part; it is released at the end."""
+        super().__init__(part, media_type=media_type, headers=UNSTORED)
+        self._part, self._turns = part, turns
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._turns.release()
+            self._part.close()  # it ends the process that decodes
+
+
+async def decoded(uri: str, decode: Callable[[], T]) -> T:
+    """The result of a function that decodes a file, in a thread. HTTPException 404: it is gone, 422: it is broken."""
+    try:
+        return await asyncio.to_thread(decode)
+    except MediaError as error:
+        raise HTTPException(404 if error.step == "fetch" else 422, error.reason) from error
+    except SettingsError as error:
+        raise HTTPException(404, f"{uri} is not where it was scanned: {error}") from error
 
 
 def answer(uri: str, wanted: str | None, s3_endpoint: str | None, roots: Roots) -> Response:

@@ -97,6 +97,20 @@ class Catalog(Reports):
         page = {"total": found["n"], "page": query.page, "size": query.size, "items": items}
         return {**page, "next": after, "latest": latest}
 
+    def neighbours(self, id: str, query: AssetQuery, within: Prefixes = None) -> Json:
+        """{"previous", "next": ids of the files beside one in the query's order, "place": its own from 1, "total"}.
+
+        Place, previous and next are None if the file is not among those of the query.
+        """
+        visible, values = sql.within(within)
+        with self._database.snapshot() as ask:
+            rows = ask(sql.BY_ID.format(visible=visible), [[id], *values])
+            _check_upto(ask, query, within)
+            (found,) = ask(*sql.neighbours(query, within, rows[0]["asset"] if rows else -1))
+        there = found["place"] > 0
+        beside = {name: found[name].hex if there and found[name] else None for name in ("previous", "next")}
+        return {**beside, "place": found["place"] if there else None, "total": found["total"]}
+
     def facets(self, query: AssetQuery, within: Prefixes = None) -> Json:
         """How many files there are of each kind, detection and outcome under the query's other filters."""
         source, values = sql.selection(query.model_copy(update={"kind": (), "failed": None}), within)

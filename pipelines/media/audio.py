@@ -117,7 +117,7 @@ def _excerpt(container: Any, stream: Any, first: int, last: int | None) -> Itera
     common = math.gcd(rate, SOUND_RATE_HZ)
     skipped = -at % (rate // common)  # up to where a sample of this rate and one of SOUND_RATE_HZ coincide
     index = (at + skipped) * SOUND_RATE_HZ // rate
-    for samples in _resampled(_without(skipped, chain([head], frames))):
+    for samples in _resampled(without(skipped, chain([head], frames))):
         wanted = samples[max(0, first - index) : None if last is None else max(0, last - index)]
         index += samples.size
         if wanted.size:
@@ -136,7 +136,7 @@ def _position(frame: Any, opening: Any, stream: Any) -> int:
     return by_frames if tick > 1 and abs(by_frames - by_time) <= 1.5 * tick else round(by_time)
 
 
-def _without(count: int, frames: Iterator[Any]) -> Iterator[Any]:
+def without(count: int, frames: Iterator[Any]) -> Iterator[Any]:
     """The audio frames without their first `count` samples."""
     from av import AudioFrame
 

@@ -108,6 +108,22 @@ def frames(
             with_thumbnail = False
 
 
+def picture(source: Source, decoding: Decoding) -> "Image.Image":
+    """An image as RGB, upright, no side longer than max_side_px: the first one, and of a broken one what is readable.
+
+    MediaError if that is nothing.
+    """
+    with _opened_image(source, decoding) as image:
+        return next(stills.stills(image, lambda: _opened_image(source, decoding, True), decoding, False)).rgb
+
+
+@contextmanager
+def image_header(source: Source) -> Iterator["Image.Image"]:
+    """Yield Pillow's image of a file, of which the header is read, as of `images.header`."""
+    with images.header(source, _image_format(source)) as image:
+        yield image
+
+
 def sound(source: Source, decoding: Decoding, segment: Segment | None = None) -> Iterator[Sample]:
     """The sound of a file, track by track, in pieces of half an hour at most; none if it has none.
 
@@ -220,11 +236,15 @@ def _require_regular_file(path: Path) -> None:
 
 @contextmanager
 def _opened_image(source: Source, decoding: Decoding, lenient: bool = False) -> Iterator["Image.Image"]:
+    with images.opened(source, _image_format(source), decoding, lenient) as image:
+        yield image
+
+
+def _image_format(source: Source) -> str:
     name = formats.image_format(_head(source))
     if name is None:
         raise MediaError("decode", "its bytes are those of no picture that is read here")
-    with images.opened(source, name, decoding, lenient) as image:
-        yield image
+    return name
 
 
 def _image_frames(source: Source, decoding: Decoding, with_thumbnail: bool, with_tiles: bool) -> Iterator[Frame]:

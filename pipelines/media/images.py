@@ -59,6 +59,20 @@ def opened(source: Source, name: str, decoding: Decoding, lenient: bool = False)
         yield image
 
 
+@contextmanager
+def header(source: Source, name: str) -> Iterator["Image.Image"]:
+    """Yield Pillow's image of a file as of `opened`, of which only the header is read: what is raw is not developed.
+
+    MediaError if it is broken, or raw that is no TIFF.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    with readable(source) as file:
+        with decoding_errors():
+            image = _opened(file, "TIFF" if name == formats.RAW else name)
+        with image:
+            yield image
+
+
 def _opened(file: Path | io.RawIOBase, name: str) -> "ImageFile.ImageFile":
     from PIL import Image
 

@@ -21,6 +21,7 @@ from cluster.settings import Decoding
 from pipelines.archives.limits import Limits
 from pipelines.archives.opening import Member, Others
 from pipelines.media.decoding import FileText, Frame, Media
+from pipelines.media.originals.properties import Properties
 from pipelines.media.sources import Source
 from pipelines.media.worker import receive, send
 
@@ -85,6 +86,25 @@ class Decoder:
     ) -> Iterator[tuple[int, str | None]]:
         """Unpack members of a container into a folder, as of `unpacking.extract`."""
         return self._answers(limits, "extract", path, wanted, folder, containers)
+
+    def part(self, source: Source, from_s: float, limits: Decoding) -> Iterator[str | bytes]:
+        """A part of a recording that browsers can play, as of `copies.part`. Closing it ends the work."""
+        return self._answers(limits, "part", source, from_s, limits)
+
+    def still(self, source: Source, at_s: float, limits: Decoding) -> bytes:
+        """The frame of a film at a time as JPEG, as of `copies.still`."""
+        (answer,) = self._answers(limits, "still", source, at_s, limits)
+        return bytes(answer)
+
+    def picture(self, source: Source, limits: Decoding) -> bytes:
+        """A picture as JPEG, as of `copies.picture`."""
+        (answer,) = self._answers(limits, "picture", source, limits)
+        return bytes(answer)
+
+    def properties(self, source: Source, kind: Kind, limits: Decoding) -> Properties:
+        """What a file says about itself, as of `properties.properties`."""
+        (answer,) = self._answers(limits, "properties", source, kind)
+        return dict(answer)
 
     def close(self) -> None:
         """End the children. A caller that reads from one gets a RuntimeError."""

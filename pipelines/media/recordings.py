@@ -80,7 +80,7 @@ def facts(source: Source, decoding: Decoding) -> tuple[int | None, int | None, f
             limit(stream, decoding)
             first = next(decoded(container, stream), None)
         if first is not None:
-            width, height = _square_size(first, _pixel_ratio(stream))
+            width, height = _square_size(first, pixel_ratio(stream))
             width, height = (height, width) if _matrix(first)[0] else (width, height)
         return width or None, height or None, duration_s, *parts
 
@@ -99,7 +99,7 @@ def covers(source: Source, decoding: Decoding) -> Iterator[Picture]:
             limit(stream, decoding)
             frame = next(decoded(container, stream), None)
             if frame is not None:
-                yield _upright(frame, _pixel_ratio(stream), decoding.max_side_px, {})
+                yield upright(frame, pixel_ratio(stream), decoding.max_side_px, {})
             with decoding_errors():
                 container.seek(container.start_time or 0)
 
@@ -133,10 +133,10 @@ def raw_frames(
             time_s = max(0.0, shown_s)
             refuse_long(time_s, decoding)
 
-            ratio = _pixel_ratio(stream)  # now: the last frame is converted after the container is closed
+            ratio = pixel_ratio(stream)  # now: the last frame is converted after the container is closed
 
             def pixels(max_side_px: int, frame: Any = frame, ratio: float = ratio) -> Picture:
-                return _upright(frame, ratio, max_side_px, reformatters)
+                return upright(frame, ratio, max_side_px, reformatters)
 
             def small(frame: Any = frame) -> tuple[Picture, Picture]:
                 return _small(frame, reformatters)
@@ -250,7 +250,7 @@ def subtitles(
                     yield text, name, (max(0.0, shown_s), max(0.0, shown_s + lasts_s))
 
 
-def _upright(frame: Any, ratio: float, max_side_px: int, reformatters: dict[int, Any]) -> Picture:
+def upright(frame: Any, ratio: float, max_side_px: int, reformatters: dict[int, Any]) -> Picture:
     """A frame, whose pixels are `ratio` times as wide as high, as (height, width, 3) RGB of square pixels, upright."""
     from av.video.reformatter import VideoReformatter
 
@@ -268,7 +268,8 @@ def _upright(frame: Any, ratio: float, max_side_px: int, reformatters: dict[int,
     return np.ascontiguousarray(rgb[:: -1 if up_down else 1, :: -1 if left_right else 1])
 
 
-def _pixel_ratio(stream: Any) -> float:
+def pixel_ratio(stream: Any) -> float:
+    """How many times as wide as high the pixels of a video stream are."""
     return float(stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 1)
 
 

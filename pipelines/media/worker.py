@@ -23,6 +23,7 @@ from cluster.settings import Decoding
 from pipelines.archives.opening import Member, Others
 from pipelines.media import decoding, guard, segments, unpacking
 from pipelines.media.decoding import FileText, Frame, Media
+from pipelines.media.originals import copies, properties
 from pipelines.media.sources import Source
 
 CALLS = 5000  # after which a child is replaced: libraries leak memory, and to start one takes 0.8 CPU seconds
@@ -87,6 +88,10 @@ _CALLS: dict[str, Callable[..., Iterator[Any]]] = {
     "cut": _cut,
     "members": unpacking.members,
     "extract": unpacking.extract,
+    "part": copies.part,
+    "still": copies.still,
+    "picture": copies.picture,
+    "properties": properties.properties,
 }
 
 

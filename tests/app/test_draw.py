@@ -3,6 +3,7 @@ from urllib.parse import parse_qs, urlsplit
 from streamlit.testing.v1 import AppTest
 
 from app import address, draw, draw_file
+from app.viewing import timeline
 from cluster.api_queries import MAX_PAGE, AssetQuery
 from cluster.api_types import Failure, Hit, Label
 from cluster.records import asset_id
@@ -61,34 +62,6 @@ def test_the_progress_of_a_job_has_counts_rate_and_remaining_time():
     )
     assert draw.progress(job) == "25 of 100 files · 3 were known already · 2 left out · 30.0 a minute · about 2:30 left"
     assert draw.progress(job.model_copy(update={"state": "listing", "units": None})) == "Listing the files"
-
-
-def test_consecutive_frames_of_a_label_are_one_mark_of_the_timeline():
-    faces = [detection("face", "face", score, time_s=time) for time, score in ((1, 0.5), (2, 0.9), (3, 0.6), (9, 0.4))]
-    (lane,) = draw_file.lanes(faces, PALETTE)
-    assert [(mark["start"], mark["end"], mark["score"]) for mark in lane["marks"]] == [(1, 3, 0.9), (9, 9, 0.4)]
-
-
-def test_each_spoken_line_is_a_separate_mark():
-    heard = [detection("whisper", "en", 0.9, span=[start, start + 1.0], text="x") for start in (0.0, 1.0, 2.0)]
-    assert len(draw_file.lanes(heard, PALETTE)[0]["marks"]) == 3
-
-
-def test_the_marks_of_a_long_lane_are_thinned_evenly():
-    heard = [detection("whisper", "en", 0.9, span=[n, n + 0.5], text="x") for n in range(5000)]
-    marks = draw_file.lanes(heard, PALETTE)[0]["marks"]
-    assert len(marks) == 400
-    assert marks[-1]["start"] > 4900
-
-
-def test_speech_and_text_are_listed_separately_and_text_that_stays_is_listed_once():
-    found = [
-        detection("whisper", "en", 0.9, span=[4.0, 5.0], text="later"),
-        detection("whisper", "en", 0.9, span=[1.0, 2.0], text="sooner"),
-        *(detection("ocr", "text", 0.8, time_s=float(time), text="NEWS") for time in (1, 2, 3, 20)),
-    ]
-    assert [line["text"] for line in draw_file.said(found)] == ["sooner", "later"]
-    assert [line["clock"] for line in draw_file.read(found)] == ["0:01", "0:20"]
 
 
 def test_rows_of_the_table_have_the_index_of_their_box_and_are_sorted_by_score():
@@ -154,9 +127,9 @@ def test_a_cue_is_shown_with_its_evidence_and_the_warning():
 
 def test_the_text_of_a_cue_is_not_listed_again_as_speech_or_text():
     said = detection("whisper", "en", 0.9, span=[1.0, 2.0], text="put him in handcuffs")
-    assert [line["text"] for line in draw_file.said([said, CUE])] == ["put him in handcuffs"]
+    assert [line["text"] for line in timeline.said([said, CUE])] == ["put him in handcuffs"]
     boxed = CUE.model_copy(update={"span": None, "box": (0, 0, 1, 1)})
-    assert draw_file.read([boxed]) == []
+    assert timeline.read([boxed]) == []
     assert draw_file.viewer(file("a.jpg", "image", [boxed]), PALETTE, "", "a")["boxes"][0]["text"] == "cue: words 0.50"
 
 

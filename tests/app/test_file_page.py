@@ -1,6 +1,11 @@
 """The page of one file, and searches that lead to it."""
 
+from collections.abc import Awaitable, Callable
+from urllib.parse import parse_qs, urlsplit
+
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
 
 from cluster.records import asset_id
 from tests.support.fakes.api import FakeApi
@@ -11,10 +16,33 @@ from tests.support.pages import Visit, drawn, served, words
 def test_a_file_page_has_detections_and_neighbours(visit: Visit):
     at = visit("file", asset=asset_id("s3://evidence/case 7/clip_1.mp4"), t="5")
     shown = drawn(at, "viewer")
-    assert [lane["detector"] for lane in shown["file"]["lanes"]] == ["face", "ocr", "whisper"]
+    assert [lane["text"] for lane in shown["file"]["lanes"]] == ["face", "BREAKING NEWS", "en"]
     assert shown["file"]["start"] == 5.0
     assert asset_id("s3://evidence/case 7/clip_0.mp4") in shown["ways"]["previous"]
     assert asset_id("s3://evidence/case 7/clip_2.mp4") in shown["ways"]["next"]
+
+
+def test_a_file_opened_by_its_address_has_the_files_of_its_folder_beside_it(visit: Visit):
+    ways = drawn(visit("file", asset=asset_id("s3://evidence/case 7/IMG_0003.jpg")), "viewer")["ways"]
+    assert ways["place"].endswith(" of 79")  # one file lies elsewhere
+    assert ways["next"].endswith("in=under%3Ds3%253A%252F%252Fevidence%252Fcase%2B7%252F")
+    assert ways["back"] == "/?under=s3%3A%2F%2Fevidence%2Fcase+7%2F"
+
+
+def test_what_the_next_file_shows_is_fetched_ahead_but_not_its_original(visit: Visit):
+    api, asked = FakeApi(), list[str]()
+
+    @api.app.middleware("http")
+    async def listen(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+        asked.append(request.url.path)
+        return await answer(request)
+
+    with served(api) as port:
+        at = visit("file", port=port, asset=asset_id("s3://evidence/case 7/IMG_0003.jpg"))
+    next = parse_qs(urlsplit(drawn(at, "viewer")["ways"]["next"]).query)["asset"][0]
+    assert {f"/v1/assets/{next}", f"/v1/assets/{next}/neighbours"} <= set(asked)
+    assert f"/v1/assets/{next}/decision" not in asked  # it may change until then
+    assert not [path for path in asked if path.endswith("/media")]
 
 
 @pytest.mark.parametrize("time", ["inf", "nan", "1e999", "soon"])

@@ -5,9 +5,11 @@ from functools import partial
 import httpx
 import pytest
 from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from app.proxy import HostGuard, Relay, allowed
+from app.proxy import HostGuard, Relay, RootGuide, allowed
 from app.sign_in import COOKIE
 from cluster.settings import AppListener
 from tests.support.fakes.api import FakeApi
@@ -161,3 +163,38 @@ def test_a_download_that_is_refused_says_why_as_plain_text(path: str):
     assert (answer.status_code, answer.text) == (422, "9,000 files pass these filters <b>")
     assert answer.headers["content-type"].startswith("text/plain")
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("media_type", ["text/html", "application/json"])
+def test_streamlits_page_is_told_that_its_server_is_at_the_root(media_type: str):
+    page = "<head><title>Streamlit</title></head>"
+    app = Starlette(routes=[Route("/search", lambda _: Response(page, media_type=media_type))])
+    answer = TestClient(RootGuide(app)).get("/search", headers={"Accept": "text/html,*/*"})
+    assert ("BACKEND_BASE_URL: location.origin" in answer.text) == (media_type == "text/html")
+    assert answer.text.endswith("<title>Streamlit</title></head>")
+    assert int(answer.headers["content-length"]) == len(answer.content)
+
+
+def test_a_copy_is_passed_on_with_its_codecs_and_is_not_stored(fake: FakeApi):
+    film = next(file for file in fake.files if file.kind == "video")
+    part = relay(fake).get(f"/api/playable/{film.id}?from_s=10.5")
+    assert (part.headers["content-type"], part.content[4:8]) == ('video/mp4; codecs="avc1.4d4028"', b"ftyp")
+    assert part.headers["cache-control"] == "private, no-store"
+    assert relay(fake).get(f"/api/playable/{film.id}?from_s=100").status_code == 416
+    assert relay(fake).get(f"/api/frame/{film.id}?at_s=1").headers["content-type"] == "image/jpeg"
+
+
+@pytest.mark.parametrize("second", ["-1", "1e9", "1%26purpose=x", "nan", ""])
+def test_a_second_that_is_none_is_not_sent_to_the_api(second: str):
+    unused = Relay(lambda: pytest.fail("the API was called"))
+    path = f"/api/playable/{'0' * 32}?from_s={second}"
+    assert TestClient(Starlette(routes=unused.routes)).get(path).status_code == 404
+
+
+def test_the_reason_of_the_api_is_passed_on_and_what_a_file_says_is_json():
+    film = file("broken.avi", "video")
+    client = relay(FakeApi([film]))
+    refused = client.get(f"/api/playable/{film.id}")
+    assert (refused.status_code, refused.text) == (422, "there is no decoder for its codec")
+    said = client.get(f"/api/properties/{film.id}")
+    assert (said.headers["content-type"], said.json()["camera"]) == ("application/json", "Canon EOS 5D")

@@ -19,7 +19,7 @@ from deployments.access.pending import PendingRecords
 from deployments.api.app import api
 from deployments.api.guards.quotas import Quotas
 from deployments.api.ingress import Ingress
-from deployments.api.media import Viewed
+from deployments.api.media import Turns, Viewed
 from tests.support.servers.chroma import free_port
 
 
@@ -84,7 +84,13 @@ def application(**attributes: Any) -> Iterator[ASGIApp]:
     """
     identifies = attributes.pop("identifies", Everybody())
     recorder = Recorder()
-    defaults = {"access": recorder, "pending": PendingRecords(recorder), "viewed": Viewed(), "quotas": Quotas(Limits())}
+    defaults = {
+        "access": recorder,
+        "pending": PendingRecords(recorder),
+        "viewed": Viewed(),
+        "quotas": Quotas(Limits()),
+        "copying": Turns(2),
+    }
     attributes = defaults | attributes
     ingress = object.__new__(Ingress.func_or_class)
     vars(ingress).update(attributes)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, BinaryIO
 from unittest.mock import patch
 
 from fastapi import FastAPI
@@ -13,6 +13,7 @@ from ray import serve
 
 from cluster.access.audit import Audit
 from cluster.access.credential import open_store, own_key
+from cluster.errors import MediaError
 from cluster.settings import Scanning, Settings
 from deployments.access.service import Access
 from deployments.api.ingress import Ingress
@@ -77,6 +78,30 @@ class OnlyExact:
         return Found([hit])
 
 
+class SpokenOf:
+    """Originals that nobody has to have: of each file the same."""
+
+    def open_member(self, uri: str, parent: str, settings: Settings) -> BinaryIO:
+        """No file of a container."""
+        raise MediaError("fetch", "it is not there")
+
+    def properties(self, uri: str, parent: str | None, kind: str, settings: Settings) -> dict[str, Any]:
+        """What a file says about itself: its kind."""
+        return {"camera": "a camera", "others": {"kind": kind}}
+
+    def still(self, uri: str, parent: str | None, at_s: float, settings: Settings) -> bytes:
+        """No frame of it."""
+        raise MediaError("fetch", "it is not there")
+
+    def picture(self, uri: str, parent: str | None, settings: Settings) -> bytes:
+        """The same as the frame."""
+        return self.still(uri, parent, 0.0, settings)
+
+    def part(self, uri: str, parent: str | None, from_s: float, settings: Settings) -> Iterator[str | bytes]:
+        """Nothing: it ends before."""
+        yield from ()
+
+
 class LocalApi:
     """The API: call its routes as Python methods with `call`, or over HTTP through `app`."""
 
@@ -109,7 +134,7 @@ def local_api(state: Path) -> Iterator[LocalApi]:
     )
     access = serve.deployment(Access).options(name="access").bind(settings)
     bound = serve.deployment(KeptIngress).options(name="api")
-    bound = bound.bind({}, catalog, jobs, access, None, None, verify, settings, None)
+    bound = bound.bind({}, catalog, jobs, access, None, None, verify, settings, SpokenOf())
     handle = serve.run(bound, name="api", _local_testing_mode=True)
     made = {type(instance): instance for instance in _MADE}
     ingress = next(instance for kind, instance in made.items() if issubclass(kind, KeptIngress))

@@ -27,6 +27,7 @@ from deployments.access.client_address import address
 from deployments.access.custody import REPORTED, Concerned
 from deployments.access.purposes import purpose
 from deployments.access.roles import Reviewer
+from deployments.api import media
 from deployments.api.app import api
 from deployments.api.calls import TimedHandle
 from deployments.api.cases.overview_routes import MOST_JOBS, summarized
@@ -39,7 +40,6 @@ from deployments.reports.content import Entry, Row, Writer
 from deployments.reports.entries import entry
 from deployments.reports.formats import FORMATS
 from deployments.reports.head import head
-from deployments.reports.originals import OpenMember
 from deployments.reports.tail import tail
 
 MOST = 2  # reports that one API process makes at a time
@@ -61,7 +61,7 @@ class ReportRoutes(CaseRoutes):
     catalog: TimedHandle
     jobs: TimedHandle
     quotas: Quotas
-    open_member: OpenMember
+    originals: media.Originals
     reporting = 0  # how many reports are being made or sent
 
     @api.get("/v1/report", response_class=Response, responses=TYPES)
@@ -139,7 +139,10 @@ class ReportRoutes(CaseRoutes):
             for job in {line["job"] for line in lines} - settings.keys():
                 settings[job] = await self._settings_of(job, who)
             states = await asyncio.gather(
-                *(_threaded(originals.state, line, settings[line["job"]], self.open_member, until) for line in lines)
+                *(
+                    _threaded(originals.state, line, settings[line["job"]], self.originals.open_member, until)
+                    for line in lines
+                )
             )
             first = len(written.numbers) + 1
             made = await _threaded(_entries, first, lines, states, query)

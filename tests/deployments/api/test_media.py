@@ -178,7 +178,9 @@ async def test_a_row_without_a_kind_has_no_media(picture, row, status, sentence)
         assert (uri, parent) == (picture, "s3://b/a.zip") and settings.scanning.roots
         raise MediaError("decode", "it is encrypted")
 
-    with application(catalog=catalog, jobs=jobs, settings=settings, open_member=locked) as app:
+    with application(
+        catalog=catalog, jobs=jobs, settings=settings, originals=SimpleNamespace(open_member=locked)
+    ) as app:
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             answer = await client.get(f"/v1/assets/{'0' * 32}/media")

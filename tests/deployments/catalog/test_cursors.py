@@ -181,3 +181,23 @@ def test_a_text_that_is_no_cursor_is_refused(text):
 def test_a_page_has_a_number_or_a_cursor(catalog):
     with pytest.raises(ValidationError, match="without `page`"):
         AssetQuery(page=2, after=catalog.assets(AssetQuery(size=1))["next"])
+
+
+@pytest.mark.parametrize("filters", FILTERS)
+@pytest.mark.parametrize("sort", SORTS)
+def test_the_neighbours_of_each_file_are_those_of_the_list(catalog: Catalog, sort: str, filters: dict):
+    query = AssetQuery(sort=sort, size=3, **filters)
+    ids = walked(catalog, query)
+    for place, id in enumerate(ids, 1):
+        beside = {"previous": ids[place - 2] if place > 1 else None, "next": ids[place] if place < len(ids) else None}
+        assert catalog.neighbours(id, query) == {**beside, "place": place, "total": len(ids)}
+
+
+def test_a_file_that_is_not_in_the_list_has_no_neighbours(catalog: Catalog):
+    image, video = (walked(catalog, AssetQuery(kind=(kind,))) for kind in ("image", "video"))
+    nowhere = {"previous": None, "next": None, "place": None}
+    assert catalog.neighbours(video[0], AssetQuery(kind=("image",))) == {**nowhere, "total": len(image)}
+    assert catalog.neighbours("0" * 32, AssetQuery()) == {**nowhere, "total": 33}
+    assert catalog.neighbours(image[0], AssetQuery(), within=("s3://elsewhere",)) == {**nowhere, "total": 0}
+    one_score = AssetQuery(sort="score", score_of="nsfw:other")
+    assert catalog.neighbours(image[0], one_score)["place"] == walked(catalog, one_score).index(image[0]) + 1

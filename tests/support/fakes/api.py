@@ -7,7 +7,6 @@ To run the app without a cluster: `python -m tests.support.fakes.api 8000`, and 
 
 import hashlib
 import io
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +29,7 @@ from cluster.api_types import (
     Health,
     Hit,
     Hits,
+    Neighbours,
     Upload,
 )
 from cluster.cases.overview import Overview, OverviewQuery
@@ -40,7 +40,7 @@ from tests.support.fakes.cases import FakeCases
 from tests.support.fakes.decisions import FakeDecisions
 from tests.support.fakes.files import FLOOR, MODELS, as_row, files, picture
 from tests.support.fakes.jobs import FakeJobs
-from tests.support.fakes.media import draw_picture, make_sound, make_video
+from tests.support.fakes.originals import FakeOriginals
 from tests.support.fakes.sessions import FakeSessions
 from tests.support.stored import commit
 
@@ -81,8 +81,7 @@ class FakeApi:
             ("/overview", self.overview),
             ("/overview/jobs", self.jobs.overview),
             ("/assets/{asset}", self.asset),
-            ("/assets/{asset}/thumbnail", self.thumbnail),
-            ("/assets/{asset}/media", self.media),
+            ("/assets/{asset}/neighbours", self.neighbours),
             ("/search", self.search),
             ("/jobs", self.jobs.list_jobs),
             ("/jobs/{job}", self.jobs.show),
@@ -99,6 +98,8 @@ class FakeApi:
             ("/jobs/{job}/retry-failed", self.jobs.retry_failed),
         ):
             self.app.add_api_route(f"/v1{path}", answer, methods=["POST"])
+        self.originals = FakeOriginals(self.files)
+        self.originals.add_routes(self.app)
         self.decisions = FakeDecisions(self.catalog)
         self.decisions.add_routes(self.app)
         self.app.add_api_route("/v1/session", self.sessions.end, methods=["DELETE"], status_code=204)
@@ -152,32 +153,17 @@ class FakeApi:
             raise HTTPException(404, "There is no such file.")
         return File(**known)
 
-    def thumbnail(self, asset: str) -> Response:
-        """A JPEG of at most 320 x 320 pixels."""
-        known = self._file(asset)
-        if not known.has_thumbnail:
-            raise HTTPException(404, "There is no thumbnail.")
-        return Response(_draw(known, 320), media_type="image/jpeg")
-
-    def media(self, asset: str, request: Request) -> Response:
-        """The file, or the byte range of a Range header. A file with `html` in its name is sent as HTML."""
-        known = self._file(asset)
-        if known.errors or known.kind is None:
-            raise HTTPException(404, "There is no such file.")
-        if "html" in known.name:
-            return Response(b"<script>1</script>", media_type="text/html")
-        if known.kind == "image":
-            return _ranged(request, _draw(known, 1600), "image/jpeg")
-        if known.kind == "audio":
-            return _ranged(request, make_sound(), "audio/wav")
-        return _ranged(request, make_video(), "video/mp4")
+    def neighbours(self, asset: str, query: Annotated[AssetQuery, Query()]) -> Neighbours:
+        """The files beside one."""
+        self.originals.file(asset)
+        return Neighbours(**self.catalog.neighbours(asset, query, self.cases.within(query.case)))
 
     def search(self, query: Annotated[SearchQuery, Query()]) -> Hits:
         """Files with the words in a text or label; with `like`, images or files with faces, whatever they show."""
         if not self.searchable:
             raise HTTPException(503, "The search index is being rebuilt. Browsing works meanwhile.")
         if query.like is not None:
-            self._file(query.like)
+            self.originals.file(query.like)
             return self._alike(query)
         words, hits = str(query.q).lower(), []
         for file in self.files:
@@ -216,12 +202,6 @@ class FakeApi:
         """The response of one node with an empty cache."""
         return ErasedCaches(entries={"head": 0}, failed={}, away=[])
 
-    def _file(self, asset: str) -> File:
-        known = next((file for file in self.files if file.id == asset), None)
-        if known is None:
-            raise HTTPException(404, "There is no such file.")
-        return known
-
     def _alike(self, query: LikenessQuery) -> Hits:
         if query.by == "faces":
             seen = [file for file in self.files if _faces(file)][: query.limit]
@@ -242,21 +222,6 @@ def _refused(request: Request, error: Exception) -> Response:
 
 def _faces(file: File) -> list[Detection]:
     return [detection for detection in file.detections if detection.detector == "face"]
-
-
-def _draw(file: File, longest: int) -> bytes:
-    return draw_picture(file.id, file.width or 640, file.height or 480, file.name, longest)
-
-
-def _ranged(request: Request, content: bytes, media_type: str) -> Response:
-    wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
-    if not wanted:
-        return Response(content, media_type=media_type, headers={"Accept-Ranges": "bytes"})
-    first, last = int(wanted[1]), min(int(wanted[2] or len(content) - 1), len(content) - 1)
-    if first > last:
-        return Response(status_code=416, headers={"Content-Range": f"bytes */{len(content)}"})
-    headers = {"Content-Range": f"bytes {first}-{last}/{len(content)}", "Accept-Ranges": "bytes"}
-    return Response(content[first : last + 1], 206, headers, media_type)
 
 
 if __name__ == "__main__":

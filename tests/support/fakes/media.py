@@ -4,8 +4,14 @@ import io
 import math
 import struct
 import wave
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from PIL import Image, ImageDraw
+
+from cluster.settings import Decoding
+from pipelines.media.originals import copies
 
 
 def draw_picture(seed: str, width: int, height: int, caption: str, longest: int) -> bytes:
@@ -36,6 +42,16 @@ def make_sound() -> bytes:
     return saved.getvalue()
 
 
+@cache
+def make_part(of_sound: bool, from_s: float) -> tuple[str, bytes]:
+    """The media type and bytes of the copy of `make_sound` or `make_video` from a time on; empty behind the end."""
+    with TemporaryDirectory() as folder:
+        (path := Path(folder) / "original").write_bytes(make_sound() if of_sound else make_video())
+        media_type, *pieces = [*copies.part(path, from_s, Decoding())] or [""]
+    return str(media_type), b"".join(map(bytes, pieces))
+
+
+@cache
 def make_video() -> bytes:
     """An MP4 file of 320 x 240 pixels with 12 s of a moving square at 10 frames per second."""
     import av

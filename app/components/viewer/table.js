@@ -31,14 +31,14 @@ function detections(data, boxes, seek) {
 
 function line(row, timed, reasoned, box, seek) {
   const line = make("tr")
-  line.dataset.detector = row.detector
+  Object.assign(line.dataset, { detector: row.detector, score: row.score })
   const dot = make("span", "dot")
   dot.style.background = row.color
   const who = make("td")
   who.append(dot, document.createTextNode(row.detector))
   const when = make("td", "number")
   if (row.time !== null) when.append(button("", row.clock, () => seek(row.time)))
-  line.append(who, make("td", "", row.label), make("td", "number", row.score), ...(timed ? [when] : []),
+  line.append(who, make("td", "", row.label), make("td", "number", row.score.toFixed(2)), ...(timed ? [when] : []),
     make("td", "text", row.text), ...(reasoned ? [make("td", "why", row.why)] : []), make("td", "model", row.model))
   line.onmouseenter = () => box?.classList.add("lit")
   line.onmouseleave = () => box?.classList.remove("lit")

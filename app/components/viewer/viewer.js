@@ -1,0 +1,164 @@
+// One file: its picture or player, timeline, lines and table. Text from files is set as textContent.
+const LINGER_MS = 300 // who goes on sooner does not have the original read
+
+class Viewer {
+  constructor(data) {
+    this.data = data
+    this.thresholds = new Thresholds(data.legend, () => this.paint())
+    this.stage = new Stage(data, time => this.tick(time))
+    const seek = (time, play) => this.stage.seek(time, play)
+    this.timeline = new Timeline(data, this.thresholds, seek, () => this.stage.time)
+    this.stage.toMoment = forward => this.timeline.step(forward)
+    this.lines = [["Said", data.said], ["Text read", data.read]].filter(([, lines]) => lines.length)
+      .map(([title, lines]) => new Lines(title, lines, data.words, this.thresholds, seek))
+    const columns = make("div", "columns")
+    const main = make("div", "main")
+    const side = make("div", "side")
+    const under = detections(data, this.stage.boxes, seek)
+    main.append(this.stage.root, this.stage.told, this.stage.controls, this.thresholds.root, this.timeline.root)
+    side.append(...this.lines.map(({ root }) => root), ...this.moments(), this.about())
+    columns.append(main, side, under)
+    const held = make("div", "held")
+    held.append(columns)
+    this.root = make("div", "viewer")
+    this.root.append(this.bar(), make("h1", "", data.name), ...data.errors.map(line => make("p", "error", line)),
+      ...data.notes.map(line => make("p", "note", line)), held)
+    this.paint()
+  }
+
+  bar() {
+    const bar = make("nav", "top")
+    bar.setAttribute("aria-label", "File")
+    const { back, where, previous, next, place } = this.data.ways
+    const way = (text, href, title) => {
+      if (href === null) return Object.assign(button("", text, () => {}), { disabled: true })
+      const link = make("a", "", text)
+      return Object.assign(link, { href, title, onclick: event => follow(event, href) })
+    }
+    if (back !== undefined) bar.append(way(`← ${where}`, back, "Esc"))
+    if (previous !== undefined) bar.append(way("Previous", previous, "Left arrow"), way("Next", next, "Right arrow"))
+    if (place) bar.append(make("span", "place", place))
+    bar.append(make("span", "gap"))
+    if (this.data.kind !== "audio" && (this.data.source || this.data.poster)) bar.append(this.stage.eye)
+    return bar
+  }
+
+  moments() {
+    if (!this.data.moments.length) return []
+    const section = make("section")
+    const head = make("h2", "", "Moments")
+    head.append(make("small", "", ` ${this.data.moments.length}`))
+    section.append(head, this.timeline.list())
+    return [section]
+  }
+
+  about() {
+    const section = make("section")
+    const facts = make("dl")
+    for (const [name, value] of this.data.facts) facts.append(make("dt", "", name), make("dd", "", value))
+    section.append(make("h2", "", "File"), facts)
+    if (this.data.asset) this.asking = setTimeout(() => this.tellProperties(section), LINGER_MS)
+    return section
+  }
+
+  // what the file says about itself, which the API reads from the original
+  async tellProperties(section) {
+    const answer = await fetch(`/api/properties/${this.data.asset}`).catch(() => undefined)
+    if (!answer?.ok) return
+    const said = await answer.json()
+    const position = said.position?.map(degrees => degrees.toFixed(6)).join(", ")
+    const main = [["Captured", said.captured_at], ["Camera", said.camera], ["Lens", said.lens],
+      ["Position", position], ["Altitude", said.altitude_m === null ? null : `${said.altitude_m} m`], ["Software", said.software]]
+      .filter(([, value]) => value)
+    const others = Object.entries(said.others)
+    if (!main.length && !others.length) return
+    const head = make("h2", "", "What the file says about itself")
+    const list = entries => {
+      const facts = make("dl")
+      for (const [name, value] of entries) {
+        const told = make("dd", "", value)
+        if (name === "Position" && navigator.clipboard) told.append(this.copyButton(value))
+        facts.append(make("dt", "", name), told)
+      }
+      return facts
+    }
+    section.append(head, list(main))
+    if (!others.length) return
+    const more = make("details")
+    more.append(make("summary", "", `${others.length} more`), list(others))
+    section.append(more)
+  }
+
+  copyButton(value) {
+    const copy = button("copy", "Copy", async () => {
+      await navigator.clipboard.writeText(value)
+      copy.textContent = "Copied"
+    })
+    return copy
+  }
+
+  tick(time) {
+    this.timeline?.tick(time)
+    for (const lines of this.lines ?? []) lines.tick(time)
+  }
+
+  paint() {
+    const shows = (detector, score) => this.thresholds.shows(detector, score)
+    this.stage.paint(shows)
+    this.timeline.paint()
+    for (const lines of this.lines) lines.paint()
+    for (const row of this.root?.querySelectorAll("tr[data-detector]") ?? []) row.classList.toggle("off", !shows(row.dataset.detector, Number(row.dataset.score)))
+  }
+
+  end() {
+    clearTimeout(this.asking)
+    this.stage.end()
+    this.root.remove()
+    document.removeEventListener("keydown", this.listener)
+  }
+
+  key(event) {
+    const at = event.composedPath()[0]
+    if (event.ctrlKey || event.metaKey || event.altKey || at.matches?.("input, textarea, select, video, audio, [contenteditable]")) return
+    const { stage, timeline } = this
+    const { back, previous, next } = this.data.ways
+    const way = { Escape: back, ArrowLeft: previous, ArrowRight: next }[event.key]
+    const act = {
+      b: () => stage.reveal(),
+      ",": () => stage.step(-1),
+      ".": () => stage.step(1),
+      "[": () => timeline.step(false),
+      "]": () => timeline.step(true),
+      "+": () => stage.zoom?.by(STEP),
+      "=": () => stage.zoom?.by(STEP),
+      "-": () => stage.zoom?.by(1 / STEP),
+      z: () => stage.zoom?.toggle(),
+      " ": at.matches?.("button, a, summary, [role]") ? undefined : () => { stage.toggle(); event.preventDefault() },
+      "/": () => { this.root.querySelector(".find input")?.focus(); event.preventDefault() },
+    }[event.key]
+    if (way) follow(event, way)
+    else act?.()
+  }
+}
+
+const viewers = new WeakMap()
+
+export default function (component) {
+  const { data, parentElement } = component
+  let viewer = viewers.get(parentElement)
+  const key = JSON.stringify([data.file, data.ways])
+  if (viewer?.drawn !== key) {
+    viewer?.end()
+    viewer = new Viewer({ ...data.file, ways: data.ways })
+    viewer.drawn = key
+    viewer.listener = event => viewer.key(event)
+    document.addEventListener("keydown", viewer.listener)
+    viewers.set(parentElement, viewer)
+    parentElement.append(viewer.root)
+  }
+  viewer.stage.look(data.blur, data.grey)
+  return () => {
+    viewers.get(parentElement)?.end()
+    viewers.delete(parentElement)
+  }
+}

@@ -1,0 +1,1 @@
+"""The page of one file: its timelines, moments, texts and neighbours."""

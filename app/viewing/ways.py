@@ -1,0 +1,79 @@
+"""The ways from a file's page: back to its list, and to the files beside it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+from app import address
+from app.address import Pairs
+from cluster.api_queries import AssetQuery
+from cluster.api_types import File, Neighbours
+
+PAGE = AssetQuery.model_fields["size"].default  # files on a page of Browse
+
+
+class Ways(TypedDict, total=False):
+    """The viewer's links. None draws a disabled link, for a neighbour that does not exist; a missing key draws none."""
+
+    back: str
+    where: str
+    previous: str | None
+    next: str | None
+    place: str  # among the files of the list, such as "12 of 3,456"
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """The ids of the files beside one, its place in the list from 1, and how many files that has."""
+
+    previous: str | None
+    next: str | None
+    place: int | None
+    total: int
+
+
+def is_search(context: Pairs) -> bool:
+    """Whether a list is the hits of a search."""
+    return any(name in ("q", "like", "picture") for name, _ in context)
+
+
+def lists(file: File, named: Pairs, case: Pairs) -> list[Pairs]:
+    """The lists that a file's neighbours may come from: that of its address, the case, its folder or archive."""
+    folder = f"{file.parent}!" if file.parent else f"{file.uri.rpartition('/')[0]}/"
+    return [context for context in (named, case, [("under", folder)]) if context]
+
+
+def among_hits(id: str, hits: Sequence[str]) -> Beside:
+    """The hits beside a file."""
+    if id not in hits:
+        return Beside(None, None, None, len(hits))
+    place = hits.index(id)
+    return Beside(
+        hits[place - 1] if place else None,
+        hits[place + 1] if place + 1 < len(hits) else None,
+        place + 1,
+        len(hits),
+    )
+
+
+def ways(context: Pairs, beside: Beside | Neighbours, named: Pairs) -> Ways:
+    """The links of a file's page. `context`: the list of the files beside it; `named`: that of its address, if any."""
+    kept = [pair for pair in context if pair[0] != "page"]
+    place = beside.place or 1
+
+    def on_page_of(place: int) -> Pairs:
+        """The list, on the page of this place, so that the way back leads there."""
+        number = 1 if is_search(kept) else (place - 1) // PAGE + 1
+        return [*kept, *([("page", str(number))] if number > 1 else [])]
+
+    def link(id: str | None, place: int) -> str | None:
+        return None if id is None else address.file(id, on_page_of(place))
+
+    back = on_page_of(place) if named in ([], context) else named
+    return {
+        "back": address.href("/search" if is_search(back) else "/", back),
+        "where": "Search" if is_search(back) else "Browse",
+        "previous": link(beside.previous, place - 1),
+        "next": link(beside.next, place + 1),
+        "place": f"{place:,} of {beside.total:,}" if beside.place else "",
+    }
