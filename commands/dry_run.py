@@ -67,7 +67,7 @@ def show(plan: Plan) -> Group:
     asks = Table("detector", *columns, title="work of each detector")
     for ask in plan.asks:
         seconds, gpu_seconds = (ask.cost.seconds, ask.cost.gpu_seconds) if ask.cost else (None, None)
-        cost = [f"{ask.price:,.2f}"] if priced else []
+        cost = [f"{ask.price:,.4f}"] if priced else []
         asks.add_row(ask.detector, f"{ask.files:,}", _number(seconds), _number(gpu_seconds), *cost)
     before = [tables.rates(map(asdict, plan.rates), "what it took before")] if plan.rates else []
     return Group(units, asks, *before, _estimate(plan)) if plan.asks else Group(units)

@@ -117,10 +117,10 @@ def month(summed: dict[str, Any]) -> Table:
         Column("detector", no_wrap=True),
         *("units", "seconds", "GPU seconds", *(["cost"] if priced else [])),
         title=f"{summed['month']}: {summed['jobs']} jobs{missing}, {summed['files']:,.0f} files",
-        caption=f"cost {summed['cost']:,.2f}" if priced else NO_PRICES,
+        caption=f"cost {summed['cost']:,.4f}" if priced else NO_PRICES,
     )
     for work in summed["detectors"]:
-        cost = [f"{work['cost']:,.2f}"] if priced else []
+        cost = [f"{work['cost']:,.4f}"] if priced else []
         table.add_row(
             work["detector"], f"{work['units']:,.0f}", f"{work['seconds']:,.0f}", f"{work['gpu_seconds']:,.0f}", *cost
         )

@@ -1,7 +1,8 @@
 """Records spans. A process that has not begun to export them, which is the default, records nothing.
 
 The span around the running code is kept in a variable of ours, not in OpenTelemetry's: libraries add to its current
-span what must not leave the cluster, such as the query of a URL, or the text of an exception.
+span what must not leave the cluster, such as the query of a URL, or the text of an exception. Ray Serve's own tracing
+is not used for the same reason: it names spans by the paths of requests.
 """
 
 import time

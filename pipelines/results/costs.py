@@ -80,7 +80,7 @@ def rates(past: Mapping[tuple[str, str | None], History], prices: Prices) -> lis
     for detector, kind in sorted((detector, kind) for detector, kind in past if kind is not None):
         known = past[detector, kind]
         amount = known.analysed.files / PICTURES if kind == "image" else known.hours / HOURS
-        if not amount:  # containers, and recordings that could not be opened
+        if not amount or not known.cost.seconds:  # recordings that could not be opened; nothing for this detector
             continue
         each = 1 / amount
         cost = prices.of(known.cost.cpu_seconds * each, known.cost.gpu_seconds * each) if prices.known else None
