@@ -238,10 +238,14 @@ class Hit(Answer):
 
 
 class Hits(Answer):
-    """The hits of a search, best first; notes name the parts of the search that failed, and why."""
+    """The hits of a search: files with the words, then similar ones, each part best first.
+
+    Notes name the parts of the search that failed or are not complete, and why.
+    """
 
     hits: list[Hit]
     notes: tuple[str, ...] = ()
+    picture: str | None = None  # of an upload: with it, who has sent it may search again for an hour
 
 
 class LoadedRows(Answer):

@@ -23,6 +23,7 @@ from deployments.access.bearer import BearerTokens
 from deployments.access.cases import CaseKeeper
 from deployments.access.custody import CustodyReader
 from deployments.access.oidc_sign_in import OidcSignIn
+from deployments.access.pictures import PictureKeeper
 from deployments.access.refusals import ProviderDown, TokenRefused, Unmapped
 
 log = logging.getLogger(__name__)
@@ -53,14 +54,15 @@ class Verdict:
     ends_at: float | None = None
 
 
-class Access(CaseKeeper, CustodyReader):
-    """Answers the API's questions about tokens, and owns the cases and the audit log.
+class Access(CaseKeeper, CustodyReader, PictureKeeper):
+    """Answers the API's questions about tokens, owns the cases and the audit log, and keeps pictures to search by.
 
     Methods may be called from several threads. A refusal is a value and no exception: Ray would wrap that, and log it
     with a traceback.
     """
 
     def __init__(self, settings: Settings) -> None:
+        super().__init__()
         self._store = open_store(settings)
         setup.join_serve()
         self._cases = CaseStore(store_file(settings))

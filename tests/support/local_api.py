@@ -16,7 +16,7 @@ from cluster.access.credential import open_store, own_key
 from cluster.settings import Scanning, Settings
 from deployments.access.service import Access
 from deployments.api.ingress import Ingress
-from deployments.api.search import Found
+from deployments.api.searches.search import Found
 from deployments.catalog.catalog import Catalog
 from deployments.jobs.queue import Jobs
 from pipelines.results.verifying import Verified
@@ -59,7 +59,7 @@ class OnlyExact:
         """`asset`: its id."""
         self._asset = asset
 
-    async def words(self, words: str, limit: int, within: object) -> Found:
+    async def words(self, words: str, limit: int, scope: object) -> Found:
         """The file, as found by its exact text."""
         hit = {
             "asset": self._asset,
@@ -71,7 +71,7 @@ class OnlyExact:
         }
         return Found([hit], ["by meaning: it is away"])
 
-    async def like(self, asset: str, by: str, limit: int, within: object) -> Found:
+    async def like(self, asset: str, by: str, limit: int, scope: object) -> Found:
         """The file, as similar to any other."""
         hit = {"asset": self._asset, "score": 0.5, "matched": by, "detector": "clip", "text": None, "time_s": None}
         return Found([hit])
