@@ -9,8 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from cluster.access.api_types import Viewer
 from cluster.api_job_types import JobDetails, JobInfo, JobName
-from cluster.api_queries import AssetFilter, AssetQuery, By, LikenessQuery, ScanRequest, SearchQuery
-from cluster.api_types import AssetPage, DetectorInfo, Facets, File, Hit, Hits, Problem, Upload
+from cluster.api_queries import AssetFilter, AssetQuery, LikenessQuery, ScanRequest, SearchQuery
+from cluster.api_types import AssetPage, DetectorInfo, Facets, File, Hits, Problem, Upload
 from cluster.cases.api_types import CaseInfo, NewCase
 from cluster.cases.overview import JobsOverview, Overview, OverviewQuery
 from cluster.decisions.api_types import (
@@ -115,23 +115,18 @@ class ApiClient:
         """One file with its detections and errors."""
         return self._get(f"/assets/{id}", File)
 
-    def search(self, words: str, limit: int = 40, case: str | None = None) -> Hits:
-        """Files whose image, text or speech matches the words, best first; with `case` only those in its folders."""
-        return self._get("/search", Hits, _params(SearchQuery(q=words, limit=limit, case=case)))
-
-    def alike(self, id: str, limit: int = 40, by: By = "image", case: str | None = None) -> list[Hit]:
-        """Files that look like this one or, by faces, show a person in it; best first. `case` as in `search`."""
-        return self._get("/search", Hits, _params(SearchQuery(like=id, by=by, limit=limit, case=case))).hits
-
-    def alike_upload(
-        self, name: str, content: IO[bytes], by: By, limit: int = 40, case: str | None = None
-    ) -> list[Hit]:
-        """Files that look like an uploaded image or, by faces, show a person in it; best first. `case` as in `search`.
-
-        The upload is not stored.
+    def search(self, query: SearchQuery) -> Hits:
+        """Files that contain the words, then similar ones; or that are like a file or a picture; of those that pass
+        the filters.
         """
-        query = LikenessQuery(by=by, limit=limit, case=case)
-        return self._upload("/search", Hits, name, content, _params(query)).hits
+        return self._get("/search", Hits, _params(query))
+
+    def search_by_picture(self, name: str, content: IO[bytes], query: LikenessQuery) -> Hits:
+        """Files that look like an uploaded image or, by faces, show a person in it; best first.
+
+        The upload is not stored; with `picture` of the answer it is searched by again.
+        """
+        return self._upload("/search", Hits, name, content, _params(query))
 
     def detectors(self) -> list[DetectorInfo]:
         """The detectors that are served."""
@@ -229,7 +224,7 @@ def _of_case(case: str | None) -> dict[str, str]:
     return {} if case is None else {"case": case}
 
 
-def _params(query: AssetFilter | LikenessQuery) -> dict[str, Any]:
+def _params(query: AssetFilter) -> dict[str, Any]:
     """The query's parameters that differ from the defaults; httpx repeats a parameter with several values."""
     return query.model_dump(mode="json", exclude_defaults=True)
 

@@ -47,6 +47,7 @@ class Tile(TypedDict):
     id: str
     name: str
     href: str
+    like: str  # URL of the search for files that look like it; empty: there is nothing to compare
     picture: str
     kind: str
     length: str
@@ -92,6 +93,7 @@ def tile(asset: Asset, palette: dict[str, str], context: Pairs, note: str = "", 
         "id": asset.id,
         "name": asset.name,
         "href": address.file(asset.id, context, at),
+        "like": address.like(asset.id, context) if asset.has_thumbnail else "",
         "picture": picture(asset),
         "kind": asset.kind or "unknown",
         "length": clock(asset.duration_s) if asset.kind != "image" else "",

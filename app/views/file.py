@@ -11,7 +11,7 @@ from app.address import Pairs
 from app.browsing import held
 from app.client import ApiError
 from app.review import panel
-from cluster.api_queries import By
+from cluster.api_queries import SearchQuery
 from cluster.api_types import File, Hit
 
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -24,7 +24,7 @@ def _asset(api: str, id: str) -> File:
 
 @st.cache_data(ttl=60, max_entries=64, show_spinner=False)
 def _alike(api: str, id: str, limit: int, case: str | None) -> list[Hit]:
-    return page.api().alike(id, limit, case=case)
+    return page.api().search(SearchQuery(like=id, limit=limit, case=case)).hits
 
 
 @st.cache_data(ttl=30, max_entries=64, show_spinner=False)
@@ -33,17 +33,8 @@ def _list(api: str, context: tuple[tuple[str, str], ...], upto: str | None, numb
 
     `upto`: the file that had arrived last when this session began to look at the list; None: it has not.
     """
-    parameters = dict(context)
-    if "q" in parameters or "like" in parameters:
-        if number != 1:
-            return []
-        by: By = "faces" if parameters.get("by") == "faces" else "image"
-        api_client, case = page.api(), address.case_of(context)
-        if "q" in parameters:
-            hits = api_client.search(parameters["q"], case=case).hits
-        else:
-            hits = api_client.alike(parameters["like"], by=by, case=case)
-        return [hit.asset.id for hit in hits]
+    if (searched := address.search_of(context)) is not None:
+        return [hit.asset.id for hit in page.api().search(searched).hits] if number == 1 else []
     if number < 1:
         return []
     query = address.query_of(context)
@@ -66,7 +57,12 @@ def show() -> None:
     if (container := draw_file.container(file)) is not None:
         name, of_container = container
         st.markdown(f"in [{draw.escape(name)}]({address.file(of_container, page.case_pairs())})")
-    with st.container(horizontal=True, horizontal_alignment="right"):
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if file.has_thumbnail:
+            _search_link("More like this", {"like": id})
+        if any(detection.detector == "face" for detection in file.detections):
+            _search_link("Same face", {"like": id, "by": "faces"})
+        st.space("stretch")
         look = page.look()
     start = _seconds(st.query_params.get("t"))
     # viewers get no media: they see the thumbnail, which the API blurs for them
@@ -76,7 +72,11 @@ def show() -> None:
     _decide(id)
     st.session_state["left"] = id  # the tile to focus when the user goes back
     if file.has_thumbnail:
-        _strip(api, id, any(detection.detector == "face" for detection in file.detections), look)
+        _strip(api, id, look)
+
+
+def _search_link(label: str, parameters: dict[str, str]) -> None:
+    st.page_link("views/search.py", label=label, icon=":material/image_search:", query_params=parameters)
 
 
 def _decide(id: str) -> None:
@@ -95,7 +95,7 @@ def _decide(id: str) -> None:
 
 
 def _ways(api: str, id: str, context: Pairs) -> components.Ways:
-    searched = any(name in ("q", "like", "picture") for name, _ in context)
+    searched = address.search_of(context) is not None
     ways: components.Ways = {
         "back": address.href("/search" if searched else "/", context),
         "where": "Search" if searched else "Browse",
@@ -105,7 +105,7 @@ def _ways(api: str, id: str, context: Pairs) -> components.Ways:
     kept = tuple(pair for pair in context if pair[0] != "page")
     upto = None if searched else held.upto(address.query_of(kept))
     number = 1 if searched else address.query_of(context).page
-    ids = _found_by_picture() if ("picture", "1") in kept else _list(api, kept, upto, number)
+    ids = _list(api, kept, upto, number)
     if id not in ids:
         return ways
     place = ids.index(id)
@@ -120,12 +120,6 @@ def _ways(api: str, id: str, context: Pairs) -> components.Ways:
     return ways
 
 
-def _found_by_picture() -> list[str]:
-    """The ids of the hits of the last uploaded picture, which the Search page keeps in the session."""
-    _, _, hits = st.session_state.get("by_picture", (None, None, []))
-    return [hit.asset.id for hit in hits]
-
-
 def _link(context: tuple[tuple[str, str], ...], id: str, number: int) -> str:
     return address.file(id, [*context, *([("page", str(number))] if number > 1 else [])])
 
@@ -138,19 +132,14 @@ def _seconds(text: str | None) -> float | None:
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
-def _strip(api: str, id: str, faces: bool, look: tuple[bool, bool]) -> None:
+def _strip(api: str, id: str, look: tuple[bool, bool]) -> None:
     hits: list[Hit] = []
     try:
         hits = [hit for hit in _alike(api, id, 13, page.case()) if hit.asset.id != id][:12]
     except ApiError as error:
         st.caption(f"Files that look like this one cannot be listed: {draw.escape(error.sentence)}")
-    with st.container(horizontal=True, vertical_alignment="center"):
-        if hits:
-            st.markdown("##### Looks alike")
-            st.page_link("views/search.py", label="Show all", query_params={"like": id})
-        if faces:
-            st.page_link("views/search.py", label="Same face", query_params={"like": id, "by": "faces"})
     if hits:
+        st.markdown("##### Looks alike")
         palette = page.palette()
         tiles = [draw.hit_tile(hit, palette, [*page.case_pairs(), ("like", id)]) for hit in hits]
         components.gallery("alike", tiles, "Files that look alike", look, strip=True)

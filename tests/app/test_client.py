@@ -7,7 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.client import ApiClient, ApiDownError, ApiError
-from cluster.api_queries import AssetQuery
+from cluster.api_queries import AssetQuery, SearchQuery
 from tests.support.fakes.api import FakeApi
 from tests.support.pages import client_of
 
@@ -47,8 +47,8 @@ def test_pages_have_every_file_once(api: ApiClient):
 
 
 def test_a_search_finds_speech_with_its_text_and_time(api: ApiClient):
-    hit = api.search("harbour").hits[0]
-    assert (hit.matched, hit.text, hit.time_s) == ("speech", "we are live from the harbour", 1.0)
+    hit = api.search(SearchQuery(q="harbour")).hits[0]
+    assert (hit.matched, hit.text, hit.time_s) == ("exact text", "we are live from the harbour", 1.0)
 
 
 def test_an_upload_returns_its_detections(api: ApiClient, fake: FakeApi):
