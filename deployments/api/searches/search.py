@@ -31,6 +31,7 @@ MEANING_DEADLINE_S = 20.0  # of a search by meaning: clip may be busy with a sca
 
 MAKER = {"image": "clip", "faces": "face"}  # space -> the detector that makes its vectors
 MATCHED = {"ocr": "text", "whisper": "speech", "clip": "picture", "image": "image", "faces": "face"}
+SHORT = 3  # words: a text of so many is nearer to nonsense than a longer one
 FRAMES = 4  # of a video, that represent it in a search by similarity
 # Three letters in a row, or two signs of East Asian scripts: other texts, such as "●" or "*x K", are mostly misread
 # patterns. Their vectors are near to those of any nonsense.
@@ -148,15 +149,14 @@ class Search:
             raise HTTPException(422, "the detector clip, as it is set up here, gives no text vectors")
         # twice as many, so that enough are left beside those that contain the words
         search = partial(self.files.near, vectors=[vector.values], limit=2 * limit, scope=scope)
+        least_of_text = min(config.least_alike_text, config.least_alike_word)
         if config.pictures_in == "text":
-            least = min(config.least_alike, config.least_alike_text)
+            least = min(config.least_alike, least_of_text)
             accepts = lambda hit: hit.score >= config.least_alike if hit.detector == "clip" else _is_text(hit, config)  # noqa: E731
             return [await search(vector.space, least=least, accepts=accepts)]
         is_text = lambda hit: hit.detector != "clip" and _is_text(hit, config)  # noqa: E731
         pictures = search(config.pictures_in, least=config.least_alike)
-        return list(
-            await asyncio.gather(pictures, search(vector.space, least=config.least_alike_text, accepts=is_text))
-        )
+        return list(await asyncio.gather(pictures, search(vector.space, least=least_of_text, accepts=is_text)))
 
     def _config(self, name: str, purpose: str) -> DetectorConfig:
         if name not in self.configs:
@@ -165,7 +165,9 @@ class Search:
 
 
 def _is_text(hit: Hit, config: Any) -> bool:
-    return hit.score >= config.least_alike_text and _WORD.search(hit.text or "") is not None
+    text = hit.text or ""
+    least = config.least_alike_text if len(text.split()) > SHORT else config.least_alike_word
+    return hit.score >= least and _WORD.search(text) is not None
 
 
 def _alternating(parts: Sequence[Near]) -> list[Hit]:

@@ -101,7 +101,7 @@ def refusal(ask):
 
 
 def test_exact_words_come_first_then_hits_of_similar_meaning_above_the_least_score():
-    near = {"text": [hit(READ, 0.6, "ocr"), hit(SAID, 0.55, "whisper"), hit(SHOWN, 0.34), hit(asset_id("far"), 0.32)]}
+    near = {"text": [hit(READ, 0.6, "ocr"), hit(SAID, 0.55, "whisper"), hit(SHOWN, 0.36), hit(asset_id("far"), 0.34)]}
     found = words(Vectors(near), catalog=Catalog(READ))
     assert [(one["asset"], one["matched"]) for one in found] == [
         (READ, "exact text"),
@@ -212,7 +212,7 @@ class Filtered(Catalog):
 
 SCOPES = [Scope(within=("s3://b/case-1",)), Scope(AssetFilter(where=("face:",)))]
 NEAR = [hit(asset_id(f"hidden {n}"), 0.9 - n / 1000) for n in range(100)]
-NEAR += [hit(asset_id("mine"), 0.7), hit(asset_id("mine too"), 0.6), hit(asset_id("unlike"), 0.5)]
+NEAR += [hit(asset_id("mine"), 0.7), hit(asset_id("mine too"), 0.6), hit(asset_id("unlike"), 0.49)]
 
 
 def alike(catalog, scope, limit, vectors=None):
@@ -264,6 +264,14 @@ def test_texts_without_a_word_are_similar_to_nothing_and_nothing_to_them():
     assert words(near, catalog=Catalog(READ), limit=10)[0]["matched"] == "exact text"
     only_exact = asyncio.run(Search(Detectors(), Catalog(READ), near, WORDS_APART).words("42", 10))
     assert ([one["asset"] for one in only_exact.hits], only_exact.notes) == ([READ], [])
+
+
+def test_a_short_text_has_to_be_more_similar_than_a_longer_one():
+    def read(text):
+        return Hit(asset_id(text), 0.47, "ocr", "text", text)
+
+    near = Vectors({"text": [read("the gate is open"), read("open gate")]})
+    assert [one["text"] for one in words(near)] == ["the gate is open"]
 
 
 def test_exact_and_similar_hits_do_not_take_each_others_places():
