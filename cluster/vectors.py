@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from cluster.chroma import HNSW, Chroma, VectorsDown
+from cluster.chroma.client import HNSW, Chroma, VectorsDown
+from cluster.chroma.neighbours import DISTANCES, Index
 from cluster.chroma_guard.credential import chroma_token
-from cluster.neighbours import DISTANCES, Index
 from cluster.records import Space
 from cluster.results.attempts import without_number
 from cluster.results.embeddings import Entries, embeddings

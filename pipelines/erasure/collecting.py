@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cluster.chroma import stored_forms
-from cluster.neighbours import DISTANCES
+from cluster.chroma.client import stored_forms
+from cluster.chroma.neighbours import DISTANCES
 from cluster.results import embeddings
 from cluster.results import files as results_files
 from cluster.results.newest import newest_answers, newest_contents

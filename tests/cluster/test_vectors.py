@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from cluster import neighbours
-from cluster.chroma import SHIFTS
-from cluster.neighbours import Hit
+from cluster.chroma import neighbours
+from cluster.chroma.client import SHIFTS
+from cluster.chroma.neighbours import Hit
 from cluster.records import Vector, asset_id
 from cluster.results import files as results_files
 from cluster.results.codec import SCHEMA

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from cluster.access.identity import Prefixes
 from cluster.api_queries import AssetFilter
-from cluster.neighbours import MOST_FETCHED, Hit
+from cluster.chroma.neighbours import MOST_FETCHED, Hit
 from cluster.records import Space
 from cluster.vectors import Vectors, VectorsDown
 

@@ -14,7 +14,7 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
 from cluster.api_queries import By
-from cluster.neighbours import Hit
+from cluster.chroma.neighbours import Hit
 from cluster.records import Failure, Result, Sample
 from cluster.vectors import Vectors, VectorsDown
 from deployments.api.searches.near import Near, NearFiles, Scope

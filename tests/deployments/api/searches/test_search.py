@@ -9,7 +9,7 @@ from fastapi import FastAPI, HTTPException
 from starlette.testclient import TestClient
 
 from cluster.api_queries import AssetFilter
-from cluster.neighbours import Hit, Neighbours
+from cluster.chroma.neighbours import Hit, Neighbours
 from cluster.records import Detection, Failure, Finding, MediaItem, Result, Vector, asset_id
 from deployments.api.searches import near
 from deployments.api.searches.near import Scope

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cluster.chroma import Chroma
+from cluster.chroma.client import Chroma
 from cluster.records import Space
 from cluster.results.embeddings import collection_name
 
