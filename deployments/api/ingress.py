@@ -42,8 +42,9 @@ from deployments.api.exports.routes import ExportRoutes
 from deployments.api.guards import quotas
 from deployments.api.guards.origin import answer_to
 from deployments.api.guards.quotas import Quotas
-from deployments.api.job_routes import JobRoutes, Verify
+from deployments.api.job_routes import Verify
 from deployments.api.node_caches import erase_cluster
+from deployments.api.plan_routes import Plan, PlanRoutes
 from deployments.api.reports.routes import ReportRoutes
 from deployments.api.reviews.routes import ReviewRoutes
 from deployments.api.sample_routes import SampleRoutes
@@ -65,7 +66,7 @@ from deployments.serving.placement import configs, versions
 )
 @serve.ingress(api)
 class Ingress(
-    AccessRoutes, ExportRoutes, JobRoutes, OverviewRoutes, ReportRoutes, ReviewRoutes, SampleRoutes, SearchRoutes
+    AccessRoutes, ExportRoutes, OverviewRoutes, PlanRoutes, ReportRoutes, ReviewRoutes, SampleRoutes, SearchRoutes
 ):
     """The HTTP API with all its routes."""
 
@@ -79,6 +80,7 @@ class Ingress(
         | None,  # which drivers call; here it makes the deployment part of the application
         analyze: Analyze,
         verify: Verify,
+        plan: Plan,
         settings: Settings,
         open_member: OpenMember,
     ) -> None:
@@ -94,7 +96,7 @@ class Ingress(
         self.names = list(detectors)
         self.readiness = Readiness(detectors)
         self.jobs = TimedHandle(jobs, "the queue of jobs", JOBS_S)
-        self.verify = verify
+        self.verify, self.plan = verify, plan
         self.detectors = ServedDetectors(detectors, versions(settings), configs(settings))
         self.catalog = TimedHandle(catalog, "the catalogue", CATALOG_S)
         self.analyze, self.open_member = analyze, open_member

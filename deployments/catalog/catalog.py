@@ -217,6 +217,12 @@ class Catalog(Reports):
         """Counts, as in `job`, of every job that has loaded units, by the job's name."""
         return {row.pop("job"): row for row in self._database.rows(sql.JOBS)}
 
+    def job_so_far(self, job: str) -> list[Json]:
+        """What each detector has done in a job: {"detector", "units": answered, "files": in which it found something,
+        "detections"}.
+        """
+        return self._database.rows(sql.SO_FAR, [job, job])
+
     def summary(self, job: str) -> Json:
         """What a job found: {"files", "failed": [{"uri", "step", "reason"}], "detectors": [{"detector", "files",
         "detections", "top_labels": [{"label", "files"}], "example"}]}. Files of a detector: those in which there was

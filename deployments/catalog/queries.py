@@ -252,6 +252,14 @@ JOB = """select coalesce(sum(done), 0)::bigint as done, coalesce(sum(failed), 0)
 
 JOBS = "select job, sum(done)::bigint as done, sum(failed)::bigint as failed from job_counts group by job"
 
+# an answer that a later job has replaced is counted there
+SO_FAR = """select detector, coalesce(units, 0)::bigint as units, coalesce(files, 0)::bigint as files,
+        coalesce(detections, 0)::bigint as detections
+    from (select detector, count(*) as units from answers where job = ? group by detector)
+        full join (select detector, sum(files) as files, sum(count) as detections from tallies
+            where job = ? and label is null group by detector) using (detector)
+    order by detector"""
+
 FAILED = """select distinct f.uri, e.step, e.reason from (
         select asset, unnest(errors) as e from scans where job = ? and len(errors) > 0) s join files f using (asset)
     order by f.uri, e.step, e.reason limit 1000"""

@@ -19,6 +19,7 @@ from deployments.api.ingress import Ingress
 from deployments.api.searches.search import Found
 from deployments.catalog.catalog import Catalog
 from deployments.jobs.queue import Jobs
+from pipelines.ledger.planning import answered_plan
 from pipelines.results.verifying import Verified
 from tests.deployments.jobs.jobs_api import JobsApi
 from tests.support.api_server import AS_ADMIN
@@ -109,7 +110,7 @@ def local_api(state: Path) -> Iterator[LocalApi]:
     )
     access = serve.deployment(Access).options(name="access").bind(settings)
     bound = serve.deployment(KeptIngress).options(name="api")
-    bound = bound.bind({}, catalog, jobs, access, None, None, verify, settings, None)
+    bound = bound.bind({}, catalog, jobs, access, None, None, verify, answered_plan, settings, None)
     handle = serve.run(bound, name="api", _local_testing_mode=True)
     made = {type(instance): instance for instance in _MADE}
     ingress = next(instance for kind, instance in made.items() if issubclass(kind, KeptIngress))

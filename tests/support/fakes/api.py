@@ -87,6 +87,7 @@ class FakeApi:
             ("/search", self.search),
             ("/jobs", self.jobs.list_jobs),
             ("/jobs/{job}", self.jobs.show),
+            ("/jobs/{job}/logs", self.jobs.logs),
         ):
             self.app.add_api_route(f"/v1{path}", answer, methods=["GET"])
         for path, answer in (
@@ -95,6 +96,7 @@ class FakeApi:
             ("/search", self.search_by_picture),
             ("/analyze", self.analyze),
             ("/jobs", self.jobs.submit),
+            ("/jobs/plan", self.jobs.plan),
             ("/jobs/{job}/cancel", self.jobs.cancel),
             ("/jobs/{job}/resume", self.jobs.resume),
             ("/jobs/{job}/retry-failed", self.jobs.retry_failed),
