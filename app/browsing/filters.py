@@ -48,7 +48,15 @@ def sidebar(api: str, upto: Callable[[AssetQuery], str | None] = lambda filters:
     with st.sidebar:
         counts_here = st.container()
         score = st.slider(
-            "Minimum score", 0.0, 1.0, 0.0, 0.05, key="min_score", bind="query-params", on_change=to_first_page
+            "Minimum score",
+            0.0,
+            1.0,
+            0.0,
+            0.05,
+            key="min_score",
+            bind="query-params",
+            on_change=to_first_page,
+            disabled=page.is_down(),
         )
         under = st.text_input(
             "Folder",
@@ -57,12 +65,14 @@ def sidebar(api: str, upto: Callable[[AssetQuery], str | None] = lambda filters:
             placeholder="s3://bucket/folder",
             help="Only files whose address starts with this text.",
             on_change=to_first_page,
+            disabled=page.is_down(),
         )
         weak = st.toggle(
             "Weak labels",
             key="weak",
             bind="query-params",
             help="Labels whose score is below what their detector keeps today. Earlier scans kept more.",
+            disabled=page.is_down(),
         )
         start = (under or "").strip()
         query = chosen.model_copy(

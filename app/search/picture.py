@@ -25,7 +25,8 @@ class Sent(NamedTuple):
 
 def choose() -> UploadedFile | None:
     """Draw the uploader; returns the upload."""
-    with st.popover("By a picture", icon=":material/image_search:", key=_OPEN, on_change="rerun"):
+    icon, away = ":material/image_search:", page.is_down()
+    with st.popover("By a picture", icon=icon, key=_OPEN, on_change="rerun", disabled=away):
         return st.file_uploader(
             "It is sent to the detectors and not stored.",
             key=f"picture{st.session_state.get('picture_turn', 0)}",

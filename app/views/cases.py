@@ -59,7 +59,7 @@ def _form() -> None:
         written = st.text_area(
             "Folders, buckets or files", placeholder="s3://bucket/folder", help="One per line. Scans may add others."
         )
-        made = st.form_submit_button("Make", key="make", type="primary", width="stretch")
+        made = st.form_submit_button("Make", key="make", type="primary", width="stretch", disabled=page.is_down())
     if not made:
         return
     folders = tuple(line.strip() for line in written.splitlines() if line.strip())

@@ -26,7 +26,6 @@ def _found(api: str, query: SearchQuery) -> Hits:
 
 def show() -> None:
     """Draw the page."""
-    chosen = filters.sidebar(page.caller())
     if st.query_params.get("like") or st.query_params.get("picture"):  # the session still has the words of before
         st.session_state["q"] = ""
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -39,11 +38,15 @@ def show() -> None:
             icon=":material/search:",
             width=460,
             on_change=picture.forget,
+            disabled=page.is_down(),
         )
         upload = picture.choose()
-        builder.show(chosen.labels, list(page.palette()), chosen.query.where)
+        filters_here = st.container(width="content")
         st.space("stretch")
         look = page.look()
+    chosen = filters.sidebar(page.caller())
+    with filters_here:
+        builder.show(chosen.labels, list(page.palette()), chosen.query.where)
     filters.conditions(chosen.query.where)
     pairs = [*page.case_pairs(), *address.filters(chosen.query)]
     what = [(name, st.query_params.get(name, "")) for name in ("like", "picture", "by")]

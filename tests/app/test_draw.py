@@ -3,6 +3,7 @@ from urllib.parse import parse_qs, urlsplit
 from streamlit.testing.v1 import AppTest
 
 from app import address, draw, draw_file
+from app.jobs import wording
 from cluster.api_queries import MAX_PAGE, AssetQuery
 from cluster.api_types import Failure, Hit, Label
 from cluster.records import asset_id
@@ -59,8 +60,10 @@ def test_the_progress_of_a_job_has_counts_rate_and_remaining_time():
         .info()
         .model_copy(update={"state": "running", "units": 100, "done": 25, "skipped": 3, "seconds": 50.0})
     )
-    assert draw.progress(job) == "25 of 100 files · 3 were known already · 2 left out · 30.0 a minute · about 2:30 left"
-    assert draw.progress(job.model_copy(update={"state": "listing", "units": None})) == "Listing the files"
+    assert (
+        wording.progress(job) == "25 of 100 files · 3 were known already · 2 left out · 30.0 a minute · about 2:30 left"
+    )
+    assert wording.progress(job.model_copy(update={"state": "listing", "units": None})) == "Listing the files"
 
 
 def test_consecutive_frames_of_a_label_are_one_mark_of_the_timeline():
