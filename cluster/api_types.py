@@ -139,6 +139,16 @@ class Failure(Answer):
     reason: str
 
 
+class FailureGroup(Failure):
+    """Failures at the same step whose reasons differ only in numbers, addresses and quoted names.
+
+    A file with several failures, such as those of its segments, counts for each.
+    """
+
+    count: int
+    example: str  # id of a file that failed this way
+
+
 class Segments(Answer):
     """The number of a long video's segments that are analysed, and of all."""
 
@@ -222,6 +232,7 @@ class Facets(Answer):
     found_by: dict[str, int]  # by detector
     detectors: list[Facet]
     failed: int
+    failures: tuple[FailureGroup, ...] = ()  # the most frequent ones
     decisions: dict[str, int] = {}  # files by what was decided; none: nothing yet. Empty if nothing was on any of them
     tags: dict[str, int] = {}  # files by tag of their decision
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 from app import address, components, page
-from app.browsing import groups
+from app.browsing import groups, reasons
 from cluster.api_queries import AssetQuery
 from cluster.api_types import Facet, Facets
 from cluster.filters import wording
@@ -85,7 +85,10 @@ def sidebar(api: str, upto: Callable[[AssetQuery], str | None] = lambda filters:
         with counts_here:
             # one request less where nothing is decided: without the filters of labels there are no fewer decisions
             decided = _facets(api, query) if labels.decisions or labels.tags else labels
-            options = groups.groups(labels, kinds, decided, query, page.palette(), floors)
+            failed = kinds
+            if reasons.chosen(query.where):
+                failed = _facets(api, query.model_copy(update={"where": reasons.without(query.where), "failed": None}))
+            options = groups.groups(labels, kinds, decided, failed, query, page.palette(), floors)
             components.facets("facets", options, _choose)
         filters = Filters(query, groups.strong(labels, floors), floors)
         if filters.are_set:
@@ -107,10 +110,14 @@ def to_first_page() -> None:
 def _choose() -> None:
     """Add the clicked option to the page's URL, or remove it."""
     choice = st.session_state["facets"].choose
-    name = choice["name"]
-    values = [value for value in st.query_params.get_all(name) if value != choice["value"]]
-    st.query_params[name] = [*values, choice["value"]] if choice["chosen"] else values
-    if not st.query_params.get_all(name):
+    name, value = choice["name"], choice["value"]
+    if name == groups.REASON:
+        name, values = "where", list(reasons.toggled(_where(), value, choice["chosen"]))
+    else:
+        values = [each for each in st.query_params.get_all(name) if each != value]
+        values += [value] if choice["chosen"] else []
+    st.query_params[name] = values
+    if not values:
         st.query_params.pop(name, None)
     if name == "detector":  # a label of a detector that is not chosen would match no file
         for labels in ("label", "detector_label"):
@@ -118,10 +125,15 @@ def _choose() -> None:
     to_first_page()
 
 
+def _where() -> tuple[str, ...]:
+    """The conditions of the page's URL."""
+    return address.query_of(("where", text) for text in st.query_params.get_all("where")).where
+
+
 def _remove() -> None:
     """Remove an alternative of a condition from the page's URL, and the condition with its last one."""
     place = st.session_state["conditions"].remove
-    where = list(address.query_of(("where", text) for text in st.query_params.get_all("where")).where)
+    where = list(_where())
     alternatives = list(parse(where[place["condition"]]))
     del alternatives[place["alternative"]]
     where[place["condition"] : place["condition"] + 1] = [write(alternatives)] if alternatives else []

@@ -49,7 +49,11 @@ function tile(item, place) {
   const chips = make("span", "chips")
   chips.append(...item.chips.map(chip))
   words.append(chips)
-  if (item.failed) words.append(make("span", "failed", item.failed))
+  if (item.failed) {
+    const failed = make("span", "failed", item.failed)
+    failed.title = item.failed // four lines of it are shown
+    words.append(failed)
+  }
   if (item.note) words.append(make("span", "note", item.note))
   open.append(frame(item, place), words)
   tile.append(open)

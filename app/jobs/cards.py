@@ -148,4 +148,5 @@ def _show_log(job: JobInfo) -> None:
         f"The last {min(len(lines), _LOG_LINES):,} of {len(lines):,} lines of its drivers. Those of detectors and "
         f"nodes: `raysift logs --job {job.job}` on the head."
     )
-    st.code("\n".join(lines[-_LOG_LINES:]) or "Nothing is logged yet.", language=None, height=320, wrap_lines=True)
+    with st.container(height=320, autoscroll=True):
+        st.code("\n".join(lines[-_LOG_LINES:]) or "Nothing is logged yet.", language=None, wrap_lines=True)

@@ -89,7 +89,7 @@ def estimate(plan: ScanPlan) -> str:
         of = f" of {', '.join(unknown)}" if unknown and plan.complete else ""
         return f"no estimate of time: nothing was measured here yet{of}" if plan.complete else "no estimate of time"
     cost = f", cost {plan.estimate.cost:,.2f}" if plan.estimate.cost is not None else ""
-    return f"about {clock(plan.estimate.seconds)}: {plan.estimate.busiest} takes longest{cost}"
+    return f"about {_duration(plan.estimate.seconds)}: {plan.estimate.busiest} takes longest{cost}"
 
 
 def so_far_table(job: JobDetails) -> str:
@@ -109,3 +109,9 @@ def speed(report: Report) -> str:
     if report.cost_per_1000_files is not None:
         parts.append(f"cost {report.cost:,.2f}, {report.cost_per_1000_files:,.2f} per 1,000 files")
     return " · ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:,.0f} minutes" if seconds < 7200 else f"{seconds / 3600:,.1f} hours"

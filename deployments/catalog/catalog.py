@@ -13,7 +13,7 @@ from cluster.cases.overview import OverviewQuery
 from cluster.errors import SettingsError
 from cluster.logs import setup
 from cluster.records import asset_id
-from deployments.catalog import overview
+from deployments.catalog import failures, overview
 from deployments.catalog import queries as sql
 from deployments.catalog.database import Ask, Database
 from deployments.catalog.loading import Loader
@@ -110,6 +110,10 @@ class Catalog(Reports):
             rows = ask(counts, [*of_failed, *values])
             labels = ask(sql.FACETS.format(where=where), of_where)
             of_decisions = self.decision_facets(ask, query, within)
+            reasons: list[Json] = []
+            if any(row["failed"] for row in rows):
+                failed_files, of_files = sql.selection(query.model_copy(update={"failed": True}), within)
+                reasons, _ = failures.grouped(ask, f"select f.id, f.errors {failed_files}", of_files)
         count = lambda of_kind, has_failed: sum(  # noqa: E731
             row["n"] for row in rows if (not of_kind or row["kind"] in of_kind) and has_failed in (None, row["failed"])
         )
@@ -124,6 +128,7 @@ class Catalog(Reports):
             "found_by": {name: n for name, n in found_by.items() if n},
             "detectors": labels,
             "failed": count(query.kind, True),
+            "failures": reasons,
             **of_decisions,
         }
 

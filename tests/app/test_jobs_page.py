@@ -96,7 +96,7 @@ def test_a_scan_is_looked_at_and_then_started(visit: Visit):
         shown = words(at)
         assert "##### 120 files would be analysed, 1.2 GB" in shown and not api.jobs.known
         assert "| 20 | video | new model | 1.0 GB |" in shown and "| 6 | &#46;svg | it is no image" in shown
-        assert "8 unchanged · 9 left out · about 10&#58;17&#58; ocr takes longest, cost 1&#46;75" in shown
+        assert "8 unchanged · 9 left out · about 10 minutes&#58; ocr takes longest, cost 1&#46;75" in shown
         at.button(key="start planned").click().run()
         assert [job.uris for job in api.jobs.known] == [["s3://evidence/case 7"]]
         assert "was started" in words(at) and "would be analysed" not in words(at)
@@ -112,7 +112,7 @@ def test_a_scan_is_looked_at_and_then_started(visit: Visit):
             {"estimate": PLAN.estimate.model_copy(update={"seconds": None, "cost": None})},
             "no estimate of time: nothing was measured here yet",
         ),
-        ({"estimate": PLAN.estimate.model_copy(update={"cost": None})}, "about 10:17: ocr takes longest"),
+        ({"estimate": PLAN.estimate.model_copy(update={"cost": None})}, "about 10 minutes: ocr takes longest"),
     ],
 )
 def test_an_estimate_says_what_is_not_known(change: dict[str, Any], expected: str):
