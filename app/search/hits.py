@@ -31,7 +31,9 @@ def of_words(query: SearchQuery, found: Hits, look: Look) -> None:
         else:
             st.markdown(f"#### {_counted(len(exact), query.limit)} with these words", width="content")
             if (to := _in_browse(query)) is not None:
-                st.page_link("views/browse.py", label="List all in Browse", query_params=to)
+                st.page_link(
+                    "views/browse.py", label="List all in Browse", icon=":material/grid_view:", query_params=to
+                )
     _gallery("exact", exact, context, look, "Files with these words")
     if similar:
         st.markdown(f"#### {_counted(len(similar), query.limit, 'similar ')}, best first")
