@@ -14,6 +14,7 @@ from cluster.access.audit import NOBODY, Audit
 from cluster.access.credential import ensure_operator_key, open_store, store_file
 from cluster.access.holds import Hold, Holds
 from cluster.access.identity import Identity, Role
+from cluster.access.pictures import PictureKeeper
 from cluster.access.store import Key, Refused, UnknownToken
 from cluster.cases.store import CaseStore
 from cluster.errors import SettingsError
@@ -23,7 +24,6 @@ from deployments.access.bearer import BearerTokens
 from deployments.access.cases import CaseKeeper
 from deployments.access.custody import CustodyReader
 from deployments.access.oidc_sign_in import OidcSignIn
-from deployments.access.pictures import PictureKeeper
 from deployments.access.refusals import ProviderDown, TokenRefused, Unmapped
 
 log = logging.getLogger(__name__)

@@ -8,10 +8,10 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
 from cluster.access.identity import Identity
+from cluster.access.pictures import Picture
 from cluster.api_queries import LikenessQuery, SearchQuery
 from cluster.api_types import Hits
 from deployments.access.client_address import address
-from deployments.access.pictures import Picture
 from deployments.access.purposes import purpose
 from deployments.access.roles import Viewer
 from deployments.api import face_records, uploads

@@ -1,4 +1,4 @@
-"""The part of the deployment Access that keeps the vectors of uploaded pictures for a while, in memory only.
+"""The vectors of uploaded pictures that were searched by, kept for a while, in memory only.
 
 With them whoever has sent a picture may search by it again, also after a reload of the page. Nobody else may: the
 vector of a face tells a person.

@@ -1,6 +1,6 @@
 """Measures from which score on a hit of a search is one: the floors `least_alike...` of the detector clip.
 
-    python -m bench.search_floors FOLDER
+    python -m bench.floors FOLDER
 
 FOLDER has labelled media as in RELATED. For each possible floor the share of scores is printed that reach it: of what
 has nothing to do with each other, and of what has. Of nonsense the best score of a query counts, as one hit is shown.

@@ -2,8 +2,8 @@
 
 import pytest
 
-from deployments.access import pictures
-from deployments.access.pictures import Picture, PictureKeeper
+from cluster.access import pictures
+from cluster.access.pictures import Picture, PictureKeeper
 
 FACE = Picture("faces", ((1.0, 2.0),), "aa")
 
