@@ -1,28 +1,26 @@
 """URLs of the app's pages: a query for files as parameters of the Browse page, and links to files."""
 
+import re
 from collections.abc import Callable, Iterable
 from typing import get_args
 from urllib.parse import urlencode
 
-from cluster.api_queries import MAX_PAGE, AssetFilter, AssetQuery, Sort
+from cluster.api_queries import MAX_PAGE, AssetFilter, AssetQuery, By, SearchQuery, Sort
 from cluster.filters import conditions
 from cluster.records import ExportFormat, Kind, Pictures, ReportFormat
 
 Pairs = list[tuple[str, str]]
+_ID = re.compile(r"[0-9a-f]{32}")
 SORTS: tuple[Sort, ...] = get_args(Sort)
 ALL_FILES = "*"  # the value of `case` in the URL of a page over all files, if there are cases; it is no name of one
+SEARCHED = ("q", "like", "picture")  # of the Search page: words, a file, an upload
 # parameters that may have several values
 SEVERAL = ("kind", "detector", "label", "detector_label", "where", "job", "decision", "tag")
 
 
 def context(query: AssetQuery) -> Pairs:
     """The parameters of the Browse page for a query, without those that have default values, and without the case."""
-    pairs = [(name, value) for name in SEVERAL for value in getattr(query, name)]
-    if query.failed:
-        pairs.append(("state", "failed"))
-    if query.min_score:
-        pairs.append(("min_score", f"{query.min_score:g}"))
-    pairs += [("under", start) for start in query.under]
+    pairs = filters(query)
     if query.score_of is not None:
         pairs.append(("score_of", query.score_of))
     if query.sort != SORTS[0]:
@@ -30,6 +28,35 @@ def context(query: AssetQuery) -> Pairs:
     if query.page > 1:
         pairs.append(("page", str(query.page)))
     return pairs
+
+
+def filters(query: AssetFilter) -> Pairs:
+    """The filters of a query as parameters of the Browse and Search pages, without the case."""
+    pairs = [(name, value) for name in SEVERAL for value in getattr(query, name)]
+    if query.failed:
+        pairs.append(("state", "failed"))
+    if query.min_score:
+        pairs.append(("min_score", f"{query.min_score:g}"))
+    return pairs + [("under", start) for start in query.under]
+
+
+def search(query: SearchQuery) -> Pairs:
+    """The parameters of the Search page for a search, without the case."""
+    what = [(name, value) for name in SEARCHED if (value := getattr(query, name)) is not None]
+    return [*what, *([("by", query.by)] if query.by != "image" else []), *filters(query)]
+
+
+def search_of(pairs: Iterable[tuple[str, str]]) -> SearchQuery | None:
+    """The search of a Search page's parameters; None if they ask for nothing."""
+    pairs = list(pairs)
+    values = dict(pairs)
+    asked = {name: text for name in SEARCHED if (text := values.get(name, "").strip())}
+    what = next((name for name in ("like", "picture") if _ID.fullmatch(asked.get(name, ""))), "q")
+    if what not in asked:
+        return None
+    wanted = query_of(pairs).model_dump(include=set(AssetFilter.model_fields), exclude_defaults=True)
+    by: By = "faces" if values.get("by") == "faces" and what != "q" else "image"
+    return SearchQuery.model_validate({**wanted, what: asked[what], "by": by})
 
 
 def in_list(query: AssetQuery) -> dict[str, str]:
@@ -101,6 +128,17 @@ def file(id: str, context: Iterable[tuple[str, str]], at: float | None = None, p
     pairs = [("asset", id), ("case", case), ("in", urlencode(context)), ("t", "" if at is None else f"{at:g}")]
     pairs.append(("play", "1" if play else ""))
     return href("/file", [pair for pair in pairs if pair[1]])
+
+
+def like(id: str, context: Iterable[tuple[str, str]]) -> str:
+    """The relative URL of the search for files that look like this one. `context`: the list in which it is shown.
+
+    The case stays, and so do the filters of a search.
+    """
+    context = list(context)
+    searched = search_of(context)
+    kept = [pair for pair in context if pair[0] == "case"]
+    return href("/search", [*kept, ("like", id), *(filters(searched) if searched else [])])
 
 
 def _conditions(texts: list[str]) -> tuple[str, ...]:

@@ -8,9 +8,9 @@ import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from cluster.access.api_types import Viewer
-from cluster.api_job_types import JobDetails, JobInfo, JobName
-from cluster.api_queries import AssetFilter, AssetQuery, By, LikenessQuery, ScanRequest, SearchQuery
-from cluster.api_types import AssetPage, DetectorInfo, Facets, File, Hit, Hits, Neighbours, Problem, Upload
+from cluster.api_job_types import JobDetails, JobInfo, JobName, ScanPlan
+from cluster.api_queries import AssetFilter, AssetQuery, LikenessQuery, ScanRequest, SearchQuery
+from cluster.api_types import AssetPage, DetectorInfo, Facets, File, Hits, Neighbours, Problem, Upload
 from cluster.cases.api_types import CaseInfo, NewCase
 from cluster.cases.overview import JobsOverview, Overview, OverviewQuery
 from cluster.decisions.api_types import (
@@ -25,7 +25,6 @@ from cluster.decisions.api_types import (
     ReviewItem,
     ReviewQueue,
 )
-from cluster.records import Priority
 
 Change = Literal["cancel", "resume", "retry-failed"]
 Answer = TypeVar("Answer")
@@ -33,6 +32,8 @@ Answer = TypeVar("Answer")
 _ANALYZE_TIMEOUT_S = 900.0  # a long recording on a CPU takes minutes
 _TIMEOUT_S = 30.0
 _ALIVE_TIMEOUT_S = 2.0
+_PLAN_TIMEOUT_S = 120.0  # what is stored of the files is read, and folders are listed
+_LOGS_TIMEOUT_S = 60.0  # Ray is asked for each attempt's
 _DETECTORS = TypeAdapter(list[DetectorInfo])
 _JOBS = TypeAdapter(list[JobInfo])
 _CASES = TypeAdapter(list[CaseInfo])
@@ -119,23 +120,18 @@ class ApiClient:
         """The files beside one in the list of a query."""
         return self._get(f"/assets/{id}/neighbours", Neighbours, _params(query))
 
-    def search(self, words: str, limit: int = 40, case: str | None = None) -> Hits:
-        """Files whose image, text or speech matches the words, best first; with `case` only those in its folders."""
-        return self._get("/search", Hits, _params(SearchQuery(q=words, limit=limit, case=case)))
-
-    def alike(self, id: str, limit: int = 40, by: By = "image", case: str | None = None) -> list[Hit]:
-        """Files that look like this one or, by faces, show a person in it; best first. `case` as in `search`."""
-        return self._get("/search", Hits, _params(SearchQuery(like=id, by=by, limit=limit, case=case))).hits
-
-    def alike_upload(
-        self, name: str, content: IO[bytes], by: By, limit: int = 40, case: str | None = None
-    ) -> list[Hit]:
-        """Files that look like an uploaded image or, by faces, show a person in it; best first. `case` as in `search`.
-
-        The upload is not stored.
+    def search(self, query: SearchQuery) -> Hits:
+        """Files that contain the words, then similar ones; or that are like a file or a picture; of those that pass
+        the filters.
         """
-        query = LikenessQuery(by=by, limit=limit, case=case)
-        return self._upload("/search", Hits, name, content, _params(query)).hits
+        return self._get("/search", Hits, _params(query))
+
+    def search_by_picture(self, name: str, content: IO[bytes], query: LikenessQuery) -> Hits:
+        """Files that look like an uploaded image or, by faces, show a person in it; best first.
+
+        The upload is not stored; with `picture` of the answer it is searched by again.
+        """
+        return self._upload("/search", Hits, name, content, _params(query))
 
     def detectors(self) -> list[DetectorInfo]:
         """The detectors that are served."""
@@ -149,15 +145,20 @@ class ApiClient:
         """One scan, with its report once it has ended."""
         return self._get(f"/jobs/{quote(job, safe='')}", JobDetails)
 
-    def submit(self, uris: list[str], detectors: list[str] | None, priority: Priority, case: str | None = None) -> str:
-        """Queue a scan of URIs into the default results folder; returns the job's name. `detectors`: None for all.
-
-        The URIs are added to the folders of `case`.
-        """
-        request = ScanRequest(uris=uris, detectors=detectors, priority=priority, case=case).model_dump()
-        name = self._answer(JobName, lambda: self._http.post("/jobs", json=request)).job
+    def submit(self, request: ScanRequest) -> str:
+        """Queue a scan; returns the job's name."""
+        name = self._post("/jobs", JobName, request.model_dump()).job
         assert name is not None  # only a retry returns no job
         return name
+
+    def plan(self, request: ScanRequest) -> ScanPlan:
+        """What a scan would do. Its priority and case do not matter."""
+        body = request.model_dump(include={"uris", "out", "detectors"})
+        return self._answer(ScanPlan, lambda: self._http.post("/jobs/plan", json=body, timeout=_PLAN_TIMEOUT_S))
+
+    def logs(self, job: str) -> str:
+        """The logs of a job's drivers."""
+        return self._response(lambda: self._http.get(f"/jobs/{quote(job, safe='')}/logs", timeout=_LOGS_TIMEOUT_S)).text
 
     def change(self, job: str, change: Change) -> str | None:
         """Cancel or resume a scan, or queue its failed files as a new scan.
@@ -213,6 +214,15 @@ class ApiClient:
         return self._answer(kind, send)
 
     def _answer(self, kind: type[Answer] | TypeAdapter[Answer], send: Callable[[], httpx.Response]) -> Answer:
+        response = self._response(send)
+        adapter = kind if isinstance(kind, TypeAdapter) else TypeAdapter(kind)
+        try:
+            return adapter.validate_json(response.content)
+        except ValidationError:
+            sentence = f"The server at {self.url} is not this version of Raysift's API. Restart the API and the app."
+            raise ApiError(response.status_code, sentence) from None
+
+    def _response(self, send: Callable[[], httpx.Response]) -> httpx.Response:
         try:
             response = send()
         except httpx.TimeoutException:
@@ -221,19 +231,14 @@ class ApiClient:
             raise ApiDownError(self.url, slow=False) from None
         if not response.is_success:
             raise ApiError(response.status_code, _sentence(response))
-        adapter = kind if isinstance(kind, TypeAdapter) else TypeAdapter(kind)
-        try:
-            return adapter.validate_json(response.content)
-        except ValidationError:
-            sentence = f"The server at {self.url} is not this version of Raysift's API. Restart the API and the app."
-            raise ApiError(response.status_code, sentence) from None
+        return response
 
 
 def _of_case(case: str | None) -> dict[str, str]:
     return {} if case is None else {"case": case}
 
 
-def _params(query: AssetFilter | LikenessQuery) -> dict[str, Any]:
+def _params(query: AssetFilter) -> dict[str, Any]:
     """The query's parameters that differ from the defaults; httpx repeats a parameter with several values."""
     return query.model_dump(mode="json", exclude_defaults=True)
 

@@ -7,10 +7,8 @@ from urllib.parse import urlencode
 
 from app import address
 from app.address import Pairs
-from cluster.api_job_types import JobInfo, Report
 from cluster.api_types import Asset, Box, Failure, Hit, Upload
-from cluster.filters.wording import clock, format_bytes
-from cluster.records import OVER
+from cluster.filters.wording import clock
 
 # distinguishable with colour vision deficiency, after Okabe and Ito, "Color Universal Design" (2008)
 _PALETTE = ("#e69f00", "#56b4e9", "#00a87e", "#cc79a7", "#e0cf3a", "#d55e00", "#5b8def", "#b18cff", "#8bc34a")
@@ -48,6 +46,7 @@ class Tile(TypedDict):
     id: str
     name: str
     href: str
+    like: str  # URL of the search for files that look like it; empty: there is nothing to compare
     picture: str
     kind: str
     length: str
@@ -95,6 +94,7 @@ def tile(
         "id": asset.id,
         "name": asset.name,
         "href": address.file(asset.id, context, at, play),
+        "like": address.like(asset.id, context) if asset.has_thumbnail else "",
         "picture": picture(asset),
         "kind": asset.kind or "unknown",
         "length": clock(asset.duration_s) if asset.kind != "image" else "",
@@ -136,68 +136,6 @@ def shorten(text: str, most: int = 90) -> str:
 def failures(errors: Sequence[Failure]) -> list[str]:
     """Each failure as one line: the step and the reason."""
     return [f"{error.step}: {error.reason}" for error in errors]
-
-
-def progress(job: JobInfo) -> str:
-    """One line: files done, rate, and the time that is left or was taken."""
-    if job.state in ("waiting", "listing") and job.units is None:
-        return "Waiting to start" if job.state == "waiting" else "Listing the files"
-    if job.units is None:
-        return "No files were listed"
-    parts = [f"{job.done:,} of {job.units:,} files"]
-    if job.skipped:
-        parts.append(f"{job.skipped:,} were known already")
-    if job.left_out:
-        parts.append(f"{job.left_out:,} left out")
-    seconds = job.seconds
-    if job.done and seconds > 0:
-        rate = job.done / seconds
-        parts.append(f"{rate:.1f} a second" if rate >= 1 else f"{rate * 60:.1f} a minute")
-        if job.state == "running":
-            parts.append(f"about {clock(job.units / rate - seconds)} left")
-    if job.state in OVER and seconds:
-        parts.append(f"took {clock(seconds)}")
-    return " · ".join(parts)
-
-
-def usage_table(report: Report) -> str:
-    """A markdown table of the units, seconds and cost of each detector."""
-    priced = report.cost is not None
-    lines = [f"| Detector | Units | Known already | Seconds | GPU seconds |{' Cost |' if priced else ''}"]
-    lines.append("|:--|--:|--:|--:|--:|" + ("--:|" if priced else ""))
-    for usage in report.detectors:
-        share = f"{usage.reused / usage.units:.0%}" if usage.units else ""
-        figures = f"{usage.units:,} | {share} | {usage.seconds:,.1f} | {usage.gpu_seconds:,.1f} |"
-        lines.append(f"| {escape(usage.detector)} | {figures}" + (f" {usage.cost:,.2f} |" if priced else ""))
-    return "\n".join(lines)
-
-
-def failure_table(report: Report) -> str:
-    """A markdown table of the failures by reason."""
-    lines = ["| Failed | Step | Reason | For example |", "|--:|:--|:--|:--|"]
-    for reason in report.failures:
-        columns = (escape(shorten(text, 160)) for text in (reason.step, reason.reason, reason.example))
-        lines.append(f"| {reason.units:,} | {' | '.join(columns)} |")
-    return "\n".join(lines)
-
-
-def left_out_table(report: Report) -> str:
-    """A markdown table of the files that were left out, by reason and suffix."""
-    lines = ["| Left out | Suffix | Reason | For example |", "|--:|:--|:--|:--|"]
-    for group in report.left_out_groups:
-        columns = (escape(shorten(text, 160)) for text in (group.suffix or "none", group.reason, group.examples[0]))
-        lines.append(f"| {group.count:,} | {' | '.join(columns)} |")
-    return "\n".join(lines)
-
-
-def speed(report: Report) -> str:
-    """One line: throughput, frames that were not analysed because they repeat the previous one, and cost."""
-    parts = [f"{report.files_per_s:.2f} files a second", f"{format_bytes(int(report.bytes_per_s))} a second"]
-    if report.frames:
-        parts.append(f"{report.frames_carried:,} of {report.frames:,} frames were like the one before")
-    if report.cost_per_1000_files is not None:
-        parts.append(f"cost {report.cost:,.2f}, {report.cost_per_1000_files:,.2f} per 1,000 files")
-    return " · ".join(parts)
 
 
 def ratio(file: Asset | Upload) -> float | None:

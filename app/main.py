@@ -17,6 +17,7 @@ _MARK = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 108 24">
 st.set_page_config(page_icon=_ICON, layout="wide", initial_sidebar_state="auto")
 st.logo(_MARK, size="medium")
 with page.guarded():
+    page.notice()
     who = page.viewer()
     pages = [
         st.Page("views/cases.py", title="Cases", icon=":material/folder_special:"),

@@ -2,10 +2,12 @@
 
 import hashlib
 import html
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app import address, draw
 from app.address import Pairs
@@ -20,6 +22,9 @@ from cluster.api_types import DetectorInfo
 from cluster.cases.api_types import CaseInfo
 from cluster.errors import SettingsError
 from cluster.settings import load
+
+T = TypeVar("T")
+_DOWN = "the API is away"  # in the session, while it is
 
 
 def session() -> str:
@@ -49,8 +54,8 @@ def caller() -> str:
 
 
 def viewer() -> Viewer:
-    """Who is signed in; cached for five seconds."""
-    return _viewer(caller())
+    """Who is signed in; cached for five seconds. While the API is away: who was, so that the page can be drawn."""
+    return _remembered("viewer", lambda: _viewer(caller()))
 
 
 @st.cache_data(ttl=5, max_entries=256, show_spinner=False)
@@ -84,8 +89,20 @@ def floors() -> dict[str, float]:
 
 
 def cases() -> list[CaseInfo]:
-    """The cases that the viewer may see, by name; cached for ten seconds."""
-    return _cases(caller())
+    """The cases that the viewer may see, by name; cached for ten seconds. While the API is away: as it was before."""
+    return _remembered("cases", lambda: _cases(caller()))
+
+
+def _remembered(name: str, read: Callable[[], T]) -> T:
+    """What is read, or, while the API is away, what this session has read last."""
+    key = f"remembered {name}"
+    try:
+        st.session_state[key] = read()
+    except ApiDownError:
+        if not is_down() or key not in st.session_state:
+            raise
+    known: T = st.session_state[key]
+    return known
 
 
 @st.cache_data(ttl=10, max_entries=64, show_spinner=False)
@@ -127,6 +144,7 @@ def choose_case() -> None:
         label_visibility="collapsed",
         icon=":material/folder_special:",
         width=260,
+        disabled=is_down(),
         on_change=_choose_case,
     )
 
@@ -144,20 +162,39 @@ def look() -> tuple[bool, bool]:
     return blur, grey
 
 
+def is_down() -> bool:
+    """Whether the API did not answer at the last call: then controls are disabled, as they would do nothing."""
+    return _DOWN in st.session_state
+
+
+def notice() -> None:
+    """Say in a sentence that the API is away, if it was at the last call, and wait for it."""
+    if not is_down():
+        return
+    if api().alive():
+        del st.session_state[_DOWN]
+        return
+    st.warning(
+        f"Raysift does not answer at {draw.escape(api().url)}. Start it with `raysift up`, "
+        "or wait if it is starting: this page then reloads itself."
+    )
+    _wait_for_the_api()
+
+
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Show errors of the API and the settings that the block raises as messages, and stop the page."""
+    """Show errors of the API and the settings that the block raises as messages, and stop the page.
+
+    If the API is away, the page is drawn once more with its notice and with disabled controls.
+    """
     try:
         yield
     except ApiDownError as error:
         if error.slow:
             st.warning(f"Raysift at {draw.escape(error.url)} took too long to answer. Try again in a moment.")
-        else:
-            st.warning(
-                f"Raysift does not answer at {draw.escape(error.url)}. Start it with `raysift up`, "
-                "or wait if it is starting: this page then reloads itself."
-            )
-        _wait_for_the_api()
+        elif not is_down():
+            st.session_state[_DOWN] = True
+            st.rerun()
         st.stop()
     except ApiError as error:
         if error.status == 401:
@@ -174,6 +211,17 @@ def guarded() -> Iterator[None]:
 def link(path: str, text: str) -> None:
     """A link to a page that Streamlit does not serve, in the same tab."""
     st.markdown(f'<a href="{html.escape(path)}" target="_self">{text}</a>', unsafe_allow_html=True, width="content")
+
+
+def steady(key: str) -> DeltaGenerator:
+    """A container whose elements keep their colour while they are refreshed.
+
+    Streamlit fades what a run has not drawn again, from half a second after its start: if the API is slow, or the
+    machine busy, all the time. `key`: unique on the page.
+    """
+    shown = f".st-key-{key} :is([data-stale], summary, summary > *)"
+    st.html(f"<style>{shown} {{ opacity: 1 !important; transition: none !important; }}</style>")
+    return st.container(key=key)
 
 
 @st.fragment(run_every=3)

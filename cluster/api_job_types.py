@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import computed_field
 
 from cluster.api_types import Answer, Failure
-from cluster.records import JobState, Priority
+from cluster.records import JobState, Kind, Priority
 
 
 class DetectorUsage(Answer):
@@ -138,9 +138,19 @@ class JobInfo(Answer):
         return "complete_with_warnings" if self.failed or self.left_out or self.message else "complete"
 
 
-class JobDetails(JobInfo):
-    """A job with its summary and its report, once it is over."""
+class DetectorProgress(Answer):
+    """What a detector has done in a job so far: units that it has answered, files in which it found something."""
 
+    detector: str
+    units: int
+    files: int
+    detections: int
+
+
+class JobDetails(JobInfo):
+    """A job with what its detectors have done so far, and its summary and report, once it is over."""
+
+    so_far: tuple[DetectorProgress, ...] = ()
     summary: Summary | None = None
     report: Report | None = None
 
@@ -149,6 +159,46 @@ class JobName(Answer):
     """The name of a queued job; None if there was no failed file to retry."""
 
     job: str | None
+
+
+class PlannedFiles(Answer):
+    """Files that a scan would analyse for the same reason, of one kind."""
+
+    reason: str  # new, changed, failed before and so on
+    kind: Kind | None  # None: only its content will tell
+    files: int
+    bytes: int
+
+
+class PlannedDetector(Answer):
+    """The work of a detector in a scan. None: its time for files of these kinds was never measured here."""
+
+    detector: str
+    files: int
+    seconds: float | None
+    gpu_seconds: float | None
+    cost: float | None = None  # also None: no price is set
+
+
+class Estimate(Answer):
+    """How long a scan would take. None: not all of its detectors were measured here, or no price is set."""
+
+    busiest: str | None  # the deployment, of one or several detectors, that takes longest
+    seconds: float | None  # its time, with all its replicas at work
+    cost: float | None
+
+
+class ScanPlan(Answer):
+    """What a scan would analyse and why, what it would leave out, how long it would take and what it would cost."""
+
+    files: int  # that would be analysed
+    skipped: int  # unchanged, with an answer of every detector
+    left_out_groups: tuple[LeftOutGroup, ...]
+    units: tuple[PlannedFiles, ...]
+    detectors: tuple[PlannedDetector, ...]
+    rates: tuple[DetectorRate, ...] = ()  # what these detectors took before, by kind of file
+    estimate: Estimate
+    complete: bool = True  # False: the listing took too long and was ended, there are more files
 
 
 class Verification(Answer):

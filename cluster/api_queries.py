@@ -151,26 +151,26 @@ class ReportQuery(AssetFilter):
     pictures: Pictures = Field(default="blurred", description="blurred: without detail that could be computed back")
 
 
-class LikenessQuery(BaseModel):
-    """In what files are to be similar, and the maximum number of them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class LikenessQuery(AssetFilter):
+    """In what files are to be similar, the maximum number of them, and the filters that they pass."""
 
     by: By = "image"
-    limit: int = Field(default=40, ge=1, le=200)
-    case: str | None = Field(default=None, description="the name of a case: only files in its folders")
+    limit: int = Field(default=40, ge=1, le=200, description="of files with the words, and of similar ones")
 
 
 class SearchQuery(LikenessQuery):
-    """A search by words, or for files that are similar to a scanned one."""
+    """A search by words, or for files that are similar to a scanned one or to an upload that was searched by before."""
 
     q: str | None = Field(default=None, description="words that are seen, read or said")
     like: str | None = Field(default=None, description="the id of a file")
+    picture: _Id | None = Field(
+        default=None, description="`picture` of the answer to an upload, for an hour after it; `by` is what it was then"
+    )
 
     @model_validator(mode="after")
     def _check_one_is_given(self) -> Self:
-        if (self.q is None) == (self.like is None):
-            raise ValueError("search takes either q=words or like=a file's id")
+        if sum(given is not None for given in (self.q, self.like, self.picture)) != 1:
+            raise ValueError("search takes one of q=words, like=a file's id and picture=`picture` of an answer")
         return self
 
 

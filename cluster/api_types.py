@@ -139,6 +139,16 @@ class Failure(Answer):
     reason: str
 
 
+class FailureGroup(Failure):
+    """Failures at the same step whose reasons differ only in numbers, addresses and quoted names.
+
+    A file with several failures, such as those of its segments, counts for each.
+    """
+
+    count: int
+    example: str  # id of a file that failed this way
+
+
 class Segments(Answer):
     """The number of a long video's segments that are analysed, and of all."""
 
@@ -243,6 +253,7 @@ class Facets(Answer):
     found_by: dict[str, int]  # by detector
     detectors: list[Facet]
     failed: int
+    failures: tuple[FailureGroup, ...] = ()  # the most frequent ones
     decisions: dict[str, int] = {}  # files by what was decided; none: nothing yet. Empty if nothing was on any of them
     tags: dict[str, int] = {}  # files by tag of their decision
 
@@ -259,10 +270,14 @@ class Hit(Answer):
 
 
 class Hits(Answer):
-    """The hits of a search, best first; notes name the parts of the search that failed, and why."""
+    """The hits of a search: files with the words, then similar ones, each part best first.
+
+    Notes name the parts of the search that failed or are not complete, and why.
+    """
 
     hits: list[Hit]
     notes: tuple[str, ...] = ()
+    picture: str | None = None  # of an upload: with it, who has sent it may search again for an hour
 
 
 class LoadedRows(Answer):

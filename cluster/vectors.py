@@ -1,6 +1,5 @@
 """Search for files by vectors, in a Chroma server. It is only an index: the Parquet files hold the results."""
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -10,37 +9,24 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from cluster.chroma import HNSW, Chroma, VectorsDown
+from cluster.chroma.client import HNSW, Chroma, VectorsDown
+from cluster.chroma.neighbours import DISTANCES, Index
 from cluster.chroma_guard.credential import chroma_token
 from cluster.records import Space
 from cluster.results.attempts import without_number
-from cluster.results.embeddings import Entries, collection_name, embeddings
+from cluster.results.embeddings import Entries, embeddings
 from cluster.results.newest import OLDEST, Answer, Key, key, newest_answers, newest_contents
 from cluster.settings import Settings
 
-__all__ = ["Hit", "Vectors", "VectorsDown"]
+__all__ = ["Vectors", "VectorsDown"]
 
-DISTANCES: dict[str, str] = {"image": "cosine", "text": "cosine", "faces": "l2"}  # by space
 TIMEOUT_S = 60.0  # of one call: while indexing, a batch may wait for the index to grow
 BATCH_ROWS = 5000  # Chroma's limit is 5461
 BATCH_FLOATS = 2_000_000  # Chroma's limit is 40 MiB
 ASSET_VECTORS = 16  # vectors that represent a file, however many frames it has
-MOST_FETCHED = 5000  # neighbours at most, to fill a page with different files
 
 # the collection of indexed Parquet files, lost together with the index; its number is the version of the metadata
 _INDEXED = "indexed-files-2"
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A file that a search has found, with its nearest vector."""
-
-    asset: str
-    score: float  # 1 minus the cosine distance, for faces 1 minus the Euclidean; not below 0
-    detector: str
-    label: str
-    text: str | None = None
-    time_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +38,7 @@ class _Kept:
     content: int | None  # of the file; None: written by a version that did not store it
 
 
-class Vectors:
+class Vectors(Index):
     """The collections of a Chroma server, one for each space and length of vector: models do not share one.
 
     It connects at the first call. Every method raises VectorsDown when the server does not answer; `timeout_s` is the
@@ -96,23 +82,6 @@ class Vectors:
             for ids in _chunks(sorted((history | superseded) - fresh), BATCH_ROWS):
                 self._chroma.call(name, "delete", ids=ids)
         return sum(len(new.ids) for new in entries.values())
-
-    def search(self, space: Space, vector: Sequence[float], limit: int) -> list[Hit]:
-        """The files nearest to a vector of that space, best first, at most `limit`.
-
-        More vectors than `limit` are fetched, as a file may have many near ones.
-        """
-        name, wanted = collection_name(space, len(vector)), max(50, 4 * limit)
-        while True:
-            near = self._near(name, vector, wanted)
-            best: dict[str, Hit] = {}
-            for metadata, distance in near:
-                away = distance**0.5 if DISTANCES[space] == "l2" else distance  # Chroma's l2 is squared
-                hit = _hit(metadata, round(max(0.0, 1 - away), 4))
-                best.setdefault(hit.asset, hit)
-            if len(best) >= limit or len(near) < wanted or wanted >= MOST_FETCHED:
-                return list(best.values())[:limit]
-            wanted = min(MOST_FETCHED, 4 * wanted)
 
     def of_asset(self, space: Space, asset: str) -> list[tuple[float, ...]]:
         """Up to ASSET_VECTORS of a file's vectors in a space, spread evenly over it; none if it is not indexed."""
@@ -164,10 +133,6 @@ class Vectors:
                 keys[record.answer] = max(record.key, keys.get(record.answer, OLDEST))
         return keys
 
-    def nearest(self, name: str, vector: Sequence[float]) -> float:
-        """The distance to the nearest vector of a collection, in its own metric; infinite if it is empty."""
-        return min((distance for _, distance in self._near(name, vector, 1)), default=math.inf)
-
     def outdated(self) -> list[str]:
         """The collections whose index has other parameters than a rebuild would set."""
         indexes = self._chroma.indexes()
@@ -208,26 +173,10 @@ class Vectors:
                     kept[name][id] = _Kept(answer, _key(metadata), metadata.get("content"))
         return kept
 
-    def _near(self, name: str, vector: Sequence[float], count: int) -> list[tuple[dict[str, Any], float]]:
-        from chromadb.errors import NotFoundError
-
-        query = {"query_embeddings": [list(vector)], "n_results": count, "include": ["metadatas", "distances"]}
-        try:
-            near = self._chroma.call(name, "query", **query)
-        except NotFoundError:  # no vector of this space has been indexed yet
-            return []
-        return list(zip(near["metadatas"][0], near["distances"][0], strict=True))
-
 
 def _key(metadata: Mapping[str, Any]) -> Key:
     """The key of a vector's answer. Version 0.1 stored only the time of the answer."""
     return key(metadata) if "sequence" in metadata else (without_number(metadata["analyzed_at"]), "", -1)
-
-
-def _hit(metadata: dict[str, Any], score: float) -> Hit:
-    return Hit(
-        metadata["asset"], score, metadata["detector"], metadata["label"], metadata.get("text"), metadata.get("time_s")
-    )
 
 
 def _chunks(values: Iterable[str], size: int) -> Iterator[list[str]]:

@@ -8,17 +8,15 @@ from rich.console import Group
 from rich.table import Table
 
 from cluster.errors import SettingsError
-from cluster.records import Kind, ModelVersion
+from cluster.records import ModelVersion
 from cluster.settings import Settings
 from cluster.storage import buckets
 from commands import tables
 from commands.scans import names
 from commands.terminal import api_client, harmless, waiting
-from deployments.serving.placement import grouped, most_replicas
-from pipelines.ledger.estimate import Plan, plan
-from pipelines.ledger.listing import Places, Reason
-from pipelines.ledger.stored import stored
-from pipelines.results.costs import Amount, history
+from pipelines.ledger.estimate import Plan
+from pipelines.ledger.listing import Places
+from pipelines.ledger.planning import answer, in_order, plan_scan
 
 NOT_MEASURED = "no estimate: nothing was measured here yet"
 
@@ -38,25 +36,17 @@ def dry_run(
     for name in wanted:
         if name not in running:
             raise SettingsError(f"no detector {name!r}; there are {', '.join(running)}. Correct --detectors.")
-    folder, endpoint = buckets.normalize(out or settings.results), settings.s3_endpoint
+    places = Places(tuple(uris), buckets.normalize(out or settings.results), (*settings.scanning.exclude, *exclude))
     with waiting("reading the stored results") as update:
-        return plan(
-            Places(tuple(uris), folder, (*settings.scanning.exclude, *exclude)),
-            stored(folder, endpoint),
-            {name: running[name] for name in wanted},
-            settings.decoding.segment_s,
-            history(folder, endpoint),
-            {name: most_replicas(group) for name, group in grouped(settings).items()},
-            settings.prices,
-            endpoint,
-            lambda files: update(f"{files:,} files listed"),
+        return plan_scan(
+            places, {name: running[name] for name in wanted}, settings, lambda files: update(f"{files:,} files listed")
         )
 
 
 def show(plan: Plan) -> Group:
     """The plan as tables: what would be analysed and why, each detector's work, its past rates, the estimated time."""
     units = Table("why", "kind", "files", "GB", title="to be analysed")
-    for (reason, kind), amount in _sorted(plan):
+    for (reason, kind), amount in in_order(plan):
         units.add_row(reason, kind or "unknown", f"{amount.files:,.0f}", f"{amount.bytes / 1e9:,.2f}")
     units.add_section()
     units.add_row("unchanged, skipped", "", f"{plan.skipped:,}", "")
@@ -75,36 +65,7 @@ def show(plan: Plan) -> Group:
 
 def as_json(plan: Plan) -> dict[str, Any]:
     """The plan as JSON; null where there is no estimate."""
-    units: list[dict[str, Any]] = [
-        {"reason": reason, "kind": kind, "files": int(amount.files), "bytes": int(amount.bytes)}
-        for (reason, kind), amount in _sorted(plan)
-    ]
-    asks = [
-        {
-            "detector": ask.detector,
-            "files": ask.files,
-            "seconds": ask.cost and round(ask.cost.seconds, 3),
-            "gpu_seconds": ask.cost and round(ask.cost.gpu_seconds, 3),
-            "cost": ask.price,
-        }
-        for ask in plan.asks
-    ]
-    estimate = {"busiest": plan.busiest, "seconds": plan.seconds, "cost": plan.price}
-    files = sum(unit["files"] for unit in units)
-    left_out = [asdict(group) for group in plan.left_out]
-    return {
-        "files": files,
-        "skipped": plan.skipped,
-        "left_out_groups": left_out,
-        "units": units,
-        "detectors": asks,
-        "rates": [asdict(rate) for rate in plan.rates],
-        "estimate": estimate,
-    }
-
-
-def _sorted(plan: Plan) -> list[tuple[tuple[Reason, Kind | None], Amount]]:
-    return sorted(plan.units.items(), key=lambda unit: f"{unit[0][0]} {unit[0][1]}")
+    return answer(plan).model_dump(mode="json")
 
 
 def _estimate(plan: Plan) -> str:

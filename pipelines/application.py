@@ -25,6 +25,7 @@ from deployments.serving.status import is_running
 from pipelines import analysis
 from pipelines.detect.detecting import File, analyze
 from pipelines.ledger.originals import Originals
+from pipelines.ledger.planning import answered_plan
 from pipelines.media.pool import Decoder
 from pipelines.results.verifying import verify
 
@@ -81,6 +82,7 @@ def build(settings: Settings) -> serve.Application:
         analysis.deployment(settings).bind(detectors, jobs, settings),
         analyze_upload,
         verify,
+        answered_plan,
         settings,
         Originals(_decoder),
     )

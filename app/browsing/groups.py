@@ -3,18 +3,28 @@
 from collections.abc import Mapping
 
 from app import components, draw
+from app.browsing import reasons
 from cluster.api_queries import AssetQuery
 from cluster.api_types import Asset, Facet, Facets
 from cluster.filters.conditions import Alternative, Detected, Fact, write
 
+REASON = "reason"  # the name of the filter by reasons, which has no parameter of its own: it is a condition
 Floors = Mapping[str, float]  # detector -> the score below which it keeps nothing today
 
 
 def groups(
-    labels: Facets, kinds: Facets, decided: Facets, filters: AssetQuery, palette: dict[str, str], floors: Floors
+    labels: Facets,
+    kinds: Facets,
+    decided: Facets,
+    failed: Facets,
+    filters: AssetQuery,
+    palette: dict[str, str],
+    floors: Floors,
 ) -> list[components.Group]:
-    """The filters that have options. `labels` and `kinds`: counts without the filters of labels, and of kinds.
-    `decided`: counts with all filters, of which those of decisions and tags are shown.
+    """The filters that have options.
+
+    `labels`, `kinds`, `failed`: counts without the filters of labels, of kinds, of reasons of failures. `decided`:
+    counts with all filters, of which those of decisions and tags are shown.
 
     A filter does not apply to its own counts, so that a second value can be added. Labels whose best score is below
     the floor of their detector are left out: they come from earlier settings, and are mostly wrong.
@@ -26,12 +36,13 @@ def groups(
     kind_options = [
         _option(kind, count, condition=_condition(Fact("kind", "=", kind))) for kind, count in kinds.kinds.items()
     ]
-    failed = ("failed",) if filters.failed else ()
+    is_failed = ("failed",) if filters.failed else ()
     made = [
         _group("kind", "Kind", kind_options, filters.kind),
         _group("decision", "Decision", [_option(*counted) for counted in decided.decisions.items()], filters.decision),
         _group("tag", "Tag", [_option(*counted) for counted in decided.tags.items()], filters.tag),
-        _group("state", "State", [_option("failed", kinds.failed)], failed),
+        _group("state", "State", [_option("failed", kinds.failed)], is_failed),
+        _group(REASON, "Failed, because", _reason_options(failed), reasons.chosen(filters.where)),
         _group("job", "Job", [_option(job, labels.total) for job in filters.job], filters.job),
         _group("detector", "Found by", by_detector, filters.detector),
         _group("detector_label", "Label", _label_options(labels, filters, palette, floors), filters.detector_label),
@@ -70,6 +81,16 @@ def _label_options(
     return options
 
 
+def _reason_options(facets: Facets) -> list[components.Option]:
+    """One option for each reason of failures; those whose conditions are equal are one."""
+    options: dict[str, components.Option] = {}
+    for group in facets.failures:
+        condition = reasons.condition(group.reason)
+        option = options.setdefault(condition, _option(condition, 0, "", f"{group.step}: {group.reason}", condition))
+        option["count"] += group.count
+    return list(options.values())
+
+
 def _condition(of: Detected | Fact) -> str:
     return write([Alternative(of)])
 
@@ -88,7 +109,7 @@ def _option(value: str, count: int, color: str = "", text: str = "", condition: 
 def _group(name: str, title: str, options: list[components.Option], chosen: tuple[str, ...]) -> components.Group:
     """A filter with its options by descending count. Chosen options are kept even if their count is 0."""
     absent = set(chosen) - {option["value"] for option in options}
-    options = [*options, *(_option(value, 0) for value in absent)]
+    options = [*options, *(_option(value, 0, "", _shown(name, value)) for value in absent)]
     for option in options:
         option["chosen"] = option["value"] in chosen
     kept = [option for option in options if option["count"] or option["chosen"]]
@@ -97,3 +118,8 @@ def _group(name: str, title: str, options: list[components.Option], chosen: tupl
         "title": title,
         "options": sorted(kept, key=lambda option: (-option["count"], option["value"])),
     }
+
+
+def _shown(name: str, value: str) -> str:
+    """The text of an option that no file has: of a reason without its field."""
+    return value.removeprefix("error~") if name == REASON else value

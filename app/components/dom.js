@@ -4,6 +4,7 @@ const PATHS = {
   video: "M3 5h18v14H3zM10 9l5 3-5 3z",
   image: "M3 5h18v14H3zM3 16l5-5 4 4 3-3 6 5",
   unknown: "M6 2h8l5 5v15H6zM14 2v5h5",
+  alike: "M4 4h11v11H4zM9 15v5h11V9h-5",
   eye: "M2 12s4-7 10-7 10 7 10 7-4 7-10 7S2 12 2 12zM12 9a3 3 0 1 0 0 6 3 3 0 0 0 0-6z",
 }
 

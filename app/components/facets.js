@@ -56,7 +56,7 @@ export default function (component) {
     const dot = make("i")
     if (option.color) dot.style.background = option.color
     const text = make("span", "text", option.text)
-    text.title = option.value
+    text.title = name === "reason" ? option.text : option.value
     label.append(input, dot, text, make("span", "count", option.count.toLocaleString("en")))
     row.append(label)
     if (option.condition) row.append(more("+", `Only files with ${option.text}, beside all other filters`, option.condition),

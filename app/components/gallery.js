@@ -49,10 +49,23 @@ function tile(item, place) {
   const chips = make("span", "chips")
   chips.append(...item.chips.map(chip))
   words.append(chips)
-  if (item.failed) words.append(make("span", "failed", item.failed))
+  if (item.failed) {
+    const failed = make("span", "failed", item.failed)
+    failed.title = item.failed // four lines of it are shown
+    words.append(failed)
+  }
   if (item.note) words.append(make("span", "note", item.note))
   open.append(frame(item, place), words)
   tile.append(open)
+  if (item.like) {
+    const like = make("a", "like")
+    like.href = item.like
+    like.title = "More like this (m)"
+    like.setAttribute("aria-label", `More like ${item.name}`)
+    like.tabIndex = -1 // m, on the tile that has the focus
+    like.append(icon("alike"))
+    tile.append(like)
+  }
   if (item.picture) {
     const eye = make("button", "eye")
     eye.type = "button"
@@ -140,6 +153,7 @@ export default function (component) {
     }
     if (event.target.closest(".pick")) return
     if (event.target.closest(".eye")) return reveal(at)
+    if (event.target.closest(".like")) return follow(event, at.querySelector(".like").href)
     if (event.target.closest(".open")) follow(event, at.querySelector(".open").href)
   }
   list.onkeydown = event => {
@@ -153,6 +167,7 @@ export default function (component) {
       event.preventDefault()
       tiles[Math.max(0, Math.min(tiles.length - 1, place + step))].querySelector(".open").focus()
     } else if (event.key === "b") reveal(tiles[place])
+    else if (event.key === "m" && tiles[place].querySelector(".like")) follow(event, tiles[place].querySelector(".like").href)
     else if (event.key.toLowerCase() === "x" && data.picked) { // with Shift: all from the last one on
       pick(list, event.shiftKey ? list.last : -1, place, !tiles[place].classList.contains("picked"), send)
     }

@@ -1,6 +1,5 @@
 """What the figures of the Overview page show, and where each of their values leads. Pure functions."""
 
-import re
 from calendar import monthrange
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,14 +7,14 @@ from datetime import date, timedelta
 
 from app import draw
 from app.address import Pairs
+from app.browsing import reasons
 from cluster.api_job_types import DetectorUsage, LeftOutGroup
-from cluster.cases.overview import BINS, Day, DetectorFindings, FailureGroup
-from cluster.filters import conditions
-from cluster.filters.conditions import Alternative, Fact
+from cluster.api_types import FailureGroup
+from cluster.cases.overview import BINS, Day, DetectorFindings
 from cluster.records import Kind
 
 MOST_COLUMNS = 62  # days, or else months, that fit beside each other
-LONGEST = 60  # characters of a label in a chart, and of a reason in a URL
+LONGEST = 60  # characters of a label in a chart
 CHOSEN = ("detector", "label", "detector_label", "min_score")  # parameters of Browse that choose detections
 
 
@@ -89,16 +88,13 @@ def _scanned(when: str) -> Pairs:
 
 def failures(groups: Sequence[FailureGroup], others: int, base: Pairs) -> Figure:
     """Failures by reason."""
-    rows = [Row(f"{group.step}: {group.reason}", group.count, [*base, *_failed(group.reason)]) for group in groups]
+    rows = [
+        Row(f"{group.step}: {group.reason}", group.count, [*base, ("where", reasons.condition(group.reason))])
+        for group in groups
+    ]
     rows += [Row("other reasons", others, leads_to(base, ("state", "failed")))] if others else []
     help = "Of a file with several failures, each counts."
     return Figure("failures", "Failed, by reason", "failures", tuple(rows), help=help)
-
-
-def _failed(reason: str) -> Pairs:
-    """The condition on failures for a group: its longest part without numbers, addresses and names, which differ."""
-    part = max(re.split("[…N]", reason), key=len).strip()[:LONGEST]
-    return [("where", conditions.write([Alternative(Fact("error", "~", part))]))]
 
 
 def left_out(groups: Sequence[LeftOutGroup]) -> Figure:

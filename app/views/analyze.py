@@ -22,6 +22,7 @@ def show() -> None:
         "An image, a video or an audio recording. It is sent to the detectors and not stored.",
         key="upload",
         max_upload_size=500,
+        disabled=page.is_down(),
     )
     if upload is None:
         st.session_state.pop("answer", None)

@@ -54,12 +54,18 @@ def _line(title: str, files: int, case: str) -> None:
 def _form() -> None:
     with st.form("case", clear_on_submit=True):
         st.markdown("##### New case")
-        name = st.text_input("Name", placeholder="harbour-2026", help="Lower-case letters, digits, - and _.")
-        title = st.text_input("Title", max_chars=200)
-        written = st.text_area(
-            "Folders, buckets or files", placeholder="s3://bucket/folder", help="One per line. Scans may add others."
+        away = page.is_down()
+        name = st.text_input(
+            "Name", placeholder="harbour-2026", help="Lower-case letters, digits, - and _.", disabled=away
         )
-        made = st.form_submit_button("Make", key="make", type="primary", width="stretch")
+        title = st.text_input("Title", max_chars=200, disabled=away)
+        written = st.text_area(
+            "Folders, buckets or files",
+            placeholder="s3://bucket/folder",
+            help="One per line. Scans may add others.",
+            disabled=away,
+        )
+        made = st.form_submit_button("Make", key="make", type="primary", width="stretch", disabled=page.is_down())
     if not made:
         return
     folders = tuple(line.strip() for line in written.splitlines() if line.strip())

@@ -15,7 +15,7 @@ from app.client import ApiDownError, ApiError
 from app.review import panel
 from app.viewing import ways
 from app.viewing.ways import Beside
-from cluster.api_queries import By
+from cluster.api_queries import SearchQuery
 from cluster.api_types import File, Hit, Neighbours
 
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -30,7 +30,7 @@ def _asset(api: str, id: str) -> File:
 
 @st.cache_data(ttl=60, max_entries=64, show_spinner=False)
 def _alike(api: str, id: str, limit: int, case: str | None) -> list[Hit]:
-    return page.api().alike(id, limit, case=case)
+    return page.api().search(SearchQuery(like=id, limit=limit, case=case)).hits
 
 
 @st.cache_data(ttl=KEPT_S, max_entries=64, show_spinner=False)
@@ -39,12 +39,8 @@ def _beside(api: str, id: str, context: tuple[tuple[str, str], ...], upto: str |
 
     `upto`: the file that had arrived last when this session began to look at the list; None: it has not.
     """
-    parameters, case = dict(context), address.case_of(context)
-    if "q" in parameters:
-        return ways.among_hits(id, [hit.asset.id for hit in page.api().search(parameters["q"], case=case).hits])
-    if "like" in parameters:
-        by: By = "faces" if parameters.get("by") == "faces" else "image"
-        return ways.among_hits(id, [hit.asset.id for hit in page.api().alike(parameters["like"], by=by, case=case)])
+    if (searched := address.search_of(context)) is not None:
+        return ways.among_hits(id, [hit.asset.id for hit in page.api().search(searched).hits])
     query = address.query_of(context).model_copy(update={"page": 1, "upto": upto})
     try:
         return page.api().neighbours(id, query)
@@ -68,7 +64,12 @@ def show() -> None:
     if (container := draw_file.container(file)) is not None:
         name, of_container = container
         st.markdown(f"in [{draw.escape(name)}]({address.file(of_container, page.case_pairs())})")
-    with st.container(horizontal=True, horizontal_alignment="right"):
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if file.has_thumbnail:
+            _search_link("More like this", {"like": id})
+        if any(detection.detector == "face" for detection in file.detections):
+            _search_link("Same face", {"like": id, "by": "faces"})
+        st.space("stretch")
         look = page.look()
     opening: draw_file.Opening = {
         "start": _seconds(st.query_params.get("t")),
@@ -82,8 +83,12 @@ def show() -> None:
     _decide(id)
     st.session_state["left"] = id  # the tile to focus when the user goes back
     if file.has_thumbnail:
-        _strip(api, id, any(detection.detector == "face" for detection in file.detections), look)
+        _strip(api, id, look)
     _fetch_ahead(api, ask(id).next, ask)
+
+
+def _search_link(label: str, parameters: dict[str, str]) -> None:
+    st.page_link("views/search.py", label=label, icon=":material/image_search:", query_params=parameters)
 
 
 def _fetch_ahead(api: str, id: str | None, ask: Callable[[str], object]) -> None:
@@ -125,18 +130,9 @@ def _ways(api: str, file: File) -> tuple[ways.Ways, Callable[[str], Beside | Nei
 
 def _list(api: str, context: Pairs) -> Callable[[str], Beside | Neighbours]:
     """What tells the files beside one of a list."""
-    if ("picture", "1") in context:
-        hits = _found_by_picture()
-        return lambda id: ways.among_hits(id, hits)
     kept = tuple(pair for pair in context if pair[0] != "page")
     upto = None if ways.is_search(context) else held.upto(address.query_of(kept))
     return lambda id: _beside(api, id, kept, upto)
-
-
-def _found_by_picture() -> list[str]:
-    """The ids of the hits of the last uploaded picture, which the Search page keeps in the session."""
-    _, _, hits = st.session_state.get("by_picture", (None, None, []))
-    return [hit.asset.id for hit in hits]
 
 
 def _seconds(text: str | None) -> float | None:
@@ -147,19 +143,14 @@ def _seconds(text: str | None) -> float | None:
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
-def _strip(api: str, id: str, faces: bool, look: tuple[bool, bool]) -> None:
+def _strip(api: str, id: str, look: tuple[bool, bool]) -> None:
     hits: list[Hit] = []
     try:
         hits = [hit for hit in _alike(api, id, ALIKE, page.case()) if hit.asset.id != id][:12]
     except ApiError as error:
         st.caption(f"Files that look like this one cannot be listed: {draw.escape(error.sentence)}")
-    with st.container(horizontal=True, vertical_alignment="center"):
-        if hits:
-            st.markdown("##### Looks alike")
-            st.page_link("views/search.py", label="Show all", query_params={"like": id})
-        if faces:
-            st.page_link("views/search.py", label="Same face", query_params={"like": id, "by": "faces"})
     if hits:
+        st.markdown("##### Looks alike")
         palette = page.palette()
         tiles = [draw.hit_tile(hit, palette, [*page.case_pairs(), ("like", id)]) for hit in hits]
         components.gallery("alike", tiles, "Files that look alike", look, strip=True)

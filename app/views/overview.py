@@ -43,10 +43,17 @@ def show() -> None:
             key="least_score",
             bind="query-params",
             width=230,
+            disabled=page.is_down(),
             help="Weaker findings are often wrong. The histograms show all scores.",
         )
         shape = st.segmented_control(
-            "Show as", (_CHARTS, _TABLES), default=_CHARTS, key="as", bind="query-params", required=True
+            "Show as",
+            (_CHARTS, _TABLES),
+            default=_CHARTS,
+            key="as",
+            bind="query-params",
+            required=True,
+            disabled=page.is_down(),
         )
     wanted = filters.model_dump(include=set(AssetFilter.model_fields), exclude_defaults=True)
     with st.spinner("Counting"):
@@ -57,7 +64,8 @@ def show() -> None:
         heading.page_link("views/overview.py", label="Show all", query_params=dict(page.case_pairs()))
     jobs = page.api().jobs_overview(filters.case)
     if jobs.running:
-        st.fragment(run_every=_REFRESH_S)(_running)(filters.case)
+        with page.steady("running"):
+            st.fragment(run_every=_REFRESH_S)(_running)(filters.case)
     if not found.total and (narrowed or not jobs.jobs):
         _show_nothing(bool(narrowed))
         return

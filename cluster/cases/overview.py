@@ -6,7 +6,7 @@ from pydantic import Field
 
 from cluster.api_job_types import DetectorUsage, LeftOutGroup
 from cluster.api_queries import AssetFilter
-from cluster.api_types import Answer, Failure
+from cluster.api_types import Answer, FailureGroup
 from cluster.records import JobState, Kind
 
 BINS = 20  # of a histogram of scores: each is 0.05 wide
@@ -48,16 +48,6 @@ class Day(Answer):
     day: date
     files: int
     failed: int  # of these, with an error
-
-
-class FailureGroup(Failure):
-    """Failures at the same step whose reasons differ only in numbers, addresses and quoted names.
-
-    A file with several failures, such as those of its segments, counts for each.
-    """
-
-    count: int
-    example: str  # id of a file that failed this way
 
 
 class Overview(Answer):

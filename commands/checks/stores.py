@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import httpx
 
-from cluster.chroma import TOKEN_ADVICE, authorization
+from cluster.chroma.client import TOKEN_ADVICE, authorization
 from cluster.chroma_guard.credential import chroma_token
 from cluster.errors import SettingsError
 from cluster.settings import Settings

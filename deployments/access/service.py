@@ -14,6 +14,7 @@ from cluster.access.audit import NOBODY, Audit
 from cluster.access.credential import ensure_operator_key, open_store, store_file
 from cluster.access.holds import Hold, Holds
 from cluster.access.identity import Identity, Role
+from cluster.access.pictures import PictureKeeper
 from cluster.access.store import Key, Refused, UnknownToken
 from cluster.cases.store import CaseStore
 from cluster.errors import SettingsError
@@ -53,14 +54,15 @@ class Verdict:
     ends_at: float | None = None
 
 
-class Access(CaseKeeper, CustodyReader):
-    """Answers the API's questions about tokens, and owns the cases and the audit log.
+class Access(CaseKeeper, CustodyReader, PictureKeeper):
+    """Answers the API's questions about tokens, owns the cases and the audit log, and keeps pictures to search by.
 
     Methods may be called from several threads. A refusal is a value and no exception: Ray would wrap that, and log it
     with a traceback.
     """
 
     def __init__(self, settings: Settings) -> None:
+        super().__init__()
         self._store = open_store(settings)
         setup.join_serve()
         self._cases = CaseStore(store_file(settings))

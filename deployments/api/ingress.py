@@ -2,33 +2,26 @@
 
 # No `from __future__ import annotations` here: FastAPI could not resolve the types of a pickled class.
 import asyncio
-from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Body, HTTPException, Query, Request, Response
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from cluster.access.identity import Identity
-from cluster.api_queries import AssetQuery, LikenessQuery, SearchQuery
+from cluster.api_queries import AssetQuery
 from cluster.api_types import (
     AssetPage,
-    DetectorAnswer,
     DetectorInfo,
     ErasedCaches,
     Facets,
     File,
     Health,
-    Hits,
     LoadedRows,
     Neighbours,
     Ready,
-    Upload,
 )
 from cluster.logs import setup
 from cluster.permissions import check_out, proved
-from cluster.records import Result
 from cluster.settings import Settings
 from cluster.storage import buckets
 from cluster.traces import exporting
@@ -37,9 +30,8 @@ from deployments import ray_metrics
 from deployments.access import authentication, roles
 from deployments.access.client_address import address
 from deployments.access.pending import PendingRecords
-from deployments.access.purposes import purpose
-from deployments.access.roles import Admin, Anybody, OperatorOfAll, Reviewer, Viewer
-from deployments.api import face_records, media, uploads
+from deployments.access.roles import Admin, Anybody, OperatorOfAll, Viewer
+from deployments.api import media
 from deployments.api.access_routes import AccessRoutes
 from deployments.api.app import MOST_REQUESTS, api
 from deployments.api.calls import ACCESS_S, CATALOG_S, JOBS_S, TimedHandle
@@ -48,28 +40,21 @@ from deployments.api.exports.routes import ExportRoutes
 from deployments.api.guards import quotas
 from deployments.api.guards.origin import answer_to
 from deployments.api.guards.quotas import Quotas
-from deployments.api.job_routes import JobRoutes, Verify
+from deployments.api.job_routes import Verify
 from deployments.api.media_routes import COPIES, MediaRoutes
 from deployments.api.node_caches import erase_cluster
+from deployments.api.plan_routes import Plan, PlanRoutes
 from deployments.api.reports.routes import ReportRoutes
 from deployments.api.reviews.routes import ReviewRoutes
 from deployments.api.sample_routes import SampleRoutes
-from deployments.api.search import MOST_BYTES, STORE_DEADLINE_S, Found, Search
-from deployments.catalog.shapes import as_upload
+from deployments.api.searches.near import STORE_DEADLINE_S
+from deployments.api.searches.routes import SearchRoutes
+from deployments.api.searches.search import Search
+from deployments.api.upload_routes import Analyze
 from deployments.detector import detector_class
 from deployments.serving.client import ServedDetectors
 from deployments.serving.health import Readiness
 from deployments.serving.placement import configs, versions
-
-# (path, file name, names of detectors, detectors, settings) -> result. The pipeline's function, passed in by the
-# builder of the application, since deployments may not import pipelines.
-Analyze = Callable[[Path, str, frozenset[str], ServedDetectors, Settings], Awaitable[Result]]
-
-
-# before the class: serve.ingress pickles the routes with the names that are defined by then
-async def _answer(result: Result) -> Upload:
-    """The answer to an upload. It is made in a thread: a film has thousands of detections."""
-    return Upload(**await asyncio.to_thread(as_upload, result))
 
 
 @serve.deployment(
@@ -79,7 +64,15 @@ async def _answer(result: Result) -> Upload:
 )
 @serve.ingress(api)
 class Ingress(
-    AccessRoutes, ExportRoutes, JobRoutes, MediaRoutes, OverviewRoutes, ReportRoutes, ReviewRoutes, SampleRoutes
+    AccessRoutes,
+    ExportRoutes,
+    MediaRoutes,
+    OverviewRoutes,
+    PlanRoutes,
+    ReportRoutes,
+    ReviewRoutes,
+    SampleRoutes,
+    SearchRoutes,
 ):
     """The HTTP API with all its routes."""
 
@@ -93,6 +86,7 @@ class Ingress(
         | None,  # which drivers call; here it makes the deployment part of the application
         analyze: Analyze,
         verify: Verify,
+        plan: Plan,
         settings: Settings,
         originals: media.Originals,
     ) -> None:
@@ -108,7 +102,7 @@ class Ingress(
         self.names = list(detectors)
         self.readiness = Readiness(detectors)
         self.jobs = TimedHandle(jobs, "the queue of jobs", JOBS_S)
-        self.verify = verify
+        self.verify, self.plan = verify, plan
         self.detectors = ServedDetectors(detectors, versions(settings), configs(settings))
         self.catalog = TimedHandle(catalog, "the catalogue", CATALOG_S)
         self.analyze, self.originals = analyze, originals
@@ -151,41 +145,6 @@ class Ingress(
             for name, model_version in self.detectors.model_versions.items()
         ]
 
-    @api.post("/v1/detect/{name}", openapi_extra=uploads.FORM, max_body_size=uploads.NO_LIMIT)
-    async def detect(self, name: str, request: Request, who: Reviewer) -> DetectorAnswer:
-        """What one detector finds in an uploaded file."""
-        if name not in self.detectors.handles:
-            there = ", ".join(sorted(self.detectors.handles))
-            raise HTTPException(404, f"no detector {name!r}; there are {there}")
-        upload = await _answer(await self._analyze(request, who, frozenset([name])))
-        if upload.errors:
-            raise HTTPException(422, upload.errors[0].reason)
-        model = self.detectors.model_versions[name].model
-        return DetectorAnswer(detector=name, model=model, detections=upload.detections)
-
-    @api.post("/v1/analyze", openapi_extra=uploads.FORM, max_body_size=uploads.NO_LIMIT)
-    async def analyze_upload(self, request: Request, who: Reviewer) -> Upload:
-        """What every detector finds in an uploaded file: the same steps as a scan's, nothing is stored."""
-        return await _answer(await self._analyze(request, who, frozenset(self.detectors.handles)))
-
-    async def _analyze(
-        self, request: Request, who: Identity, wanted: frozenset[str], most_bytes: int | None = None
-    ) -> Result:
-        """What these detectors find in the file of a form. HTTPException as of `uploads` and `Quotas`.
-
-        A search for faces, which may name people, is recorded before its result is known to anybody; while the head is
-        away, as soon as it is back.
-        """
-        why = purpose(request, self.settings.access, needed="face" in wanted)
-        most_bytes = most_bytes or self.settings.decoding.max_bytes
-        with self.quotas.analysing(who, uploads.declared_bytes(request, most_bytes)) as count:
-            async with uploads.received(request, most_bytes, count) as upload:
-                result = await self.analyze(upload.path, upload.name, wanted, self.detectors, self.settings)
-        if "face" in wanted:
-            more = why | face_records.of_upload(result)
-            await self.pending.record(who, "faces of an upload compared", result.sha256 or "", address(request), **more)
-        return result
-
     @api.get("/v1/assets")
     async def assets(self, query: Annotated[AssetQuery, Query()], who: Viewer) -> AssetPage:
         """The files that were scanned: filtered, sorted, one page of them."""
@@ -211,42 +170,6 @@ class Ingress(
         if found["place"] is None and await self.catalog.location.remote(asset, who.prefixes) is None:
             raise HTTPException(404, f"no file {asset!r} has been scanned")
         return Neighbours(**found)
-
-    @api.get("/v1/search")
-    async def search(self, query: Annotated[SearchQuery, Query()], request: Request, who: Viewer) -> Hits:
-        """Files that match words (shown, written or spoken), or that resemble a file by its image or its faces."""
-        within = await self.within(query.case, who)
-        by_face = query.like is not None and query.by == "faces"
-        if query.like is not None:
-            limited_to = who.prefixes  # only then it is looked up: what is not there has no vector either
-            if limited_to is not None and await self.catalog.location.remote(query.like, limited_to) is None:
-                raise HTTPException(404, f"no file {query.like!r} has been scanned")
-            if by_face:
-                why = purpose(request, self.settings.access)
-                await self.access.record.remote(who, "searched by a face", query.like, address(request), **why)
-            hits = await self.searching.like(query.like, query.by, query.limit, within)
-        else:
-            hits = await self.searching.words(str(query.q), query.limit, within)
-        return await self._shown(hits, who, request, str(query.like) if by_face else None)
-
-    @api.post("/v1/search", openapi_extra=uploads.FORM, max_body_size=uploads.NO_LIMIT)
-    async def search_by_picture(self, request: Request, query: Annotated[LikenessQuery, Query()], who: Viewer) -> Hits:
-        """Files that look like an uploaded picture, or that show a person seen in it. The upload is not kept."""
-        within = await self.within(query.case, who)
-        result = await self._analyze(request, who, frozenset([self.searching.maker(query.by)]), MOST_BYTES)
-        found = await self.searching.picture(result, query.by, query.limit, within)
-        return await self._shown(found, who, request, result.sha256 if query.by == "faces" else None)
-
-    async def _shown(self, found: Found, who: Identity, request: Request, face_of: str | None) -> Hits:
-        """The hits that the caller may see. Those of the faces of `face_of` are recorded before they are known."""
-        ids = [hit["asset"] for hit in found.hits]
-        items = {item["id"]: item for item in await self.catalog.items.remote(ids, who.prefixes)}
-        hits = [hit | {"asset": items[hit["asset"]]} for hit in found.hits if hit["asset"] in items]
-        shown = Hits(hits=hits, notes=tuple(found.notes))
-        if face_of is not None:
-            models, where = self.detectors.model_versions, address(request)
-            await face_records.record_matches(self.access, models, who, face_of, where, shown)
-        return shown
 
     @api.post("/v1/results/load")
     async def load(

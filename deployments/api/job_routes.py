@@ -94,15 +94,16 @@ class JobRoutes(CaseRoutes):
 
     @api.get("/v1/jobs/{job}")
     async def job(self, job: str, wait_s: Annotated[float, Query(ge=0, le=10)] = 0, *, who: Operator) -> JobDetails:
-        """One job and its progress; once it is over, also its findings and its report.
+        """One job, its progress and that of its detectors; once it is over, also its findings and its report.
 
         With `wait_s` the answer comes when the job is over, or after that time.
         """
         known, counts = await self._job(job, who, wait_s), await self.catalog.job.remote(job)
+        so_far = await self.catalog.job_so_far.remote(job)
         over = known.state in OVER
         summary = await self.catalog.summary.remote(job) if over else None
         report = await asyncio.to_thread(self._report, known) if over else None
-        return JobDetails(**described(known, counts), summary=summary, report=report)
+        return JobDetails(**described(known, counts), so_far=so_far, summary=summary, report=report)
 
     @api.post("/v1/jobs/{job}/cancel")
     async def cancel(self, job: str, request: Request, who: Operator) -> JobInfo:

@@ -13,7 +13,7 @@ from cluster.cases.overview import OverviewQuery
 from cluster.errors import SettingsError
 from cluster.logs import setup
 from cluster.records import asset_id
-from deployments.catalog import overview
+from deployments.catalog import failures, overview
 from deployments.catalog import queries as sql
 from deployments.catalog.database import Ask, Database
 from deployments.catalog.loading import Loader
@@ -124,6 +124,10 @@ class Catalog(Reports):
             rows = ask(counts, [*of_failed, *values])
             labels = ask(sql.FACETS.format(where=where), of_where)
             of_decisions = self.decision_facets(ask, query, within)
+            reasons: list[Json] = []
+            if any(row["failed"] for row in rows):
+                failed_files, of_files = sql.selection(query.model_copy(update={"failed": True}), within)
+                reasons, _ = failures.grouped(ask, f"select f.id, f.errors {failed_files}", of_files)
         count = lambda of_kind, has_failed: sum(  # noqa: E731
             row["n"] for row in rows if (not of_kind or row["kind"] in of_kind) and has_failed in (None, row["failed"])
         )
@@ -138,6 +142,7 @@ class Catalog(Reports):
             "found_by": {name: n for name, n in found_by.items() if n},
             "detectors": labels,
             "failed": count(query.kind, True),
+            "failures": reasons,
             **of_decisions,
         }
 
@@ -160,10 +165,17 @@ class Catalog(Reports):
             found = {row["id"].hex: row["asset"] for row in rows}
             return _items(ask, [found[id] for id in ids if id in found], AssetQuery())
 
-    def visible(self, ids: Sequence[str], within: Prefixes) -> set[str]:
-        """Those of these ids whose file lies under the prefixes."""
-        visible, values = sql.within(within)
-        return {row["id"].hex for row in self._database.rows(sql.BY_ID.format(visible=visible), [list(ids), *values])}
+    def passing(self, ids: Sequence[str], query: AssetFilter, within: Prefixes = None) -> set[str]:
+        """Those of these ids whose file passes the query's filters."""
+        wanted = [id for id in ids if not query.id or id in query.id]
+        return set(self.ids(query.model_copy(update={"id": tuple(wanted)}), len(wanted), within)) if wanted else set()
+
+    def ids(self, query: AssetFilter, most: int, within: Prefixes = None) -> list[str]:
+        """The ids of the files that pass the query's filters, at most so many, in no order."""
+        source, values = sql.selection(query, within)
+        with self._database.snapshot() as ask:
+            _check_upto(ask, query, within)
+            return [row["id"].hex for row in ask(f"select f.id {source} limit ?", [*values, most])]
 
     def asset(self, id: str, within: Prefixes = None) -> Json | None:
         """A file's item with its SHA-256 and all its detections; None if the id is unknown."""
@@ -196,16 +208,21 @@ class Catalog(Reports):
         rows = self._database.rows(sql.THUMBNAIL.format(visible=visible), [id, *values])
         return rows[0] if rows else None
 
-    def text_search(self, words: str, limit: int = 40, within: Prefixes = None) -> list[Json]:
+    def text_search(
+        self, words: str, limit: int = 40, query: AssetFilter = EVERYTHING, within: Prefixes = None
+    ) -> list[Json]:
         """Files whose text, speech or name contains these words as one string, ignoring case; whole words first.
 
-        One hit a file, its best line: {"asset": its id, "detector" (None: the name), "text", "time_s", "score"}.
+        Of those that pass the query's filters. One hit a file, its best line: {"asset": its id, "detector" (None: the
+        name), "text", "time_s", "score"}.
         """
         words = " ".join(words.lower().split())
         if not words:
             return []
-        seen, prefixes = sql.seen(within)
-        hits = self._database.rows(sql.HITS.format(seen=seen), {"words": words, "limit": limit, **prefixes})
+        seen, values = sql.seen(query, within)
+        with self._database.snapshot() as ask:
+            _check_upto(ask, query, within)
+            hits = ask(sql.HITS.format(seen=seen), {"words": words, "limit": limit, **values})
         return [{**hit, "asset": hit["asset"].hex, "score": round(hit["score"], 4)} for hit in hits]
 
     # ---- jobs and export
@@ -218,6 +235,12 @@ class Catalog(Reports):
     def jobs(self) -> dict[str, Json]:
         """Counts, as in `job`, of every job that has loaded units, by the job's name."""
         return {row.pop("job"): row for row in self._database.rows(sql.JOBS)}
+
+    def job_so_far(self, job: str) -> list[Json]:
+        """What each detector has done in a job: {"detector", "units": answered, "files": in which it found something,
+        "detections"}.
+        """
+        return self._database.rows(sql.SO_FAR, [job, job])
 
     def summary(self, job: str) -> Json:
         """What a job found: {"files", "failed": [{"uri", "step", "reason"}], "detectors": [{"detector", "files",

@@ -5,13 +5,10 @@ from typing import Any
 
 from cluster.access.identity import Prefixes
 from cluster.cases.overview import BINS, TOP_LABELS, OverviewQuery
-from cluster.results.reasons import alike
+from deployments.catalog import failures
 from deployments.catalog import queries as sql
 from deployments.catalog.database import Ask
 from deployments.catalog.shapes import Json
-
-MOST_REASONS = 2000  # different sentences that are grouped, those of most failures
-MOST_GROUPS = 30  # of failures
 
 # Temporary tables of the snapshot's cursor, so that the filters run once, and once over all rows of `best`.
 _CHOSEN = """create temp table chosen as
@@ -34,13 +31,6 @@ _LABELS = f"""with labels as (
 _SCORES = """select detector, bin, sum(best)::bigint as files, sum(reached)::bigint as reached from found
     where best > 0 group by all"""
 
-# numbers are replaced here already, since without them few sentences are different
-_FAILURES = f"""with reasons as (
-        select id, e.step, regexp_replace(e.reason, '(^|\\W)\\d([\\d.,_]*\\d)?', '\\1N', 'g') as reason
-        from (select id, unnest(errors) as e from chosen))
-    select step, reason, count(*) as n, min(id) as example, sum(count(*)) over () as total from reasons
-    group by step, reason order by n desc, step, reason limit {MOST_REASONS}"""
-
 
 def overview(ask: Ask, query: OverviewQuery, within: Prefixes) -> Json:
     """Summarize the files that pass the query's filters, of those that the prefixes contain.
@@ -54,10 +44,9 @@ def overview(ask: Ask, query: OverviewQuery, within: Prefixes) -> Json:
         "semi join chosen using (asset)" if source != sql.EVERY_FILE else ""
     )  # without a filter no file is looked up
     ask(_FOUND.format(chosen=chosen), [query.least_score] * 2)
-    files, reasons = ask(_FILES), ask(_FAILURES)
+    files = ask(_FILES)
     failed_on = _summed((row["day"], row["n"]) for row in files if row["failed"])
-    groups = _grouped(reasons)
-    shown = groups[:MOST_GROUPS]
+    shown, others = failures.grouped(ask, "select id, errors from chosen", [])
     return {
         "total": sum(row["n"] for row in files),
         "failed": sum(row["n"] for row in files if row["failed"]),
@@ -68,7 +57,7 @@ def overview(ask: Ask, query: OverviewQuery, within: Prefixes) -> Json:
             for day, n in _summed((row["day"], row["n"]) for row in files).items()
         ],
         "failures": shown,
-        "other_failures": int(reasons[0]["total"] if reasons else 0) - sum(group["count"] for group in shown),
+        "other_failures": others,
     }
 
 
@@ -93,13 +82,3 @@ def _detectors(labels: list[Json], scores: list[Json]) -> list[Json]:
         found[row["detector"]]["labels"] = row["labels"]
         found[row["detector"]]["top_labels"].append({"label": row["label"], "files": row["files"]})
     return list(found.values())
-
-
-def _grouped(reasons: list[Json]) -> list[Json]:
-    """The failures, those with alike reasons together; the most frequent groups first."""
-    groups: dict[tuple[str, str], Json] = {}
-    for row in reasons:
-        step, reason = row["step"], alike(row["reason"])
-        new = {"step": step, "reason": reason, "count": 0, "example": row["example"].hex}
-        groups.setdefault((step, reason), new)["count"] += row["n"]
-    return sorted(groups.values(), key=lambda group: (-group["count"], group["step"], group["reason"]))

@@ -3,6 +3,7 @@
 Every statement about files takes the prefixes that the caller is limited to: `{visible}` is the condition of `within`.
 """
 
+import re
 from typing import Any
 
 from cluster.access.identity import Prefixes
@@ -54,12 +55,15 @@ def scored(query: AssetQuery) -> tuple[str, list[Any]]:
     return matching(query) if query.score_of is None else conditions.detections(detected(query.score_of))
 
 
-def seen(prefixes: Prefixes) -> tuple[str, dict[str, Any]]:
-    """The join with the files that the prefixes contain, for a statement with named values; and its value."""
-    if prefixes is None:
+def seen(query: AssetFilter, prefixes: Prefixes) -> tuple[str, dict[str, Any]]:
+    """The join with the query's files, for a statement with named values; and its values."""
+    source, values = selection(query, prefixes)
+    if source == EVERY_FILE:
         return "", {}
-    condition = within(prefixes)[0].replace("?", "$prefixes")
-    return f"semi join (select f.asset from files f where {condition}) using (asset)", {"prefixes": list(prefixes)}
+    named = {f"filter{n}": value for n, value in enumerate(values)}
+    names = iter(named)
+    source = re.sub(r"\?", lambda _: f"${next(names)}", source)
+    return f"semi join (select f.asset {source}) using (asset)", named
 
 
 def within(prefixes: Prefixes) -> tuple[str, list[Any]]:
@@ -279,6 +283,14 @@ JOB = """select coalesce(sum(done), 0)::bigint as done, coalesce(sum(failed), 0)
         coalesce(sum(files), 0)::bigint as files from job_counts where job = ?"""
 
 JOBS = "select job, sum(done)::bigint as done, sum(failed)::bigint as failed from job_counts group by job"
+
+# an answer that a later job has replaced is counted there
+SO_FAR = """select detector, coalesce(units, 0)::bigint as units, coalesce(files, 0)::bigint as files,
+        coalesce(detections, 0)::bigint as detections
+    from (select detector, count(*) as units from answers where job = ? group by detector)
+        full join (select detector, sum(files) as files, sum(count) as detections from tallies
+            where job = ? and label is null group by detector) using (detector)
+    order by detector"""
 
 FAILED = """select distinct f.uri, e.step, e.reason from (
         select asset, unnest(errors) as e from scans where job = ? and len(errors) > 0) s join files f using (asset)

@@ -46,6 +46,8 @@ class ClipConfig(DetectorConfig):
             "pictures_in": "image",
             "least_alike": 0.05,
             "least_alike_text": 0.7,
+            "least_alike_word": 0.7,
+            "least_alike_image": 0.0,
         },
     }
 
@@ -54,11 +56,13 @@ class ClipConfig(DetectorConfig):
     concepts: int = Field(3, ge=1)  # maximum for each picture
     labels: tuple[str, ...] = Field(LABELS, min_length=1)  # the concepts of `gpu`; `embedded` has ImageNet's 1000
     batch: int = Field(8, ge=1)  # pictures or texts in one pass of `gpu`
-    # The least cosines that a search by text shows. Embedded: unrelated sample media scored up to 0.13. SigLIP's values
-    # are not measured: matching pictures are reported to have cosines of 0.05 to 0.2, and its texts lie much nearer to
-    # each other than to any picture (the modality gap, Liang et al. 2022, arXiv:2203.02053).
-    least_alike: float = Field(0.15, ge=-1, le=1)  # of pictures
-    least_alike_text: float = Field(0.15, ge=-1, le=1)  # of text that was read or heard
+    # The least cosines of a hit of a search. Those of `embedded` are measured: docs/decisions/0024. SigLIP's are not:
+    # matching pictures are reported to have cosines of 0.05 to 0.2, and its texts lie much nearer to each other than to
+    # any picture (the modality gap, Liang et al. 2022, arXiv:2203.02053).
+    least_alike: float = Field(0.35, ge=-1, le=1)  # of words and pictures
+    least_alike_text: float = Field(0.45, ge=-1, le=1)  # of words and text that was read or heard
+    least_alike_word: float = Field(0.5, ge=-1, le=1)  # of words and such text of up to three words
+    least_alike_image: float = Field(0.5, ge=-1, le=1)  # of two pictures
     # The space in which a search by text looks for images; "image" if in one space all texts would precede them.
     pictures_in: Annotated[Space, BeforeValidator(current_space)] = "text"
 

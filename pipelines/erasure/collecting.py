@@ -10,11 +10,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cluster.chroma import stored_forms
+from cluster.chroma.client import stored_forms
+from cluster.chroma.neighbours import DISTANCES
 from cluster.results import embeddings
 from cluster.results import files as results_files
 from cluster.results.newest import newest_answers, newest_contents
-from cluster.vectors import DISTANCES
 from deployments.jobs import job as job_file
 from pipelines.erasure.needles import Needles, pieces
 from pipelines.erasure.pending import Erasure

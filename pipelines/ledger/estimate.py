@@ -1,5 +1,7 @@
 """The plan of a scan: which files it would analyse, why, and an estimate of time and cost. Nothing is analysed."""
 
+import math
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -35,6 +37,7 @@ class Plan:
     busiest: str | None  # the deployment, of one or several detectors, that takes longest; None: no estimate
     seconds: float | None  # its time with all its replicas working in parallel
     price: float | None  # None: no estimate, or no prices are set
+    complete: bool = True  # False: the listing was ended at its deadline, and nothing is estimated
 
 
 def plan(
@@ -47,16 +50,18 @@ def plan(
     prices: Prices,
     s3_endpoint: str | None,
     tell: Callable[[int], None] | None = None,
+    until: float = math.inf,
 ) -> Plan:
     """List the files as a scan would, and estimate its cost from past scans into the same results. Nothing is written.
 
     `wanted`: the models that run now, by detector. `past`: as `history` returns it. `replicas`: their number for each
-    deployment, by its name. `tell` is called with the number of files listed so far. SettingsError names a URI that
-    does not exist or cannot be listed.
+    deployment, by its name. `tell` is called with the number of files listed so far. `until`: when the listing is
+    ended, by time.monotonic(). SettingsError names a URI that does not exist or cannot be listed.
     """
     units: dict[tuple[Reason, Kind | None], Amount] = defaultdict(Amount)
     missing: dict[tuple[tuple[str, ...], Kind | None], Amount] = defaultdict(Amount)
     listed = skipped = 0
+    complete = True
     left_out = LeftOutFiles()
     for batch, unchanged in units_of(places, stored, wanted, segment_s, s3_endpoint, left_out.add):
         for unit in batch:
@@ -65,10 +70,14 @@ def plan(
         listed, skipped = listed + len(batch), skipped + unchanged
         if tell:
             tell(listed + skipped + left_out.count)
+        if time.monotonic() > until:
+            complete = False
+            break
     asks = tuple(_ask(name, missing, past, prices) for name in sorted({name for names, _ in missing for name in names}))
     asked = {(name, kind): known for (name, kind), known in past.items() if name in {ask.detector for ask in asks}}
     known_rates = tuple(rates(asked, prices))
-    return Plan(dict(units), skipped, tuple(left_out.groups()), asks, known_rates, *_estimate(asks, replicas, prices))
+    estimate = _estimate(asks, replicas, prices) if complete else (None, None, None)
+    return Plan(dict(units), skipped, tuple(left_out.groups()), asks, known_rates, *estimate, complete)
 
 
 def _ask(

@@ -7,9 +7,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.browsing import builder
+from app.browsing import builder, reasons
 from cluster.api_queries import AssetFilter
-from cluster.filters.conditions import Detected, Fact
+from cluster.api_types import Failure
+from cluster.filters.conditions import Detected, Fact, parse
 from tests.support.fakes.api import FakeApi
 from tests.support.fakes.files import detection, file, picture
 from tests.support.pages import Visit, drawn, served, words
@@ -33,6 +34,43 @@ def test_conditions_of_the_url_are_applied_shown_in_words_and_followed_by_the_co
     assert "text" not in chips and "ocr:text" not in options
     assert options["whisper:en"] == (4, "whisper:en")
     assert {option["condition"] for option in groups["kind"]} == {"kind=image", "kind=audio"}
+
+
+def test_failures_are_grouped_by_reason_and_several_reasons_can_be_ticked(visit: Visit):
+    lost = [
+        file(f"{n}.jpg", "image", errors=[Failure(step="fetch", reason=f"'s3://b/{n}' gave no answer in {n} s")])
+        for n in range(3)
+    ]
+    torn = file("torn.jpg", "image", errors=[Failure(step="decode", reason="the file ends early")])
+    with served(FakeApi([*lost, torn, picture(1)])) as port:
+
+        def shown(at: AppTest) -> dict[str, tuple[int, bool]]:
+            groups = {group["name"]: group["options"] for group in drawn(at, "facets")["groups"]}
+            return {option["text"]: (option["count"], option["chosen"]) for option in groups["reason"]}
+
+        assert shown(visit(port=port)) == {
+            "fetch: … gave no answer in N s": (3, False),
+            "decode: the file ends early": (1, False),
+        }
+        at = visit(port=port, where=["error~the file ends early"])
+        assert shown(at)["fetch: … gave no answer in N s"] == (3, False) and names(at) == ["torn.jpg"]
+        at = visit(port=port, where=["error~the file ends early|error~gave no answer in"])
+        assert set(shown(at).values()) == {(3, True), (1, True)} and "4 files" in words(at)
+
+
+@pytest.mark.parametrize(
+    ("where", "reason", "on", "expected"),
+    [
+        (["face:"], "error~a", True, ("face:", "error~a")),
+        (["error~a", "face:"], "error~b", True, ("face:", "error~a|error~b")),
+        (["error~a|error~b"], "error~a", False, ("error~b",)),
+        (["error~a"], "error~a", False, ()),
+        (["!error~a", "error~", "error~x|face:"], "error~a", True, ("!error~a", "error~", "error~x|face:", "error~a")),
+    ],
+)
+def test_ticked_reasons_are_alternatives_of_one_condition(where, reason, on, expected):
+    assert reasons.toggled(where, reason, on) == expected
+    assert all(parse(text) for text in expected)
 
 
 def test_files_are_sorted_by_the_score_of_the_chosen_label(visit: Visit):

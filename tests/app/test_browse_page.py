@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from tests.support.fakes.api import FakeApi
@@ -121,6 +122,29 @@ def test_without_an_api_each_page_shows_how_to_start_it(visit: Visit, view: str)
         at = visit(view, port=unused.getsockname()[1], **({"q": "x"} if view == "search" else {}))
     assert "raysift up" in words(at)
     assert "Traceback" not in words(at)
+
+
+@pytest.mark.parametrize(
+    ("view", "params"), [("browse", {"min_score": "0.3"}), ("search", {"q": "exit"}), ("jobs", {}), ("cases", {})]
+)
+def test_when_the_api_goes_away_a_page_keeps_its_address_and_disables_its_controls(visit, view, params):
+    def disabled(at: AppTest) -> set[bool]:
+        controls = [*at.slider, *at.text_input, *at.text_area]
+        return {control.disabled for control in controls if "filter" not in (control.key or "")}
+
+    with served(FakeApi()) as port:
+        at = visit(view, port=port, **params)
+        before = dict(at.query_params)
+        assert disabled(at) == {False}
+    for _ in range(2):  # as long as it is away
+        st.cache_data.clear()
+        at.run()
+        assert words(at).count("raysift up") == 1 and "Traceback" not in words(at)
+        assert disabled(at) == {True} and all(button.disabled for button in at.button)
+        assert dict(at.query_params) == before
+    with served(FakeApi(), port):
+        at.run()
+        assert "raysift up" not in words(at) and disabled(at) == {False}
 
 
 def test_an_unknown_setting_is_named(visit: Visit, monkeypatch: pytest.MonkeyPatch):

@@ -7,7 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.client import ApiClient, ApiDownError, ApiError
-from cluster.api_queries import AssetQuery
+from cluster.api_queries import AssetQuery, ScanRequest, SearchQuery
 from tests.support.fakes.api import FakeApi
 from tests.support.pages import client_of
 
@@ -47,8 +47,8 @@ def test_pages_have_every_file_once(api: ApiClient):
 
 
 def test_a_search_finds_speech_with_its_text_and_time(api: ApiClient):
-    hit = api.search("harbour").hits[0]
-    assert (hit.matched, hit.text, hit.time_s) == ("speech", "we are live from the harbour", 1.0)
+    hit = api.search(SearchQuery(q="harbour")).hits[0]
+    assert (hit.matched, hit.text, hit.time_s) == ("exact text", "we are live from the harbour", 1.0)
 
 
 def test_an_upload_returns_its_detections(api: ApiClient, fake: FakeApi):
@@ -59,12 +59,12 @@ def test_an_upload_returns_its_detections(api: ApiClient, fake: FakeApi):
 
 def test_an_api_error_has_the_message_of_the_api(api: ApiClient):
     with pytest.raises(ApiError, match="there is no such bucket") as error:
-        api.submit(["s3://nowhere"], None, "normal")
+        api.submit(ScanRequest(uris=["s3://nowhere"]))
     assert error.value.status == 422
 
 
 def test_a_job_is_submitted_cancelled_and_resumed(api: ApiClient):
-    job = api.submit(["s3://evidence"], None, "urgent")
+    job = api.submit(ScanRequest(uris=["s3://evidence"], priority="urgent"))
     assert [known.job for known in api.jobs(1)] == [job] and api.job(job).priority == "urgent"
     assert api.change(job, "cancel") == job
     cancelled = api.job(job)

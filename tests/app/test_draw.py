@@ -3,6 +3,7 @@ from urllib.parse import parse_qs, urlsplit
 from streamlit.testing.v1 import AppTest
 
 from app import address, draw, draw_file
+from app.jobs import wording
 from app.viewing import timeline
 from cluster.api_queries import MAX_PAGE, AssetQuery
 from cluster.api_types import Failure, Hit, Label
@@ -60,8 +61,10 @@ def test_the_progress_of_a_job_has_counts_rate_and_remaining_time():
         .info()
         .model_copy(update={"state": "running", "units": 100, "done": 25, "skipped": 3, "seconds": 50.0})
     )
-    assert draw.progress(job) == "25 of 100 files · 3 were known already · 2 left out · 30.0 a minute · about 2:30 left"
-    assert draw.progress(job.model_copy(update={"state": "listing", "units": None})) == "Listing the files"
+    assert (
+        wording.progress(job) == "25 of 100 files · 3 were known already · 2 left out · 30.0 a minute · about 2:30 left"
+    )
+    assert wording.progress(job.model_copy(update={"state": "listing", "units": None})) == "Listing the files"
 
 
 def test_rows_of_the_table_have_the_index_of_their_box_and_are_sorted_by_score():

@@ -78,8 +78,8 @@ def test_an_unknown_id_shows_a_message(visit: Visit):
 
 def test_search_shows_how_each_file_matched(visit: Visit):
     at = visit("search", q="harbour")
-    assert "7 files, best first" in words(at)
-    assert drawn(at, "gallery")["items"][0]["note"].startswith("Spoken at 0:01: “we are live from the harbour”")
+    assert "7 files with these words" in words(at)
+    assert drawn(at, "gallery")["items"][0]["note"].startswith("Exact words at 0:01: “we are live from the harbour”")
 
 
 def test_search_finds_files_that_look_like_a_file(visit: Visit):
@@ -101,7 +101,7 @@ def test_a_partial_search_shows_a_warning_above_its_hits(visit: Visit):
     note = "by meaning: the vector store does not answer (<b>ConnectError</b>)"
     with served(FakeApi(notes=(note,))) as port:
         at = visit("search", port=port, q="harbour")
-    assert "7 files, best first" in words(at)
+    assert "7 files with these words" in words(at)
     (warning,) = at.warning
     assert "the vector store does not answer" in warning.value and "<b>" not in warning.value
     assert not visit("search", q="harbour").warning

@@ -5,7 +5,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from cluster.chroma import Chroma, VectorsDown
+from cluster.chroma.client import Chroma, VectorsDown
 from tests.cluster.metrics.recorded import recorded
 from tests.support.servers.chroma import silent
 from tests.support.servers.http import running

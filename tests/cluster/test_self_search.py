@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from cluster.chroma import shifted
+from cluster.chroma.client import shifted
 from cluster.records import Vector, asset_id
 from cluster.vectors import Vectors
 from tests.cluster.test_vectors import rows

@@ -7,13 +7,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from cluster.chroma import SHIFTS
+from cluster.chroma import neighbours
+from cluster.chroma.client import SHIFTS
+from cluster.chroma.neighbours import Hit
 from cluster.records import Vector, asset_id
 from cluster.results import files as results_files
 from cluster.results.codec import SCHEMA
 from cluster.results.embeddings import COLUMNS
 from cluster.results.newest import newest_answers, newest_contents
-from cluster.vectors import Hit, Vectors, VectorsDown
+from cluster.vectors import Vectors, VectorsDown
 from tests.support.servers.chroma import chroma, free_port
 from tests.support.stored import commit, found, row
 
@@ -256,3 +258,32 @@ def test_a_former_collection_beside_a_current_one_does_not_stop_the_client(serve
     vectors.upsert(rows(row("s3://b/a", look(1))))
     vectors._chroma.ask(lambda client: client.create_collection("looks-8", embedding_function=None))
     assert Vectors(server.url).search("image", unit(1), 1)[0].asset == asset_id("s3://b/a")
+
+
+@pytest.mark.ray
+def test_all_vectors_of_named_files_are_compared_and_none_of_others(vectors, monkeypatch):
+    film = row("s3://b/film", *(look(n, time_s=float(n)) for n in range(5)))
+    vectors.upsert(rows(film, *(row(f"s3://b/{n}", look(100 + n)) for n in range(50))))
+    among = [asset_id("s3://b/film"), asset_id("s3://b/7"), asset_id("s3://b/unknown")]
+    compared = vectors.compared("image", [unit(3), unit(107)], among)
+    assert compared is not None and (compared.compared, compared.is_whole) == (6, True)
+    assert [(hit.asset, hit.score, hit.time_s) for hit in compared.hits] == [
+        (among[0], 1.0, 3.0),
+        (among[1], 1.0, None),
+    ]
+    everything = {hit.asset: hit for hit in vectors.neighbours("image", [unit(3), unit(107)], 51).hits}
+    assert {asset: everything[asset] for asset in among[:2]} == {hit.asset: hit for hit in compared.hits}
+    assert [hit.asset for hit in vectors.compared("image", [unit(3)], among, 0.9).hits] == [among[0]]
+    assert vectors.compared("image", [unit(3)], among[2:]).hits == []
+    assert vectors.compared("image", [unit(3, 9)], among).hits == [], "no vector of that length is stored"
+    monkeypatch.setattr(neighbours, "MOST_FLOATS", 40)
+    assert vectors.compared("image", [unit(3)], among) is None
+
+
+@pytest.mark.ray
+def test_neighbours_below_the_least_score_or_not_accepted_are_left_out(vectors):
+    vectors.upsert(rows(*(row(f"s3://b/{n}", look(n, label="dog" if n % 2 else "cat")) for n in range(300))))
+    dogs = vectors.neighbours("image", [unit(8)], 20, 0.3, lambda hit: hit.label == "dog")
+    assert len(dogs.hits) >= 20 and {hit.label for hit in dogs.hits} == {"dog"} and dogs.hits[-1].score >= 0.3
+    few = vectors.neighbours("image", [unit(8)], 20, 0.95)
+    assert [hit.asset for hit in few.hits] == [asset_id("s3://b/8")] and few.is_whole and few.compared < 300

@@ -17,7 +17,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from cluster.settings import ApiListener, AppListener, Decoding
 from deployments.api.app import MAX_BODY_BYTES
-from deployments.api.search import MOST_BYTES
+from deployments.api.searches.routes import MOST_BYTES
 from deployments.serving import wire
 from tests.launch.compose import Compose
 from tests.launch.machines import Machine

@@ -68,12 +68,16 @@ class Recorder:
     def __init__(self) -> None:
         self.records: list[tuple[Any, ...]] = []
         self.record = SimpleNamespace(remote=self._record)
+        self.keep_picture = SimpleNamespace(remote=self._keep_picture)
 
     def options(self) -> "Recorder":
         return self
 
     async def _record(self, who: Identity, what: str, of: str = "", where: str = "", **more: Any) -> None:
         self.records.append((who.name, what, of))
+
+    async def _keep_picture(self, owner: str, picture: object) -> str:
+        return "0" * 32
 
 
 @contextmanager

@@ -17,9 +17,10 @@ from cluster.errors import MediaError
 from cluster.settings import Scanning, Settings
 from deployments.access.service import Access
 from deployments.api.ingress import Ingress
-from deployments.api.search import Found
+from deployments.api.searches.search import Found
 from deployments.catalog.catalog import Catalog
 from deployments.jobs.queue import Jobs
+from pipelines.ledger.planning import answered_plan
 from pipelines.results.verifying import Verified
 from tests.deployments.jobs.jobs_api import JobsApi
 from tests.support.api_server import AS_ADMIN
@@ -60,7 +61,7 @@ class OnlyExact:
         """`asset`: its id."""
         self._asset = asset
 
-    async def words(self, words: str, limit: int, within: object) -> Found:
+    async def words(self, words: str, limit: int, scope: object) -> Found:
         """The file, as found by its exact text."""
         hit = {
             "asset": self._asset,
@@ -72,7 +73,7 @@ class OnlyExact:
         }
         return Found([hit], ["by meaning: it is away"])
 
-    async def like(self, asset: str, by: str, limit: int, within: object) -> Found:
+    async def like(self, asset: str, by: str, limit: int, scope: object) -> Found:
         """The file, as similar to any other."""
         hit = {"asset": self._asset, "score": 0.5, "matched": by, "detector": "clip", "text": None, "time_s": None}
         return Found([hit])
@@ -134,7 +135,7 @@ def local_api(state: Path) -> Iterator[LocalApi]:
     )
     access = serve.deployment(Access).options(name="access").bind(settings)
     bound = serve.deployment(KeptIngress).options(name="api")
-    bound = bound.bind({}, catalog, jobs, access, None, None, verify, settings, SpokenOf())
+    bound = bound.bind({}, catalog, jobs, access, None, None, verify, answered_plan, settings, SpokenOf())
     handle = serve.run(bound, name="api", _local_testing_mode=True)
     made = {type(instance): instance for instance in _MADE}
     ingress = next(instance for kind, instance in made.items() if issubclass(kind, KeptIngress))

@@ -12,10 +12,16 @@ from tests.support.paths import ROOT
 
 
 @pytest.fixture(scope="package")
-def fake_api_url() -> Iterator[str]:
+def fake_api() -> FakeApi:
+    """The fake API behind `fake_api_url`."""
+    return FakeApi()
+
+
+@pytest.fixture(scope="package")
+def fake_api_url(fake_api: FakeApi) -> Iterator[str]:
     """The URL of an app with the fake API."""
     api = free_port()
-    with served(FakeApi(), api), streamlit(ROOT / "app" / "serve.py", RAYSIFT_API__PORT=str(api)) as url:
+    with served(fake_api, api), streamlit(ROOT / "app" / "serve.py", RAYSIFT_API__PORT=str(api)) as url:
         yield url
 
 

@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.support.browser import Visit
+from tests.support.fakes.api import FakeApi
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
 
@@ -21,6 +22,47 @@ def test_fake_api_a_scan_shows_its_progress(browser: Browser, fake_api_url: str)
     expect(page.get_by_text("of 120 files").first).not_to_have_text(before)
     page.get_by_role("link", name="failed file").first.click()
     expect(page.locator(".tile .cross").first).to_be_visible()
+    visit.close()
+
+
+def test_fake_api_a_scan_is_looked_at_started_and_followed_to_its_log(browser: Browser, fake_api_url: str):
+    visit = Visit(browser, fake_api_url)
+    page = visit.open("/jobs")
+    page.get_by_role("textbox", name="Folders, buckets or files").fill("s3://evidence/look")
+    page.get_by_role("button", name="Look first").click()
+    expect(page.get_by_role("heading", name="120 files would be analysed")).to_be_visible()
+    page.get_by_role("button", name="Start this scan").click()
+    card = page.locator("[class*=st-key-card]", has_text="s3://evidence/look")
+    expect(card.get_by_text("of 120 files")).to_be_visible()
+    card.get_by_text("By detector").click()
+    expect(card.get_by_role("cell", name="face")).to_be_visible()
+    card.get_by_text("Log", exact=True).click()
+    expect(card.get_by_text("line 300 of the driver")).to_be_visible()
+    card.get_by_role("link", name="What it found so far").click()
+    expect(page).to_have_url(re.compile(r"/\?job=job-"))
+    visit.close()
+
+
+def test_fake_api_cards_keep_their_colour_while_the_api_is_slow(
+    browser: Browser, fake_api: FakeApi, fake_api_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    fake_api.jobs.begin(["s3://evidence/slow"])
+    visit = Visit(browser, fake_api_url)
+    page = visit.open("/jobs")
+    expect(page.get_by_text("s3://evidence/slow")).to_be_visible()
+    monkeypatch.setattr(fake_api.jobs, "delay_s", 2.5)
+    stale = page.locator(".st-key-jobs [data-stale=true]")
+    expect(stale.first).to_be_attached()
+    faded = page.evaluate(
+        """async () => { let least = 1
+        const until = performance.now() + 2000
+        while (performance.now() < until) {
+          for (const element of document.querySelectorAll(".st-key-jobs :is([data-stale], summary)"))
+            least = Math.min(least, getComputedStyle(element).opacity)
+          await new Promise(requestAnimationFrame) }
+        return least }"""
+    )
+    assert faded == 1
     visit.close()
 
 

@@ -12,7 +12,7 @@ import httpx
 import psutil
 import pytest
 
-from cluster.chroma import VectorsDown
+from cluster.chroma.client import VectorsDown
 from cluster.chroma_guard import TOKEN_VARIABLE
 from cluster.chroma_guard.__main__ import has_token, is_allowed
 from cluster.vectors import Vectors

@@ -6,7 +6,7 @@ import httpx
 import psutil
 import pytest
 
-from cluster.chroma import VectorsDown
+from cluster.chroma.client import VectorsDown
 from cluster.processes import Processes, port_open
 from cluster.settings import ChromaListener, Settings
 from cluster.vectors import Vectors

@@ -12,7 +12,7 @@ from cluster.access.rules import AccessRules
 from cluster.records import MediaItem, Result, asset_id
 from cluster.settings import Settings
 from deployments.access.blurring import is_explicit
-from deployments.api.search import Found
+from deployments.api.searches.search import Found
 from tests.support.local_api import LocalApi
 from tests.support.stored import commit, found, row
 
@@ -86,7 +86,10 @@ class FaceSearch:
     def maker(self, by: str) -> str:
         return "face" if by == "faces" else "clip"
 
-    async def picture(self, result: Result, by: str, limit: int, within: object) -> Found:
+    def vectors_of(self, result: Result, by: str) -> tuple[tuple[float, ...], ...]:
+        return ((1.0,),)
+
+    async def by_vectors(self, *_: object) -> Found:
         return Found([])
 
 

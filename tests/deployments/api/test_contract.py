@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, TypeAdapter
 from starlette.testclient import TestClient
 
-from cluster.api_job_types import JobDetails, JobInfo, JobName
+from cluster.api_job_types import JobDetails, JobInfo, JobName, ScanPlan
 from cluster.api_queries import MAX_PAGE, AssetQuery
 from cluster.api_types import AssetPage, ErasedCaches, Facets, File, Health, Hits, Neighbours, Problem, Properties
 from cluster.cases.api_types import CaseInfo
@@ -158,6 +158,9 @@ def test_a_film_says_something_about_itself_and_has_no_part_behind_its_end(api: 
         "GET search?q=x&like=y",
         "GET search?q=x&limit=201",
         "GET search?q=x&by=sound",
+        "GET search?q=x&where=face",
+        "GET search?q=x&colour=red",
+        "GET search?picture=x",
         "GET jobs?limit=0",
         "GET jobs?limit=9223372036854775807",
     ],
@@ -208,6 +211,11 @@ def test_unknown_objects_are_not_found(api: TestClient, request_line: str):
     assert response.status_code == 404 and read(Problem, response).detail
 
 
+@pytest.mark.parametrize("filters", [{}, {"where": ["face:", "!nsfw:>=0.5"]}, {"kind": "audio", "min_score": "0.9"}])
+def test_a_search_takes_the_filters_of_a_list(api: TestClient, filters: dict[str, Any]):
+    assert api.get("/v1/search", params={"q": "news", **filters}).status_code == 200
+
+
 @pytest.mark.parametrize(
     "params", [{"q": "news"}, {"like": FILM}, {"like": FILM, "by": "faces"}, {"q": "news", "limit": "1"}]
 )
@@ -236,6 +244,17 @@ def test_the_api_is_alive(api: TestClient):
 def test_erased_caches_are_counted_by_place(unlimited: TestClient):
     erased = read(ErasedCaches, unlimited.delete("/v1/cache"))
     assert list(erased.entries.values()) == [0] and (erased.failed, erased.away) == ({}, [])
+
+
+def test_a_plan_counts_what_a_scan_would_do_and_starts_nothing(unlimited: TestClient, tmp_path):
+    before = unlimited.get("/v1/jobs").json()
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    (tmp_path / "b.svg").write_bytes(b"<svg/>")
+    plan = read(ScanPlan, unlimited.post("/v1/jobs/plan", json={"uris": [tmp_path.as_uri()]}))
+    assert (plan.units[0].reason, plan.units[0].kind, plan.complete) == ("new", "image", True)
+    assert ".svg" in {group.suffix for group in plan.left_out_groups}
+    assert unlimited.post("/v1/jobs/plan", json={"uris": ["file:///nowhere"]}).status_code == 422
+    assert unlimited.get("/v1/jobs").json() == before
 
 
 def test_a_job_is_queued_shown_cancelled_and_resumed(unlimited: TestClient, tmp_path):

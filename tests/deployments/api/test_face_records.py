@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 from cluster.records import MediaItem, Result, asset_id
 from deployments.api import face_records
-from deployments.api.search import Found
+from deployments.api.searches.search import Found
 from tests.support.fakes.files import FOLDER, as_row, files
 from tests.support.local_api import LocalApi
 from tests.support.stored import commit, found
@@ -29,7 +29,10 @@ class TwoFaces:
     async def like(self, *_: Any) -> Found:
         return self.found
 
-    async def picture(self, *_: Any) -> Found:
+    def vectors_of(self, *_: Any) -> tuple[tuple[float, ...], ...]:
+        return ((1.0,),)
+
+    async def by_vectors(self, *_: Any) -> Found:
         return self.found
 
 

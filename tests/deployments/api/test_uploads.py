@@ -14,7 +14,7 @@ import pytest
 from cluster.records import MediaItem, Result
 from cluster.settings import Settings
 from deployments.api import uploads
-from deployments.api.search import Found
+from deployments.api.searches.search import Found
 from tests.support.api_server import application, serving
 
 MOST = 200_000
@@ -32,7 +32,10 @@ class Searching:
     def maker(self, by):
         return "nsfw"
 
-    async def picture(self, result, by, limit, within):
+    def vectors_of(self, result, by):
+        return ()
+
+    async def by_vectors(self, *_):
         return Found([])
 
 
@@ -53,8 +56,8 @@ class Seen:
 @pytest.fixture
 def seen(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr("deployments.api.ingress.MOST_BYTES", MOST)
-    monkeypatch.setattr("deployments.api.ingress.as_upload", lambda result: UPLOAD)
+    monkeypatch.setattr("deployments.api.searches.routes.MOST_BYTES", MOST)
+    monkeypatch.setattr("deployments.api.upload_routes.as_upload", lambda result: UPLOAD)
     return Seen(tmp_path)
 
 

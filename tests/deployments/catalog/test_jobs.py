@@ -63,3 +63,16 @@ def test_the_summary_counts_the_newest_row_of_a_unit_that_was_committed_twice(tm
         assert (nsfw["files"], nsfw["detections"]) == (2, 3)
         assert nsfw["top_labels"] == [{"label": "nude", "files": 1}, {"label": "suggestive", "files": 1}]
         catalog.close()
+
+
+def test_what_each_detector_has_done_so_far_is_counted_while_a_job_runs(tmp_path):
+    one = row("s3://b/a", found("nsfw", "nude", 0.9), found("nsfw", "nude", 0.8), unit=1, answered=("nsfw", "ocr"))
+    two = row("s3://b/b", unit=2, answered=("nsfw",), failures=[("ocr", "tired")])
+    catalog = Catalog(":memory:")
+    catalog.load(commit(tmp_path, "1", one))
+    catalog.load(commit(tmp_path, "2", two))
+    assert catalog.job_so_far("job") == [
+        {"detector": "nsfw", "units": 2, "files": 1, "detections": 2},
+        {"detector": "ocr", "units": 1, "files": 0, "detections": 0},
+    ]
+    assert catalog.job_so_far("another") == []

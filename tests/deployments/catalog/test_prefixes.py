@@ -7,7 +7,7 @@ import pytest
 from cluster.access.identity import Identity
 from cluster.api_queries import AssetQuery
 from cluster.records import asset_id
-from deployments.catalog.catalog import Catalog
+from deployments.catalog.catalog import EVERYTHING, Catalog
 from tests.support.stored import commit, found, row
 
 URIS = {
@@ -59,8 +59,8 @@ def test_every_query_sees_the_files_under_the_prefixes_and_no_others(catalog: Ca
     assert facets["found_by"] == (dict.fromkeys(("face", "ocr"), len(seen)) if seen else {})
     ids = {asset_id(uri): uri for uri in URIS}
     assert {item["uri"] for item in catalog.items(list(ids), prefixes)} == seen
-    assert {ids[id] for id in catalog.visible(list(ids), prefixes)} == seen
-    assert {ids[hit["asset"]] for hit in catalog.text_search("exit north", 40, prefixes)} == seen
+    assert {ids[id] for id in catalog.passing(list(ids), EVERYTHING, prefixes)} == seen
+    assert {ids[hit["asset"]] for hit in catalog.text_search("exit north", 40, EVERYTHING, prefixes)} == seen
     for id, uri in ids.items():
         answers = (catalog.asset(id, prefixes), catalog.location(id, prefixes), catalog.thumbnail(id, prefixes))
         assert [answer is not None for answer in answers] == [uri in seen] * 3
@@ -74,4 +74,4 @@ def test_a_query_for_another_case_finds_nothing(catalog: Catalog):
 
 def test_hits_outside_do_not_take_the_place_of_hits_inside(catalog: Catalog):
     for limit in (1, 2):
-        assert len(catalog.text_search("exit", limit, ("s3://b/case-10", "s3://b/x.zip"))) == limit
+        assert len(catalog.text_search("exit", limit, EVERYTHING, ("s3://b/case-10", "s3://b/x.zip"))) == limit

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cluster.chroma import Chroma, stored_forms
+from cluster.chroma.client import Chroma, stored_forms
 from tests.support.servers.chroma import chroma
 
 ENOUGH = 1100  # vectors: Chroma writes the file of the index after 1000

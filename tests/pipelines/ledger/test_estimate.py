@@ -1,6 +1,7 @@
 """The dry run: the files that a scan would analyse, why, and the estimate of its time and cost."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,23 @@ def test_without_missing_answers_the_plan_is_empty(tmp_path, media):
     made = planned(tmp_path, media)
     assert (made.units, made.asks, made.skipped, made.seconds) == ({}, (), 1, None)
     assert "work of each detector" not in text(made)
+
+
+def test_a_listing_that_is_ended_is_not_complete_and_estimates_nothing(tmp_path, media, measured):
+    out = (tmp_path / "out").as_uri()
+    made = plan(
+        Places((str(media),)),
+        stored(out),
+        WANTED,
+        60.0,
+        history(out),
+        REPLICAS,
+        NO_PRICES,
+        None,
+        until=time.monotonic(),
+    )
+    assert (made.complete, made.seconds, made.price) == (False, None, None)
+    assert as_json(made)["complete"] is False and as_json(made)["files"] == 3, "what was listed until then is counted"
 
 
 def test_a_folder_that_does_not_exist_is_named(tmp_path):

@@ -17,7 +17,7 @@ from fastapi import FastAPI, HTTPException, Query, Request, Response, UploadFile
 from PIL import Image
 
 from cluster.access.identity import Role
-from cluster.api_queries import AssetQuery, LikenessQuery, SearchQuery
+from cluster.api_queries import AssetFilter, AssetQuery, By, LikenessQuery, SearchQuery
 from cluster.api_types import (
     Asset,
     AssetPage,
@@ -63,6 +63,7 @@ class FakeApi:
         self.notes = notes
         self.files = files() if known is None else list(known)
         self.searchable = searchable
+        self.pictures: dict[str, By] = {}  # uploads that were searched by
         self.queries: list[str] = []  # query strings of the requests to /v1/assets
         self.catalog = Catalog(":memory:")
         self._load(self.files, "scan-before")
@@ -85,6 +86,7 @@ class FakeApi:
             ("/search", self.search),
             ("/jobs", self.jobs.list_jobs),
             ("/jobs/{job}", self.jobs.show),
+            ("/jobs/{job}/logs", self.jobs.logs),
         ):
             self.app.add_api_route(f"/v1{path}", answer, methods=["GET"])
         for path, answer in (
@@ -93,6 +95,7 @@ class FakeApi:
             ("/search", self.search_by_picture),
             ("/analyze", self.analyze),
             ("/jobs", self.jobs.submit),
+            ("/jobs/plan", self.jobs.plan),
             ("/jobs/{job}/cancel", self.jobs.cancel),
             ("/jobs/{job}/resume", self.jobs.resume),
             ("/jobs/{job}/retry-failed", self.jobs.retry_failed),
@@ -159,27 +162,35 @@ class FakeApi:
         return Neighbours(**self.catalog.neighbours(asset, query, self.cases.within(query.case)))
 
     def search(self, query: Annotated[SearchQuery, Query()]) -> Hits:
-        """Files with the words in a text or label; with `like`, images or files with faces, whatever they show."""
+        """Files with the words in a text or label; with `like` or `picture` images or files with faces, whatever they
+        show. Of these, those that pass the filters.
+        """
         if not self.searchable:
             raise HTTPException(503, "The search index is being rebuilt. Browsing works meanwhile.")
+        if query.picture is not None:
+            if query.picture not in self.pictures:
+                raise HTTPException(404, "that picture is not kept any more: choose the picture again")
+            return self._alike(query, self.pictures[query.picture], query.picture)
         if query.like is not None:
             self.originals.file(query.like)
-            return self._alike(query)
-        words, hits = str(query.q).lower(), []
-        for file in self.files:
+            return self._alike(query, query.by)
+        words, exact, similar = str(query.q).lower(), list[Hit](), list[Hit]()
+        for file in self._passing(query):
             line = next((found for found in file.detections if words in (found.text or "").lower()), None)
             if line is not None:
                 at = line.span[0] if line.span else line.time_s
-                hits.append(self._hit(file, "speech" if line.span else "exact text", line.score, line.text, at))
+                exact.append(self._hit(file, "exact text", line.score, line.text, at))
             elif any(words in found.label for found in file.detections):
-                hits.append(self._hit(file, "picture", 0.31))
-        return Hits(hits=hits[: query.limit], notes=self.notes)
+                similar.append(self._hit(file, "picture", 0.41))
+        return Hits(hits=[*exact[: query.limit], *similar[: query.limit]], notes=self.notes)
 
     def search_by_picture(self, file: UploadFile, query: Annotated[LikenessQuery, Query()]) -> Hits:
         """Like `search` with `like`, for an upload. An upload with `noface` in its name has no face."""
         if query.by == "faces" and "noface" in (file.filename or ""):
             raise HTTPException(422, "there is no face in that picture")
-        return self._alike(query)
+        id = hashlib.md5(f"{file.filename} {query.by}".encode()).hexdigest()
+        self.pictures[id] = query.by
+        return self._alike(query, query.by, id)
 
     def analyze(self, file: UploadFile) -> Upload:
         """The detections of picture(3) for any image; a PDF is refused."""
@@ -202,14 +213,19 @@ class FakeApi:
         """The response of one node with an empty cache."""
         return ErasedCaches(entries={"head": 0}, failed={}, away=[])
 
-    def _alike(self, query: LikenessQuery) -> Hits:
-        if query.by == "faces":
-            seen = [file for file in self.files if _faces(file)][: query.limit]
+    def _passing(self, query: AssetFilter) -> list[File]:
+        ids = self.catalog.passing([file.id for file in self.files], query, self.cases.within(query.case))
+        return [file for file in self.files if file.id in ids]
+
+    def _alike(self, query: LikenessQuery, by: By, picture: str | None = None) -> Hits:
+        files = self._passing(query)
+        if by == "faces":
+            seen = [file for file in files if _faces(file)][: query.limit]
             hits = [self._hit(file, "face", 0.8 - n / 100, at=_faces(file)[0].time_s) for n, file in enumerate(seen)]
         else:
-            pictures = [file for file in self.files if file.kind == "image"][: query.limit]
+            pictures = [file for file in files if file.kind == "image"][: query.limit]
             hits = [self._hit(file, "image", 0.9 - n / 50) for n, file in enumerate(pictures)]
-        return Hits(hits=hits)
+        return Hits(hits=hits, picture=picture)
 
     def _hit(self, file: File, matched: str, score: float, text: str | None = None, at: float | None = None) -> Hit:
         (item,) = self.catalog.items([file.id])

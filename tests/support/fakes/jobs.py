@@ -6,8 +6,22 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import HTTPException, Query
+from fastapi.responses import PlainTextResponse
 
-from cluster.api_job_types import DetectorUsage, JobDetails, JobInfo, JobName, LeftOutGroup, Reason, Report
+from cluster.api_job_types import (
+    DetectorProgress,
+    DetectorUsage,
+    Estimate,
+    JobDetails,
+    JobInfo,
+    JobName,
+    LeftOutGroup,
+    PlannedDetector,
+    PlannedFiles,
+    Reason,
+    Report,
+    ScanPlan,
+)
 from cluster.api_queries import ScanRequest
 from cluster.cases.overview import JobProgress, JobsOverview
 from cluster.records import OVER, JobState, Priority
@@ -32,6 +46,23 @@ REPORT = Report(
     cost=1.75,
     cost_per_1000_files=14.58,
 )
+
+
+PLAN = ScanPlan(
+    files=120,
+    skipped=8,
+    left_out_groups=REPORT.left_out_groups,
+    units=(
+        PlannedFiles(reason="new", kind="image", files=100, bytes=200_000_000),
+        PlannedFiles(reason="new model", kind="video", files=20, bytes=1_000_000_000),
+    ),
+    detectors=(
+        PlannedDetector(detector="nsfw", files=120, seconds=12.5, gpu_seconds=0.0),
+        PlannedDetector(detector="ocr", files=100, seconds=1234.5, gpu_seconds=600.0),
+    ),
+    estimate=Estimate(busiest="ocr", seconds=617.0, cost=1.75),
+)
+LOG = "".join(f"line {n} of the driver <b>\n" for n in range(1, 301))
 
 
 @dataclass
@@ -85,6 +116,7 @@ class FakeJobs:
     ) -> None:
         """Without jobs. `scan_into` adds what is scanned to a case."""
         self.known: list[FakeJob] = []
+        self.delay_s = 0.0  # of every list
         self._scan_into = scan_into
         self._on_begin = on_begin
 
@@ -96,7 +128,8 @@ class FakeJobs:
         return job
 
     def list_jobs(self, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[JobInfo]:
-        """The jobs, newest first."""
+        """The jobs, newest first, after `delay_s`."""
+        time.sleep(self.delay_s)
         return [job.info() for job in self.known[::-1][:limit]]
 
     def overview(self, case: str | None = None) -> JobsOverview:
@@ -116,18 +149,35 @@ class FakeJobs:
     def show(self, job: str) -> JobDetails:
         """One job, with a report once it has ended."""
         info = self._find(job).info()
-        return JobDetails(**info.model_dump(), report=REPORT if info.state in OVER else None)
+        so_far = tuple(
+            DetectorProgress(detector=name, units=info.done, files=info.done // 3, detections=info.done)
+            for name in ("face", "ocr")
+        )
+        return JobDetails(**info.model_dump(), so_far=so_far, report=REPORT if info.state in OVER else None)
+
+    def plan(self, request: ScanRequest) -> ScanPlan:
+        """The plan of whatever scan; 422 as of `submit`."""
+        self._check(request)
+        return PLAN
+
+    def logs(self, job: str, after: int = 0) -> PlainTextResponse:
+        """The log of a job's driver."""
+        self._find(job)
+        return PlainTextResponse(LOG[after:])
 
     def submit(self, request: ScanRequest) -> JobName:
         """Submit a scan; 422 for an unknown detector or a URI that contains `nowhere`."""
+        self._check(request)
+        if request.case is not None:
+            self._scan_into(request.case, request.uris)
+        return JobName(job=self.begin(request.uris, request.priority).job)
+
+    def _check(self, request: ScanRequest) -> None:
         for name in request.detectors or []:
             if name not in MODELS:
                 raise HTTPException(422, f"no detector {name!r}; there are {', '.join(MODELS)}")
         if any("nowhere" in uri for uri in request.uris):
             raise HTTPException(422, "s3://nowhere: there is no such bucket. Check its name.")
-        if request.case is not None:
-            self._scan_into(request.case, request.uris)
-        return JobName(job=self.begin(request.uris, request.priority).job)
 
     def cancel(self, job: str) -> JobInfo:
         """Cancel a job; 422 if it has ended."""

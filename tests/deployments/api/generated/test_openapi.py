@@ -12,7 +12,7 @@ from hypothesis.errors import Unsatisfiable
 
 from cluster.records import MediaItem, Result, asset_id
 from cluster.settings import Scanning
-from deployments.api.search import Found
+from deployments.api.searches.search import Found
 from tests.support.api_server import serving
 from tests.support.fakes.files import FOLDER, as_row, files
 from tests.support.local_api import LocalApi
@@ -32,7 +32,10 @@ class NothingFound:
     async def words(self, *_: object) -> Found:
         return Found([])
 
-    like = picture = words
+    like = by_vectors = words
+
+    def vectors_of(self, *_: object) -> tuple[tuple[float, ...], ...]:
+        return ()
 
     def maker(self, by: str) -> str:
         return "clip"

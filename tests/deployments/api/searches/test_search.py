@@ -1,15 +1,19 @@
 """Search behind the API: which vectors are compared, and the messages for failed searches. All stand-ins."""
 
 import asyncio
+from itertools import chain
 from types import SimpleNamespace
 
 import pytest
 from fastapi import FastAPI, HTTPException
 from starlette.testclient import TestClient
 
+from cluster.api_queries import AssetFilter
+from cluster.chroma.neighbours import Hit, Neighbours
 from cluster.records import Detection, Failure, Finding, MediaItem, Result, Vector, asset_id
-from cluster.vectors import Hit
-from deployments.api.search import By, Search
+from deployments.api.searches import near
+from deployments.api.searches.near import Scope
+from deployments.api.searches.search import By, Search
 from deployments.detector import DetectorResponse
 from deployments.detectors.clip import ClipConfig
 from deployments.detectors.face import FaceConfig
@@ -38,28 +42,41 @@ class Catalog:
         self.literal = list(literal)
         self.text_search = self
 
-    async def remote(self, words, limit, within):
+    async def remote(self, words, limit, query, within):
         return [
             {"asset": asset, "detector": "ocr", "text": words, "time_s": None, "score": 0.9} for asset in self.literal
         ]
 
 
 class Vectors:
-    """Neighbours by space, the same for every vector unless they are given for its first value."""
+    """Neighbours by space, the same for every vector unless they are given for its first value; `most` at a time."""
 
-    def __init__(self, near=None, own=()):
-        self.near, self.own, self.asked = near or {}, list(own), []
+    def __init__(self, near=None, own=(), most=5000):
+        self.near, self.own, self.most, self.asked = near or {}, list(own), most, []
 
-    def search(self, space, vector, limit):
-        self.asked.append((space, tuple(vector), limit))
-        return self.near.get((space, vector[0]), self.near.get(space, []))[:limit]
+    def neighbours(self, space, vectors, limit, least=0.0, accepts=lambda hit: True):
+        self.asked += [(space, tuple(vector), limit) for vector in vectors]
+        hits = self._hits(space, vectors)
+        shown = [hit for hit in hits if hit.score >= least and accepts(hit)]
+        return Neighbours(shown[: min(limit, self.most)], len(shown) <= min(limit, self.most), len(hits))
+
+    def compared(self, space, vectors, among, least=0.0, accepts=lambda hit: True):
+        hits = [hit for hit in self._hits(space, vectors) if hit.asset in among]
+        return Neighbours([hit for hit in hits if hit.score >= least and accepts(hit)], True, len(hits))
+
+    def _hits(self, space, vectors):
+        near = chain.from_iterable(self.near.get((space, vector[0]), self.near.get(space, [])) for vector in vectors)
+        best = {}
+        for hit in sorted(near, key=lambda hit: -hit.score):
+            best.setdefault(hit.asset, hit)
+        return list(best.values())
 
     def of_asset(self, space, asset):
         return self.own
 
 
 def hit(asset, score, detector="clip"):
-    return Hit(asset, score, detector, "x", time_s=2.0)
+    return Hit(asset, score, detector, "x", text="a cat" if detector != "clip" else None, time_s=2.0)
 
 
 def words(vectors, configs=WORDS_APART, catalog=None, failure=None, limit=10):
@@ -73,7 +90,8 @@ def like(vectors, by="image", limit=10, configs=WORDS_APART):
 def upload(vectors, by, *found, kind="image", failures=()):
     item = MediaItem("mine", 1, "", kind)
     result = Result(item, findings=tuple(Finding("face", "m", one) for one in found), failures=failures)
-    return asyncio.run(Search(Detectors(), Catalog(), vectors, WORDS_APART).picture(result, by, 10)).hits
+    searching = Search(Detectors(), Catalog(), vectors, WORDS_APART)
+    return asyncio.run(searching.by_vectors(searching.vectors_of(result, by), by, 10)).hits
 
 
 def refusal(ask):
@@ -83,14 +101,14 @@ def refusal(ask):
 
 
 def test_exact_words_come_first_then_hits_of_similar_meaning_above_the_least_score():
-    near = {"text": [hit(READ, 0.6, "ocr"), hit(SAID, 0.5, "whisper"), hit(SHOWN, 0.16), hit(asset_id("far"), 0.14)]}
+    near = {"text": [hit(READ, 0.6, "ocr"), hit(SAID, 0.55, "whisper"), hit(SHOWN, 0.36), hit(asset_id("far"), 0.34)]}
     found = words(Vectors(near), catalog=Catalog(READ))
     assert [(one["asset"], one["matched"]) for one in found] == [
         (READ, "exact text"),
         (SAID, "speech"),
         (SHOWN, "picture"),
     ]
-    assert (found[1]["score"], found[1]["time_s"]) == (0.5, 2.0)
+    assert (found[1]["score"], found[1]["time_s"]) == (0.55, 2.0)
 
 
 def test_pictures_are_searched_separately_where_texts_are_nearer_to_words_than_pictures():
@@ -176,25 +194,87 @@ def test_exact_words_are_found_before_anything_is_indexed():
     assert [one["matched"] for one in words(Vectors(), catalog=Catalog(READ))] == ["exact text"]
 
 
-class Visible(Catalog):
-    """A catalogue whose caller may see only these files."""
+class Filtered(Catalog):
+    """A catalogue in which only these files pass the filters."""
 
     def __init__(self, *ids):
         super().__init__()
-        self.visible = SimpleNamespace(remote=self._visible)
-        self.ids = {asset_id(id) for id in ids}
+        self.passing_ids = [asset_id(id) for id in ids]
+        self.ids = SimpleNamespace(remote=self._ids)
+        self.passing = SimpleNamespace(remote=self._passing)
 
-    async def _visible(self, ids, within):
-        return self.ids & set(ids)
+    async def _ids(self, query, most, within):
+        return self.passing_ids[:most]
+
+    async def _passing(self, ids, query, within):
+        return set(self.passing_ids) & set(ids)
 
 
-def test_files_that_the_caller_may_not_see_do_not_take_the_place_of_others():
-    near = [hit(asset_id(f"hidden {n}"), 0.9 - n / 1000) for n in range(100)]
-    near += [hit(asset_id("mine"), 0.7), hit(asset_id("mine too"), 0.6)]
-    vectors = Vectors({"image": near}, own=[(1.0,)])
-    searching = Search(Detectors(), Visible("mine", "mine too"), vectors, WORDS_APART)
+SCOPES = [Scope(within=("s3://b/case-1",)), Scope(AssetFilter(where=("face:",)))]
+NEAR = [hit(asset_id(f"hidden {n}"), 0.9 - n / 1000) for n in range(100)]
+NEAR += [hit(asset_id("mine"), 0.7), hit(asset_id("mine too"), 0.6), hit(asset_id("unlike"), 0.49)]
+
+
+def alike(catalog, scope, limit, vectors=None):
+    searching = Search(Detectors(), catalog, vectors or Vectors({"image": NEAR}, own=[(1.0,)]), WORDS_APART)
+    return asyncio.run(searching.like(asset_id("own"), "image", limit, scope))
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("most_named", [0, 100])
+def test_files_that_do_not_pass_do_not_take_the_place_of_others(monkeypatch, scope, most_named):
+    monkeypatch.setattr(near, "MOST_NAMED", most_named)
     for limit, expected in ((1, ["mine"]), (10, ["mine", "mine too"])):
-        found = asyncio.run(searching.like(asset_id("own"), "image", limit, ("s3://b/case-1",)))
+        found = alike(Filtered("mine", "mine too", "unlike"), scope, limit)
         assert [one["asset"] for one in found.hits] == [asset_id(name) for name in expected]
-    nothing = Search(Detectors(), Visible(), vectors, WORDS_APART)
-    assert refusal(lambda: asyncio.run(nothing.like(asset_id("own"), "image", 10, ("s3://b/case-1",))).hits)[0] == 404
+        assert found.notes == []
+    nothing = alike(Filtered(), scope, 10)
+    assert (nothing.hits, nothing.notes) == ([], [])
+
+
+def test_a_search_that_has_not_looked_at_all_files_that_pass_says_so(monkeypatch):
+    monkeypatch.setattr(near, "MOST_NAMED", 0)
+    monkeypatch.setattr(near, "MOST_FETCHED", 50)
+    found = alike(Filtered("hidden 3", "mine"), SCOPES[1], 10, Vectors({"image": NEAR}, own=[(1.0,)], most=50))
+    assert [one["asset"] for one in found.hits] == [asset_id("hidden 3")]
+    assert "Narrow the filters" in found.notes[0]
+
+
+def test_the_filters_apply_to_exact_words_and_to_similar_ones_together():
+    asked = []
+
+    class Asked(Filtered):
+        async def remote(self, words, limit, query, within):
+            asked.append((query, within))
+            return []
+
+    query = AssetFilter(where=("face:",))
+    vectors = Vectors({"text": [hit(SHOWN, 0.6), hit(READ, 0.9, "ocr")]})
+    searching = Search(Detectors(), Asked("shown"), vectors, WORDS_APART)
+    found = asyncio.run(searching.words("a dog", 10, Scope(query, ("s3://b",))))
+    assert [one["asset"] for one in found.hits] == [SHOWN] and asked == [(query, ("s3://b",))]
+
+
+def test_texts_without_a_word_are_similar_to_nothing_and_nothing_to_them():
+    def read(text):
+        return Hit(asset_id(text), 0.9, "ocr", "text", text)
+
+    near = Vectors({"text": [read(text) for text in ("●", "*x K", "0006", "lo1", "exit", "香港", "甲")]})
+    assert [one["text"] for one in words(near)] == ["exit", "香港"]
+    assert words(near, catalog=Catalog(READ), limit=10)[0]["matched"] == "exact text"
+    only_exact = asyncio.run(Search(Detectors(), Catalog(READ), near, WORDS_APART).words("42", 10))
+    assert ([one["asset"] for one in only_exact.hits], only_exact.notes) == ([READ], [])
+
+
+def test_a_short_text_has_to_be_more_similar_than_a_longer_one():
+    def read(text):
+        return Hit(asset_id(text), 0.47, "ocr", "text", text)
+
+    near = Vectors({"text": [read("the gate is open"), read("open gate")]})
+    assert [one["text"] for one in words(near)] == ["the gate is open"]
+
+
+def test_exact_and_similar_hits_do_not_take_each_others_places():
+    near = Vectors({"text": [hit(asset_id(f"seen {n}"), 0.9) for n in range(9)]})
+    found = words(near, catalog=Catalog(*(asset_id(f"read {n}") for n in range(3))), limit=3)
+    assert [one["matched"] for one in found] == ["exact text"] * 3 + ["picture"] * 3

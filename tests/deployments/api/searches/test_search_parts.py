@@ -10,12 +10,12 @@ from ray.exceptions import RayActorError
 
 from cluster.records import Detection, Failure, asset_id
 from cluster.vectors import Vectors, VectorsDown
-from deployments.api import search
-from deployments.api.search import Search
+from deployments.api.searches import near, search
+from deployments.api.searches.search import Search
 from deployments.detector import DetectorResponse
 from deployments.detectors.clip import ClipConfig
 from deployments.detectors.face import FaceConfig
-from tests.deployments.api import test_search as stand_in
+from tests.deployments.api.searches import test_search as stand_in
 from tests.support.servers.chroma import free_port, silent
 
 CONFIGS = {"clip": ClipConfig(), "face": FaceConfig()}
@@ -30,7 +30,7 @@ class Answering:
         self.answer = answer
         self.text_search = self
 
-    async def remote(self, words, limit, within):
+    async def remote(self, words, limit, query, within):
         return await self.ask((), ())
 
     async def ask(self, names, samples):
@@ -42,7 +42,7 @@ class Answering:
 
 
 class Away(stand_in.Vectors):
-    def search(self, space, vector, limit):
+    def neighbours(self, space, vectors, limit, least, accepts):
         raise VectorsDown("the vector store at http://x does not answer (ConnectError)")
 
 
@@ -111,10 +111,10 @@ def test_exact_words_are_found_while_the_store_refuses_connections():
 def test_a_store_that_hangs_blocks_neither_the_search_nor_other_threads(monkeypatch):
     import chromadb  # noqa: F401  # the first import takes longer than what is measured here
 
-    monkeypatch.setattr(search, "MOST_UNANSWERED", 30)
+    monkeypatch.setattr(near, "MOST_UNANSWERED", 30)
     with silent() as url:
         searching = Search(stand_in.Detectors(), stand_in.Catalog(READ), Vectors(url, 1.0), CONFIGS)
-        monkeypatch.setattr(search, "STORE_DEADLINE_S", 1.0)
+        monkeypatch.setattr(near, "STORE_DEADLINE_S", 1.0)
 
         async def many():
             begun = time.monotonic()
@@ -126,11 +126,11 @@ def test_a_store_that_hangs_blocks_neither_the_search_nor_other_threads(monkeypa
         refused = sum("questions to answer first" in one.notes[0] for one in found)
         assert other == "read" and refused == 10 and seconds < 3
         assert all([hit["asset"] for hit in one.hits] == [READ] and len(one.notes) == 1 for one in found)
-        assert searching._threads._max_workers == search.STORE_THREADS  # those that hang are no more than these
+        assert searching.files._threads._max_workers == near.STORE_THREADS  # those that hang are no more than these
 
 
 def test_a_search_by_similarity_is_refused_when_the_store_is_late(monkeypatch):
-    monkeypatch.setattr(search, "STORE_DEADLINE_S", 0.3)
+    monkeypatch.setattr(near, "STORE_DEADLINE_S", 0.3)
     with silent() as url:
         searching = Search(stand_in.Detectors(), stand_in.Catalog(), Vectors(url, 0.3), CONFIGS)
         with pytest.raises(VectorsDown, match="does not answer"):

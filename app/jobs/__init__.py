@@ -1,0 +1,1 @@
+"""Parts of the Jobs page: the form of a new scan with its plan, and the cards of jobs."""

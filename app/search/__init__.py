@@ -1,0 +1,1 @@
+"""Parts of the Search page: the picture that is searched by, and the files that were found."""

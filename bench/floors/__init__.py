@@ -1,0 +1,1 @@
+"""Measures the floors of searches by similarity."""

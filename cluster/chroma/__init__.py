@@ -1,0 +1,1 @@
+"""The vector store Chroma: its client, and searches in its collections."""
