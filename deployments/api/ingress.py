@@ -50,6 +50,7 @@ from deployments.api.guards.origin import answer_to
 from deployments.api.guards.quotas import Quotas
 from deployments.api.job_routes import JobRoutes, Verify
 from deployments.api.node_caches import erase_cluster
+from deployments.api.people.routes import PeopleRoutes
 from deployments.api.reviews.routes import ReviewRoutes
 from deployments.api.sample_routes import SampleRoutes
 from deployments.api.search import MOST_BYTES, STORE_DEADLINE_S, Found, Search
@@ -76,7 +77,7 @@ async def _answer(result: Result) -> Upload:
     graceful_shutdown_timeout_s=5,
 )
 @serve.ingress(api)
-class Ingress(AccessRoutes, ExportRoutes, JobRoutes, OverviewRoutes, ReviewRoutes, SampleRoutes):
+class Ingress(AccessRoutes, ExportRoutes, JobRoutes, OverviewRoutes, PeopleRoutes, ReviewRoutes, SampleRoutes):
     """The HTTP API with all its routes."""
 
     def __init__(

@@ -12,11 +12,15 @@ from cluster.api_queries import AssetFilter, AssetQuery, Cursor, read_cursor, wr
 from cluster.cases.overview import OverviewQuery
 from cluster.errors import SettingsError
 from cluster.logs import setup
+from cluster.people.store import FaceStore
 from cluster.records import asset_id
 from deployments.catalog import overview
 from deployments.catalog import queries as sql
 from deployments.catalog.database import Ask, Database
 from deployments.catalog.loading import Loader
+from deployments.catalog.people.compared import Comparisons
+from deployments.catalog.people.faces import FaceVectors
+from deployments.catalog.people.people import People
 from deployments.catalog.reviews.index import DecisionIndex
 from deployments.catalog.reviews.queues import Reviews
 from deployments.catalog.shapes import Json, as_finding, as_item, as_line, as_summary, by_asset
@@ -24,13 +28,14 @@ from deployments.catalog.shapes import Json, as_finding, as_item, as_line, as_su
 EVERYTHING = AssetFilter()
 
 
-class Catalog(Reviews):
+class Catalog(Reviews, People):
     """Owns a DuckDB file, which one process may have open. If the file is deleted, it is built again from the results.
 
     Methods may be called from several threads. SettingsError if the file does not open. A thread loads the results that
     are in the folder `of` already, and those that were in a file with the tables of an earlier version.
 
-    `decisions`: the file of the reviewers' decisions, which is not built from anything: back it up.
+    `decisions`, `faces`: the files of the reviewers' decisions on files and on faces, which are not built from
+    anything: back them up. `vectors`: where the vectors of faces are; without it, no faces can be compared.
     `within`: folders, buckets and archives that the caller is limited to. Other files are as if they were not there.
     """
 
@@ -41,11 +46,15 @@ class Catalog(Reviews):
         of: str | None = None,
         s3_endpoint: str | None = None,
         decisions: Path | Literal[":memory:"] = ":memory:",
+        faces: Path | Literal[":memory:"] = ":memory:",
+        vectors: FaceVectors = lambda ids: {},
     ) -> None:
         setup.join_serve()
         self._database = Database(path)
         self._decided = DecisionIndex(self._database, decisions)
+        self._faces = FaceStore(faces)
         self._loader = Loader(self._database, thumbnails)
+        self._comparisons = Comparisons(self._database, vectors, lambda: self._loader.changes)
         folders = list(dict.fromkeys([*([] if of is None else [of]), *self._database.unfinished()]))
         arguments = (folders, s3_endpoint)
         self._catching_up = threading.Thread(
@@ -58,7 +67,9 @@ class Catalog(Reviews):
         """Close the file, once the thread has loaded what was there at the start."""
         if self._catching_up.ident is not None:
             self._catching_up.join()
+        self._comparisons.close()
         self._decided.close()
+        self._faces.close()
         self._database.close()
 
     # ---- filling
@@ -73,6 +84,7 @@ class Catalog(Reviews):
 
     def forget(self, detector: str, label: str) -> int:
         """Delete all detections of that detector and label. Returns how many there were. See Loader.forget."""
+        self._comparisons.forget()  # they hold the vectors of the faces
         return self._loader.forget(detector, label)
 
     # ---- browsing

@@ -22,6 +22,7 @@ from deployments.jobs.queue import Jobs
 from pipelines.results.verifying import Verified
 from tests.deployments.jobs.jobs_api import JobsApi
 from tests.support.api_server import AS_ADMIN
+from tests.support.fakes.vectors import MemoryVectors
 
 _MADE: list[Any] = []  # instances that Serve has created in this process
 
@@ -31,7 +32,8 @@ class KeptCatalog(Catalog):
 
     def __init__(self) -> None:
         """An empty catalogue."""
-        super().__init__(":memory:")
+        self.memory = MemoryVectors()  # the vectors of faces that tests add
+        super().__init__(":memory:", vectors=self.memory)
         _MADE.append(self)
 
 
@@ -80,7 +82,7 @@ class OnlyExact:
 class LocalApi:
     """The API: call its routes as Python methods with `call`, or over HTTP through `app`."""
 
-    def __init__(self, handle: Any, ingress: Any, catalog: Catalog, settings: Settings) -> None:
+    def __init__(self, handle: Any, ingress: Any, catalog: KeptCatalog, settings: Settings) -> None:
         """`handle`: of the deployment; `ingress` and `catalog`: the instances behind it."""
         self._handle = handle
         self.store = open_store(settings)  # the same file of keys
