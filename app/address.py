@@ -80,7 +80,12 @@ def export(query: AssetFilter, format: ExportFormat) -> str:
 
 
 def file(id: str, context: Iterable[tuple[str, str]], at: float | None = None) -> str:
-    """The relative URL of a file's page. `context`: the list it was opened from; `at`: a time in seconds.
+    """The relative URL of a file's page. `context`: the list it was opened from; `at`: a time in seconds."""
+    return href("/file", of_file(id, context, at))
+
+
+def of_file(id: str, context: Iterable[tuple[str, str]], at: float | None = None) -> Pairs:
+    """The parameters of a file's page; see `file`.
 
     The context is encoded as one parameter, so that its names cannot collide with those of the file's page. Its case
     is that of the file's page too.
@@ -88,7 +93,7 @@ def file(id: str, context: Iterable[tuple[str, str]], at: float | None = None) -
     context = list(context)
     case = dict(context).get("case", "")
     pairs = [("asset", id), ("case", case), ("in", urlencode(context)), ("t", "" if at is None else f"{at:g}")]
-    return href("/file", [pair for pair in pairs if pair[1]])
+    return [pair for pair in pairs if pair[1]]
 
 
 def _conditions(texts: list[str]) -> tuple[str, ...]:

@@ -41,12 +41,16 @@ class DrawnBox(TypedDict):
 
 
 class Tile(TypedDict):
-    """A file in the gallery. `ratio`: width / height; no box is drawn if it is None."""
+    """A file in the gallery. `ratio`: width / height; no box is drawn if it is None.
+
+    `more`: further pictures of a tile that shows several, beside each other; None: it shows one.
+    """
 
     id: str
     name: str
     href: str
     picture: str
+    more: list[str] | None
     kind: str
     length: str
     ratio: float | None
@@ -113,6 +117,7 @@ def tile(asset: Asset, palette: dict[str, str], context: Pairs, note: str = "", 
         "name": asset.name,
         "href": address.file(asset.id, context, at),
         "picture": picture(asset),
+        "more": None,
         "kind": asset.kind or "unknown",
         "length": clock(asset.duration_s) if asset.kind != "image" else "",
         "ratio": ratio(asset),

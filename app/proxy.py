@@ -18,9 +18,10 @@ from app.forms import query_string
 from app.purpose import purpose_of
 from app.sign_in import address_of, authorization, is_own, token_of
 from cluster.access.rules import purpose_header
+from cluster.people.face import PATTERN
 from cluster.settings import AppListener
 
-_ID = re.compile(r"[0-9a-f]{32}")
+_ID, _FACE = re.compile(r"[0-9a-f]{32}"), re.compile(PATTERN)
 _PASSED_BACK = ("content-length", "content-range", "accept-ranges", "etag", "last-modified")
 _SHOWN = re.compile(r"(image|video|audio)/(?!svg)[\w.+-]+")  # others could run scripts, so they are downloads
 _PRIVATE = {
@@ -37,7 +38,7 @@ _HEADERS = (
 
 
 class Relay:
-    """Streams thumbnails, media and exports from the API, which browsers cannot reach, with the browser's session."""
+    """Streams pictures, media and exports from the API, which browsers cannot reach, with the browser's session."""
 
     def __init__(self, api: Callable[[], httpx.AsyncClient]) -> None:
         """`api` returns a client with the API's base URL; it is called for every request."""
@@ -45,20 +46,25 @@ class Relay:
 
     @property
     def routes(self) -> list[Route]:
-        """The routes of thumbnails, media and exports."""
+        """The routes of thumbnails, faces, media and exports."""
         return [
             Route("/api/thumb/{id}", self.thumbnail),
             Route("/api/media/{id}", self.media),
+            Route("/api/face/{id}", self.face),
             Route("/api/export", self.export),
         ]
 
     async def thumbnail(self, request: Request) -> Response:
         """The JPEG of a file. Its URL changes with every analysis, so browsers may cache it for a day."""
-        return await self._pass_on(request, "thumbnail", "private, max-age=86400")
+        return await self._pass_on(request, _ID, "assets/{id}/thumbnail", "private, max-age=86400")
 
     async def media(self, request: Request) -> Response:
         """The file, or the byte range of it that the request names."""
-        return await self._pass_on(request, "media", "private, no-cache")
+        return await self._pass_on(request, _ID, "assets/{id}/media", "private, no-cache")
+
+    async def face(self, request: Request) -> Response:
+        """The JPEG of a face."""
+        return await self._pass_on(request, _FACE, "people/faces/{id}/picture", "private, max-age=3600")
 
     async def export(self, request: Request) -> Response:
         """The export of the files that pass the filters of the query string, as a download."""
@@ -71,12 +77,12 @@ class Relay:
         headers["Content-Disposition"] = answer.headers.get("content-disposition", "attachment")
         return StreamingResponse(_body(answer), 200, headers, media_type="application/octet-stream")
 
-    async def _pass_on(self, request: Request, what: str, cache: str) -> Response:
+    async def _pass_on(self, request: Request, ids: re.Pattern[str], path: str, cache: str) -> Response:
         id = request.path_params["id"]
-        if not _ID.fullmatch(id):
+        if not ids.fullmatch(id):
             return PlainTextResponse("no such file", 404)
         ranges = {name: request.headers[name] for name in ("range", "if-range") if name in request.headers}
-        answer = await self._answer(request, f"/v1/assets/{id}/{what}", ranges)
+        answer = await self._answer(request, f"/v1/{path.format(id=id)}", ranges)
         if isinstance(answer, Response):
             return answer
         headers = {name: answer.headers[name] for name in _PASSED_BACK if name in answer.headers}

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -10,11 +11,14 @@ from ray import serve
 
 from cluster import gpus
 from cluster.decisions import store as decisions
+from cluster.errors import MediaError
 from cluster.logs import setup
 from cluster.logs.settings import Logs
 from cluster.people import store as people
-from cluster.records import MediaItem, Result
+from cluster.records import Kind, MediaItem, Result
 from cluster.settings import Settings
+from cluster.storage.listing import list_media
+from cluster.storage.roots import Roots
 from deployments.access.service import Access
 from deployments.api.ingress import Ingress
 from deployments.catalog import database
@@ -27,7 +31,9 @@ from deployments.serving.status import is_running
 from pipelines import analysis
 from pipelines.detect.detecting import File, analyze
 from pipelines.ledger.member_files import MemberFiles
+from pipelines.media.decoding import Pixels
 from pipelines.media.pool import Decoder
+from pipelines.media.sources import Remote, Source
 from pipelines.results.verifying import verify
 
 HEAD = "node:__internal_head__"  # a resource that Ray gives the head of every cluster
@@ -46,6 +52,24 @@ async def analyze_upload(
 def open_member(uri: str, parent: str, settings: Settings) -> BinaryIO:
     """The file of a member of a container, as of `MemberFiles.open`."""
     return _member_files().open(uri, parent, settings)
+
+
+def read_frame(uri: str, parent: str | None, kind: Kind, time_s: float | None, settings: Settings) -> Pixels:
+    """One frame of a file, (height, width, 3) RGB: that at a time in seconds; of a still image (None) the picture.
+
+    MediaError or SettingsError if the file cannot be read.
+    """
+    source: Source
+    with ExitStack() as opened:
+        if parent is not None:
+            source = Path(opened.enter_context(open_member(uri, parent, settings)).name)
+        else:
+            roots = Roots(settings.scanning.roots)
+            item = next(list_media(uri, settings.s3_endpoint, roots), None)
+            if item is None:
+                raise MediaError("fetch", f"{uri} is not there")
+            source = Remote(item, settings.s3_endpoint, roots=roots)
+        return _decoder().frame(source, kind, settings.decoding, time_s)
 
 
 @cache
@@ -97,6 +121,7 @@ def build(settings: Settings) -> serve.Application:
         verify,
         settings,
         open_member,
+        read_frame,
     )
 
 

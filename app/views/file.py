@@ -13,6 +13,7 @@ from app.client import ApiError
 from app.review import panel
 from cluster.api_queries import By
 from cluster.api_types import File, Hit
+from cluster.people.api_types import GroupQuery
 
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -29,7 +30,7 @@ def _alike(api: str, id: str, limit: int, case: str | None) -> list[Hit]:
 
 @st.cache_data(ttl=30, max_entries=64, show_spinner=False)
 def _list(api: str, context: tuple[tuple[str, str], ...], upto: str | None, number: int) -> list[str]:
-    """The ids on a page of the list that the file was opened from. The hits of a search are one page.
+    """The ids on a page of the list that the file was opened from. Hits of a search, files of a person are one page.
 
     `upto`: the file that had arrived last when this session began to look at the list; None: it has not.
     """
@@ -44,6 +45,8 @@ def _list(api: str, context: tuple[tuple[str, str], ...], upto: str | None, numb
         else:
             hits = api_client.alike(parameters["like"], by=by, case=case)
         return [hit.asset.id for hit in hits]
+    if "group" in parameters:
+        return _files_of_person(parameters["group"], address.case_of(context)) if number == 1 else []
     if number < 1:
         return []
     query = address.query_of(context)
@@ -51,11 +54,19 @@ def _list(api: str, context: tuple[tuple[str, str], ...], upto: str | None, numb
     return [asset.id for asset in page.api().assets(query).items]
 
 
+def _files_of_person(face: str, case: str | None) -> list[str]:
+    """The ids of the files in which the person of this face is seen; none if it is in no group any more."""
+    try:
+        return [file.asset for file in page.api().group(face, GroupQuery(case=case, size=1)).appearances]
+    except ApiError:
+        return []
+
+
 def show() -> None:
     """Draw the page."""
     id = st.query_params.get("asset", "")
     if not _ID.fullmatch(id):
-        st.warning("This address names no file. Open one from Browse or Search.")
+        st.warning("This address names no file. Open one from Browse, Search or People.")
         st.page_link("views/browse.py", label="Go to Browse", icon=":material/grid_view:")
         return
     api = page.caller()
@@ -95,16 +106,16 @@ def _decide(id: str) -> None:
 
 
 def _ways(api: str, id: str, context: Pairs) -> components.Ways:
-    searched = any(name in ("q", "like", "picture") for name, _ in context)
-    ways: components.Ways = {
-        "back": address.href("/search" if searched else "/", context),
-        "where": "Search" if searched else "Browse",
-        "previous": None,
-        "next": None,
-    }
+    names = {name for name, _ in context}
+    path, where = "/", "Browse"
+    if names & {"q", "like", "picture"}:
+        path, where = "/search", "Search"
+    elif "group" in names:
+        path, where = "/people", "People"
+    ways: components.Ways = {"back": address.href(path, context), "where": where, "previous": None, "next": None}
     kept = tuple(pair for pair in context if pair[0] != "page")
-    upto = None if searched else held.upto(address.query_of(kept))
-    number = 1 if searched else address.query_of(context).page
+    upto = held.upto(address.query_of(kept)) if where == "Browse" else None
+    number = address.query_of(context).page if where == "Browse" else 1
     ids = _found_by_picture() if ("picture", "1") in kept else _list(api, kept, upto, number)
     if id not in ids:
         return ways

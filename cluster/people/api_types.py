@@ -69,12 +69,18 @@ class NewName(_Given):
     name: PersonName
 
 
+class SeenGroup(_Given):
+    """A group, by a face in it, and its version that was seen."""
+
+    face: FaceId
+    version: Version
+
+
 class Merge(_Given):
-    """The group that is the same person."""
+    """The groups that are the same person."""
 
     version: Version
-    other: FaceId = Field(description="a face of the other group")
-    other_version: Version
+    others: tuple[SeenGroup, ...] = Field(min_length=1, max_length=MOST_GROUPS)
 
 
 class Chosen(_Given):

@@ -97,7 +97,7 @@ class FaceStore(DecisionStore):
             return int(db.execute("select max(n) from decisions").fetchone()[0])
 
     def take_back(self, correction: int, who: Identity) -> int | FaceChanged | None:
-        """Restore what held before a correction, on all its faces or, if one of them was decided on since, on none.
+        """Restore what held before a correction, on all its faces; or on none, if it does not hold on one of them.
 
         Returns the number of faces; None if there is no such correction, or `who` does not see all its files.
         """
@@ -106,8 +106,10 @@ class FaceStore(DecisionStore):
             entries = self._entries(correction)
             if not entries or not all(who.sees(entry["uri"], entry["parent"]) for entry in entries):
                 return None
-            if since := next((entry for entry in entries if not entry["latest"]), None):
-                return FaceChanged(self._latest(since["asset"])["who"])
+            present = {entry["asset"]: self._latest(entry["asset"]) for entry in entries}
+            for entry in entries:
+                if present[entry["asset"]]["stands"] != entry["version"]:
+                    return FaceChanged(present[entry["asset"]]["who"])
             for entry in entries:
                 values: dict[str, Any] = {"label": None, "tags": "[]", "note": "", "models": "{}"}
                 if entry["below"]:
@@ -115,17 +117,19 @@ class FaceStore(DecisionStore):
                     values = {name: restored[name] for name in values}
                 values |= {"uri": entry["uri"], "parent": entry["parent"], "undo": 1, "at": at}
                 values |= {"stands": entry["below"], "below": 0}
-                self._append(db, entry["asset"], entry["version"], who, values)
+                self._append(db, entry["asset"], present[entry["asset"]]["version"], who, values)
         return len(entries)
 
     def last(self, who: Identity) -> Correction | None:
-        """The latest correction of this owner that holds, if it can be taken back; else None."""
+        """The latest correction of this owner that holds on a face; None if it cannot be taken back."""
+        holding = """select held.n from decisions held join decisions latest using (asset)
+            where held.owner = ? and not held.undo and latest.latest and latest.stands = held.version
+            order by held.n desc limit 1"""
         with self._lock:
-            found = self._db.execute(
-                "select n from decisions where owner = ? and latest and not undo order by n desc limit 1", [who.owner]
-            ).fetchone()
-            entries = self._entries(found["n"]) if found else []
-        if not entries or not all(entry["latest"] and who.sees(entry["uri"], entry["parent"]) for entry in entries):
+            found = self._db.execute(holding, [who.owner]).fetchone()
+            entries = self._whole(found["n"]) if found else []
+            holds = [self._latest(entry["asset"])["stands"] == entry["version"] for entry in entries]
+        if not entries or not all(holds) or not all(who.sees(entry["uri"], entry["parent"]) for entry in entries):
             return None
         newest = entries[-1]
         return Correction(
@@ -138,6 +142,10 @@ class FaceStore(DecisionStore):
 
     def _entries(self, correction: int) -> list[Any]:
         """The entries of a correction, by the number of its last one; none if it is no correction."""
-        last = next(iter(self._rows("where n = ? and not undo", [correction])), None)
-        entries = self._rows("where at = ? and owner = ? order by n", [last["at"], last["owner"]]) if last else []
+        entries = self._whole(correction)
         return entries if entries and entries[-1]["n"] == correction else []
+
+    def _whole(self, n: int) -> list[Any]:
+        """The entries of the correction to which entry number n belongs, in order; none if it belongs to none."""
+        entry = next(iter(self._rows("where n = ? and not undo", [n])), None)
+        return self._rows("where at = ? and owner = ? order by n", [entry["at"], entry["owner"]]) if entry else []

@@ -2,7 +2,7 @@
 
 # No `from __future__ import annotations` here: FastAPI could not resolve the types of a pickled class.
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +20,6 @@ from cluster.api_types import (
     ErasedCaches,
     Facets,
     File,
-    ForgottenHits,
     Health,
     Hits,
     LoadedRows,
@@ -50,6 +49,7 @@ from deployments.api.guards.origin import answer_to
 from deployments.api.guards.quotas import Quotas
 from deployments.api.job_routes import JobRoutes, Verify
 from deployments.api.node_caches import erase_cluster
+from deployments.api.people.pictures import FacePictures, ReadFrame
 from deployments.api.people.routes import PeopleRoutes
 from deployments.api.reviews.routes import ReviewRoutes
 from deployments.api.sample_routes import SampleRoutes
@@ -92,6 +92,7 @@ class Ingress(AccessRoutes, ExportRoutes, JobRoutes, OverviewRoutes, PeopleRoute
         verify: Verify,
         settings: Settings,
         open_member: media.OpenMember,
+        read_frame: ReadFrame,
     ) -> None:
         ray_metrics.report()
         setup.join_serve()
@@ -111,6 +112,7 @@ class Ingress(AccessRoutes, ExportRoutes, JobRoutes, OverviewRoutes, PeopleRoute
         vectors = Vectors.configured(settings, STORE_DEADLINE_S)
         self.searching = Search(self.detectors, self.catalog, vectors, configs(settings))
         self.viewed = media.Viewed()
+        self.face_pictures = FacePictures(read_frame)
         self.quotas = Quotas(settings.limits)
         quotas.set_quotas(self.quotas)
         for handle in {*detectors.values(), catalog, jobs, access}:
@@ -229,13 +231,17 @@ class Ingress(AccessRoutes, ExportRoutes, JobRoutes, OverviewRoutes, PeopleRoute
         where, why = address(request), purpose(request, self.settings.access, needed=blurring.is_explicit(row))
         record = partial(self.access.record.remote, who, "original viewed", asset, where, **why)
         await self.viewed.once(who, asset, record)  # it is on disk before the first byte is sent
-        job = await self.jobs.one.remote(row["job"])
-        settings = job_settings(self.settings, job.uris, job.out, job.proof) if job else self.settings
-        settings = limited(settings, who.prefixes)  # a link may lead from one case into another
+        settings = await self.readable(row, who)
         if (parent := row.get("parent")) is not None:
             return await asyncio.to_thread(media.answer_member, uri, parent, range, self.open_member, settings)
         roots = Roots(settings.scanning.roots)
         return await asyncio.to_thread(media.answer, uri, range, settings.s3_endpoint, roots)
+
+    async def readable(self, row: Mapping[str, Any], who: Identity) -> Settings:
+        """The settings with which a caller may read the original of a file of `Catalog.location`."""
+        job = await self.jobs.one.remote(row["job"])
+        settings = job_settings(self.settings, job.uris, job.out, job.proof) if job else self.settings
+        return limited(settings, who.prefixes)  # a link may lead from one case into another
 
     @api.get("/v1/search")
     async def search(self, query: Annotated[SearchQuery, Query()], request: Request, who: Viewer) -> Hits:
@@ -278,13 +284,6 @@ class Ingress(AccessRoutes, ExportRoutes, JobRoutes, OverviewRoutes, PeopleRoute
         if not proved(self.settings, [], where, proof) and not await self.jobs.has_out.remote(where):
             await asyncio.to_thread(check_out, self.settings, where)
         return LoadedRows(rows=await self.catalog.load_all.remote(where, self.settings.s3_endpoint))
-
-    @api.delete("/v1/people/{name}")
-    async def forget(self, name: str, request: Request, who: OperatorOfAll) -> ForgottenHits:
-        """Delete the hits of a person from the catalogue; `raysift people purge` has deleted them from the results."""
-        why = purpose(request, self.settings.access)
-        await self.access.record.remote(who, "person purged", name, address(request), **why)
-        return ForgottenHits(hits=await self.catalog.forget.remote("face", name))
 
     @api.delete("/v1/cache")
     async def erase_caches(self, request: Request, who: Admin) -> ErasedCaches:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from cluster.errors import MediaError
 from cluster.records import Kind, Sample, Segment, Span
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
+Pixels = npt.NDArray[np.uint8]  # (height, width, 3) RGB
+AT_S = 0.002  # by which a time that was rounded to milliseconds may be later than the frame that it names
 ZEROS_BYTES = 1 << 16  # within which an MP3 may begin that zero bytes precede: some programs write them
 
 
@@ -106,6 +109,27 @@ def frames(
             jpeg = sampling.jpeg_of(pixels) if with_thumbnail else None
             yield Frame(Sample(pixels=pixels), same_as_before=False, thumbnail=jpeg)
             with_thumbnail = False
+
+
+def frame_at(source: Source, kind: Kind, decoding: Decoding, time_s: float | None) -> Iterator[Frame]:
+    """The frame that a video or animation shows at a time in seconds of the file; of anything else its first one.
+
+    MediaError if there is none.
+    """
+    moment = (time_s or 0.0) - AT_S
+    if kind == "video":
+        # decoded from a key frame before it on, as a segment is that begins there
+        around = Segment(1, 2, 0.0, moment, None, moment, 0.0, None) if moment > 0 else None
+        for raw in recordings.raw_frames(source, decoding, around):
+            if raw.time_s >= moment:
+                yield Frame(Sample(pixels=raw.pixels(decoding.max_side_px), time_s=raw.time_s), same_as_before=False)
+                return
+    else:
+        for frame in frames(source, kind, decoding):
+            if (frame.sample.time_s or 0.0) >= moment:
+                yield frame
+                return
+    raise MediaError("decode", "it shows nothing at that time")
 
 
 def sound(source: Source, decoding: Decoding, segment: Segment | None = None) -> Iterator[Sample]:

@@ -82,6 +82,7 @@ def _cut(path: Path, limits: Decoding) -> Iterator[tuple[Segment, ...]]:
 _CALLS: dict[str, Callable[..., Iterator[Any]]] = {
     "probe": _probe,
     "frames": decoding.frames,
+    "frame_at": decoding.frame_at,
     "sound": decoding.sound,
     "texts": decoding.texts,
     "cut": _cut,

@@ -13,6 +13,7 @@ from ray import serve
 
 from cluster.access.audit import Audit
 from cluster.access.credential import open_store, own_key
+from cluster.errors import MediaError
 from cluster.settings import Scanning, Settings
 from deployments.access.service import Access
 from deployments.api.ingress import Ingress
@@ -52,6 +53,11 @@ class KeptIngress(Ingress.func_or_class):  # type: ignore[name-defined, misc]
         """Like Ingress."""
         await super().__init__(*arguments)
         _MADE.append(self)
+
+
+def no_frame(uri: str, parent: str | None, kind: str, time_s: float | None, settings: Settings) -> Any:
+    """A ReadFrame that finds no file."""
+    raise MediaError("fetch", "it is not there")
 
 
 class OnlyExact:
@@ -111,7 +117,7 @@ def local_api(state: Path) -> Iterator[LocalApi]:
     )
     access = serve.deployment(Access).options(name="access").bind(settings)
     bound = serve.deployment(KeptIngress).options(name="api")
-    bound = bound.bind({}, catalog, jobs, access, None, None, verify, settings, None)
+    bound = bound.bind({}, catalog, jobs, access, None, None, verify, settings, None, no_frame)
     handle = serve.run(bound, name="api", _local_testing_mode=True)
     made = {type(instance): instance for instance in _MADE}
     ingress = next(instance for kind, instance in made.items() if issubclass(kind, KeptIngress))

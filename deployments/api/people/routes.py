@@ -1,12 +1,14 @@
 """The API's routes for groups of faces, and for the corrections of reviewers."""
 
 # No `from __future__ import annotations` here: FastAPI could not resolve the types of a pickled class.
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import HTTPException, Path, Query, Request
+from fastapi import HTTPException, Path, Query, Request, Response
 
 from cluster.access.identity import Identity
+from cluster.api_types import ForgottenHits
 from cluster.people.api_types import (
     Chosen,
     Corrected,
@@ -25,11 +27,12 @@ from cluster.people.api_types import (
 from cluster.people.store import FaceChanged
 from cluster.settings import Settings
 from deployments.access.purposes import purpose
-from deployments.access.roles import Reviewer, Viewer, address
+from deployments.access.roles import OperatorOfAll, Reviewer, Viewer, address
+from deployments.api import media
 from deployments.api.app import api
 from deployments.api.calls import TimedHandle
 from deployments.api.cases.routes import CaseRoutes
-from deployments.api.media import Viewed
+from deployments.api.people.pictures import FacePictures
 from deployments.detectors.face import FaceConfig
 from deployments.serving.placement import configs
 
@@ -50,7 +53,9 @@ class PeopleRoutes(CaseRoutes):
     settings: Settings
     access: TimedHandle
     catalog: TimedHandle
-    viewed: Viewed
+    viewed: media.Viewed
+    face_pictures: FacePictures
+    readable: Callable[[Mapping[str, Any], Identity], Awaitable[Settings]]
 
     @api.get("/v1/people/groups")
     async def people(self, query: Annotated[PeopleQuery, Query()], request: Request, who: Viewer) -> PeoplePage:
@@ -71,6 +76,18 @@ class PeopleRoutes(CaseRoutes):
             raise _unknown()
         return found
 
+    @api.get("/v1/people/faces/{face}/picture", response_class=Response, responses=media.JPEG)
+    async def face_picture(self, face: Face, request: Request, who: Viewer) -> Response:
+        """A JPEG of the face, of at most 192 px; for a viewer as coarse squares. 404 if no picture of it can be had."""
+        purpose(request, self.settings.access)
+        source = await self.catalog.face_source.remote(face, who.prefixes)
+        if source is None:
+            raise HTTPException(404, f"no face {face!r} has been found")
+        jpeg = await self.face_pictures.of(face, source, not who.may("reviewer"), partial(self.readable, source, who))
+        if jpeg is None:
+            raise HTTPException(404, "its file is not where it was scanned, and no thumbnail shows it")
+        return Response(jpeg, media_type="image/jpeg", headers=media.PRIVATE)
+
     @api.post("/v1/people/groups/{face}/name")
     async def name_group(self, face: Face, new: NewName, of: Of, request: Request, who: Reviewer) -> Corrected:
         """Name the person of a group. 409 if `version` is not the group's: somebody else was faster."""
@@ -78,7 +95,7 @@ class PeopleRoutes(CaseRoutes):
 
     @api.post("/v1/people/groups/{face}/merge")
     async def merge_groups(self, face: Face, merge: Merge, of: Of, request: Request, who: Reviewer) -> Corrected:
-        """Make one person of two groups. 409 if one of the versions is not the group's."""
+        """Make one person of several groups. 409 if one of the versions is not its group's."""
         return await self._correct("merge_groups", face, merge, of, request, who)
 
     @api.post("/v1/people/groups/{face}/split")
@@ -102,6 +119,14 @@ class PeopleRoutes(CaseRoutes):
             raise _changed(outcome)
         await self.access.record.remote(who, "correction of faces taken back", str(number), address(request), **why)
         return outcome
+
+    @api.delete("/v1/people/{name}")
+    async def forget(self, name: str, request: Request, who: OperatorOfAll) -> ForgottenHits:
+        """Delete the hits of a person from the catalogue; `raysift people purge` has deleted them from the results."""
+        why = purpose(request, self.settings.access)
+        await self.access.record.remote(who, "person purged", name, address(request), **why)
+        self.face_pictures.forget()
+        return ForgottenHits(hits=await self.catalog.forget.remote("face", name))
 
     async def _correct(self, method: str, face: str, body: Any, of: OfCase, request: Request, who: Identity) -> Any:
         """Have the catalogue correct a group, and record it, with the name that it gets."""

@@ -22,11 +22,14 @@ def named(grouping: Grouping, group: FaceGroup, name: str) -> Changes:
     return _all(grouping, group.members, name) | _also_not(grouping, group, name)
 
 
-def merged(grouping: Grouping, group: FaceGroup, other: FaceGroup) -> Changes:
-    """The faces of both groups are one person's: with the name of the first that has one."""
-    label = group.name or other.name or group.label or other.label or unnamed()
-    changes = _all(grouping, [*group.members, *other.members], label)
-    return _also_not(grouping, group, label) | _also_not(grouping, other, label) | changes
+def merged(grouping: Grouping, groups: Sequence[FaceGroup]) -> Changes:
+    """The faces of all these groups are one person's: with the name of the first that has one."""
+    names = [group.name for group in groups if group.name]
+    label = next(iter([*names, *(group.label for group in groups if group.label)]), unnamed())
+    changes: Changes = {}
+    for group in groups:
+        changes |= _also_not(grouping, group, label)
+    return changes | _all(grouping, [n for group in groups for n in group.members], label)
 
 
 def split(grouping: Grouping, group: FaceGroup, chosen: Sequence[int]) -> Changes:

@@ -36,6 +36,10 @@ _NAMES = """select f.id, d.label, d.box, d.time_s from detections d join files f
     where d.detector = 'face' and d.label <> '{face}' and d.box is not null and {visible}"""
 
 
+_BOXES = """select d.box, d.time_s from detections d join files f using (asset)
+    where f.id = ?::uuid and d.detector = 'face' and d.label = '{face}' and d.box is not null"""
+
+
 @dataclass(frozen=True, slots=True)
 class SeenFace:
     """A face in a file."""
@@ -106,6 +110,12 @@ def seen_faces(database: Database, within: Prefixes, vectors: FaceVectors) -> Se
     found = vectors([id for id, _ in stored_as.values()])
     known = {face: found[id][1] for face, (id, key) in stored_as.items() if id in found and found[id][0] == key}
     return SeenFaces(list(faces.values()), [known.get(id) for id in faces], total - len(rows))
+
+
+def is_face(database: Database, id: str, asset: str) -> bool:
+    """Whether there is a face with this id in that file."""
+    rows = database.rows(_BOXES.format(face=FACE), [asset])
+    return any(face_id(asset, row["time_s"], row["box"]) == id for row in rows)
 
 
 def _face(row: Mapping[str, Any], hits: Mapping[str, str]) -> SeenFace:

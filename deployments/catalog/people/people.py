@@ -16,11 +16,15 @@ from cluster.people.api_types import (
     Reject,
     TakenBack,
 )
+from cluster.people.face import place_of
 from cluster.people.store import FaceChanged, FaceStore
+from deployments.catalog.database import Database
 from deployments.catalog.people import correcting, shapes
 from deployments.catalog.people.compared import Comparison, Comparisons
 from deployments.catalog.people.correcting import Changes
+from deployments.catalog.people.faces import is_face
 from deployments.catalog.people.grouping import FaceGroup, Grouping, grouped
+from deployments.catalog.shapes import Json
 
 Outcome = Corrected | FaceChanged | None  # None: there is no such group
 
@@ -32,8 +36,11 @@ class People:
     setting of the detector. A group is named by a face in it. VectorsDown if the vector store does not answer.
     """
 
+    _database: Database
     _faces: FaceStore
     _comparisons: Comparisons
+    location: Callable[[str, Prefixes], Json | None]
+    thumbnail: Callable[[str, Prefixes], Json | None]
 
     def people(self, query: PeopleQuery, distance: float, within: Prefixes, who: Identity) -> PeoplePage:
         """A page of the groups of faces in these files."""
@@ -71,6 +78,17 @@ class People:
             last=self._faces.last(who),
         )
 
+    def face_source(self, face: str, within: Prefixes) -> Json | None:
+        """The file of a face, as of `Catalog.location`, with the thumbnail as "jpeg", None if it has none.
+
+        None if there is no such face in these files.
+        """
+        place = place_of(face)
+        where = place and self.location(place.asset, within)
+        if not place or not where or not is_face(self._database, face, place.asset):
+            return None
+        return {**where, "jpeg": (self.thumbnail(place.asset, within) or {"jpeg": None})["jpeg"]}
+
     # ---- corrections: FaceChanged, and nothing is stored, if a group's version is not the present one
 
     def name_group(self, face: str, new: NewName, distance: float, within: Prefixes, who: Identity) -> Outcome:
@@ -79,15 +97,18 @@ class People:
         return self._correct(face, new.version, "named", named, distance, within, who)
 
     def merge_groups(self, face: str, merge: Merge, distance: float, within: Prefixes, who: Identity) -> Outcome:
-        """Make two groups one."""
+        """Make one group of several."""
 
         def merged(compared: Comparison, grouping: Grouping, group: FaceGroup) -> Changes | FaceChanged | None:
-            other = grouping.group_of.get(compared.index.get(merge.other, -1))
-            if other is None:
-                return None
-            if other is group or other.version != merge.other_version:
-                return _changed(grouping, other)
-            return correcting.merged(grouping, group, other)
+            groups = [group]
+            for seen in merge.others:
+                other = grouping.group_of.get(compared.index.get(seen.face, -1))
+                if other is None:
+                    return None
+                if other.version != seen.version or other in groups:
+                    return _changed(grouping, other)
+                groups.append(other)
+            return correcting.merged(grouping, groups)
 
         return self._correct(face, merge.version, "merged", merged, distance, within, who)
 

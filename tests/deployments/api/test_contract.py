@@ -13,6 +13,7 @@ from cluster.api_queries import MAX_PAGE, AssetQuery
 from cluster.api_types import AssetPage, ErasedCaches, Facets, File, Health, Hits, Problem
 from cluster.cases.api_types import CaseInfo
 from cluster.cases.overview import JobsOverview, Overview
+from cluster.people.api_types import Corrected, GroupPage, PeoplePage, TakenBack
 from cluster.records import asset_id
 from tests.support.fakes.api import FakeApi
 from tests.support.fakes.files import FOLDER, as_row, files
@@ -34,6 +35,7 @@ def fake() -> Iterator[TestClient]:
 def real(running: LocalApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """The real API with the fake's files in its catalogue, asked by an admin who sees no files of other tests."""
     rows = [as_row(file, place, "scan-before") for place, file in enumerate(files())]
+    running.catalog.memory.add(rows)
     running.catalog.load(commit(tmp_path_factory.mktemp("results"), "a.parquet", *rows))
     running.ingress.searching = OnlyExact(FILM)
     key = running.store.add_key("Ada", "admin", ("s3://evidence",))
@@ -142,6 +144,10 @@ def test_a_file_has_the_same_shape_and_facts(fake: TestClient, real: TestClient)
         "GET search?q=x&like=y",
         "GET search?q=x&limit=201",
         "GET search?q=x&by=sound",
+        "GET people/groups?page=0",
+        "GET people/groups?size=201",
+        "GET people/groups/no-face",
+        "POST people/groups/no-face/name",
         "GET jobs?limit=0",
         "GET jobs?limit=9223372036854775807",
     ],
@@ -180,6 +186,8 @@ def test_an_invalid_scan_is_refused(api: TestClient, body: dict[str, Any]):
         "POST jobs/nobody/cancel",
         "POST jobs/nobody/resume",
         "POST jobs/nobody/retry-failed",
+        f"GET people/groups/{NOBODY}-s-1-1-2-2",
+        "POST people/corrections/9007199254740991/undo",
     ],
 )
 def test_unknown_objects_are_not_found(api: TestClient, request_line: str):
@@ -207,6 +215,50 @@ def test_a_case_is_made_changed_filtered_by_and_removed(api: TestClient):
     assert read(list[CaseInfo], api.get("/v1/cases")) == [changed]
     assert all(api.get(f"/v1/{path}?case=films").json()["kinds"] == {"video": 2} for path in ("facets", "overview"))
     assert [api.delete("/v1/cases/films").status_code, api.get("/v1/assets?case=films").status_code] == [204, 404]
+
+
+def groups(api: TestClient, **params: str) -> PeoplePage:
+    """The groups of faces, once all are compared."""
+    while True:
+        page = read(PeoplePage, api.get("/v1/people/groups", params=params))
+        if not page.pending:
+            return page
+
+
+def test_groups_of_faces_are_the_same(fake: TestClient, real: TestClient):
+    expected, answer = groups(fake), groups(real)
+    assert answer == expected
+    assert [group.faces for group in answer.groups] == [15, 15, 15, 7, 7]
+    face = answer.groups[1].face
+    expected, answer = (read(GroupPage, api.get(f"/v1/people/groups/{face}?size=3")) for api in (fake, real))
+    assert answer == expected
+    assert (len(answer.faces), answer.appearances[0].spans) == (3, ((0.0, 7.0),))
+
+
+def test_groups_are_corrected_and_corrections_taken_back(api: TestClient):
+    first, second, *_ = groups(api).groups
+    of_first, of_second = (f"/v1/people/groups/{group.face}" for group in (first, second))
+    done = [api.post(f"{of_first}/name", json={"version": 0, "name": "Ann"})]
+    assert api.post(f"{of_first}/name", json={"version": 0, "name": "Bea"}).status_code == 409
+    (named,) = groups(api, name="ann").groups
+    merge = {"version": named.version, "others": [{"face": second.face, "version": 0}]}
+    done.append(api.post(f"{of_first}/merge", json=merge))
+    merged = read(GroupPage, api.get(of_second))
+    assert (merged.group.name, merged.group.faces, merged.last.what) == ("Ann", 30, "merged")
+    chosen = {"version": merged.group.version, "faces": [merged.faces[5].id]}
+    done.append(api.post(f"{of_first}/split", json=chosen))
+    chosen["version"] = groups(api, name="Ann").groups[0].version
+    chosen["faces"] = [merged.faces[9].id]
+    done.append(api.post(f"{of_first}/reject", json={**chosen, "reason": "face"}))
+    assert (groups(api).no_faces, groups(api, name="Ann").groups[0].faces) == (1, 28)
+    for answer in reversed(done):
+        corrected = read(Corrected, answer)
+        undone = api.post(f"/v1/people/corrections/{corrected.correction}/undo")
+        assert read(TakenBack, undone).faces == corrected.faces
+    assert groups(api).groups[:2] == tuple(
+        before.model_copy(update={"version": now.version})
+        for before, now in zip((first, second), groups(api).groups, strict=False)
+    )
 
 
 def test_the_api_is_alive(api: TestClient):
@@ -279,7 +331,9 @@ def test_every_number_parameter_of_a_route_has_bounds(real: TestClient):
                 for value in ("9223372036854775807", "-9223372036854775809", "nan", "inf", "-inf", "1e400"):
                     params = {"q": "x", "model": "m", parameter["name"]: value}
                     response = real.request(
-                        method, path.format_map(dict.fromkeys(("asset", "job", "name"), "x")), params=params
+                        method,
+                        path.format_map(dict.fromkeys(("asset", "job", "name", "face", "number"), "x")),
+                        params=params,
                     )
                     assert response.status_code == 422, (path, parameter["name"], value)
     assert seen >= 9

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import FastAPI, HTTPException, Query
+from fastapi import FastAPI, HTTPException, Query, Response
 
 from cluster.access.identity import Prefixes
 from cluster.people.api_types import (
     Chosen,
     Corrected,
+    FaceId,
     GroupPage,
     GroupQuery,
     Merge,
@@ -18,10 +19,13 @@ from cluster.people.api_types import (
     PeopleQuery,
     Reject,
     TakenBack,
+    Version,
 )
+from cluster.people.face import place_of
 from cluster.people.store import FaceChanged
 from deployments.catalog.catalog import Catalog
 from tests.support.fakes.decisions import ANN, BOB
+from tests.support.fakes.media import draw_face
 
 DISTANCE = 0.5
 Of = Annotated[OfCase, Query()]
@@ -38,6 +42,7 @@ class FakePeople:
         """Add the routes to the fake's application."""
         app.add_api_route("/v1/people/groups", self.groups, methods=["GET"])
         app.add_api_route("/v1/people/groups/{face}", self.group, methods=["GET"])
+        app.add_api_route("/v1/people/faces/{face}/picture", self.picture, methods=["GET"])
         app.add_api_route("/v1/people/groups/{face}/name", self.name, methods=["POST"])
         app.add_api_route("/v1/people/groups/{face}/merge", self.merge, methods=["POST"])
         app.add_api_route("/v1/people/groups/{face}/split", self.split, methods=["POST"])
@@ -54,27 +59,35 @@ class FakePeople:
         """A page of groups."""
         return self.catalog.people(query, DISTANCE, self._within(query.case), ANN)
 
-    def group(self, face: str, query: Annotated[GroupQuery, Query()]) -> GroupPage:
+    def group(self, face: FaceId, query: Annotated[GroupQuery, Query()]) -> GroupPage:
         """A group with its faces."""
         return _found(self.catalog.face_group(face, query, DISTANCE, self._within(query.case), ANN))
 
-    def name(self, face: str, new: NewName, of: Of) -> Corrected:
+    def picture(self, face: FaceId) -> Response:
+        """A picture that depends on the face's place; 404 of an unknown file."""
+        place = place_of(face)
+        file = place and self.catalog.asset(place.asset)
+        if not place or not file:
+            raise HTTPException(404, "no such face")
+        return Response(draw_face(place.asset, place.time_ms or 0), media_type="image/jpeg")
+
+    def name(self, face: FaceId, new: NewName, of: Of) -> Corrected:
         """Ann names a group."""
         return _found(self.catalog.name_group(face, new, DISTANCE, self._within(of.case), ANN))
 
-    def merge(self, face: str, merge: Merge, of: Of) -> Corrected:
-        """Ann merges two groups."""
+    def merge(self, face: FaceId, merge: Merge, of: Of) -> Corrected:
+        """Ann merges groups."""
         return _found(self.catalog.merge_groups(face, merge, DISTANCE, self._within(of.case), ANN))
 
-    def split(self, face: str, chosen: Chosen, of: Of) -> Corrected:
+    def split(self, face: FaceId, chosen: Chosen, of: Of) -> Corrected:
         """Ann splits a group."""
         return _found(self.catalog.split_group(face, chosen, DISTANCE, self._within(of.case), ANN))
 
-    def reject(self, face: str, reject: Reject, of: Of) -> Corrected:
+    def reject(self, face: FaceId, reject: Reject, of: Of) -> Corrected:
         """Ann takes faces out of a group."""
         return _found(self.catalog.reject_faces(face, reject, DISTANCE, self._within(of.case), ANN))
 
-    def undo(self, number: int) -> TakenBack:
+    def undo(self, number: Version) -> TakenBack:
         """Ann takes back a correction."""
         return _found(self.catalog.take_back(number, ANN))
 

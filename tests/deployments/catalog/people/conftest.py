@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 
 from cluster.access.identity import Identity
-from cluster.people.api_types import Chosen, Corrected, Group, GroupQuery, Merge, NewName, PeopleQuery, Reject
+from cluster.people.api_types import (
+    Chosen,
+    Corrected,
+    Group,
+    GroupQuery,
+    Merge,
+    NewName,
+    PeopleQuery,
+    Reject,
+    SeenGroup,
+)
 from cluster.records import Vector
 from deployments.catalog.catalog import Catalog
 from tests.support.fakes.vectors import MemoryVectors, of_person
@@ -73,7 +83,8 @@ class People:
 
     def merge(self, group: Group, other: Group, who: Identity = ANN):
         """Make two groups one."""
-        merge = Merge(version=group.version, other=other.face, other_version=other.version)
+        seen = SeenGroup(face=other.face, version=other.version)
+        merge = Merge(version=group.version, others=(seen,))
         return self.catalog.merge_groups(group.face, merge, DISTANCE, who.prefixes, who)
 
     def split(self, group: Group, *faces: str, who: Identity = ANN):
