@@ -6,7 +6,7 @@ whose face it is, the tags whose it is not, the note by which correction. The en
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -78,6 +78,10 @@ class FaceStore(DecisionStore):
                 self._read, self._read_to = {**self._read, **new}, rows[-1]["n"]
             return self._read
 
+    def faces_of(self, name: str) -> set[str]:
+        """The ids of the faces that have this name now."""
+        return {id for id, entry in self.latest().items() if entry.label == name}
+
     def correct(self, new: Sequence[tuple[MediaFile, NewDecision]], who: Identity) -> int | FaceChanged:
         """Append a decision on each of these faces, or, if the version of one is not that of its latest entry, none.
 
@@ -140,6 +144,29 @@ class FaceStore(DecisionStore):
             at=iso_time(newest["at"]),
         )
 
+    # ---- erasure
+
+    def erase(self, is_erased: Callable[[str], bool], names_erased: Callable[[str], bool]) -> int:
+        """Delete the histories of faces in erased files, by URI, and of those that ever had an erased name; and tags.
+
+        Returns the number of entries changed. No byte of them is left in the file. No other process may have it open.
+        """
+
+        def kept(tags: str) -> str:
+            return json.dumps([tag for tag in json.loads(tags) if not names_erased(tag)], ensure_ascii=False)
+
+        with self._erase() as db:
+            for name, function in (("is_erased", is_erased), ("names_erased", names_erased), ("kept", kept)):
+                db.create_function(name, 1, function)
+            named = "select asset from decisions where names_erased(coalesce(label, ''))"
+            changed = db.execute(f"delete from decisions where is_erased(uri) or asset in ({named})").rowcount
+            changed += db.execute("update decisions set tags = kept(tags) where tags <> kept(tags)").rowcount
+        with self._lock:
+            self._read, self._read_to = {}, 0
+        return changed
+
+    # ---- rows
+
     def _entries(self, correction: int) -> list[Any]:
         """The entries of a correction, by the number of its last one; none if it is no correction."""
         entries = self._whole(correction)
@@ -149,3 +176,14 @@ class FaceStore(DecisionStore):
         """The entries of the correction to which entry number n belongs, in order; none if it belongs to none."""
         entry = next(iter(self._rows("where n = ? and not undo", [n])), None)
         return self._rows("where at = ? and owner = ? order by n", [entry["at"], entry["owner"]]) if entry else []
+
+
+def faces_named(state_dir: Path, name: str) -> set[str]:
+    """The ids of the faces that reviewers have given this name, by the file on this machine; none if it is not here."""
+    if not (state_dir / FILE).exists():
+        return set()
+    store = FaceStore(state_dir / FILE)
+    try:
+        return store.faces_of(name)
+    finally:
+        store.close()

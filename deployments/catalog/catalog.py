@@ -83,8 +83,13 @@ class Catalog(Reviews, People):
         return self._loader.load_all(out, s3_endpoint)
 
     def forget(self, detector: str, label: str) -> int:
-        """Delete all detections of that detector and label. Returns how many there were. See Loader.forget."""
-        self._comparisons.forget()  # they hold the vectors of the faces
+        """Delete all detections of that detector and label. Returns how many there were. See Loader.forget.
+
+        Of a person also what reviewers have decided about faces of that name.
+        """
+        if detector == "face":
+            self._comparisons.forget()  # they hold the vectors of the faces
+            self._faces.erase(lambda uri: False, lambda text: text == label)
         return self._loader.forget(detector, label)
 
     # ---- browsing
