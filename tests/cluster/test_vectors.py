@@ -207,6 +207,20 @@ def test_stored_ids_the_distance_to_the_nearest_vector_and_drop(vectors):
 
 
 @pytest.mark.ray
+def test_records_are_read_by_their_ids_with_the_key_of_their_answer(vectors):
+    faces = [found("face", "face", 0.9, vectors=(Vector("faces", unit(seed)),)) for seed in (1, 2)]
+    cut = row("s3://b/film", faces[0], kind="video", segment=(2, 3, 60.0), job="j", unit=7)
+    vectors.upsert(rows(row("s3://b/a", look(3), *faces), cut))
+    of_picture, of_film = (asset_id(f"s3://b/{name}") for name in ("a", "film"))
+    records = vectors.records("faces", [f"{of_picture}:face:2", f"{of_film}:face:2:0", f"{of_film}:face:0", "nothing"])
+    assert {id.partition(":")[2]: key[1:] for id, (key, _) in records.items()} == {
+        "face:2": ("job", 0),
+        "face:2:0": ("j", 7),
+    }
+    assert records[f"{of_picture}:face:2"][1] == pytest.approx(unit(2), abs=1e-4)
+    assert vectors.records("faces", []) == {}
+
+
 def test_marked_files_are_indexed(vectors, tmp_path):
     files = [f"file:///out/{n}.parquet" for n in range(5)]
     vectors.mark(files[:3])
