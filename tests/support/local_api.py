@@ -8,12 +8,16 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
+import httpx
 from fastapi import FastAPI
+from pydantic import TypeAdapter
 from ray import serve
 
 from cluster.access.audit import Audit
 from cluster.access.credential import open_store, own_key
+from cluster.api_types import Problem
 from cluster.errors import MediaError
+from cluster.records import asset_id
 from cluster.settings import Scanning, Settings
 from deployments.access.service import Access
 from deployments.api.ingress import Ingress
@@ -23,8 +27,10 @@ from deployments.jobs.queue import Jobs
 from pipelines.results.verifying import Verified
 from tests.deployments.jobs.jobs_api import JobsApi
 from tests.support.api_server import AS_ADMIN
+from tests.support.fakes.files import FOLDER
 from tests.support.fakes.vectors import MemoryVectors
 
+FILM = asset_id(f"{FOLDER}/clip_1.mp4")  # of the fake API's files
 _MADE: list[Any] = []  # instances that Serve has created in this process
 
 
@@ -126,3 +132,11 @@ def local_api(state: Path) -> Iterator[LocalApi]:
         yield LocalApi(handle, ingress, made[KeptCatalog], settings)
     made[KeptCatalog].close()
     _MADE.clear()
+
+
+def read(model: Any, response: httpx.Response) -> Any:
+    """The answer as the model, which must have every field of the JSON, and no other."""
+    adapter: TypeAdapter[Any] = TypeAdapter(model)
+    answer = adapter.validate_json(response.content)
+    assert adapter.dump_python(answer, mode="json", exclude_none=model is Problem) == response.json()
+    return answer

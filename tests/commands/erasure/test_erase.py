@@ -15,7 +15,6 @@ from cluster.access.audit import Audit
 from cluster.cases.store import CaseStore
 from cluster.decisions.store import DecisionStore
 from cluster.errors import SettingsError
-from cluster.people.store import FaceStore
 from cluster.records import asset_id
 from cluster.settings import Settings
 from cluster.vectors import Vectors
@@ -25,7 +24,7 @@ from deployments.jobs.store import JobStore, read_jobs
 from pipelines.erasure import erasing
 from pipelines.results import folders
 from tests.commands.erasure.commands import content, proof, run, words
-from tests.support.machine import ANN, FACE, GONE, JOB, OTHER, STAYS, as_bytes, stored_row, traces
+from tests.support.machine import FACE, GONE, JOB, OTHER, STAYS, as_bytes, stored_row, traces
 from tests.support.servers.chroma import chroma
 from tests.support.stored import commit
 
@@ -136,13 +135,6 @@ def test_decisions_on_an_erased_file_are_gone_and_notes_on_others_do_not_name_it
     store = DecisionStore(machine.state / "decisions.sqlite")
     assert store.history(asset_id(GONE)) == []
     assert [decision.note for decision in store.history(asset_id(STAYS))] == ["[erased]", "a street"]
-    store.close()
-
-
-def test_decisions_on_faces_of_an_erased_file_are_gone(machine):
-    assert run("erase", "--asset", GONE, "--yes").exit_code == 0
-    store = FaceStore(machine.state / "faces.sqlite")
-    assert [entry.tags for entry in store.latest().values()] == [(ANN,)]
     store.close()
 
 

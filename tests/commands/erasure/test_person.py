@@ -57,6 +57,13 @@ def test_a_person_whom_only_reviewers_have_named_is_erased(machine):
     assert ANN.encode() not in (machine.state / "faces.sqlite").read_bytes()
 
 
+def test_decisions_on_faces_of_an_erased_file_are_gone(machine):
+    assert run("erase", "--asset", GONE, "--yes").exit_code == 0
+    store = FaceStore(machine.state / "faces.sqlite")
+    assert [entry.tags for entry in store.latest().values()] == [(ANN,)]
+    store.close()
+
+
 def test_a_person_who_is_neither_enrolled_nor_found_is_not_erased(enrolled):
     before = content(enrolled.place)
     assert "nothing of it is stored" in words(run("erase", "--person", "Eve", "--yes"))

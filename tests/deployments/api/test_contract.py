@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 from starlette.testclient import TestClient
 
 from cluster.api_job_types import JobDetails, JobInfo, JobName
@@ -13,40 +12,11 @@ from cluster.api_queries import MAX_PAGE, AssetQuery
 from cluster.api_types import AssetPage, ErasedCaches, Facets, File, Health, Hits, Problem
 from cluster.cases.api_types import CaseInfo
 from cluster.cases.overview import JobsOverview, Overview
-from cluster.people.api_types import Corrected, GroupPage, PeoplePage, TakenBack
-from cluster.records import asset_id
-from tests.support.fakes.api import FakeApi
-from tests.support.fakes.files import FOLDER, as_row, files
-from tests.support.local_api import LocalApi, OnlyExact
-from tests.support.stored import commit
+from tests.support.fakes.files import FOLDER
+from tests.support.local_api import FILM, LocalApi, read
 
 Params = list[tuple[str, str]]
-FILM, NOBODY = asset_id(f"{FOLDER}/clip_1.mp4"), "0" * 32
-
-
-@pytest.fixture(scope="module")
-def fake() -> Iterator[TestClient]:
-    """The fake API."""
-    with TestClient(FakeApi().app) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def real(running: LocalApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    """The real API with the fake's files in its catalogue, asked by an admin who sees no files of other tests."""
-    rows = [as_row(file, place, "scan-before") for place, file in enumerate(files())]
-    running.catalog.memory.add(rows)
-    running.catalog.load(commit(tmp_path_factory.mktemp("results"), "a.parquet", *rows))
-    running.ingress.searching = OnlyExact(FILM)
-    key = running.store.add_key("Ada", "admin", ("s3://evidence",))
-    with TestClient(running.app, headers={"Authorization": f"Bearer {key}"}) as client:
-        yield client
-
-
-@pytest.fixture(params=["fake", "real"])
-def api(request: pytest.FixtureRequest) -> TestClient:
-    """Either of the two."""
-    return request.getfixturevalue(request.param)
+NOBODY = "0" * 32
 
 
 @pytest.fixture
@@ -54,14 +24,6 @@ def unlimited(api: TestClient, running: LocalApi, monkeypatch: pytest.MonkeyPatc
     """Either of the two, asked by an admin of all files."""
     monkeypatch.setitem(api.headers, "Authorization", running.headers["Authorization"])
     return api
-
-
-def read(model: Any, response: httpx.Response) -> Any:
-    """The answer as the model, which must have every field of the JSON, and no other."""
-    adapter: TypeAdapter[Any] = TypeAdapter(model)
-    answer = adapter.validate_json(response.content)
-    assert adapter.dump_python(answer, mode="json", exclude_none=model is Problem) == response.json()
-    return answer
 
 
 MODELS: dict[str, type[BaseModel]] = {"assets": AssetPage, "facets": Facets, "overview": Overview}
@@ -217,50 +179,6 @@ def test_a_case_is_made_changed_filtered_by_and_removed(api: TestClient):
     assert [api.delete("/v1/cases/films").status_code, api.get("/v1/assets?case=films").status_code] == [204, 404]
 
 
-def groups(api: TestClient, **params: str) -> PeoplePage:
-    """The groups of faces, once all are compared."""
-    while True:
-        page = read(PeoplePage, api.get("/v1/people/groups", params=params))
-        if not page.pending:
-            return page
-
-
-def test_groups_of_faces_are_the_same(fake: TestClient, real: TestClient):
-    expected, answer = groups(fake), groups(real)
-    assert answer == expected
-    assert [group.faces for group in answer.groups] == [15, 15, 15, 7, 7]
-    face = answer.groups[1].face
-    expected, answer = (read(GroupPage, api.get(f"/v1/people/groups/{face}?size=3")) for api in (fake, real))
-    assert answer == expected
-    assert (len(answer.faces), answer.appearances[0].spans) == (3, ((0.0, 7.0),))
-
-
-def test_groups_are_corrected_and_corrections_taken_back(api: TestClient):
-    first, second, *_ = groups(api).groups
-    of_first, of_second = (f"/v1/people/groups/{group.face}" for group in (first, second))
-    done = [api.post(f"{of_first}/name", json={"version": 0, "name": "Ann"})]
-    assert api.post(f"{of_first}/name", json={"version": 0, "name": "Bea"}).status_code == 409
-    (named,) = groups(api, name="ann").groups
-    merge = {"version": named.version, "others": [{"face": second.face, "version": 0}]}
-    done.append(api.post(f"{of_first}/merge", json=merge))
-    merged = read(GroupPage, api.get(of_second))
-    assert (merged.group.name, merged.group.faces, merged.last.what) == ("Ann", 30, "merged")
-    chosen = {"version": merged.group.version, "faces": [merged.faces[5].id]}
-    done.append(api.post(f"{of_first}/split", json=chosen))
-    chosen["version"] = groups(api, name="Ann").groups[0].version
-    chosen["faces"] = [merged.faces[9].id]
-    done.append(api.post(f"{of_first}/reject", json={**chosen, "reason": "face"}))
-    assert (groups(api).no_faces, groups(api, name="Ann").groups[0].faces) == (1, 28)
-    for answer in reversed(done):
-        corrected = read(Corrected, answer)
-        undone = api.post(f"/v1/people/corrections/{corrected.correction}/undo")
-        assert read(TakenBack, undone).faces == corrected.faces
-    assert groups(api).groups[:2] == tuple(
-        before.model_copy(update={"version": now.version})
-        for before, now in zip((first, second), groups(api).groups, strict=False)
-    )
-
-
 def test_the_api_is_alive(api: TestClient):
     assert read(Health, api.get("/v1/health")).status == "ok"
 
@@ -294,7 +212,12 @@ def operations(api: TestClient) -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 @pytest.mark.parametrize(
     ("path", "kind"),
-    [("jobs/{job}/logs", "text/plain"), ("assets/{asset}/thumbnail", "image/jpeg"), ("assets/{asset}/media", "*/*")],
+    [
+        ("jobs/{job}/logs", "text/plain"),
+        ("assets/{asset}/thumbnail", "image/jpeg"),
+        ("assets/{asset}/media", "*/*"),
+        ("people/faces/{face}/picture", "image/jpeg"),
+    ],
 )
 def test_answers_that_are_not_json_have_their_type_in_the_document_and_errors_are_problems(
     real: TestClient, path: str, kind: str
@@ -311,7 +234,8 @@ def test_the_documentation_shows_the_shape_of_every_response(real: TestClient):
         and not operation["responses"]["200"].get("content", {}).get("application/json", {}).get("schema")
     }
     bytes_or_text = {"/v1/assets/{asset}/thumbnail", "/v1/assets/{asset}/media", "/v1/jobs/{job}/logs", "/v1/export"}
-    assert without_a_model == bytes_or_text | {"/v1/detect/{name}/samples"}
+    bytes_or_text |= {"/v1/detect/{name}/samples", "/v1/people/faces/{face}/picture"}
+    assert without_a_model == bytes_or_text
     schemas = real.get("/openapi.json").json()["components"]["schemas"]
     shown = {"AssetPage", "DetectorInfo", "ErasedCaches", "Facets", "File", "Hits", "JobDetails", "Ready", "Upload"}
     assert shown <= set(schemas)
