@@ -116,7 +116,12 @@ def _filters(query: AssetFilter, **more: str) -> str:
 
 
 def file(id: str, context: Iterable[tuple[str, str]], at: float | None = None, play: bool = False) -> str:
-    """The relative URL of a file's page. `context`: the list it was opened from; `at`: a time in seconds.
+    """The relative URL of a file's page. `context`: the list it was opened from; `at`: a time in seconds."""
+    return href("/file", of_file(id, context, at, play))
+
+
+def of_file(id: str, context: Iterable[tuple[str, str]], at: float | None = None, play: bool = False) -> Pairs:
+    """The parameters of a file's page; see `file`.
 
     `play`: it is played from there at once.
 
@@ -127,7 +132,7 @@ def file(id: str, context: Iterable[tuple[str, str]], at: float | None = None, p
     case = dict(context).get("case", "")
     pairs = [("asset", id), ("case", case), ("in", urlencode(context)), ("t", "" if at is None else f"{at:g}")]
     pairs.append(("play", "1" if play else ""))
-    return href("/file", [pair for pair in pairs if pair[1]])
+    return [pair for pair in pairs if pair[1]]
 
 
 def like(id: str, context: Iterable[tuple[str, str]]) -> str:

@@ -5,7 +5,7 @@ from typing import IO, Any, Literal, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from cluster.access.api_types import Viewer
 from cluster.api_job_types import JobDetails, JobInfo, JobName, ScanPlan
@@ -25,7 +25,9 @@ from cluster.decisions.api_types import (
     ReviewItem,
     ReviewQueue,
 )
+from cluster.people.api_types import Corrected, GroupPage, GroupQuery, PeoplePage, PeopleQuery, TakenBack
 
+GroupChange = Literal["name", "merge", "split", "reject"]
 Change = Literal["cancel", "resume", "retry-failed"]
 Answer = TypeVar("Answer")
 
@@ -199,6 +201,24 @@ class ApiClient:
     def review_progress(self, queue: ReviewQueue) -> Progress:
         """How far the review of a queue is."""
         return self._post("/review/progress", Progress, queue.model_dump(mode="json"))
+
+    def people(self, query: PeopleQuery) -> PeoplePage:
+        """Groups of faces, each probably of one person."""
+        return self._get("/people/groups", PeoplePage, query.model_dump(exclude_defaults=True))
+
+    def group(self, face: str, query: GroupQuery) -> GroupPage:
+        """The group of a face, with its faces. ApiError 404 if it is in none."""
+        return self._get(f"/people/groups/{quote(face)}", GroupPage, query.model_dump(exclude_defaults=True))
+
+    def correct_group(self, face: str, how: GroupChange, body: BaseModel, case: str | None = None) -> Corrected:
+        """Correct the group of a face, in a case. ApiError 409 if somebody else was faster."""
+        path, params = f"/people/groups/{quote(face)}/{how}", _of_case(case)
+        send = lambda: self._http.post(path, json=body.model_dump(mode="json"), params=params)  # noqa: E731
+        return self._answer(Corrected, send)
+
+    def undo_correction(self, correction: int) -> TakenBack:
+        """Take back a correction of groups. ApiError 409 if it does not hold any more."""
+        return self._post(f"/people/corrections/{correction}/undo", TakenBack, {})
 
     def _post(self, path: str, kind: type[Answer], body: Mapping[str, Any]) -> Answer:
         return self._answer(kind, lambda: self._http.post(path, json=body))

@@ -41,13 +41,17 @@ class DrawnBox(TypedDict):
 
 
 class Tile(TypedDict):
-    """A file in the gallery. `ratio`: width / height; no box is drawn if it is None."""
+    """A file in the gallery. `ratio`: width / height; no box is drawn if it is None.
+
+    `more`: further pictures of a tile that shows several, beside each other; None: it shows one.
+    """
 
     id: str
     name: str
     href: str
     like: str  # URL of the search for files that look like it; empty: there is nothing to compare
     picture: str
+    more: list[str] | None
     kind: str
     length: str
     ratio: float | None
@@ -96,6 +100,7 @@ def tile(
         "href": address.file(asset.id, context, at, play),
         "like": address.like(asset.id, context) if asset.has_thumbnail else "",
         "picture": picture(asset),
+        "more": None,
         "kind": asset.kind or "unknown",
         "length": clock(asset.duration_s) if asset.kind != "image" else "",
         "ratio": ratio(asset),

@@ -24,13 +24,14 @@ with page.guarded():
         st.Page("views/browse.py", title="Browse", icon=":material/grid_view:", default=True),
         st.Page("views/overview.py", title="Overview", icon=":material/monitoring:"),
         st.Page("views/search.py", title="Search", icon=":material/search:"),
+        st.Page("views/people.py", title="People", icon=":material/group:"),
         st.Page("views/file.py", title="File", visibility="hidden"),
     ]
     if page.may("reviewer"):
-        pages.insert(4, st.Page("views/review.py", title="Review", icon=":material/rule:"))
-        pages.insert(5, st.Page("views/analyze.py", title="Analyze", icon=":material/upload_file:"))
+        pages.insert(5, st.Page("views/review.py", title="Review", icon=":material/rule:"))
+        pages.insert(6, st.Page("views/analyze.py", title="Analyze", icon=":material/upload_file:"))
     if page.may("operator"):
-        pages.insert(6, st.Page("views/jobs.py", title="Jobs", icon=":material/checklist:"))
+        pages.insert(7, st.Page("views/jobs.py", title="Jobs", icon=":material/checklist:"))
     cases = page.cases()
 shown = st.navigation(pages, position="top")
 if shown.url_path == "" and cases and not st.query_params and "case" not in st.session_state:

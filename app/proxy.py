@@ -20,10 +20,11 @@ from app.purpose import purpose_of
 from app.sign_in import address_of, authorization, is_own, token_of
 from cluster.access.rules import purpose_header
 from cluster.api_types import Problem
+from cluster.people.face import PATTERN
 from cluster.settings import AppListener
 
 REPORT_S = 330.0  # a report is made before its first byte is sent; the API takes 5 minutes at most
-_ID = re.compile(r"[0-9a-f]{32}")
+_ID, _FACE = re.compile(r"[0-9a-f]{32}"), re.compile(PATTERN)
 _PASSED_BACK = ("content-length", "content-range", "accept-ranges", "etag", "last-modified")
 # others could run scripts, so they are downloads; of a copy the player has to know the codecs
 _SHOWN = re.compile(r"(image|video|audio)/(?!svg)[\w.+-]+|(video|audio)/mp4; codecs=\"[\w.,]+\"")
@@ -56,10 +57,11 @@ class Relay:
 
     @property
     def routes(self) -> list[Route]:
-        """The routes of thumbnails, media, copies of them, exports and reports."""
+        """The routes of thumbnails, faces, media, copies of them, exports and reports."""
         return [
             Route("/api/thumb/{id}", self.thumbnail),
             Route("/api/media/{id}", self.media),
+            Route("/api/face/{id}", self.face),
             Route("/api/playable/{id}", self.playable),
             Route("/api/frame/{id}", self.frame),
             Route("/api/properties/{id}", self.properties),
@@ -69,23 +71,27 @@ class Relay:
 
     async def thumbnail(self, request: Request) -> Response:
         """The JPEG of a file. Its URL changes with every analysis, so browsers may cache it for a day."""
-        return await self._pass_on(request, "thumbnail", "private, max-age=86400")
+        return await self._pass_on(request, _ID, "assets/{id}/thumbnail", "private, max-age=86400")
 
     async def media(self, request: Request) -> Response:
         """The file, or the byte range of it that the request names."""
-        return await self._pass_on(request, "media", "private, no-cache")
+        return await self._pass_on(request, _ID, "assets/{id}/media", "private, no-cache")
+
+    async def face(self, request: Request) -> Response:
+        """The JPEG of a face."""
+        return await self._pass_on(request, _FACE, "people/faces/{id}/picture", "private, max-age=3600")
 
     async def playable(self, request: Request) -> Response:
         """What the browser can show in place of the file: a part of it from the second `from_s` on."""
-        return await self._pass_on(request, "playable", "private, no-store", "from_s")
+        return await self._pass_on(request, _ID, "assets/{id}/playable", "private, no-store", "from_s")
 
     async def frame(self, request: Request) -> Response:
         """The frame of a video at the second `at_s`."""
-        return await self._pass_on(request, "frame", "private, no-store", "at_s")
+        return await self._pass_on(request, _ID, "assets/{id}/frame", "private, no-store", "at_s")
 
     async def properties(self, request: Request) -> Response:
         """What the file says about itself, as JSON."""
-        return await self._pass_on(request, "properties", "private, no-store", shown=_JSON)
+        return await self._pass_on(request, _ID, "assets/{id}/properties", "private, no-store", shown=_JSON)
 
     async def export(self, request: Request) -> Response:
         """The export of the files that pass the filters of the query string, as a download."""
@@ -107,15 +113,21 @@ class Relay:
         return StreamingResponse(_body(answer), 200, headers, media_type="application/octet-stream")
 
     async def _pass_on(
-        self, request: Request, what: str, cache: str, second: str = "", shown: re.Pattern[str] = _SHOWN
+        self,
+        request: Request,
+        ids: re.Pattern[str],
+        path: str,
+        cache: str,
+        second: str = "",
+        shown: re.Pattern[str] = _SHOWN,
     ) -> Response:
         """The API's answer; a download unless its type is `shown`. `second`: a query parameter, a time in seconds."""
         id, at = request.path_params["id"], request.query_params.get(second, "0")
-        if not _ID.fullmatch(id) or not _SECOND.fullmatch(at):
+        if not ids.fullmatch(id) or not _SECOND.fullmatch(at):
             return PlainTextResponse("no such file", 404)
         query = f"?{second}={at}" if second else ""
         ranges = {name: request.headers[name] for name in ("range", "if-range") if name in request.headers}
-        answer = await self._answer(request, f"/v1/assets/{id}/{what}{query}", ranges)
+        answer = await self._answer(request, f"/v1/{path.format(id=id)}{query}", ranges)
         if isinstance(answer, Response):
             return answer
         headers = {name: answer.headers[name] for name in _PASSED_BACK if name in answer.headers}

@@ -34,8 +34,8 @@ button {{ margin-top: 1.2rem; background: #0f6e84; color: #fff; border: 0; curso
 <input id="purpose" name="purpose" value="{purpose}" maxlength="{most}" required autofocus autocomplete="off"
 placeholder="such as the number of a case">
 <button>Continue</button></form>
-<p>It is recorded with searches by a face, with enrolling, naming and purging people, with explicit originals
-and reports.</p>
+<p>It is recorded with searches by a face, with looking at groups of faces and correcting them,
+ with enrolling, naming and purging people, with explicit originals and reports.</p>
 </main></html>"""
 
 

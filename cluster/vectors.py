@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from cluster.chroma.client import HNSW, Chroma, VectorsDown
@@ -124,6 +125,20 @@ class Vectors(Index):
             for some in _chunks(ids, BATCH_ROWS)
             for id in self._chroma.call(name, "get", ids=some, include=[])["ids"]
         }
+
+    def records(self, space: Space, ids: Sequence[str]) -> dict[str, tuple[Key, npt.NDArray[np.float32]]]:
+        """Those of these vectors (ids as of embeddings) that are stored in a space: id -> key of its answer, values."""
+        found: dict[str, tuple[Key, npt.NDArray[np.float32]]] = {}
+        for name in self._chroma.names() if ids else ():
+            if not name.startswith(f"{space}-"):
+                continue
+            for some in _chunks(ids, BATCH_ROWS):
+                records = self._chroma.call(name, "get", ids=some, include=["embeddings", "metadatas"])
+                for id, values, metadata in zip(
+                    records["ids"], records["embeddings"], records["metadatas"], strict=True
+                ):
+                    found[id] = _key(metadata), np.asarray(values, np.float32)
+        return found
 
     def keys(self, assets: Iterable[str]) -> dict[Answer, Key]:
         """Answer -> its key (newest.key), for the stored vectors of these files."""

@@ -10,27 +10,29 @@ import httpx
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from cluster.errors import SettingsError
+from cluster.people.face import place_of
 from cluster.permissions import prove
 from cluster.records import asset_id
 from cluster.settings import Settings, load
 from cluster.storage import buckets
 from cluster.vectors import Vectors
 from commands.enrolment import Name, Source, face_gallery, face_rejections, stored_faces, watch_list
+from commands.faces import groups
 from commands.galleries import show_flaws
 from commands.purge import purge
 from commands.terminal import Purpose, api_client, console, harmless, waiting
 from deployments.detectors.face import Face
 from deployments.galleries.store import Flaw, content_of
 from deployments.galleries.watchlist import FACE
-from pipelines.people import clustering
 from pipelines.people import match as people_match
 from pipelines.results.indexing import Indexing
 
 cli = typer.Typer()  # raysift.py has its name and help
 cli.command()(purge)
+for command in (groups.groups, groups.show, groups.name, groups.merge, groups.split, groups.undo):
+    cli.command()(command)
 
 
 @cli.command()
@@ -81,7 +83,7 @@ def _face_flaw(file: str, content: bytes, api: httpx.Client) -> tuple[str | None
 
 
 @cli.command("list")
-def show() -> None:
+def show_enrolled() -> None:
     """List enrolled people with their photos and rejected faces; then photos that cannot be used, with the reason."""
     settings = load()
     rejections = face_rejections(settings)
@@ -148,11 +150,24 @@ def reject(
     name: Name,
     face: Annotated[
         str,
-        typer.Argument(help="The id or URI of a file: all its faces of that name; ID:2 is only the second of them."),
+        typer.Argument(
+            help="The id or URI of a file: all its faces of that name; ID:2 is only the second of them. Or the id of a "
+            "face, as `show` lists it: it leaves the group of that name."
+        ),
     ],
     source: Source = None,
+    no_face: Annotated[bool, typer.Option("--no-face", help="With the id of a face: it is none at all.")] = False,
+    case: groups.Case = None,
+    purpose: Purpose = None,
 ) -> None:
-    """Record that a face is not this person: it, and faces nearer to it than to the photos, no longer get the name."""
+    """Record that a face is not this person.
+
+    Of a file: faces nearer to it than to the person's photos no longer get the name. Of a group: the face never comes
+    back to it.
+    """
+    if place_of(face) is not None:
+        groups.reject_faces(name, [face], no_face, case, purpose)
+        return
     settings, config, out = stored_faces(source)
     which = re.fullmatch(r"([0-9a-f]{32})(?::([1-9]\d*))?", face)
     id = which[1] if which else asset_id(buckets.normalize(face))
@@ -174,21 +189,6 @@ def reject(
     for finding in found:
         face_rejections(settings).add(name, finding.detection.vectors[0].values, Face.version(config))
     console.print(f"{len(found)} faces are not {name}. `raysift people match` removes the name from stored results.")
-
-
-@cli.command()
-def clusters(source: Source = None) -> None:
-    """Group the faces of people who are not enrolled: each group is probably one person."""
-    settings, config, out = stored_faces(source)
-    with waiting("grouping the faces in the results"):
-        found = clustering.group(out, Face.version(config), config.distance, settings.s3_endpoint)
-    for group in found.groups:
-        Console().print(f"{group.faces} faces in {len(group.uris)} files")
-        for uri in group.uris[:3]:
-            Console().print(Text("  ") + harmless(uri), soft_wrap=True)
-    console.print(f"{len(found.groups)} groups; {found.alone} faces are similar to too few others")
-    if found.left_out:
-        console.print(f"{found.left_out} faces were left out: at most {clustering.MOST} different ones are grouped.")
 
 
 def _record_match(settings: Settings, out: str, purpose: str | None) -> None:

@@ -12,6 +12,7 @@ from cluster.access.api_types import Viewer
 from cluster.access.holds import Hold, refuse_held
 from cluster.api_types import ErasedCaches
 from cluster.errors import SettingsError
+from cluster.people.store import faces_named
 from cluster.settings import Settings
 from cluster.vectors import Vectors, VectorsDown
 from commands.enrolment import Name, Source, face_gallery, face_rejections, stored_faces, watch_list
@@ -40,7 +41,8 @@ def purge(name: Name, source: Source = None, purpose: Purpose = None) -> None:
         waiting("removing the person from the results and the index"),
     ):
         _check_role(Viewer(**_answer(api.get("/v1/session"))))  # without the API or the role, fail before any change
-        person = people_purge.find(name, out, watch_list(config, settings), Face.version(config), endpoint)
+        said, watch = faces_named(settings.state_dir, name), watch_list(config, settings)
+        person = people_purge.find(name, out, watch, Face.version(config), endpoint, said)
         refuse_held([Hold(**hold) for hold in _answer(api.get("/v1/holds"))], person.files.items())
         done = people_purge.remove(name, out, person.vectors, endpoint)
         caches = ErasedCaches(**_answer(api.delete("/v1/cache")))  # a cached answer would restore the hits

@@ -12,12 +12,14 @@ from cluster import gpus
 from cluster.decisions import store as decisions
 from cluster.logs import setup
 from cluster.logs.settings import Logs
+from cluster.people import store as people
 from cluster.records import MediaItem, Result
 from cluster.settings import Settings
 from deployments.access.service import Access
 from deployments.api.ingress import Ingress
 from deployments.catalog import database
 from deployments.catalog.catalog import Catalog
+from deployments.catalog.people.faces import StoredVectors
 from deployments.jobs.queue import Jobs
 from deployments.serving.client import ServedDetectors
 from deployments.serving.deployment import deployments
@@ -76,6 +78,8 @@ def build(settings: Settings) -> serve.Application:
             of=settings.results,
             s3_endpoint=settings.s3_endpoint,
             decisions=state / decisions.FILE,
+            faces=state / people.FILE,
+            vectors=StoredVectors(settings),
         ),
         jobs,
         _owner(Access, "access", 100, settings.logs).bind(settings),

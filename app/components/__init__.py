@@ -43,17 +43,21 @@ def gallery(
     label: str,
     look: tuple[bool, bool],
     strip: bool = False,
+    small: bool = False,
     focus: str = "",
     picked: Sequence[str] | None = None,
     on_pick: Callable[[], None] | None = None,
 ) -> None:
     """Draw tiles, each a link to its file. `look`: whether to blur and to grey; `focus`: id of the tile to focus.
 
+    `strip`: in one row that scrolls; `small`: more of them in a row.
+
     `picked`: ids of the files that are selected; None: files cannot be. A selection sets session_state[key].pick to
     {id: whether it is selected} and calls on_pick.
     """
     _warn(chip["text"] for tile in items for chip in tile["chips"])
-    data = {"items": items, "label": label, "blur": look[0], "grey": look[1], "strip": strip, "focus": focus}
+    data = {"items": items, "label": label, "blur": look[0], "grey": look[1], "strip": strip, "small": small}
+    data["focus"] = focus
     callbacks = {"on_pick_change": on_pick} if on_pick else {}
     _component("gallery")(key=key, data={**data, "picked": picked}, **callbacks)
 

@@ -1,7 +1,29 @@
 // Tiles of files. Text from files is set as textContent, never as HTML.
+function shown(item, place, source) {
+  const image = make("img")
+  image.alt = ""
+  image.decoding = "async"
+  image.loading = place < 20 ? "eager" : "lazy"
+  image.onerror = () => {
+    const sign = make("span", "icon")
+    sign.append(icon(item.kind))
+    image.replaceWith(sign)
+  }
+  image.src = source
+  return image
+}
+
 function frame(item, place) {
   const frame = make("span", "frame")
-  if (item.picture) {
+  if (item.more) {
+    const several = make("span", "several")
+    for (const source of [item.picture, ...item.more]) {
+      const part = make("span", "part")
+      part.append(shown(item, place, source))
+      several.append(part)
+    }
+    frame.append(several)
+  } else if (item.picture) {
     // keep the aspect ratio, so that boxes in percent align with the picture
     const fit = make("span", "fit")
     const wide = item.ratio ? item.ratio / (4 / 3) : 1
@@ -123,7 +145,7 @@ export default function (component) {
   }
   const hidden = list.dataset.hidden
   list.dataset.hidden = `${data.blur}${data.grey}`
-  list.className = `tiles${data.blur ? " blur" : ""}${data.grey ? " grey" : ""}${data.strip ? " strip" : ""}`
+  list.className = ["tiles", ...["blur", "grey", "strip", "small"].filter(name => data[name])].join(" ")
   list.setAttribute("aria-label", data.label)
   const key = JSON.stringify(data.items)
   if (list.dataset.key !== key) {

@@ -32,9 +32,12 @@ class Beside:
     total: int
 
 
-def is_search(context: Pairs) -> bool:
-    """Whether a list is the hits of a search."""
-    return any(name in ("q", "like", "picture") for name, _ in context)
+def page_of(context: Pairs) -> tuple[str, str]:
+    """The path and the name of the page that shows a list. Only Browse has lists of several pages."""
+    names = {name for name, _ in context}
+    if names.intersection(address.SEARCHED):
+        return "/search", "Search"
+    return ("/people", "People") if "group" in names else ("/", "Browse")
 
 
 def lists(file: File, named: Pairs, case: Pairs) -> list[Pairs]:
@@ -63,16 +66,17 @@ def ways(context: Pairs, beside: Beside | Neighbours, named: Pairs) -> Ways:
 
     def on_page_of(place: int) -> Pairs:
         """The list, on the page of this place, so that the way back leads there."""
-        number = 1 if is_search(kept) else (place - 1) // PAGE + 1
+        number = (place - 1) // PAGE + 1 if page_of(kept) == page_of([]) else 1
         return [*kept, *([("page", str(number))] if number > 1 else [])]
 
     def link(id: str | None, place: int) -> str | None:
         return None if id is None else address.file(id, on_page_of(place))
 
     back = on_page_of(place) if named in ([], context) else named
+    path, where = page_of(back)
     return {
-        "back": address.href("/search" if is_search(back) else "/", back),
-        "where": "Search" if is_search(back) else "Browse",
+        "back": address.href(path, back),
+        "where": where,
         "previous": link(beside.previous, place - 1),
         "next": link(beside.next, place + 1),
         "place": f"{place:,} of {beside.total:,}" if beside.place else "",

@@ -17,6 +17,7 @@ from app.viewing import ways
 from app.viewing.ways import Beside
 from cluster.api_queries import SearchQuery
 from cluster.api_types import File, Hit, Neighbours
+from cluster.people.api_types import GroupQuery
 
 _ID = re.compile(r"[0-9a-f]{32}")
 ALIKE = 13  # hits of the strip, of which the file itself may be one
@@ -35,12 +36,14 @@ def _alike(api: str, id: str, limit: int, case: str | None) -> list[Hit]:
 
 @st.cache_data(ttl=KEPT_S, max_entries=64, show_spinner=False)
 def _beside(api: str, id: str, context: tuple[tuple[str, str], ...], upto: str | None) -> Beside | Neighbours:
-    """The files beside one in a list. The hits of a search are one page.
+    """The files beside one in a list. The hits of a search and the files of a person are one page.
 
     `upto`: the file that had arrived last when this session began to look at the list; None: it has not.
     """
     if (searched := address.search_of(context)) is not None:
         return ways.among_hits(id, [hit.asset.id for hit in page.api().search(searched).hits])
+    if (face := dict(context).get("group")) is not None:
+        return ways.among_hits(id, _files_of_person(face, address.case_of(context)))
     query = address.query_of(context).model_copy(update={"page": 1, "upto": upto})
     try:
         return page.api().neighbours(id, query)
@@ -50,11 +53,19 @@ def _beside(api: str, id: str, context: tuple[tuple[str, str], ...], upto: str |
         return page.api().neighbours(id, query.model_copy(update={"upto": None}))  # that file has been deleted
 
 
+def _files_of_person(face: str, case: str | None) -> list[str]:
+    """The ids of the files in which the person of this face is seen; none if it is in no group any more."""
+    try:
+        return [file.asset for file in page.api().group(face, GroupQuery(case=case, size=1)).appearances]
+    except ApiError:
+        return []
+
+
 def show() -> None:
     """Draw the page."""
     id = st.query_params.get("asset", "")
     if not _ID.fullmatch(id):
-        st.warning("This address names no file. Open one from Browse or Search.")
+        st.warning("This address names no file. Open one from Browse, Search or People.")
         st.page_link("views/browse.py", label="Go to Browse", icon=":material/grid_view:")
         return
     api = page.caller()
@@ -131,7 +142,7 @@ def _ways(api: str, file: File) -> tuple[ways.Ways, Callable[[str], Beside | Nei
 def _list(api: str, context: Pairs) -> Callable[[str], Beside | Neighbours]:
     """What tells the files beside one of a list."""
     kept = tuple(pair for pair in context if pair[0] != "page")
-    upto = None if ways.is_search(context) else held.upto(address.query_of(kept))
+    upto = held.upto(address.query_of(kept)) if ways.page_of(context) == ways.page_of([]) else None
     return lambda id: _beside(api, id, kept, upto)
 
 

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from cluster.access.holds import Hold, Holds, held, refuse_held
 from cluster.errors import SettingsError
+from cluster.people.store import faces_named
 from cluster.results import layout
 from cluster.settings import Settings
 from cluster.storage import buckets
@@ -35,6 +36,7 @@ class Plan:
     erasure: Erasure
     selected: Selected
     photos: int = 0  # of the person, rejected faces included
+    said: int = 0  # faces that reviewers have given the person's name
     notes: list[str] = field(default_factory=list)  # sentences for the operator
 
     @property
@@ -42,7 +44,7 @@ class Plan:
         """Whether nothing of it is stored."""
         person, selected = self.erasure.person, self.selected
         if person is not None:
-            return not (person.files or self.photos)
+            return not (person.files or self.photos or self.said)
         return not (selected.rows or selected.files or self.erasure.erased_jobs)
 
 
@@ -109,13 +111,14 @@ def _choose_files(made: Plan, holds: list[Hold]) -> None:
 def _choose_person(made: Plan, name: str) -> None:
     settings, erasure = made.settings, made.erasure
     _, config, _ = stored_faces(None)
+    said = faces_named(settings.state_dir, name)
     with waiting("looking through the results"):
-        known = people.find(
-            name, erasure.outs, watch_list(config, settings), Face.version(config), settings.s3_endpoint
-        )
+        watch = watch_list(config, settings)
+        known = people.find(name, erasure.outs, watch, Face.version(config), settings.s3_endpoint, said)
     erasure.person = known.person
     photos = sum(reference.name == name for reference in face_gallery(settings).references())
     made.photos = photos + face_rejections(settings).count(name)
+    made.said = len(said)
     if known.other:
         made.notes.append(
             f"{known.other} files were analysed by another face model, whose vectors cannot be compared with the "

@@ -206,6 +206,7 @@ def _planned(plan: Plan) -> Table:
         table.add_row("folders of jobs", f"{jobs} folders, and the addresses of the files in the others")
         table.add_row("galleries", "rejected faces of these files")
     table.add_row("decisions", "those on these files, with their history; notes and tags that name what is erased")
+    table.add_row("decisions on faces", f"those in these files, with their history; {plan.said} with the person's name")
     table.add_row("list of jobs, logs", "records and lines that name it")
     table.add_row("vector store", "its folder; a new one is filled from the results that stay")
     table.add_row("catalogue", "its file; the next start loads the results that stay")

@@ -22,7 +22,6 @@ from cluster.access.api_types import (
 from cluster.access.api_types import Viewer as ViewerInfo
 from cluster.access.holds import Hold
 from cluster.access.identity import Identity
-from cluster.api_types import ForgottenHits
 from cluster.settings import Settings
 from cluster.storage import buckets
 from deployments.access.client_address import address
@@ -137,13 +136,6 @@ class AccessRoutes:
         why = purpose(request, self.settings.access)
         await self.access.record.remote(who, "person enrolled", name, address(request), **why)
         return Response(status_code=204)
-
-    @api.delete("/v1/people/{name}")
-    async def forget(self, name: str, request: Request, who: OperatorOfAll) -> ForgottenHits:
-        """Delete the hits of a person from the catalogue; `raysift people purge` has deleted them from the results."""
-        why = purpose(request, self.settings.access)
-        await self.access.record.remote(who, "person purged", name, address(request), **why)
-        return ForgottenHits(hits=await self.catalog.forget.remote("face", name))
 
     @api.post("/v1/people", status_code=204)
     async def named(self, out: Annotated[Text, Body(embed=True)], request: Request, who: OperatorOfAll) -> Response:

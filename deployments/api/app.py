@@ -110,4 +110,6 @@ async def _error_of_another_deployment(request: Request, error: RayTaskError) ->
         return await _no_jobs(request, cause)
     if isinstance(cause, TooManyJobs):
         return await _too_many_jobs(request, cause)
+    if isinstance(cause, VectorsDown):
+        return await _no_search(request, cause)
     raise error

@@ -43,6 +43,8 @@ from deployments.api.guards.quotas import Quotas
 from deployments.api.job_routes import Verify
 from deployments.api.media_routes import COPIES, MediaRoutes
 from deployments.api.node_caches import erase_cluster
+from deployments.api.people.pictures import FacePictures
+from deployments.api.people.routes import PeopleRoutes
 from deployments.api.plan_routes import Plan, PlanRoutes
 from deployments.api.reports.routes import ReportRoutes
 from deployments.api.reviews.routes import ReviewRoutes
@@ -68,6 +70,7 @@ class Ingress(
     ExportRoutes,
     MediaRoutes,
     OverviewRoutes,
+    PeopleRoutes,
     PlanRoutes,
     ReportRoutes,
     ReviewRoutes,
@@ -109,6 +112,7 @@ class Ingress(
         vectors = Vectors.configured(settings, STORE_DEADLINE_S)
         self.searching = Search(self.detectors, self.catalog, vectors, configs(settings))
         self.viewed, self.copying = media.Viewed(), media.Turns(COPIES)
+        self.face_pictures = FacePictures(originals.frame)
         self.quotas = Quotas(settings.limits)
         quotas.set_quotas(self.quotas)
         for handle in {*detectors.values(), catalog, jobs, access}:

@@ -8,6 +8,8 @@ import time
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from typing import Any, BinaryIO, Protocol, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 from fastapi import HTTPException, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -62,6 +64,11 @@ class Originals(Protocol):
 
     def still(self, uri: str, parent: str | None, at_s: float, settings: Settings) -> bytes:
         """The frame of a film at a second, as JPEG."""
+
+    def frame(
+        self, uri: str, parent: str | None, kind: Kind, time_s: float | None, settings: Settings
+    ) -> npt.NDArray[np.uint8]:
+        """One frame of a file, (height, width, 3) RGB: that at a second; of a still image (None) the picture."""
 
     def picture(self, uri: str, parent: str | None, settings: Settings) -> bytes:
         """A picture as JPEG."""

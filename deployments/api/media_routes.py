@@ -2,6 +2,7 @@
 
 # No `from __future__ import annotations` here: FastAPI could not resolve the types of a pickled class.
 import asyncio
+from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any, NamedTuple
 
@@ -130,8 +131,11 @@ class MediaRoutes:
         await self.viewed.once(who, asset, record)  # it is on disk before the first byte is sent
         return await self._readable(row, who)
 
-    async def _readable(self, row: dict[str, Any], who: Identity) -> Original:
+    async def _readable(self, row: Mapping[str, Any], who: Identity) -> Original:
+        return Original(row["uri"], row.get("parent"), row["kind"], await self.readable(row, who))
+
+    async def readable(self, row: Mapping[str, Any], who: Identity) -> Settings:
+        """The settings with which a caller may read the original of a file of `Catalog.location`."""
         job = await self.jobs.one.remote(row["job"])
         settings = job_settings(self.settings, job.uris, job.out, job.proof) if job else self.settings
-        settings = limited(settings, who.prefixes)  # a link may lead from one case into another
-        return Original(row["uri"], row.get("parent"), row["kind"], settings)
+        return limited(settings, who.prefixes)  # a link may lead from one case into another

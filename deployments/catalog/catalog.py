@@ -12,25 +12,31 @@ from cluster.api_queries import AssetFilter, AssetQuery, Cursor, read_cursor, wr
 from cluster.cases.overview import OverviewQuery
 from cluster.errors import SettingsError
 from cluster.logs import setup
+from cluster.people.store import FaceStore
 from cluster.records import asset_id
-from deployments.catalog import failures, overview
+from deployments.catalog import beside, failures, overview
 from deployments.catalog import queries as sql
 from deployments.catalog.database import Ask, Database
+from deployments.catalog.job_counts import JobCounts
 from deployments.catalog.loading import Loader
+from deployments.catalog.people.compared import Comparisons
+from deployments.catalog.people.faces import FaceVectors
+from deployments.catalog.people.people import People
 from deployments.catalog.reports import Reports
 from deployments.catalog.reviews.index import DecisionIndex
-from deployments.catalog.shapes import Json, as_finding, as_item, as_line, as_summary, by_asset
+from deployments.catalog.shapes import Json, as_finding, as_item, as_line, by_asset
 
 EVERYTHING = AssetFilter()
 
 
-class Catalog(Reports):
+class Catalog(JobCounts, Reports, People):
     """Owns a DuckDB file, which one process may have open. If the file is deleted, it is built again from the results.
 
     Methods may be called from several threads. SettingsError if the file does not open. A thread loads the results that
     are in the folder `of` already, and those that were in a file with the tables of an earlier version.
 
-    `decisions`: the file of the reviewers' decisions, which is not built from anything: back it up.
+    `decisions`, `faces`: the files of the reviewers' decisions on files and on faces, which are not built from
+    anything: back them up. `vectors`: where the vectors of faces are; without it, no faces can be compared.
     `within`: folders, buckets and archives that the caller is limited to. Other files are as if they were not there.
     """
 
@@ -41,11 +47,15 @@ class Catalog(Reports):
         of: str | None = None,
         s3_endpoint: str | None = None,
         decisions: Path | Literal[":memory:"] = ":memory:",
+        faces: Path | Literal[":memory:"] = ":memory:",
+        vectors: FaceVectors = lambda ids: {},
     ) -> None:
         setup.join_serve()
         self._database = Database(path)
         self._decided = DecisionIndex(self._database, decisions)
+        self._faces = FaceStore(faces)
         self._loader = Loader(self._database, thumbnails)
+        self._comparisons = Comparisons(self._database, vectors, lambda: self._loader.changes)
         folders = list(dict.fromkeys([*([] if of is None else [of]), *self._database.unfinished()]))
         arguments = (folders, s3_endpoint)
         self._catching_up = threading.Thread(
@@ -58,7 +68,9 @@ class Catalog(Reports):
         """Close the file, once the thread has loaded what was there at the start."""
         if self._catching_up.ident is not None:
             self._catching_up.join()
+        self._comparisons.close()
         self._decided.close()
+        self._faces.close()
         self._database.close()
 
     # ---- filling
@@ -72,7 +84,13 @@ class Catalog(Reports):
         return self._loader.load_all(out, s3_endpoint)
 
     def forget(self, detector: str, label: str) -> int:
-        """Delete all detections of that detector and label. Returns how many there were. See Loader.forget."""
+        """Delete all detections of that detector and label. Returns how many there were. See Loader.forget.
+
+        Of a person also what reviewers have decided about faces of that name.
+        """
+        if detector == "face":
+            self._comparisons.forget()  # they hold the vectors of the faces
+            self._faces.erase(lambda uri: False, lambda text: text == label)
         return self._loader.forget(detector, label)
 
     # ---- browsing
@@ -106,10 +124,10 @@ class Catalog(Reports):
         with self._database.snapshot() as ask:
             rows = ask(sql.BY_ID.format(visible=visible), [[id], *values])
             _check_upto(ask, query, within)
-            (found,) = ask(*sql.neighbours(query, within, rows[0]["asset"] if rows else -1))
+            (found,) = ask(*beside.neighbours(query, within, rows[0]["asset"] if rows else -1))
         there = found["place"] > 0
-        beside = {name: found[name].hex if there and found[name] else None for name in ("previous", "next")}
-        return {**beside, "place": found["place"] if there else None, "total": found["total"]}
+        ids = {name: found[name].hex if there and found[name] else None for name in ("previous", "next")}
+        return {**ids, "place": found["place"] if there else None, "total": found["total"]}
 
     def facets(self, query: AssetQuery, within: Prefixes = None) -> Json:
         """How many files there are of each kind, detection and outcome under the query's other filters."""
@@ -225,31 +243,7 @@ class Catalog(Reports):
             hits = ask(sql.HITS.format(seen=seen), {"words": words, "limit": limit, **values})
         return [{**hit, "asset": hit["asset"].hex, "score": round(hit["score"], 4)} for hit in hits]
 
-    # ---- jobs and export
-
-    def job(self, job: str) -> Json:
-        """Counts of a job's loaded units: {"done": all of them, "failed": those with errors}."""
-        (counted,) = self._database.rows(sql.JOB, [job])
-        return {"done": counted["done"], "failed": counted["failed"]}
-
-    def jobs(self) -> dict[str, Json]:
-        """Counts, as in `job`, of every job that has loaded units, by the job's name."""
-        return {row.pop("job"): row for row in self._database.rows(sql.JOBS)}
-
-    def job_so_far(self, job: str) -> list[Json]:
-        """What each detector has done in a job: {"detector", "units": answered, "files": in which it found something,
-        "detections"}.
-        """
-        return self._database.rows(sql.SO_FAR, [job, job])
-
-    def summary(self, job: str) -> Json:
-        """What a job found: {"files", "failed": [{"uri", "step", "reason"}], "detectors": [{"detector", "files",
-        "detections", "top_labels": [{"label", "files"}], "example"}]}. Files of a detector: those in which there was
-        something; example: a text that was read or heard."""
-        with self._database.snapshot() as ask:
-            examples = {row["detector"]: row["text"] for row in ask(sql.EXAMPLES, [job])}
-            files = ask(sql.JOB, [job])[0]["files"]
-            return as_summary(files, ask(sql.FAILED, [job]), ask(sql.TALLIES, [job]), examples)
+    # ---- export
 
     def some_lines(
         self, after: int, query: AssetFilter = EVERYTHING, within: Prefixes = None

@@ -27,6 +27,7 @@ class Loader:
         self._columns = [name for name in merge.COLUMNS if thumbnails or name != "thumbnail"]
         self._refused: set[str] = set()  # files that hold no results, and were logged
         self._loading = threading.Lock()
+        self.changes = 0  # how often the tables were changed
 
     def load(self, file: str, s3_endpoint: str | None = None) -> int:
         """Merge one committed Parquet file. Returns its number of rows, 0 if it was loaded before.
@@ -115,6 +116,7 @@ class Loader:
                 cursor.execute(statement)
             loaded = [[file, table.num_rows] for file, table in tables.items()]
             cursor.executemany("insert into loaded values (?, ?)", loaded)
+        self.changes += 1
         return sum(table.num_rows for table in tables.values())
 
     def forget(self, detector: str, label: str) -> int:
@@ -136,6 +138,7 @@ class Loader:
                 ).fetchall()
                 for statement in merge.BEST:
                     cursor.execute(statement)
+            self.changes += 1
             with self._database.cursor() as cursor:
                 cursor.execute("checkpoint")  # or they stay in the write-ahead log too
         return len(gone)

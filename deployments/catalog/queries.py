@@ -137,7 +137,7 @@ def labels_of(query: AssetFilter, min_score: float | None, prefixes: Prefixes) -
     return f"where {' and '.join(parts)}" if parts else "", [*([min_score] if min_score else []), *values]
 
 
-def _chosen(query: AssetQuery, prefixes: Prefixes) -> tuple[str, list[Any]]:
+def chosen(query: AssetQuery, prefixes: Prefixes) -> tuple[str, list[Any]]:
     """The statement of a table (asset, key) of the query's files with the key of its order, and its values."""
     source, values = selection(query, prefixes)
     key = SORTS[query.sort][0]
@@ -149,43 +149,18 @@ def _chosen(query: AssetQuery, prefixes: Prefixes) -> tuple[str, list[Any]]:
     return f"select f.asset, {key} as key {source}", values
 
 
-def neighbours(query: AssetQuery, prefixes: Prefixes, asset: int) -> tuple[str, list[Any]]:
-    """The statement of the files around one in the order of a query, and its values: one row (previous, next: their
-    ids, place: from 1, total), whose place is 0 if the file is not among them.
-    """
-    chosen, values = _chosen(query, prefixes)
-    direction = SORTS[query.sort][1]
-    # files without a score are last
-    key = "coalesce(key, -1e38::float)" if query.sort == "score" else "key"
-    is_down = direction.startswith("desc")
-    earlier, later = (">", "<") if is_down else ("<", ">")
-    back, on = ("", "desc") if is_down else ("desc", "")
-    own = "(select key from here)"
-    statement = f"""with chosen as materialized (select asset, {key} as key from ({chosen})),
-            here as materialized (select key from chosen where asset = ?),
-            before as materialized (select * from chosen where key {earlier} {own} or key = {own} and asset < ?),
-            previous as (select asset from before order by key {back}, asset desc limit 1),
-            next as (select asset from chosen where key {later} {own} or key = {own} and asset > ?
-                order by key {on}, asset limit 1)
-        select (select id from files where asset = (select asset from previous)) as previous,
-            (select id from files where asset = (select asset from next)) as next,
-            (select count(*) from here) * (1 + (select count(*) from before)) as place,
-            (select count(*) from chosen) as total"""
-    return statement, [*values, asset, asset, asset]
-
-
 def page(query: AssetQuery, prefixes: Prefixes, place: tuple[Cursor, int] | None) -> tuple[str, list[Any]]:
     """The statement of a page, and its values: one row (n: the number of all files, assets: those of the page and one
     more if there is one, key: that of the page's last file, as a cursor holds it).
 
     `place`: where the page before ended, and the asset number of its last file; None: the query has a page number.
     """
-    chosen, values = _chosen(query, prefixes)
+    of_query, values = chosen(query, prefixes)
     direction = SORTS[query.sort][1]
     # with a condition on detections, what was found is kept for both; else finding it twice is cheaper
     kept = "materialized" if matching(query)[0] else "not materialized"
     behind, of_place = ("", []) if place is None else _behind(*place)
-    statement = f"""with chosen as {kept} ({chosen}),
+    statement = f"""with chosen as {kept} ({of_query}),
             shown as materialized (select *, row_number() over (order by key {direction}, asset) as n
                 from (select * from chosen {behind} order by key {direction}, asset limit ? offset ?))
         select (select count(*) from chosen) as n, (select list(asset order by n) from shown) as assets,

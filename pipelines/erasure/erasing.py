@@ -10,6 +10,7 @@ from cluster.access.credential import store_file
 from cluster.api_types import ErasedCaches
 from cluster.decisions import store as decisions
 from cluster.errors import SettingsError
+from cluster.people import store as people
 from cluster.processes import Processes, port_open
 from cluster.settings import Settings
 from cluster.vectors import Vectors, VectorsDown
@@ -40,6 +41,7 @@ def erase(erasure: Erasure, settings: Settings, tell: Tell) -> Counts:
     counts["records of jobs"] = rewriting.erase_job_list(state / "jobs.sqlite", erasure)
     counts["messages and hits of webhooks"] = rewriting.erase_outbox(state / outbox.FILE, erasure)
     counts["decisions"] = rewriting.erase_decisions(state / decisions.FILE, erasure)
+    counts["decisions on faces"] = rewriting.erase_face_decisions(state / people.FILE, erasure)
     counts["cases"] = rewriting.erase_cases(store_file(settings), erasure)
     counts["lines of logs"] = rewriting.erase_log_lines(state, erasure)
     for catalogue in state.glob("catalog*.duckdb"):

@@ -1,7 +1,7 @@
 """What several folders of results hold of a person."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import pyarrow.compute as pc
@@ -25,11 +25,18 @@ class Known:
     mentions: list[str]  # ids of files whose address, or a text in them, has the name: these are not erased
 
 
-def find(name: str, outs: Iterable[str], watch: WatchList, model: str, s3_endpoint: str | None = None) -> Known:
-    """Find the person's faces by the watch list (of that model) and by hits of the name; see purge.find."""
+def find(
+    name: str,
+    outs: Iterable[str],
+    watch: WatchList,
+    model: str,
+    s3_endpoint: str | None = None,
+    said: Collection[str] = frozenset(),
+) -> Known:
+    """Find the person's faces by the watch list (of that model), by hits of the name, and by `said`; see purge.find."""
     vectors, files, other, mentions = set[bytes](), dict[str, str | None](), 0, set[str]()
     for out in outs:
-        found = purge.find(name, out, watch, model, s3_endpoint)
+        found = purge.find(name, out, watch, model, s3_endpoint, said)
         vectors |= found.vectors
         files |= found.files
         other += found.other

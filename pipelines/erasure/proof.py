@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from cluster.decisions import store as decisions
+from cluster.people import store as people
 from cluster.records import asset_id
 from cluster.settings import Settings
 from cluster.storage import buckets
@@ -31,6 +32,7 @@ _STORES = {  # of state_dir: the beginning of a file's path -> the store
     "cache.sqlite": "cache of this node",
     outbox.FILE: "webhooks",
     decisions.FILE: "decisions",
+    people.FILE: "decisions on faces",
 }
 
 

@@ -18,6 +18,7 @@ from cluster.access.private_files import replace_private
 from cluster.cases.store import CaseStore
 from cluster.decisions.store import DecisionStore
 from cluster.errors import SettingsError
+from cluster.people.store import FaceStore
 from cluster.records import asset_id
 from cluster.results import compaction, layout
 from cluster.results import files as results_files
@@ -187,6 +188,18 @@ def erase_decisions(path: Path, erasure: Erasure) -> int:
     store = DecisionStore(path)
     try:
         return store.erase(lambda uri: _is_erased(uri, erasure), lambda text: names_any(text.encode()))
+    finally:
+        store.close()
+
+
+def erase_face_decisions(path: Path, erasure: Erasure) -> int:
+    """Remove the decisions on faces in erased files, and those that name the person. Returns their number."""
+    if not path.exists():
+        return 0
+    name = erasure.person.name if erasure.person else None
+    store = FaceStore(path)
+    try:
+        return store.erase(lambda uri: _is_erased(uri, erasure), lambda text: text == name)
     finally:
         store.close()
 

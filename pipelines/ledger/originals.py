@@ -12,6 +12,7 @@ from cluster.settings import Settings
 from cluster.storage.listing import listed
 from cluster.storage.roots import Roots
 from pipelines.ledger.member_files import MemberFiles
+from pipelines.media.decoding import Pixels
 from pipelines.media.originals.properties import Properties
 from pipelines.media.pool import Decoder
 from pipelines.media.sources import Remote, Source
@@ -47,6 +48,11 @@ class Originals:
         """The frame of a film at a time as JPEG."""
         with self._source(uri, parent, settings) as source:
             return self._decoder().still(source, at_s, settings.decoding)
+
+    def frame(self, uri: str, parent: str | None, kind: Kind, time_s: float | None, settings: Settings) -> Pixels:
+        """One frame of a file, (height, width, 3) RGB: that at a second; of a still image (None) the picture."""
+        with self._source(uri, parent, settings) as source:
+            return self._decoder().frame(source, kind, settings.decoding, time_s)
 
     def picture(self, uri: str, parent: str | None, settings: Settings) -> bytes:
         """A picture as JPEG."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from cluster.errors import MediaError
 from cluster.records import Kind, Sample, Segment, Span
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
+Pixels = npt.NDArray[np.uint8]  # (height, width, 3) RGB
 ZEROS_BYTES = 1 << 16  # within which an MP3 may begin that zero bytes precede: some programs write them
 
 

@@ -20,7 +20,7 @@ from cluster.records import Kind, Sample, Segment
 from cluster.settings import Decoding
 from pipelines.archives.limits import Limits
 from pipelines.archives.opening import Member, Others
-from pipelines.media.decoding import FileText, Frame, Media
+from pipelines.media.decoding import FileText, Frame, Media, Pixels
 from pipelines.media.originals.properties import Properties
 from pipelines.media.sources import Source
 from pipelines.media.worker import receive, send
@@ -63,6 +63,12 @@ class Decoder:
     ) -> Iterator[Frame]:
         """The sampled frames of a file, as of `decoding.frames`."""
         return self._answers(limits, "frames", source, kind, limits, segment, with_thumbnail, with_tiles)
+
+    def frame(self, source: Source, kind: Kind, limits: Decoding, time_s: float | None) -> Pixels:
+        """The frame of a file at a time, as of `moments.frame_at`. MediaError if there is none."""
+        (frame,) = self._answers(limits, "frame_at", source, kind, limits, time_s)
+        assert frame.sample.pixels is not None
+        return frame.sample.pixels
 
     def sound(self, source: Source, limits: Decoding, segment: Segment | None = None) -> Iterator[Sample]:
         """The sound of a file, as of `decoding.sound`."""

@@ -23,7 +23,7 @@ from cluster.settings import Decoding
 from pipelines.archives.opening import Member, Others
 from pipelines.media import decoding, guard, segments, unpacking
 from pipelines.media.decoding import FileText, Frame, Media
-from pipelines.media.originals import copies, properties
+from pipelines.media.originals import copies, moments, properties
 from pipelines.media.sources import Source
 
 CALLS = 5000  # after which a child is replaced: libraries leak memory, and to start one takes 0.8 CPU seconds
@@ -83,6 +83,7 @@ def _cut(path: Path, limits: Decoding) -> Iterator[tuple[Segment, ...]]:
 _CALLS: dict[str, Callable[..., Iterator[Any]]] = {
     "probe": _probe,
     "frames": decoding.frames,
+    "frame_at": moments.frame_at,
     "sound": decoding.sound,
     "texts": decoding.texts,
     "cut": _cut,

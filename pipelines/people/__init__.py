@@ -1,1 +1,1 @@
-"""Enrolled people in stored results: matching, clustering unknown faces, erasure."""
+"""Enrolled people in stored results: matching and erasure."""

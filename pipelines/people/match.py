@@ -134,9 +134,3 @@ def of(name: str, found: list[Finding]) -> list[Finding]:
 
 def _place(finding: Finding) -> tuple[object, ...]:
     return finding.detection.box, finding.detection.time_s
-
-
-def nameless(found: list[Finding]) -> list[Finding]:
-    """The faces with vectors that have no hit."""
-    known = {_place(finding) for finding in found if finding.detection.label != FACE}
-    return [finding for finding in found if finding.detection.vectors and _place(finding) not in known]

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from cluster.records import Finding
+from cluster.people.face import face_id
+from cluster.records import Finding, asset_id
 from cluster.results import codec, compaction, embeddings
 from cluster.results import files as results_files
 from cluster.results.codec import SCHEMA
@@ -46,13 +47,22 @@ class Searched:
     left: int
 
 
-def find(name: str, out: str, watch: WatchList, model: str, s3_endpoint: str | None = None) -> Found:
-    """The person's vectors, and the media that show the person.
+def find(
+    name: str,
+    out: str,
+    watch: WatchList,
+    model: str,
+    s3_endpoint: str | None = None,
+    said: Collection[str] = frozenset(),
+) -> Found:
+    """The person's vectors, and the media that show the person. `said`: ids of faces that reviewers have named so.
 
-    The vectors are those of faces with a hit, those that the watch list (of the same model) identifies, and all that
-    equal one of these, in superseded rows, too.
+    The vectors are those of faces with a hit, those that the watch list (of the same model) identifies, those of the
+    faces of `said`, and all that equal one of these, in superseded rows, too.
     """
     vectors, other = _vectors(name, out, watch, model, s3_endpoint)
+    if said:
+        vectors |= _named_by_reviewers(said, out, s3_endpoint)
     found = Found(vectors, {}, other)
     for _, uris, parents, hits in _with_traces(name, out, vectors, s3_endpoint):
         found.files.update((uri, parent) for uri, parent, hit in zip(uris, parents, hits, strict=True) if hit)
@@ -108,6 +118,18 @@ def _vectors(name: str, out: str, watch: WatchList, model: str, s3_endpoint: str
         for found in codec.findings(results_files.read(file, FACES, s3_endpoint), DETECTOR):
             theirs |= {_vector(finding) for finding in of(name, found)}
     return theirs, len(other)
+
+
+def _named_by_reviewers(said: Collection[str], out: str, s3_endpoint: str | None) -> set[bytes]:
+    """The vectors of the faces with these ids, float32."""
+    assets = {id.partition("-")[0] for id in said}
+    return {
+        _vector(finding)
+        for answer in current(out, s3_endpoint, lambda uri: asset_id(uri) in assets)
+        for finding in answer.found
+        if finding.detection.vectors
+        and face_id(asset_id(answer.row["uri"]), finding.detection.time_s, finding.detection.box or ()) in said
+    }
 
 
 def _is_hit(finding: Finding, name: str) -> bool:

@@ -209,6 +209,17 @@ def test_stored_ids_the_distance_to_the_nearest_vector_and_drop(vectors):
 
 
 @pytest.mark.ray
+def test_records_are_read_by_their_ids_with_the_key_of_their_answer(vectors):
+    faces = [found("face", "face", 0.9, vectors=(Vector("faces", unit(seed)),)) for seed in (1, 2)]
+    vectors.upsert(rows(row("s3://b/a", look(3), *faces), film((2, 3, 60.0), faces[0], job="j", unit=7)))
+    a, b = (asset_id(f"s3://b/{name}") for name in ("a", "film"))
+    records = vectors.records("faces", [f"{a}:face:2", f"{b}:face:2:0", f"{b}:face:0", "nothing"])
+    keys = {id.partition(":")[2]: key[1:] for id, (key, _) in records.items()}
+    assert keys == {"face:2": ("job", 0), "face:2:0": ("j", 7)}
+    assert records[f"{a}:face:2"][1] == pytest.approx(unit(2), abs=1e-4)
+    assert vectors.records("faces", []) == {}
+
+
 def test_marked_files_are_indexed(vectors, tmp_path):
     files = [f"file:///out/{n}.parquet" for n in range(5)]
     vectors.mark(files[:3])

@@ -102,10 +102,6 @@ def test_a_missing_face_cannot_be_rejected(raysift):
         assert isinstance(failed.exception, SettingsError) and "has no such face named 'Ann'" in str(failed.exception)
 
 
-def test_faces_without_a_group_are_counted(raysift):
-    assert "0 groups; 1 faces are similar to too few others" in raysift("clusters").output
-
-
 def test_commands_that_need_the_api_change_nothing_without_it(raysift, tmp_path):
     before = (tmp_path / "results" / "1.parquet").read_bytes()
     for arguments in (("purge", "Ann"), ("add", "Ann", __file__)):

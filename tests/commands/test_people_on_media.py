@@ -6,17 +6,21 @@ from pathlib import Path
 
 import pytest
 
+from cluster.access.identity import Identity
+from cluster.people.api_types import PeopleQuery
 from cluster.records import MediaItem, ModelVersion
 from cluster.results.codec import to_row
 from cluster.settings import Decoding
+from deployments.catalog.catalog import Catalog
 from deployments.detector import DetectorResponse
 from deployments.detectors.face import Face, FaceConfig
 from deployments.galleries.store import Gallery
 from deployments.galleries.watchlist import Rejections
 from pipelines.detect.detecting import File, analyze
 from pipelines.media.pool import Decoder
-from pipelines.people import clustering, match, purge
+from pipelines.people import match, purge
 from tests.deployments.detectors.test_contract import MEDIA, on_media, real
+from tests.support.fakes.vectors import MemoryVectors
 from tests.support.stored import commit
 
 pytestmark = on_media
@@ -111,10 +115,15 @@ def test_unknown_faces_of_one_person_are_a_group(tmp_path):
         for n, name in enumerate(("obama_1.jpg", "obama_2.jpg", "pair_obama_biden.jpg", "hopper_1.jpg"))
         for row in [scanned(name)]
     ]
-    commit(tmp_path, "1.parquet", *rows)
-    groups = clustering.group(str(tmp_path), MODEL, FaceConfig().distance)
-    assert [one.uris for one in groups.groups] == [["s3://b/0", "s3://b/1", "s3://b/2"]]
-    assert groups.alone == 2  # Biden beside him, and Hopper
+    vectors = MemoryVectors()
+    vectors.add(rows)
+    catalog = Catalog(":memory:", vectors=vectors)
+    catalog.load(commit(tmp_path, "1.parquet", *rows))
+    page = catalog.people(PeopleQuery(), FaceConfig().distance, None, Identity("Ann", "viewer"))
+    assert [(group.faces, group.files) for group in page.groups] == [(3, 3)]
+    assert {face.uri for face in page.groups[0].samples} == {f"s3://b/{n}" for n in range(3)}
+    assert page.alone == 2  # Biden beside him, and Hopper
+    catalog.close()
 
 
 def scanned(name):

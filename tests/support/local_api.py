@@ -8,12 +8,16 @@ from types import SimpleNamespace
 from typing import Any, BinaryIO
 from unittest.mock import patch
 
+import httpx
 from fastapi import FastAPI
+from pydantic import TypeAdapter
 from ray import serve
 
 from cluster.access.audit import Audit
 from cluster.access.credential import open_store, own_key
+from cluster.api_types import Problem
 from cluster.errors import MediaError
+from cluster.records import asset_id
 from cluster.settings import Scanning, Settings
 from deployments.access.service import Access
 from deployments.api.ingress import Ingress
@@ -24,7 +28,10 @@ from pipelines.ledger.planning import answered_plan
 from pipelines.results.verifying import Verified
 from tests.deployments.jobs.jobs_api import JobsApi
 from tests.support.api_server import AS_ADMIN
+from tests.support.fakes.files import FOLDER
+from tests.support.fakes.vectors import MemoryVectors
 
+FILM = asset_id(f"{FOLDER}/clip_1.mp4")  # of the fake API's files
 _MADE: list[Any] = []  # instances that Serve has created in this process
 
 
@@ -33,7 +40,8 @@ class KeptCatalog(Catalog):
 
     def __init__(self) -> None:
         """An empty catalogue."""
-        super().__init__(":memory:")
+        self.memory = MemoryVectors()  # the vectors of faces that tests add
+        super().__init__(":memory:", vectors=self.memory)
         _MADE.append(self)
 
 
@@ -94,6 +102,10 @@ class SpokenOf:
         """No frame of it."""
         raise MediaError("fetch", "it is not there")
 
+    def frame(self, uri: str, parent: str | None, kind: str, time_s: float | None, settings: Settings) -> Any:
+        """No pixels of it."""
+        raise MediaError("fetch", "it is not there")
+
     def picture(self, uri: str, parent: str | None, settings: Settings) -> bytes:
         """The same as the frame."""
         return self.still(uri, parent, 0.0, settings)
@@ -106,7 +118,7 @@ class SpokenOf:
 class LocalApi:
     """The API: call its routes as Python methods with `call`, or over HTTP through `app`."""
 
-    def __init__(self, handle: Any, ingress: Any, catalog: Catalog, settings: Settings) -> None:
+    def __init__(self, handle: Any, ingress: Any, catalog: KeptCatalog, settings: Settings) -> None:
         """`handle`: of the deployment; `ingress` and `catalog`: the instances behind it."""
         self._handle = handle
         self.store = open_store(settings)  # the same file of keys
@@ -144,3 +156,11 @@ def local_api(state: Path) -> Iterator[LocalApi]:
         yield LocalApi(handle, ingress, made[KeptCatalog], settings)
     made[KeptCatalog].close()
     _MADE.clear()
+
+
+def read(model: Any, response: httpx.Response) -> Any:
+    """The answer as the model, which must have every field of the JSON, and no other."""
+    adapter: TypeAdapter[Any] = TypeAdapter(model)
+    answer = adapter.validate_json(response.content)
+    assert adapter.dump_python(answer, mode="json", exclude_none=model is Problem) == response.json()
+    return answer

@@ -16,6 +16,9 @@ from cluster.decisions.api_types import NewDecision
 from cluster.decisions.entries import MediaFile
 from cluster.decisions.store import FILE as DECISIONS
 from cluster.decisions.store import DecisionStore
+from cluster.people.face import face_id
+from cluster.people.store import FILE as FACES
+from cluster.people.store import FaceStore
 from cluster.records import Vector, asset_id
 from cluster.settings import Settings
 from cluster.vectors import Vectors
@@ -145,6 +148,12 @@ class Machine:
             for version, note in enumerate(("a street", f"with {ANN}, as in {GONE}")):
                 decisions.decide([(file, NewDecision(version=version, label="relevant", note=note))], BOB)
         decisions.close()
+        faces = FaceStore(self.state / FACES)
+        for uri, name in ((GONE, ANN), (STAYS, "#1f2e3d4c5b6a")):
+            id = face_id(asset_id(uri), None, BOX)
+            new = NewDecision(version=0, label=name, tags=(ANN,) if uri == STAYS else (), note="named")
+            faces.correct([(MediaFile(id, uri, None, {"face": MODEL}), new)], BOB)
+        faces.close()
         cache.open_cache(self.settings).put({"gone": as_bytes(FACE[GONE]), "another": b"an answer"})
         rejections = Rejections(f"{self.settings.galleries}/face")
         for uri in (GONE, STAYS):

@@ -3,6 +3,7 @@
 import pytest
 from PIL import Image
 
+from cluster.people.store import FaceStore
 from cluster.records import asset_id
 from commands.erasure import planning
 from deployments.galleries.store import Gallery
@@ -44,6 +45,23 @@ def test_an_erased_person_is_in_no_store_and_other_faces_stay(enrolled):
     facts = proof(enrolled)
     assert facts["traces"] == 0 and facts["assets"] == [] and facts["selected_by"] == "person"
     assert ANN not in str(facts) and ANN not in (enrolled.state / "audit.jsonl").read_text()
+
+
+def test_a_person_whom_only_reviewers_have_named_is_erased(machine):
+    done = run("erase", "--person", ANN, "--yes")
+    assert done.exit_code == 0, done.exception
+    assert machine.holding(as_bytes(FACE[GONE])[:64], picture(0)[200:300]) == []
+    store = FaceStore(machine.state / "faces.sqlite")
+    assert [(entry.label, entry.tags) for entry in store.latest().values()] == [("#1f2e3d4c5b6a", ())]
+    store.close()
+    assert ANN.encode() not in (machine.state / "faces.sqlite").read_bytes()
+
+
+def test_decisions_on_faces_of_an_erased_file_are_gone(machine):
+    assert run("erase", "--asset", GONE, "--yes").exit_code == 0
+    store = FaceStore(machine.state / "faces.sqlite")
+    assert [entry.tags for entry in store.latest().values()] == [(ANN,)]
+    store.close()
 
 
 def test_a_person_who_is_neither_enrolled_nor_found_is_not_erased(enrolled):

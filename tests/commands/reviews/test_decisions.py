@@ -7,6 +7,8 @@ from cluster.access.identity import Identity
 from cluster.decisions.api_types import NewDecision
 from cluster.decisions.entries import MediaFile
 from cluster.decisions.store import DecisionStore
+from cluster.people.face import face_id
+from cluster.people.store import FaceStore
 from cluster.records import asset_id
 from pipelines.results import decided
 from tests.commands.erasure.commands import run, words
@@ -37,6 +39,20 @@ def test_all_decisions_are_exported_with_their_history(tmp_path, monkeypatch):
     ]
     assert rows[1]["models"] == [("nsfw", "m1")] and rows[1]["tags"] == ["car"] and rows[0]["label"] is None
     assert [record["what"] for record in Audit(tmp_path / "state").records()] == ["decisions exported"]
+
+
+def test_decisions_on_faces_are_exported_with_the_ids_of_the_faces(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAYSIFT_STATE_DIR", str(tmp_path / "state"))
+    store = FaceStore(tmp_path / "state" / "faces.sqlite")
+    id = face_id(asset_id("s3://b/0.jpg"), 2.5, (0.1, 0.2, 0.3, 0.4))
+    store.correct(
+        [(MediaFile(id, "s3://b/0.jpg", None, {"face": "m1"}), NewDecision(version=0, label="Bea", note="named"))], ANN
+    )
+    store.close()
+    to = tmp_path / "faces.parquet"
+    assert run("decisions", "export", "--faces", "--to", str(to)).exit_code == 0
+    (row,) = pq.read_table(to).to_pylist()
+    assert (row["asset"], row["label"], row["note"], row["who"]) == (id, "Bea", "named", "Ann")
 
 
 def test_without_decisions_or_a_place_the_command_says_what_to_do(tmp_path, monkeypatch):

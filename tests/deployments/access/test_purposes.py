@@ -46,6 +46,7 @@ ACTS: list[tuple[str, str, dict[str, Any], str]] = [
     ("POST", "/v1/people/ann", {}, "person enrolled"),
     ("POST", "/v1/people", {"json": {"out": "s3://found"}}, "faces named"),
     ("DELETE", "/v1/people/ann", {}, "person purged"),
+    ("GET", "/v1/people/groups", {}, "people viewed"),
     ("GET", f"/v1/assets/{EXPLICIT}/media", {}, "original viewed"),
     ("GET", f"/v1/assets/{UNKNOWN}/media", {}, "original viewed"),
     ("GET", f"/v1/assets/{FILM}/media", {}, "original viewed"),

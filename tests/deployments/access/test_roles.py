@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 
 from cluster.access import tokens
 from cluster.access.identity import ROLES
+from cluster.people.face import face_id
 from cluster.records import asset_id
 from deployments.access.roles import UNDECLARED, Needs, roles, routes_of
 from deployments.api.app import api
@@ -31,9 +32,14 @@ EVERYWHERE = {
 }
 FILM = asset_id(f"{FOLDER}/clip_1.mp4")
 JOB = "scan-of-another-case"
-BODIES = {  # of routes that read them before they look for the file
+FACE = face_id(FILM, 0.0, (0.1, 0.3, 0.3, 0.7))
+BODIES: dict[str, dict[str, Any]] = {  # of routes that read them before they look for the file
     "/v1/assets/{asset}/decision": {"version": 9, "label": "relevant"},  # not the present one: nothing is stored
     "/v1/assets/{asset}/decision/undo": {"version": 9},
+    "/v1/people/groups/{face}/name": {"version": 9, "name": "Ann"},
+    "/v1/people/groups/{face}/merge": {"version": 9, "others": [{"face": FACE, "version": 9}]},
+    "/v1/people/groups/{face}/split": {"version": 9, "faces": [FACE]},
+    "/v1/people/groups/{face}/reject": {"version": 9, "faces": [FACE], "reason": "face"},
 }
 
 QUERIES = {"/v1/report": {"id": FILM}}  # it looks for each of its files in their bucket
@@ -90,7 +96,7 @@ class Place:
             more = {"json": BODIES[path], **more}
         if path in QUERIES:
             more = {"params": QUERIES[path], **more}
-        path = path.format(asset=FILM, job=JOB, name="nobody", id="0" * 12)
+        path = path.format(asset=FILM, job=JOB, name="nobody", id="0" * 12, face=FACE, number=1)
         headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
         return self.client.request(method, path, headers=headers, **more)
 
@@ -98,6 +104,7 @@ class Place:
 @pytest.fixture(scope="module")
 def place(running: LocalApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     rows = [as_row(file, place, "scan-before") for place, file in enumerate(files())]
+    running.catalog.memory.add(rows)
     running.catalog.load(commit(tmp_path_factory.mktemp("results"), "roles.parquet", *rows))
     with TestClient(running.app, raise_server_exceptions=False) as client:
         yield Place(client, running)
@@ -132,7 +139,7 @@ def test_a_route_shows_nothing_of_another_case(place: Place, method: str, path: 
     answer = place.ask(method, path, place.elsewhere["admin"])
     if (method, path) in EVERYWHERE:
         assert answer.status_code == 403 and "limited to some" in answer.json()["detail"]
-    elif "{asset}" in path or "{job}" in path:
+    elif any(part in path for part in ("{asset}", "{job}", "{face}", "{number}")):
         assert answer.status_code == 404
         assert FOLDER not in answer.text
     else:

@@ -1,11 +1,9 @@
 """Each request gets the same answer from the fake API of the app's tests and from the real API, over the same files."""
 
-from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 from starlette.testclient import TestClient
 
 from cluster.api_job_types import JobDetails, JobInfo, JobName, ScanPlan
@@ -13,38 +11,11 @@ from cluster.api_queries import MAX_PAGE, AssetQuery
 from cluster.api_types import AssetPage, ErasedCaches, Facets, File, Health, Hits, Neighbours, Problem, Properties
 from cluster.cases.api_types import CaseInfo
 from cluster.cases.overview import JobsOverview, Overview
-from cluster.records import asset_id
-from tests.support.fakes.api import FakeApi
-from tests.support.fakes.files import FOLDER, as_row, files
-from tests.support.local_api import LocalApi, OnlyExact
-from tests.support.stored import commit
+from tests.support.fakes.files import FOLDER
+from tests.support.local_api import FILM, LocalApi, read
 
 Params = list[tuple[str, str]]
-FILM, NOBODY = asset_id(f"{FOLDER}/clip_1.mp4"), "0" * 32
-
-
-@pytest.fixture(scope="module")
-def fake() -> Iterator[TestClient]:
-    """The fake API."""
-    with TestClient(FakeApi().app) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def real(running: LocalApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    """The real API with the fake's files in its catalogue, asked by an admin who sees no files of other tests."""
-    rows = [as_row(file, place, "scan-before") for place, file in enumerate(files())]
-    running.catalog.load(commit(tmp_path_factory.mktemp("results"), "a.parquet", *rows))
-    running.ingress.searching = OnlyExact(FILM)
-    key = running.store.add_key("Ada", "admin", ("s3://evidence",))
-    with TestClient(running.app, headers={"Authorization": f"Bearer {key}"}) as client:
-        yield client
-
-
-@pytest.fixture(params=["fake", "real"])
-def api(request: pytest.FixtureRequest) -> TestClient:
-    """Either of the two."""
-    return request.getfixturevalue(request.param)
+NOBODY = "0" * 32
 
 
 @pytest.fixture
@@ -52,14 +23,6 @@ def unlimited(api: TestClient, running: LocalApi, monkeypatch: pytest.MonkeyPatc
     """Either of the two, asked by an admin of all files."""
     monkeypatch.setitem(api.headers, "Authorization", running.headers["Authorization"])
     return api
-
-
-def read(model: Any, response: httpx.Response) -> Any:
-    """The answer as the model, which must have every field of the JSON, and no other."""
-    adapter: TypeAdapter[Any] = TypeAdapter(model)
-    answer = adapter.validate_json(response.content)
-    assert adapter.dump_python(answer, mode="json", exclude_none=model is Problem) == response.json()
-    return answer
 
 
 MODELS: dict[str, type[BaseModel]] = {"assets": AssetPage, "facets": Facets, "overview": Overview}
@@ -161,6 +124,10 @@ def test_a_film_says_something_about_itself_and_has_no_part_behind_its_end(api: 
         "GET search?q=x&where=face",
         "GET search?q=x&colour=red",
         "GET search?picture=x",
+        "GET people/groups?page=0",
+        "GET people/groups?size=201",
+        "GET people/groups/no-face",
+        "POST people/groups/no-face/name",
         "GET jobs?limit=0",
         "GET jobs?limit=9223372036854775807",
     ],
@@ -203,6 +170,8 @@ def test_an_invalid_scan_is_refused(api: TestClient, body: dict[str, Any]):
         "POST jobs/nobody/cancel",
         "POST jobs/nobody/resume",
         "POST jobs/nobody/retry-failed",
+        f"GET people/groups/{NOBODY}-s-1-1-2-2",
+        "POST people/corrections/9007199254740991/undo",
     ],
 )
 def test_unknown_objects_are_not_found(api: TestClient, request_line: str):

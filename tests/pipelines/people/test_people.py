@@ -13,7 +13,7 @@ from cluster.vectors import Vectors
 from deployments.catalog.catalog import Catalog
 from deployments.galleries.store import Gallery
 from deployments.galleries.watchlist import EnrolledPeople, Photo, Rejections, WatchList
-from pipelines.people import clustering, match, purge
+from pipelines.people import match, purge
 from tests.support.servers.chroma import chroma
 from tests.support.stored import commit, found, row
 
@@ -204,29 +204,6 @@ def test_answers_for_another_cut_do_not_count(tmp_path):
     commit(tmp_path, "2.parquet", row("s3://b/film", face(0.2), segment=(3, 4, 30.0), minutes=1))
     (answer,) = match.current(str(tmp_path))
     assert (answer.row["segment"], answer.row["segments"]) == (3, 4)
-
-
-def test_unknown_faces_are_clustered_by_file_and_known_ones_are_not(tmp_path):
-    far = 5.0
-    rows = [row(f"s3://b/{n}", face(far + n * 0.3)) for n in range(4)]  # each near the next only
-    rows += [row("s3://b/ann", face(0.0), found("face", "Ann", 1.0, MODEL, box=(0.1, 0.1, 0.2, 0.2)))]
-    rows += [row("s3://b/video", *(face(-far + t / 100, time_s=float(t)) for t in range(9)), kind="video")]
-    commit(tmp_path, "1.parquet", *rows)
-    groups = clustering.group(str(tmp_path), MODEL, 0.5)
-    assert [(one.faces, one.uris) for one in groups.groups] == [(4, [f"s3://b/{n}" for n in range(4)])]
-    assert groups.alone == 9  # one point of nine faces
-    assert clustering.group(str(tmp_path), "m2", 0.5) == clustering.Groups([], 0)
-
-
-def test_ten_people_among_noise_are_ten_clusters():
-    rng = np.random.default_rng(0)
-    centres = rng.normal(size=(10, 128))
-    near = centres.repeat(20, axis=0) + rng.normal(0, 0.02, (200, 128))
-    vectors = np.concatenate([near, rng.normal(size=(50, 128)), near[:5]]).astype(np.float32)  # copies, too
-    found_in = clustering.clustered(vectors, 0.5)
-    assert [len(set(found_in[n * 20 : n * 20 + 20])) for n in range(10)] == [1] * 10
-    assert len(set(found_in[:200])) == 10 and set(found_in[200:250]) == {-1}
-    assert list(found_in[250:]) == [found_in[0]] * 5
 
 
 def purged(out, watch):

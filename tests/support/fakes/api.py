@@ -41,7 +41,9 @@ from tests.support.fakes.decisions import FakeDecisions
 from tests.support.fakes.files import FLOOR, MODELS, as_row, files, picture
 from tests.support.fakes.jobs import FakeJobs
 from tests.support.fakes.originals import FakeOriginals
+from tests.support.fakes.people import FakePeople
 from tests.support.fakes.sessions import FakeSessions
+from tests.support.fakes.vectors import MemoryVectors
 from tests.support.stored import commit
 
 
@@ -65,7 +67,8 @@ class FakeApi:
         self.searchable = searchable
         self.pictures: dict[str, By] = {}  # uploads that were searched by
         self.queries: list[str] = []  # query strings of the requests to /v1/assets
-        self.catalog = Catalog(":memory:")
+        self.vectors = MemoryVectors()
+        self.catalog = Catalog(":memory:", vectors=self.vectors)
         self._load(self.files, "scan-before")
         self.cases = FakeCases(lambda folders: self.catalog.counts([folders])[0])
         self.jobs = FakeJobs(self._load_failed, self.cases.scan_into)
@@ -105,6 +108,8 @@ class FakeApi:
         self.originals.add_routes(self.app)
         self.decisions = FakeDecisions(self.catalog)
         self.decisions.add_routes(self.app)
+        self.people = FakePeople(self.catalog, self.cases.within)
+        self.people.add_routes(self.app)
         self.app.add_api_route("/v1/session", self.sessions.end, methods=["DELETE"], status_code=204)
         self.app.add_api_route("/v1/cases/{name}", self.cases.change, methods=["PATCH"])
         self.app.add_api_route("/v1/cases/{name}", self.cases.remove, methods=["DELETE"], status_code=204)
@@ -114,6 +119,7 @@ class FakeApi:
         places = {file.id: place for place, file in enumerate(self.files)}
         with TemporaryDirectory() as folder:
             rows = [as_row(file, places[file.id], job) for file in scanned]
+            self.vectors.add(rows)
             self.catalog.load(commit(Path(folder), f"{job}.parquet", *rows))
 
     def add(self, scanned: Sequence[File]) -> None:

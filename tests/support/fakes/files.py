@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from cluster.api_types import Detection, Failure, File
-from cluster.records import asset_id
+from cluster.records import Vector, asset_id
+from tests.support.fakes.vectors import of_person
 from tests.support.stored import found, row
 
 HOSTILE_NAME = '<img src=x onerror="window.hacked=1">[click](javascript:alert(1)).jpg'
@@ -81,7 +82,11 @@ def files() -> list[File]:
 
 
 def as_row(file: File, place: int, job: str) -> dict[str, Any]:
-    """The row of results of a file. File number `place` was analysed `place` minutes before NOON."""
+    """The row of results of a file. File number `place` was analysed `place` minutes before NOON.
+
+    The faces of a file are of one of five people, by its number, and each has a vector.
+    """
+    vectors = (Vector("faces", of_person(place % 5 * 10, place)),)
     findings = [
         found(
             detection.detector,
@@ -93,6 +98,7 @@ def as_row(file: File, place: int, job: str) -> dict[str, Any]:
             span=detection.span,
             text=detection.text,
             evidence=detection.evidence,
+            vectors=vectors if detection.detector == "face" else (),
         )
         for detection in file.detections
     ]

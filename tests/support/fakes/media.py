@@ -1,4 +1,4 @@
-"""Media of the fake API, generated on request: an image, a sound, a video."""
+"""Media of the fake API, generated on request: an image, a face, a sound, a video."""
 
 import io
 import math
@@ -26,6 +26,22 @@ def draw_picture(seed: str, width: int, height: int, caption: str, longest: int)
     pen.rectangle((width * 0.1, height * 0.72, width * 0.9, height * 0.84), fill="white")
     pen.text((width * 0.12, height * 0.75), caption[:30], fill="black")
     paper.thumbnail((longest, longest))
+    saved = io.BytesIO()
+    paper.save(saved, "JPEG", quality=80)
+    return saved.getvalue()
+
+
+def draw_face(seed: str, turn: int) -> bytes:
+    """A JPEG of a drawn face. `seed`: at least 8 hex digits, which select the colours."""
+    number = int(seed[:8], 16)
+    paper = Image.new("RGB", (128, 128), f"hsl({number % 360}, 30%, 45%)")
+    pen = ImageDraw.Draw(paper)
+    pen.ellipse((24, 14, 104, 118), fill=f"hsl({20 + number % 20}, 45%, {55 + number % 25}%)")
+    look = turn // 1000 % 5 - 2
+    for eye in (48, 80):
+        pen.ellipse((eye - 7 + look, 50, eye + 7 + look, 62), fill="white")
+        pen.ellipse((eye - 3 + 2 * look, 52, eye + 3 + 2 * look, 60), fill="black")
+    pen.arc((46, 70, 82, 98), 20, 160, fill="#7a2b2b", width=4)
     saved = io.BytesIO()
     paper.save(saved, "JPEG", quality=80)
     return saved.getvalue()

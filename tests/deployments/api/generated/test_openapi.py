@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 
+from cluster.people.face import face_id
 from cluster.records import MediaItem, Result, asset_id
 from cluster.settings import Scanning
 from deployments.api.searches.search import Found
@@ -59,12 +60,15 @@ def url(running: LocalApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="module")
 def known(running: LocalApi, url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The values of parameters of paths that name something: a scanned file, a job."""
+    """The values of parameters of paths that name something: a scanned file, a face in it, a job."""
     rows = [as_row(file, place, "scan-before") for place, file in enumerate(files())]
+    running.catalog.memory.add(rows)
     running.catalog.load(commit(tmp_path_factory.mktemp("results"), "a.parquet", *rows))
     body = {"uris": list(running.ingress.settings.scanning.roots)}
     submitted = httpx.post(f"{url}/v1/jobs", json=body, headers=running.headers, trust_env=False)
-    return {"asset": asset_id(f"{FOLDER}/clip_1.mp4"), "job": submitted.raise_for_status().json()["job"]}
+    film = asset_id(f"{FOLDER}/clip_1.mp4")
+    face = face_id(film, 0.0, (0.1, 0.3, 0.3, 0.7))
+    return {"asset": film, "face": face, "job": submitted.raise_for_status().json()["job"]}
 
 
 def test_no_request_makes_the_api_fail_and_every_answer_has_the_form_that_is_documented(

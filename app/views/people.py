@@ -1,0 +1,184 @@
+"""The People page: groups of faces, each probably of one person; with ?group=FACE one of them, with its faces."""
+
+import streamlit as st
+
+from app import components, draw, page
+from app.address import Pairs
+from app.client import ApiError
+from app.people import correcting, tiles, timeline
+from cluster.people.api_types import MOST_PAGE, GroupPage, GroupQuery, PeoplePage, PeopleQuery
+
+SIZE, FACES = 40, 60  # groups and faces of one page
+LOOK_S = 3.0  # how often it is asked whether faces are compared
+NOT_FOUND = 404
+
+
+def show() -> None:
+    """Draw the page."""
+    correcting.message()
+    face = st.query_params.get("group", "")
+    if not face:
+        _all()
+        return
+    number = _number("faces_page")
+    try:
+        with st.spinner("Comparing faces"):
+            found = page.api().group(face, GroupQuery(case=page.case(), page=number, size=FACES))
+    except ApiError as error:
+        if error.status not in (NOT_FOUND, 422):  # 422: the address was edited
+            raise
+        st.info("This face is in no group any more.")
+        _back()
+        return
+    _one(found)
+
+
+def _all() -> None:
+    """Draw all groups."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        heading = st.empty()
+        name = st.text_input(
+            "Find a name",
+            key="name",
+            bind="query-params",
+            placeholder="Find a name",
+            label_visibility="collapsed",
+            icon=":material/search:",
+            width=220,
+            max_chars=60,
+            on_change=_to_first_page,
+        )
+        st.space("stretch")
+        undo = st.container(width="content")
+        look = page.look()
+    query = PeopleQuery(case=page.case(), name=(name or "").strip(), page=_number("page"), size=SIZE)
+    with st.spinner("Comparing faces"):
+        found = page.api().people(query)
+    heading.markdown(f"#### {found.total:,} {'person' if found.total == 1 else 'people'}")
+    if found.pending:
+        _wait(query)
+    if not found.groups:
+        _nothing(found, bool(query.name))
+    corrects = page.may("reviewer") and bool(found.groups)
+    if page.may("reviewer"):
+        with undo:
+            correcting.undo_button(found.last)
+    ids = [group.face for group in found.groups]
+    chosen = correcting.ticked("groups", ids)
+    if corrects:
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.markdown(f"{len(chosen)} selected", width="content", help="Tick people who are one, or press x.")
+            correcting.merge_button([group for group in found.groups if group.face in chosen])
+    if found.groups:
+        context = [*page.case_pairs(), *([("name", query.name)] if query.name else [])]
+        context += [("page", str(query.page))] if query.page > 1 else []  # to which one comes back
+        components.gallery(
+            "groups",
+            [tiles.of_group(group, context) for group in found.groups],
+            "People",
+            look,
+            focus=st.session_state.pop("left", ""),
+            picked=chosen if corrects else None,
+            on_pick=_take_groups,
+        )
+    if rest := tiles.rest(found):
+        st.caption(rest)
+    _pages("page", found.total, SIZE)
+
+
+def _one(found: GroupPage) -> None:
+    """Draw one group."""
+    group, corrects = found.group, page.may("reviewer")
+    _back()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        counts = f"{tiles.counted(group.faces, 'face')} in {tiles.counted(group.files, 'file')}"
+        st.markdown(f"#### {draw.escape(tiles.title(group))} :small[:gray[{counts}]]", width="content")
+        st.space("stretch")
+        if corrects:
+            correcting.undo_button(found.last)
+        look = page.look()
+    if corrects:
+        correcting.name_form(group)
+    context: Pairs = [*page.case_pairs(), ("group", group.face)]
+    timeline.show(found.appearances, context)
+    ids = [face.id for face in found.faces]
+    chosen = correcting.ticked("faces", ids)
+    if corrects:
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.markdown(f"{len(chosen)} selected", width="content", help="Tick faces, or press x; Shift: all between.")
+            st.button("Select this page", type="tertiary", on_click=correcting.tick, args=("faces", ids))
+            st.button("Select none", type="tertiary", disabled=not chosen, on_click=correcting.forget)
+            correcting.face_buttons(group, found.faces, chosen)
+    components.gallery(
+        "faces",
+        [tiles.of_face(face, context) for face in found.faces],
+        "Faces",
+        look,
+        small=True,
+        focus=st.session_state.pop("left", ""),
+        picked=chosen if corrects else None,
+        on_pick=_take_faces,
+    )
+    _pages("faces_page", group.faces, FACES)
+
+
+def _take_groups() -> None:
+    correcting.take_ticks("groups")
+
+
+def _take_faces() -> None:
+    correcting.take_ticks("faces")
+
+
+def _back() -> None:
+    """Draw a button that leads to all people."""
+    # a link of Streamlit to the page that is open would leave this person in the address
+    st.button("All people", icon=":material/arrow_back:", type="tertiary", on_click=_to_all)
+
+
+def _to_all() -> None:
+    st.query_params.pop("group", None)
+    correcting.forget()
+
+
+def _number(name: str) -> int:
+    """The number of the page that the address names, as `_pages` has it."""
+    try:
+        number = int(st.session_state.get(name) or st.query_params.get(name) or 1)
+    except ValueError:
+        return 1
+    return min(MOST_PAGE, max(1, number))
+
+
+def _pages(name: str, total: int, size: int) -> None:
+    if total > size:
+        st.pagination(-(-total // size), key=name, bind="query-params", width="stretch")
+
+
+def _to_first_page() -> None:
+    st.session_state["page"] = 1
+    st.query_params.pop("page", None)
+
+
+def _nothing(found: PeoplePage, searched: bool) -> None:
+    """Draw why no group is there."""
+    if found.pending:
+        st.info("The faces of these files are being compared. They appear here by themselves.")
+    elif searched:
+        st.info("Nobody has this name.")
+    elif found.alone or found.unclear:
+        st.info("No face is like enough others to be a group: a group has three faces or more.")
+    else:
+        st.info("No face was found in these files.")
+
+
+@st.fragment(run_every=LOOK_S)
+def _wait(query: PeopleQuery) -> None:
+    """Draw that faces are being compared; when they are, the whole page again."""
+    if not page.api().people(query.model_copy(update={"size": 1})).pending:
+        st.rerun()
+    st.caption("New faces are being compared: the groups are those from before.")
+
+
+with page.guarded():
+    show()

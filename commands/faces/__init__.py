@@ -1,0 +1,1 @@
+"""Commands of `raysift people` on groups of faces."""

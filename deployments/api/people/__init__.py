@@ -1,0 +1,1 @@
+"""The API's routes for people: groups of faces, and their corrections."""

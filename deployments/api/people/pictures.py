@@ -1,0 +1,130 @@
+"""The picture of a face: a square part of its file's picture, as coarse squares for a viewer."""
+
+import asyncio
+import io
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster.errors import MediaError, SettingsError
+from cluster.people.face import place_of
+from cluster.records import Kind
+from cluster.settings import Settings
+from deployments.access.blurring import FACE_SQUARES
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SIDE_PX = 192  # of a picture, at most
+LEAST_PX = 64  # sides of a face in a thumbnail; of one that is smaller there, the original is read
+AROUND = 1.5  # times the longer side of the face's box: hair and chin
+QUALITY = 80
+KEPT = 2000  # pictures in memory, of some 8 kB each
+AT_ONCE = 2  # originals that are being read
+
+# (URI, URI of the file of the bucket that contains it or None, kind, time in seconds or None, settings) -> the frame,
+# (height, width, 3) RGB; MediaError or SettingsError if there is none. The pipeline's function, passed in by the
+# builder of the application: deployments may not import pipelines.
+ReadFrame = Callable[[str, str | None, Kind, float | None, Settings], npt.NDArray[np.uint8]]
+
+
+class FacePictures:
+    """Makes pictures of faces: from the thumbnail if the face is large in it, else from the original."""
+
+    def __init__(self, read_frame: ReadFrame) -> None:
+        self._read_frame = read_frame
+        self._kept: OrderedDict[tuple[str, str], bytes] = OrderedDict()  # by face and job, not coarse
+        self._places = asyncio.Semaphore(AT_ONCE)
+
+    async def of(
+        self, face: str, source: Mapping[str, Any], coarse: bool, readable: Callable[[], Awaitable[Settings]]
+    ) -> bytes | None:
+        """The JPEG of a face of this file (of Catalog.face_source); None if no picture of it can be had.
+
+        `readable`: the settings with which the caller may read the original.
+        """
+        key = face, str(source["job"])
+        if key not in self._kept:
+            made = await self._made(face, source, readable)
+            if made is None:
+                return None
+            self._kept[key] = made
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        jpeg = self._kept[key]
+        return await asyncio.to_thread(coarsened, jpeg) if coarse else jpeg
+
+    def forget(self) -> None:
+        """Drop the pictures in memory."""
+        self._kept.clear()
+
+    async def _made(
+        self, face: str, source: Mapping[str, Any], readable: Callable[[], Awaitable[Settings]]
+    ) -> bytes | None:
+        place = place_of(face)
+        assert place is not None  # the route has checked it
+        small = None
+        if source["jpeg"] and source["kind"] == "image" and place.time_ms is None:
+            small, side = await asyncio.to_thread(_of_thumbnail, source["jpeg"], place.fractions)
+            if side >= LEAST_PX:
+                return small
+        settings = await readable()
+        time_s = None if place.time_ms is None else place.time_ms / 1000
+        try:
+            async with self._places:
+                return await asyncio.to_thread(self._of_original, source, time_s, place.fractions, settings)
+        except (MediaError, SettingsError, OSError):
+            return small
+
+    def _of_original(
+        self, source: Mapping[str, Any], time_s: float | None, box: Sequence[float], settings: Settings
+    ) -> bytes:
+        from PIL import Image
+
+        pixels = self._read_frame(source["uri"], source["parent"], source["kind"], time_s, settings)
+        return _jpeg(part(Image.fromarray(pixels), box))
+
+
+def part(picture: "Image.Image", box: Sequence[float]) -> "Image.Image":
+    """The square around a box (fractions: left, top, right, bottom), as far as it lies in the picture."""
+    width, height = picture.size
+    left, top, right, bottom = box[0] * width, box[1] * height, box[2] * width, box[3] * height
+    half = max(right - left, bottom - top, 2.0) * AROUND / 2
+    middle_x, middle_y = (left + right) / 2, (top + bottom) / 2
+    square = (
+        max(0, int(middle_x - half)),
+        max(0, int(middle_y - half)),
+        min(width, int(middle_x + half) + 1),
+        min(height, int(middle_y + half) + 1),
+    )
+    cut = picture.crop(square).convert("RGB")
+    cut.thumbnail((SIDE_PX, SIDE_PX))
+    return cut
+
+
+def coarsened(jpeg: bytes) -> bytes:
+    """The picture as FACE_SQUARES squares a side. Pixels are averaged before they are enlarged again."""
+    from PIL import Image
+
+    cut = Image.open(io.BytesIO(jpeg))
+    squares = cut.resize((FACE_SQUARES, FACE_SQUARES), Image.Resampling.BOX)
+    return _jpeg(squares.resize(cut.size, Image.Resampling.BICUBIC))
+
+
+def _of_thumbnail(jpeg: bytes, box: Sequence[float]) -> tuple[bytes, float]:
+    """The picture of a face in a thumbnail, and the longer side of its box there in pixels."""
+    from PIL import Image
+
+    picture = Image.open(io.BytesIO(jpeg))
+    side = max((box[2] - box[0]) * picture.width, (box[3] - box[1]) * picture.height)
+    return _jpeg(part(picture, box)), side
+
+
+def _jpeg(picture: "Image.Image") -> bytes:
+    sink = io.BytesIO()
+    picture.save(sink, "JPEG", quality=QUALITY)
+    return sink.getvalue()

@@ -1,0 +1,97 @@
+"""The comparison of all faces that a caller sees, made once for all who see the same files, in a thread of its own."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError
+from dataclasses import dataclass
+
+from cluster.access.identity import Prefixes
+from deployments.catalog.database import Database
+from deployments.catalog.people.components import Components, components
+from deployments.catalog.people.faces import FaceVectors, SeenFaces, seen_faces
+
+KEPT = 4  # comparisons; each holds the vectors of its faces
+WAIT_S = 15.0  # for the first comparison of these files; a request is answered within 30 s
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Faces, the number of each one's cluster, and how many more there are."""
+
+    seen: SeenFaces
+    components: Components
+    left_out: int
+    index: dict[str, int]  # face id -> its index
+
+
+@dataclass(slots=True)
+class _Place:
+    """The newest finished comparison of some files, and the one that is being made."""
+
+    finished: Comparison | None = None
+    of: int = -1  # the version of the catalogue of which `finished` is
+    coming: Future[Comparison] | None = None
+    coming_of: int = -1
+
+
+Of = tuple[tuple[str, ...] | None, float]
+
+
+class Comparisons:
+    """Comparisons of faces, kept until the catalogue changes. Methods may be called from several threads."""
+
+    def __init__(self, database: Database, vectors: FaceVectors, version: Callable[[], int]) -> None:
+        """`version`: a number that grows with every change of the catalogue."""
+        self._database, self._vectors, self._version = database, vectors, version
+        self._places: OrderedDict[Of, _Place] = OrderedDict()
+        self._lock = threading.Lock()
+        self._thread = ThreadPoolExecutor(1, "faces")
+
+    def of(self, within: Prefixes, distance: float) -> tuple[Comparison | None, bool]:
+        """The newest comparison of the faces in these files, and whether a newer one is being made.
+
+        Waits for the first one, up to WAIT_S; None if it takes longer. VectorsDown if the vector store does not answer.
+        """
+        version = self._version()
+        with self._lock:
+            place = self._place((None if within is None else tuple(sorted(within)), distance))
+            if place.finished is not None and place.of == version:
+                return place.finished, False
+            if place.coming is None:
+                place.coming, place.coming_of = self._thread.submit(self._compare, within, distance), version
+            coming, coming_of = place.coming, place.coming_of
+        try:
+            finished = coming.result(WAIT_S if place.finished is None else 0)
+        except TimeoutError:
+            return place.finished, True
+        except BaseException:
+            with self._lock:
+                place.coming = None  # the next request tries again
+            raise
+        with self._lock:
+            if place.coming is coming:
+                place.finished, place.of, place.coming = finished, coming_of, None
+        return finished, coming_of != version
+
+    def forget(self) -> None:
+        """Drop all comparisons, with their vectors."""
+        with self._lock:
+            self._places.clear()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown(cancel_futures=True)
+
+    def _place(self, key: Of) -> _Place:
+        place = self._places.setdefault(key, _Place())
+        self._places.move_to_end(key)
+        while len(self._places) > KEPT:
+            self._places.popitem(last=False)
+        return place
+
+    def _compare(self, within: Sequence[str] | None, distance: float) -> Comparison:
+        seen = seen_faces(self._database, within, self._vectors)
+        numbers, left_out = components(seen, distance)
+        index = {face.id: n for n, face in enumerate(seen.faces)}
+        return Comparison(seen, numbers, seen.left_out + left_out, index)
