@@ -59,5 +59,5 @@ def test_a_file_is_read_under_the_roots_only(tmp_path):
         pixels = originals.frame((tmp_path / "in" / "a.png").as_uri(), None, "image", None, settings)
         assert pixels.shape == (30, 40, 3)
         outside = save(tmp_path / "b.png", Image.new("RGB", (40, 30), RED))
-        with pytest.raises((MediaError, SettingsError), match="roots"):
+        with pytest.raises((MediaError, SettingsError), match="lies outside"):
             originals.frame(outside.as_uri(), None, "image", None, settings)
