@@ -4,8 +4,8 @@ const MOST = 16 // screen pixels for one of the picture
 const SQUARES = 3 // screen pixels for one of the picture, from which on pixels are drawn as squares
 
 class Zoom {
-  constructor(stage, fit) {
-    Object.assign(this, { stage, fit, scale: 1, x: 0, y: 0, fingers: new Map() })
+  constructor(stage, fit, overlay) {
+    Object.assign(this, { stage, fit, overlay, scale: 1, x: 0, y: 0, fingers: new Map() })
     this.told = make("output")
     this.root = make("div", "zoom")
     this.root.setAttribute("role", "group")
@@ -97,10 +97,14 @@ class Zoom {
     }
     this.x = this.scale === 1 ? 0 : within(this.x, width, left, clientWidth)
     this.y = this.scale === 1 ? 0 : within(this.y, height, top, clientHeight)
-    this.fit.style.transform = this.scale === 1 ? "" : `translate(${this.x}px, ${this.y}px) scale(${this.scale})`
-    this.fit.style.setProperty("--zoom", this.scale)
+    const zooms = this.scale > 1
+    if (this.image) this.image.style.transform = zooms ? `translate(${this.x}px, ${this.y}px) scale(${this.scale})` : ""
+    // boxes are placed anew, so that their lines and labels keep their size
+    Object.assign(this.overlay.style, zooms
+      ? { inset: `${this.y}px auto auto ${this.x}px`, width: `${width * this.scale}px`, height: `${height * this.scale}px` }
+      : { inset: "", width: "", height: "" })
     const share = this.ratio() * this.scale
-    this.stage.classList.toggle("zoomed", this.scale > 1)
+    this.stage.classList.toggle("zoomed", zooms)
     this.stage.classList.toggle("squares", share >= SQUARES)
     this.told.textContent = this.image?.naturalWidth ? `${Math.round(share * 100)} %` : ""
   }

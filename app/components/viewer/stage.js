@@ -47,7 +47,7 @@ class Stage {
   }
 
   addZoom() {
-    this.zoom = this.player ? undefined : new Zoom(this.root, this.fit)
+    this.zoom = this.player ? undefined : new Zoom(this.root, this.fit, this.overlay)
     if (!this.zoom) return
     this.controls.append(this.zoom.root)
     const image = this.fit.querySelector("img")
