@@ -56,7 +56,7 @@ class ClipConfig(DetectorConfig):
     concepts: int = Field(3, ge=1)  # maximum for each picture
     labels: tuple[str, ...] = Field(LABELS, min_length=1)  # the concepts of `gpu`; `embedded` has ImageNet's 1000
     batch: int = Field(8, ge=1)  # pictures or texts in one pass of `gpu`
-    # The least cosines of a hit of a search. Those of `embedded` are measured: docs/decisions/0024. SigLIP's are not:
+    # The least cosines of a hit of a search. Those of `embedded` are measured: docs/decisions/0025. SigLIP's are not:
     # matching pictures are reported to have cosines of 0.05 to 0.2, and its texts lie much nearer to each other than to
     # any picture (the modality gap, Liang et al. 2022, arXiv:2203.02053).
     least_alike: float = Field(0.35, ge=-1, le=1)  # of words and pictures
