@@ -27,6 +27,8 @@ class RaySink:
             made.set(value, labels)
         else:
             made.observe(value, labels)
+            if metric.total and value > 0:
+                self(metric.total, value, labels)
 
 
 def _made(metric: Metric) -> Any:

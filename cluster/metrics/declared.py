@@ -31,6 +31,17 @@ class Metric:
         """The name in Prometheus; a histogram has it with _bucket, _sum and _count."""
         return PREFIX + self.name
 
+    @property
+    def total(self) -> "Metric | None":
+        """The counter of all seconds that a histogram of seconds has observed; None for other metrics.
+
+        Ray's exporter makes a histogram's _sum of its buckets, as if every value lay in the middle of one.
+        """
+        if self.kind != "histogram" or not self.name.endswith("_seconds"):
+            return None
+        name = self.name.removeprefix("raysift_").removesuffix("_seconds")
+        return _counter(f"{name}_time_seconds", self.help, *self.labels)
+
 
 def _counter(name: str, help: str, *labels: str) -> Metric:
     return Metric(f"raysift_{name}_total", "counter", help, labels)
@@ -59,7 +70,7 @@ CACHE_LOOKUPS = _counter("cache_lookups", "answers asked of the cache; outcome: 
 LEFT_OUT = _counter("left_out_files", "files that listings of jobs left out: no media, excluded, or unreadable")
 
 # ---- detectors
-DETECTOR_SECONDS = _histogram("detector_seconds", "time of one call of a detector", "detector", buckets=LONG)
+DETECTOR_SECONDS = _histogram("detector_seconds", "time of one call that a detector answered", "detector", buckets=LONG)
 DETECTOR_SAMPLES = _counter("detector_samples", "samples that detectors answered", "detector")
 BATCH_SAMPLES = _histogram("detector_batch_samples", "samples in one call of a detector", "detector", buckets=SIZES)
 DETECTOR_PROBES = _counter(

@@ -164,7 +164,15 @@ def test_calls_of_a_detector_are_measured_and_its_example_is_not(models):
         asyncio.run(one.answers_example("nsfw"))
         assert values == []
         asyncio.run(one.detect("nsfw", [Sample(text="a"), Sample(text="b")]))
-    (batch, seconds, samples) = values
+    (seconds, batch, samples) = values
     assert batch == ("raysift_detector_batch_samples", 2.0, {"detector": "nsfw"})
     assert seconds[0] == "raysift_detector_seconds" and 0 <= seconds[1] < 1 and seconds[2] == {"detector": "nsfw"}
     assert samples == ("raysift_detector_samples_total", 2.0, {"detector": "nsfw"})
+
+
+def test_a_call_that_fails_is_not_measured_so_that_seconds_and_samples_are_of_the_same_calls(models):
+    one = replica()
+    one.detectors["nsfw"].detect = lambda samples: 1 / 0
+    with recorded() as values, pytest.raises(ZeroDivisionError):
+        asyncio.run(one.detect("nsfw", [Sample(text="a")]))
+    assert values == []
