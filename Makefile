@@ -4,6 +4,8 @@ VENV := .venv
 UV := $(VENV)/uv/bin/uv
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 IN_NAMESPACES := $(AS_ROOT) unshare --net --pid --mount --fork --kill-child --mount-proc
+PROMETHEUS := .raysift/tools/prometheus
+PROMTOOL := .raysift/tools/promtool
 export UV_COMPILE_BYTECODE := 1
 export UV_PYTHON_DOWNLOADS := never
 # if it is set, uv compiles no modules; compiled modules halve Ray's start time
@@ -49,10 +51,8 @@ test-launch: install-dev debian
 test-gpu: install-dev
 	$(VENV)/bin/pytest -m gpu
 
-# the alert rules, with Prometheus' own promtool; Debian's package also starts a server, so it is not in DEBIAN below
-PROMTOOL ?= promtool
-test-alerts:
-	@command -v $(PROMTOOL) >/dev/null || { echo "it needs promtool (Debian: apt-get install prometheus), or PROMTOOL=/path/to/promtool" >&2; exit 1; }
+# the alert rules, with Prometheus' own promtool
+test-alerts: $(PROMETHEUS)
 	$(PROMTOOL) check rules monitoring/alerts.yaml
 	$(PROMTOOL) test rules monitoring/alerts_test.yaml
 	$(PROMTOOL) check config monitoring/prometheus.yaml
@@ -63,7 +63,7 @@ accuracy: install-dev
 
 # what takes long by nature: faults on test clusters (results in docs/reliability.md), autoscaling, volumes, clusters
 # other than the one that `make test` starts, and generated hostile input
-chaos: install-dev debian
+chaos: install-dev debian $(PROMETHEUS)
 	$(VENV)/bin/pytest -m "chaos and not launch" --durations=0
 	$(IN_NAMESPACES) $(VENV)/bin/pytest -m launch tests/launch --durations=0
 
@@ -104,6 +104,17 @@ debian:
 	@dpkg -s $(DEBIAN) >/dev/null 2>&1 || { \
 	  $(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq --no-install-recommends $(DEBIAN); \
 	} >/dev/null || { echo "the tests need $(DEBIAN): apt-get install $(DEBIAN)" >&2; exit 1; }
+
+# taken out of Debian's package, since its installation would start a server. .raysift is the default state_dir, which is
+# for its owner only
+$(PROMETHEUS):
+	@rm -rf $(@D)/package && umask 077 && mkdir -p $(@D)/package
+	@cd $(@D)/package && { apt-get download -qq prometheus 2>/dev/null || { \
+	  $(AS_ROOT) apt-get update -qq && apt-get download -qq prometheus; }; } >/dev/null \
+	  || { echo "the tests need Debian's package prometheus, or the programs prometheus and promtool in $(@D)" >&2; exit 1; }
+	@dpkg -x $(@D)/package/prometheus_*.deb $(@D)/package
+	@mv $(@D)/package/usr/bin/promtool $(@D)/package/usr/bin/prometheus $(@D)
+	@rm -r $(@D)/package
 
 # run it after changing the dependencies in pyproject.toml
 lock: install

@@ -2,8 +2,10 @@
 
 import json
 import os
+import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,7 +127,15 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
 @pytest.fixture(scope="session")
 def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broken]:
     """A running cluster with its own Redis, and with S3 behind a proxy that injects faults."""
-    folder = tmp_path_factory.mktemp("chaos")
+    with breakable(tmp_path_factory.mktemp("chaos"), DETECTORS) as cluster:
+        yield cluster
+
+
+@contextmanager
+def breakable(folder: Path, detectors: Collection[str], **more: str) -> Iterator[Broken]:
+    """Run a cluster with these detectors, its own Redis, and S3 behind a proxy that injects faults, until the end of
+    the block. `more`: further environment variables.
+    """
     faults = Faults()
     with (
         RedisServer() as redis,
@@ -138,8 +148,9 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broken]:
             RAYSIFT_CACHE__REDIS_URL=redis.url,
             RAYSIFT_SCANNING__WORKERS="2",  # the second replica starts with the load
             **server.environment(),
-            **{f"RAYSIFT_DETECTORS__{name}__ENABLED": "false" for name in names() if name not in DETECTORS},
+            **{f"RAYSIFT_DETECTORS__{name}__ENABLED": "false" for name in names() if name not in detectors},
         )
+        variables |= more
         cluster = Cluster(variables)
         processes = Processes(settings(variables))
         try:
@@ -171,11 +182,17 @@ def scan(broken: Broken, tmp_path: Path, request: pytest.FixtureRequest) -> Scan
     return started(broken, pages(tmp_path / "media", request.node.name, 48), str(tmp_path / "out"))
 
 
-def started(broken: Broken, folder: Path | str, out: str, in_the_middle: bool = True) -> Scan:
+def started(
+    broken: Broken,
+    folder: Path | str,
+    out: str,
+    in_the_middle: bool = True,
+    detectors: Collection[str] = DETECTORS,
+) -> Scan:
     """Submit a job; with `in_the_middle` wait for its first results and assert that it still runs."""
     with broken.cluster.api() as api:
         proof = prove(broken.processes.settings, [str(folder)], out)  # as the operator's command line makes it
-        request = {"uris": [str(folder)], "out": out, "detectors": DETECTORS, "proof": proof}
+        request = {"uris": [str(folder)], "out": out, "detectors": [*detectors], "proof": proof}
         scan = Scan(broken.cluster, out, api.post("/v1/jobs", json=request).raise_for_status().json()["job"])
     if in_the_middle:
         scan.until_committed()
@@ -192,3 +209,18 @@ def pages(folder: Path, word: str, count: int) -> Path:
         ImageDraw.Draw(page).text((30, 120), f"{crc32(word.encode()):x} {n}", fill="black", font=font)
         page.save(folder / f"{n:03}.png")
     return folder
+
+
+@contextmanager
+def small_disk(folder: Path, megabytes: int) -> Iterator[bool]:
+    """Mount a tmpfs of this size on a new folder until the end of the block; yields whether it is one, since only root
+    may mount.
+    """
+    folder.mkdir(mode=0o700)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=700", "tmpfs", str(folder)]
+    mounted = subprocess.run(command, capture_output=True).returncode == 0
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            subprocess.run(["umount", "--lazy", folder], check=True)

@@ -12,7 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-Kind = Literal["500", "503", "hang", "truncated", "reset", "flipped"]
+Kind = Literal["500", "503", "hang", "slow", "truncated", "reset", "flipped"]
+SLOW_S = 2.0  # before the answer to a "slow" request
 _REFUSALS = {"500": "InternalError", "503": "SlowDown"}
 _HOP_BY_HOP = {"connection", "expect", "keep-alive", "te", "transfer-encoding", "upgrade"}
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -74,6 +75,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.faults.over.wait()
             self.close_connection = True
         else:
+            if kind == "slow":
+                self.faults.over.wait(SLOW_S)
             self._answer(*self._ask(body), kind)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _pass_on

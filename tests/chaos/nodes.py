@@ -46,11 +46,16 @@ def join(processes: Processes, cpus: int, disk: Path | None = None) -> psutil.Pr
 
 def kill(processes: list[psutil.Process]) -> None:
     """Kill all processes at once, as the loss of a machine does: they are stopped first, so that none can react."""
-    for number in (signal.SIGSTOP, signal.SIGKILL):
-        for process in processes:
-            with suppress(psutil.NoSuchProcess):
-                process.send_signal(number)
+    send(processes, signal.SIGSTOP)
+    send(processes, signal.SIGKILL)
     psutil.wait_procs(processes, timeout=5)
+
+
+def send(processes: list[psutil.Process], number: signal.Signals) -> None:
+    """Send a signal to the processes that still run."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
 
 
 def titled(state: Path, title: str) -> dict[int, psutil.Process]:

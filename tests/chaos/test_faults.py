@@ -1,6 +1,5 @@
 """Processes die, hang or run out of disk space during a scan: afterwards no unit is lost and none is duplicated."""
 
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 
 from cluster.processes import port_open
 from tests.chaos import nodes
-from tests.chaos.conftest import Broken, Scan, pages, started, until
+from tests.chaos.conftest import Broken, Scan, pages, small_disk, started, until
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400)]
 
@@ -156,20 +155,17 @@ def film(to: Path) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder on a tmpfs of 8 MB; skips the test without permission to mount."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"only root may mount a small disk: {mounted.stderr}")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of 8 MB; skips the test without permission to mount."""
+    with small_disk(tmp_path / "small", 8) as mounted:
+        if not mounted:
+            pytest.skip("only root may mount a small disk")
+        yield tmp_path / "small"
 
 
-def test_a_full_disk_stops_a_job_which_can_be_resumed(broken, small_disk, tmp_path, report):
-    scan = started(broken, pages(tmp_path / "media", "a full disk", 48), str(small_disk / "out"))
-    ballast = small_disk / "ballast"
+def test_a_full_disk_stops_a_job_which_can_be_resumed(broken, small, tmp_path, report):
+    scan = started(broken, pages(tmp_path / "media", "a full disk", 48), str(small / "out"))
+    ballast = small / "ballast"
     with ballast.open("wb", buffering=0) as file:
         written = 1
         while written:
