@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from cluster.chroma import stored_forms
+from cluster.chroma.client import stored_forms
 from cluster.processes import Processes
 from cluster.results import embeddings
 from cluster.results import files as results_files
