@@ -14,6 +14,7 @@ from cluster.filters.wording import clock
 _PALETTE = ("#e69f00", "#56b4e9", "#00a87e", "#cc79a7", "#e0cf3a", "#d55e00", "#5b8def", "#b18cff", "#8bc34a")
 _OTHER = "#93a1a8"
 
+SPEECH = "whisper"  # the detector of what is said
 CUE = "cue: "  # prefix of labels that are hints for a human check, not findings
 CUES = "Restraint cues are hints for a human check. How many are missed is unknown, and most hits are false."
 
@@ -124,7 +125,8 @@ def hit_tile(hit: Hit, palette: dict[str, str], context: Pairs) -> Tile:
     where = f" at {clock(hit.time_s)}" if hit.time_s is not None else ""
     quoted = f": “{shorten(hit.text)}”" if hit.text else ""
     note = f"{matched(hit.matched)}{where}{quoted} · {hit.score:.2f}"
-    return tile(hit.asset, palette, context, note, hit.time_s, play=hit.matched == "speech" and hit.time_s is not None)
+    is_heard = hit.matched == "speech" or hit.detector == SPEECH  # exact words may also have been said
+    return tile(hit.asset, palette, context, note, hit.time_s, play=is_heard and hit.time_s is not None)
 
 
 def matched(how: str) -> str:

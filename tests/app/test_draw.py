@@ -55,6 +55,20 @@ def test_the_note_of_a_hit_has_its_kind_time_and_text():
     assert parse_qs(urlsplit(tile["href"]).query)["t"] == ["62"]
 
 
+def test_a_hit_in_speech_is_played_at_once_also_one_of_exact_words():
+    asset = file("a.mp4", "video", duration_s=90.0)
+    plays = {}
+    for matched, detector in (
+        ("speech", "whisper"),
+        ("exact text", "whisper"),
+        ("exact text", "ocr"),
+        ("picture", None),
+    ):
+        hit = Hit(asset=asset, score=0.8, matched=matched, detector=detector, text="good morning", time_s=62.0)
+        plays[matched, detector] = "play=1" in draw.hit_tile(hit, PALETTE, [("q", "morning")])["href"]
+    assert [pair for pair, play in plays.items() if play] == [("speech", "whisper"), ("exact text", "whisper")]
+
+
 def test_the_progress_of_a_job_has_counts_rate_and_remaining_time():
     job = (
         FakeJob("j", [])
