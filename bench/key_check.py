@@ -45,6 +45,7 @@ from deployments.api.ingress import Ingress
 from deployments.serving.placement import APP, COLOCATED
 from pipelines.application import analyze_upload
 from pipelines.ledger.originals import Originals
+from pipelines.ledger.planning import answered_plan
 from pipelines.media.pool import Decoder
 from pipelines.results.verifying import verify
 from tests.support.api_server import application
@@ -165,7 +166,9 @@ def on_cluster(detector: str) -> Iterator[Callable[[str], float]]:
     api = serve.deployment(SwitchedIngress).options(  # type: ignore[attr-defined]
         name="api", ray_actor_options={"num_cpus": 0.1}, max_ongoing_requests=100
     )
-    bound = api.bind({detector: handles[name]}, *others, analyze_upload, verify, settings, Originals(Decoder))
+    bound = api.bind(
+        {detector: handles[name]}, *others, analyze_upload, verify, answered_plan, settings, Originals(Decoder)
+    )
     try:
         serve.run(bound, name=NAME, route_prefix=f"/{PREFIX}")
         url, upload = f"{settings.api.url}/{PREFIX}/v1/detect/{detector}", picture()

@@ -13,6 +13,7 @@ from cluster.access.holds import Hold, refuse_held
 from cluster.api_types import ErasedCaches
 from cluster.errors import SettingsError
 from cluster.people.store import faces_named
+from cluster.results import measured
 from cluster.settings import Settings
 from cluster.vectors import Vectors, VectorsDown
 from commands.enrolment import Name, Source, face_gallery, face_rejections, stored_faces, watch_list
@@ -50,6 +51,7 @@ def purge(name: Name, source: Source = None, purpose: Purpose = None) -> None:
         catalogued = _answer(api.delete(f"/v1/people/{quote(name, safe='')}"))["hits"]
         listed = _answer(api.get("/v1/assets", params={"detector": "face", "label": name}))["total"]
     # last: if a step before fails, the next purge needs the photos to recognise the person
+    measures = measured.forget(settings.state_dir, name)
     photos, rejected = unenrol(name, face_gallery(settings), face_rejections(settings))
     _show(
         [
@@ -58,6 +60,7 @@ def purge(name: Name, source: Source = None, purpose: Purpose = None) -> None:
             *((f"cached answers, of anybody, on {place}", count) for place, count in caches.entries.items()),
             ("vectors of faces in the vector store", searched.removed),
             ("hits in the catalogue", catalogued),
+            ("measures of evaluations", measures),
             ("photos in the gallery", photos),
             ("rejected faces in the gallery", rejected),
         ]

@@ -15,5 +15,5 @@ class Limits(BaseModel):
     burst: int = Field(1000, ge=1, description="requests at once, after a pause")
     upload_gb_per_hour: float = Field(100, gt=0, description="of files that are analysed or searched by")
     analyses: int = Field(16, ge=1, description="uploads that are received or analysed at a time")
-    exports: int = Field(2, ge=1, description="exports that are sent, and jobs that are verified, at a time")
+    exports: int = Field(2, ge=1, description="exports and reports that are sent, and verifications of jobs, at a time")
     jobs: int = Field(200, ge=1, description="scans that wait or run at a time, in the whole cluster")

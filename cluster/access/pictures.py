@@ -46,6 +46,8 @@ class PictureKeeper:
 
     def picture(self, owner: str, id: str) -> Picture | None:
         """The picture of that id; None if it is not kept any more, or is another owner's."""
+        now = time.monotonic()
         with self._changing:
+            self._pictures = {key: kept for key, kept in self._pictures.items() if kept[1] > now}
             kept = self._pictures.get(id)
-        return kept[2] if kept and kept[0] == owner and kept[1] > time.monotonic() else None
+        return kept[2] if kept and kept[0] == owner else None

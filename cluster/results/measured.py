@@ -46,6 +46,23 @@ def save(folder: Path, measured: list[Measured]) -> None:
     (folder / FILE).write_bytes(_ALL.dump_json(measured))
 
 
+def forget(state_dir: Path, person: str) -> int:
+    """Remove a person's measures from all evaluations. Returns how many there were. Unreadable files are left."""
+    removed = 0
+    for file in (state_dir / FOLDER).glob(f"*/{FILE}"):
+        try:
+            measured = _ALL.validate_json(file.read_bytes())
+        except (OSError, ValidationError):
+            continue
+        kept = [one for one in measured if (one.detector, one.label) != ("face", person)]
+        if len(kept) < len(measured):
+            removed += len(measured) - len(kept)
+            part = file.with_suffix(".part")
+            part.write_bytes(_ALL.dump_json(kept))
+            part.replace(file)
+    return removed
+
+
 def known(state_dir: Path, models: Collection[tuple[str, str]]) -> list[Measured]:
     """The measures of these detectors and models: of each, those of its newest evaluation.
 

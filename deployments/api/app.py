@@ -7,7 +7,7 @@ from ray.exceptions import RayTaskError
 from starlette.types import ASGIApp
 
 from cluster.api_types import Problem, ProblemType
-from cluster.errors import SettingsError
+from cluster.errors import DiskFull, SettingsError
 from cluster.vectors import VectorsDown
 from deployments import problems
 from deployments.access.authentication import Authentication
@@ -79,6 +79,12 @@ problems.handle(api)
 async def _wrong_setting(request: Request, error: SettingsError) -> Response:
     """422 for a wrong setting, or a place that cannot be read."""
     return problems.answer(request.scope, 422, str(error))
+
+
+@api.exception_handler(DiskFull)
+async def _no_space(request: Request, error: DiskFull) -> Response:
+    """503: a file of a container, or a report, does not fit on this node's disk."""
+    return problems.answer(request.scope, 503, "a disk of the cluster is full: see `raysift doctor`, then try again")
 
 
 @api.exception_handler(JobsDown)

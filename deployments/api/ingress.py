@@ -112,7 +112,7 @@ class Ingress(
         vectors = Vectors.configured(settings, STORE_DEADLINE_S)
         self.searching = Search(self.detectors, self.catalog, vectors, configs(settings))
         self.viewed, self.copying = media.Viewed(), media.Turns(COPIES)
-        self.face_pictures = FacePictures(originals.frame)
+        self.face_pictures = FacePictures(originals.pixels_at)
         self.quotas = Quotas(settings.limits)
         quotas.set_quotas(self.quotas)
         for handle in {*detectors.values(), catalog, jobs, access}:

@@ -65,7 +65,7 @@ class Originals(Protocol):
     def still(self, uri: str, parent: str | None, at_s: float, settings: Settings) -> bytes:
         """The frame of a film at a second, as JPEG."""
 
-    def frame(
+    def pixels_at(
         self, uri: str, parent: str | None, kind: Kind, time_s: float | None, settings: Settings
     ) -> npt.NDArray[np.uint8]:
         """One frame of a file, (height, width, 3) RGB: that at a second; of a still image (None) the picture."""

@@ -109,7 +109,8 @@ class MediaRoutes:
         """What a picture or recording says about itself (EXIF, tags): read from the original for this request."""
         uri, parent, kind, settings = await self._readable(await self._location(asset, who), who)
         read = partial(self.originals.properties, uri, parent, kind, settings)
-        return Properties(**await media.decoded(uri, read))
+        async with self.copying:
+            return Properties(**await media.decoded(uri, read))
 
     async def _location(self, asset: str, who: Identity) -> dict[str, Any]:
         """The row of `Catalog.location`. HTTPException 404 if there is none, or it is no file that has media."""

@@ -89,9 +89,11 @@ class Catalog(JobCounts, Reports, People):
         Of a person also what reviewers have decided about faces of that name.
         """
         if detector == "face":
-            self._comparisons.forget()  # they hold the vectors of the faces
             self._faces.erase(lambda uri: False, lambda text: text == label)
-        return self._loader.forget(detector, label)
+        forgotten = self._loader.forget(detector, label)
+        if detector == "face":
+            self._comparisons.forget()  # they hold the vectors and names of the faces, also those begun meanwhile
+        return forgotten
 
     # ---- browsing
 

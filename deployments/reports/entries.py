@@ -47,7 +47,8 @@ def _facts(line: Json, state: State) -> Iterable[Pair]:
     if line["duration_s"] is not None:
         kind.append(f"length {clock(line['duration_s'])}")
     yield "Kind", ", ".join(kind)
-    yield "Analysed", f"{moment(line['analyzed_at'])}, by {', '.join(line['jobs'])}"
+    by = f", by {', '.join(line['jobs'])}" if line["jobs"] else ""  # none that the caller may see
+    yield "Analysed", f"{moment(line['analyzed_at'])}{by}"
     if line["segments"]:
         yield "Segments", f"{line['segments_done']} of {line['segments']} are analysed"
 

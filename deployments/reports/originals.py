@@ -50,7 +50,7 @@ def state(line: Json, settings: Settings, open_member: OpenMember, until: float)
         if unchanged and analysed:
             return State(analysed, "Size and version are those that were analysed; the hash is of that time.", True)
         now = _sha256(line, settings, open_member, until)
-    except (MediaError, SettingsError) as error:
+    except (MediaError, SettingsError, OSError, RuntimeError) as error:  # the last one: a fault of the decoder
         return State(analysed, f"It cannot be read now: {error}.", False)
     except OutOfTime:
         return State(analysed, "It was not read: the time in which a report reads files was over.", False)

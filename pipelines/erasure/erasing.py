@@ -12,6 +12,7 @@ from cluster.decisions import store as decisions
 from cluster.errors import SettingsError
 from cluster.people import store as people
 from cluster.processes import Processes, port_open
+from cluster.results import measured
 from cluster.settings import Settings
 from cluster.vectors import Vectors, VectorsDown
 from deployments.catalog.database import begin_again
@@ -42,6 +43,8 @@ def erase(erasure: Erasure, settings: Settings, tell: Tell) -> Counts:
     counts["messages and hits of webhooks"] = rewriting.erase_outbox(state / outbox.FILE, erasure)
     counts["decisions"] = rewriting.erase_decisions(state / decisions.FILE, erasure)
     counts["decisions on faces"] = rewriting.erase_face_decisions(state / people.FILE, erasure)
+    if erasure.person:
+        counts["measures of evaluations"] = measured.forget(state, erasure.person.name)
     counts["cases"] = rewriting.erase_cases(store_file(settings), erasure)
     counts["lines of logs"] = rewriting.erase_log_lines(state, erasure)
     for catalogue in state.glob("catalog*.duckdb"):

@@ -15,6 +15,10 @@ from pipelines.ledger.stored import Stored
 from pipelines.results.costs import Amount, Cost, History, Rate, rates
 
 
+class _Late(Exception):
+    """The time of a listing is over."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """The files that a detector would analyse."""
@@ -63,16 +67,24 @@ def plan(
     listed = skipped = 0
     complete = True
     left_out = LeftOutFiles()
-    for batch, unchanged in units_of(places, stored, wanted, segment_s, s3_endpoint, left_out.add):
-        for unit in batch:
-            units[unit.reason, unit.item.kind].add(1, unit.item.size)
-            missing[unit.missing, unit.item.kind].add(1, unit.item.size)
-        listed, skipped = listed + len(batch), skipped + unchanged
-        if tell:
-            tell(listed + skipped + left_out.count)
-        if time.monotonic() > until:
-            complete = False
-            break
+
+    def leave_out(uri: str, reason: str) -> None:
+        left_out.add(uri, reason)
+        if time.monotonic() > until:  # a listing of which everything is excluded has no batches
+            raise _Late
+
+    try:
+        for batch, unchanged in units_of(places, stored, wanted, segment_s, s3_endpoint, leave_out):
+            for unit in batch:
+                units[unit.reason, unit.item.kind].add(1, unit.item.size)
+                missing[unit.missing, unit.item.kind].add(1, unit.item.size)
+            listed, skipped = listed + len(batch), skipped + unchanged
+            if tell:
+                tell(listed + skipped + left_out.count)
+            if time.monotonic() > until:
+                raise _Late
+    except _Late:
+        complete = False
     asks = tuple(_ask(name, missing, past, prices) for name in sorted({name for names, _ in missing for name in names}))
     asked = {(name, kind): known for (name, kind), known in past.items() if name in {ask.detector for ask in asks}}
     known_rates = tuple(rates(asked, prices))

@@ -49,10 +49,10 @@ class Originals:
         with self._source(uri, parent, settings) as source:
             return self._decoder().still(source, at_s, settings.decoding)
 
-    def frame(self, uri: str, parent: str | None, kind: Kind, time_s: float | None, settings: Settings) -> Pixels:
+    def pixels_at(self, uri: str, parent: str | None, kind: Kind, time_s: float | None, settings: Settings) -> Pixels:
         """One frame of a file, (height, width, 3) RGB: that at a second; of a still image (None) the picture."""
         with self._source(uri, parent, settings) as source:
-            return self._decoder().frame(source, kind, settings.decoding, time_s)
+            return self._decoder().pixels_at(source, kind, settings.decoding, time_s)
 
     def picture(self, uri: str, parent: str | None, settings: Settings) -> bytes:
         """A picture as JPEG."""

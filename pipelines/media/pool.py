@@ -64,7 +64,7 @@ class Decoder:
         """The sampled frames of a file, as of `decoding.frames`."""
         return self._answers(limits, "frames", source, kind, limits, segment, with_thumbnail, with_tiles)
 
-    def frame(self, source: Source, kind: Kind, limits: Decoding, time_s: float | None) -> Pixels:
+    def pixels_at(self, source: Source, kind: Kind, limits: Decoding, time_s: float | None) -> Pixels:
         """The frame of a file at a time, as of `moments.frame_at`. MediaError if there is none."""
         (frame,) = self._answers(limits, "frame_at", source, kind, limits, time_s)
         assert frame.sample.pixels is not None

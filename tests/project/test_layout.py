@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from pathlib import Path
 
@@ -24,6 +25,13 @@ def test_no_module_is_too_long():
         str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in [*MODULES, ROOT / "raysift.py"]
     }
     assert {module: lines for module, lines in sizes.items() if lines > MAX_LINES} == {}
+
+
+def test_an_installation_has_every_folder_with_code():
+    installed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {path.parent.relative_to(ROOT) for path in MODULES if path.name == "__init__.py"}
+    ours = {".".join(folder.parts) for folder in folders if folder.parts[0] not in ("bench", "tests")}
+    assert set(installed) == ours
 
 
 @pytest.mark.parametrize("package", ["cluster", "deployments", "pipelines", "app", "raysift"])

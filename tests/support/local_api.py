@@ -102,7 +102,7 @@ class SpokenOf:
         """No frame of it."""
         raise MediaError("fetch", "it is not there")
 
-    def frame(self, uri: str, parent: str | None, kind: str, time_s: float | None, settings: Settings) -> Any:
+    def pixels_at(self, uri: str, parent: str | None, kind: str, time_s: float | None, settings: Settings) -> Any:
         """No pixels of it."""
         raise MediaError("fetch", "it is not there")
 

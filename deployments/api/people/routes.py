@@ -126,8 +126,9 @@ class PeopleRoutes(CaseRoutes):
         """Delete the hits of a person from the catalogue; `raysift people purge` has deleted them from the results."""
         why = purpose(request, self.settings.access)
         await self.access.record.remote(who, "person purged", name, address(request), **why)
+        forgotten = await self.catalog.forget.remote("face", name)
         self.face_pictures.forget()
-        return ForgottenHits(hits=await self.catalog.forget.remote("face", name))
+        return ForgottenHits(hits=forgotten)
 
     async def _correct(self, method: str, face: str, body: Any, of: OfCase, request: Request, who: Identity) -> Any:
         """Have the catalogue correct a group, and record it, with the name that it gets."""

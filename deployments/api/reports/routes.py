@@ -134,10 +134,13 @@ class ReportRoutes(CaseRoutes):
         """Write the files of the query, part by part."""
         written, after, until = _Written(), 0, time.monotonic() + READ_S
         settings: dict[str, Settings] = {}
+        visible: dict[str, bool] = {}  # job -> whether the caller may see it
         while part := await self.catalog.report_part.remote(after, query, within, query.pictures != "none"):
             lines, after = part
-            for job in {line["job"] for line in lines} - settings.keys():
-                settings[job] = await self._settings_of(job, who)
+            for job in {job for line in lines for job in (line["job"], *line["jobs"])} - settings.keys():
+                settings[job], visible[job] = await self._settings_of(job, who)
+            for line in lines:
+                line["jobs"] = [job for job in line["jobs"] if visible[job]]
             states = await asyncio.gather(
                 *(
                     _threaded(originals.state, line, settings[line["job"]], self.originals.open_member, until)
@@ -152,11 +155,13 @@ class ReportRoutes(CaseRoutes):
             written.unsound += [(f"{one.number}", one.name, one.bytes_say) for one in made if not one.sound]
         return written
 
-    async def _settings_of(self, job: str, who: Identity) -> Settings:
-        """The settings of a job: which files it, and so a report on them, may read; of these those of the caller."""
+    async def _settings_of(self, job: str, who: Identity) -> tuple[Settings, bool]:
+        """The settings of a job: which files it, and so a report on them, may read, of these those of the caller; and
+        whether the caller may see the job itself: all of its folders.
+        """
         known = await self.jobs.one.remote(job)
         settings = job_settings(self.settings, known.uris, known.out, known.proof) if known else self.settings
-        return limited(settings, who.prefixes)
+        return limited(settings, who.prefixes), who.prefixes is None or (known is not None and who.sees_all(known.uris))
 
 
 @dataclass

@@ -10,11 +10,12 @@ from itertools import chain, zip_longest
 from typing import Any, TypeVar
 
 from fastapi import HTTPException
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import RayServeException
 
 from cluster.api_queries import By
 from cluster.chroma.neighbours import Hit
+from cluster.errors import SettingsError
 from cluster.records import Failure, Result, Sample
 from cluster.vectors import Vectors, VectorsDown
 from deployments.api.searches.near import Near, NearFiles, Scope
@@ -186,6 +187,8 @@ async def _part(name: str, answer: Awaitable[T], deadline_s: float, notes: list[
     except VectorsDown as error:
         notes.append(f"{name}: {error}")
     except (RayError, RayServeException) as error:
+        if isinstance(error, RayTaskError) and isinstance(error.cause, SettingsError):
+            raise  # the filters are wrong, not the part
         log.warning("search, %s: %s", name, error)
         notes.append(f"{name}: not available ({type(error).__name__})")
     return None

@@ -7,12 +7,14 @@ from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError
 from dataclasses import dataclass
 
 from cluster.access.identity import Prefixes
+from cluster.vectors import VectorsDown
 from deployments.catalog.database import Database
 from deployments.catalog.people.components import Components, components
 from deployments.catalog.people.faces import FaceVectors, SeenFaces, seen_faces
 
 KEPT = 4  # comparisons; each holds the vectors of its faces
-WAIT_S = 15.0  # for the first comparison of these files; a request is answered within 30 s
+MOST_COMING = 8  # comparisons that wait or are being made
+WAIT_S = 1.0  # for the first comparison of these files: callers ask again, and the catalogue has others to answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,8 @@ class Comparisons:
     def of(self, within: Prefixes, distance: float) -> tuple[Comparison | None, bool]:
         """The newest comparison of the faces in these files, and whether a newer one is being made.
 
-        Waits for the first one, up to WAIT_S; None if it takes longer. VectorsDown if the vector store does not answer.
+        Waits for the first one, up to WAIT_S; None if it takes longer. VectorsDown if the vector store does not answer,
+        or MOST_COMING others are being made.
         """
         version = self._version()
         with self._lock:
@@ -84,10 +87,16 @@ class Comparisons:
         self._thread.shutdown(cancel_futures=True)
 
     def _place(self, key: Of) -> _Place:
+        if key not in self._places:
+            coming = sum(place.coming is not None and not place.coming.done() for place in self._places.values())
+            if coming >= MOST_COMING:
+                raise VectorsDown(f"{coming} other comparisons of faces are being made: try again in a minute")
         place = self._places.setdefault(key, _Place())
         self._places.move_to_end(key)
-        while len(self._places) > KEPT:
-            self._places.popitem(last=False)
+        idle = [other for other, it in self._places.items() if it.coming is None or it.coming.done()]
+        for other in idle[: max(0, len(self._places) - KEPT)]:  # one that is being made is not made in vain
+            if other != key:
+                del self._places[other]
         return place
 
     def _compare(self, within: Sequence[str] | None, distance: float) -> Comparison:

@@ -1,6 +1,6 @@
 """Stored measures of evaluations: the newest of each detector and model."""
 
-from cluster.results.measured import FILE, FOLDER, Measure, Measured, known, save
+from cluster.results.measured import FILE, FOLDER, Measure, Measured, forget, known, save
 
 
 def measured(model: str, made_at: str, detector: str = "nsfw") -> Measured:
@@ -24,3 +24,12 @@ def test_an_unreadable_file_of_measures_is_skipped(tmp_path):
     (tmp_path / FOLDER / "20260201-100000" / FILE).write_text("{")
     assert [one.made_at for one in known(tmp_path, {("nsfw", "m1")})] == ["January"]
     assert known(tmp_path / "nothing", {("nsfw", "m1")}) == []
+
+
+def test_the_measures_of_a_person_are_removed_from_every_evaluation(tmp_path):
+    face = [measured("m1", "January", "face").model_copy(update={"label": label}) for label in ("Ann", "Bob")]
+    for time in ("20260101-100000", "20260201-100000"):
+        save(tmp_path / FOLDER / time, [*face, measured("m1", "January")])
+    assert (forget(tmp_path, "Ann"), forget(tmp_path, "Ann")) == (2, 0)
+    assert "Ann" not in "".join(file.read_text() for file in tmp_path.rglob("*.json"))
+    assert [one.label for one in known(tmp_path, {("face", "m1"), ("nsfw", "m1")})] == ["Bob", "nude"]

@@ -43,11 +43,10 @@ def test_a_picture_has_its_frame_and_an_animation_that_of_the_time(tmp_path):
     assert near(frame.sample.pixels[60, 80], BLUE)
 
 
-def test_a_child_process_reads_it_and_takes_the_next_file(video):
+def test_a_child_process_reads_frames_of_a_file_twice(video):
     with Decoder() as decoder:
         for time_s in (0.0, 7.0):
-            assert decoder.frame(video, "video", Decoding(), time_s).shape == (120, 160, 3)
-        assert len(decoder._children) == 1
+            assert decoder.pixels_at(video, "video", Decoding(), time_s).shape == (120, 160, 3)
 
 
 def test_a_file_is_read_under_the_roots_only(tmp_path):
@@ -56,8 +55,8 @@ def test_a_file_is_read_under_the_roots_only(tmp_path):
     settings = Settings(state_dir=tmp_path / "state", scanning={"roots": [str(tmp_path / "in")]})
     with Decoder() as decoder:
         originals = Originals(lambda: decoder)
-        pixels = originals.frame((tmp_path / "in" / "a.png").as_uri(), None, "image", None, settings)
+        pixels = originals.pixels_at((tmp_path / "in" / "a.png").as_uri(), None, "image", None, settings)
         assert pixels.shape == (30, 40, 3)
         outside = save(tmp_path / "b.png", Image.new("RGB", (40, 30), RED))
         with pytest.raises((MediaError, SettingsError), match="lies outside"):
-            originals.frame(outside.as_uri(), None, "image", None, settings)
+            originals.pixels_at(outside.as_uri(), None, "image", None, settings)
