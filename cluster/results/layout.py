@@ -36,8 +36,8 @@ RECORD = pa.schema(
     [
         SCHEMA.field(name)
         for name in (
-            *("unit_id", "job", "sequence", "uri", "size", "etag", "parent", "segments"),
-            *("frames", "frames_propagated", "errors", "usage", "analyzed_at"),
+            *("unit_id", "job", "sequence", "uri", "size", "etag", "parent", "segments", "kind"),
+            *("duration_s", "frames", "frames_propagated", "errors", "usage", "analyzed_at"),
         )
     ]
 )

@@ -68,7 +68,7 @@ def test_samples_of_another_cluster_whose_faces_were_compared_are_recorded(name,
     class Recorder:
         records: ClassVar[list[str]] = []
 
-        async def record(self, who, what, of, where):
+        async def record(self, who, what, of, where, **more):
             self.records.append(what)
 
     async def body():

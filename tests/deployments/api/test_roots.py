@@ -21,6 +21,7 @@ from deployments.jobs.queue import Jobs
 from tests.deployments.jobs.jobs_api import JobsApi
 from tests.support.api_server import Recorder, called
 from tests.support.listed import put
+from tests.support.local_api import SpokenOf
 from tests.support.stored import commit, row
 
 MARKER = b"MARKER-7f3a91 top secret line"
@@ -70,7 +71,7 @@ def api(place, settings):
     jobs = Jobs(place / "state" / "jobs.sqlite", settings, lambda url: JobsApi(), every_s=None)
     routes = Ingress.func_or_class.__base__  # the class without Serve's wrapper: a process can serve one API only
     with mock.patch.object(authentication, "_current", []):  # which an API sets for its whole process
-        ingress = routes({}, Handle(catalog), Handle(jobs), Recorder(), None, None, None, settings, None)
+        ingress = routes({}, Handle(catalog), Handle(jobs), Recorder(), None, None, None, None, settings, SpokenOf())
     yield lambda method, *arguments, **more: asyncio.run(called(getattr(ingress, method), *arguments, **more))
     catalog.close()
 
@@ -231,7 +232,7 @@ def test_a_job_whose_root_was_removed_is_neither_resumed_nor_retried(api, place,
     jobs.cancel(name)
     with mock.patch.object(authentication, "_current", []):
         routes = Ingress.func_or_class.__base__(
-            {}, Handle(None), Handle(jobs), Recorder(), None, None, None, settings, None
+            {}, Handle(None), Handle(jobs), Recorder(), None, None, None, None, settings, SpokenOf()
         )
     for route in (routes.resume, routes.retry_failed):
         with pytest.raises(OutsideRoots, match=r"scanning\.roots"):

@@ -109,6 +109,7 @@ def test_facets_count_files_under_the_other_filters(catalog):
             {"detector": "whisper", "label": "speech", "count": 1, "score": 0.95},
         ],
         "failed": 1,
+        "failures": [{"step": "fetch", "reason": "gone", "count": 1, "example": asset_id("s3://b/y/five.jpg")}],
         "decisions": {},
         "tags": {},
     }

@@ -177,11 +177,16 @@ def test_every_route_that_takes_an_upload_counts_it(clock, path):
     async def nothing(*arguments):
         return []
 
+    async def kept(*arguments):
+        return "0" * 32
+
     versions = {"nsfw": SimpleNamespace(model="m")}
+    searching = SimpleNamespace(maker=lambda by: "nsfw", vectors_of=lambda result, by: (), by_vectors=found)
     attributes = {
         "settings": Settings(),
         "detectors": SimpleNamespace(handles={"nsfw": None}, model_versions=versions),
-        "searching": SimpleNamespace(maker=lambda by: "nsfw", picture=found),
+        "searching": searching,
+        "access": SimpleNamespace(keep_picture=SimpleNamespace(remote=kept)),
         "catalog": SimpleNamespace(items=SimpleNamespace(remote=nothing)),
         "analyze": analyze,
     }

@@ -232,6 +232,8 @@ def test_a_caller_who_is_limited_to_another_case_gets_nothing_of_this_one(client
     assert client.get("/v1/report", params={"case": "harbour"}, headers=eve).status_code == 404
     text = client.get("/v1/report", headers=eve).text
     assert "secret.jpg" in text and "Bob" in text
+    assert "scan-other" not in text, "of a job that is not known it cannot be told that it read no other folders"
+    assert "scan-other" in client.get("/v1/report").text
     assert not [word for word in ("harbour", "Ann", RUSSIAN, "a.jpg", "He is at", "label=face") if word in text]
     viewer = {"Authorization": f"Bearer {running.store.add_key('Vic', 'viewer')}"}
     assert client.get("/v1/report", headers=viewer).status_code == 403
