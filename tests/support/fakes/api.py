@@ -185,7 +185,8 @@ class FakeApi:
             line = next((found for found in file.detections if words in (found.text or "").lower()), None)
             if line is not None:
                 at = line.span[0] if line.span else line.time_s
-                exact.append(self._hit(file, "exact text", line.score, line.text, at))
+                hit = self._hit(file, "exact text", line.score, line.text, at)
+                exact.append(hit.model_copy(update={"detector": line.detector}))
             elif any(words in found.label for found in file.detections):
                 similar.append(self._hit(file, "picture", 0.41))
         return Hits(hits=[*exact[: query.limit], *similar[: query.limit]], notes=self.notes)
