@@ -11,7 +11,7 @@ from app import address
 from app.client import ApiError
 from cluster.api_queries import LikenessQuery, SearchQuery
 from cluster.records import asset_id
-from tests.support.browser import Visit, chromium, free_port, streamlit
+from tests.support.browser import Visit, chromium, free_port, settled, streamlit
 from tests.support.fakes.api import FakeApi
 from tests.support.fakes.media import draw_picture
 from tests.support.pages import client_of, drawn, served, words
@@ -127,6 +127,8 @@ def visitor() -> Iterator[Visit]:
 def test_an_upload_is_searched_by_image_then_by_face_and_a_hit_links_back(visitor: Visit):
     page = visitor.open("/search")
     page.get_by_role("button", name="By a picture").click()
+    expect(page.get_by_test_id("stFileUploaderDropzone")).to_be_visible()
+    settled(page)
     page.locator("input[type=file]").set_input_files([{"name": "me.jpg", "mimeType": "image/jpeg", "buffer": UPLOAD}])
     expect(page.get_by_role("heading", name="40 like me")).to_be_visible()
     expect(page.locator("input[type=file]")).to_be_hidden()  # the popover does not cover the hits
@@ -157,6 +159,8 @@ def test_an_upload_is_searched_by_image_then_by_face_and_a_hit_links_back(visito
 def test_an_upload_without_a_face_shows_a_message_and_can_be_searched_by_image(visitor: Visit):
     page = visitor.open("/search")
     page.get_by_role("button", name="By a picture").click()
+    expect(page.get_by_test_id("stFileUploaderDropzone")).to_be_visible()
+    settled(page)
     page.locator("input[type=file]").set_input_files(
         [{"name": "noface.jpg", "mimeType": "image/jpeg", "buffer": UPLOAD}]
     )

@@ -105,6 +105,7 @@ def test_every_place_is_listed_with_what_was_removed_there(raysift, tmp_path):
         "cached answers, of anybody, on worker": 4,
         "vectors of faces in the vector store": 5,
         "hits in the catalogue": 3,
+        "measures of evaluations": 0,
         "photos in the gallery": 1,
         "rejected faces in the gallery": 1,
     }

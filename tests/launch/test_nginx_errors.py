@@ -6,6 +6,7 @@ The configuration in cluster/nginx/ with the distribution's nginx on this machin
 import getpass
 import http.client
 import json
+import os
 import re
 import shutil
 import socket
@@ -72,7 +73,8 @@ class Nginx:
 @contextmanager
 def running(folder: Path, port: int, api: int) -> Iterator[None]:
     """Run nginx with the files of cluster/nginx/, with TLS at `port` of this machine, in front of an API at `api`."""
-    command = ["nginx", "-c", str(configured(folder, port, api)), "-g", f"daemon off; user {getpass.getuser()};"]
+    nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") or "nginx"  # not on every user's path
+    command = [nginx, "-c", str(configured(folder, port, api)), "-g", f"daemon off; user {getpass.getuser()};"]
     with (folder / "error.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:

@@ -117,6 +117,11 @@ def streamlit(script: Path, **environment: str) -> Iterator[str]:
         yield url
 
 
+def settled(page: Page) -> None:
+    """Wait until Streamlit's script has run to its end: elements that it is still drawing lose a focus or an upload."""
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+
+
 def focused(page: Page) -> str:
     """The href of the link that has the focus; empty if none has."""
     return page.evaluate(

@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.browser import Visit
+from tests.support.browser import Visit, settled
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
 
@@ -15,6 +15,7 @@ def test_fake_api_a_person_is_named_and_a_false_face_marked_and_both_are_taken_b
     page.get_by_label("Name", exact=True).fill("Ann Example")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Ann Example")).to_be_visible()
+    settled(page)
     page.locator(".tile .open").nth(1).focus()
     page.keyboard.press("x")
     expect(page.get_by_text("1 selected")).to_be_visible()
