@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -64,7 +64,8 @@ class Nginx:
         """The answer to these bytes: status, headers, body."""
         context = ssl._create_unverified_context()
         with socket.create_connection(("127.0.0.1", self.port), 10) as plain, context.wrap_socket(plain) as wire:
-            wire.sendall(request)
+            with suppress(OSError):  # it may answer and close before it has read all
+                wire.sendall(request)
             answer = http.client.HTTPResponse(wire)
             answer.begin()
             return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
