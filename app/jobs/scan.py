@@ -12,8 +12,8 @@ from cluster.api_queries import ScanRequest
 from cluster.filters.wording import format_bytes
 from cluster.records import PRIORITIES
 
-# in the session: a Planned; the name of a job that was just started; the number of scans that were
 BUSY = "a job is not over"  # in the session: whether that was so at the last refresh; True at first
+# in the session: a Planned; the name of a job that was just started; the number of scans that were
 _PLANNED, _STARTED, _TURN = "planned scan", "started job", "scan turn"
 _MOST_ROWS = 8  # of what is left out
 

@@ -86,7 +86,7 @@ def _find(key: str) -> None:
 def send(upload: UploadedFile, filters: AssetFilter) -> Sent:
     """Search by an upload, unless this session has just done so. The URL then names it, if it is kept."""
     sent, file = last(), (upload.file_id, by())
-    if sent is None or sent.file != file or (sent.again is None and sent.filters != filters):
+    if sent is None or sent.file != file or sent.filters != filters:
         given = filters.model_dump(exclude_defaults=True)
         hits = page.api().search_by_picture(upload.name, upload, LikenessQuery(**given, by=by()))
         again = SearchQuery(**given, by=by(), picture=hits.picture) if hits.picture else None
