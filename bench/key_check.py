@@ -16,6 +16,7 @@ import logging
 import os
 import random
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -157,7 +158,6 @@ def on_cluster(detector: str) -> Iterator[Callable[[str], float]]:
     """The same over HTTP, to a second API in the running cluster, for the time of the block; it returns seconds."""
     settings = load()
     settings = settings.model_copy(update={"state_dir": settings.state_dir.absolute()})
-    os.environ.update(Processes(settings).environment())
     ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
     deployed = serve.status().applications[APP].deployments
     name = next(name for name in deployed if detector in name.split(COLOCATED))
@@ -186,6 +186,13 @@ def on_cluster(detector: str) -> Iterator[Callable[[str], float]]:
         serve.delete(NAME)
 
 
+def join_cluster() -> None:
+    """Start this program again with the variables of the cluster, as Ray reads them when it is imported."""
+    variables = Processes(load()).environment()
+    if os.environ.get("RAY_ADDRESS") != variables["RAY_ADDRESS"]:
+        os.execve(sys.executable, sys.orig_argv, os.environ | variables)
+
+
 def table(seconds: Seconds) -> Table:
     """Medians of the modes in ms, and of the differences to the request before or after without a check."""
     shown = Table("the check", "median, ms", "more than off: median of the pairs, ms", "half of them between, ms")
@@ -205,6 +212,8 @@ def main() -> None:
     parser.add_argument("--detector", default="nsfw", help="of the cluster's, which analyses the picture")
     parser.add_argument("--rounds", type=int, default=1000, help="each has a request of each mode")
     options = parser.parse_args()
+    if options.cluster:
+        join_cluster()
     with TemporaryDirectory(prefix="raysift-bench-") as folder:
         asking = on_cluster(options.detector) if options.cluster else in_process(Path(folder))
         with asking as ask:
