@@ -86,7 +86,8 @@ def span(name: str, parent: str | None = None, id: str | None = None, **attribut
     if not _RECORDERS:
         yield now
         return
-    context = _RECORDERS[0].begin(name, parent or _CURRENT.get(), id)
+    recorder = _RECORDERS[0]  # also of its end, if the process has another by then
+    context = recorder.begin(name, parent or _CURRENT.get(), id)
     before = _CURRENT.set(context)
     try:
         yield now
@@ -95,7 +96,7 @@ def span(name: str, parent: str | None = None, id: str | None = None, **attribut
         raise
     finally:
         _CURRENT.reset(before)
-        _RECORDERS[0].end(context, now)
+        recorder.end(context, now)
 
 
 def over(name: str, items: Iterator[T], **attributes: Attribute) -> Iterator[T]:
@@ -107,7 +108,8 @@ def over(name: str, items: Iterator[T], **attributes: Attribute) -> Iterator[T]:
 
 
 def _over(now: Span, items: Iterator[T]) -> Iterator[T]:
-    context = _RECORDERS[0].begin(now.name, _CURRENT.get(), None)
+    recorder = _RECORDERS[0]
+    context = recorder.begin(now.name, _CURRENT.get(), None)
     count, waited_s = 0, 0.0
     try:
         for item in items:
@@ -120,4 +122,4 @@ def _over(now: Span, items: Iterator[T]) -> Iterator[T]:
         raise
     finally:
         now.attributes |= {"items": count, "waited_s": round(waited_s, 4)}
-        _RECORDERS[0].end(context, now)
+        recorder.end(context, now)

@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+from contextlib import ExitStack
 from itertools import islice
 
 import pytest
@@ -44,6 +45,15 @@ def test_spans_are_parts_of_the_one_around_them_also_in_tasks_and_threads():
         asyncio.run(batch())
         part("report")
     assert kept.paths() == {"job", "job/batch", "job/batch/fetch", "job/batch/detector", "job/report"}
+
+
+def test_a_span_that_ends_after_recording_has_stopped_is_recorded_and_no_error():
+    with ExitStack() as request, kept_spans() as kept:
+        request.enter_context(spans.span("request"))
+        items = spans.over("items", iter((1, 2)))
+        next(items)
+    assert list(items) == [2]
+    assert {span.name for span in kept.spans} == {"request", "items"}
 
 
 def test_a_span_is_carried_to_another_process_and_all_drivers_of_a_job_have_one_trace():
