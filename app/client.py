@@ -9,7 +9,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from cluster.access.api_types import Viewer
 from cluster.api_job_types import JobDetails, JobInfo, JobName, ScanPlan
-from cluster.api_queries import AssetFilter, AssetQuery, LikenessQuery, ScanRequest, SearchQuery
+from cluster.api_queries import AssetQuery, LikenessQuery, ScanRequest, SearchQuery
 from cluster.api_types import AssetPage, DetectorInfo, Facets, File, Hits, Neighbours, Problem, Upload
 from cluster.cases.api_types import CaseInfo, NewCase
 from cluster.cases.overview import JobsOverview, Overview, OverviewQuery
@@ -204,11 +204,11 @@ class ApiClient:
 
     def people(self, query: PeopleQuery) -> PeoplePage:
         """Groups of faces, each probably of one person."""
-        return self._get("/people/groups", PeoplePage, query.model_dump(exclude_defaults=True))
+        return self._get("/people/groups", PeoplePage, _params(query))
 
     def group(self, face: str, query: GroupQuery) -> GroupPage:
         """The group of a face, with its faces. ApiError 404 if it is in none."""
-        return self._get(f"/people/groups/{quote(face)}", GroupPage, query.model_dump(exclude_defaults=True))
+        return self._get(f"/people/groups/{quote(face)}", GroupPage, _params(query))
 
     def correct_group(self, face: str, how: GroupChange, body: BaseModel, case: str | None = None) -> Corrected:
         """Correct the group of a face, in a case. ApiError 409 if somebody else was faster."""
@@ -258,7 +258,7 @@ def _of_case(case: str | None) -> dict[str, str]:
     return {} if case is None else {"case": case}
 
 
-def _params(query: AssetFilter) -> dict[str, Any]:
+def _params(query: BaseModel) -> dict[str, Any]:
     """The query's parameters that differ from the defaults; httpx repeats a parameter with several values."""
     return query.model_dump(mode="json", exclude_defaults=True)
 

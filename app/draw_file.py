@@ -8,11 +8,11 @@ from urllib.parse import unquote
 from app.draw import CUE, CUES, DrawnBox, color, drawn, failures, picture, ratio, shorten
 from app.viewing import timeline
 from app.viewing.timeline import Lane, Line, Moment
+from cluster.access.rules import EXPLICIT
 from cluster.api_types import Detection, File, Upload
 from cluster.filters.wording import clock
 from cluster.records import asset_id
 
-EXPLICIT = 0.3  # the score of nsfw from which the API's blur hides a whole picture
 _MAX_ROWS = 300
 _MAX_BOXES = 2000
 

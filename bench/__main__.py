@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.engines import ENGINES
+from bench.figures import RAYSIFT
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 PICTURE = PAGE.parent / "pictures" / "performance.png"
@@ -132,7 +133,7 @@ def demo() -> Medians:
     with TemporaryDirectory(prefix="raysift-bench-") as place:
         began = time.monotonic()
         subprocess.run(
-            [str(Path(sys.executable).parent / "raysift"), "demo", "--exit"],
+            [RAYSIFT, "demo", "--exit"],
             env={**os.environ, "RAYSIFT_STATE_DIR": place},
             check=True,
             capture_output=True,

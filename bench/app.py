@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import catalog
-from bench.figures import Measured, console
+from bench.figures import RAYSIFT, Measured, console
 from cluster.processes import FAMILY, Processes
 from cluster.settings import Settings, load
 from deployments.catalog.catalog import Catalog
@@ -40,7 +40,6 @@ CHANGED = """([selector, before]) => {
   const found = roots.map(root => root.querySelector(selector)).find(Boolean)
   return found && found.innerText !== before
 }"""
-RAYSIFT = str(Path(sys.executable).parent / "raysift")
 
 
 @contextmanager

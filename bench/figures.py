@@ -1,14 +1,17 @@
 """Figures of a bench by name, one value a round, and the blocks that are timed."""
 
 import statistics
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil
 from rich.console import Console
 
+RAYSIFT = str(Path(sys.executable).parent / "raysift")  # the command
 console = Console(stderr=True)
 
 

@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable
 from multiprocessing import get_context
@@ -24,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import material
-from bench.figures import Measured, timed
+from bench.figures import RAYSIFT, Measured, timed
 
 PHOTOS, FILM_S, SPEECH_S, BATCH = 40, 60, 300, 8
 THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -154,10 +153,9 @@ def _measured(call: Callable[[], Any]) -> dict[str, float]:
 
 def scan(measured: Measured, name: str, place: Path, out: Path) -> None:
     """Run `raysift scan` to its end."""
-    raysift = str(Path(sys.executable).parent / "raysift")
     with timed(measured, name):
         done = subprocess.run(
-            [raysift, "scan", str(place), "--out", str(out), "--json"], capture_output=True, text=True
+            [RAYSIFT, "scan", str(place), "--out", str(out), "--json"], capture_output=True, text=True
         )
     if done.returncode:
         raise SystemExit(f"the scan of {place} failed: {done.stdout}{done.stderr}")
@@ -206,17 +204,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.media", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
-    measured, raysift = Measured(), str(Path(sys.executable).parent / "raysift")
+    measured = Measured()
     with TemporaryDirectory(prefix="raysift-bench-") as place:
         os.environ["RAYSIFT_STATE_DIR"] = str(Path(place) / "state")
         try:
             with timed(measured, "raysift up, all detectors"):
-                subprocess.run([raysift, "up"], check=True, capture_output=True)
+                subprocess.run([RAYSIFT, "up"], check=True, capture_output=True)
             os.environ.update(THREADS)  # of the loops; the cluster runs already
             for number in range(rounds):
                 one_round(measured, Path(place), number)
         finally:
-            subprocess.run([raysift, "down"], check=True, capture_output=True)
+            subprocess.run([RAYSIFT, "down"], check=True, capture_output=True)
     table = Table("figure", "median")
     for name in measured.values:
         table.add_row(name, f"{measured.median(name):.2f}")

@@ -24,6 +24,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from bench.figures import RAYSIFT
 from bench.growth import METRICS, REPORT_S, Watch, handles_media, memory_table, too_much_growth
 from cluster.processes import Processes
 from cluster.records import OVER
@@ -98,20 +99,16 @@ def free_port() -> int:
 
 def raysift(*arguments: str) -> None:
     """Run `raysift` with its output on the terminal. SystemExit if it fails."""
-    if subprocess.run([_command(), *arguments]).returncode:
+    if subprocess.run([RAYSIFT, *arguments]).returncode:
         sys.exit(f"raysift {arguments[0]} failed")
 
 
 def raysift_json(*arguments: str) -> dict[str, Any]:
     """Run `raysift ... --json`; returns the JSON of its last line. SystemExit if it prints nothing."""
-    lines = subprocess.run([_command(), *arguments, "--json"], stdout=subprocess.PIPE, text=True).stdout.splitlines()
+    lines = subprocess.run([RAYSIFT, *arguments, "--json"], stdout=subprocess.PIPE, text=True).stdout.splitlines()
     if not lines:
         sys.exit(f"raysift {arguments[0]} failed")
     return dict(json.loads(lines[-1]))
-
-
-def _command() -> str:
-    return str(Path(sys.executable).parent / "raysift")
 
 
 def follow(job: str, url: str, watch: Watch) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import json
 import os
 import statistics
 import subprocess
-import sys
 import threading
 import time
 from functools import partial
@@ -29,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import engines
-from bench.figures import Measured, cpu_s, timed
+from bench.figures import RAYSIFT, Measured, cpu_s, timed
 from cluster.processes import FAMILY, Processes
 from cluster.settings import load
 from commands.terminal import authorization
@@ -94,8 +93,8 @@ def looped(measured: Measured, place: Path, count: int) -> float:
 
 def scanned(measured: Measured, place: Path, count: int, expected: float) -> None:
     """Time `raysift scan` of a folder of images, whose scores have this sum."""
-    raysift, out = str(Path(sys.executable).parent / "raysift"), place.with_name(f"out-{place.name}")
-    command = [raysift, "scan", str(place), "--out", str(out), "--json"]
+    out = place.with_name(f"out-{place.name}")
+    command = [RAYSIFT, "scan", str(place), "--out", str(out), "--json"]
     scan(measured, f"raysift scan, {count} images", command, out, expected)
 
 
@@ -187,24 +186,23 @@ def main() -> None:
     measured = Measured()
     pythons = engines.prepare()
     run = partial(subprocess.run, check=True, capture_output=True, text=True)
-    raysift = str(Path(sys.executable).parent / "raysift")
     with TemporaryDirectory(prefix="raysift-bench-") as place:
         folder = Path(place)
         os.environ["RAYSIFT_STATE_DIR"] = str(folder / "state")
         settings = load()
         try:
             with timed(measured, "raysift up"):
-                run([raysift, "up"])
+                run([RAYSIFT, "up"])
             time.sleep(30)  # a driver starts to wait
             measured.add("idle, PSS GB", pss_gb(Processes(settings).state))
-            exports = run([raysift, "env"]).stdout
+            exports = run([RAYSIFT, "env"]).stdout
             for number in range(rounds):
                 one_round(measured, folder, number, settings.api.url, exports, pythons)
             measured.add("PSS GB after the rounds", pss_gb(Processes(settings).state))
             more = images(folder / "more", MORE, seed=9000)
             scanned(measured, more, MORE, looped(measured, more, MORE))
         finally:
-            run([raysift, "down"])
+            run([RAYSIFT, "down"])
     Console().print(table(measured))
     print(json.dumps(measured.values))
 

@@ -79,7 +79,7 @@ def sidebar(api: str, upto: Callable[[AssetQuery], str | None] = lambda filters:
             update={"min_score": score or None, "under": (start,) if start else (), "case": page.case()}
         )
         query = query.model_copy(update={"upto": upto(query)})
-        floors = {} if weak else {info.name: info.floor for info in page.detectors() if info.floor is not None}
+        floors = {} if weak else page.floors()
         labels = _facets(api, query.model_copy(update={"detector": (), "label": (), "detector_label": ()}))
         kinds = _facets(api, query.model_copy(update={"kind": (), "failed": None}))
         with counts_here:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from app import draw, page
 from app.client import ApiDownError, ApiError, GroupChange
 from app.people import tiles
+from cluster.filters.wording import counted
 from cluster.people.api_types import MOST_CHOSEN, Chosen, Correction, Face, Group, Merge, NewName, Reject, SeenGroup
 
 _MESSAGE = "people_message"  # in the session: what became of the last correction
@@ -129,7 +130,7 @@ def _correct(face: str, how: GroupChange, body: BaseModel, what: str) -> bool:
     except ApiDownError:
         st.session_state[_MESSAGE] = "refused", "the API does not answer. Try again."
         return False
-    st.session_state[_MESSAGE] = "done", f"{tiles.counted(done.faces, 'face')}: {what}"
+    st.session_state[_MESSAGE] = "done", f"{counted(done.faces, 'face')}: {what}"
     forget()
     return True
 
@@ -142,5 +143,5 @@ def _undo(correction: int) -> None:
     except ApiDownError:
         st.session_state[_MESSAGE] = "refused", "the API does not answer. Try again."
     else:
-        st.session_state[_MESSAGE] = "done", f"Taken back on {tiles.counted(taken_back.faces, 'face')}"
+        st.session_state[_MESSAGE] = "done", f"Taken back on {counted(taken_back.faces, 'face')}"
         forget()

@@ -5,7 +5,7 @@ from urllib.parse import quote
 from app import address
 from app.address import Pairs
 from app.draw import Tile
-from cluster.filters.wording import clock
+from cluster.filters.wording import clock, counted
 from cluster.people.api_types import Correction, Face, Group, PeoplePage
 
 NO_NAME = "No name"
@@ -14,11 +14,6 @@ NO_NAME = "No name"
 def title(group: Group) -> str:
     """The name of a group, or that it has none."""
     return group.name or NO_NAME
-
-
-def counted(number: int, what: str) -> str:
-    """A number with its noun: 1 face, 12 faces."""
-    return f"{number:,} {what if number == 1 else f'{what}s'}"
 
 
 def of_group(group: Group, context: Pairs) -> Tile:

@@ -8,6 +8,7 @@ from cluster.api_queries import By, SearchQuery
 from cluster.api_types import Hit, Hits
 from cluster.filters import conditions
 from cluster.filters.conditions import Alternative, Detected, Fact
+from cluster.filters.wording import counted
 
 Look = tuple[bool, bool]  # whether to blur and to grey
 
@@ -65,7 +66,7 @@ def alike(hits: Hits, name: str, by: By, query: SearchQuery | None, look: Look) 
 def _counted(number: int, most: int, what: str = "") -> str:
     if number >= most:
         return f"The first {number} {what}files"
-    return f"{number} {what}{'file' if number == 1 else 'files'}"
+    return counted(number, f"{what}file")
 
 
 def _in_browse(query: SearchQuery) -> Pairs | None:

@@ -1,7 +1,6 @@
 """The ways from a file's page: back to its list, and to the files beside it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TypedDict
 
 from app import address
@@ -22,16 +21,6 @@ class Ways(TypedDict, total=False):
     place: str  # among the files of the list, such as "12 of 3,456"
 
 
-@dataclass(frozen=True, slots=True)
-class Beside:
-    """The ids of the files beside one, its place in the list from 1, and how many files that has."""
-
-    previous: str | None
-    next: str | None
-    place: int | None
-    total: int
-
-
 def page_of(context: Pairs) -> tuple[str, str]:
     """The path and the name of the page that shows a list. Only Browse has lists of several pages."""
     names = {name for name, _ in context}
@@ -46,20 +35,20 @@ def lists(file: File, named: Pairs, case: Pairs) -> list[Pairs]:
     return [context for context in (named, case, [("under", folder)]) if context]
 
 
-def among_hits(id: str, hits: Sequence[str]) -> Beside:
+def among_hits(id: str, hits: Sequence[str]) -> Neighbours:
     """The hits beside a file."""
     if id not in hits:
-        return Beside(None, None, None, len(hits))
+        return Neighbours(previous=None, next=None, place=None, total=len(hits))
     place = hits.index(id)
-    return Beside(
-        hits[place - 1] if place else None,
-        hits[place + 1] if place + 1 < len(hits) else None,
-        place + 1,
-        len(hits),
+    return Neighbours(
+        previous=hits[place - 1] if place else None,
+        next=hits[place + 1] if place + 1 < len(hits) else None,
+        place=place + 1,
+        total=len(hits),
     )
 
 
-def ways(context: Pairs, beside: Beside | Neighbours, named: Pairs) -> Ways:
+def ways(context: Pairs, beside: Neighbours, named: Pairs) -> Ways:
     """The links of a file's page. `context`: the list of the files beside it; `named`: that of its address, if any."""
     kept = [pair for pair in context if pair[0] != "page"]
     place = beside.place or 1

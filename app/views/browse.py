@@ -60,7 +60,7 @@ def _show(api: str) -> None:
     if wanted.upto is None:
         held.hold(wanted, files.latest)
         read_at = time.monotonic()
-    heading.markdown(f"#### {files.total:,} {'file' if files.total == 1 else 'files'}")
+    heading.markdown(f"#### {wording.counted(files.total, 'file')}")
     with arrivals_here:
         held.arrivals(wanted, files.total, read_at, _forget)
     if files.items and page.may("reviewer"):

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from app import address, draw, page
 from cluster.api_queries import AssetQuery
 from cluster.cases.api_types import CaseInfo, NewCase
+from cluster.filters.wording import counted
 
 _MOST_FOLDERS = 3  # of a case, shown
 
@@ -45,7 +46,7 @@ def _case(case: CaseInfo) -> None:
 def _line(title: str, files: int, case: str) -> None:
     """The title, the number of files, and links to Overview and Browse, in the container that is open."""
     st.markdown(f"**{draw.escape(title)}**", width="content")
-    st.caption(f"{files:,} {'file' if files == 1 else 'files'}", width="content")
+    st.caption(counted(files, "file"), width="content")
     st.space("stretch")
     for view, label, icon in (("overview", "Overview", "monitoring"), ("browse", "Browse", "grid_view")):
         st.page_link(f"views/{view}.py", label=label, icon=f":material/{icon}:", query_params={"case": case})

@@ -14,7 +14,6 @@ from app.browsing import held
 from app.client import ApiDownError, ApiError
 from app.review import panel
 from app.viewing import ways
-from app.viewing.ways import Beside
 from cluster.api_queries import SearchQuery
 from cluster.api_types import File, Hit, Neighbours
 from cluster.people.api_types import GroupQuery
@@ -35,7 +34,7 @@ def _alike(api: str, id: str, limit: int, case: str | None) -> list[Hit]:
 
 
 @st.cache_data(ttl=KEPT_S, max_entries=64, show_spinner=False)
-def _beside(api: str, id: str, context: tuple[tuple[str, str], ...], upto: str | None) -> Beside | Neighbours:
+def _beside(api: str, id: str, context: tuple[tuple[str, str], ...], upto: str | None) -> Neighbours:
     """The files beside one in a list. The hits of a search and the files of a person are one page.
 
     `upto`: the file that had arrived last when this session began to look at the list; None: it has not.
@@ -128,7 +127,7 @@ def _decide(id: str) -> None:
     panel.keep_seen(state)
 
 
-def _ways(api: str, file: File) -> tuple[ways.Ways, Callable[[str], Beside | Neighbours]]:
+def _ways(api: str, file: File) -> tuple[ways.Ways, Callable[[str], Neighbours]]:
     """The links of a file's page, and what tells the files beside one of the list that they come from."""
     named = parse_qsl(st.query_params.get("in", ""))
     for context in ways.lists(file, named, page.case_pairs()):
@@ -139,7 +138,7 @@ def _ways(api: str, file: File) -> tuple[ways.Ways, Callable[[str], Beside | Nei
     return ways.ways(context, beside, named), ask
 
 
-def _list(api: str, context: Pairs) -> Callable[[str], Beside | Neighbours]:
+def _list(api: str, context: Pairs) -> Callable[[str], Neighbours]:
     """What tells the files beside one of a list."""
     kept = tuple(pair for pair in context if pair[0] != "page")
     upto = held.upto(address.query_of(kept)) if ways.page_of(context) == ways.page_of([]) else None

@@ -14,6 +14,7 @@ from app.figures import drawing, figure
 from app.figures.figure import Figure
 from cluster.api_queries import AssetFilter
 from cluster.cases.overview import JobProgress, JobsOverview, Overview, OverviewQuery
+from cluster.filters.wording import counted
 
 _REFRESH_S = 3  # while a job runs
 _CHARTS, _TABLES = "Charts", "Tables"
@@ -74,7 +75,7 @@ def show() -> None:
 
 def _summary(found: Overview, base: Pairs) -> str:
     """The heading: how many files there are and how many failed, as links."""
-    files = drawing.link(f"{found.total:,} {'file' if found.total == 1 else 'files'}", base)
+    files = drawing.link(counted(found.total, "file"), base)
     failed = drawing.link(f"{found.failed:,} failed", figure.leads_to(base, ("state", "failed")))
     return f"<h4>{files}{', ' + failed if found.failed else ''}</h4>"
 

@@ -6,6 +6,7 @@ from app import components, draw, page
 from app.address import Pairs
 from app.client import ApiError
 from app.people import correcting, tiles, timeline
+from cluster.filters.wording import counted
 from cluster.people.api_types import MOST_PAGE, GroupPage, GroupQuery, PeoplePage, PeopleQuery
 
 SIZE, FACES = 40, 60  # groups and faces of one page
@@ -91,7 +92,7 @@ def _one(found: GroupPage) -> None:
     group, corrects = found.group, page.may("reviewer")
     _back()
     with st.container(horizontal=True, vertical_alignment="center"):
-        counts = f"{tiles.counted(group.faces, 'face')} in {tiles.counted(group.files, 'file')}"
+        counts = f"{counted(group.faces, 'face')} in {counted(group.files, 'file')}"
         st.markdown(f"#### {draw.escape(tiles.title(group))} :small[:gray[{counts}]]", width="content")
         st.space("stretch")
         if corrects:

@@ -6,6 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 PURPOSE_HEADER = "X-Purpose"  # percent-encoded UTF-8: a header is ASCII
 PURPOSE_VARIABLE = "RAYSIFT_PURPOSE"  # the purpose of commands; no setting
+# score of nsfw from which a file counts as explicit; ordinary pictures have 0.02 at most: deployments/detectors/nsfw.py
+EXPLICIT = 0.3
 MOST_CHARACTERS = 200  # of a purpose: encoded, a cookie of the app holds it too, of 4096 bytes at most
 
 

@@ -1,4 +1,4 @@
-"""Conditions on files, sizes and times in words, as the app and reports show them. Pure functions."""
+"""Conditions on files, numbers, sizes and times in words, as the app and reports show them. Pure functions."""
 
 from collections.abc import Callable
 from datetime import datetime, time
@@ -25,6 +25,11 @@ def format_bytes(size: int | None) -> str:
             return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
         amount /= 1000
     return f"{amount:.1f} TB"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, such as 1 file or 1,200 files."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 _TEXTS: dict[Field, str] = {

@@ -7,7 +7,8 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-EXPLICIT = 0.3  # score of nsfw; ordinary pictures have 0.02 at most, see deployments/detectors/nsfw.py
+from cluster.access.rules import EXPLICIT
+
 NEEDED = frozenset(("nsfw", "face"))  # without an answer of both, nobody knows what a picture shows
 SQUARES = 12  # across a whole picture
 FACE_SQUARES = 4  # across a face

@@ -28,7 +28,7 @@ from deployments.api.guards.idempotency import IdempotencyKey, caller_of, claime
 from deployments.api.guards.quotas import Quotas
 from deployments.jobs import folder
 from deployments.jobs.callers import Caller
-from deployments.jobs.job import Job, new_name
+from deployments.jobs.job import Job, new_name, settings_of
 
 # (folder of results, job, settings) -> a dataclass of counts. Passed in, since deployments may not import pipelines.
 Verify = Callable[[str, str, Settings], Any]
@@ -98,8 +98,8 @@ class JobRoutes(CaseRoutes):
 
         With `wait_s` the answer comes when the job is over, or after that time.
         """
-        known, counts = await self._job(job, who, wait_s), await self.catalog.job.remote(job)
-        so_far = await self.catalog.job_so_far.remote(job)
+        known = await self._job(job, who, wait_s)
+        counts, so_far = await asyncio.gather(self.catalog.job.remote(job), self.catalog.job_so_far.remote(job))
         over = known.state in OVER
         summary = await self.catalog.summary.remote(job) if over else None
         report = await asyncio.to_thread(self._report, known) if over else None
@@ -209,7 +209,7 @@ class JobRoutes(CaseRoutes):
 
     async def _check_allowed(self, job: Job) -> None:
         """OutsideRoots if the settings, which may have changed, do not allow any more what the job reads and writes."""
-        settings = job_settings(self.settings, job.uris, job.out, job.proof, job.within)
+        settings = settings_of(job, self.settings, job.within)
         await asyncio.to_thread(check_job, settings, job.uris, job.out)
 
     def _report(self, job: Job) -> Report | None:

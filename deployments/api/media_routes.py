@@ -10,7 +10,6 @@ from fastapi import Header, HTTPException, Query, Request, Response
 
 from cluster.access.identity import Identity
 from cluster.api_types import Properties
-from cluster.permissions import job_settings, limited
 from cluster.records import Kind
 from cluster.settings import Settings
 from cluster.storage.roots import Roots
@@ -21,6 +20,7 @@ from deployments.access.roles import Reviewer, Viewer
 from deployments.api import media
 from deployments.api.app import api
 from deployments.api.calls import TimedHandle
+from deployments.jobs.job import settings_of
 
 COPIES = 2  # that one API process makes at a time, each in a process of its own that takes a core
 _Seconds = Annotated[float, Query(ge=0, le=1e6, allow_inf_nan=False)]
@@ -138,5 +138,4 @@ class MediaRoutes:
     async def readable(self, row: Mapping[str, Any], who: Identity) -> Settings:
         """The settings with which a caller may read the original of a file of `Catalog.location`."""
         job = await self.jobs.one.remote(row["job"])
-        settings = job_settings(self.settings, job.uris, job.out, job.proof) if job else self.settings
-        return limited(settings, who.prefixes)  # a link may lead from one case into another
+        return settings_of(job, self.settings, who.prefixes)  # a link may lead from one case into another

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Annotated
 
-from fastapi import Body, HTTPException
+from fastapi import Body
 
 from cluster.api_job_types import ScanPlan
 from cluster.permissions import job_settings
@@ -14,6 +14,7 @@ from cluster.records import ModelVersion
 from cluster.settings import Settings
 from deployments.access.roles import Operator
 from deployments.api.app import api
+from deployments.api.guards.places import Places
 from deployments.api.job_routes import JobRoutes
 from deployments.serving.client import ServedDetectors
 
@@ -30,7 +31,7 @@ class PlanRoutes(JobRoutes):
 
     detectors: ServedDetectors
     plan: Plan
-    planning = 0  # plans that are being made
+    planning = Places()  # for plans that are being made
 
     @api.post("/v1/jobs/plan")
     async def plan_job(
@@ -47,14 +48,9 @@ class PlanRoutes(JobRoutes):
         Nothing is analysed or stored. A listing that takes longer than LISTING_S is ended: the plan is not complete.
         """
         what, where, proof = await self._checked(uris, out, detectors or [], "", who)
-        if self.planning >= MOST:
-            raise HTTPException(503, f"{MOST} plans are being made: try again in a minute", {"Retry-After": "60"})
-        self.planning += 1
-        try:
+        with self.planning.take(MOST, f"{MOST} plans are being made: try again in a minute", 60):
             settings = job_settings(self.settings, what, where, proof, who.prefixes)
             wanted = {name: self.detectors.model_versions[name] for name in detectors or self.names}
             left_out = (*settings.scanning.exclude, *(exclude or ()))
             until = time.monotonic() + LISTING_S
             return await asyncio.to_thread(self.plan, tuple(what), where, left_out, wanted, settings, until)
-        finally:
-            self.planning -= 1

@@ -11,6 +11,7 @@ from deployments.access.client_address import address
 from deployments.access.pending import PendingRecords
 from deployments.access.roles import Reviewer
 from deployments.api.app import api
+from deployments.api.guards.places import Places
 from deployments.detector import DetectorAway, detector_class
 from deployments.serving import wire
 from deployments.serving.client import ServedDetectors
@@ -33,7 +34,7 @@ class SampleRoutes:
 
     detectors: ServedDetectors
     pending: PendingRecords
-    sampling = 0  # requests that are being answered
+    sampling = Places()  # for requests that are being answered
 
     @api.post(
         "/v1/detect/{name}/samples",
@@ -60,11 +61,8 @@ class SampleRoutes:
                 "Run the same version of Raysift in both clusters.",
             )
         self._check(name, model, floor)
-        if self.sampling >= AT_ONCE:  # before the body is read; a remote detector tries again
-            refusal = f"{AT_ONCE} requests with samples are here already; try again later"
-            raise HTTPException(503, refusal, {"Retry-After": "1"})
-        self.sampling += 1
-        try:
+        refusal = f"{AT_ONCE} requests with samples are here already; try again later"
+        with self.sampling.take(AT_ONCE, refusal, 1):  # before the body is read; a remote detector tries again
             body = await request.body()
             answer = await self._answer(name, body)
             if name == "face":  # it may name people
@@ -72,8 +70,6 @@ class SampleRoutes:
                 where = address(request)
                 await self.pending.record(who, "faces of samples compared", content, where, model=model)
             return answer
-        finally:
-            self.sampling -= 1
 
     async def _answer(self, name: str, body: bytes) -> Response:
         try:

@@ -6,7 +6,7 @@ command line and an environment variable may have 128 KiB, a list of URIs may ha
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -14,7 +14,9 @@ from uuid import uuid4
 from pydantic import TypeAdapter, ValidationError
 
 from cluster.errors import SettingsError
+from cluster.permissions import job_settings, limited
 from cluster.records import JobState, Priority
+from cluster.settings import Settings
 from deployments.jobs import folder
 
 # the fields in job.json: all that another driver needs to continue the job
@@ -61,6 +63,16 @@ JOB = TypeAdapter(Job)
 def new_name() -> str:
     """A name for a new job: the local time, and random digits."""
     return f"scan-{time.strftime('%Y%m%d-%H%M%S')}-{uuid4().hex[:6]}"
+
+
+def settings_of(job: Job | None, settings: Settings, within: Sequence[str] | None) -> Settings:
+    """The settings with which files of a job may be read, of these those under `within`; None: all of its files.
+
+    Of a job that is not known, the settings as they are.
+    """
+    if job is None:
+        return limited(settings, within)
+    return job_settings(settings, job.uris, job.out, job.proof, within)
 
 
 def from_facts(facts: Mapping[str, Any]) -> Job:

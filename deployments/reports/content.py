@@ -103,8 +103,3 @@ def code(sign: str) -> str:
 def moment(iso: str) -> str:
     """A time of the API, such as 2026-01-31T12:00:00.000Z, as 2026-01-31 12:00:00 UTC."""
     return f"{iso[:10]} {iso[11:19]} UTC"
-
-
-def counted(number: int, one: str) -> str:
-    """A number with its noun, such as 1 file or 12 files."""
-    return f"{number:,} {one}" if number == 1 else f"{number:,} {one}s"

@@ -8,7 +8,8 @@ from cluster.cases.case import Case, common
 from cluster.cases.overview import JobsOverview, Overview
 from cluster.decisions.rules import UNDECIDED
 from cluster.filters import wording
-from deployments.reports.content import Head, Pair, counted, moment
+from cluster.filters.wording import counted
+from deployments.reports.content import Head, Pair, moment
 
 _PICTURES = {"blurred": "blurred", "plain": "not blurred", "none": "none"}
 

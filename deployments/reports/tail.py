@@ -4,10 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import parse_qsl
 
 from cluster.access.audit import Record
+from cluster.filters.wording import counted
 from cluster.results.measured import Measure, Measured
 from deployments.access.custody import REPORTED, Custody
 from deployments.catalog.shapes import Json
-from deployments.reports.content import Method, Row, Tail, counted, moment
+from deployments.reports.content import Method, Row, Tail, moment
 
 FACES = "face"  # the labels of this detector are names of people
 

@@ -31,6 +31,16 @@ def port() -> Iterator[int]:
 
 
 @pytest.fixture
+def api() -> Iterator[FakeApi]:
+    """A fake API that the test changes; `port` is added to it."""
+    api = FakeApi()
+    with served(api) as port:
+        api.port = port  # type: ignore[attr-defined]
+        yield api
+    api.catalog.close()
+
+
+@pytest.fixture
 def visit(monkeypatch: pytest.MonkeyPatch, port: int) -> Visit:
     """Open a page with URL parameters, with the shared fake API or the API at another port."""
 

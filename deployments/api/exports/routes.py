@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import HTTPException, Query, Request, Response
+from fastapi import Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
@@ -18,13 +18,13 @@ from deployments.access.roles import Viewer
 from deployments.api.app import api
 from deployments.api.calls import TimedHandle
 from deployments.api.cases.routes import CaseRoutes
+from deployments.api.guards.places import Places
 from deployments.api.guards.quotas import Quotas
+from deployments.api.media import content_of
 from deployments.catalog.exports.formats import FORMATS, Format
 
 MOST = 4  # exports of one API process at a time: each keeps the catalogue busy
-TYPES: dict[int | str, dict[str, Any]] = {
-    200: {"content": {format.media_type.partition(";")[0]: {} for format in FORMATS.values()}}
-}
+DOWNLOAD = content_of(format.media_type for format in FORMATS.values())
 STALLED_S = 60.0  # how long a client may take for one part of an export
 HEADERS = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -35,21 +35,18 @@ class ExportRoutes(CaseRoutes):
     access: TimedHandle
     catalog: TimedHandle
     quotas: Quotas
-    exporting = 0  # how many exports are being prepared or sent
+    exporting = Places()  # for exports that are being prepared or sent
 
-    @api.get("/v1/export", response_class=Response, responses=TYPES)
+    @api.get("/v1/export", response_class=Response, responses=DOWNLOAD)
     async def export(self, query: Annotated[ExportQuery, Query()], request: Request, who: Viewer) -> StreamingResponse:
         """The files that pass the filters, each with all its detections, as a file to download.
 
         429 if the caller has its share of them, 503 if MOST are being sent. If an export cannot be continued, or a part
         of it is not read within STALLED_S, the connection is closed before its end.
         """
-        with ExitStack() as place:  # taken before anything is waited for, as other requests come meanwhile
+        with ExitStack() as place:
             place.enter_context(self.quotas.exporting(who))
-            if self.exporting >= MOST:
-                raise HTTPException(503, f"{MOST} exports are being sent: try again in a minute", {"Retry-After": "60"})
-            self.exporting += 1
-            place.callback(self._free)
+            place.enter_context(self.exporting.take(MOST, f"{MOST} exports are being sent: try again in a minute", 60))
             within = await self.within(query.case, who)
             filters = query.model_dump(mode="json", exclude_defaults=True, exclude={"format"})
             recorded = {"filters": urlencode(filters, doseq=True)}
@@ -60,9 +57,6 @@ class ExportRoutes(CaseRoutes):
             parts = self._exported(first, format, query, within)
             ended = place.pop_all().close
             return Download(parts, f"raysift.{format.suffix}", format.media_type, ended)
-
-    def _free(self) -> None:
-        self.exporting -= 1
 
     async def _part(self, after: int, query: ExportQuery, within: Prefixes) -> Any:
         return await self.catalog.some_lines.remote(after, query, within)

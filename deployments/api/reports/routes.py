@@ -20,7 +20,6 @@ from cluster.access.identity import Identity, Prefixes
 from cluster.api_queries import AssetFilter, AssetQuery, ReportQuery
 from cluster.cases.case import common
 from cluster.cases.overview import Overview, OverviewQuery
-from cluster.permissions import job_settings, limited
 from cluster.records import iso_time
 from cluster.settings import Settings
 from deployments.access.client_address import address
@@ -33,8 +32,10 @@ from deployments.api.calls import TimedHandle
 from deployments.api.cases.overview_routes import MOST_JOBS, summarized
 from deployments.api.cases.routes import CaseRoutes
 from deployments.api.exports.routes import Download
+from deployments.api.guards.places import Places
 from deployments.api.guards.quotas import Quotas
 from deployments.catalog.shapes import Json
+from deployments.jobs.job import settings_of
 from deployments.reports import originals
 from deployments.reports.content import Entry, Row, Writer
 from deployments.reports.entries import entry
@@ -48,9 +49,7 @@ READ_S = 180.0  # for reading files of a report: proxies wait 5 minutes for the 
 THREADS = 8  # of all reports of one process
 PIECE_BYTES = 1 << 20
 T = TypeVar("T")
-TYPES: dict[int | str, dict[str, Any]] = {
-    200: {"content": {format.media_type.partition(";")[0]: {} for format in FORMATS.values()}}
-}
+DOWNLOAD = media.content_of(format.media_type for format in FORMATS.values())
 
 
 class ReportRoutes(CaseRoutes):
@@ -62,9 +61,9 @@ class ReportRoutes(CaseRoutes):
     jobs: TimedHandle
     quotas: Quotas
     originals: media.Originals
-    reporting = 0  # how many reports are being made or sent
+    reporting = Places()  # for reports that are being made or sent
 
-    @api.get("/v1/report", response_class=Response, responses=TYPES)
+    @api.get("/v1/report", response_class=Response, responses=DOWNLOAD)
     async def report(self, query: Annotated[ReportQuery, Query()], request: Request, who: Reviewer) -> Download:
         """A report on the files that pass the filters, as a file to download: it is recorded with its SHA-256.
 
@@ -72,12 +71,9 @@ class ReportRoutes(CaseRoutes):
         MOST reports are being made. Pictures that are not blurred need a purpose, if the settings demand one.
         """
         why = purpose(request, self.settings.access, needed=query.pictures == "plain")
-        with ExitStack() as place:  # taken before anything is waited for, as other requests come meanwhile
+        with ExitStack() as place:
             place.enter_context(self.quotas.exporting(who))
-            if self.reporting >= MOST:
-                raise HTTPException(503, f"{MOST} reports are being made: try again in a minute", {"Retry-After": "60"})
-            self.reporting += 1
-            place.callback(self._end_report)
+            place.enter_context(self.reporting.take(MOST, f"{MOST} reports are being made: try again in a minute", 60))
             file = place.enter_context(TemporaryFile(prefix="raysift-report-"))
             files = await self._write(file, query, who)
             sha256, size = await _threaded(_hashed, file)
@@ -88,9 +84,6 @@ class ReportRoutes(CaseRoutes):
             ended = place.pop_all().close  # once it is sent
         name = f"report-{query.case or 'all-files'}.{query.format}"
         return Download(_pieces(file), name, FORMATS[query.format].media_type, ended, size)
-
-    def _end_report(self) -> None:
-        self.reporting -= 1
 
     async def _write(self, to: BinaryIO, query: ReportQuery, who: Identity) -> int:
         """Write the report; returns its number of files. HTTPException as of `report`."""
@@ -160,8 +153,8 @@ class ReportRoutes(CaseRoutes):
         whether the caller may see the job itself: all of its folders.
         """
         known = await self.jobs.one.remote(job)
-        settings = job_settings(self.settings, known.uris, known.out, known.proof) if known else self.settings
-        return limited(settings, who.prefixes), who.prefixes is None or (known is not None and who.sees_all(known.uris))
+        is_visible = who.prefixes is None or (known is not None and who.sees_all(known.uris))
+        return settings_of(known, self.settings, who.prefixes), is_visible
 
 
 @dataclass

@@ -35,7 +35,6 @@ _COUNT = """select count(*) as n from detections d join files f using (asset)
 _NAMES = """select f.id, d.label, d.box, d.time_s from detections d join files f using (asset)
     where d.detector = 'face' and d.label <> '{face}' and d.box is not null and {visible}"""
 
-
 _BOXES = """select d.box, d.time_s from detections d join files f using (asset)
     where f.id = ?::uuid and d.detector = 'face' and d.label = '{face}' and d.box is not null"""
 

@@ -102,7 +102,7 @@ def _keys(
 
 
 def _decided(seen: SeenFaces, entries: Mapping[str, FaceEntry]) -> dict[int, tuple[str, FaceEntry]]:
-    """The latest entry on each face: that of its id, else that of a face in the same frame whose box is almost its."""
+    """The latest entry on each face: that of its id, else that of a face in the same frame with almost the same box."""
     decided = {n: (face.id, entries[face.id]) for n, face in enumerate(seen.faces) if face.id in entries}
     if not entries or len(decided) == len(entries):
         return decided

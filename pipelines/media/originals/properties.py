@@ -13,9 +13,9 @@ from pipelines.media.containers import opened, video_stream
 from pipelines.media.guard import decoding_errors
 from pipelines.media.sources import Source
 
-MOST, LONGEST = 60, 300  # entries, and characters of each
-_APART = ("MakerNote", "JPEGInterchangeFormat", "JPEGInterchangeFormatLength", "PrintImageMatching", "XMLPacket")
-_TOLD = ("DateTimeOriginal", "DateTime", "Make", "Model", "LensModel", "Software")  # in fields of their own
+MAX_TAGS, MAX_CHARACTERS = 60, 300  # of `others`, and of each value
+_IGNORED_TAGS = ("MakerNote", "JPEGInterchangeFormat", "JPEGInterchangeFormatLength", "PrintImageMatching", "XMLPacket")
+_OWN_FIELDS = ("DateTimeOriginal", "DateTime", "Make", "Model", "LensModel", "Software")  # in fields of their own
 _ISO_6709 = re.compile(r"([+-]\d{1,2}(?:\.\d+)?)([+-]\d{1,3}(?:\.\d+)?)([+-]\d+(?:\.\d+)?)?")
 
 Properties = dict[str, Any]  # the fields of cluster.api_types.Properties
@@ -49,7 +49,12 @@ def _of_picture(source: Source) -> Properties:
         software=_text(tags.get("Software")),
         position=_position(tags),
         altitude_m=_altitude(tags),
-        others={name: text for name, value in tags.items() if name not in _TOLD + _APART if (text := _text(value))},
+        others={
+            name: text
+            for name, value in tags.items()
+            if name not in _OWN_FIELDS + _IGNORED_TAGS
+            if (text := _text(value))
+        },
     )
 
 
@@ -79,7 +84,7 @@ def _of_recording(source: Source) -> Properties:
 
 def _fields(others: dict[str, str], **fields: Any) -> Properties:
     known = {name: value for name, value in fields.items() if value is not None}
-    return known | {"others": dict(sorted(others.items())[:MOST])}
+    return known | {"others": dict(sorted(others.items())[:MAX_TAGS])}
 
 
 def _text(value: Any) -> str | None:
@@ -96,7 +101,7 @@ def _text(value: Any) -> str | None:
         number = _number(value)
         text = "" if number is None else f"{number:.6g}"
     text = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-    return text[:LONGEST] or None
+    return text[:MAX_CHARACTERS] or None
 
 
 def _number(value: Any) -> float | None:
@@ -109,9 +114,9 @@ def _number(value: Any) -> float | None:
 def _time(tags: Mapping[str, Any]) -> str | None:
     """When it was taken: in the camera's own time, with the offset to UTC if it is told."""
     for name, offset in (("DateTimeOriginal", "OffsetTimeOriginal"), ("DateTimeDigitized", ""), ("DateTime", "")):
-        said = _text(tags.get(name))
-        if said and any(digit in "123456789" for digit in said):
-            date, _, time = said.partition(" ")
+        written = _text(tags.get(name))
+        if written and any(digit in "123456789" for digit in written):
+            date, _, time = written.partition(" ")
             return " ".join(filter(None, [date.replace(":", "-"), time, _text(tags.get(offset)) if offset else None]))
     return None
 

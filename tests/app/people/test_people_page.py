@@ -1,25 +1,13 @@
 """The People page: groups, one person, corrections, undo, what happens when two correct at once, what viewers see."""
 
-from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
-import pytest
 from streamlit.testing.v1 import AppTest
 
 from cluster.people.api_types import PeopleQuery
 from tests.support.fakes.api import FakeApi
 from tests.support.fakes.files import FOLDER
 from tests.support.pages import Visit, drawn, served, words
-
-
-@pytest.fixture
-def api() -> Iterator[FakeApi]:
-    """A fake API that the test changes; `port` is added to it."""
-    api = FakeApi()
-    with served(api) as port:
-        api.port = port  # type: ignore[attr-defined]
-        yield api
-    api.catalog.close()
 
 
 def groups(api: FakeApi) -> list[tuple[str | None, int]]:

@@ -1,8 +1,5 @@
 """The Review page: files of a queue in turn, decisions, undo, what happens when two decide at once."""
 
-from collections.abc import Iterator
-
-import pytest
 from streamlit.testing.v1 import AppTest
 
 from cluster.records import asset_id
@@ -11,15 +8,6 @@ from tests.support.pages import Visit, drawn, served, words
 
 CLIPS = [asset_id(f"s3://evidence/case 7/clip_{n}.mp4") for n in range(3)]
 QUEUE = {"in": "under=s3://evidence/case 7/clip"}
-
-
-@pytest.fixture
-def api() -> Iterator[FakeApi]:
-    """A fake API that the test changes; `port` is added to it."""
-    api = FakeApi()
-    with served(api) as port:
-        api.port = port  # type: ignore[attr-defined]
-        yield api
 
 
 def shown(at: AppTest) -> str:

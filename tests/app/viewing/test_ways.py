@@ -3,7 +3,7 @@
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 from app.viewing import ways
-from app.viewing.ways import Beside
+from cluster.api_types import Neighbours
 from tests.support.fakes.files import FOLDER, file
 
 
@@ -27,7 +27,7 @@ def test_a_files_neighbours_come_from_its_addresss_list_else_its_case_else_its_f
 
 def test_the_way_back_and_to_the_next_file_lead_to_its_page_of_the_list():
     named = [("kind", "image"), ("page", "1")]
-    links = ways.ways(named, Beside("a" * 32, "b" * 32, 60, 3456), named)
+    links = ways.ways(named, Neighbours(previous="a" * 32, next="b" * 32, place=60, total=3456), named)
     assert (links["back"], links["place"]) == ("/?kind=image", "60 of 3,456")
     assert listed(links["previous"]) == [("kind", "image")]
     assert listed(links["next"]) == [("kind", "image"), ("page", "2")]
@@ -35,13 +35,13 @@ def test_the_way_back_and_to_the_next_file_lead_to_its_page_of_the_list():
 
 def test_a_file_that_its_addresss_list_does_not_have_leads_back_there_and_on_in_its_folder():
     named, folder = [("q", "harbour")], [("under", f"{FOLDER}/")]
-    links = ways.ways(folder, Beside(None, "b" * 32, 1, 2), named)
+    links = ways.ways(folder, Neighbours(previous=None, next="b" * 32, place=1, total=2), named)
     assert (links["back"], links["where"], links["previous"]) == ("/search?q=harbour", "Search", None)
     assert listed(links["next"]) == folder
 
 
 def test_the_files_beside_a_hit():
-    assert ways.among_hits("b", ["a", "b"]) == Beside("a", None, 2, 2)
-    assert ways.among_hits("c", ["a", "b"]) == Beside(None, None, None, 2)
-    links = ways.ways([("q", "x")], Beside(None, "b" * 32, 1, 2), [("q", "x")])
+    assert ways.among_hits("b", ["a", "b"]) == Neighbours(previous="a", next=None, place=2, total=2)
+    assert ways.among_hits("c", ["a", "b"]) == Neighbours(previous=None, next=None, place=None, total=2)
+    links = ways.ways([("q", "x")], Neighbours(previous=None, next="b" * 32, place=1, total=2), [("q", "x")])
     assert (links["back"], listed(links["next"])) == ("/search?q=x", [("q", "x")])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deployments.access.blurring import EXPLICIT, for_viewer
+from cluster.access.rules import EXPLICIT
+from deployments.access.blurring import for_viewer
 
 FACE = (0.25, 0.25, 0.5, 0.5)
 

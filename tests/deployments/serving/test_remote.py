@@ -194,7 +194,7 @@ def test_an_api_limits_the_requests_with_samples_before_it_reads_them(monkeypatc
         assert len(detector.ask(PICTURES).answers) == 3
     assert refused.status_code == 503 and refused.headers["Retry-After"] == "1"
     assert "2 requests with samples are here already" in refused.json()["detail"]
-    assert far.routes.sampling == 0
+    assert far.routes.sampling.taken == 0
 
 
 def test_a_failure_is_passed_on_and_a_detector_that_is_away_there_is_away_here(monkeypatch, impatient):

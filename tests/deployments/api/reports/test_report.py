@@ -254,7 +254,7 @@ def test_a_report_that_cannot_be_made_says_why_and_is_not_recorded(client, runni
     answer = client.get("/v1/report", params=query)
     assert answer.status_code == 422 and reason in answer.json()["detail"]
     assert sum(1 for _ in running.audit.records()) == before
-    assert running.ingress.reporting == 0
+    assert running.ingress.reporting.taken == 0
 
 
 def test_files_that_have_changed_are_gone_or_were_touched_are_told(client, running, places):
