@@ -1,5 +1,6 @@
 """The gallery in a browser: tiles, keys, filters, pages. The tests need no particular results."""
 
+import statistics
 import time
 from pathlib import Path
 
@@ -116,11 +117,12 @@ def test_the_gallery_takes_about_twice_as_long_as_an_empty_page(browser: Browser
     script.write_text(FLOOR)
     floors, galleries = [], []
     with streamlit(script) as floor_url:
-        for _ in range(3):
+        for _ in range(5):
             floors.append(seconds(browser, floor_url, lambda page: page.wait_for_selector("text=hello-floor")))
             galleries.append(seconds(browser, app_url, wait_for_pictures))
-    print(f"floor {min(floors):.2f} s, gallery {min(galleries):.2f} s")
-    assert min(galleries) <= 2.2 * min(floors)  # of Streamlit, which takes a second on a fast machine
+    floor_s, gallery_s = statistics.median(floors), statistics.median(galleries)  # the least is one lucky round's
+    print(f"floor {floor_s:.2f} s, gallery {gallery_s:.2f} s")
+    assert gallery_s <= 2.2 * floor_s  # of Streamlit, which takes a second on a fast machine
 
 
 def seconds(browser: Browser, url: str, until) -> float:
