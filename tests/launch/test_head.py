@@ -44,8 +44,8 @@ class Bucket:
         return f"s3://{BUCKET}/{folder}"
 
     def results(self) -> set[str]:
-        """The keys of the committed result files."""
-        listed = self.client.list_objects_v2(Bucket=BUCKET, Prefix="results/", Delimiter="/")
+        """The keys of the committed result files, which lie in a folder for each job."""
+        listed = self.client.list_objects_v2(Bucket=BUCKET, Prefix="results/job=")
         return {entry["Key"] for entry in listed.get("Contents", []) if entry["Key"].endswith(".parquet")}
 
 
