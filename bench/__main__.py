@@ -179,6 +179,7 @@ def draw(compared: list[tuple[str, float, float]]) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.set_xlabel("300 JPEGs of 1280 x 720, one model")
+    axes.margins(x=0.1)  # room for the figures
     axes.legend()
     PICTURE.parent.mkdir(exist_ok=True)
     figure.savefig(PICTURE, dpi=110)

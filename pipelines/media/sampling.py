@@ -15,6 +15,7 @@ from cluster.errors import MediaError
 from cluster.records import Box, Sample
 from cluster.settings import Decoding
 from pipelines.media.containers import ROUNDING_S
+from pipelines.media.films.comparing import LEAST, Grey, alike, changed, count_of, edges, has_only_moved
 from pipelines.media.recordings import GREY_PX, RawFrame
 from pipelines.media.stills import WHOLE
 
@@ -25,16 +26,10 @@ THUMBNAIL_PX = 320
 SHOT_THRESHOLD = 15.0  # measured on 4 films: cuts 17 to 37, people walking and talking 0 to 12
 SHOT_S = 0.25  # shots that follow each other faster are one: a strobe must not make every frame a shot
 CELLS = 96  # along the longest side; frames are compared cell by cell, see Decoding.same_below
-CHANGE = 24  # grey levels; noise and compression change a pixel of the small picture of a still scene by less
-EDGE = 32  # grey levels between neighbours: writing has edges, a plain wall that someone uncovers has none
-LEAST = 40  # changed pixels of the small picture; a word of 5 letters of 14 px at 720p has about as many
 SHARE = 8  # an eighth of all that changes: measured on 5 films, of people who walk 5 % at most, of captions 50 to 90 %
 STILL_S = 0.15  # what has not moved for so long stands still: a caption, not a person who walks
 STANDS_S = 0.3  # a frame that is shown for so long stands still by itself
 BETWEEN = 2  # frames that are taken between two ticks at most because what they show comes and goes between them
-
-_NEIGHBOURS = np.ones((3, 3), np.uint8)
-Grey = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,19 +166,22 @@ class _Choice:
             yield from self._take(last)
 
     def _take(self, view: _View) -> Iterator[RawFrame]:
-        candidate, self._candidate, self._taken = self._candidate, None, view
-        if candidate is not None and candidate is not view and self._is_gone(candidate, view):
+        candidate, taken, self._candidate, self._taken = self._candidate, self._taken, None, view
+        is_past = candidate is not None and candidate is not view and self._is_gone(candidate, view)
+        if candidate is not None and is_past and not self._has_only_moved(candidate, taken):
             yield candidate.raw
         yield view.raw
 
     def _compare(self, before: _View, view: _View) -> Iterator[RawFrame]:
         """Choose what was shown between two ticks only: for some time (the candidate), or for a moment."""
         assert self._taken is not None
-        view.jump = _count(_changed(view.grey, before.grey))
+        view.jump = count_of(changed(view.grey, before.grey))
         if self._between < BETWEEN and view.jump >= LEAST:
             if (candidate := self._candidate) is not None and self._is_gone(candidate, view):
-                self._between, self._taken, self._candidate = self._between + 1, candidate, None
-                yield candidate.raw
+                self._candidate = None
+                if not self._has_only_moved(candidate, self._taken):
+                    self._between, self._taken = self._between + 1, candidate
+                    yield candidate.raw
             elif before is not self._taken and self._was_momentary(before, view):
                 self._between += 1
                 if self._candidate is not None:  # first, so that frames come in order
@@ -201,23 +199,29 @@ class _Choice:
         taken = self._taken
         if taken is None or view is taken or taken.grey.shape != view.grey.shape:
             return
-        mask = _changed(view.grey, taken.grey)
-        changed = _count(mask)
-        if changed < LEAST:
+        mask = changed(view.grey, taken.grey)
+        differing = count_of(mask)
+        if differing < LEAST:
             return
-        mask = cv2.bitwise_and(mask, _edges(view.grey))
+        mask = cv2.bitwise_and(mask, edges(view.grey))
         if still is not None:
-            mask = cv2.bitwise_and(mask, _alike(view.grey, still.grey))
-        count = _count(mask)
-        if count >= max(LEAST, changed // SHARE) and count > 1.2 * (self._candidate.count if self._candidate else 0):
+            mask = cv2.bitwise_and(mask, alike(view.grey, still.grey))
+        count = count_of(mask)
+        if count >= max(LEAST, differing // SHARE) and count > 1.2 * (self._candidate.count if self._candidate else 0):
             view.mask, view.count, self._candidate = mask, count, view
 
     def _is_gone(self, candidate: _View | None, view: _View) -> bool:
         """Whether a later frame does not show what the candidate, if there is one, does."""
         if candidate is None or candidate.mask is None or candidate.grey.shape != view.grey.shape:
             return candidate is not None
-        gone = _count(cv2.bitwise_and(candidate.mask, _changed(candidate.grey, view.grey)))
+        gone = count_of(cv2.bitwise_and(candidate.mask, changed(candidate.grey, view.grey)))
         return gone >= max(LEAST, candidate.count // 2)
+
+    def _has_only_moved(self, candidate: _View, taken: _View | None) -> bool:
+        """Whether the candidate shows what the last chosen frame does, from a camera that has turned meanwhile."""
+        if candidate.mask is None or taken is None or candidate.grey.shape != taken.grey.shape:
+            return False
+        return has_only_moved(candidate.grey, candidate.mask, taken.grey)
 
     def _was_momentary(self, before: _View, view: _View) -> bool:
         """Whether `before` shows something that the frames around it, up to STILL_S earlier, do not show."""
@@ -227,13 +231,14 @@ class _Choice:
             if view.time_s - earlier.time_s > 2 * STILL_S or earlier.grey.shape != view.grey.shape:
                 return False
             if later.jump >= LEAST:
-                mask = cv2.bitwise_and(_changed(before.grey, earlier.grey), _changed(before.grey, view.grey))
-                mask = cv2.bitwise_and(mask, _alike(earlier.grey, view.grey))
-                mask = cv2.bitwise_and(mask, _edges(before.grey))
-                if self._taken.grey.shape == before.grey.shape:
-                    mask = cv2.bitwise_and(mask, _changed(before.grey, self._taken.grey))
-                if _count(mask) >= max(LEAST, before.jump // SHARE, view.jump // SHARE):
-                    return True
+                mask = cv2.bitwise_and(changed(before.grey, earlier.grey), changed(before.grey, view.grey))
+                mask = cv2.bitwise_and(mask, alike(earlier.grey, view.grey))
+                mask = cv2.bitwise_and(mask, edges(before.grey))
+                comparable = self._taken.grey.shape == before.grey.shape
+                if comparable:
+                    mask = cv2.bitwise_and(mask, changed(before.grey, self._taken.grey))
+                if count_of(mask) >= max(LEAST, before.jump // SHARE, view.jump // SHARE):
+                    return not (comparable and has_only_moved(before.grey, mask, self._taken.grey))
             later = earlier
         return False
 
@@ -259,28 +264,8 @@ def _is_cut(before: npt.NDArray[np.uint8] | None, hsv: npt.NDArray[np.uint8]) ->
     return sum(cv2.mean(cv2.absdiff(before, hsv))) / 3 >= SHOT_THRESHOLD
 
 
-def _changed(one: Grey, other: Grey) -> Any:
-    """255 where two small pictures differ, else 0."""
-    return cv2.threshold(cv2.absdiff(one, other), CHANGE, 255, cv2.THRESH_BINARY)[1]
-
-
-def _alike(one: Grey, other: Grey) -> Any:
-    """255 where two small pictures clearly do not differ, else 0."""
-    return cv2.threshold(cv2.absdiff(one, other), CHANGE // 2, 255, cv2.THRESH_BINARY_INV)[1]
-
-
-def _edges(grey: Grey) -> Any:
-    """255 where a pixel's neighbours differ, else 0."""
-    gradient = cv2.morphologyEx(grey, cv2.MORPH_GRADIENT, _NEIGHBOURS)
-    return cv2.threshold(gradient, EDGE, 255, cv2.THRESH_BINARY)[1]
-
-
-def _count(mask: Any) -> int:
-    return int(cv2.countNonZero(mask))
-
-
 def _differ(one: _View, other: _View) -> bool:
-    return one.grey.shape != other.grey.shape or _count(_changed(one.grey, other.grey)) >= LEAST
+    return one.grey.shape != other.grey.shape or count_of(changed(one.grey, other.grey)) >= LEAST
 
 
 def _cells(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

@@ -2,11 +2,13 @@
 
 import struct
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from skimage import data
 
 from cluster.settings import Decoding
 from pipelines.media.decoding import frames, probe, sniff
@@ -89,6 +91,30 @@ def test_one_frame_of_another_picture_is_sampled_wherever_it_is(tmp_path):
         pictures[at] = caption("A message").resize((320, 180))
         found = times(frames(film(tmp_path / f"{at}.mp4", pictures, rate=25), "video", DECODING))
         assert at / 25 in found and len(found) <= 5, at
+
+
+def panned(path: Path, speed: float, text: str = "") -> Path:
+    """A film of three seconds in which the camera moves over a photograph, with a caption from 1.28 to 1.72 s."""
+    wide = Image.fromarray(data.coffee()).resize((960, 640))
+
+    def scene(n: int) -> Image.Image:
+        view = wide.transform((640, 360), Image.Transform.AFFINE, (1, 0, n * speed, 0, 1, n * speed / 2), Image.BICUBIC)
+        shown = text if 32 <= n < 43 else ""
+        ImageDraw.Draw(view).text((60, 290), shown, WHITE, font_size=40, stroke_width=2, stroke_fill="black")
+        return view
+
+    return film(path, [scene(n) for n in range(75)], rate=25)
+
+
+@pytest.mark.parametrize("speed", [0.3, 1.0, 3.0])
+def test_a_camera_that_pans_adds_no_frames(tmp_path, speed):
+    assert times(frames(panned(tmp_path / "a.mp4", speed), "video", DECODING)) == [0, 1, 2, 2.96]
+
+
+@pytest.mark.parametrize("speed", [0.3, 1.0])
+def test_a_caption_over_a_slow_pan_is_sampled_though_it_is_gone_at_the_next_tick(tmp_path, speed):
+    found = times(frames(panned(tmp_path / "a.mp4", speed, "HARBOUR"), "video", DECODING))
+    assert len(found) <= 6 and any(1.28 <= time_s < 1.72 for time_s in found)
 
 
 def test_people_who_walk_do_not_add_frames(tmp_path):
