@@ -5,7 +5,7 @@ times: a loop of one process over the images, other engines (bench/engines.py), 
 `ray job submit`, requests to the API, the idle cluster. It prints medians and their ratios, and exits 1 if the scores
 of one differ from the loop's.
 
-CPU-seconds are those of the whole machine: nothing else should run on it.
+CPU-seconds are those of the whole machine, but for the idle cluster's: nothing else should run on it.
 """
 
 import argparse
@@ -28,14 +28,14 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import engines
-from bench.figures import RAYSIFT, Measured, cpu_s, timed
+from bench.figures import RAYSIFT, Measured, timed
 from cluster.processes import FAMILY, Processes
-from cluster.settings import load
+from cluster.settings import Settings, load
 from commands.terminal import authorization
 from deployments.detector import names
 
 FEW, MANY, MORE = 10, 300, 1000  # MORE: once, after the rounds
-REQUESTS, CLIENTS, SATURATED_S, IDLE_S = 50, 8, 10.0, 15.0
+REQUESTS, CLIENTS, SATURATED_S, SETTLED_S, IDLE_S = 50, 8, 10.0, 5.0, 15.0
 
 
 def images(folder: Path, count: int, seed: int) -> Path:
@@ -126,19 +126,22 @@ def online(measured: Measured, url: str, files: list[Path]) -> None:
     measured.add("saturated, requests/s", sum(map(len, answered)) / SATURATED_S)
 
 
-def pss_gb(state: Path) -> float:
-    """The proportional memory of all processes of the cluster with this state folder."""
-    total = 0
+def processes_of(state: Path) -> tuple[float, float]:
+    """The CPU-seconds until now and the proportional memory, in GB, of the cluster with this state folder."""
+    used_s, held = 0.0, 0
     for process in psutil.process_iter():
         try:
             if process.environ().get(FAMILY) == str(state):
-                total += process.memory_full_info().pss
+                times = process.cpu_times()
+                used_s, held = used_s + times.user + times.system, held + process.memory_full_info().pss
         except psutil.Error:
             continue
-    return total / 1e9
+    return used_s, held / 1e9
 
 
-def one_round(measured: Measured, folder: Path, number: int, url: str, exports: str, pythons: dict[str, Path]) -> None:
+def one_round(
+    measured: Measured, folder: Path, number: int, settings: Settings, exports: str, pythons: dict[str, Path]
+) -> None:
     """Measure everything once, on images that no earlier round has scanned."""
     few, many = (images(folder / f"{count}-{number}", count, seed=1000 * number + count) for count in (FEW, MANY))
     sums = {place: looped(measured, place, count) for place, count in ((few, FEW), (many, MANY))}
@@ -151,10 +154,12 @@ def one_round(measured: Measured, folder: Path, number: int, url: str, exports: 
     with get_context("spawn").Pool(1) as pool:
         scores = pool.apply(loop, [sorted(again.iterdir())])
     scan(measured, f"ray job submit, {FEW} images", ["bash", "-c", submitted], out, scores)
-    online(measured, url, sorted(many.iterdir())[:REQUESTS])
-    used = cpu_s()
+    online(measured, settings.api.url, sorted(many.iterdir())[:REQUESTS])
+    state = Processes(settings).state
+    time.sleep(SETTLED_S)
+    used_s, began = processes_of(state)[0], time.monotonic()
     time.sleep(IDLE_S)
-    measured.add("idle, cores", (cpu_s() - used) / IDLE_S)
+    measured.add("idle, cores", (processes_of(state)[0] - used_s) / (time.monotonic() - began))
 
 
 def table(measured: Measured) -> Table:
@@ -194,11 +199,11 @@ def main() -> None:
             with timed(measured, "raysift up"):
                 run([RAYSIFT, "up"])
             time.sleep(30)  # a driver starts to wait
-            measured.add("idle, PSS GB", pss_gb(Processes(settings).state))
+            measured.add("idle, PSS GB", processes_of(Processes(settings).state)[1])
             exports = run([RAYSIFT, "env"]).stdout
             for number in range(rounds):
-                one_round(measured, folder, number, settings.api.url, exports, pythons)
-            measured.add("PSS GB after the rounds", pss_gb(Processes(settings).state))
+                one_round(measured, folder, number, settings, exports, pythons)
+            measured.add("PSS GB after the rounds", processes_of(Processes(settings).state)[1])
             more = images(folder / "more", MORE, seed=9000)
             scanned(measured, more, MORE, looped(measured, more, MORE))
         finally:
