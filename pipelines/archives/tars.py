@@ -42,7 +42,7 @@ class Tar:
             self._stream, self._is_tar = self._file, True
 
     def entries(self) -> Iterator[Entry]:
-        """The regular files in it: links have no content of their own."""
+        """The files in it, also of types that only other programs know: links and folders have no content."""
         if not self._is_tar:
             yield Entry(0, self._single, 0)
             return
@@ -56,7 +56,7 @@ class Tar:
                 info = self._tar.next()
             if info is None:
                 return
-            if info.isfile():
+            if info.isfile() or info.type not in tarfile.SUPPORTED_TYPES:
                 self._info = info
                 yield Entry(n, _name(info.name), info.size, None, f"{info.chksum:x}")
             n += 1

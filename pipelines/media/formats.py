@@ -4,9 +4,9 @@ import re
 
 from cluster.errors import MediaError
 from cluster.records import Kind
-from pipelines.archives.formats import container_format
+from pipelines.archives.formats import HEAD_BYTES as HEAD_BYTES
+from pipelines.archives.formats import container_format, unread_archive
 
-HEAD_BYTES = 4096  # bytes at the start of a file that these functions use; a drawing may begin with a long comment
 RAW = "RAW"  # the pictures of cameras' sensors, which LibRaw reads; all other names of formats are Pillow's
 
 _IMAGE_FORMATS = {
@@ -95,6 +95,8 @@ def kind_of(head: bytes) -> Kind | None:
         return "audio"
     if is_container(head):
         return "video"
+    if what := unread_archive(head):
+        raise MediaError("decode", f"it is {what}, which is not read here")
     sound = head.lstrip(b"\0")  # some programs write zero bytes before an MP3
     return "audio" if is_mpeg_audio(sound) or sound.startswith(b"ID3") else None
 

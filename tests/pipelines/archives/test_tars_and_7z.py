@@ -143,3 +143,14 @@ def test_stored_members_of_a_rar_are_analysed_and_others_need_a_program(tmp_path
         assert "red" in labels(found["a.png"]) and not found[""].failures
         found = scanning.found(written(tmp_path / "b.rar", rar(("a.png", png()), method=0x33)))
     assert "there is no program for RAR on this machine" in reasons(found[""])
+
+
+def test_a_member_of_a_type_that_only_other_programs_know_is_read_as_a_file(tmp_path):
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        info = tarfile.TarInfo("a.png")
+        info.size, info.type = len(png()), b"Z"
+        archive.addfile(info, io.BytesIO(png()))
+    with scan() as scanning:
+        found = scanning.found(written(tmp_path / "a.tar", file.getvalue()))
+    assert list(found) == ["", "a.png"] and "red" in labels(found["a.png"])
