@@ -55,7 +55,9 @@ _MAIL = re.compile(
     re.IGNORECASE,
 )
 _APPLE_MAIL = re.compile(rb"\d{1,10} *\r?\n")  # the length of a message, which follows
-_LATE_PDF = re.compile(rb"[\t\n\r\x1b\x20-\x7e\xef\xbb\xbf]{1,1000}?%PDF-\d")  # printers and servers write before it
+_LATE_PDF = re.compile(
+    rb"[\t\n\r\x1b\x20-\x7e\xef\xbb\xbf]{0,1000}?(?:^|[\n\r])[ \t]*%PDF-\d\.\d[ \t]*[\r\n]"
+)  # printers and servers write before it
 _HEADER = re.compile(rb"[!-9;-~]+:[ \t]?[^\n]*\r?\n(?:[!-9;-~]+:|[ \t])")
 
 

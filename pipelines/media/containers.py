@@ -18,7 +18,8 @@ MAX_VIDEO_PIXELS = 40_000_000  # 8K has 33 million; a decoder holds up to 17 suc
 # no playlists (HLS, DASH, concat): they name other files and servers, which ffmpeg would read
 _FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,flv,asf,ogg,wav,flac,mp3,aac,aiff,"
-    "au,caf,amr,amrnb,amrwb,w64,wv,ape,tta,voc,mxf,dv,rm,ivf,dhav"
+    "au,caf,amr,amrnb,amrwb,w64,wv,ape,tta,voc,mxf,dv,rm,ivf,dhav,"
+    "h264,hevc,m4v,yuv4mpegpipe,nut,gxf,wtv,obu,ac3,eac3,dts,dsf,dss,qcp"
 )
 _TEXT = ("ass", "ssa", "srt", "subrip", "mov_text", "webvtt", "text", "subviewer", "microdvd", "sami", "realtext")
 _MARKUP = re.compile(r"\\[Nnh]|\{\\[^}]*\}|</?[A-Za-z][^<>]*>")  # of ASS and SubRip: line breaks, overrides, tags
