@@ -18,10 +18,11 @@ from pipelines.archives import opening
 from pipelines.archives.limits import Limits
 from pipelines.media import audio, formats, images, recordings, sampling, stills
 from pipelines.media.ends import behind
-from pipelines.media.films.frames import hidden, video_frames
 from pipelines.media.guard import byte_file, decoding_errors, report_progress
+from pipelines.media.inner import motion
 from pipelines.media.sampling import Frame as Frame
 from pipelines.media.sources import Embedded, Source
+from pipelines.media.tracks.frames import hidden, video_frames
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -225,7 +226,7 @@ def _image_frames(source: Source, decoding: Decoding, with_thumbnail: bool, with
             raise
         reasons.append(error.reason)
     try:
-        if film := stills.film(source):
+        if film := motion.film(source):
             for frame in sampling.sampled(recordings.raw_frames(film, decoding), decoding, with_thumbnail=False):
                 yield replace(frame, note="in the film of the motion photo")
     except MediaError as error:
@@ -253,6 +254,6 @@ def _picture_frames(source: Source, decoding: Decoding, with_thumbnail: bool, wi
 def _film_with_sound(source: Source, decoding: Decoding) -> Embedded | None:
     """The film in a motion photo if it can be read and has sound."""
     with suppress(MediaError):
-        if (film := stills.film(source)) and recordings.facts(film, decoding)[3]:
+        if (film := motion.film(source)) and recordings.facts(film, decoding)[3]:
             return film
     return None

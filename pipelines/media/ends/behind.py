@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 from cluster.errors import MediaError
 from cluster.records import Kind
-from pipelines.media import formats, stills
+from pipelines.media import formats
 from pipelines.media.ends.extents import extent
 from pipelines.media.ends.reading import File, bytes_of, found, read
 from pipelines.media.guard import byte_file
+from pipelines.media.inner import motion
 from pipelines.media.sampling import Frame
 from pipelines.media.sources import Embedded, EmbeddedFile, Source
 
@@ -101,7 +102,7 @@ def _looked_behind(source: Source, file: File) -> tuple[bool, list[Part]]:
             known -= 1
             continue
         if kind == "video" and _is_picture(head):
-            film = film or stills.film(source)
+            film = film or motion.film(source)
             if film is not None and film.begin == begin:  # of a motion photo: it is looked at as such
                 continue
         parts.append(Part(Embedded(source, begin, end - begin), kind))
