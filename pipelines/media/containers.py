@@ -118,6 +118,15 @@ def stream_duration_s(container: Any, stream: Any) -> float:
     return declared_s
 
 
+def require_declared_length(container: Any, stream: Any, end_s: float) -> None:
+    """MediaError if frames end well before the declared duration: ffmpeg reports no error when a file was cut short."""
+    declared_s = stream_duration_s(container, stream)
+    if declared_s - end_s > max(1.0, declared_s / 20):
+        raise MediaError(
+            "decode", f"it ends after {end_s:.1f} s although it declares {declared_s:.1f} s: it was cut short"
+        )
+
+
 def start_s(container: Any) -> float:
     """The time in seconds on the container's own clock at which the file begins."""
     return (container.start_time or 0) / 1e6

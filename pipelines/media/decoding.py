@@ -23,6 +23,7 @@ from pipelines.media.inner import motion
 from pipelines.media.sampling import Frame as Frame
 from pipelines.media.sources import Embedded, Source
 from pipelines.media.tracks.frames import hidden, video_frames
+from pipelines.media.tracks.untold import untold
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -158,8 +159,9 @@ def sound(source: Source, decoding: Decoding, segment: Segment | None = None) ->
     for begin_s, samples, track in audio.sound(source, decoding, segment):
         yield Sample(sound=samples, time_s=begin_s, track=track)
     if segment is None or segment.n == 0:
-        untold = [hidden(source, "sound"), "" if isinstance(source, Embedded) else behind.told(source)]
-        if missing := "; ".join(filter(None, untold)):
+        more = [hidden(source, "sound"), untold(source, "sound")]
+        more += [] if isinstance(source, Embedded) else [behind.told(source)]
+        if missing := "; ".join(filter(None, more)):
             raise MediaError("decode", missing)
 
 

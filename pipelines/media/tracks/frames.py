@@ -14,6 +14,7 @@ from pipelines.media.films import captions, edit_lists
 from pipelines.media.guard import byte_file
 from pipelines.media.sampling import Frame
 from pipelines.media.sources import Source
+from pipelines.media.tracks.untold import untold
 
 
 def video_frames(source: Source, decoding: Decoding, segment: Segment | None, with_thumbnail: bool) -> Iterator[Frame]:
@@ -23,14 +24,14 @@ def video_frames(source: Source, decoding: Decoding, segment: Segment | None, wi
     """
     begin_s, end_s = (segment.begin_s, segment.end_s) if segment else (0.0, None)
     tracks, has_more = recordings.video_tracks(source)
-    failure = None
+    reasons = []
     for number, track in enumerate(tracks or [""]):
         raw_frames = recordings.raw_frames(source, decoding, segment, number)
         try:
             for frame in sampling.sampled(raw_frames, decoding, with_thumbnail and not number, begin_s, end_s):
                 yield frame if len(tracks) < 2 else replace(frame, sample=replace(frame.sample, track=track))
         except MediaError as error:  # the other tracks may be whole
-            failure = failure or error
+            reasons.append(_reason(error))
     try:
         if has_more and (segment is None or segment.n == 0):
             for pixels in recordings.covers(source, decoding):
@@ -38,12 +39,18 @@ def video_frames(source: Source, decoding: Decoding, segment: Segment | None, wi
         if has_more:
             yield from _captions(source, decoding, segment)
     except MediaError as error:
-        failure = failure or error
-    hides = hidden(source, "video") if segment is None or segment.n == 0 else ""
-    if failure and hides and failure.step == "decode":
-        raise MediaError("decode", f"{failure.reason}; {hides}")
-    if failure or hides:
-        raise failure or MediaError("decode", hides)
+        reasons.append(_reason(error))
+    if segment is None or segment.n == 0:
+        reasons += filter(None, [hidden(source, "video"), untold(source, "video")])
+    if reasons:
+        raise MediaError("decode", "; ".join(dict.fromkeys(reasons)))
+
+
+def _reason(error: MediaError) -> str:
+    """Why a part of a film could not be decoded. Raises an error of another step: the file could not be fetched."""
+    if error.step != "decode":
+        raise error
+    return error.reason
 
 
 def _captions(source: Source, decoding: Decoding, segment: Segment | None) -> Iterator[Frame]:
