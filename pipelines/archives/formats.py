@@ -1,6 +1,7 @@
 """Formats of containers by their first bytes. Pure functions: nothing is opened here."""
 
 import re
+from codecs import BOM_UTF8
 
 HEAD_BYTES = 4096  # of a file that these functions use
 
@@ -44,7 +45,9 @@ _UNREAD = {
     ),
     re.compile(rb"-----BEGIN PGP MESSAGE-----"): "encrypted (PGP)",
     re.compile(rb"Salted__"): "encrypted (OpenSSL)",
+    re.compile(rb"\{\\rtf"): "a document in RTF",
 }
+_ZST_NOTES = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")  # of programs that compress in parallel
 _TAR_BLOCK = 512
 _MBOX = re.compile(rb"From \S+ .*\d\d:\d\d.*\d{4}")
 # a header that mails begin with, and no other text does; the mail programs' own ones begin with X-
@@ -68,6 +71,11 @@ def container_format(head: bytes) -> str | None:
     for magic, name in _MAGIC.items():
         if head.startswith(magic):
             return name
+    if (
+        head[:1] and head[0] >> 4 == 5 and head[1:4] == b"\x2a\x4d\x18"
+    ):  # notes of a program that compressed in parallel
+        return "zst"
+    head = head.removeprefix(BOM_UTF8).lstrip(b"\r\n")
     if _MBOX.match(head.split(b"\n", 1)[0]):
         return "mbox"
     if length := _APPLE_MAIL.match(head):

@@ -6,6 +6,7 @@ import email.policy
 import io
 import mimetypes
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from contextlib import suppress
 from email.message import EmailMessage
@@ -20,6 +21,8 @@ from pipelines.archives.reader import Alive, Entry, Text, library_errors
 
 MOST_BYTES = 500_000_000  # of one message, which is read into memory
 _HEADERS = ("From", "To", "Cc", "Subject", "Date")
+_BEGIN = re.compile(rb"From \S+ .*\d\d:\d\d.*\d{4}")  # of a message of an MBOX file: with the date of its arrival,
+_BEGIN_UNDATED = re.compile(rb"From \S+@\S+\s*$")  # or with an address alone, after an empty line
 _SIGNED = ("pkcs7-mime", "x-pkcs7-mime")
 _SIGNED_DATA = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02"  # the name of that format in DER
 _DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w.=+-]+)*?;base64,([A-Za-z0-9+/=%\s]+)")
@@ -88,12 +91,12 @@ class Mailbox:
         """Nothing is open between two calls."""
 
     def _messages(self) -> Iterator[bytes]:
-        """The bytes of each message. A line "From ..." after an empty one begins the next."""
+        """The bytes of each message. A line "From ..." with a date or an address begins the next."""
         lines: list[bytes] = []
         size, too_long, empty = 0, 0, True
         with self._path.open("rb") as file:
             for line in file:
-                if empty and line.startswith(b"From "):
+                if line.startswith(b"From ") and (_BEGIN.match(line) or (empty and _BEGIN_UNDATED.match(line))):
                     if lines:
                         yield b"".join(lines)
                     lines, size = [], 0
@@ -207,6 +210,7 @@ def _within(text: str, name: str) -> Iterator[tuple[str, bytes]]:
 
 def _without_length(content: bytes) -> bytes:
     """A message without the length that Apple Mail writes before it, and the notes that it writes behind it."""
+    content = content.removeprefix(BOM_UTF8).lstrip(b"\r\n")
     first, _, rest = content.partition(b"\n")
     return rest[: int(first)] if first.strip().isdigit() else content
 

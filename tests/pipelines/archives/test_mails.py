@@ -188,3 +188,19 @@ def test_parts_in_thousands_of_parts_are_a_reason(tmp_path):
     with scan() as scanning:
         found = scanning.found(tmp_path / "a.eml")
     assert list(found) == [""] and "decode: " in reasons(found[""])
+
+
+def test_messages_of_an_mbox_without_empty_lines_between_them_are_told_apart(tmp_path):
+    begin = b"From a@b Mon Jan  1 10:00:00 2024\n"
+    content = begin + mail("one", png()).as_bytes() + begin + mail("two", png("blue")).as_bytes()
+    (tmp_path / "a.mbox").write_bytes(content + b"\nFrom here on the road is closed.\n")
+    with scan() as scanning:
+        found = scanning.found(tmp_path / "a.mbox")
+    assert list(found) == ["", "1/pier.png", "2/pier.png"] and "blue" in labels(found["2/pier.png"])
+
+
+@pytest.mark.parametrize("before", [b"\xef\xbb\xbf", b"\r\n"])
+def test_a_mail_after_a_mark_or_an_empty_line_is_read(tmp_path, before):
+    (tmp_path / "a.eml").write_bytes(before + mail("x", png()).as_bytes())
+    with scan() as scanning:
+        assert "red" in labels(scanning.found(tmp_path / "a.eml")["pier.png"])
