@@ -159,7 +159,7 @@ def sound(source: Source, decoding: Decoding, segment: Segment | None = None) ->
     for begin_s, samples, track in audio.sound(source, decoding, segment):
         yield Sample(sound=samples, time_s=begin_s, track=track)
     if segment is None or segment.n == 0:
-        more = [hidden(source, "sound"), untold(source, "sound")]
+        more = [hidden(source, "sound"), untold(source, "sound", decoding)]
         more += [] if isinstance(source, Embedded) else [behind.told(source)]
         if missing := "; ".join(filter(None, more)):
             raise MediaError("decode", missing)

@@ -58,7 +58,8 @@ _UNREAD = {
 }
 _UNREAD_VOICE = re.compile(rb"\x02?#!(SILK|EVRC|SMV)")  # of phones and of programs for chats
 _XML = (b"<svg", b"<?xml", b"<!--", b"<!DOCTYPE svg")  # how an SVG may begin
-_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1")
+_SEQUENCES = (b"hevc", b"hevx", b"hevm", b"hevs", b"msf1")  # of pictures, which FFmpeg reads as a film
 _FILM = re.compile(rb"\x00\x00\x00[\x10-\xff]ftyp(?!hei|hev|mif|msf|avif|avis|crx |jp2 |jxl )[\x20-\x7e]{4}")
 # FLAC, ID3, Sun and NeXT, Core Audio, AMR, Sony Wave64, WavPack, Monkey's Audio, True Audio, Creative Voice
 _AUDIO = (
@@ -173,6 +174,8 @@ def image_format(head: bytes) -> str | None:
         brands = head[8 : min(len(head), int.from_bytes(head[:4]))]
         if b"avif" in brands or b"avis" in brands:
             return "AVIF"
+        if brands[:4] in _SEQUENCES:
+            return None
         if brands[:4] in _HEIC_BRANDS:
             return "HEIF"
         if brands[:4] == b"crx ":  # Canon's CR3

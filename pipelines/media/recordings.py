@@ -30,7 +30,7 @@ from pipelines.media.containers import (
     video_stream,
     video_streams,
 )
-from pipelines.media.films import captions, tone_mapping
+from pipelines.media.films import captions, interlacing, tone_mapping
 from pipelines.media.films.closed_captions import ClosedCaptions
 from pipelines.media.guard import decoding_errors
 from pipelines.media.sources import Source
@@ -263,7 +263,11 @@ def upright(frame: Any, ratio: float, max_side_px: int, reformatters: dict[int, 
     with decoding_errors():
         reformatter = reformatters.setdefault(max_side_px, VideoReformatter())
         coded = "rgb48le" if tone_mapping.is_hdr(frame) else "rgb24"
-        rgb = reformatter.reformat(frame, width, height, coded, interpolation="AREA").to_ndarray()
+        if frame.interlaced_frame and coded == "rgb24":
+            whole = reformatter.reformat(frame, frame.width, frame.height, coded).to_ndarray()
+            rgb = interlacing.resized(interlacing.without_combs(whole), width, height)
+        else:
+            rgb = reformatter.reformat(frame, width, height, coded, interpolation="AREA").to_ndarray()
     if tone_mapping.is_hdr(frame):
         rgb = tone_mapping.tone_mapped(rgb, frame.color_trc, frame.color_primaries)
     transposed, left_right, up_down = _matrix(frame)

@@ -41,7 +41,7 @@ def video_frames(source: Source, decoding: Decoding, segment: Segment | None, wi
     except MediaError as error:
         reasons.append(_reason(error))
     if segment is None or segment.n == 0:
-        reasons += filter(None, [hidden(source, "video"), untold(source, "video")])
+        reasons += filter(None, [hidden(source, "video"), untold(source, "video", decoding)])
     if reasons:
         raise MediaError("decode", "; ".join(dict.fromkeys(reasons)))
 

@@ -226,3 +226,13 @@ def test_random_bytes_are_hardly_ever_taken_for_sound_or_film():
 def test_voice_messages_that_cannot_be_read_are_named(tmp_path):
     (tmp_path / "a.amr").write_bytes(b"\x02#!SILK_V3" + bytes(100))
     assert reason(lambda: sniff(tmp_path / "a.amr")) == "it is a voice message (SILK), which is not read here"
+
+
+@pytest.mark.parametrize("brand", [b"hevc", b"msf1"])
+def test_a_sequence_of_pictures_in_a_heif_file_is_a_film(tmp_path, brand):
+    path = film(tmp_path / "a.mp4", [solid(RED)] * 10, codec="libx265")
+    content = path.read_bytes()
+    path.write_bytes(content[:8] + brand + content[12:])
+    assert sniff(path) == "video"
+    found = list(frames(path, "video", DECODING))
+    assert found and near(found[0].sample.pixels[60, 80], RED)

@@ -9,6 +9,7 @@ from zipfile import ZipFile
 import av
 import numpy as np
 
+from cluster.settings import Decoding
 from pipelines.media.decoding import frames, sound
 from tests.support.files.captions import captioned
 from tests.support.media import BLUE, DECODING, RED, encoded_tone, film, near, solid, until_it_breaks
@@ -94,3 +95,10 @@ def test_captions_beyond_the_most_are_said(tmp_path):
     with opened(path) as container:
         found, reason = until_it_breaks(captions(container, WHOLE, most=2))
     assert len(found) == 2 and "only the first 2 were looked at" in reason
+
+
+def test_frames_that_are_reduced_much_are_said(tmp_path):
+    path = film(tmp_path / "a.mov", [solid(RED, 640, 320)], codec="mjpeg")
+    reason = until_it_breaks(frames(path, "video", Decoding(max_side_px=200)))[1]
+    assert reason.startswith("its frames of 640 x 320 px were reduced to 200 px")
+    assert until_it_breaks(frames(path, "video", Decoding(max_side_px=300)))[1] == ""
