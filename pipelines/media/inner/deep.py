@@ -40,8 +40,8 @@ def of_any_range(values: npt.NDArray[np.float32]) -> Pixels:
 
 def has_deep_colours(image: "Image.Image") -> bool:
     """Whether an opened image that is not loaded has colours of 16 bits, and is the only one in its file."""
-    tiles: Any = getattr(image, "tile", ())
-    is_deep = image.mode in ("RGB", "RGBA", "LA") and any(";16" in str(tile.args) for tile in tiles)
+    tiles: Any = image.tile if image.format in ("PNG", "TIFF") else ()  # type: ignore[attr-defined]
+    is_deep = image.mode in ("RGB", "RGBA", "LA") and any(";16" in str(tile) for tile in tiles)
     return is_deep and getattr(image, "n_frames", 1) == 1
 
 
