@@ -265,7 +265,7 @@ def upright(frame: Any, ratio: float, max_side_px: int, reformatters: dict[int, 
         coded = "rgb48le" if tone_mapping.is_hdr(frame) else "rgb24"
         if frame.interlaced_frame and coded == "rgb24":
             whole = reformatter.reformat(frame, frame.width, frame.height, coded).to_ndarray()
-            rgb = interlacing.resized(interlacing.without_combs(whole), width, height)
+            rgb: Any = interlacing.resized(interlacing.without_combs(whole), width, height)
         else:
             rgb = reformatter.reformat(frame, width, height, coded, interpolation="AREA").to_ndarray()
     if tone_mapping.is_hdr(frame):

@@ -26,7 +26,8 @@ def extent(file: File, head: bytes) -> int | None:
 
 
 def _riff(file: File) -> int | None:
-    at, wanted = 0, (b"RIFF", b"RF64", b"BW64")
+    at = 0
+    wanted: tuple[bytes, ...] = (b"RIFF", b"RF64", b"BW64")
     while (chunk := read(file, at, 12))[:4] in wanted:
         size = int.from_bytes(chunk[4:8], "little")
         if chunk[:4] != b"RIFF":

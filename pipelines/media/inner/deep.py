@@ -60,7 +60,7 @@ def brightened(file: Path | io.RawIOBase, dim: int) -> "Image.Image | None":
     else:
         file.seek(0)
         content = file.read() or b""
-    decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    decoded: Any = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is None or decoded.dtype != np.uint16 or decoded.ndim != 3:
         return None
     colours, rest = decoded[..., 2::-1], decoded[..., 3:]

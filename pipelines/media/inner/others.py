@@ -26,19 +26,19 @@ def others(image: "Image.Image") -> list[Named]:
     None of them is a page of it. Broken ones are left out.
     """
     found: list[Named] = []
+    opened: Any = image
     with suppress(MediaError), decoding_errors():
         if image.format in ("JPEG", "MPO", "TIFF", "HEIF", "WEBP", "PNG"):
-            children: Any = image.get_child_images()
+            children = opened.get_child_images()
             found += [("a small picture in the header", child) for child in children[:MOST]]
         elif image.format == "ICO":
-            icon: Any = image
-            for n in range(min(MOST, len(icon.ico.entry))):
-                frame = icon.ico.frame(n)
+            for n in range(min(MOST, len(opened.ico.entry))):
+                frame = opened.ico.frame(n)
                 frame.load()
                 found.append((f"size {frame.width} x {frame.height}", frame))
         elif image.format == "ICNS":
             for size in image.info["sizes"][:MOST]:
-                found.append((f"size {size[0]} x {size[1]}", image.icns.getimage(size)))  # type: ignore[attr-defined]
+                found.append((f"size {size[0]} x {size[1]}", opened.icns.getimage(size)))
     return found
 
 
