@@ -65,7 +65,7 @@ def reader(path: Path, limits: Limits, alive: Alive, heads_only: bool = False) -
         return Rar(path)
     if name == "pdf":
         return Pdf(path, limits)
-    if name == "eml":
+    if name in ("eml", "emlx"):
         return Mail(path)
     if name == "mbox":
         return Mailbox(path, alive)
@@ -77,30 +77,38 @@ def reader(path: Path, limits: Limits, alive: Alive, heads_only: bool = False) -
 
 
 def members(path: Path, kind_of: KindOf, limits: Limits, alive: Alive) -> Iterator[Member | Others]:
-    """The members of a container, then Others. MediaError, after those that could be read, if the rest cannot."""
+    """The members of a container, then Others. MediaError, after all that could be read, if the rest cannot."""
     unique, others, total, file_bytes = names.Unique(), Counter[str](), 0, path.stat().st_size
+    failure: MediaError | None = None
     with closing(reader(path, limits, alive, heads_only=True)) as container:
-        for count, entry in enumerate(container.entries()):
-            alive()
-            if count >= limits.members:
-                raise MediaError("decode", f"it has more than {limits.members:,} members; the rest was not looked at")
-            name = names.clean(entry.name)
-            most = limits.most_bytes(_packed(entry, file_bytes))
-            problem = entry.problem or (bomb(most) if entry.size > most else None)
-            total += entry.size
-            if problem is None and total > limits.total_bytes:
-                problem = f"with it, its container unpacks to more than the limit of {limits.total_bytes:,} bytes"
-            kind = entry.kind
-            if problem is None and kind is None:
-                try:
-                    kind = kind_of(_head(container, entry))
-                except MediaError as error:
-                    problem = error.reason
-            if kind is None and problem is None:
-                others[PurePosixPath(name).suffix.lower()] += 1
-            else:
-                yield Member(entry.n, unique(name), entry.size, entry.crc, kind, problem)
+        try:
+            for count, entry in enumerate(container.entries()):
+                alive()
+                if count >= limits.members:
+                    raise MediaError(
+                        "decode", f"it has more than {limits.members:,} members; the rest was not looked at"
+                    )
+                name = names.clean(entry.name)
+                most = limits.most_bytes(_packed(entry, file_bytes))
+                problem = entry.problem or (bomb(most) if entry.size > most else None)
+                total += entry.size
+                if problem is None and total > limits.total_bytes:
+                    problem = f"with it, its container unpacks to more than the limit of {limits.total_bytes:,} bytes"
+                kind = entry.kind
+                if problem is None and kind is None:
+                    try:
+                        kind = kind_of(_head(container, entry))
+                    except MediaError as error:
+                        problem = error.reason
+                if kind is None and problem is None:
+                    others[PurePosixPath(name).suffix.lower()] += 1
+                else:
+                    yield Member(entry.n, unique(name), entry.size, entry.crc, kind, problem)
+        except MediaError as error:
+            failure = error
     yield Others(dict(others))
+    if failure:
+        raise failure
 
 
 def extract(

@@ -42,13 +42,15 @@ class Tar:
             self._stream, self._is_tar = self._file, True
 
     def entries(self) -> Iterator[Entry]:
-        """The regular files in it: links have no content of their own."""
+        """The files in it, also of types that only other programs know: links and folders have no content."""
         if not self._is_tar:
             yield Entry(0, self._single, 0)
             return
         with library_errors():
             mode = "r|" if self.sequential else "r:"
+            # zeros that end an archive are passed over, since another archive may follow them
             options: dict[str, Any] = {"tarinfo": _Info, "errors": "surrogateescape", "encoding": "utf-8"}
+            options["ignore_zeros"] = True
             self._tar = tarfile.TarFile.open(fileobj=self._stream, mode=mode, **options)  # type: ignore[call-overload]
         n = 0
         while True:
@@ -56,7 +58,7 @@ class Tar:
                 info = self._tar.next()
             if info is None:
                 return
-            if info.isfile():
+            if info.isfile() or info.type not in tarfile.SUPPORTED_TYPES:
                 self._info = info
                 yield Entry(n, _name(info.name), info.size, None, f"{info.chksum:x}")
             n += 1
@@ -84,15 +86,18 @@ class _Info(tarfile.TarInfo):
     """A header. tarfile takes a broken one in the middle for the end of the archive; here it is an error."""
 
     @classmethod
-    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> "_Info":
-        """The next header. MediaError if it is damaged and not the first."""
+    def fromtarfile(cls, tarfile_: Any) -> "_Info":
+        """The next header. MediaError if it is damaged, and neither the first nor behind the end of an archive."""
         at: int = getattr(tarfile_, "offset", 0)
         try:
-            return super().fromtarfile(tarfile_)
+            header = super().fromtarfile(tarfile_)
         except tarfile.HeaderError as error:
-            if type(error).__name__ == "EOFHeaderError" or not at:  # two blocks of zeros, as it should end
+            tarfile_.has_ended = getattr(tarfile_, "has_ended", False) or type(error).__name__ == "EOFHeaderError"
+            if tarfile_.has_ended or not at:  # after a block of zeros, as it should end
                 raise
             raise MediaError("decode", f"it is cut short or damaged after some of its members ({error})") from None
+        tarfile_.has_ended = False
+        return header
 
 
 class _Counted(io.RawIOBase):
@@ -106,8 +111,13 @@ class _Counted(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Read some bytes. MediaError after too many."""
-        piece = self._source.read(len(buffer))
+        """Read some bytes, in single steps: all before the end of a cut file is given. MediaError after too many."""
+        try:
+            piece = self._source.read1(len(buffer))
+        except gzip.BadGzipFile:
+            if not self._taken:
+                raise
+            piece = b""  # other bytes follow what was compressed
         self._alive()
         self._taken += len(piece)
         if self._taken > self._most:

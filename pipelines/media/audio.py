@@ -158,39 +158,78 @@ def _resampled(frames: Iterator[Any]) -> Iterator[npt.NDArray[np.float32]]:
     """The samples of audio frames as mono at SOUND_RATE_HZ, -1 to 1; the input format may change within a stream."""
     from av import AudioResampler
 
-    resampler, made_for, mix = None, None, _Mix()
+    resamplers: list[Any] = []
+    made_for, mix = None, _Mix()
     for frame in frames:
-        if resampler is None or made_for != (frame.format.name, frame.layout.name, frame.sample_rate):
-            yield from _converted(resampler, None, mix)
-            made_for = (frame.format.name, frame.layout.name, frame.sample_rate)
-            layout = "mono" if frame.layout.nb_channels == 1 else "stereo"
+        count = frame.layout.nb_channels
+        if made_for != (frame.format.name, count, frame.sample_rate):
+            yield from _converted(resamplers, None, mix)
+            made_for = (frame.format.name, count, frame.sample_rate)
+            # without the option two equal channels come out 1.4 times as loud, and clipped
+            options = {"rematrix_maxval": "1.0"}
             with decoding_errors():
-                # without it two equal channels come out 1.4 times as loud, and clipped
-                resampler = AudioResampler("fltp", layout, SOUND_RATE_HZ, options={"rematrix_maxval": "1.0"})
-        yield from _converted(resampler, frame, mix)
-    yield from _converted(resampler, None, mix)
+                if count > 2:
+                    resamplers = [AudioResampler("fltp", "mono", SOUND_RATE_HZ) for _ in range(count)]
+                else:
+                    layout = "mono" if count == 1 else "stereo"
+                    resamplers = [AudioResampler("fltp", layout, SOUND_RATE_HZ, options=options)]
+        yield from _converted(resamplers, frame, mix)
+    yield from _converted(resamplers, None, mix)
 
 
-def _converted(resampler: Any, frame: Any, mix: "_Mix") -> Iterator[npt.NDArray[np.float32]]:
-    """The resampled samples of a frame; with None, those that the resampler still holds."""
-    if resampler is None:
+def _converted(resamplers: list[Any], frame: Any, mix: "_Mix") -> Iterator[npt.NDArray[np.float32]]:
+    """The resampled samples of a frame; with None, those that the resamplers still hold.
+
+    Of more channels than two each has a resampler: FFmpeg's mix of them leaves out some, such as that of deep tones,
+    and those without a known place.
+    """
+    if not resamplers:
         return
     with decoding_errors():
-        arrays = [resampled.to_ndarray() for resampled in resampler.resample(frame)]
-    for channels in arrays:  # files of floats may hold NaN and values of any size
+        parts = [frame] if frame is None or len(resamplers) == 1 else _channels(frame)
+        parts *= len(resamplers) // len(parts)
+        arrays = [
+            [piece.to_ndarray() for piece in resampler.resample(part)]
+            for resampler, part in zip(resamplers, parts, strict=True)
+        ]
+    for pieces in zip(*arrays, strict=True):
+        channels = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        # files of floats may hold NaN and values of any size
         channels = np.clip(np.nan_to_num(channels), -1, 1)
         yield channels[0] if len(channels) == 1 else mix.mono(channels)
 
 
+def _channels(frame: Any) -> list[Any]:
+    """Each channel of a frame as a frame."""
+    from av import AudioFrame
+
+    values = frame.to_ndarray()
+    if not frame.format.is_planar:
+        values = values.reshape(-1, frame.layout.nb_channels).T
+    channels = []
+    for row in values:
+        channel = AudioFrame.from_ndarray(np.ascontiguousarray(row[None]), frame.format.planar.name, "mono")
+        channel.sample_rate, channel.time_base, channel.pts = frame.sample_rate, frame.time_base, frame.pts
+        channels.append(channel)
+    return channels
+
+
 class _Mix:
-    """The mean of two channels; the louder one where the other is silent, or where they cancel each other out."""
+    """The mean of two channels; the louder one where the other is silent, or where they cancel each other out.
+
+    Of more channels, the mean of those that are not silent; one that would cancel out the others is turned around.
+    """
 
     def __init__(self) -> None:
         self._powers = np.zeros(3)  # of left, right and their mean, as of about the last MIX_S seconds
         self._louder: int | None = None
+        self._products = np.zeros((0, 0))  # of each channel with each, of more than two, as of the same time
+        self._weights = np.zeros(0, np.float32)
 
     def mono(self, channels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """(2, n) samples, which follow those of the last call, as (n,)."""
+        """(channels, n) samples, which follow those of the last call, as (n,)."""
+        if len(channels) > 2:
+            return self._of_many(channels)
         mean = channels.mean(0, dtype=np.float32)
         kept = math.exp(-mean.size / (MIX_S * SOUND_RATE_HZ))
         powers = [float(np.dot(samples, samples)) for samples in (*channels, mean)]
@@ -201,3 +240,20 @@ class _Mix:
             lost = low < loud / 1000 or both < loud / 10
             self._louder = int(right > left) if lost else None
         return mean if self._louder is None else channels[self._louder]
+
+    def _of_many(self, channels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        count = len(channels)
+        if len(self._products) != count:
+            self._products, self._weights = np.zeros((count, count)), np.full(count, 1 / count, np.float32)
+        kept = math.exp(-channels.shape[1] / (MIX_S * SOUND_RATE_HZ))
+        self._products = kept * self._products + channels @ channels.T
+        powers = self._products.diagonal()
+        if powers.max() > SILENT * MIX_S * SOUND_RATE_HZ:
+            signs = np.zeros(count)
+            for channel in np.argsort(-powers):
+                if powers[channel] >= powers.max() / 1000:
+                    so_far = float(signs @ self._products @ signs) * powers[channel]
+                    is_opposite = signs @ self._products[channel] < -0.5 * math.sqrt(max(0.0, so_far))
+                    signs[channel] = -1 if is_opposite else 1
+            self._weights = (signs / np.abs(signs).sum()).astype(np.float32)
+        return self._weights @ channels

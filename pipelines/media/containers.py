@@ -18,7 +18,8 @@ MAX_VIDEO_PIXELS = 40_000_000  # 8K has 33 million; a decoder holds up to 17 suc
 # no playlists (HLS, DASH, concat): they name other files and servers, which ffmpeg would read
 _FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,flv,asf,ogg,wav,flac,mp3,aac,aiff,"
-    "au,caf,amr,amrnb,amrwb,w64,wv,ape,tta,voc,mxf,dv,rm,ivf,dhav"
+    "au,caf,amr,amrnb,amrwb,w64,wv,ape,tta,voc,mxf,dv,rm,ivf,dhav,"
+    "h264,hevc,m4v,yuv4mpegpipe,nut,gxf,wtv,obu,ac3,eac3,dts,dsf,dss,qcp"
 )
 _TEXT = ("ass", "ssa", "srt", "subrip", "mov_text", "webvtt", "text", "subviewer", "microdvd", "sami", "realtext")
 _MARKUP = re.compile(r"\\[Nnh]|\{\\[^}]*\}|</?[A-Za-z][^<>]*>")  # of ASS and SubRip: line breaks, overrides, tags
@@ -115,6 +116,15 @@ def stream_duration_s(container: Any, stream: Any) -> float:
     if not declared_s and container.format.name.startswith("matroska") and len(container.streams) == 1:
         declared_s = (container.duration or 0) / 1e6  # Matroska declares it for the whole file only
     return declared_s
+
+
+def require_declared_length(container: Any, stream: Any, end_s: float) -> None:
+    """MediaError if frames end well before the declared duration: ffmpeg reports no error when a file was cut short."""
+    declared_s = stream_duration_s(container, stream)
+    if declared_s - end_s > max(1.0, declared_s / 20):
+        raise MediaError(
+            "decode", f"it ends after {end_s:.1f} s although it declares {declared_s:.1f} s: it was cut short"
+        )
 
 
 def start_s(container: Any) -> float:

@@ -1,13 +1,12 @@
 """From bytes to samples: the kind of a file, its sampled frames and its sound, or a MediaError with a plain reason."""
 
-import math
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +17,13 @@ from cluster.settings import Decoding
 from pipelines.archives import opening
 from pipelines.archives.limits import Limits
 from pipelines.media import audio, formats, images, recordings, sampling, stills
-from pipelines.media.containers import WHOLE, TimeRange, opened, refuse_long, start_s
-from pipelines.media.films import captions, edit_lists
+from pipelines.media.ends import behind
 from pipelines.media.guard import byte_file, decoding_errors, report_progress
+from pipelines.media.inner import motion
 from pipelines.media.sampling import Frame as Frame
 from pipelines.media.sources import Embedded, Source
+from pipelines.media.tracks.frames import hidden, video_frames
+from pipelines.media.tracks.untold import untold
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -97,12 +98,31 @@ def frames(
     few of those that show something which comes and goes between: each at the time at which it begins. Frames are
     upright (height, width, 3) RGB on white, no side longer than max_side_px. A still image gives a frame of each page
     and, `with_tiles`, tiles of large ones (stills.stills); the film of a motion photo follows. When a file is damaged,
-    MediaError comes after the frames that could be decoded.
+    MediaError comes after the frames that could be decoded. Pictures and films behind the end of the file follow.
     """
+    own = _own_frames(source, kind, decoding, segment, with_thumbnail, with_tiles)
+    if isinstance(source, Embedded) or kind == "audio" or (segment is not None and segment.n):
+        yield from own
+        return
+    failure = None
+    try:
+        yield from own
+    except MediaError as error:
+        if error.step != "decode":
+            raise
+        failure = error
+    yield from behind.frames_behind(
+        source, failure, lambda part, part_kind: _own_frames(part, part_kind, decoding, None, False, with_tiles)
+    )
+
+
+def _own_frames(
+    source: Source, kind: Kind, decoding: Decoding, segment: Segment | None, with_thumbnail: bool, with_tiles: bool
+) -> Iterator[Frame]:
     if kind == "image":
         yield from _image_frames(source, decoding, with_thumbnail, with_tiles)
     elif kind == "video":
-        yield from _video_frames(source, decoding, segment, with_thumbnail)
+        yield from video_frames(source, decoding, segment, with_thumbnail)
     else:
         for pixels in recordings.covers(source, decoding):
             jpeg = sampling.jpeg_of(pixels) if with_thumbnail else None
@@ -138,8 +158,11 @@ def sound(source: Source, decoding: Decoding, segment: Segment | None = None) ->
         source = film
     for begin_s, samples, track in audio.sound(source, decoding, segment):
         yield Sample(sound=samples, time_s=begin_s, track=track)
-    if (segment is None or segment.n == 0) and (hidden := _hidden(source, "sound")):
-        raise MediaError("decode", hidden)
+    if segment is None or segment.n == 0:
+        more = [hidden(source, "sound"), untold(source, "sound", decoding)]
+        more += [] if isinstance(source, Embedded) else [behind.told(source)]
+        if missing := "; ".join(filter(None, more)):
+            raise MediaError("decode", missing)
 
 
 def texts(source: Source, kind: Kind, decoding: Decoding, segment: Segment | None = None) -> Iterator[FileText]:
@@ -155,60 +178,6 @@ def texts(source: Source, kind: Kind, decoding: Decoding, segment: Segment | Non
     elif kind != "image":
         for text, origin, span in recordings.subtitles(source, decoding, segment):
             yield FileText(text, origin, span)
-
-
-def _video_frames(source: Source, decoding: Decoding, segment: Segment | None, with_thumbnail: bool) -> Iterator[Frame]:
-    """The sampled frames of one video track after the other; each sample names its track if there are several.
-
-    After them covers, and captions that are pictures. MediaError, after all, also tells what an edit list hides.
-    """
-    begin_s, end_s = (segment.begin_s, segment.end_s) if segment else (0.0, None)
-    tracks, has_more = recordings.video_tracks(source)
-    failure = None
-    for number, track in enumerate(tracks or [""]):
-        raw_frames = recordings.raw_frames(source, decoding, segment, number)
-        try:
-            for frame in sampling.sampled(raw_frames, decoding, with_thumbnail and not number, begin_s, end_s):
-                yield frame if len(tracks) < 2 else replace(frame, sample=replace(frame.sample, track=track))
-        except MediaError as error:  # the other tracks may be whole
-            failure = failure or error
-    try:
-        if has_more and (segment is None or segment.n == 0):
-            for pixels in recordings.covers(source, decoding):
-                yield Frame(Sample(pixels=pixels), same_as_before=False, note="on the cover")
-        if has_more:
-            yield from _captions(source, decoding, segment)
-    except MediaError as error:
-        failure = failure or error
-    hidden = _hidden(source, "video") if segment is None or segment.n == 0 else ""
-    if failure and hidden and failure.step == "decode":
-        raise MediaError("decode", f"{failure.reason}; {hidden}")
-    if failure or hidden:
-        raise failure or MediaError("decode", hidden)
-
-
-def _captions(source: Source, decoding: Decoding, segment: Segment | None) -> Iterator[Frame]:
-    """The captions that are pictures; of a segment, those that appear in it."""
-    with opened(source) as container:
-        begin_s = start_s(container)
-        time_range = WHOLE
-        if segment is not None:
-            first_s = begin_s + segment.begin_s if segment.n else -math.inf
-            end_s = math.inf if segment.end_s is None else begin_s + segment.end_s
-            time_range = TimeRange(first_s, first_s, end_s, math.inf)
-        for caption in captions.captions(container, time_range):
-            refuse_long(caption.time_s - begin_s, decoding)
-            sample = Sample(caption.pixels, time_s=max(0.0, caption.time_s - begin_s), track=caption.track)
-            yield Frame(sample, same_as_before=False, is_caption=True)
-        if unread := captions.unread(container):
-            raise MediaError("decode", f"there is no decoder for its {', '.join(unread)}: nothing in it was read")
-
-
-def _hidden(source: Source, kind: Literal["video", "sound"]) -> str:
-    """What an edit list hides of a recording, as a reason; empty if that is nothing."""
-    with byte_file(source) as file:
-        parts = edit_lists.hidden(file, kind)
-    return f"its edit list hides {', '.join(parts)}: that was not analysed" if parts else ""
 
 
 def _head(source: Source, size: int = formats.HEAD_BYTES) -> bytes:
@@ -259,7 +228,7 @@ def _image_frames(source: Source, decoding: Decoding, with_thumbnail: bool, with
             raise
         reasons.append(error.reason)
     try:
-        if film := stills.film(source):
+        if film := motion.film(source):
             for frame in sampling.sampled(recordings.raw_frames(film, decoding), decoding, with_thumbnail=False):
                 yield replace(frame, note="in the film of the motion photo")
     except MediaError as error:
@@ -287,6 +256,6 @@ def _picture_frames(source: Source, decoding: Decoding, with_thumbnail: bool, wi
 def _film_with_sound(source: Source, decoding: Decoding) -> Embedded | None:
     """The film in a motion photo if it can be read and has sound."""
     with suppress(MediaError):
-        if (film := stills.film(source)) and recordings.facts(film, decoding)[3]:
+        if (film := motion.film(source)) and recordings.facts(film, decoding)[3]:
             return film
     return None

@@ -3,7 +3,7 @@
 import io
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from cluster.errors import MediaError
 from cluster.settings import Decoding
 from pipelines.media import formats
 from pipelines.media.guard import decoding_errors, readable
+from pipelines.media.inner import deep, transparency
 from pipelines.media.recordings import RawFrame
 from pipelines.media.sources import Source
 
@@ -56,6 +57,10 @@ def opened(source: Source, name: str, decoding: Decoding, lenient: bool = False)
         else:
             if name == "TIFF" and _is_raw(image):  # Pillow's picture of it is often a small one
                 image = _developed_or_none(file, decoding) or image
+            elif deep.has_deep_colours(image):  # Pillow takes the upper 8 of their 16 bits
+                with decoding_errors():
+                    if (bright := deep.brightened(file, DIM)) is not None:
+                        image = turned(bright, deep.orientation(image, _ORIENTATION))
         yield image
 
 
@@ -189,7 +194,7 @@ def animation(image: "Image.Image") -> Iterator[RawFrame]:
                 return
             image.load()  # only then does Pillow know the duration of a WebP frame
             shown_ms = float(image.info.get("duration") or 0)
-        yield RawFrame(time_s, lambda max_side_px: pixels(image, max_side_px))
+        yield RawFrame(time_s, lambda max_side_px: pixels(image, max_side_px, transparency.best_background))
         # like browsers: a duration of 10 ms or less is a mistake of the encoder
         time_s += shown_ms / 1000 if shown_ms > 10 else 0.1
         decoded += image.width * image.height
@@ -197,18 +202,26 @@ def animation(image: "Image.Image") -> Iterator[RawFrame]:
             raise MediaError("decode", f"it has too many frames; those after {time_s:,.0f} s were not analysed")
 
 
-def pixels(image: "Image.Image", max_side_px: int) -> npt.NDArray[np.uint8]:
+def pixels(
+    image: "Image.Image", max_side_px: int, background: Callable[["Image.Image"], str] | None = None
+) -> npt.NDArray[np.uint8]:
     """The current frame as (height, width, 3) RGB, as of `upright_rgb`."""
-    return np.asarray(upright_rgb(image, max_side_px))
+    return np.asarray(upright_rgb(image, max_side_px, background))
 
 
-def upright_rgb(image: "Image.Image", max_side_px: int) -> "Image.Image":
-    """The current frame as an RGB image: upright, on white, no side longer than max_side_px. MediaError if broken."""
+def upright_rgb(
+    image: "Image.Image", max_side_px: int, background: Callable[["Image.Image"], str] | None = None
+) -> "Image.Image":
+    """The current frame as an RGB image: upright, no side longer than max_side_px. MediaError if broken.
+
+    On white, or on the colour that `background` chooses for it.
+    """
     with decoding_errors():
         image.draft(None, shrunk_size(image.size, max_side_px))  # JPEG decodes at a half, quarter or eighth
         image.load()
         shrunk = shrink(eight_bit(image), max_side_px)
-        return turned(on_background(shrunk, "white"), orientation(image))
+        color = background(shrunk) if background else "white"
+        return turned(transparency.on_background(shrunk, color), orientation(image))
 
 
 def shrunk_size(size: tuple[int, int], max_side_px: int) -> tuple[int, int]:
@@ -225,29 +238,18 @@ def shrink(image: "Image.Image", max_side_px: int) -> "Image.Image":
     return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
 
 
-def on_background(image: "Image.Image", color: str) -> "Image.Image":
-    """An image of `eight_bit` as RGB, on a background of one colour if it has transparency."""
-    from PIL import Image
-
-    if image.mode == "RGBA":
-        image = Image.alpha_composite(Image.new("RGBA", image.size, color), image)
-    return image if image.mode == "RGB" else image.convert("RGB")  # to convert to the same mode is to copy
-
-
 def eight_bit(image: "Image.Image") -> "Image.Image":
     """The loaded image with 8 bits a channel, as L, RGB or RGBA."""
     from PIL import Image
 
     if image.mode.startswith("I;16"):
         values = np.asarray(image)
-        low, high = (float(each) for each in np.percentile(values[:: max(1, values.shape[0] // 500)], (0.1, 99.9)))
+        low, high = deep.bounds(values)
         if high >= DIM or high == low:
             return Image.fromarray((values >> 8).astype(np.uint8))  # Pillow would cut off at 255
-        return Image.fromarray(np.clip((values - np.float32(low)) * (255 / (high - low)), 0, 255).astype(np.uint8))
+        return Image.fromarray(deep.stretched(values, low, high))
     if image.mode in ("I", "F"):
-        values = np.nan_to_num(np.asarray(image, np.float32))
-        values -= values.min()
-        return Image.fromarray((values * (255 / max(float(values.max()), 1e-9))).astype(np.uint8))
+        return Image.fromarray(deep.of_any_range(np.asarray(image, np.float32)))
     if image.has_transparency_data:
         return image.convert("RGBA")
     return image if image.mode in ("L", "RGB") else image.convert("RGB")

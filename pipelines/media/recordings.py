@@ -22,15 +22,16 @@ from pipelines.media.containers import (
     limit,
     opened,
     refuse_long,
+    require_declared_length,
     start_s,
-    stream_duration_s,
     subtitle_streams,
     subtitle_texts,
     track_name,
     video_stream,
     video_streams,
 )
-from pipelines.media.films import captions, tone_mapping
+from pipelines.media.films import captions, interlacing, tone_mapping
+from pipelines.media.films.closed_captions import ClosedCaptions
 from pipelines.media.guard import decoding_errors
 from pipelines.media.sources import Source
 
@@ -124,7 +125,7 @@ def raw_frames(
         begin_s = start_s(container)
         time_range = _time_range(segment, decoding, begin_s)
         reformatters: dict[int, Any] = {}  # by size: making one costs more than using it
-        time_s, shift_s = max(0.0, time_range.from_s - begin_s) - step_s, 0.0
+        time_s, shift_s, closed = max(0.0, time_range.from_s - begin_s) - step_s, 0.0, ClosedCaptions()
         for frame in decoded(container, stream, time_range):
             shown_s = time_s + step_s if frame.time is None else frame.time - begin_s + shift_s
             if shown_s < time_s:  # a second recording was appended, with a clock of its own
@@ -132,6 +133,7 @@ def raw_frames(
                 shown_s = time_s + step_s
             time_s = max(0.0, shown_s)
             refuse_long(time_s, decoding)
+            closed.look(frame)
 
             ratio = pixel_ratio(stream)  # now: the last frame is converted after the container is closed
 
@@ -145,7 +147,8 @@ def raw_frames(
         if not number and time_s < (segment.begin_s if segment else 0) - ROUNDING_S:
             raise MediaError("decode", "none of its frames could be decoded")
         if segment is None or segment.end_s is None:
-            _require_declared_length(container, stream, time_s + step_s)
+            require_declared_length(container, stream, time_s + step_s)
+        closed.require_none()
 
 
 def _time_range(segment: Segment | None, decoding: Decoding, begin_s: float) -> TimeRange:
@@ -260,7 +263,11 @@ def upright(frame: Any, ratio: float, max_side_px: int, reformatters: dict[int, 
     with decoding_errors():
         reformatter = reformatters.setdefault(max_side_px, VideoReformatter())
         coded = "rgb48le" if tone_mapping.is_hdr(frame) else "rgb24"
-        rgb = reformatter.reformat(frame, width, height, coded, interpolation="AREA").to_ndarray()
+        if frame.interlaced_frame and coded == "rgb24":
+            whole = reformatter.reformat(frame, frame.width, frame.height, coded).to_ndarray()
+            rgb: Any = interlacing.resized(interlacing.without_combs(whole), width, height)
+        else:
+            rgb = reformatter.reformat(frame, width, height, coded, interpolation="AREA").to_ndarray()
     if tone_mapping.is_hdr(frame):
         rgb = tone_mapping.tone_mapped(rgb, frame.color_trc, frame.color_primaries)
     transposed, left_right, up_down = _matrix(frame)
@@ -288,12 +295,3 @@ def _matrix(frame: Any) -> tuple[bool, bool, bool]:
     a, b, _, c, d = struct.unpack_from("=5i", data)
     transposed = abs(b) + abs(c) > abs(a) + abs(d)
     return (True, c < 0, b < 0) if transposed else (False, a < 0, d < 0)
-
-
-def _require_declared_length(container: Any, stream: Any, end_s: float) -> None:
-    """MediaError if frames end well before the declared duration: ffmpeg reports no error when a file was cut short."""
-    declared_s = stream_duration_s(container, stream)
-    if declared_s - end_s > max(1.0, declared_s / 20):
-        raise MediaError(
-            "decode", f"it ends after {end_s:.1f} s although it declares {declared_s:.1f} s: it was cut short"
-        )

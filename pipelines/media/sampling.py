@@ -16,6 +16,7 @@ from cluster.records import Box, Sample
 from cluster.settings import Decoding
 from pipelines.media.containers import ROUNDING_S
 from pipelines.media.films.comparing import LEAST, Grey, alike, changed, count_of, edges, has_only_moved
+from pipelines.media.images import shrunk_size
 from pipelines.media.recordings import GREY_PX, RawFrame
 from pipelines.media.stills import WHOLE
 
@@ -72,8 +73,7 @@ def thumbnail(image: "Image.Image") -> bytes:
     """A JPEG of an RGB image, its longest side THUMBNAIL_PX at most."""
     from PIL import Image
 
-    scale = min(1.0, THUMBNAIL_PX / max(image.size))
-    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    size = shrunk_size(image.size, THUMBNAIL_PX)
     # means of whole pixels as far as they go, then Lanczos: a third of the time, measured as sharp
     small = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=1.0)
     small.info.clear()  # Pillow would copy the comment of the file
@@ -131,7 +131,7 @@ class _Choice:
         self._taken: _View | None = None
         self._candidate: _View | None = None  # is chosen if what it shows is gone before the next tick
         self._between = 0  # frames taken since the last tick without being shown at one, or the first of a shot
-        self._shot_s, self._cut = -SHOT_S, False
+        self._shot_s, self._cut, self._cut_s = -SHOT_S, False, 0.0  # _cut: none of the shot from _cut_s on is chosen
         self._hsv: npt.NDArray[np.uint8] | None = None
 
     def add(self, view: _View) -> Iterator[RawFrame]:
@@ -147,7 +147,10 @@ class _Choice:
                     self._cut = False
                     yield from self._take(before)
                 self._tick, self._between = math.ceil(view.time_s * self._rate - ROUNDING_S), 0
-            self._cut = _is_cut(self._hsv, hsv) or self._cut
+            if _is_cut(self._hsv, hsv):
+                if self._cut and before is not self._taken and view.time_s - self._cut_s >= STILL_S - ROUNDING_S:
+                    yield from self._take(before)  # the shot stood between two others
+                self._cut, self._cut_s = True, view.time_s
             if self._cut and view.time_s - self._shot_s >= SHOT_S - ROUNDING_S:
                 self._shot_s, self._cut = view.time_s, False
                 yield from self._take(view)
@@ -248,9 +251,7 @@ def _view(raw: RawFrame, max_side_px: int) -> _View:
     if raw.small is not None:
         return _View(raw, *raw.small())
     pixels = raw.pixels(max_side_px)
-    height, width = pixels.shape[:2]
-    scale = min(1.0, GREY_PX / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
+    size = shrunk_size((pixels.shape[1], pixels.shape[0]), GREY_PX)
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     half: Any = cv2.resize(small, (max(1, size[0] // 2), max(1, size[1] // 2)), interpolation=cv2.INTER_AREA)
     grey: Any = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)

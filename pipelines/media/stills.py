@@ -1,27 +1,26 @@
 """The pictures in a still image: its pages, what is readable of a broken one, and tiles of one that is large."""
 
 import math
-import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cluster.errors import MediaError
 from cluster.records import Box
 from cluster.settings import Decoding
-from pipelines.media import formats, images
-from pipelines.media.guard import TOO_LARGE, byte_file, decoding_errors
-from pipelines.media.sources import Embedded, Source
+from pipelines.media import images
+from pipelines.media.guard import TOO_LARGE, decoding_errors
+from pipelines.media.inner import others, transparency
 
 if TYPE_CHECKING:
     from PIL import Image
 
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 PAGED = {"TIFF": "page", "DCX": "page", "MPO": "picture", "HEIF": "picture"}  # what the format's frames are
-WITH_FILM = ("JPEG", "HEIF", "AVIF", "PNG", "WEBP")  # what phones write; others are not searched for a film
 MAX_PAGES = 100
 MAX_PIXELS = 4_000_000_000  # of all pages of a file
 # Times that a picture is shrunk to max_side_px before it is looked at in tiles, too. A photo of 4000 x 3000 is shrunk
@@ -32,9 +31,6 @@ MAX_TILES = 40  # of a picture; larger tiles are shrunk so that there are no mor
 _FLAT = 8  # grey levels; a tile without a larger difference shows nothing
 _MARK = (93, 251, 7, 201)  # of rows that were not decoded, by channel; no whole row of a picture has this colour
 _LEAST_ROWS = 8  # of a picture that is cut short, else it is not looked at
-
-
-_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +53,17 @@ def stills(image: "Image.Image", reopen: Reopen, decoding: Decoding, with_tiles:
     black where something is light. `with_tiles`: each whole picture that is shrunk more than SHRUNK times is followed
     by tiles of it in full resolution, as far as they show anything; a picture of 12 megapixels has none.
     """
+    missing: list[str] = []
     with decoding_errors():
         frames_are = PAGED.get(image.format or "", "")
         first = image.tell() if frames_are else 0
-        count = int(getattr(image, "n_frames", 1)) if frames_are else 1
-    missing: list[str] = []
+    try:
+        with decoding_errors():
+            count = int(getattr(image, "n_frames", 1)) if frames_are else 1
+    except MediaError as error:  # the list of its pages breaks off
+        count = _readable_pages(image, first)
+        missing.append(f"after {frames_are} {count}: {error.reason}")
+    inner = others.others(image)
     pixels = looked_at = 0
     for n in [first, *(n for n in range(count) if n != first)][:MAX_PAGES]:
         note = None if n == first else f"{frames_are} {n + 1}"
@@ -75,6 +77,8 @@ def stills(image: "Image.Image", reopen: Reopen, decoding: Decoding, with_tiles:
             looked_at += 1
             images.require_allowed_size(image.size, decoding)
             yield from _page(image, n, reopen, decoding, with_tiles, note)
+            if n == first:
+                yield from _others(image, inner, decoding)
         except MediaError as error:
             if error.step != "decode":
                 raise
@@ -83,6 +87,34 @@ def stills(image: "Image.Image", reopen: Reopen, decoding: Decoding, with_tiles:
         missing.append(f"it has {count:,} {frames_are}s, of which {looked_at:,} were looked at")
     if missing:
         raise MediaError("decode", "; ".join(missing[:5]))
+
+
+def _readable_pages(image: "Image.Image", first: int) -> int:
+    """How many pages can be sought, one after the other; the image shows the first one again."""
+    count = 1
+    with suppress(MediaError):
+        while count < MAX_PAGES:
+            with decoding_errors():
+                image.seek(count)
+            count += 1
+    with decoding_errors():
+        image.seek(first)
+    return count
+
+
+def _others(image: "Image.Image", inner: list[others.Named], decoding: Decoding) -> Iterator[Still]:
+    """The further pictures in the file of a loaded image that show something else than it does, and all its layers."""
+    with decoding_errors():
+        shown = image.copy() if inner else None
+        different = [(note, one) for note, one in inner if shown is not None and others.differ(shown, one)]
+    for note, other in chain(different, others.layers(image)):
+        with decoding_errors():
+            images.require_allowed_size(other.size, decoding)
+            small = images.shrink(images.eight_bit(other), decoding.max_side_px)
+            backgrounds = ["white", "black"] if transparency.vanishes(small, "white", "black") else ["white"]
+            pictures = [transparency.on_background(small, color) for color in backgrounds]
+        for rgb in pictures:
+            yield Still(rgb, note=note)
 
 
 def _page(
@@ -106,16 +138,22 @@ def _page(
             full = full.crop((0, round(part[1] * full.height), full.width, round(part[3] * full.height)))
         small = images.turned(images.shrink(full, side), turn)
         part = _turned(part, turn)
-        backgrounds = ["white", "black"] if _is_light_on_nothing(small) else ["white"]
+        backgrounds = ["white", "black"] if transparency.vanishes(small, "white", "black") else ["white"]
     for color in backgrounds:
         of_page = ", ".join(filter(None, [note, "on black" if color == "black" else None])) or None
         with decoding_errors():
-            rgb = images.on_background(small, color)
+            rgb = transparency.on_background(small, color)
         yield Still(rgb, part, note=of_page)
         if tiled:
             with decoding_errors():
                 upright = images.turned(full, turn)
             yield from _tiles(upright, color, part, side, of_page)
+    with decoding_errors():
+        hidden = transparency.under_transparency(full)
+        if hidden is not None:
+            hidden = images.turned(images.shrink(hidden, side), turn)
+    if hidden is not None:
+        yield Still(hidden, part, note=", ".join(filter(None, [note, "without its transparency"])))
     if failure:
         raise failure
 
@@ -125,7 +163,7 @@ def _tiles(image: "Image.Image", color: str, part: Box, side: int, note: str | N
     width, height = image.size
     for left, top, right, bottom in grid(width, height, side):
         with decoding_errors():
-            tile = images.shrink(images.on_background(image.crop((left, top, right, bottom)), color), side)
+            tile = images.shrink(transparency.on_background(image.crop((left, top, right, bottom)), color), side)
             is_flat = _is_flat(tile)
         if not is_flat:
             box = (left / width, top / height, right / width, bottom / height)
@@ -227,55 +265,3 @@ def _turned(part: Box, orientation: int) -> Box:
 
 def _is_flat(image: "Image.Image") -> bool:
     return int(np.ptp(np.asarray(image.convert("L")))) <= _FLAT
-
-
-def _is_light_on_nothing(image: "Image.Image") -> bool:
-    """Whether an image of `images.eight_bit` has content that is visible on black and vanishes on white."""
-    if image.mode != "RGBA":
-        return False
-    white, black = (
-        np.asarray(images.on_background(image, color).convert("L"), np.int16) for color in ("white", "black")
-    )
-    vanishing = 0
-    for axis in (0, 1):
-        steps = np.abs(np.diff(white, axis=axis)), np.abs(np.diff(black, axis=axis))
-        vanishing += int(((steps[0] < 32) & (steps[1] > 96)).sum())
-    return vanishing > 2 * math.sqrt(white.size) / 10
-
-
-def film(source: Source) -> Embedded | None:
-    """The film in a motion photo, an MP4 or QuickTime file behind the picture or in a box of it; None without one.
-
-    Reads the whole file.
-    """
-    if isinstance(source, Embedded):
-        return None
-    with byte_file(source) as file:
-        size, at, kept = file.seek(0, os.SEEK_END), 0, b""
-        file.seek(0)
-        while block := file.read(_BLOCK_BYTES):
-            if not at and formats.image_format(block) not in WITH_FILM:
-                return None
-            within = formats.film_at(kept + block, begin=0 if at else 1)  # a HEIC begins like a film
-            if within >= 0:
-                begin = at - len(kept) + within
-                return Embedded(source, begin, _boxes_end(file, begin, size) - begin)
-            at, kept = at + len(block), (kept + block)[-12:]
-    return None
-
-
-def _boxes_end(file: Any, begin: int, size: int) -> int:
-    """Where the boxes of an MP4 file end that begins at `begin` in a file of `size` bytes; makers append their own."""
-    at = begin
-    while at + 8 <= size:
-        file.seek(at)
-        header = file.read(16)
-        length = int.from_bytes(header[:4])
-        if length == 1:
-            length = int.from_bytes(header[8:16])
-        if length == 0:
-            return size
-        if length < 8 or not header[4:8].replace(b" ", b"").isalnum():
-            break
-        at += length
-    return min(at, size)

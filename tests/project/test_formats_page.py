@@ -4,9 +4,13 @@ import re
 
 from cluster.settings import Decoding
 from cluster.storage.listing import KINDS
-from deployments.detectors import face, logo, ocr
+from deployments.detectors import barcode, face, logo, ocr
+from pipelines.archives import pdfs
 from pipelines.archives.limits import Limits
 from pipelines.media import formats, sampling, stills
+from pipelines.media.ends import behind
+from pipelines.media.films import captions
+from pipelines.media.inner import others
 from tests.support.paths import ROOT
 
 PAGE = (ROOT / "docs" / "formats.md").read_text()
@@ -28,6 +32,11 @@ def test_the_page_has_the_limits_of_the_code():
     assert f"further pictures of a HEIC: up to {stills.MAX_PAGES};" in said
     assert f"at most {stills.MAX_TILES}, if it is shrunk more than {stills.SHRUNK} times" in said
     assert sampling.BETWEEN == 2 and "up to two between them" in said
+    assert others.MOST == stills.MAX_PAGES
+    assert f"pictures and films are looked at, up to {behind.MOST}" in said
+    assert f"up to {captions.MOST:,} a track" in said
+    pages = f"at {pdfs.DPI} dots an inch up to {limits.page_px} px, a longer page at {pdfs.LEAST_DPI}"
+    assert f"{pages} up to {pdfs.MOST_PIXELS // 1_000_000} megapixels" in said
 
 
 def test_the_settings_on_the_page_exist():
@@ -35,4 +44,5 @@ def test_the_settings_on_the_page_exist():
 
 
 def test_the_detectors_that_get_tiles_are_those_of_the_page():
-    assert all(kind.detail for kind in (ocr.Ocr, face.Face, logo.Logo)) and "ocr, face and logo also get tiles" in PAGE
+    assert all(kind.detail for kind in (barcode.Barcode, ocr.Ocr, face.Face, logo.Logo))
+    assert "barcode, ocr, face and logo also get tiles" in PAGE

@@ -17,7 +17,7 @@ MOST_BYTES = 500_000_000  # of a document, whose streams are read into memory
 DRAWING = "it is a drawing of Windows (EMF, WMF) or QuickDraw, which is not read here"
 _WORD, _SLIDES, _BOOKS = "WordDocument", "PowerPoint Document", ("Workbook", "Book")
 _PICTURES = (_WORD, "Data", "Pictures", *_BOOKS)  # streams with pictures
-_NATIVE, _PACKAGE = "\x01Ole10Native", "Package"  # streams that are embedded files
+_NATIVE, _PACKAGES = "\x01Ole10Native", ("Package", "CONTENTS")  # streams that are embedded files
 _DRAWING_GROUP, _CONTINUE, _PASSWORD = 0xEB, 0x3C, 0x2F  # records of a workbook
 _WIDE_TEXT, _TEXT = 0x0FA0, 0x0FA8  # records of slides: UTF-16, and bytes of Latin-1
 _WORD_97 = 0x6A  # version of a document, from which on its text is found by a table of pieces
@@ -98,7 +98,7 @@ class OldOffice:
                 for picture in pictures(_drawings(content) if name in _BOOKS else content):
                     count += 1
                     yield f"picture-{count}.{picture.suffix}", picture.content
-            elif name == _PACKAGE:
+            elif name in _PACKAGES:
                 count += 1
                 yield f"object-{count}", self._bytes(stream)
             elif name == _NATIVE:
@@ -120,8 +120,8 @@ class OldOffice:
 
 
 def is_old_office(streams: list[str]) -> bool:
-    """Whether an OLE file with these streams is a document that OldOffice reads."""
-    return any(name in streams for name in (_WORD, _SLIDES, *_BOOKS))
+    """Whether an OLE file with these streams is read by OldOffice: a document, or a file that was dropped into one."""
+    return any(name in streams for name in (_WORD, _SLIDES, *_BOOKS, _NATIVE, *_PACKAGES))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from cluster.errors import MediaError
 from pipelines.media.containers import ROUNDING_S, TimeRange, packet_subtitles, subtitle_streams, track_name
 
 CODECS = ("pgssub", "dvdsub", "dvbsub", "xsub")  # FFmpeg's decoders
@@ -36,24 +37,30 @@ def streams(container: Any) -> list[Any]:
     return [stream for stream in subtitles if stream.codec_context.name in CODECS]
 
 
-def unread(container: Any) -> list[str]:
-    """The names of subtitle streams that are neither text nor pictures that can be decoded here, such as teletext."""
-    read = [*streams(container), *subtitle_streams(container)]
+def unread(container: Any, with_pictures: bool = False) -> list[str]:
+    """The names of subtitle streams that are neither text nor pictures that can be decoded here, such as teletext.
+
+    `with_pictures`: also of those that are pictures.
+    """
+    read = [*([] if with_pictures else streams(container)), *subtitle_streams(container)]
     tracks = enumerate(container.streams.subtitles, 1)
     return [track_name("subtitle track", n, stream) for n, stream in tracks if stream not in read]
 
 
-def captions(container: Any, time_range: TimeRange) -> Iterator[Caption]:
+def captions(container: Any, time_range: TimeRange, most: int = MOST) -> Iterator[Caption]:
     """The captions of each track that appear in a time range, without those that equal the one before.
 
-    Damaged packets are skipped; MediaError reports them after the last one of their track.
+    Damaged packets are skipped; MediaError reports them after the last one of their track, and tracks with more than
+    `most`.
     """
     for number, stream in enumerate(streams(container), 1):
         name, before, count = track_name("subtitle pictures", number, stream), b"", 0
         for packet, subtitles in packet_subtitles(container, stream, time_range):
             time_s = float((packet.pts or 0) * stream.time_base)
-            if time_s >= time_range.end_s - ROUNDING_S or count >= MOST:
+            if time_s >= time_range.end_s - ROUNDING_S:
                 break
+            if count >= most:
+                raise MediaError("decode", f"of its {name} only the first {most:,} were looked at")
             shown = [bitmap for bitmap in subtitles if getattr(bitmap, "type", b"") == b"bitmap"]
             pixels = _drawn(shown) if shown and time_s >= time_range.begin_s - ROUNDING_S else None
             if pixels is None or pixels.tobytes() == before:

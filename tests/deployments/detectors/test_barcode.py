@@ -5,9 +5,11 @@ from PIL import Image, ImageDraw
 from pydantic import ValidationError
 
 from cluster.records import Detection, Sample
-from cluster.settings import Settings
+from cluster.settings import Decoding, Settings
+from deployments.detector import wants_detail
 from deployments.detectors.barcode import Barcode, BarcodeConfig, Code
 from deployments.serving.placement import grouped
+from pipelines.media.decoding import frames as decoded
 from tests.support.files.textless import frames
 
 READ = Barcode(BarcodeConfig())
@@ -125,3 +127,12 @@ def test_it_shares_the_process_of_clip_and_restraint_and_needs_no_card():
 def test_a_code_is_one_detection():
     (found,) = Barcode(BarcodeConfig(), infer=stand_in).detect([Barcode.example()])
     assert found == [Detection("QRCode", 1.0, box=(0.1, 0.2, 0.5, 0.6), text="seen")]
+
+
+def test_a_code_that_is_small_in_a_large_picture_is_read_in_a_tile(tmp_path):
+    picture = Image.new("RGB", (1080, 9000), "white")
+    picture.paste(drawn("https://example.org", scale=3), (500, 8000))
+    picture.save(tmp_path / "a.png")
+    with_tiles = wants_detail("barcode")
+    looked_at = list(decoded(tmp_path / "a.png", "image", Decoding(), with_tiles=with_tiles))
+    assert any(read(frame.sample.pixels) for frame in looked_at)

@@ -135,3 +135,59 @@ def test_a_picture_of_text_without_a_text_layer_is_drawn_sharp_enough_to_read(tm
     with scan() as scanning:
         page = scanning.found(tmp_path / "scan.pdf")["page-1.png"]
     assert (page.width, page.height) == (1414, 2000)
+
+
+def office(path: Path, parts: dict[str, str | bytes]) -> Path:
+    with ZipFile(path, "w") as document:
+        document.writestr("[Content_Types].xml", "<Types/>")
+        for name, content in parts.items():
+            document.writestr(name, content)
+    return path
+
+
+def test_texts_outside_of_the_main_part_of_a_document_are_findings_too(tmp_path):
+    sheet = """<worksheet><sheetData><row><c t="s"><v>0</v></c><c><f>A1*2</f><v>4915551234</v></c>
+        <c t="inlineStr"><is><t>in place</t></is></c></row><row><c/></row></sheetData></worksheet>"""
+    parts: dict[str, str | bytes] = {
+        "xl/sharedStrings.xml": "<sst><si><t>shared</t></si></sst>",
+        "xl/worksheets/sheet1.xml": sheet,
+        "xl/drawings/drawing1.xml": "<d><p><t>in a box</t></p></d>",
+        "xl/charts/chart1.xml": "<c><cat><v>north</v></cat></c>",
+        "xl/threadedComments/threadedComment1.xml": "<c><text>who?</text></c>",
+    }
+    with scan() as scanning:
+        found = scanning.found(office(tmp_path / "a.xlsx", parts))
+    texts = [text for text, _ in file_texts(found[""])]
+    assert texts == ["shared", "4915551234\tin place", "in a box", "north", "who?"] and not found[""].failures
+
+
+def test_parts_of_a_document_that_cannot_be_read_stand_in_its_row_and_the_others_are_read(tmp_path):
+    parts: dict[str, str | bytes] = {
+        "word/header1.xml": "<h><p>broken",
+        "word/document.xml": "<d><p>whole</p></d>",
+        "xl/workbook.bin": b"x",
+    }
+    with scan() as scanning:
+        found = scanning.found(office(tmp_path / "a.docx", parts))
+    assert file_texts(found[""]) == [("whole", "word/document.xml")]
+    assert "word/header1.xml: it is damaged" in reasons(found[""]) and "XLSB" in reasons(found[""])
+
+
+def test_an_open_document_with_a_password_is_said(tmp_path):
+    with ZipFile(tmp_path / "a.odt", "w") as document:
+        document.writestr("mimetype", "application/vnd.oasis.opendocument.text")
+        document.writestr("META-INF/manifest.xml", "<manifest><encryption-data/></manifest>")
+        document.writestr("content.xml", bytes(range(256)))
+    with scan() as scanning:
+        found = scanning.found(tmp_path / "a.odt")
+    assert list(found) == [""] and "it is encrypted" in reasons(found[""])
+
+
+def test_text_of_a_document_within_an_open_document_is_found(tmp_path):
+    with ZipFile(tmp_path / "a.odt", "w") as document:
+        document.writestr("mimetype", "application/vnd.oasis.opendocument.text")
+        document.writestr("META-INF/manifest.xml", "<manifest/>")
+        document.writestr("Object 1/content.xml", "<d><p>saffron</p></d>")
+    with scan() as scanning:
+        found = scanning.found(tmp_path / "a.odt")
+    assert file_texts(found[""]) == [("saffron", "Object 1/content.xml")]

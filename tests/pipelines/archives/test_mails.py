@@ -1,5 +1,7 @@
 """Mail: attachments are members, head and body are findings."""
 
+import base64
+import binascii
 import io
 from email.message import EmailMessage
 from pathlib import Path
@@ -65,6 +67,9 @@ def test_the_mails_of_an_mbox_are_numbered(tmp_path):
     [
         (b"Received: from x\r\n by y\r\nFrom: a@b\r\n", "eml"),
         (b"X-Mailer: z\nSubject: hello\n\nbody", "eml"),
+        (b"DKIM-Signature: v=1;\n b=" + b"x" * 5000 + b"\nFrom: a@b\n", "eml"),
+        (b"512   \nFrom: a@b\nSubject: hello\n\nbody", "emlx"),
+        (b"512\nbottles\n", None),
         (b"From a@b.c Mon Jan  1 10:00:00 2024\nSubject: x\n", "mbox"),
         (b"From here on: this is a letter\n", None),
         (b"name: value\nother: value\n", None),
@@ -132,3 +137,70 @@ def test_a_broken_pst_is_a_reason(tmp_path):
     with scan() as scanning:
         found = scanning.found(tmp_path / "a.pst")
     assert list(found) == [""] and "damaged" in reasons(found[""])
+
+
+def test_pictures_that_are_written_into_the_words_of_a_mail_are_members(tmp_path):
+    message = EmailMessage()
+    message["Subject"] = "pictures"
+    lines = [png("blue")[at : at + 45] for at in range(0, len(png("blue")), 45)]
+    coded = "".join(binascii.b2a_uu(line).decode() for line in lines)
+    message.set_content(f"See this:\n\nbegin 644 the pier.png\n{coded}`\nend\n\nbegin 2024 well\n")
+    uri = f"data:image/png;base64,{base64.b64encode(png()).decode()}"
+    message.add_alternative(f'<p>See <img src="{uri}"></p>', subtype="html")
+    (tmp_path / "a.eml").write_bytes(message.as_bytes())
+    with scan() as scanning:
+        found = scanning.found(tmp_path / "a.eml")
+    assert list(found) == ["", "the pier.png", "part-2-1.png"] and not found[""].failures
+    assert "blue" in labels(found["the pier.png"]) and "red" in labels(found["part-2-1.png"])
+
+
+def test_a_mail_of_apple_mail_is_read_without_what_lies_around_it(tmp_path):
+    content = mail("the cargo", png()).as_bytes()
+    (tmp_path / "1.emlx").write_bytes(b"%d      \n" % len(content) + content + b"<?xml version='1.0'?><plist/>")
+    with scan() as scanning:
+        found = scanning.found(tmp_path / "1.emlx")
+    assert "red" in labels(found["pier.png"]) and not any("plist" in text for text, _ in file_texts(found[""]))
+
+
+def test_what_first_follows_long_headers_is_a_mail_too(tmp_path):
+    content = b"".join(b"X-Header-%d: %s\n" % (n, b"x" * 70) for n in range(30)) + mail("x", png()).as_bytes()
+    (tmp_path / "a.eml").write_bytes(content)
+    with scan() as scanning:
+        assert "red" in labels(scanning.found(tmp_path / "a.eml")["pier.png"])
+
+
+def test_a_message_that_cannot_be_read_within_a_mail_stands_in_its_row(tmp_path):
+    signed = bytes.fromhex("308006092a864886f70d010702a080") + bytes(40)
+    message = EmailMessage()
+    message["Subject"] = "signed"
+    message.set_content(signed, maintype="application", subtype="pkcs7-mime", filename="smime.p7m")
+    (tmp_path / "a.eml").write_bytes(message.as_bytes())
+    with scan() as scanning:
+        found = scanning.found(tmp_path / "a.eml")
+    assert "smime.p7m in it was not looked at: it is a signed message" in reasons(found[""])
+
+
+def test_parts_in_thousands_of_parts_are_a_reason(tmp_path):
+    content = b"Subject: deep\n" + b"".join(
+        b'Content-Type: multipart/mixed; boundary="%d"\n\n--%d\n' % (n, n) for n in range(3000)
+    )
+    (tmp_path / "a.eml").write_bytes(content)
+    with scan() as scanning:
+        found = scanning.found(tmp_path / "a.eml")
+    assert list(found) == [""] and "decode: " in reasons(found[""])
+
+
+def test_messages_of_an_mbox_without_empty_lines_between_them_are_told_apart(tmp_path):
+    begin = b"From a@b Mon Jan  1 10:00:00 2024\n"
+    content = begin + mail("one", png()).as_bytes() + begin + mail("two", png("blue")).as_bytes()
+    (tmp_path / "a.mbox").write_bytes(content + b"\nFrom here on the road is closed.\n")
+    with scan() as scanning:
+        found = scanning.found(tmp_path / "a.mbox")
+    assert list(found) == ["", "1/pier.png", "2/pier.png"] and "blue" in labels(found["2/pier.png"])
+
+
+@pytest.mark.parametrize("before", [b"\xef\xbb\xbf", b"\r\n"])
+def test_a_mail_after_a_mark_or_an_empty_line_is_read(tmp_path, before):
+    (tmp_path / "a.eml").write_bytes(before + mail("x", png()).as_bytes())
+    with scan() as scanning:
+        assert "red" in labels(scanning.found(tmp_path / "a.eml")["pier.png"])

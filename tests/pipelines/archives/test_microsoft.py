@@ -3,6 +3,7 @@
 import io
 from pathlib import Path
 from types import SimpleNamespace
+from zipfile import ZipFile
 
 import pytest
 from compressed_rtf import compress
@@ -142,3 +143,13 @@ def test_a_message_in_a_message_of_a_pst_is_read_too():
         ("Inbox/1/1, head", "Subject: inner"),
         ("Inbox/1/1, body", "tonight"),
     ]
+
+
+def test_a_file_that_was_dropped_into_a_new_document_is_found(tmp_path):
+    tree = dropped("pier.png", png("blue"))["ObjectPool"]["_1"]
+    with ZipFile(tmp_path / "a.docx", "w") as document:
+        document.writestr("[Content_Types].xml", "<Types/>")
+        document.writestr("word/embeddings/oleObject1.bin", compound(tree))
+    with scan() as scanning:
+        found = scanning.found(tmp_path / "a.docx")
+    assert "blue" in labels(found["word/embeddings/oleObject1.bin!pier.png"])

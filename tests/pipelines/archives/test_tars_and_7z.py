@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import random
 import tarfile
 from pathlib import Path
 
@@ -143,3 +144,37 @@ def test_stored_members_of_a_rar_are_analysed_and_others_need_a_program(tmp_path
         assert "red" in labels(found["a.png"]) and not found[""].failures
         found = scanning.found(written(tmp_path / "b.rar", rar(("a.png", png()), method=0x33)))
     assert "there is no program for RAR on this machine" in reasons(found[""])
+
+
+def test_a_member_of_a_type_that_only_other_programs_know_is_read_as_a_file(tmp_path):
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        info = tarfile.TarInfo("a.png")
+        info.size, info.type = len(png()), b"Z"
+        archive.addfile(info, io.BytesIO(png()))
+    with scan() as scanning:
+        found = scanning.found(written(tmp_path / "a.tar", file.getvalue()))
+    assert list(found) == ["", "a.png"] and "red" in labels(found["a.png"])
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_archives_that_follow_each_other_in_one_file_are_all_read(tmp_path, compress):
+    content = compress(tarred(("a.png", png()))) + compress(tarred(("b.png", png("blue"))))
+    with scan() as scanning:
+        found = scanning.found(written(tmp_path / "a.tar", content))
+    assert list(found) == ["", "a.png", "b.png"] and "blue" in labels(found["b.png"]) and not found[""].failures
+
+
+def test_the_members_before_the_cut_of_a_compressed_archive_are_read(tmp_path):
+    noise = bytes(random.Random(1).randbytes(400_000))
+    content = gzip.compress(tarred(("a.png", png()), ("b.bin", noise), ("c.png", png("blue"))))
+    with scan() as scanning:
+        found = scanning.found(written(tmp_path / "a.tar.gz", content[:200_000]))
+    assert list(found) == ["", "a.png"] and "red" in labels(found["a.png"]) and found[""].failures
+
+
+def test_other_bytes_behind_a_compressed_file_and_notes_before_it_do_no_harm(tmp_path):
+    with scan() as scanning:
+        behind = scanning.found(written(tmp_path / "a.gz", gzip.compress(png()) + b"other bytes"))
+        before = scanning.found(written(tmp_path / "b.zst", b"\x50\x2a\x4d\x18\4\0\0\0note" + zstd.compress(png())))
+    assert "red" in labels(behind["content"]) and "red" in labels(before["content"])

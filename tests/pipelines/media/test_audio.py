@@ -1,5 +1,6 @@
 """Sound as mono at 16 kHz, in pieces."""
 
+import struct
 from pathlib import Path
 
 import av
@@ -64,6 +65,44 @@ def test_no_channel_is_averaged_away(tmp_path, left, right):
 def test_two_voices_on_two_channels_are_both_heard(tmp_path):
     (piece,) = sound(tracks(tmp_path / "a.mkv", ("eng", np.stack([TONE, OTHER]))), DECODING)
     assert set(np.argsort(np.abs(np.fft.rfft(piece.sound)))[-2:]) == {440, 700}
+
+
+def pcm(*channels: np.ndarray, places: int | None = None) -> bytes:
+    """A WAV file of 16 kHz; places: bits of the loudspeakers that the channels are for."""
+    values = (np.stack(channels, 1) * 32_767).astype("<i2").tobytes()
+    count = len(channels)
+    form = struct.pack("<HHIIHH", 1 if places is None else 0xFFFE, count, 16_000, 32_000 * count, 2 * count, 16)
+    if places is not None:
+        form += struct.pack("<HHI", 22, 16, places) + bytes.fromhex("0100000000001000800000aa00389b71")
+    chunks = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", len(values)) + values
+    return b"RIFF" + struct.pack("<I", len(chunks)) + chunks
+
+
+NONE = np.zeros_like(TONE)
+
+
+@pytest.mark.parametrize(
+    ("channels", "places"),
+    [
+        ([NONE, NONE, NONE, TONE, NONE, NONE], 0x3F),  # that of deep tones
+        ([NONE, NONE, TONE], 0xB),
+        ([TONE, NONE, NONE, NONE, -TONE, NONE], 0x3F),
+        ([NONE] * 9 + [TONE], None),
+        ([NONE] * 15 + [TONE], 0),
+        ([TONE, TONE, -TONE, -TONE], None),
+    ],
+)
+def test_no_channel_of_many_is_lost(tmp_path, channels, places):
+    (tmp_path / "a.wav").write_bytes(pcm(*channels, places=places))
+    (piece,) = sound(tmp_path / "a.wav", DECODING)
+    assert np.abs(piece.sound).max() == pytest.approx(0.5, abs=0.02)
+
+
+def test_all_voices_on_many_channels_are_heard(tmp_path):
+    third = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(16_000) / 16_000)
+    (tmp_path / "a.wav").write_bytes(pcm(TONE, NONE, OTHER, -OTHER, third))
+    (piece,) = sound(tmp_path / "a.wav", DECODING)
+    assert set(np.argsort(np.abs(np.fft.rfft(piece.sound)))[-3:]) == {440, 700, 1000}
 
 
 def test_silence_is_sound(tmp_path):

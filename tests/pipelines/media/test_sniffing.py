@@ -8,6 +8,7 @@ import pylibjxl
 import pytest
 
 from pipelines.media.decoding import Media, frames, probe, sniff, sound
+from pipelines.media.formats import kind_of
 from tests.support.media import (
     DECODING,
     HEIC,
@@ -23,6 +24,7 @@ from tests.support.media import (
     solid,
     song,
     times,
+    until_it_breaks,
 )
 
 
@@ -174,3 +176,63 @@ def test_a_file_that_is_no_media_gets_a_reason(tmp_path):
     assert "folder" in reason(lambda: sniff(tmp_path))
     assert "not a regular file" in reason(lambda: sniff(tmp_path / "pipe"))
     assert "not there" in reason(lambda: sniff(tmp_path / "gone"))
+
+
+@pytest.mark.parametrize(
+    ("form", "codec", "size", "rate"),
+    [("h264", "libx264", (160, 120), 10), ("hevc", "libx265", (160, 120), 10), ("m4v", "mpeg4", (160, 120), 10),
+     ("yuv4mpegpipe", "wrapped_avframe", (160, 120), 10), ("nut", "mpeg4", (160, 120), 10),
+     ("gxf", "mpeg2video", (720, 576), 25), ("wtv", "mpeg2video", (160, 120), 25)]
+)  # fmt: skip
+def test_single_streams_of_cameras_are_read(tmp_path, form, codec, size, rate):
+    options = {"x265-params": "log-level=none"} if codec == "libx265" else {}
+    with av.open(str(tmp_path / "evidence"), "w", format=form) as container:
+        stream = container.add_stream(codec, rate=rate, options=options)
+        (stream.width, stream.height), stream.pix_fmt = size, "yuv420p"
+        for _ in range(10):
+            container.mux(stream.encode(av.VideoFrame.from_image(solid(RED, *size))))
+        container.mux(stream.encode(None))
+    assert sniff(tmp_path / "evidence") == "video"
+    found = list(frames(tmp_path / "evidence", "video", DECODING))
+    assert found and near(found[0].sample.pixels[60, 80], RED)
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.ts", "libx264"), ("a.mpg", "mpeg2video")])
+def test_a_film_that_begins_within_a_packet_is_read(tmp_path, name, codec):
+    path = film(tmp_path / name, [solid(RED)] * 100, gop=5, codec=codec, rate=25)
+    path.write_bytes(path.read_bytes()[777:])
+    assert sniff(path) == "video"
+    found, _ = until_it_breaks(frames(path, "video", DECODING))
+    assert found and near(found[-1].sample.pixels[60, 80], RED)
+
+
+@pytest.mark.parametrize(("form", "codec"), [("mp3", "libmp3lame"), ("adts", "aac"), ("mp2", "mp2")])
+def test_sound_that_begins_within_a_frame_is_read(tmp_path, form, codec):
+    path = tmp_path / "evidence"
+    with av.open(str(path), "w", format=form) as container:
+        stream = container.add_stream(codec, rate=44_100, layout="stereo", bit_rate=128_000)
+        container.mux(encoded_tone(stream, 440.0, 44_100, 2))
+    path.write_bytes(path.read_bytes()[777:])
+    assert sniff(path) == "audio"
+    found, _ = until_it_breaks(sound(path, DECODING))
+    assert sum(piece.sound.size for piece in found) > 24_000
+
+
+def test_random_bytes_are_hardly_ever_taken_for_sound_or_film():
+    random = np.random.default_rng(7)
+    assert sum(kind_of(b"\x80" + random.bytes(4095)) is not None for _ in range(2000)) <= 2
+
+
+def test_voice_messages_that_cannot_be_read_are_named(tmp_path):
+    (tmp_path / "a.amr").write_bytes(b"\x02#!SILK_V3" + bytes(100))
+    assert reason(lambda: sniff(tmp_path / "a.amr")) == "it is a voice message (SILK), which is not read here"
+
+
+@pytest.mark.parametrize("brand", [b"hevc", b"msf1"])
+def test_a_sequence_of_pictures_in_a_heif_file_is_a_film(tmp_path, brand):
+    path = film(tmp_path / "a.mp4", [solid(RED)] * 10, codec="libx265")
+    content = path.read_bytes()
+    path.write_bytes(content[:8] + brand + content[12:])
+    assert sniff(path) == "video"
+    found = list(frames(path, "video", DECODING))
+    assert found and near(found[0].sample.pixels[60, 80], RED)

@@ -1,0 +1,1 @@
+"""Ends of files: whether one is cut short, and what lies behind it."""

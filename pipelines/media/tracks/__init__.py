@@ -1,0 +1,1 @@
+"""The tracks of a film, one after the other."""
