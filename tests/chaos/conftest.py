@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageDraw, ImageFont
@@ -102,11 +103,18 @@ def units(folder: Path) -> list[int]:
     return [unit for table in tables for unit in table["unit_id"].to_pylist()]
 
 
-def until(condition: Callable[[], Any], message: str, seconds: float = TIMEOUT_S) -> None:
-    """Wait until `condition()`. AssertionError with `message` after `seconds`."""
+def until(
+    condition: Callable[[], Any],
+    message: str,
+    seconds: float = TIMEOUT_S,
+    while_runs: psutil.Process | None = None,
+) -> None:
+    """Wait until `condition()`. AssertionError with `message` after `seconds`, or if the process `while_runs` ends."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, message
+        is_over = while_runs is not None and while_runs.status() == psutil.STATUS_ZOMBIE
+        assert not is_over, f"{message}: its process has ended"
         time.sleep(0.1)
 
 
