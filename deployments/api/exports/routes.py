@@ -20,12 +20,11 @@ from deployments.api.calls import TimedHandle
 from deployments.api.cases.routes import CaseRoutes
 from deployments.api.guards.places import Places
 from deployments.api.guards.quotas import Quotas
-from deployments.api.media import content_of
+from deployments.api.media import STALLED_S, content_of
 from deployments.catalog.exports.formats import FORMATS, Format
 
 MOST = 4  # exports of one API process at a time: each keeps the catalogue busy
 DOWNLOAD = content_of(format.media_type for format in FORMATS.values())
-STALLED_S = 60.0  # how long a client may take for one part of an export
 HEADERS = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
 
 
