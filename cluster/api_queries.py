@@ -20,6 +20,8 @@ Sort = Literal["newest", "oldest", "score", "name"]
 # The vector space in which files are compared; URLs from before 0.2 say "looks" for "image".
 By = Annotated[Literal["image", "faces"], BeforeValidator(current_space)]
 
+MOST_VALUES = 1000  # of one filter
+MOST_UNDER = 100  # beginnings of URIs: each is a comparison of its own with every file
 MAX_IDS = 200  # so that a URL with them has less than 8 KiB, the limit of many proxies
 MAX_PAGE = 10_000_000  # at 200 files a page, more than any catalogue holds; the offset fits 64 bits
 
@@ -85,11 +87,11 @@ class AssetFilter(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: tuple[Kind, ...] = ()
-    detector: tuple[str, ...] = ()
-    label: tuple[str, ...] = Field(default=(), description="of any detector")
+    kind: tuple[Kind, ...] = Field(default=(), max_length=MOST_VALUES)
+    detector: tuple[str, ...] = Field(default=(), max_length=MOST_VALUES)
+    label: tuple[str, ...] = Field(default=(), max_length=MOST_VALUES, description="of any detector")
     detector_label: tuple[Annotated[str, Field(pattern=r"^[^:]+:")], ...] = Field(
-        default=(), description="a label of one detector, as DETECTOR:LABEL"
+        default=(), max_length=MOST_VALUES, description="a label of one detector, as DETECTOR:LABEL"
     )
     min_score: float | None = Field(
         default=None, ge=0, le=1, allow_inf_nan=False, description="of a detection that passes the three filters above"
@@ -108,14 +110,16 @@ class AssetFilter(BaseModel):
         description="`latest` of an earlier page: only files that had arrived by then, so that a list does not move "
         "while others are added",
     )
-    under: tuple[str, ...] = Field(default=(), description="the beginning of the URI")
+    under: tuple[str, ...] = Field(default=(), max_length=MOST_UNDER, description="the beginning of the URI")
     case: str | None = Field(default=None, description="the name of a case: only files in its folders")
-    job: tuple[str, ...] = Field(default=(), description="files that this job has analysed")
+    job: tuple[str, ...] = Field(default=(), max_length=MOST_VALUES, description="files that this job has analysed")
     failed: bool | None = Field(
         default=None, description="only files with errors, or only those without; with `job`: in that job"
     )
-    decision: tuple[str, ...] = Field(default=(), description="what was decided on the file; none: nothing yet")
-    tag: tuple[str, ...] = Field(default=(), description="of the decision on the file")
+    decision: tuple[str, ...] = Field(
+        default=(), max_length=MOST_VALUES, description="what was decided on the file; none: nothing yet"
+    )
+    tag: tuple[str, ...] = Field(default=(), max_length=MOST_VALUES, description="of the decision on the file")
 
 
 class AssetQuery(AssetFilter):
