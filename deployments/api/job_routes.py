@@ -80,7 +80,8 @@ class JobRoutes(CaseRoutes):
             limits = {"proof": kept, "exclude": exclude or [], "within": who.prefixes}
             name = new_name()
             # before the job exists: a repetition with the key of a request is answered without a record
-            await self.access.record.remote(who, "job submitted", name, address(request), uris=what[:SHOWN_URIS])
+            shown = {"uris": what[:SHOWN_URIS], "uri_count": len(what)}
+            await self.access.record.remote(who, "job submitted", name, address(request), **shown)
             submit = self.jobs.submit.remote
             job = await submit(what, where, detectors or [], priority, **limits, caller=caller, name=name)
             return JobName(job=job)
