@@ -20,6 +20,7 @@ from cluster.permissions import prove
 from cluster.processes import Processes
 from cluster.settings import Settings
 from deployments.detector import names
+from tests.chaos import nodes
 from tests.chaos.faulty_s3 import Faults, faulty
 from tests.support.cluster import Cluster, environment
 from tests.support.servers.redis import RedisServer
@@ -113,8 +114,7 @@ def until(
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, message
-        is_over = while_runs is not None and while_runs.status() == psutil.STATUS_ZOMBIE
-        assert not is_over, f"{message}: its process has ended"
+        assert while_runs is None or nodes.runs(while_runs), f"{message}: its process has ended"
         time.sleep(0.1)
 
 
