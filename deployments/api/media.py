@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from fastapi import HTTPException, Response
 from fastapi.responses import StreamingResponse
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from cluster.access.identity import Identity
 from cluster.errors import MediaError, SettingsError
@@ -42,7 +42,6 @@ COPY: dict[int | str, dict[str, Any]] = {
     }
 }
 UNSTORED = PRIVATE | {"Cache-Control": "private, no-store"}
-STALLED_S = 60.0  # how long a client may take for one part of a copy or an export
 TURN_S = 10.0  # that a request waits until another copy is made
 ONE_VIEW_S = 60.0  # a player asks for many ranges of one file: they are one view
 _RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})")
@@ -132,14 +131,9 @@ class Streamed(StreamingResponse):
         self._part, self._turns = part, turns
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it. TimeoutError or ClientDisconnect if the client takes STALLED_S for one part, as others wait."""
-
-        async def send_in_time(message: Message) -> None:
-            async with asyncio.timeout(STALLED_S):
-                await send(message)
-
+        """Send it."""
         try:
-            await super().__call__(scope, receive, send_in_time)
+            await super().__call__(scope, receive, send)
         finally:
             self._turns.release()
             self._part.close()  # it ends the process that decodes

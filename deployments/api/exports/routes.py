@@ -18,9 +18,10 @@ from deployments.access.roles import Viewer
 from deployments.api.app import api
 from deployments.api.calls import TimedHandle
 from deployments.api.cases.routes import CaseRoutes
+from deployments.api.guards.answer_window import STALLED_S
 from deployments.api.guards.places import Places
 from deployments.api.guards.quotas import Quotas
-from deployments.api.media import STALLED_S, content_of
+from deployments.api.media import content_of
 from deployments.catalog.exports.formats import FORMATS, Format
 
 MOST = 4  # exports of one API process at a time: each keeps the catalogue busy

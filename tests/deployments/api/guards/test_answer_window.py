@@ -5,7 +5,7 @@ import pickle
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -51,7 +51,7 @@ class Serve:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         coming: asyncio.Queue[Message] = asyncio.Queue()
-        going: asyncio.Queue[Message | None] = asyncio.Queue()
+        going: asyncio.Queue[Message | BaseException | None] = asyncio.Queue()
 
         async def fetch() -> None:
             message: Message = {}
@@ -61,13 +61,17 @@ class Serve:
             tasks[1].cancel()
 
         async def run() -> None:
-            with suppress(asyncio.CancelledError):
+            try:
                 await self._replica(pickle.loads(pickle.dumps(_plain(scope))), coming.get, going.put)
-            going.put_nowait(None)
+                going.put_nowait(None)
+            except BaseException as error:
+                going.put_nowait(error)
 
         tasks = [asyncio.create_task(fetch()), asyncio.create_task(run())]
         try:
             while (message := await going.get()) is not None:
+                if isinstance(message, BaseException):
+                    raise message
                 await send(message)
         finally:
             for task in tasks:
@@ -79,9 +83,9 @@ def _plain(scope: Scope) -> Scope:
 
 
 @contextmanager
-def served(film: Film) -> Iterator[int]:
+def served(film: Film, **more: float) -> Iterator[int]:
     """The port of a server that answers so."""
-    with serving(SentBytes(Serve(AnswerWindow(film)))) as port:
+    with serving(SentBytes(Serve(AnswerWindow(film, **more)))) as port:
         yield port
 
 
@@ -121,6 +125,16 @@ def test_a_client_that_goes_away_ends_the_answer(film: Film):
         raw.close()
         until(lambda: film.ended == 1)
         assert film.made < PIECE * PIECES
+
+
+def test_a_client_that_takes_nothing_for_long_is_cut_off(film: Film):
+    with served(film, stalled_s=0.5) as port, socket.create_connection(("127.0.0.1", port), 10) as raw:
+        raw.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        until(lambda: film.ended == 1)
+        received = 0
+        while piece := raw.recv(1 << 20):
+            received += len(piece)
+        assert film.made < PIECE * PIECES and received < PIECE * PIECES
 
 
 def test_many_answers_on_one_connection_and_without_a_proxy_are_complete(film: Film):
