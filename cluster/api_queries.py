@@ -26,6 +26,8 @@ MAX_IDS = 200  # so that a URL with them has less than 8 KiB, the limit of many 
 MAX_PAGE = 10_000_000  # at 200 files a page, more than any catalogue holds; the offset fits 64 bits
 
 _Id = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+# with a bound of characters pydantic also refuses what is no Unicode, such as a lone surrogate in a body of JSON
+_Value = Annotated[str, Field(max_length=8000)]
 _Score = Annotated[float, Field(ge=-1e38, le=1e38)]  # the catalogue holds it in single precision
 # the order, the last file's value in it, and its id; for `name` the id is enough
 Cursor = (
@@ -88,9 +90,9 @@ class AssetFilter(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: tuple[Kind, ...] = Field(default=(), max_length=MOST_VALUES)
-    detector: tuple[str, ...] = Field(default=(), max_length=MOST_VALUES)
-    label: tuple[str, ...] = Field(default=(), max_length=MOST_VALUES, description="of any detector")
-    detector_label: tuple[Annotated[str, Field(pattern=r"^[^:]+:")], ...] = Field(
+    detector: tuple[_Value, ...] = Field(default=(), max_length=MOST_VALUES)
+    label: tuple[_Value, ...] = Field(default=(), max_length=MOST_VALUES, description="of any detector")
+    detector_label: tuple[Annotated[_Value, Field(pattern=r"^[^:]+:")], ...] = Field(
         default=(), max_length=MOST_VALUES, description="a label of one detector, as DETECTOR:LABEL"
     )
     min_score: float | None = Field(
@@ -110,16 +112,16 @@ class AssetFilter(BaseModel):
         description="`latest` of an earlier page: only files that had arrived by then, so that a list does not move "
         "while others are added",
     )
-    under: tuple[str, ...] = Field(default=(), max_length=MOST_UNDER, description="the beginning of the URI")
-    case: str | None = Field(default=None, description="the name of a case: only files in its folders")
-    job: tuple[str, ...] = Field(default=(), max_length=MOST_VALUES, description="files that this job has analysed")
+    under: tuple[_Value, ...] = Field(default=(), max_length=MOST_UNDER, description="the beginning of the URI")
+    case: _Value | None = Field(default=None, description="the name of a case: only files in its folders")
+    job: tuple[_Value, ...] = Field(default=(), max_length=MOST_VALUES, description="files that this job has analysed")
     failed: bool | None = Field(
         default=None, description="only files with errors, or only those without; with `job`: in that job"
     )
-    decision: tuple[str, ...] = Field(
+    decision: tuple[_Value, ...] = Field(
         default=(), max_length=MOST_VALUES, description="what was decided on the file; none: nothing yet"
     )
-    tag: tuple[str, ...] = Field(default=(), max_length=MOST_VALUES, description="of the decision on the file")
+    tag: tuple[_Value, ...] = Field(default=(), max_length=MOST_VALUES, description="of the decision on the file")
 
 
 class AssetQuery(AssetFilter):
@@ -165,7 +167,7 @@ class LikenessQuery(AssetFilter):
 class SearchQuery(LikenessQuery):
     """A search by words, or for files that are similar to a scanned one or to an upload that was searched by before."""
 
-    q: str | None = Field(default=None, description="words that are seen, read or said")
+    q: str | None = Field(default=None, max_length=1000, description="words that are seen, read or said")
     like: str | None = Field(default=None, description="the id of a file")
     picture: _Id | None = Field(
         default=None, description="`picture` of the answer to an upload, for an hour after it; `by` is what it was then"

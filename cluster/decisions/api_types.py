@@ -83,7 +83,9 @@ class ReviewQueue(_Given):
     second: bool = Field(
         default=False, description="files that one other reviewer has decided; false: those without a decision"
     )
-    decided_by: str | None = Field(default=None, description="with `second`: only this reviewer's, by name")
+    decided_by: str | None = Field(
+        default=None, max_length=1000, description="with `second`: only this reviewer's, by name"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

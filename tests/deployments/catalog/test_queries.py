@@ -114,6 +114,8 @@ def test_the_last_allowed_page_is_empty(catalog):
     + [("where", ("face",)), ("where", ("face:",) * 33), ("where", ("face:" + "x" * 1000,)), ("score_of", "face")]
     + [("id", ("no id",)), ("id", (asset_id("x"),) * (MAX_IDS + 1)), ("upto", "no id")]
     + [("under", ("s3://b",) * (MOST_UNDER + 1)), ("label", ("x",) * (MOST_VALUES + 1))]
+    + [(field, ("\ud800",)) for field in ("label", "under", "job", "tag")]
+    + [("case", "\ud800")]
     + [("kind", ("document",)), ("detector_label", ("no colon",)), ("sort", "sideways")],
 )
 def test_a_value_out_of_bounds_is_refused(field, value):
