@@ -1,7 +1,9 @@
 """What the app's server does beside Streamlit: a proxy for the API's media and downloads, a check of every Host header.
 
 The browser connects to this server only. Streamlit's `server.allowedHosts` checks only the websocket, so a page of
-another site could read our routes by DNS rebinding; HostGuard checks every request.
+another site could read our routes by DNS rebinding; HostGuard checks every request. Of the page that opens the
+websocket Streamlit compares the host name only. Browsers send a cookie to all ports of a host, so a page of another
+server of this machine could see what whoever is signed in sees; HostGuard compares the port as well.
 """
 
 import ipaddress
@@ -186,7 +188,10 @@ async def _body(answer: httpx.Response) -> AsyncIterator[bytes]:
 
 
 class HostGuard:
-    """ASGI middleware: refuses requests for other host names, and adds security headers to every response."""
+    """ASGI middleware: refuses requests for other host names, and websockets of other servers' pages.
+
+    It adds security headers to every response.
+    """
 
     def __init__(self, app: ASGIApp, listens_on: Callable[[], AppListener]) -> None:
         """`listens_on` returns the configured address of the app and its other host names."""
@@ -199,7 +204,8 @@ class HostGuard:
             return await self.app(scope, receive, send)
         host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
         ours = self._listens_on()
-        if not allowed(host, ours.host, ours.names):
+        is_ours = allowed(host, ours.host, ours.names)
+        if not is_ours or (scope["type"] == "websocket" and not _is_own_page(Headers(scope=scope), ours.names)):
             if scope["type"] == "websocket":
                 return await send({"type": "websocket.close", "code": 1008})
             refusal = PlainTextResponse("This server does not serve that host name.", 403)
@@ -250,6 +256,21 @@ class RootGuide:
             await self.app({**scope, "headers": plain}, receive, send_with_guide)
         else:
             await self.app(scope, receive, send)
+
+
+def _is_own_page(headers: Headers, names: Iterable[str]) -> bool:
+    """Whether a page of this server opens a websocket, or a program, which sends no Origin.
+
+    A proxy that replaces the Host header has its name in `names`.
+    """
+    origins = headers.getlist("origin")
+    if not origins:
+        return True
+    place, host = origins[0].lower().partition("://")[2], headers.get("host", "").lower()
+    if len(origins) > 1 or place == host:
+        return len(origins) == 1
+    name = re.sub(r":\d+$", "", place)
+    return name in {own.lower() for own in names} and name != re.sub(r":\d+$", "", host)
 
 
 def allowed(host_header: str, listens_on: str, names: Iterable[str] = ()) -> bool:

@@ -20,10 +20,14 @@ Sort = Literal["newest", "oldest", "score", "name"]
 # The vector space in which files are compared; URLs from before 0.2 say "looks" for "image".
 By = Annotated[Literal["image", "faces"], BeforeValidator(current_space)]
 
+MOST_VALUES = 1000  # of one filter
+MOST_UNDER = 100  # beginnings of URIs: each is a comparison of its own with every file
 MAX_IDS = 200  # so that a URL with them has less than 8 KiB, the limit of many proxies
 MAX_PAGE = 10_000_000  # at 200 files a page, more than any catalogue holds; the offset fits 64 bits
 
 _Id = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+# with a bound of characters pydantic also refuses what is no Unicode, such as a lone surrogate in a body of JSON
+_Value = Annotated[str, Field(max_length=8000)]
 _Score = Annotated[float, Field(ge=-1e38, le=1e38)]  # the catalogue holds it in single precision
 # the order, the last file's value in it, and its id; for `name` the id is enough
 Cursor = (
@@ -85,11 +89,11 @@ class AssetFilter(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: tuple[Kind, ...] = ()
-    detector: tuple[str, ...] = ()
-    label: tuple[str, ...] = Field(default=(), description="of any detector")
-    detector_label: tuple[Annotated[str, Field(pattern=r"^[^:]+:")], ...] = Field(
-        default=(), description="a label of one detector, as DETECTOR:LABEL"
+    kind: tuple[Kind, ...] = Field(default=(), max_length=MOST_VALUES)
+    detector: tuple[_Value, ...] = Field(default=(), max_length=MOST_VALUES)
+    label: tuple[_Value, ...] = Field(default=(), max_length=MOST_VALUES, description="of any detector")
+    detector_label: tuple[Annotated[_Value, Field(pattern=r"^[^:]+:")], ...] = Field(
+        default=(), max_length=MOST_VALUES, description="a label of one detector, as DETECTOR:LABEL"
     )
     min_score: float | None = Field(
         default=None, ge=0, le=1, allow_inf_nan=False, description="of a detection that passes the three filters above"
@@ -108,14 +112,16 @@ class AssetFilter(BaseModel):
         description="`latest` of an earlier page: only files that had arrived by then, so that a list does not move "
         "while others are added",
     )
-    under: tuple[str, ...] = Field(default=(), description="the beginning of the URI")
-    case: str | None = Field(default=None, description="the name of a case: only files in its folders")
-    job: tuple[str, ...] = Field(default=(), description="files that this job has analysed")
+    under: tuple[_Value, ...] = Field(default=(), max_length=MOST_UNDER, description="the beginning of the URI")
+    case: _Value | None = Field(default=None, description="the name of a case: only files in its folders")
+    job: tuple[_Value, ...] = Field(default=(), max_length=MOST_VALUES, description="files that this job has analysed")
     failed: bool | None = Field(
         default=None, description="only files with errors, or only those without; with `job`: in that job"
     )
-    decision: tuple[str, ...] = Field(default=(), description="what was decided on the file; none: nothing yet")
-    tag: tuple[str, ...] = Field(default=(), description="of the decision on the file")
+    decision: tuple[_Value, ...] = Field(
+        default=(), max_length=MOST_VALUES, description="what was decided on the file; none: nothing yet"
+    )
+    tag: tuple[_Value, ...] = Field(default=(), max_length=MOST_VALUES, description="of the decision on the file")
 
 
 class AssetQuery(AssetFilter):
@@ -161,7 +167,7 @@ class LikenessQuery(AssetFilter):
 class SearchQuery(LikenessQuery):
     """A search by words, or for files that are similar to a scanned one or to an upload that was searched by before."""
 
-    q: str | None = Field(default=None, description="words that are seen, read or said")
+    q: str | None = Field(default=None, max_length=1000, description="words that are seen, read or said")
     like: str | None = Field(default=None, description="the id of a file")
     picture: _Id | None = Field(
         default=None, description="`picture` of the answer to an upload, for an hour after it; `by` is what it was then"

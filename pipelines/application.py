@@ -9,6 +9,7 @@ from typing import Any
 from ray import serve
 
 from cluster import gpus
+from cluster.access.audit import Audit
 from cluster.decisions import store as decisions
 from cluster.logs import setup
 from cluster.logs.settings import Logs
@@ -80,6 +81,7 @@ def build(settings: Settings) -> serve.Application:
             decisions=state / decisions.FILE,
             faces=state / people.FILE,
             vectors=StoredVectors(settings),
+            audit=Audit(state),
         ),
         jobs,
         _owner(Access, "access", 100, settings.logs).bind(settings),

@@ -12,8 +12,9 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Protocol
 
 from cluster.access.identity import Identity
 from cluster.access.private_files import replace_private
@@ -36,6 +37,17 @@ class Checked:
     fault: str | None
 
 
+class Recorder(Protocol):
+    """What appends a record: `Audit.record`, or a function that does nothing."""
+
+    def __call__(self, who: Identity, what: str, of: str = "", where: str = "", **more: Any) -> None:
+        """As `Audit.record`."""
+
+
+def unrecorded(who: Identity, what: str, of: str = "", where: str = "", **more: Any) -> None:
+    """Append nothing: of what is no act of a person, such as reading a folder of results for an export."""
+
+
 class Audit:
     """The log of one state folder. Several processes may append: a lock on the file orders their lines."""
 
@@ -48,17 +60,26 @@ class Audit:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         values = {"who": who.name, "subject": who.subject, "role": who.role, "key": who.id, "what": what, "of": of}
         values |= {"from": where, **more}
-        with os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "r+b") as file:
+        with os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "r+b", buffering=0) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             number, previous = _end(file)
             record = {"n": number + 1, "at": iso_time(time.time())}
             record |= {key: _short(value) for key, value in values.items() if value}
             record |= {"previous": previous}
             record["hash"] = _hash(record)
-            file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+            self._append(file, _line(record))
             self._note_end(record)
+
+    def _append(self, file: FileIO, line: bytes) -> None:
+        """Append a line, on disk when this returns. A full disk leaves no part of it, which would be a fault."""
+        size, left = file.seek(0, os.SEEK_END), memoryview(line)
+        try:
+            while left:
+                left = left[file.write(left) :]
+            os.fsync(file.fileno())
+        except OSError:
+            os.ftruncate(file.fileno(), size)
+            raise
 
     def records(self) -> Iterator[Record]:
         """The records, oldest first. json.JSONDecodeError for a line that is none."""
@@ -77,13 +98,14 @@ class Audit:
         noted, last = self._noted()  # first: a line may be appended while the log is read
         number, previous, at_noted = 0, FIRST, FIRST
         try:
-            for record in self._whole_records():
-                fault = _fault(record, number, previous)
+            for line in self._whole_lines():
+                record = json.loads(line)
+                fault = _fault(record, number, previous, line)
                 if fault:
                     return Checked(number, previous, fault)
                 number, previous = number + 1, record["hash"]
                 at_noted = previous if number == noted else at_noted
-        except (json.JSONDecodeError, UnicodeDecodeError):
+        except (ValueError, RecursionError):  # of ValueErrors, what is no JSON and no UTF-8
             return Checked(number, previous, f"line {number + 1} is no record")
         if noted > number:
             return Checked(number, previous, f"{noted - number} lines at the end are missing")
@@ -91,8 +113,8 @@ class Audit:
             return Checked(number, previous, f"line {noted} is not the one that was written last")
         return Checked(number, previous, None)
 
-    def _whole_records(self) -> Iterator[Record]:
-        """As `records`, as far as the log went when it was asked for, with no line that is being written."""
+    def _whole_lines(self) -> Iterator[bytes]:
+        """The lines, as far as the log went when it was asked for, with none that is being written."""
         if not self.path.exists():
             return
         with self.path.open("rb") as file:
@@ -101,7 +123,7 @@ class Audit:
             fcntl.flock(file, fcntl.LOCK_UN)
             file.seek(0)
             while file.tell() < size:
-                yield json.loads(file.readline())
+                yield file.readline()
 
     def _note_end(self, record: Record) -> None:
         # under the log's lock, so one process at a time; a note that is lost is no fault
@@ -116,15 +138,20 @@ class Audit:
             return 0, ""
 
 
-def _fault(record: Any, number: int, previous: str) -> str | None:
-    """What is wrong with a record after `number` others, of which the last has the hash `previous`."""
+def _fault(record: Any, number: int, previous: str, line: bytes) -> str | None:
+    """What is wrong with a record and its line, after `number` others, of which the last has the hash `previous`."""
     if not isinstance(record, dict) or record.get("n") != number + 1:
         return f"line {number + 1} is missing or out of order"
-    if record.get("hash") != _hash(record):
+    # the line itself too: {"who": "Eve", "who": "Ann"} is the same record as {"who": "Ann"}
+    if record.get("hash") != _hash(record) or line != _line(record):
         return f"line {number + 1} was changed"
     if record.get("previous") != previous:
         return f"line {number + 1} does not follow the line before it"
     return None
+
+
+def _line(record: Record) -> bytes:
+    return json.dumps(record, ensure_ascii=False).encode() + b"\n"
 
 
 def _hash(record: Record) -> str:
@@ -132,7 +159,7 @@ def _hash(record: Record) -> str:
     return hashlib.sha256(json.dumps(content, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
 
 
-def _end(file: IO[bytes]) -> tuple[int, str]:
+def _end(file: FileIO) -> tuple[int, str]:
     """Number and hash of the last line. A line that a crash has cut short is completed by a line break, as a fault."""
     size = file.seek(0, os.SEEK_END)
     if not size:
@@ -154,4 +181,7 @@ def _short(value: Any) -> Any:
     """A value of a record: texts and lists that a request names are cut, so that a line stays below _TAIL_BYTES."""
     if isinstance(value, str):
         return value[:MOST_CHARACTERS]
-    return [_short(item) for item in value[:_MOST_VALUES]] if isinstance(value, (list, tuple)) else value
+    if not isinstance(value, (list, tuple)):
+        return value
+    more = [f"and {len(value) - _MOST_VALUES} more"] if len(value) > _MOST_VALUES else []
+    return [*map(_short, value[:_MOST_VALUES]), *more]

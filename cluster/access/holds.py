@@ -6,7 +6,7 @@ Erasures read it before they change anything. A file of holds that cannot be rea
 import fcntl
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,7 +53,10 @@ _HOLDS = TypeAdapter(list[Hold])
 
 
 class Holds:
-    """The holds of one state folder. Several processes may change them."""
+    """The holds of one state folder. Several processes may change them.
+
+    `record` is called with the hold before a change is stored. If it raises, nothing is changed.
+    """
 
     def __init__(self, state_dir: Path) -> None:
         self.path = state_dir / "holds.json"
@@ -69,21 +72,31 @@ class Holds:
                 f"{self.path} cannot be read ({type(error).__name__}): nothing can be erased. Restore it from a backup."
             ) from None
 
-    def add(self, by: str, reason: str, under: str | None = None, asset: str | None = None) -> Hold:
+    def add(
+        self,
+        by: str,
+        reason: str,
+        under: str | None = None,
+        asset: str | None = None,
+        record: Callable[[Hold], object] = lambda hold: None,
+    ) -> Hold:
         """Add a hold and return it."""
         at = datetime.now(UTC).replace(microsecond=0)
         hold = Hold(id=uuid4().hex[:8], under=under, asset=asset, reason=reason, by=by, at=at)
         with self.unchanged():
-            self._write([*self.all(), hold])
+            holds = [*self.all(), hold]
+            record(hold)
+            self._write(holds)
         return hold
 
-    def remove(self, id: str) -> Hold:
+    def remove(self, id: str, record: Callable[[Hold], object] = lambda hold: None) -> Hold:
         """Remove a hold and return it. SettingsError if there is none with this id."""
         with self.unchanged():
             holds = {hold.id: hold for hold in self.all()}
             if id not in holds:
                 raise SettingsError(f"there is no hold {id!r}. `raysift hold list` shows the ids.")
             removed = holds.pop(id)
+            record(removed)
             self._write(list(holds.values()))
         return removed
 

@@ -13,6 +13,8 @@ from cluster.api_queries import By
 
 KEPT_S = 3600.0
 MOST, MOST_OF_ONE = 2000, 20  # pictures, of all callers and of one; the oldest is forgotten first
+MOST_SEARCHED = 50  # vectors of one picture: of a crowd, the largest faces
+MOST_VECTORS = 10_000  # of all pictures; those of faces take some 40 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,16 @@ class PictureKeeper:
                 del self._pictures[own[0]]
             elif len(self._pictures) >= MOST:
                 del self._pictures[next(iter(self._pictures))]
+            vectors = len(picture.vectors) + sum(len(kept.vectors) for _, _, kept in self._pictures.values())
+            while vectors > MOST_VECTORS and self._pictures:
+                vectors -= len(self._pictures.pop(next(iter(self._pictures)))[2].vectors)
             self._pictures[id] = (owner, now + KEPT_S, picture)
         return id
+
+    def forget_faces(self) -> None:
+        """Drop every picture that is searched by its faces: one may show a person who is purged."""
+        with self._changing:
+            self._pictures = {key: kept for key, kept in self._pictures.items() if kept[2].space != "faces"}
 
     def picture(self, owner: str, id: str) -> Picture | None:
         """The picture of that id; None if it is not kept any more, or is another owner's."""

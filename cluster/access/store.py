@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from hmac import compare_digest
@@ -61,7 +62,10 @@ class User:
 
 
 class AccessStore(SqliteFile):
-    """The file, made with mode 0600. Methods may be called from several threads, and by several processes at once."""
+    """The file, made with mode 0600. Methods may be called from several threads, and by several processes at once.
+
+    `record` is called before a change is committed. If it raises, nothing is changed.
+    """
 
     def __init__(self, path: Path) -> None:
         try:
@@ -158,20 +162,25 @@ class AccessStore(SqliteFile):
         fields = ("id", "name", "role", "made_at", "expires_at", "revoked_at", "used_at")
         return [Key(prefixes=_prefixes(row), **{name: row[name] for name in fields}) for row in rows]
 
-    def revoke(self, id: str) -> bool:
+    def revoke(self, id: str, record: Callable[[], object] = lambda: None) -> bool:
         """End a key or session, and the sessions that were begun with it. False if there is no valid one of that id."""
         with self._write() as db:
             ended = db.execute(
                 "update tokens set revoked_at = ? where id = ? and revoked_at is null and kind != 'link'",
                 [time.time(), id],
             )
+            if ended.rowcount:
+                record()
             return bool(ended.rowcount)
 
-    def end_session(self, id: str) -> bool:
+    def end_session(self, id: str, record: Callable[[], object] = lambda: None) -> bool:
         """End a session. False if there is no valid one of that id."""
         ended = "update tokens set revoked_at = ? where id = ? and revoked_at is null and kind = 'session'"
         with self._write() as db:
-            return bool(db.execute(ended, [time.time(), id]).rowcount)
+            has_ended = bool(db.execute(ended, [time.time(), id]).rowcount)
+            if has_ended:
+                record()
+        return has_ended
 
     # ---- users
 
@@ -194,11 +203,14 @@ class AccessStore(SqliteFile):
             rows = self._db.execute("select * from users order by name").fetchall()
         return [User(row["name"], row["role"], _prefixes(row), row["made_at"]) for row in rows]
 
-    def remove_user(self, name: str) -> bool:
+    def remove_user(self, name: str, record: Callable[[], object] = lambda: None) -> bool:
         """Delete a user; its sessions end. False if there is none of that name."""
         with self._write() as db:
             db.execute("delete from tokens where holder = ?", [f"user:{name}"])
-            return bool(db.execute("delete from users where name = ?", [name]).rowcount)
+            removed = bool(db.execute("delete from users where name = ?", [name]).rowcount)
+            if removed:
+                record()
+        return removed
 
     # ---- rows
 

@@ -16,7 +16,10 @@ _SCHEMA = """create table if not exists cases(
 
 
 class CaseStore(SqliteFile):
-    """The table of the cases. Methods may be called from several threads, and by several processes at once."""
+    """The table of the cases. Methods may be called from several threads, and by several processes at once.
+
+    `record` is called before a change is committed, with the case as it is then. If it raises, nothing is changed.
+    """
 
     def __init__(self, path: Path) -> None:
         """`path`: of the file, which AccessStore has made."""
@@ -36,12 +39,21 @@ class CaseStore(SqliteFile):
             row = self._db.execute("select * from cases where name = ?", [name]).fetchone()
         return _case(row) if row else None
 
-    def add(self, name: str, title: str, folders: Sequence[str], made_by: str) -> Case | None:
+    def add(
+        self,
+        name: str,
+        title: str,
+        folders: Sequence[str],
+        made_by: str,
+        record: Callable[[Case], object] = lambda case: None,
+    ) -> Case | None:
         """Store a new case; None if there is one of that name already."""
         case = Case(name, title, joined((), folders), made_by, time.time())
         with self._write() as db:
             values = [name, title, json.dumps(case.folders), made_by, case.made_at]
             added = db.execute("insert or ignore into cases values (?, ?, ?, ?, ?, null)", values).rowcount
+            if added:
+                record(case)
         return case if added else None
 
     def change(
@@ -51,6 +63,7 @@ class CaseStore(SqliteFile):
         add: Sequence[str] = (),
         remove: Sequence[str] = (),
         closed: bool | None = None,
+        record: Callable[[Case], object] = lambda case: None,
     ) -> Case | None:
         """Change a case and return it; None if there is none of that name. Folders are removed before others are added.
 
@@ -68,12 +81,16 @@ class CaseStore(SqliteFile):
             )
             values = [after.title, json.dumps(folders), closed_at, name]
             db.execute("update cases set title = ?, folders = ?, closed_at = ? where name = ?", values)
+            record(after)
         return after
 
-    def remove(self, name: str) -> bool:
+    def remove(self, name: str, record: Callable[[], object] = lambda: None) -> bool:
         """Delete a case; its files and results stay. False if there is none of that name."""
         with self._write() as db:
-            return bool(db.execute("delete from cases where name = ?", [name]).rowcount)
+            removed = bool(db.execute("delete from cases where name = ?", [name]).rowcount)
+            if removed:
+                record()
+        return removed
 
     def erase(self, is_erased: Callable[[str], bool], redacted: Callable[[str], str]) -> int:
         """Take erased files and folders, by URI, out of the cases, and what is erased out of their titles.

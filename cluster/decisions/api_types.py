@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from cluster.api_queries import AssetFilter, Sort
+from cluster.api_queries import MOST_VALUES, AssetFilter, Sort
 from cluster.api_types import Answer, Problem
 from cluster.decisions.rules import MOST_CHARACTERS
 
@@ -68,9 +68,9 @@ class NewDecisions(_Given):
 class DecisionQuery(_Given):
     """Which decisions to list, newest first. A filter with several values accepts any of them."""
 
-    label: tuple[str, ...] = ()
-    tag: tuple[str, ...] = ()
-    who: tuple[str, ...] = Field(default=(), description="names of reviewers")
+    label: tuple[str, ...] = Field(default=(), max_length=MOST_VALUES)
+    tag: tuple[str, ...] = Field(default=(), max_length=MOST_VALUES)
+    who: tuple[str, ...] = Field(default=(), max_length=MOST_VALUES, description="names of reviewers")
     history: bool = Field(default=False, description="also the decisions that were replaced or taken back")
     size: int = Field(default=100, ge=1, le=500)
     after: int | None = Field(default=None, ge=1, le=MOST_NUMBER, description="`next` of the page before")
@@ -83,7 +83,9 @@ class ReviewQueue(_Given):
     second: bool = Field(
         default=False, description="files that one other reviewer has decided; false: those without a decision"
     )
-    decided_by: str | None = Field(default=None, description="with `second`: only this reviewer's, by name")
+    decided_by: str | None = Field(
+        default=None, max_length=1000, description="with `second`: only this reviewer's, by name"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

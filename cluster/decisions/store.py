@@ -44,10 +44,16 @@ class DecisionStore(SqliteFile):
 
     # ---- writing
 
-    def decide(self, new: Sequence[tuple[MediaFile, NewDecision]], who: Identity) -> list[Decision | Conflict]:
+    def decide(
+        self,
+        new: Sequence[tuple[MediaFile, NewDecision]],
+        who: Identity,
+        record: Callable[[Sequence[Decision | Conflict]], object] = lambda outcomes: None,
+    ) -> list[Decision | Conflict]:
         """Append a decision on each of these files, and unlock it.
 
         A Conflict, and nothing written, for a file of which the version is not the one that the decision names.
+        `record` is called with the outcomes before they are committed. If it raises, none of them is stored.
         """
         outcomes: list[Decision | Conflict] = []
         with self._write() as db:
@@ -62,12 +68,19 @@ class DecisionStore(SqliteFile):
                 self._append(db, file.asset, decision.version, who, values)
                 db.execute("delete from locks where asset = ?", [file.asset])
                 outcomes.append(as_decision(self._latest(file.asset)))
+            record(outcomes)
         return outcomes
 
-    def undo(self, asset: str, version: int, who: Identity) -> Decision | Conflict | None:
+    def undo(
+        self,
+        asset: str,
+        version: int,
+        who: Identity,
+        record: Callable[[Decision], object] = lambda restored: None,
+    ) -> Decision | Conflict | None:
         """Append an entry that restores what held before the present decision; None if there is no decision.
 
-        A Conflict if `version` is not the present one.
+        A Conflict if `version` is not the present one. `record`: as of `decide`.
         """
         with self._write() as db:
             before = self._latest(asset)
@@ -82,7 +95,9 @@ class DecisionStore(SqliteFile):
                 values = {name: restored[name] for name in values}
             values |= {"uri": before["uri"], "parent": before["parent"], "undo": 1, "stands": stands, "below": 0}
             self._append(db, asset, version, who, values)
-            return as_decision(self._latest(asset))
+            outcome = as_decision(self._latest(asset))
+            record(outcome)
+            return outcome
 
     def _append(self, db: sqlite3.Connection, asset: str, version: int, who: Identity, values: dict[str, Any]) -> None:
         row = {"asset": asset, "version": version + 1, "at": time.time(), "latest": 1, **values}

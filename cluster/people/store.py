@@ -82,10 +82,22 @@ class FaceStore(DecisionStore):
         """The ids of the faces that have this name now."""
         return {id for id, entry in self.latest().items() if entry.label == name}
 
-    def correct(self, new: Sequence[tuple[MediaFile, NewDecision]], who: Identity) -> int | FaceChanged:
+    def files_of(self, name: str) -> list[tuple[str, str | None]]:
+        """URI and container of the files in which a face has, or had, this name."""
+        with self._lock:
+            rows = self._db.execute("select distinct uri, parent from decisions where label = ?", [name]).fetchall()
+        return [(row["uri"], row["parent"]) for row in rows]
+
+    def correct(
+        self,
+        new: Sequence[tuple[MediaFile, NewDecision]],
+        who: Identity,
+        record: Callable[[int], object] = lambda correction: None,
+    ) -> int | FaceChanged:
         """Append a decision on each of these faces, or, if the version of one is not that of its latest entry, none.
 
-        Returns the number of the last entry, by which the correction is known. `new` is not empty.
+        Returns the number of the last entry, by which the correction is known. `new` is not empty. `record` is called
+        with this number before anything is committed. If it raises, nothing is stored.
         """
         at = time.time()
         with self._write() as db:
@@ -98,12 +110,17 @@ class FaceStore(DecisionStore):
                 values |= {"uri": file.uri, "parent": file.parent, "stands": decision.version + 1}
                 values |= {"below": before["stands"] if before else 0}
                 self._append(db, file.asset, decision.version, who, values)
-            return int(db.execute("select max(n) from decisions").fetchone()[0])
+            correction = int(db.execute("select max(n) from decisions").fetchone()[0])
+            record(correction)
+            return correction
 
-    def take_back(self, correction: int, who: Identity) -> int | FaceChanged | None:
+    def take_back(
+        self, correction: int, who: Identity, record: Callable[[], object] = lambda: None
+    ) -> int | FaceChanged | None:
         """Restore what held before a correction, on all its faces; or on none, if it does not hold on one of them.
 
         Returns the number of faces; None if there is no such correction, or `who` does not see all its files.
+        `record`: as of `correct`.
         """
         at = time.time()
         with self._write() as db:
@@ -122,6 +139,7 @@ class FaceStore(DecisionStore):
                 values |= {"uri": entry["uri"], "parent": entry["parent"], "undo": 1, "at": at}
                 values |= {"stands": entry["below"], "below": 0}
                 self._append(db, entry["asset"], present[entry["asset"]]["version"], who, values)
+            record()
         return len(entries)
 
     def last(self, who: Identity) -> Correction | None:

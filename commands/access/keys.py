@@ -1,12 +1,14 @@
 """`raysift keys`: the keys with which programs, and people without a password, call the API."""
 
 import time
+from functools import partial
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 
+from cluster.access import tokens
 from cluster.access.audit import Audit
 from cluster.access.credential import ensure_operator_key, open_store
 from cluster.access.store import Key
@@ -30,8 +32,9 @@ def add(
     """Make a key and print it, once: only its hash is stored."""
     limits, expires_at = prefixes(under), time.time() + days * DAY_S if days else None
     with opened() as (store, audit):
-        token = store.add_key(name, role, limits, expires_at)
+        token = tokens.new()
         audit.record(me(), "key made", token.id, name=name, for_role=role, under=limits)
+        store.add_key(name, role, limits, expires_at, token)
     console.print(f"key of {name}, {role}. Keep it: it is not shown again.", markup=False)
     typer.echo(str(token))
 
@@ -52,9 +55,8 @@ def show() -> None:
 def revoke(id: Annotated[str, typer.Argument(help="As `raysift keys list` shows it.")]) -> None:
     """End a key, and the sessions that were begun with it. Running APIs accept it for 5 more seconds at most."""
     with opened() as (store, audit):
-        if not store.revoke(id):
+        if not store.revoke(id, partial(audit.record, me(), "key revoked", id)):
             raise SettingsError(f"there is no valid key {id!r}. `raysift keys list` shows the ids.")
-        audit.record(me(), "key revoked", id)
     console.print(f"{id} is revoked: it is refused after 5 seconds at most")
 
 
@@ -83,8 +85,9 @@ def first_key(settings: Settings) -> str | None:
         own = ensure_operator_key(settings, store)
         if store.users() or any(key.id != own.id for key in store.list_keys()):
             return None
-        token = store.add_key("first admin", "admin")
+        token = tokens.new()
         Audit(settings.state_dir).record(me(), "key made", token.id, name="first admin", for_role="admin")
+        store.add_key("first admin", "admin", token=token)
         return str(token)
     finally:
         store.close()

@@ -1,6 +1,7 @@
 """`raysift users`: people who sign in to the app with a name and a password."""
 
 import sys
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -25,8 +26,8 @@ def add(name: Name, role: RoleOption = "viewer", under: Under = None) -> None:
     """
     limits, password = prefixes(under), _password()
     with opened() as (store, audit):
-        store.add_user(name, passwords.hash_password(password), role, limits)
         audit.record(me(), "user added", name, for_role=role, under=limits)
+        store.add_user(name, passwords.hash_password(password), role, limits)
     console.print(f"{name}, {role}, may sign in", markup=False)
 
 
@@ -45,9 +46,8 @@ def show() -> None:
 def remove(name: Name) -> None:
     """Remove a user; its sessions end after 5 seconds at most."""
     with opened() as (store, audit):
-        if not store.remove_user(name):
+        if not store.remove_user(name, partial(audit.record, me(), "user removed", name)):
             raise SettingsError(f"there is no user {name!r}. `raysift users list` shows them.")
-        audit.record(me(), "user removed", name)
     console.print(f"{name} is removed", markup=False)
 
 

@@ -32,8 +32,12 @@ def add(
         raise SettingsError("--reason is empty. Say why the files must not be erased.")
     settings = load_head()
     place = {"under": normalize(under)} if under is not None else {"asset": as_asset(str(asset))}
-    hold = Holds(settings.state_dir).add(me().name, reason, **place)
-    Audit(settings.state_dir).record(me(), "hold added", hold.id, **place, reason=reason)
+    audit = Audit(settings.state_dir)
+
+    def record(hold: Hold) -> None:
+        audit.record(me(), "hold added", hold.id, **place, reason=reason)
+
+    hold = Holds(settings.state_dir).add(me().name, reason, **place, record=record)
     console.print(harmless(f"held: {hold}"), soft_wrap=True)
 
 
@@ -50,8 +54,12 @@ def show() -> None:
 def remove(id: Annotated[str, typer.Argument(help="As `raysift hold list` shows it.")]) -> None:
     """End a hold. Nothing is erased by it; later erasures may."""
     settings = load_head()
-    hold = Holds(settings.state_dir).remove(id)
-    Audit(settings.state_dir).record(me(), "hold removed", hold.id, under=hold.under, asset=hold.asset)
+    audit = Audit(settings.state_dir)
+
+    def record(hold: Hold) -> None:
+        audit.record(me(), "hold removed", hold.id, under=hold.under, asset=hold.asset)
+
+    hold = Holds(settings.state_dir).remove(id, record)
     console.print(harmless(f"no longer held: {hold}"), soft_wrap=True)
 
 

@@ -44,6 +44,6 @@ def export(
 
     settings = load()
     with opened(settings, faces) as store, waiting("exporting the decisions"):
+        Audit(settings.state_dir).record(me(), "decisions on faces exported" if faces else "decisions exported", to)
         count = decided.export(store, to, settings.s3_endpoint)
-    Audit(settings.state_dir).record(me(), "decisions on faces exported" if faces else "decisions exported", to)
     console.print(f"{count} decisions written to {to}", markup=False, highlight=False, soft_wrap=True)

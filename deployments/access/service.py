@@ -6,6 +6,7 @@ import threading
 import time
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from cluster.access import passwords, tokens
@@ -153,13 +154,15 @@ class Access(CaseKeeper, CustodyReader, PictureKeeper):
             except UnknownToken:
                 self._store.identify_key(token)
             return self._begin(f"key:{token.id}", self._store.start_session(f"key:{token.id}"), where)
+        except UnknownToken as error:
+            # nobody guesses one, but anybody can invent many: they must not fill the disk with records
+            return self._failed_again(NOBODY, "an unknown key", where, str(error))
         except Refused as error:
             return self._failed(token.id, where, str(error))
 
     def sign_out(self, who: Identity, where: str) -> None:
         """End a session. A key stays valid."""
-        if self._store.end_session(who.id):
-            self._audit.record(who, "signed out", where=where)
+        self._store.end_session(who.id, partial(self._audit.record, who, "signed out", where=where))
 
     async def oidc_provider(self) -> OidcProvider | None:
         """The OpenID Connect provider of the settings."""
@@ -257,16 +260,14 @@ class Access(CaseKeeper, CustodyReader, PictureKeeper):
         where: str,
     ) -> tuple[str, str]:
         """Make a key; returns its id and its token."""
-        token = self._store.add_key(name, role, prefixes, expires_at)
+        token = tokens.new()
         self._audit.record(who, "key made", token.id, where, name=name, for_role=role, under=prefixes)
+        self._store.add_key(name, role, prefixes, expires_at, token)
         return token.id, str(token)
 
     def revoke(self, who: Identity, id: str, where: str) -> bool:
         """End a key and its sessions. False if there is no valid one of that id."""
-        revoked = self._store.revoke(id)
-        if revoked:
-            self._audit.record(who, "key revoked", id, where)
-        return revoked
+        return self._store.revoke(id, partial(self._audit.record, who, "key revoked", id, where))
 
     # ---- audit
 

@@ -11,6 +11,7 @@ from cluster.errors import DiskFull, SettingsError
 from cluster.vectors import VectorsDown
 from deployments import problems
 from deployments.access.authentication import Authentication
+from deployments.api.guards.answer_window import AnswerWindow
 from deployments.api.guards.limits import RequestLimits
 from deployments.api.guards.measured import Measured
 from deployments.api.guards.origin import HOSTS, OwnOrigin, TrustedHosts
@@ -70,6 +71,7 @@ api.add_middleware(OwnOrigin)
 api.add_middleware(TrustedHosts, allowed_hosts=HOSTS)  # without the argument it would allow every host from the start
 api.add_middleware(RequestLimits, answering=ANSWERING, receiving=RECEIVING)
 api.add_middleware(Measured)
+api.add_middleware(AnswerWindow)
 
 
 problems.handle(api)

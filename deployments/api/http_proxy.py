@@ -1,4 +1,4 @@
-"""Additions to Serve's HTTP proxies: limits of headers, back-pressure for bodies, errors as problem details.
+"""Additions to Serve's HTTP proxies: limits of headers, back-pressure in both directions, errors as problem details.
 
 Serve calls `middlewares` in each proxy, where RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH names it. By itself a proxy
 reads a body as fast as a client sends it, into an unbounded list: 600 MB took 540 MB of memory there,
@@ -16,6 +16,7 @@ from uvicorn.protocols.http import auto
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from deployments import problems
+from deployments.api.guards.answer_window import EXTENSION, REPORT_BYTES
 
 HEADERS_S = 20.0  # from a connection, or the first byte of a request on it, to the end of the headers
 MOST_HEADERS = 128 << 10  # bytes of a request before its body
@@ -113,6 +114,56 @@ class BodyWindow:
         await self.app(scope, receive_in_window, send)
 
 
+class SentBytes:
+    """ASGI middleware that reports to the replica how much of its answer has gone out to the client.
+
+    uvicorn's `send` waits while the client does not read. The replica waits for these reports: AnswerWindow.
+    """
+
+    def __init__(self, app: ASGIApp, every_bytes: int = REPORT_BYTES) -> None:
+        self.app = app
+        self.every_bytes = every_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, with reports among the messages that are received."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        sent = reported = 0
+        due = asyncio.Event()
+        coming: asyncio.Future[Message] | None = None  # the client's next message
+
+        async def receive_or_report() -> Message:
+            nonlocal coming, reported
+            coming = coming or asyncio.ensure_future(receive())
+            report = asyncio.ensure_future(due.wait())
+            either: set[asyncio.Future[Any]] = {coming, report}
+            try:
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                report.cancel()
+            if coming.done():
+                message, coming = coming.result(), None
+                return message
+            due.clear()
+            reported = sent
+            return {"type": EXTENSION, "bytes": sent}
+
+        async def send_and_count(message: Message) -> None:
+            nonlocal sent
+            await send(message)
+            sent += len(message.get("body", b""))
+            if sent - reported >= self.every_bytes:
+                due.set()
+
+        scope = {**scope, "extensions": {**scope.get("extensions", {}), EXTENSION: {}}}
+        try:
+            await self.app(scope, receive_or_report, send_and_count)
+        finally:
+            if coming is not None:
+                coming.cancel()
+
+
 class Unanswered:
     """ASGI middleware that answers with 500 what Serve leaves without an answer, because a replica has died.
 
@@ -145,4 +196,5 @@ def middlewares() -> list[Middleware]:
     """
     os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
     auto.AutoHTTPProtocol = HeaderLimits
-    return [Middleware(BodyWindow), Middleware(Unanswered), Middleware(problems.PlainErrors)]
+    added = (SentBytes, BodyWindow, Unanswered, problems.PlainErrors)
+    return [Middleware(one) for one in added]

@@ -80,7 +80,8 @@ class JobRoutes(CaseRoutes):
             limits = {"proof": kept, "exclude": exclude or [], "within": who.prefixes}
             name = new_name()
             # before the job exists: a repetition with the key of a request is answered without a record
-            await self.access.record.remote(who, "job submitted", name, address(request), uris=what[:SHOWN_URIS])
+            shown = {"uris": what[:SHOWN_URIS], "uri_count": len(what)}
+            await self.access.record.remote(who, "job submitted", name, address(request), **shown)
             submit = self.jobs.submit.remote
             job = await submit(what, where, detectors or [], priority, **limits, caller=caller, name=name)
             return JobName(job=job)
@@ -197,14 +198,15 @@ class JobRoutes(CaseRoutes):
     def _check_listable(self, uris: list[str], out: str, proof: str, within: tuple[str, ...] | None) -> None:
         """SettingsError names the first place that may not be read or written, or cannot be listed."""
         settings = job_settings(self.settings, uris, out, proof, within)
-        check_job(settings, uris, out)
+        different = list(dict.fromkeys(uris))  # 100,000 times the same one took half a minute
+        check_job(settings, different, out)
         roots = Roots(settings.scanning.roots)
 
         def list_first(uri: str) -> None:
             next(list_media(uri, settings.s3_endpoint, roots), None)
 
         with ThreadPoolExecutor(LISTINGS) as pool:
-            for _ in pool.map(list_first, uris):
+            for _ in pool.map(list_first, different):
                 pass
 
     async def _check_allowed(self, job: Job) -> None:

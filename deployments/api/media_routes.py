@@ -128,8 +128,9 @@ class MediaRoutes:
         if not who.may("reviewer"):
             raise HTTPException(403, f"the original of a {row['kind']} needs the role reviewer. Ask an admin for it.")
         where, why = address(request), purpose(request, self.settings.access, needed=blurring.is_explicit(row))
-        record = partial(self.access.record.remote, who, "original viewed", asset, where, **why)
-        await self.viewed.once(who, asset, record)  # it is on disk before the first byte is sent
+        file = row["id"]  # the caller may have written the id in another form: the log is searched for this one
+        record = partial(self.access.record.remote, who, "original viewed", file, where, **why)
+        await self.viewed.once(who, file, record)  # it is on disk before the first byte is sent
         return await self._readable(row, who)
 
     async def _readable(self, row: Mapping[str, Any], who: Identity) -> Original:

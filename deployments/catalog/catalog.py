@@ -7,6 +7,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Literal
 
+from cluster.access.audit import Audit, unrecorded
 from cluster.access.identity import Prefixes
 from cluster.api_queries import AssetFilter, AssetQuery, Cursor, read_cursor, write_cursor
 from cluster.cases.overview import OverviewQuery
@@ -36,7 +37,8 @@ class Catalog(JobCounts, Reports, People):
     are in the folder `of` already, and those that were in a file with the tables of an earlier version.
 
     `decisions`, `faces`: the files of the reviewers' decisions on files and on faces, which are not built from
-    anything: back them up. `vectors`: where the vectors of faces are; without it, no faces can be compared.
+    anything: back them up. `vectors`: where the vectors of faces are; without it, no faces can be compared. `audit`:
+    the log in which decisions are recorded before they are committed.
     `within`: folders, buckets and archives that the caller is limited to. Other files are as if they were not there.
     """
 
@@ -49,8 +51,10 @@ class Catalog(JobCounts, Reports, People):
         decisions: Path | Literal[":memory:"] = ":memory:",
         faces: Path | Literal[":memory:"] = ":memory:",
         vectors: FaceVectors = lambda ids: {},
+        audit: Audit | None = None,
     ) -> None:
         setup.join_serve()
+        self._record = unrecorded if audit is None else audit.record
         self._database = Database(path)
         self._decided = DecisionIndex(self._database, decisions)
         self._faces = FaceStore(faces)
@@ -212,8 +216,8 @@ class Catalog(JobCounts, Reports, People):
     def location(self, id: str, within: Prefixes = None) -> Json | None:
         """Where a file lies, its kind, and the job that scanned it last; None: no such file.
 
-        {"uri", "kind", "parent": URI of the file of the bucket that contains it, or None, "job", "answered": detectors,
-        "explicit": a score}
+        {"id": in its usual form, "uri", "kind", "parent": URI of the file of the bucket that contains it, or None,
+        "job", "answered": detectors, "explicit": a score}
         """
         visible, values = sql.within(within)
         rows = self._database.rows(sql.LOCATION.format(visible=visible), [id, *values])

@@ -238,7 +238,8 @@ LATEST = "select replace(max_by(f.id, f.asset)::varchar, '-', '') as id from fil
 DETECTIONS = "select * from detections where asset = ? order by detector, segment, n"
 
 # where a file lies, its kind, the job of its newest row, the detectors that have answered for it, its score of nsfw
-LOCATION = """select f.uri, f.kind, f.parent, max_by(s.job, s.analyzed_at) as job,
+LOCATION = """select replace(f.id::varchar, '-', '') as id, f.uri, f.kind, f.parent,
+        max_by(s.job, s.analyzed_at) as job,
         (select list_sort(list(distinct a.detector)) from answers a
             where (a.asset, a.content) = (f.asset, f.content)) as answered,
         (select max(score) from best b where b.asset = f.asset and b.detector = 'nsfw') as explicit

@@ -6,8 +6,9 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from app.proxy import HostGuard, Relay, RootGuide, allowed
 from app.sign_in import COOKIE
@@ -163,6 +164,38 @@ def test_a_download_that_is_refused_says_why_as_plain_text(path: str):
     assert (answer.status_code, answer.text) == (422, "9,000 files pass these filters <b>")
     assert answer.headers["content-type"].startswith("text/plain")
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_own"),
+    [
+        (None, True),  # a program
+        ("http://127.0.0.1:8501", True),
+        ("http://127.0.0.1:9999", False),  # another server of this machine: it gets the cookie too
+        ("http://127.0.0.1", False),
+        ("http://localhost:8501", False),
+        ("http://evil.example:8501", False),
+        ("null", False),
+        ("https://view.example.com", True),  # of a proxy that replaces the Host header
+        ("https://view.example.com.evil.example", False),
+    ],
+)
+def test_a_websocket_is_opened_by_pages_of_this_server_only(origin: str | None, is_own: bool):
+    async def hello(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.send_text("hello")
+
+    app = Starlette(routes=[WebSocketRoute("/_stcore/stream", hello)])
+    guarded = HostGuard(app, lambda: AppListener(names=["view.example.com"]))
+    opened = TestClient(guarded).websocket_connect(
+        "ws://127.0.0.1:8501/_stcore/stream", headers={"Origin": origin} if origin else {}
+    )
+    if is_own:
+        with opened as socket:
+            assert socket.receive_text() == "hello"
+    else:
+        with pytest.raises(WebSocketDisconnect), opened:
+            pass
 
 
 @pytest.mark.parametrize("media_type", ["text/html", "application/json"])

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageDraw, ImageFont
@@ -19,6 +20,7 @@ from cluster.permissions import prove
 from cluster.processes import Processes
 from cluster.settings import Settings
 from deployments.detector import names
+from tests.chaos import nodes
 from tests.chaos.faulty_s3 import Faults, faulty
 from tests.support.cluster import Cluster, environment
 from tests.support.servers.redis import RedisServer
@@ -102,11 +104,17 @@ def units(folder: Path) -> list[int]:
     return [unit for table in tables for unit in table["unit_id"].to_pylist()]
 
 
-def until(condition: Callable[[], Any], message: str, seconds: float = TIMEOUT_S) -> None:
-    """Wait until `condition()`. AssertionError with `message` after `seconds`."""
+def until(
+    condition: Callable[[], Any],
+    message: str,
+    seconds: float = TIMEOUT_S,
+    while_runs: psutil.Process | None = None,
+) -> None:
+    """Wait until `condition()`. AssertionError with `message` after `seconds`, or if the process `while_runs` ends."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, message
+        assert while_runs is None or nodes.runs(while_runs), f"{message}: its process has ended"
         time.sleep(0.1)
 
 

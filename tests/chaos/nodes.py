@@ -44,6 +44,13 @@ def join(processes: Processes, cpus: int, disk: Path | None = None) -> psutil.Pr
     return psutil.Process(child.pid)
 
 
+def runs(process: psutil.Process) -> bool:
+    """Whether a process has not ended."""
+    with suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
 def kill(processes: list[psutil.Process]) -> None:
     """Kill all processes at once, as the loss of a machine does: they are stopped first, so that none can react."""
     send(processes, signal.SIGSTOP)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import httpx
 from tests.support.browser import free_port
 from tests.support.paths import ROOT
 
+LAST_CHARACTERS = 6000  # of the output of a command that does not end
 BAD = {"broken.jpg", "empty.png", "zero.mp4", "letter.jpg", "huge.png"}  # invalid files of the fixture `media`
 
 
@@ -25,15 +27,27 @@ class Cluster:
     command: tuple[str, ...] = (str(Path(sys.executable).parent / "raysift"),)
 
     def raysift(self, *arguments: str, timeout: float = 400) -> subprocess.CompletedProcess[str]:
-        """Run `raysift ARGUMENTS` to its end, within `timeout` seconds; returns its exit code and output."""
-        return subprocess.run(
+        """Run `raysift ARGUMENTS` to its end; returns its exit code and output.
+
+        AssertionError after `timeout` seconds, with its output and with what each of its threads was doing.
+        """
+        with subprocess.Popen(
             [*self.command, *arguments],
-            env=self.environment,
+            env={**self.environment, "PYTHONFAULTHANDLER": "1"},  # SIGABRT then prints the stacks of all threads
             cwd=self.cwd,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=timeout,
-        )
+        ) as process:
+            try:
+                output, errors = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGABRT)
+                shown = f"`raysift {' '.join(arguments)}` did not end within {timeout:.0f} s"
+                raise AssertionError("\n".join((shown, *_rest(process)))) from None
+            finally:
+                process.kill()
+            return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
     def url(self, part: str) -> str:
         """The base URL of a part, given by the prefix of its port setting: `API__`, `APP__`, `RAY__DASHBOARD_`."""
@@ -53,6 +67,17 @@ class Cluster:
         """Run `raysift export` on a results folder; returns file name -> exported line."""
         lines = map(json.loads, self.raysift("export", "--from", folder).stdout.splitlines())
         return {line["uri"].rsplit("/", 1)[-1]: line for line in lines}
+
+
+def _rest(process: "subprocess.Popen[str]") -> list[str]:
+    """The last lines of the output of a process that ends now. Its children may have the pipes, and keep them open."""
+    output: tuple[str | bytes | None, ...]
+    try:
+        output = process.communicate(timeout=10)
+    except subprocess.TimeoutExpired as late:
+        output = late.stdout, late.stderr
+    texts = [part.decode(errors="replace") if isinstance(part, bytes) else part or "" for part in output]
+    return [text[-LAST_CHARACTERS:] for text in texts]
 
 
 def environment(state: Path, **more: str) -> dict[str, str]:

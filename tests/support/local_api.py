@@ -38,10 +38,10 @@ _MADE: list[Any] = []  # instances that Serve has created in this process
 class KeptCatalog(Catalog):
     """A catalogue in memory that is recorded in _MADE."""
 
-    def __init__(self) -> None:
+    def __init__(self, audit: Audit) -> None:
         """An empty catalogue."""
         self.memory = MemoryVectors()  # the vectors of faces that tests add
-        super().__init__(":memory:", vectors=self.memory)
+        super().__init__(":memory:", vectors=self.memory, audit=audit)
         _MADE.append(self)
 
 
@@ -139,8 +139,9 @@ class LocalApi:
 @contextmanager
 def local_api(state: Path) -> Iterator[LocalApi]:
     """Run the API with its state in this folder. Once per process: Serve cannot pickle an application that has run."""
-    settings = Settings(state_dir=state, scanning=Scanning(roots=("/",), outs=("/",)))
-    catalog = serve.deployment(KeptCatalog).options(name="catalog").bind()
+    names = {"names": ["testserver"]}  # the host of Starlette's TestClient
+    settings = Settings(state_dir=state, scanning=Scanning(roots=("/",), outs=("/",)), api=names)
+    catalog = serve.deployment(KeptCatalog).options(name="catalog").bind(Audit(state))
     jobs = serve.deployment(UnattendedJobs).options(name="jobs").bind(state / "jobs.sqlite", settings)
     verify = lambda out, job, settings: Verified(  # noqa: E731
         units=1, done=1, failed=0, lost=len(out), double=0, vectors_missing=0

@@ -193,7 +193,10 @@ def traces(uri: str) -> list[bytes]:
 
 
 def _has(file: Path, needles: tuple[bytes, ...]) -> bool:
-    content = file.read_bytes()
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError:  # of a running cluster: it was deleted meanwhile
+        return False
     if file.suffix == ".json" and "rejected" in str(file):  # a vector is text there
         content += as_bytes(tuple(json.loads(content)["vector"]))
     if file.suffix == ".parquet":

@@ -18,6 +18,7 @@ from deployments.access.roles import Viewer
 from deployments.api.app import api
 from deployments.api.calls import TimedHandle
 from deployments.api.cases.routes import CaseRoutes
+from deployments.api.guards.answer_window import STALLED_S
 from deployments.api.guards.places import Places
 from deployments.api.guards.quotas import Quotas
 from deployments.api.media import content_of
@@ -25,7 +26,6 @@ from deployments.catalog.exports.formats import FORMATS, Format
 
 MOST = 4  # exports of one API process at a time: each keeps the catalogue busy
 DOWNLOAD = content_of(format.media_type for format in FORMATS.values())
-STALLED_S = 60.0  # how long a client may take for one part of an export
 HEADERS = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
 
 

@@ -15,7 +15,7 @@ from cluster.settings import Settings
 from deployments import problems
 
 LOOPBACK = ("127.0.0.1", "localhost")
-HOSTS = [*LOOPBACK, "testserver"]  # host names that requests may be addressed to; an API adds its own
+HOSTS = [*LOOPBACK]  # host names that requests may be addressed to; an API adds its own
 ORIGINS: set[str] = set()  # host:port of pages that may ask beside the API's own; a name without port: on any port
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")  # they change nothing (RFC 9110, 9.2.1)
 

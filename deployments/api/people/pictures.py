@@ -4,10 +4,12 @@ import asyncio
 import io
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from fastapi import HTTPException
 
 from cluster.errors import MediaError, SettingsError
 from cluster.people.face import place_of
@@ -24,6 +26,8 @@ AROUND = 1.5  # times the longer side of the face's box: hair and chin
 QUALITY = 80
 KEPT = 2000  # pictures in memory, of some 8 kB each
 AT_ONCE = 2  # originals that are being read
+WAIT_S = 20.0  # for an original to be read, with the time until its turn: the app gives up after 30 s
+BUSY = "this machine reads as many originals for pictures of faces as it may at a time: try again in a moment"
 
 # (URI, URI of the file of the bucket that contains it or None, kind, time in seconds or None, settings) -> the frame,
 # (height, width, 3) RGB; MediaError or SettingsError if there is none. The pipeline's function, passed in by the
@@ -44,18 +48,21 @@ class FacePictures:
     ) -> bytes | None:
         """The JPEG of a face of this file (of Catalog.face_source); None if no picture of it can be had.
 
-        `readable`: the settings with which the caller may read the original.
+        `readable`: the settings with which the caller may read the original. HTTPException 503 if that takes longer
+        than WAIT_S, and no thumbnail shows the face.
         """
         key = face, str(source["job"])
-        if key not in self._kept:
-            made = await self._made(face, source, readable)
-            if made is None:
+        jpeg = self._kept.get(key)
+        if jpeg is None:
+            jpeg, is_best = await self._made(face, source, readable)
+            if jpeg is None:
                 return None
-            self._kept[key] = made
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        jpeg = self._kept[key]
+            if is_best:
+                self._kept[key] = jpeg
+                while len(self._kept) > KEPT:
+                    self._kept.popitem(last=False)
+        else:
+            self._kept.move_to_end(key)
         return await asyncio.to_thread(coarsened, jpeg) if coarse else jpeg
 
     def forget(self) -> None:
@@ -64,21 +71,44 @@ class FacePictures:
 
     async def _made(
         self, face: str, source: Mapping[str, Any], readable: Callable[[], Awaitable[Settings]]
-    ) -> bytes | None:
+    ) -> tuple[bytes | None, bool]:
+        """The picture, and whether it stays the best: from a thumbnail it is not, where the original was late."""
         place = place_of(face)
         assert place is not None  # the route has checked it
         small = None
         if source["jpeg"] and source["kind"] == "image" and place.time_ms is None:
             small, side = await asyncio.to_thread(_of_thumbnail, source["jpeg"], place.fractions)
             if side >= LEAST_PX:
-                return small
+                return small, True
         settings = await readable()
         time_s = None if place.time_ms is None else place.time_ms / 1000
         try:
-            async with self._places:
-                return await asyncio.to_thread(self._of_original, source, time_s, place.fractions, settings)
-        except (MediaError, SettingsError, OSError):
-            return small
+            return await self._in_time(partial(self._of_original, source, time_s, place.fractions, settings)), True
+        except (MediaError, SettingsError, OSError) as error:
+            if not isinstance(error, TimeoutError):
+                return small, True
+        if small is None:
+            raise HTTPException(503, BUSY, {"Retry-After": "5"})
+        return small, False
+
+    async def _in_time(self, read: Callable[[], bytes]) -> bytes:
+        """The result of a call in a thread, AT_ONCE at a time. TimeoutError after WAIT_S."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + WAIT_S
+        async with asyncio.timeout_at(until):
+            await self._places.acquire()
+        reading = loop.run_in_executor(None, read)
+        # a thread cannot be stopped: one that is late has its place until it ends, so that there are not more and more
+        reading.add_done_callback(self._end_reading)
+        done, _ = await asyncio.wait({reading}, timeout=until - loop.time())
+        if not done:
+            raise TimeoutError
+        return reading.result()
+
+    def _end_reading(self, ended: "asyncio.Future[bytes]") -> None:
+        self._places.release()
+        if not ended.cancelled():
+            ended.exception()  # it is nobody's any more if it came late
 
     def _of_original(
         self, source: Mapping[str, Any], time_s: float | None, box: Sequence[float], settings: Settings

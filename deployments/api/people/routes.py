@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import HTTPException, Path, Query, Request, Response
 
+from cluster.access.holds import refuse_held
 from cluster.access.identity import Identity
 from cluster.api_types import ForgottenHits
 from cluster.people.api_types import (
@@ -28,7 +29,7 @@ from cluster.people.store import FaceChanged
 from cluster.settings import Settings
 from deployments.access.client_address import address
 from deployments.access.purposes import purpose
-from deployments.access.roles import OperatorOfAll, Reviewer, Viewer
+from deployments.access.roles import Admin, Reviewer, Viewer
 from deployments.api import media
 from deployments.api.app import api
 from deployments.api.calls import TimedHandle
@@ -39,13 +40,6 @@ from deployments.serving.placement import configs
 
 Face = Annotated[FaceId, Path()]
 Of = Annotated[OfCase, Query()]
-
-RECORDED = {  # method of the catalogue -> what the audit log says
-    "name_group": "group of faces named",
-    "merge_groups": "groups of faces merged",
-    "split_group": "group of faces split",
-    "reject_faces": "faces rejected",
-}
 
 
 class PeopleRoutes(CaseRoutes):
@@ -113,35 +107,36 @@ class PeopleRoutes(CaseRoutes):
     async def undo_correction(self, number: Annotated[Version, Path()], request: Request, who: Reviewer) -> TakenBack:
         """Take back a correction: what held before holds again. 409 if one of its faces was decided on since."""
         why = purpose(request, self.settings.access)
-        outcome = await self.catalog.take_back.remote(number, who)
+        outcome = await self.catalog.take_back.remote(number, who, address(request), **why)
         if outcome is None:
             raise HTTPException(404, f"there is no correction {number}")
         if isinstance(outcome, FaceChanged):
             raise _changed(outcome)
-        await self.access.record.remote(who, "correction of faces taken back", str(number), address(request), **why)
         return outcome
 
     @api.delete("/v1/people/{name}")
-    async def forget(self, name: str, request: Request, who: OperatorOfAll) -> ForgottenHits:
-        """Delete the hits of a person from the catalogue; `raysift people purge` has deleted them from the results."""
+    async def forget(self, name: str, request: Request, who: Admin) -> ForgottenHits:
+        """Delete the hits of a person from the catalogue, and what reviewers have decided on faces of that name.
+
+        `raysift people purge` has deleted them from the results. 422 if a legal hold is on a file with such a face.
+        """
         why = purpose(request, self.settings.access)
+        refuse_held(await self.access.holds.remote(), await self.catalog.files_of_person.remote(name))
         await self.access.record.remote(who, "person purged", name, address(request), **why)
         forgotten = await self.catalog.forget.remote("face", name)
         self.face_pictures.forget()
+        await self.access.forget_faces.remote()
         return ForgottenHits(hits=forgotten)
 
     async def _correct(self, method: str, face: str, body: Any, of: OfCase, request: Request, who: Identity) -> Any:
-        """Have the catalogue correct a group, and record it, with the name that it gets."""
-        why = purpose(request, self.settings.access)
+        """Have the catalogue correct a group, and record it."""
+        why, where = purpose(request, self.settings.access), address(request)
         within = await self.within(of.case, who)
-        outcome = await getattr(self.catalog, method).remote(face, body, self._distance(), within, who)
+        outcome = await getattr(self.catalog, method).remote(face, body, self._distance(), within, who, where, **why)
         if outcome is None:
             raise _unknown()
         if isinstance(outcome, FaceChanged):
             raise _changed(outcome)
-        more = {"correction": outcome.correction, "faces": outcome.faces, **why}
-        more |= {"name": body.name} if isinstance(body, NewName) else {}
-        await self.access.record.remote(who, RECORDED[method], face, address(request), **more)
         return outcome
 
     async def _record_view(self, case: str | None, request: Request, who: Identity) -> None:

@@ -37,15 +37,13 @@ from deployments.api.app import api
 from deployments.api.calls import TimedHandle
 from deployments.api.cases.routes import CaseRoutes
 
-IDS_A_VALUE = 30  # asset ids in one value of an audit record, which holds 1000 characters
 CHANGED: dict[int | str, dict[str, Any]] = {409: {"model": DecisionChanged}}
 
 
 class ReviewRoutes(CaseRoutes):
-    """The routes; the API that inherits them has the catalogue and the deployment of the keys."""
+    """The routes; the API that inherits them has the catalogue."""
 
     settings: Settings
-    access: TimedHandle
     catalog: TimedHandle
 
     @api.get("/v1/decisions")
@@ -83,13 +81,11 @@ class ReviewRoutes(CaseRoutes):
     @api.post("/v1/assets/{asset}/decision/undo", responses=CHANGED)
     async def undo_decision(self, asset: str, seen: Undo, request: Request, who: Reviewer) -> Decision:
         """Take back the present decision: the one before it holds again. Both stay in the history. 409 as of PUT."""
-        outcome = await self.catalog.undo.remote(asset, seen.version, who)
+        outcome = await self.catalog.undo.remote(asset, seen.version, who, address(request))
         if outcome is None:
             raise HTTPException(404, f"no file {asset!r} has been scanned, or there is no decision on it to take back")
         if isinstance(outcome, Conflict):
             raise DecisionConflict(outcome.present)
-        more = {"version": outcome.version, "label": outcome.label or ""}
-        await self.access.record.remote(who, "decision taken back", outcome.asset, address(request), **more)
         return outcome
 
     @api.post("/v1/review/next")
@@ -110,20 +106,13 @@ class ReviewRoutes(CaseRoutes):
         return await self.catalog.progress.remote(queue, who, await self.within(queue.filter.case, who))
 
     async def _decide(self, new: Sequence[AssetDecision], request: Request, who: Identity) -> list[Written]:
-        """Store these decisions, and record those that were stored."""
+        """Have the catalogue store and record these decisions."""
         labels = self.settings.review.labels
         for decision in new:
             if decision.label not in labels:
                 there = ", ".join(labels)
                 raise SettingsError(f"label: there is no label {decision.label!r}; review.labels has {there}.")
-        written = await self.catalog.decide.remote(new, who)
-        by_label: dict[str, list[str]] = {}
-        for decision, one in zip(new, written, strict=True):
-            if one.outcome == "stored":
-                by_label.setdefault(decision.label, []).append(one.asset)
-        for label, assets in by_label.items():
-            parts = [" ".join(assets[at : at + IDS_A_VALUE]) for at in range(0, len(assets), IDS_A_VALUE)]
-            await self.access.record.remote(who, "decided", label, address(request), assets=parts)
+        written: list[Written] = await self.catalog.decide.remote(new, who, address(request))
         return written
 
 

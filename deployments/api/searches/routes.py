@@ -8,7 +8,7 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
 from cluster.access.identity import Identity
-from cluster.access.pictures import Picture
+from cluster.access.pictures import MOST_SEARCHED, Picture
 from cluster.api_queries import LikenessQuery, SearchQuery
 from cluster.api_types import Hits
 from deployments.access.client_address import address
@@ -24,6 +24,7 @@ from deployments.api.upload_routes import UploadRoutes
 
 GONE = "that picture is not kept any more, or somebody else has sent it: choose the picture again"
 MOST_BYTES = 64 << 20  # of a picture to search by
+CROWD = f"of a picture with many faces, the {MOST_SEARCHED} largest are searched by"
 
 
 class SearchRoutes(CaseRoutes, UploadRoutes):
@@ -53,7 +54,7 @@ class SearchRoutes(CaseRoutes, UploadRoutes):
             if kept.space == "faces":
                 face_of = kept.sha256
                 await self._record(request, who, face_of)
-            found = await self.searching.by_vectors(kept.vectors, kept.space, query.limit, scope)
+            found = await self._by_picture(kept, query.limit, scope)
         else:
             found = await self.searching.words(str(query.q), query.limit, scope)
         return await self._shown(found, who, request, query.picture, face_of)
@@ -67,11 +68,15 @@ class SearchRoutes(CaseRoutes, UploadRoutes):
         """
         scope = Scope(query, await self.within(query.case, who))
         result = await self.analyzed(request, who, frozenset([self.searching.maker(query.by)]), MOST_BYTES)
-        vectors = self.searching.vectors_of(result, query.by)
-        found = await self.searching.by_vectors(vectors, query.by, query.limit, scope)
-        picture = Picture(query.by, vectors, result.sha256 or "")
+        picture = Picture(query.by, self.searching.vectors_of(result, query.by), result.sha256 or "")
+        found = await self._by_picture(picture, query.limit, scope)
         face_of = picture.sha256 if query.by == "faces" else None
         return await self._shown(found, who, request, await self._kept(who, picture), face_of)
+
+    async def _by_picture(self, picture: Picture, limit: int, scope: Scope) -> Found:
+        found = await self.searching.by_vectors(picture.vectors, picture.space, limit, scope)
+        notes = [CROWD] if len(picture.vectors) >= MOST_SEARCHED else []
+        return Found(found.hits, [*found.notes, *notes])
 
     async def _record(self, request: Request, who: Identity, of: str) -> None:
         why = purpose(request, self.settings.access)

@@ -13,10 +13,11 @@ from fastapi import HTTPException
 from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import RayServeException
 
+from cluster.access.pictures import MOST_SEARCHED
 from cluster.api_queries import By
 from cluster.chroma.neighbours import Hit
 from cluster.errors import SettingsError
-from cluster.records import Failure, Result, Sample
+from cluster.records import Detection, Failure, Result, Sample
 from cluster.vectors import Vectors, VectorsDown
 from deployments.api.searches.near import Near, NearFiles, Scope
 from deployments.detector import DetectorConfig
@@ -113,15 +114,18 @@ class Search:
         return MAKER[by]
 
     def vectors_of(self, result: Result, by: By) -> Values:
-        """The vectors of an analysed upload by which its like is searched. HTTPException 422 if it has none."""
+        """The vectors of an analysed upload by which its like is searched, those of the largest faces first.
+
+        At most MOST_SEARCHED: each is a question to the vector store. HTTPException 422 if there is none.
+        """
         if result.failures:
             raise HTTPException(422, result.failures[0].reason)
         if result.item.kind != "image":
             raise HTTPException(422, f"search takes a picture; that is a file of {result.item.kind}")
-        vectors = [vector for finding in result.findings for vector in finding.detection.vectors]
-        own = tuple(vector.values for vector in vectors if vector.space == by)
+        largest = sorted((finding.detection for finding in result.findings), key=_size, reverse=True)
+        own = tuple(vector.values for found in largest for vector in found.vectors if vector.space == by)
         if own:
-            return own
+            return own[:MOST_SEARCHED]
         if by == "image":
             raise HTTPException(422, "the detector clip, as it is set up here, gives no image vectors")
         if result.findings:
@@ -163,6 +167,11 @@ class Search:
         if name not in self.configs:
             raise HTTPException(422, f"{purpose} needs the detector {name}; detectors.{name}.enabled switches it off")
         return self.configs[name]
+
+
+def _size(found: Detection) -> float:
+    """The share of the picture that a detection takes; 0 for one without a place."""
+    return 0.0 if found.box is None else (found.box[2] - found.box[0]) * (found.box[3] - found.box[1])
 
 
 def _is_text(hit: Hit, config: Any) -> bool:

@@ -2,22 +2,24 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cluster.access.identity import Prefixes
+from cluster.people.store import FaceEntry
 from cluster.vectors import VectorsDown
 from deployments.catalog.database import Database
 from deployments.catalog.people.components import Components, components
 from deployments.catalog.people.faces import FaceVectors, SeenFaces, seen_faces
+from deployments.catalog.people.grouping import Grouping, grouped
 
 KEPT = 4  # comparisons; each holds the vectors of its faces
 MOST_COMING = 8  # comparisons that wait or are being made
 WAIT_S = 1.0  # for the first comparison of these files: callers ask again, and the catalogue has others to answer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Comparison:
     """Faces, the number of each one's cluster, and how many more there are."""
 
@@ -25,6 +27,19 @@ class Comparison:
     components: Components
     left_out: int
     index: dict[str, int]  # face id -> its index
+    _grouping: Grouping | None = None  # of the decisions _entries
+    _entries: Mapping[str, FaceEntry] | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def grouping(self, entries: Mapping[str, FaceEntry]) -> Grouping:
+        """The groups of the faces by these decisions, made once as long as they are the same object.
+
+        FaceStore.latest returns another one after each change.
+        """
+        with self._lock:  # several requests at once make them once
+            if self._grouping is None or self._entries is not entries:
+                self._grouping, self._entries = grouped(self.seen, self.components, entries), entries
+            return self._grouping
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
 """Groups of faces: the clusters of their vectors, changed as reviewers have decided."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,8 @@ from deployments.catalog.people.components import ALONE, Components
 from deployments.catalog.people.faces import SeenFaces
 
 Key = str | int  # of a group: the label of its faces, or the number of their cluster
+
+MOST_DISTANCES = 4_000_000  # in memory at a time, as 64-bit numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +93,29 @@ def _keys(
         if not persons:
             yield from ((n, number) for n in free)
             continue
-        vectors = np.asarray([seen.vectors[n] for n in persons])
-        of_person = np.asarray([*persons.values()])
-        for n in free:
+        yield from zip(free, _nearest(seen, free, persons, decided), strict=True)
+
+
+def _nearest(
+    seen: SeenFaces,
+    free: Sequence[int],
+    persons: Mapping[int, str],
+    decided: Mapping[int, tuple[str, FaceEntry]],
+) -> Iterator[str | None]:
+    """For each free face, the label of the nearest of `persons` (face -> label) that its decision does not exclude."""
+    vectors = np.asarray([seen.vectors[n] for n in persons], np.float64)
+    of_person, lengths = np.asarray([*persons.values()]), np.square(vectors).sum(axis=1)
+    step = max(1, MOST_DISTANCES // len(vectors))
+    for begin in range(0, len(free), step):
+        part = free[begin : begin + step]
+        # squares of the distances, less the square of the free face's own length, which does not change their order
+        apart = lengths - 2 * np.asarray([seen.vectors[n] for n in part], np.float64) @ vectors.T
+        for n, row in zip(part, apart, strict=True):
             excluded = decided[n][1].tags if n in decided else ()
-            apart = np.linalg.norm(vectors - seen.vectors[n], axis=1)
-            apart[np.isin(of_person, excluded)] = np.inf
-            nearest = int(apart.argmin())
-            yield n, str(of_person[nearest]) if np.isfinite(apart[nearest]) else None
+            if excluded:
+                row[np.isin(of_person, excluded)] = np.inf
+            nearest = int(row.argmin())
+            yield str(of_person[nearest]) if np.isfinite(row[nearest]) else None
 
 
 def _decided(seen: SeenFaces, entries: Mapping[str, FaceEntry]) -> dict[int, tuple[str, FaceEntry]]:

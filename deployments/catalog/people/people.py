@@ -1,7 +1,9 @@
 """The catalogue's methods for people. What a limited caller may not see is as if it were not there."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
+from cluster.access.audit import Recorder
 from cluster.access.identity import Identity, Prefixes
 from cluster.errors import SettingsError
 from cluster.people.api_types import (
@@ -23,19 +25,27 @@ from deployments.catalog.people import correcting, shapes
 from deployments.catalog.people.compared import Comparison, Comparisons
 from deployments.catalog.people.correcting import Changes
 from deployments.catalog.people.faces import is_face
-from deployments.catalog.people.grouping import FaceGroup, Grouping, grouped
+from deployments.catalog.people.grouping import FaceGroup, Grouping
 from deployments.catalog.shapes import Json
 
+_SHOWING = """select distinct f.uri, f.parent from detections d join files f using (asset)
+    where d.detector = 'face' and d.label = ?"""
 Outcome = Corrected | FaceChanged | None  # None: there is no such group
+NAMED = "group of faces named"  # what the audit log says of a correction
+MERGED, SPLIT, REJECTED = "groups of faces merged", "group of faces split", "faces rejected"
 
 
 class People:
-    """The methods; the catalogue that inherits them has the comparisons of faces and the store of decisions on them.
+    """The methods; the catalogue that inherits them has the comparisons of faces, the decisions on them, the audit log.
+
+    A correction is in the audit log before it is committed: there is none without a record, also after a crash.
 
     `within`: the folders of the caller, and of the case. `distance`: that at which a face is an enrolled person, a
     setting of the detector. A group is named by a face in it. VectorsDown if the vector store does not answer.
+    `where`: the address that a request comes from, `why`: its purpose, for the record.
     """
 
+    _record: Recorder
     _database: Database
     _faces: FaceStore
     _comparisons: Comparisons
@@ -89,14 +99,40 @@ class People:
             return None
         return {**where, "jpeg": (self.thumbnail(place.asset, within) or {"jpeg": None})["jpeg"]}
 
+    def files_of_person(self, name: str) -> list[tuple[str, str | None]]:
+        """URI and container of the files in which a face is this person's, by a hit or by a reviewer."""
+        return [
+            *((row["uri"], row["parent"]) for row in self._database.rows(_SHOWING, [name])),
+            *self._faces.files_of(name),
+        ]
+
     # ---- corrections: FaceChanged, and nothing is stored, if a group's version is not the present one
 
-    def name_group(self, face: str, new: NewName, distance: float, within: Prefixes, who: Identity) -> Outcome:
+    def name_group(
+        self,
+        face: str,
+        new: NewName,
+        distance: float,
+        within: Prefixes,
+        who: Identity,
+        where: str = "",
+        **why: str,
+    ) -> Outcome:
         """Give a group a name."""
         named = lambda _, grouping, group: correcting.named(grouping, group, new.name)  # noqa: E731
-        return self._correct(face, new.version, "named", named, distance, within, who)
+        record = partial(self._record, who, NAMED, face, where, name=new.name, **why)
+        return self._correct(face, new.version, "named", named, distance, within, who, record)
 
-    def merge_groups(self, face: str, merge: Merge, distance: float, within: Prefixes, who: Identity) -> Outcome:
+    def merge_groups(
+        self,
+        face: str,
+        merge: Merge,
+        distance: float,
+        within: Prefixes,
+        who: Identity,
+        where: str = "",
+        **why: str,
+    ) -> Outcome:
         """Make one group of several."""
 
         def merged(compared: Comparison, grouping: Grouping, group: FaceGroup) -> Changes | FaceChanged | None:
@@ -110,9 +146,19 @@ class People:
                 groups.append(other)
             return correcting.merged(grouping, groups)
 
-        return self._correct(face, merge.version, "merged", merged, distance, within, who)
+        record = partial(self._record, who, MERGED, face, where, **why)
+        return self._correct(face, merge.version, "merged", merged, distance, within, who, record)
 
-    def split_group(self, face: str, chosen: Chosen, distance: float, within: Prefixes, who: Identity) -> Outcome:
+    def split_group(
+        self,
+        face: str,
+        chosen: Chosen,
+        distance: float,
+        within: Prefixes,
+        who: Identity,
+        where: str = "",
+        **why: str,
+    ) -> Outcome:
         """Make some faces of a group another one. SettingsError if they are all of it."""
 
         def split(compared: Comparison, grouping: Grouping, group: FaceGroup) -> Changes | FaceChanged:
@@ -123,9 +169,19 @@ class People:
                 raise SettingsError("body.faces: these are all faces of the group. Choose some of them.")
             return correcting.split(grouping, group, members)
 
-        return self._correct(face, chosen.version, "split", split, distance, within, who)
+        record = partial(self._record, who, SPLIT, face, where, **why)
+        return self._correct(face, chosen.version, "split", split, distance, within, who, record)
 
-    def reject_faces(self, face: str, reject: Reject, distance: float, within: Prefixes, who: Identity) -> Outcome:
+    def reject_faces(
+        self,
+        face: str,
+        reject: Reject,
+        distance: float,
+        within: Prefixes,
+        who: Identity,
+        where: str = "",
+        **why: str,
+    ) -> Outcome:
         """Take faces out of a group: they are not this person, or no faces."""
 
         def rejected(compared: Comparison, grouping: Grouping, group: FaceGroup) -> Changes | FaceChanged:
@@ -135,11 +191,13 @@ class People:
             return correcting.rejected(grouping, group, members, reject.reason)
 
         what = "not this person" if reject.reason == "person" else "not a face"
-        return self._correct(face, reject.version, what, rejected, distance, within, who)
+        record = partial(self._record, who, REJECTED, face, where, **why)
+        return self._correct(face, reject.version, what, rejected, distance, within, who, record)
 
-    def take_back(self, correction: int, who: Identity) -> TakenBack | FaceChanged | None:
+    def take_back(self, correction: int, who: Identity, where: str = "", **why: str) -> TakenBack | FaceChanged | None:
         """Restore what held before a correction; None if there is none, or the caller does not see all its files."""
-        outcome = self._faces.take_back(correction, who)
+        record = partial(self._record, who, "correction of faces taken back", str(correction), where, **why)
+        outcome = self._faces.take_back(correction, who, record)
         return TakenBack(faces=outcome) if isinstance(outcome, int) else outcome
 
     def _correct(
@@ -151,7 +209,9 @@ class People:
         distance: float,
         within: Prefixes,
         who: Identity,
+        record: Callable[..., None],
     ) -> Outcome:
+        """Store what `change` decides. `record` is called with the number of the correction and of its faces."""
         compared, _ = self._comparisons.of(within, distance)
         grouping = self._grouping(compared) if compared else None
         group = grouping and compared and grouping.group_of.get(compared.index.get(face, -1))
@@ -165,11 +225,12 @@ class People:
         new = correcting.decisions(compared.seen, grouping, changes, what)
         if not new:
             raise SettingsError("body: this is so already. Nothing was changed.")
-        outcome = self._faces.correct(new, who)  # each decision names the version that was read above
+        # each decision names the version that was read above
+        outcome = self._faces.correct(new, who, lambda number: record(correction=number, faces=len(new)))
         return outcome if isinstance(outcome, FaceChanged) else Corrected(correction=outcome, faces=len(new))
 
     def _grouping(self, compared: Comparison) -> Grouping:
-        return grouped(compared.seen, compared.components, self._faces.latest())
+        return compared.grouping(self._faces.latest())
 
 
 def _members(compared: Comparison, group: FaceGroup, faces: Sequence[str]) -> list[int] | None:

@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
 
+from cluster.access.audit import Recorder
 from cluster.access.identity import Identity, Prefixes
 from cluster.api_queries import AssetFilter, AssetQuery
 from cluster.decisions.api_types import (
@@ -25,6 +27,7 @@ from deployments.catalog.database import Ask, Database
 from deployments.catalog.reviews.index import DecisionIndex
 
 HOUR_S = 3600.0
+IDS_A_VALUE = 30  # asset ids in one value of an audit record, which holds 1000 characters
 MORE = 20  # candidates beyond those that are locked or skipped: the caller's own file may be among them
 
 _FILES = """select f.asset, f.id, f.uri, f.parent from files f
@@ -43,10 +46,15 @@ _BY_TAG = """select t.tag as value, count(*) as n from (select f.id {source}) x 
 
 
 class Reviews:
-    """The methods; the catalogue that inherits them has the database and the table of decided files."""
+    """The methods; the catalogue that inherits them has the database, the table of decided files and the audit log.
+
+    A decision is in the audit log before it is committed: there is none without a record, also after a crash. `where`:
+    the address that a request comes from.
+    """
 
     _database: Database
     _decided: DecisionIndex
+    _record: Recorder
 
     # ---- decisions
 
@@ -72,13 +80,23 @@ class Reviews:
             history=tuple(history),
         )
 
-    def decide(self, new: Sequence[AssetDecision], who: Identity) -> list[Written]:
+    def decide(self, new: Sequence[AssetDecision], who: Identity, where: str = "") -> list[Written]:
         """Store a decision on each of these files, if its version is the present one; the outcomes in their order."""
         files = self._files([decision.asset for decision in new], who.prefixes)
         known = [(files[decision.asset], decision) for decision in new if decision.asset in files]
-        outcomes = dict(zip((file.asset for file, _ in known), self._decided.store.decide(known, who), strict=True))
+        decided = self._decided.store.decide(known, who, partial(self._record_decisions, who, where))
+        outcomes = dict(zip((file.asset for file, _ in known), decided, strict=True))
         self._decided.refresh(list(outcomes))
         return [_written(decision.asset, outcomes.get(decision.asset)) for decision in new]
+
+    def _record_decisions(self, who: Identity, where: str, outcomes: Sequence[Decision | Conflict]) -> None:
+        by_label: dict[str, list[str]] = {}
+        for one in outcomes:
+            if isinstance(one, Decision):
+                by_label.setdefault(one.label or "", []).append(one.asset)
+        for label, assets in by_label.items():
+            parts = [" ".join(assets[at : at + IDS_A_VALUE]) for at in range(0, len(assets), IDS_A_VALUE)]
+            self._record(who, "decided", label, where, assets=parts)
 
     def decision_facets(self, ask: Ask, query: AssetFilter, within: Prefixes) -> dict[str, dict[str, int]]:
         """Facets `decisions` and `tags`; a filter does not apply to its own counts."""
@@ -90,13 +108,18 @@ class Reviews:
         tags = {row["value"]: row["n"] for row in ask(_BY_TAG.format(source=source), values)}
         return {"decisions": decisions if decisions.keys() - {UNDECIDED} else {}, "tags": tags}
 
-    def undo(self, id: str, version: int, who: Identity) -> Decision | Conflict | None:
+    def undo(self, id: str, version: int, who: Identity, where: str = "") -> Decision | Conflict | None:
         """Take back the present decision on a file, if it is of this version. None: no decision or file."""
+
+        def record(restored: Decision) -> None:
+            more = {"version": restored.version, "label": restored.label or ""}
+            self._record(who, "decision taken back", restored.asset, where, **more)
+
         files = self._files([id], who.prefixes)
         if not files:
             return None
         (file,) = files.values()
-        outcome = self._decided.store.undo(file.asset, version, who)
+        outcome = self._decided.store.undo(file.asset, version, who, record)
         self._decided.refresh([file.asset])
         return outcome
 

@@ -58,6 +58,10 @@ def test_an_untouched_log_is_whole(log, tmp_path):
         (lambda all: [*all[:2], "{}", *all[2:]], "line 3 is missing or out of order"),
         (lambda all: [*all[:2], "torn", *all[2:]], "line 3 is no record"),
         (lambda all: [*all[:2], "[1]", *all[2:]], "line 3 is missing or out of order"),
+        # what a reader of the file sees, and a parser does not
+        (lambda all: [all[0].replace('"who"', '"who": "eve", "who"'), *all[1:]], "line 1 was changed"),
+        (lambda all: [f"{all[0]}  ", *all[1:]], "line 1 was changed"),
+        (lambda all: [all[0], "[" * 100_000, *all[1:]], "line 2 is no record"),
     ],
 )
 def test_what_was_done_to_the_log_is_found(log, change, fault):
@@ -81,6 +85,20 @@ def test_a_log_goes_on_after_a_crash_in_the_middle_of_a_line(log):
     log.record(NOBODY, "sign-in failed")
     assert log.verify().fault == "line 6 is no record"
     assert json.loads(lines(log)[-1])["n"] == 6
+
+
+def test_a_record_for_which_the_disk_has_no_room_leaves_nothing_and_the_next_one_follows(log, tmp_path):
+    program = (
+        "import resource, signal, sys; from pathlib import Path; from cluster.access.audit import NOBODY, Audit; "
+        "log = Audit(Path(sys.argv[1])); size = log.path.stat().st_size; "
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (size + 40, resource.RLIM_INFINITY)); "
+        "log.record(NOBODY, 'sign-in failed')"
+    )
+    failed = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True)
+    assert "File too large" in failed.stderr
+    log.record(ANN, "signed in")
+    assert (log.verify().fault, log.verify().lines) == (None, 6)
 
 
 def test_several_processes_write_one_chain(log, tmp_path):
@@ -122,4 +140,5 @@ def test_long_lists_of_a_request_are_cut_and_the_chain_goes_on(log):
     checked = log.verify()
     assert (checked.lines, checked.fault) == (7, None)
     *_, long, last = log.records()
-    assert len(long["under"]) == 10 and len(long["name"]) == 1000 and last["n"] == 7
+    assert len(long["under"]) == 11 and long["under"][-1] == "and 90 more"
+    assert len(long["name"]) == 1000 and last["n"] == 7

@@ -32,3 +32,19 @@ def test_the_oldest_picture_makes_room_for_a_new_one(monkeypatch: pytest.MonkeyP
     assert keeper.picture("user:bob", of_bob) == FACE, "another one's pictures stay"
     keeper.keep_picture("user:cem", FACE)
     assert keeper.picture("user:bob", of_bob) is None
+
+
+def test_all_pictures_together_have_a_bound_of_vectors(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pictures, "MOST_VECTORS", 5)
+    keeper = PictureKeeper()
+    crowd = Picture("faces", ((1.0, 2.0),) * 3, "bb")
+    first, second, third = (keeper.keep_picture("user:ann", one) for one in (FACE, crowd, crowd))
+    assert [keeper.picture("user:ann", id) for id in (first, second, third)] == [None, None, crowd]
+
+
+def test_pictures_of_faces_do_not_outlive_a_purge():
+    keeper = PictureKeeper()
+    scene = Picture("image", ((1.0, 2.0),), "cc")
+    face, image = (keeper.keep_picture("user:ann", one) for one in (FACE, scene))
+    keeper.forget_faces()
+    assert (keeper.picture("user:ann", face), keeper.picture("user:ann", image)) == (None, scene)

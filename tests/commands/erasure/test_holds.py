@@ -39,6 +39,17 @@ def test_a_hold_is_added_listed_and_removed_and_all_of_it_is_recorded(machine):
     ]
 
 
+def test_a_hold_that_cannot_be_recorded_is_neither_added_nor_removed(machine):
+    assert run("hold", "add", "--under", "s3://bucket/case-7/", "--reason", "case 7").exit_code == 0
+    held = Holds(machine.state).all()
+    (machine.state / "audit.jsonl").unlink()
+    (machine.state / "audit.jsonl").mkdir()
+    for change in (("add", "--under", "s3://bucket/case-8/", "--reason", "case 8"), ("remove", held[0].id)):
+        with pytest.raises(IsADirectoryError):
+            run("hold", *change)
+    assert Holds(machine.state).all() == held
+
+
 @pytest.mark.parametrize("wrong", [[], ["--under", "s3://b", "--asset", "0" * 32], ["--under", "s3://b/\udc80"]])
 def test_a_hold_needs_one_place_and_a_reason(machine, wrong):
     assert isinstance(run("hold", "add", "--reason", "why", *wrong).exception, SettingsError)

@@ -73,6 +73,18 @@ def test_wrong_passwords_are_refused_recorded_and_slowed_down(running: LocalApi,
     assert PASSWORD not in running.audit.path.read_text() and "a wrong password" not in running.audit.path.read_text()
 
 
+def test_invented_keys_do_not_fill_the_disk_with_records(running: LocalApi, client: TestClient):
+    before = len(list(running.audit.records()))
+    for _ in range(20):
+        answer = client.post("/v1/session", json={"token": str(tokens.new())})
+        assert (answer.status_code, answer.json()["detail"]) == (401, "this key is not known here")
+    assert len(list(running.audit.records())) <= before + 1, "one a minute"
+    revoked = running.store.add_key("Rob", "viewer")
+    running.store.revoke(revoked.id)
+    assert client.post("/v1/session", json={"token": str(revoked)}).status_code == 401
+    assert recorded(running, "sign-in failed")[-1]["of"] == revoked.id
+
+
 def test_passwords_tried_at_the_same_time_are_counted_before_they_are_looked_at(running: LocalApi, monkeypatch):
     running.store.add_user("mallory", passwords.hash_password(PASSWORD), "viewer")
     tried = []
@@ -160,6 +172,10 @@ def test_a_viewer_gets_blurred_bytes_and_a_reviewer_the_original_which_is_record
         assert client.get(f"/v1/assets/{picture}/media", headers=reviewer).content == b"the original"
     (view,) = views()
     assert (view["who"], view["role"], view["from"]) == ("reviewer 9", "reviewer", "testclient")
+    running.ingress.viewed = Viewed()
+    for form in (picture.upper(), f"{picture[:8]}-{picture[8:]}"):  # the same file: the log must not say another id
+        assert client.get(f"/v1/assets/{form}/media", headers=reviewer).content == b"the original"
+    assert len(views()) == 2, "and its later views go on"
 
 
 def test_a_signed_address_shows_what_its_viewer_may_see_and_nothing_else(

@@ -55,7 +55,8 @@ def client(
     """A client of an API with one file, which is explicit."""
 
     async def location(asset: str, within: object) -> dict[str, Any]:
-        return {"uri": URI, "kind": kind, "parent": None, "job": "scan-1", "answered": ["nsfw"], "explicit": 0.9}
+        where = {"id": ASSET, "uri": URI, "parent": None, "job": "scan-1"}
+        return {**where, "kind": kind, "answered": ["nsfw"], "explicit": 0.9}
 
     async def no_job(job: str) -> None:
         return None

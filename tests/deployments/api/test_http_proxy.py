@@ -192,7 +192,8 @@ def test_serve_finds_the_function_where_raysift_up_names_it(monkeypatch):
     path = Processes(Settings()).environment()[name]
     assert hasattr(constants, name)  # Serve's constants are named after the variables that set them
     added = validate_http_proxy_callback_return(call_function_from_import_path(path))
-    assert [middleware.cls for middleware in added] == [http_proxy.BodyWindow, http_proxy.Unanswered, PlainErrors]
+    ours = [http_proxy.SentBytes, http_proxy.BodyWindow, http_proxy.Unanswered, PlainErrors]
+    assert [middleware.cls for middleware in added] == ours
     config = uvicorn.Config(answer)
     config.load()
     assert config.http_protocol_class is http_proxy.HeaderLimits

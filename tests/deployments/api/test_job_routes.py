@@ -5,6 +5,7 @@ from fastapi import HTTPException
 
 from cluster.api_job_types import Report
 from cluster.errors import SettingsError
+from deployments.api import job_routes
 from deployments.jobs import folder
 from tests.support.stored import commit, row
 
@@ -39,6 +40,13 @@ def test_a_job_may_have_5000_long_uris_and_its_description_stays_short(api, medi
     name = api("submit", uris, out=str(tmp_path / "out"), detectors=None, priority="normal").job
     for answer in (api("job", name), api("list_jobs", limit=1)[0]):
         assert answer.job == name and answer.uri_count == 5000 and len(answer.model_dump_json()) < 5000
+
+
+def test_a_uri_that_is_named_many_times_is_looked_at_once(api, media, tmp_path, monkeypatch):
+    listed = []
+    monkeypatch.setattr(job_routes, "list_media", lambda uri, *_: listed.append(uri) or iter(()))
+    api("submit", [media, f"{media}/a.jpg"] * 5000, out=str(tmp_path / "out"), detectors=None, priority="normal")
+    assert len(listed) == 2
 
 
 def test_a_finished_job_has_its_report_and_its_failed_files_can_be_retried(api, media, tmp_path):

@@ -165,7 +165,7 @@ def test_types_that_a_browser_would_run_are_sent_as_octet_stream(uri, type):
 )
 async def test_a_row_without_a_kind_has_no_media(picture, row, status, sentence):
     async def location(asset, within):
-        return row and row | {"uri": picture}
+        return row and row | {"id": asset, "uri": picture}
 
     async def no_job(job):
         return None

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from cluster.api_queries import MAX_IDS, MAX_PAGE, AssetQuery
+from cluster.api_queries import MAX_IDS, MAX_PAGE, MOST_UNDER, MOST_VALUES, AssetQuery
 from cluster.errors import SettingsError
 from cluster.records import asset_id
 from deployments.catalog.catalog import Catalog
@@ -113,6 +113,9 @@ def test_the_last_allowed_page_is_empty(catalog):
     + [("min_score", score) for score in (float("nan"), float("inf"), -0.1, 1.1)]
     + [("where", ("face",)), ("where", ("face:",) * 33), ("where", ("face:" + "x" * 1000,)), ("score_of", "face")]
     + [("id", ("no id",)), ("id", (asset_id("x"),) * (MAX_IDS + 1)), ("upto", "no id")]
+    + [("under", ("s3://b",) * (MOST_UNDER + 1)), ("label", ("x",) * (MOST_VALUES + 1))]
+    + [(field, ("\ud800",)) for field in ("label", "under", "job", "tag")]
+    + [("case", "\ud800")]
     + [("kind", ("document",)), ("detector_label", ("no colon",)), ("sort", "sideways")],
 )
 def test_a_value_out_of_bounds_is_refused(field, value):

@@ -1,6 +1,7 @@
 """The routes of people: corrections are recorded, conflicts are told, faces are coarse squares for viewers."""
 
 import io
+import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -8,10 +9,12 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from cluster.access.holds import Holds
 from cluster.access.rules import AccessRules
 from cluster.errors import MediaError
 from cluster.people.face import face_id
 from cluster.records import Vector, asset_id
+from deployments.api.people import pictures
 from deployments.api.people.pictures import FacePictures
 from tests.support.fakes.vectors import of_person
 from tests.support.local_api import LocalApi
@@ -162,10 +165,51 @@ def test_a_small_face_whose_original_is_gone_is_cut_out_of_the_thumbnail_and_one
     assert client.get(f"/v1/people/faces/{face_of('film.mp4', time_s=2.04)}/picture", headers=ann).status_code == 404
 
 
+def test_originals_that_hang_hold_up_nobody_for_longer_than_a_deadline(client, running, ann, monkeypatch):
+    monkeypatch.setattr(pictures, "WAIT_S", 0.3)
+    goes_on, begun = threading.Event(), []
+
+    def frame(*asked):
+        begun.append(asked)
+        goes_on.wait(20)
+        return np.full((480, 640, 3), 128, np.uint8)
+
+    monkeypatch.setattr(running.ingress, "face_pictures", FacePictures(frame))
+    film = f"/v1/people/faces/{face_of('film.mp4', time_s=2.04)}/picture"
+    for _ in range(pictures.AT_ONCE + 1):
+        late = client.get(film, headers=ann)
+        assert (late.status_code, late.headers["retry-after"]) == (503, "5")
+    assert len(begun) == pictures.AT_ONCE, "what is late keeps its place, so that threads do not pile up"
+    small = face_of("small.jpg", SMALL)
+    assert shown(client, ann, small).max() > 200, "of the thumbnail meanwhile"
+    goes_on.set()
+    for _ in range(100):
+        if client.get(film, headers=ann).status_code == 200:
+            break
+    assert shown(client, ann, face_of("film.mp4", time_s=2.04)).min() > 115
+    assert shown(client, ann, small).max() < 140, "and of the original, once it can be read"
+
+
 def test_what_is_no_face_is_not_cut_out(client, ann, originals):
     whole = face_of("film.mp4", (0.0, 0.0, 1.0, 1.0), 2.04)
     assert client.get(f"/v1/people/faces/{whole}/picture", headers=ann).status_code == 404
     assert originals == []
+
+
+def test_a_person_whose_files_are_held_is_not_purged_and_keeps_the_decisions(client, running, ann):
+    face = group(client, ann)["face"]
+    name = {"version": group_version(client, ann, face), "name": "Held Example"}
+    assert client.post(f"/v1/people/groups/{face}/name", headers=ann, json=name).status_code == 200
+    operator = {"Authorization": f"Bearer {running.store.add_key('Olga', 'operator')}"}
+    assert client.delete("/v1/people/Held Example", headers=operator).status_code == 403
+    holds = Holds(running.audit.path.parent)
+    hold = holds.add("Ada", "case 1 is in court", under=FOLDER)
+    refused = client.delete("/v1/people/Held Example", headers=running.headers)
+    assert refused.status_code == 422 and "case 1 is in court" in refused.json()["detail"]
+    assert group(client, ann)["name"] == "Held Example"
+    holds.remove(hold.id)
+    assert client.delete("/v1/people/Held Example", headers=running.headers).status_code == 200
+    assert group(client, ann)["name"] is None
 
 
 def test_pictures_and_corrections_need_a_purpose_where_it_is_demanded(client, running, ann, monkeypatch):

@@ -124,6 +124,12 @@ def test_a_review_goes_through_a_queue_and_shows_its_progress(client, ann, bob):
     assert wrong.status_code == 422 and "goes with `second`" in wrong.json()["detail"]
 
 
+def test_texts_that_are_no_unicode_are_the_clients_error(client, ann):
+    headers = ann | {"Content-Type": "application/json"}
+    for body in ('{"filter": {"label": ["\\ud800"]}}', '{"second": true, "decided_by": "\\ud800"}'):
+        assert client.post("/v1/review/next", headers=headers, content=body).status_code == 422, body
+
+
 def test_the_queue_of_a_case_has_only_its_files(client, running, ann):
     operator = {"Authorization": f"Bearer {running.store.add_key('Olga', 'operator')}"}
     case = {"name": "half", "title": "", "folders": URIS[:2]}

@@ -8,6 +8,7 @@ import pytest
 from fastapi import FastAPI, HTTPException
 from starlette.testclient import TestClient
 
+from cluster.access.pictures import MOST_SEARCHED
 from cluster.api_queries import AssetFilter
 from cluster.chroma.neighbours import Hit, Neighbours
 from cluster.records import Detection, Failure, Finding, MediaItem, Result, Vector, asset_id
@@ -278,3 +279,12 @@ def test_exact_and_similar_hits_do_not_take_each_others_places():
     near = Vectors({"text": [hit(asset_id(f"seen {n}"), 0.9) for n in range(9)]})
     found = words(near, catalog=Catalog(*(asset_id(f"read {n}") for n in range(3))), limit=3)
     assert [one["matched"] for one in found] == ["exact text"] * 3 + ["picture"] * 3
+
+
+def test_a_crowd_is_searched_by_its_largest_faces():
+    crowd = [
+        Detection("face", 1.0, (0.0, 0.0, n / 100, n / 100), vectors=(Vector("faces", (float(n),)),)) for n in range(80)
+    ]
+    result = Result(MediaItem("mine", 1, "", "image"), findings=tuple(Finding("face", "m", one) for one in crowd))
+    chosen = Search(Detectors(), Catalog(), Vectors(), WORDS_APART).vectors_of(result, "faces")
+    assert chosen == tuple((float(n),) for n in range(79, 79 - MOST_SEARCHED, -1))

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from cluster.access.pictures import MOST_SEARCHED
 from cluster.records import MediaItem, Result, asset_id
+from deployments.api.searches.routes import CROWD
 from deployments.api.searches.search import Found
 from tests.support.local_api import LocalApi
 from tests.support.stored import commit, found, row
@@ -69,3 +71,17 @@ def test_an_upload_is_searched_by_while_nothing_can_be_kept(client: TestClient, 
     monkeypatch.setattr(running.ingress.access, "keep_picture", Away(), raising=False)
     sent = client.post("/v1/search", files=UPLOAD).json()
     assert len(sent["hits"]) == 1 and sent["picture"] is None
+
+
+def test_a_purge_of_a_person_drops_the_faces_that_were_searched_by(client: TestClient):
+    faces, scene = (client.post("/v1/search", params={"by": by}, files=UPLOAD).json() for by in ("faces", "image"))
+    assert client.delete("/v1/people/Nobody").status_code == 200
+    for sent, status in ((faces, 404), (scene, 200)):
+        assert client.get("/v1/search", params={"picture": sent["picture"]}).status_code == status
+
+
+def test_who_searches_by_a_crowd_hears_that_only_the_largest_faces_count(client: TestClient, running: LocalApi):
+    running.ingress.searching.vectors_of = lambda result, by: ((1.0, 0.0),) * MOST_SEARCHED
+    sent = client.post("/v1/search?by=faces", files=UPLOAD).json()
+    again = client.get("/v1/search", params={"picture": sent["picture"]}).json()
+    assert sent["notes"] == again["notes"] == [CROWD]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cluster.access.audit import Audit
 from cluster.access.identity import Identity
 from cluster.people.api_types import (
     Chosen,
@@ -106,7 +107,8 @@ class People:
 def people(tmp_path):
     """Person 1 in pictures 0 to 3 and, of case 2, 6 to 8; person 2 in 3 to 5; person 3 in 0 only."""
     vectors = MemoryVectors()
-    catalog = Catalog(":memory:", faces=tmp_path / "faces.sqlite", vectors=vectors)
+    audit = Audit(tmp_path / "state")
+    catalog = Catalog(":memory:", faces=tmp_path / "faces.sqlite", vectors=vectors, audit=audit)
     people = People(catalog, vectors, tmp_path / "out")
     beside = (0.6, 0.1, 0.8, 0.4)
     shown = {0: [face(1), face(3, box=beside)], 3: [face(1, 3), face(2, 0, box=beside)], 4: [face(2, 1)]}

@@ -1,11 +1,16 @@
 """Groups of faces and their corrections, over a catalogue that is filled meanwhile."""
 
+from pathlib import Path
+
 import pytest
 
+from cluster.access.audit import Audit
 from cluster.errors import SettingsError
 from cluster.people.api_types import Corrected, GroupQuery
 from cluster.people.store import FaceChanged
 from cluster.records import asset_id
+from deployments.catalog.people import compared
+from deployments.catalog.people.grouping import grouped
 from tests.deployments.catalog.people.conftest import ANN, BOB, BOX, DISTANCE, LIMITED, People, face, uri
 from tests.support.stored import found, row
 
@@ -195,3 +200,43 @@ def test_purged_hits_take_the_compared_faces_with_them(people: People):
     people.catalog.forget("face", "Nobody")
     page = people.page()
     assert (page.groups, page.unclear) == ((), 11)
+
+
+def test_groups_are_made_once_for_all_who_ask_until_somebody_decides(people: People, monkeypatch: pytest.MonkeyPatch):
+    made = []
+    monkeypatch.setattr(compared, "grouped", lambda *given: made.append(given) or grouped(*given))
+    seen = [people.page(), people.page(BOB), people.page(name="ann")]
+    assert (len(made), [len(page.groups) for page in seen]) == (1, [2, 2, 0])
+    people.name(people.group(0), "Ann")
+    assert people.groups() == people.groups(BOB) == [("Ann", 7), (None, 3)]
+    assert len(made) == 2
+
+
+def test_a_new_face_belongs_to_the_nearest_of_several_people_in_its_cluster(people: People):
+    group = people.group(0)
+    alike = [one.id for one in people.faces(group) if one.uri in (uri(0), uri(8))]  # their vectors are equal
+    people.split(group, *alike)
+    people.load(*(row(f"s3://b/case-1/new-{n}.jpg", face(1, n), unit=30 + n) for n in range(4)))
+    (split,) = (group for group in people.page().groups if group.faces == 3 and group.version)
+    assert {one.uri for one in people.faces(split)} == {uri(0), uri(8), "s3://b/case-1/new-0.jpg"}
+
+
+def test_what_cannot_be_recorded_is_not_corrected_and_not_taken_back(people: People, tmp_path: Path):
+    named = people.name(people.group(0), "Ann")
+    (record,) = Audit(tmp_path / "state").records()
+    assert (record["what"], record["name"]) == ("group of faces named", "Ann")
+    assert (record["correction"], record["faces"]) == (named.correction, named.faces)
+    log = tmp_path / "state" / "audit.jsonl"
+    log.unlink()
+    log.mkdir()  # no line can be appended
+    for change in (
+        lambda: people.name(people.group(0), "Bea"),
+        lambda: people.merge(people.group(0), people.group(1)),
+        lambda: people.split(people.group(0), people.faces(people.group(0))[0].id),
+        lambda: people.reject(people.group(0), people.faces(people.group(0))[0].id),
+        lambda: people.undo(named),
+    ):
+        with pytest.raises(OSError):
+            change()
+    assert people.groups() == [("Ann", 7), (None, 3)]
+    assert people.page().last.correction == named.correction

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from cluster.access.audit import Audit
 from cluster.access.identity import Identity
 from cluster.api_queries import AssetFilter, AssetQuery
 from cluster.decisions.api_types import AssetDecision, Decision, NextReview, ReviewQueue
@@ -30,7 +31,7 @@ NUMBER = {id: n for n, id in ID.items()}
 @pytest.fixture
 def catalog(tmp_path):
     """Files 0 to 5 with scores that rise; two of them, 4 and 5, are of case 2. The file of decisions outlives it."""
-    catalog = Catalog(":memory:", decisions=tmp_path / "decisions.sqlite")
+    catalog = Catalog(":memory:", decisions=tmp_path / "decisions.sqlite", audit=Audit(tmp_path / "state"))
     catalog.load(commit(tmp_path / "out", "a.parquet", *map(nude, range(6))))
     yield catalog
     catalog.close()
@@ -188,3 +189,19 @@ def test_decisions_outlive_the_catalogue(catalog, tmp_path):
     assert {item["uri"] for item in again.assets(AssetQuery(tag=("car",)))["items"]} == {uri(0)}
     assert isinstance(state(again, ID[0]).decision, Decision)
     again.close()
+
+
+def test_what_cannot_be_recorded_is_not_decided_and_not_taken_back(catalog, tmp_path):
+    audit = tmp_path / "state" / "audit.jsonl"
+    assert decide(catalog, ANN, 0).outcome == "stored"
+    assert [record["what"] for record in Audit(tmp_path / "state").records()] == ["decided"]
+    audit.unlink()
+    audit.mkdir()  # no line can be appended
+    with pytest.raises(OSError):
+        decide(catalog, ANN, 1)
+    with pytest.raises(OSError):
+        catalog.undo(ID[0], 1, ANN)
+    assert state(catalog, ID[1]).history == ()
+    assert (state(catalog, ID[0]).version, state(catalog, ID[0]).decision.label) == (1, "relevant")
+    audit.rmdir()
+    assert decide(catalog, ANN, 1).outcome == "stored"
