@@ -127,8 +127,10 @@ LOADS: tuple[Callable[[User], None], ...] = (scan, upload, browse, search, probe
 
 
 @contextmanager
-def running(settings: Settings, requests: Requests, home: Path) -> Iterator[None]:
-    """Run one user of each of LOADS until the block ends. What a thread raises is raised at the end."""
+def running(
+    settings: Settings, requests: Requests, home: Path, loads: tuple[Callable[[User], None], ...] = LOADS
+) -> Iterator[None]:
+    """Run one user of each of these loads until the block ends. What a thread raises is raised at the end."""
     over, errors = threading.Event(), list[Exception]()
 
     def work(load: Callable[[User], None]) -> None:
@@ -137,7 +139,7 @@ def running(settings: Settings, requests: Requests, home: Path) -> Iterator[None
         except Exception as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=work, args=(load,), name=load.__name__) for load in LOADS]
+    threads = [threading.Thread(target=work, args=(load,), name=load.__name__) for load in loads]
     for thread in threads:
         thread.start()
     try:
