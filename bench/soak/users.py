@@ -100,7 +100,8 @@ def browse(user: User) -> None:
         user.ask("GET /v1/jobs")
         for item in (page or {"items": []})["items"][:4]:
             user.ask("GET /v1/assets/{asset}", f"/v1/assets/{item['id']}")
-            user.ask("GET /v1/assets/{asset}/thumbnail", f"/v1/assets/{item['id']}/thumbnail")
+            if item["has_thumbnail"]:
+                user.ask("GET /v1/assets/{asset}/thumbnail", f"/v1/assets/{item['id']}/thumbnail")
             user.wait(BROWSE_S)
 
 

@@ -5,6 +5,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import yaml
@@ -15,7 +16,7 @@ from cluster.metrics.declared import METRICS
 from cluster.records import asset_id
 from cluster.traces.spans import trace_id
 from tests.chaos.conftest import pages, until
-from tests.chaos.operating import Operated, operated, outline, pictures
+from tests.chaos.operating import DETECTORS, Operated, operated, outline, pictures
 from tests.monitoring import drawing as dashboards
 from tests.support.browser import Visit, chromium
 from tests.support.models import tiny
@@ -141,6 +142,10 @@ def test_the_dashboards_show_a_scan_uploads_and_searches(cluster, tmp_path):
 
 
 def test_a_new_model_threshold_and_code_are_taken_up_under_load_without_a_failed_request(cluster, tmp_path):
+    until(lambda: status(cluster)["jobs"] == [], "a job of an earlier test does not end")
+    shown = status(cluster)
+    assert all(part["runs"] for part in shown["parts"].values()) and shown["cards"] is not None
+    assert {name: health["replicas"] for name, health in shown["detectors"].items()} == dict.fromkeys(DETECTORS, 1)
     before = detectors(cluster)
     model = tiny.timm_classifier(tmp_path / "model", GRADES)
     nsfw = {"backend": "gpu", "model": f"file:{model}", "floor": 0.01}
@@ -171,6 +176,11 @@ def test_a_new_model_threshold_and_code_are_taken_up_under_load_without_a_failed
     found = cluster.cluster.export(str(cluster.home / "new"))
     models = {one["detector"]: one["model"] for line in found.values() for one in line["detections"]}
     assert models["nsfw"] == f"file:{model}"
+
+
+def status(cluster: Operated) -> dict[str, Any]:
+    """What `raysift status` tells programs."""
+    return dict(json.loads(cluster.cluster.raysift("status", "--json").stdout))
 
 
 def detectors(cluster: Operated) -> dict[str, tuple[str, float]]:
