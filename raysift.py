@@ -10,11 +10,10 @@ import shlex
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Column, Table
 
 from cluster.errors import SettingsError
 from cluster.records import Priority
@@ -30,11 +29,8 @@ from commands.outbound.report import report
 from commands.results.compact import compact
 from commands.reviews import decisions
 from commands.scans import end_or_follow, follow, submit
-from commands.terminal import LazyGroup, ProfileOption, api_client, console, say, waiting
-from commands.upkeep import backup, logs, top
-
-if TYPE_CHECKING:
-    from cluster.api_types import Ready
+from commands.terminal import LazyGroup, ProfileOption, console, say, waiting
+from commands.upkeep import backup, logs, status, top, upgrade
 
 NOT_FINISHED = 1
 
@@ -69,7 +65,9 @@ cli.command()(compact)
 cli.command()(backup.backup)
 cli.command()(backup.restore)
 cli.command()(logs.logs)
+cli.command()(status.status)
 cli.command()(top.top)
+cli.command()(upgrade.upgrade)
 
 
 @cli.command()
@@ -106,41 +104,6 @@ def down() -> None:
     running = processes.alive()
     processes.stop()
     console.print("stopped: " + ", ".join(running) if running else "nothing was running")
-
-
-@cli.command()
-def status() -> None:
-    """Show which parts run and whether each detector answers. Exits 1 if one does not."""
-    from cluster.processes import port_open
-    from commands.up import dashboard_answers
-
-    settings = load()
-    table = Table(Column("part", no_wrap=True), Column("state", no_wrap=True), Column("", overflow="fold"))
-    ray_runs = dashboard_answers(settings)
-    parts = (
-        ("ray", settings.ray.dashboard_url, ray_runs),
-        ("chroma", settings.chroma.url, port_open(settings.chroma)),
-        ("app", settings.app.url, port_open(settings.app)),
-    )
-    for name, where, runs in parts:
-        table.add_row(name, "runs" if runs else "off", where if runs else f"{where}: start it with `raysift up`")
-    readiness = ready(settings) if ray_runs else None
-    for name, health in readiness.detectors.items() if readiness else ():
-        table.add_row(f"detector {name}", health.state, health.message)
-    Console().print(table)
-    raise typer.Exit(0 if readiness and readiness.ready and all(runs for _, _, runs in parts) else NOT_FINISHED)
-
-
-def ready(settings: Settings) -> "Ready":
-    """What the API says of its detectors: whether all are ready, and the health of each."""
-    # imported only now: building these models takes other commands too long
-    from cluster.api_types import Ready
-
-    with api_client(settings) as api:
-        answer = api.get("/v1/ready")
-        if answer.status_code != 503:  # that is a detector which does not answer
-            answer.raise_for_status()
-        return Ready(**answer.json())
 
 
 @cli.command()

@@ -18,6 +18,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.forms import query_string
+from app.paint import SCRIPT
 from app.purpose import purpose_of
 from app.sign_in import address_of, authorization, is_own, token_of
 from cluster.access.rules import purpose_header
@@ -43,6 +44,7 @@ _PRIVATE = {
 _HTML = "text/html; charset=utf-8"
 _PAGE = b"<title>Streamlit</title>"
 _SERVER_HERE = b"<script>window.__streamlit = { BACKEND_BASE_URL: location.origin }</script>"
+_ADDED = _SERVER_HERE + SCRIPT
 _HEADERS = (
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"SAMEORIGIN"),
@@ -222,13 +224,16 @@ class HostGuard:
 
 
 class RootGuide:
-    """ASGI middleware: tells Streamlit's page that its server is at the root of this host, whatever the page's path."""
+    """ASGI middleware: tells Streamlit's page that its server is at the root of this host, whatever the page's path.
+
+    The page also gets the script that measures its first paint.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and add a line to the answer if it is Streamlit's page."""
+        """Pass the request on, and add to the answer if it is Streamlit's page."""
         start: Message | None = None  # of an answer in HTML, until the beginning of its body is known
 
         async def send_with_guide(message: Message) -> None:
@@ -239,10 +244,10 @@ class RootGuide:
                     return
             elif start is not None:
                 if _PAGE in message.get("body", b""):
-                    message = {**message, "body": message["body"].replace(_PAGE, _SERVER_HERE + _PAGE)}
+                    message = {**message, "body": message["body"].replace(_PAGE, _ADDED + _PAGE)}
                     headers = MutableHeaders(raw=start["headers"])
                     if "content-length" in headers:
-                        headers["content-length"] = str(int(headers["content-length"]) + len(_SERVER_HERE))
+                        headers["content-length"] = str(int(headers["content-length"]) + len(_ADDED))
                 await send(start)
                 start = None
             await send(message)

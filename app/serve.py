@@ -10,6 +10,7 @@ import httpx
 import streamlit as st
 from starlette.middleware import Middleware
 
+from app.paint import FirstPaint
 from app.proxy import HostGuard, Relay, RootGuide
 from app.purpose import Purpose, PurposeGuard
 from app.sign_in import SignIn, SignInGuard
@@ -40,7 +41,7 @@ async def _lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
 
 app = st.App(
     Path(__file__).with_name("main.py"),
-    routes=[*SignIn(_api).routes, *Purpose().routes, *Relay(_api).routes],
+    routes=[*SignIn(_api).routes, *Purpose().routes, *Relay(_api).routes, *FirstPaint(_api).routes],
     middleware=[
         Middleware(RootGuide),
         Middleware(HostGuard, listens_on=_listener),

@@ -3,6 +3,7 @@
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -67,6 +68,8 @@ class Watch:
         self.kinds: dict[str, Held] = {}
         self.most: dict[str, float] = {}  # name in METRICS -> highest value
         self.left_mb = float("inf")  # lowest available memory of the machine
+        self.ended: Counter[str] = Counter()  # kind -> processes that were there at one look and not at the next
+        self._there: dict[int, str] = {}  # process id -> its kind, at the last look
         self._killed_before = _killed_by_the_kernel()
         self._asked = -float("inf")
 
@@ -75,9 +78,12 @@ class Watch:
         now = time.monotonic()
         self.left_mb = min(self.left_mb, psutil.virtual_memory().available / 1e6)
         sample: dict[str, list[float]] = {}
-        for pid, title in family(str(self.processes.state)).items():
+        there = {pid: kind(title) for pid, title in family(str(self.processes.state)).items()}
+        self.ended.update(name for pid, name in self._there.items() if pid not in there)
+        self._there = there
+        for pid, name in there.items():
             with suppress(OSError, KeyError):  # the process has ended
-                sample.setdefault(kind(title), []).append(_own_mb(pid))
+                sample.setdefault(name, []).append(_own_mb(pid))
         for name, mb in sample.items():
             series = self.kinds.setdefault(name, Held())
             series.seconds.append(now)

@@ -47,21 +47,24 @@ def _launch(settings: Settings, tell: Callable[[str], None]) -> None:
 
     if hint := check_cards(settings, gpus.cards()):  # raises for a wrong key, before anything is started
         log.warning(hint)
-    _check_weights(settings, tell)
+    check_weights(settings, tell)
     try:
         tell("starting Chroma, Ray and the app")
         processes.start_ray()
         processes.start_chroma()
         processes.start_app()
-        _deploy(settings, processes, tell)
+        deploy(settings, processes, tell)
         _wait_for_servers(processes)
     except BaseException:
         processes.stop()
         raise
 
 
-def _deploy(settings: Settings, processes: Processes, tell: Callable[[str], None]) -> None:
-    """Have the Ray that starts run the application, and wait until all of it is healthy."""
+def deploy(settings: Settings, processes: Processes, tell: Callable[[str], None]) -> None:
+    """Have the Ray that starts or runs run the application, and wait until all of it is healthy.
+
+    Serve replaces the replicas of one that runs already.
+    """
     # imported while Ray starts, and only now, because it reads the path of its token at its import
     import ray
     from ray import serve
@@ -74,6 +77,7 @@ def _deploy(settings: Settings, processes: Processes, tell: Callable[[str], None
     ray.init(address=processes.environment()["RAY_ADDRESS"], log_to_driver=False, logging_level=logging.ERROR)
     try:
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
+        # where it runs already, this changes nothing
         serve.start(proxy_location="HeadOnly", http_options={"host": settings.api.host, "port": settings.api.port})
         target = serve.RunTarget(target=application, name=APP, route_prefix="/")
         serve.run_many([target], wait_for_applications_running=False)
@@ -113,7 +117,7 @@ def _wait_for_servers(processes: Processes) -> None:
     processes.wait("app", lambda: port_open(settings.app))
 
 
-def _check_weights(settings: Settings, tell: Callable[[str], None]) -> None:
+def check_weights(settings: Settings, tell: Callable[[str], None]) -> None:
     """Fetch the weights of every detector to this machine. SettingsError names all that are missing."""
     from deployments.models import runtime
     from deployments.serving.placement import configs

@@ -198,5 +198,5 @@ def deployment(settings: Settings) -> Any:
         request_router_config={"initial_backoff_s": 0.005, "max_backoff_s": 0.05},
         ray_actor_options={"num_cpus": settings.scanning.worker_cpus, "runtime_env": {"env_vars": KEEP_BUFFERS}},
         graceful_shutdown_timeout_s=5,
-        logging_config=setup.serve_config(settings.logs),
+        logging_config=setup.serve_config(settings.logs, "analysis"),
     )

@@ -11,6 +11,7 @@ from ray import serve
 from cluster import gpus
 from cluster.access.audit import Audit
 from cluster.decisions import store as decisions
+from cluster.errors import SettingsError
 from cluster.logs import setup
 from cluster.logs.settings import Logs
 from cluster.people import store as people
@@ -21,6 +22,7 @@ from deployments.api.ingress import Ingress
 from deployments.catalog import database
 from deployments.catalog.catalog import Catalog
 from deployments.catalog.people.faces import StoredVectors
+from deployments.detector import names
 from deployments.jobs.queue import Jobs
 from deployments.serving.client import ServedDetectors
 from deployments.serving.deployment import deployments
@@ -32,6 +34,7 @@ from pipelines.ledger.planning import answered_plan
 from pipelines.media.pool import Decoder
 from pipelines.results.verifying import verify
 
+PARTS = ("driver", "api", "analysis", "catalog", "jobs", "access")  # with logs of their own, beside the detectors
 HEAD = "node:__internal_head__"  # a resource that Ray gives the head of every cluster
 
 
@@ -62,13 +65,16 @@ def build(settings: Settings) -> serve.Application:
     Serve's launchers call it by name, as cluster/serve.yaml does, with the settings under `args` there; all others come
     from settings.yaml and the environment.
     """
+    if unknown := sorted(settings.logs.levels.keys() - {*PARTS, *names()}):
+        raise SettingsError(f"logs.levels: there is no {unknown[0]!r}; there are {', '.join((*PARTS, *names()))}.")
     state = settings.state_dir.absolute()
     settings = settings.model_copy(update={"state_dir": state})  # other nodes have another working directory
     api = Ingress.options(  # type: ignore[attr-defined]
         name="api",
         num_replicas=settings.api.replicas,
-        max_replicas_per_node=1,  # one lost node must not stop two of them
-        logging_config=setup.serve_config(settings.logs),
+        logging_config=setup.serve_config(settings.logs, "api"),
+        # one lost node must not stop two of them; a single one is upgraded by another that starts beside it
+        **({"max_replicas_per_node": 1} if settings.api.replicas > 1 else {"max_surge_percent": 100}),
     )
     detectors = deployments(settings, _cards(settings))
     jobs = _owner(Jobs, "jobs", 100, settings.logs).bind(state / "jobs.sqlite", settings, ready=is_running)
@@ -111,5 +117,5 @@ def _owner(kind: type, name: str, requests: int, logs: Logs) -> Any:
         max_ongoing_requests=requests,
         ray_actor_options={"num_cpus": 0, "resources": {HEAD: 0.001}},
         graceful_shutdown_timeout_s=5,
-        logging_config=setup.serve_config(logs),
+        logging_config=setup.serve_config(logs, name),
     )

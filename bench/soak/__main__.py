@@ -3,8 +3,8 @@
 Scans of new images in a loop, uploads, browsing and searches run at the same time, through the API. It samples the
 memory of each kind of process, prints the latency and the failures of each route, the availability, and the memory.
 It exits 1 if fewer than 99.9 % of the requests were answered, if a kind of process grew by more than GROWTH_MB in the
-last two thirds of the time, if a process was killed for lack of memory, or if a scan did not finish without a failed
-file.
+last two thirds of the time, if a process was killed for lack of memory or ended before its time, or if a scan did not
+finish without a failed file. An hour or more is written into docs/reliability.md.
 """
 
 import argparse
@@ -19,13 +19,16 @@ from rich.console import Console
 
 from bench.growth import Watch
 from bench.pressure import environment, exit_with, raysift
-from bench.soak.figures import Requests, judge
+from bench.soak.figures import Requests, judge, page
 from bench.soak.users import LOADS, one_scan, running
 from cluster.processes import Processes
 from cluster.settings import load
 from deployments.detector import names
 
 SAMPLE_S = 5.0  # between two looks at the processes
+WRITTEN_S = 3600.0  # a shorter soak is a rehearsal
+PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+BEGIN, END = "<!-- written by `make soak` -->", "<!-- end -->"
 console = Console()
 
 
@@ -46,7 +49,12 @@ def soak(home: Path, seconds: float, detectors: list[str]) -> list[str]:
             while time.monotonic() < until:
                 watch.look()
                 time.sleep(min(SAMPLE_S, max(0.0, until - time.monotonic())))
-        return judge(watch, requests)
+        problems = judge(watch, requests)
+        if seconds >= WRITTEN_S:
+            before, _, rest = PAGE.read_text().partition(BEGIN)
+            after = rest.partition(END)[2]
+            PAGE.write_text(f"{before}{BEGIN}\n{page(watch, requests, seconds, detectors)}\n{END}{after}")
+        return problems
     finally:
         raysift("down")
 

@@ -1,6 +1,8 @@
 """The figures of a soak: latency and failures by route, availability, memory; and what is wrong with them."""
 
 import json
+import os
+import re
 import threading
 from collections import Counter, defaultdict
 from typing import Any
@@ -13,6 +15,7 @@ from bench.growth import Watch, memory_table, too_much_growth
 from bench.pressure import GROWTH_MB
 
 AVAILABILITY = 0.999
+STAY = r"replica |Chroma|app|GCS|raylet"  # kinds of processes that stay; a leak would not show if they were replaced
 console = Console()
 
 
@@ -83,8 +86,32 @@ def judge(watch: Watch, requests: Requests) -> list[str]:
     grown = {name: [round(figure, 1) for figure in series.growth()] for name, series in watch.kinds.items()}
     print(json.dumps({"availability": availability, "routes": dict(requests.routes()), "growth_mb": grown}))
     problems = too_much_growth(watch, GROWTH_MB) + requests.unfinished
+    problems += [f"{name}: {n} processes ended" for name, n in watch.ended.items() if re.match(STAY, name)]
     if not asked or availability < AVAILABILITY:
         problems.append(f"{failed:,} of {asked:,} requests failed; {1 - AVAILABILITY:.1%} may")
     if killed:
         problems.append("a process was killed for lack of memory")
     return problems
+
+
+def page(watch: Watch, requests: Requests, seconds: float, detectors: list[str]) -> str:
+    """The part of docs/reliability.md that a soak of an hour or more writes."""
+    killed = watch.most.get("killed", 0.0) + watch.killed_by_the_kernel()
+    lines = [
+        f"{seconds / 60:,.0f} minutes with {' and '.join(detectors)} on {os.cpu_count()} cores. "
+        f"{requests.asked:,} requests, {requests.failed:,} of them failed, availability {requests.availability:.4%}. "
+        f"{requests.scans} scans of {requests.files:,} images, {len(requests.unfinished)} with a failure. "
+        f"Processes killed for lack of memory: {killed:.0f}.",
+        "",
+        "| route | requests | failed | p50 ms | p95 ms | p99 ms |",
+        "|---|--:|--:|--:|--:|--:|",
+        *(f"| `{route}` | {' | '.join(f'{n:,.0f}' for n in numbers)} |" for route, numbers in requests.routes()),
+        "",
+        "| processes | number | peak MB | MB at the end | growth in the last two thirds, MB |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for name, series in sorted(watch.kinds.items(), key=lambda item: -max(item[1].mb)):
+        numbers = f"{series.processes} | {max(series.mb):,.0f} | {series.mb[-1]:,.0f} | {round(series.growth()[1]):+,}"
+        lines.append(f"| {name} | {numbers} |")
+    failures = [f"- {n} times: {failure}" for failure, n in requests.failures.most_common()]
+    return "\n".join([*lines, "", *failures]).strip()

@@ -100,7 +100,8 @@ def browse(user: User) -> None:
         user.ask("GET /v1/jobs")
         for item in (page or {"items": []})["items"][:4]:
             user.ask("GET /v1/assets/{asset}", f"/v1/assets/{item['id']}")
-            user.ask("GET /v1/assets/{asset}/thumbnail", f"/v1/assets/{item['id']}/thumbnail")
+            if item["has_thumbnail"]:
+                user.ask("GET /v1/assets/{asset}/thumbnail", f"/v1/assets/{item['id']}/thumbnail")
             user.wait(BROWSE_S)
 
 
@@ -127,8 +128,10 @@ LOADS: tuple[Callable[[User], None], ...] = (scan, upload, browse, search, probe
 
 
 @contextmanager
-def running(settings: Settings, requests: Requests, home: Path) -> Iterator[None]:
-    """Run one user of each of LOADS until the block ends. What a thread raises is raised at the end."""
+def running(
+    settings: Settings, requests: Requests, home: Path, loads: tuple[Callable[[User], None], ...] = LOADS
+) -> Iterator[None]:
+    """Run one user of each of these loads until the block ends. What a thread raises is raised at the end."""
     over, errors = threading.Event(), list[Exception]()
 
     def work(load: Callable[[User], None]) -> None:
@@ -137,7 +140,7 @@ def running(settings: Settings, requests: Requests, home: Path) -> Iterator[None
         except Exception as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=work, args=(load,), name=load.__name__) for load in LOADS]
+    threads = [threading.Thread(target=work, args=(load,), name=load.__name__) for load in loads]
     for thread in threads:
         thread.start()
     try:

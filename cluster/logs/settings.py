@@ -1,8 +1,10 @@
 """The settings of logs."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
+
+Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]  # the most detailed first
 
 
 class Logs(BaseModel):
@@ -11,4 +13,10 @@ class Logs(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: Literal["text", "json"] = Field("text", description="json: one object a line")
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="of the least lines that are kept")
+    level: Level = Field("INFO", description="of the least lines that are kept")
+    levels: dict[str, Level] = Field({}, description="the same for single parts: driver, a deployment, a detector")
+
+    def of(self, part: str) -> Level:
+        """The level of a part; of detectors that share a process, as "clip+ocr", the most detailed of theirs."""
+        levels = [self.levels[name] for name in part.split("+") if name in self.levels]
+        return min(levels, key=get_args(Level).index, default=self.level)

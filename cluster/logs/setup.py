@@ -13,9 +13,9 @@ OURS = ("cluster", "deployments", "pipelines")  # the loggers of our modules beg
 TEXT = "%(asctime)s %(levelname)s %(request_id)s %(name)s: %(message)s"
 
 
-def serve_config(logs: Logs) -> dict[str, Any]:
-    """The option `logging_config` of a Serve deployment."""
-    return {"encoding": logs.format.upper(), "log_level": logs.level}
+def serve_config(logs: Logs, part: str) -> dict[str, Any]:
+    """The option `logging_config` of the Serve deployment of that name."""
+    return {"encoding": logs.format.upper(), "log_level": logs.of(part)}
 
 
 def join_serve() -> None:
@@ -67,7 +67,7 @@ def driver(logs: Logs) -> None:
     handler.setFormatter(Json() if logs.format == "json" else logging.Formatter(TEXT))
     handler.addFilter(About())
     handler.addFilter(Private())
-    logging.basicConfig(level=logs.level, handlers=[handler], force=True)
+    logging.basicConfig(level=logs.of("driver"), handlers=[handler], force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request to Chroma
 
 

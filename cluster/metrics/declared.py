@@ -99,6 +99,10 @@ CALL_SECONDS = _histogram(
     "outcome: answered, late, failed", "to", "method", "outcome",
 )  # fmt: skip
 
+FIRST_PAINT = _histogram(
+    "app_first_paint_seconds", "time from the request of a page of the app to its first paint, as browsers measure it"
+)
+
 # ---- stores
 STORAGE_SECONDS = _histogram(
     "storage_seconds", "time of reads of files; operation: fetch (a whole file), list (a page of a bucket); "

@@ -59,7 +59,7 @@ class SdkRecorder:
         provider.add_span_processor(processor)
         self._tracer = provider.get_tracer("raysift")
 
-    def begin(self, name: str, parent: Any, id: str | None) -> Any:
+    def begin(self, name: str, parent: Any, id: str | None, began_s: float | None = None) -> Any:
         """A new span. One whose parent is no valid `traceparent` begins a trace."""
         if isinstance(parent, str):
             within = _PROPAGATOR.extract({"traceparent": parent}, Context())
@@ -67,20 +67,24 @@ class SdkRecorder:
             within = Context() if parent is None else set_span_in_context(parent, Context())
         before = _ID.set(id or None)
         try:
-            return self._tracer.start_span(name, within)
+            return self._tracer.start_span(name, within, start_time=_nanoseconds(began_s))
         finally:
             _ID.reset(before)
 
-    def end(self, context: Any, span: Span) -> None:
+    def end(self, context: Any, span: Span, ended_s: float | None = None) -> None:
         """End a span, with the name and attributes that it has now."""
         context.update_name(span.name)
         context.set_attributes(span.attributes)
         if span.error is not None:
             context.set_status(Status(StatusCode.ERROR, span.error))
-        context.end()
+        context.end(_nanoseconds(ended_s))
 
     def carried(self, context: Any) -> str:
         """The `traceparent` of a span."""
         carrier: dict[str, str] = {}
         _PROPAGATOR.inject(carrier, set_span_in_context(context))
         return carrier["traceparent"]
+
+
+def _nanoseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1e6) * 1000  # a float of today's time has no nanoseconds

@@ -33,14 +33,14 @@ class Span:
 class Recorder(Protocol):
     """What sends spans, see exporting.py. A context is its own representation of a span."""
 
-    def begin(self, name: str, parent: Any, id: str | None) -> Any:
+    def begin(self, name: str, parent: Any, id: str | None, began_s: float | None = None) -> Any:
         """The context of a new span, below the context `parent` or the span of a `carried` string; None: a new trace.
 
-        `id`: of the request or job, by which a new trace is numbered.
+        `id`: of the request or job, by which a new trace is numbered. `began_s`: seconds since 1970, by default now.
         """
 
-    def end(self, context: Any, span: Span) -> None:
-        """Record that the span is over."""
+    def end(self, context: Any, span: Span, ended_s: float | None = None) -> None:
+        """Record that the span is over, by default now."""
 
     def carried(self, context: Any) -> str:
         """The context as a string for other processes: a `traceparent` of W3C Trace Context."""
@@ -107,12 +107,42 @@ def over(name: str, items: Iterator[T], **attributes: Attribute) -> Iterator[T]:
     return _over(Span(name, attributes), items) if _RECORDERS else items
 
 
+def around() -> Any:
+    """The span around the running code, for `record`; None outside of spans."""
+    return _CURRENT.get() if _RECORDERS else None
+
+
+def record(
+    name: str, part_of: Any, began_s: float, ended_s: float, error: str | None = None, **attributes: Attribute
+) -> None:
+    """Record what another process did between two times, in seconds since 1970, as a part of a span of `around`.
+
+    For processes that cannot send spans themselves. Outside of spans nothing is recorded.
+    """
+    if _RECORDERS and part_of is not None:
+        recorder = _RECORDERS[0]
+        recorder.end(recorder.begin(name, part_of, None, began_s), Span(name, attributes, error), ended_s)
+
+
 def _over(now: Span, items: Iterator[T]) -> Iterator[T]:
     recorder = _RECORDERS[0]
     context = recorder.begin(now.name, _CURRENT.get(), None)
     count, waited_s = 0, 0.0
+
+    def within() -> Iterator[T]:
+        """The items, each made inside of this span, whichever thread asks for it."""
+        while True:
+            before = _CURRENT.set(context)
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+            finally:
+                _CURRENT.reset(before)
+            yield item
+
     try:
-        for item in items:
+        for item in within():
             count += 1
             left = time.monotonic()
             yield item

@@ -21,6 +21,8 @@ from cluster.api_types import (
     Ready,
 )
 from cluster.logs import setup
+from cluster.metrics.declared import FIRST_PAINT
+from cluster.metrics.recording import record
 from cluster.permissions import check_out, proved
 from cluster.settings import Settings
 from cluster.storage import buckets
@@ -58,11 +60,13 @@ from deployments.serving.client import ServedDetectors
 from deployments.serving.health import Readiness
 from deployments.serving.placement import configs, versions
 
+PAINT_S = 600.0  # what took longer was no page that somebody waited for
+
 
 @serve.deployment(
     ray_actor_options={"num_cpus": 0.1},
     max_ongoing_requests=MOST_REQUESTS,
-    graceful_shutdown_timeout_s=5,
+    graceful_shutdown_timeout_s=60,  # for requests that it answers while another replica takes its place
 )
 @serve.ingress(api)
 class Ingress(
@@ -133,6 +137,12 @@ class Ingress(
         ready = all(health.state.is_ready for health in detectors.values())
         response.status_code = 200 if ready else 503
         return Ready(ready=ready, detectors=detectors if who else {})
+
+    @api.post("/v1/first-paint", status_code=204)
+    async def painted(self, seconds: Annotated[float, Body(embed=True, ge=0, le=PAINT_S)], _: Viewer) -> Response:
+        """Note the time from the request of a page of the app to its first paint, as a browser has measured it."""
+        record(FIRST_PAINT, seconds)
+        return Response(status_code=204)
 
     @api.get("/v1/detectors")
     async def list_detectors(self, _: Viewer) -> list[DetectorInfo]:

@@ -3,6 +3,7 @@
 import logging
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,9 @@ THREADS = 2
 QUERY_S = 40.0  # then a query is interrupted: whoever asked has been answered without it, at the latest after 30 s
 # version of the tables in merge.py and of what fills them: raise it when they change; files of version 0.1 have none: 1
 LAYOUT = 6
+
+LOCK_S = 15.0  # that a process which is being replaced by this one may still have the file
+HELD = "Conflicting lock is held"  # of DuckDB's message
 
 Ask = Callable[..., list[Json]]  # a statement and its values -> its rows
 
@@ -44,7 +48,7 @@ class Database:
         else:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._db = duckdb.connect(str(path), config=config)
+            self._db = _connected(str(path), config)
         except duckdb.Error as error:
             raise SettingsError(
                 f"the catalogue {path} does not open: {str(error).splitlines()[0]}. If no other process has it open, "
@@ -161,6 +165,20 @@ def _delete(files: Iterable[Path]) -> None:
 def _named(cursor: Any) -> list[Json]:
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _connected(path: str, config: dict[str, Any]) -> Any:
+    """The opened file, once no other process has it open. duckdb.Error if it does not open within LOCK_S."""
+    import duckdb
+
+    deadline = time.monotonic() + LOCK_S
+    while True:
+        try:
+            return duckdb.connect(path, config=config)
+        except duckdb.IOException as error:
+            if HELD not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)
 
 
 def _bring_to_layout(cursor: Any) -> None:

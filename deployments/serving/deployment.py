@@ -63,13 +63,15 @@ def deployments(settings: Settings, cards: Sequence[gpus.Card]) -> dict[str, ser
         application = DetectorDeployment.options(  # type: ignore[attr-defined]
             name=name,
             **scale(group),
+            # an upgrade starts the new replica first, unless the old one may have the only room on a card
+            max_surge_percent=0 if share[name] else 100,
             max_ongoing_requests=max(config.max_in_flight for config in group.values()) + QUEUED,
             ray_actor_options={
                 "num_cpus": max(config.cpus for config in group.values()),
                 "num_gpus": share[name],
                 "runtime_env": {"env_vars": environment},
             },
-            logging_config=setup.serve_config(settings.logs),
+            logging_config=setup.serve_config(settings.logs, name),
         ).bind({member: config.model_dump() for member, config in group.items()}, share[name], traces=settings.traces)
         applications |= dict.fromkeys(group, application)
     return applications

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,12 +19,13 @@ from cluster.access.secret_variables import environment_without_secrets
 from cluster.errors import MediaError
 from cluster.records import Kind, Sample, Segment
 from cluster.settings import Decoding
+from cluster.traces import spans
 from pipelines.archives.limits import Limits
 from pipelines.archives.opening import Member, Others
 from pipelines.media.decoding import FileText, Frame, Media, Pixels
 from pipelines.media.originals.properties import Properties
 from pipelines.media.sources import Source
-from pipelines.media.worker import receive, send
+from pipelines.media.worker import Work, receive, send
 
 log = logging.getLogger(__name__)
 
@@ -185,6 +187,24 @@ class _Died(Exception):
     """A child ended before its answer did."""
 
 
+class _CallSpan:
+    """The span of one call in a decoder process, which has no way to a collector: it opens other people's files."""
+
+    def __init__(self, call: str, process: int) -> None:
+        self._call, self._process = call, process
+        self._around, self._sent_at = spans.around(), time.time()
+
+    def end(self, error: str | None, work: Work | None = None) -> None:
+        """Record the span: by the child's clock where it has answered, else from the call until now."""
+        facts: dict[str, str | int | float] = {"what": self._call, "process": self._process}
+        began_s, ended_s = self._sent_at, time.time()
+        if work is not None:
+            began_s, took_s, worked_s, cpu_s = map(float, work)  # numbers, whatever has taken over the child
+            ended_s = began_s + took_s
+            facts |= {"worked_s": round(worked_s, 4), "cpu_s": round(cpu_s, 4)}
+        spans.record("decoder", self._around, began_s, ended_s, error, **facts)
+
+
 class _Child:
     """A decoder process and the socket to it."""
 
@@ -216,6 +236,7 @@ class _Child:
         """What a call yields. MediaError and SettingsError as raised in the child, RuntimeError for its bugs, _Died."""
         self.calls, self.free = self.calls + 1, False
         self._end.settimeout(decoder_timeout_s)
+        span = _CallSpan(call, self.process.pid)
         try:
             send(self._end, (call, arguments))
             while True:
@@ -226,11 +247,17 @@ class _Child:
                     break
         except TimeoutError:
             self.end()
+            span.end("stalled")
             reason = f"it stalled a decoder for {decoder_timeout_s:g} seconds, the limit decoding.decoder_timeout_s"
             raise MediaError("decode", reason) from None
         except (OSError, EOFError, pickle.UnpicklingError):
+            span.end("died")
             raise _Died from None
-        error, self.free = content
+        except GeneratorExit:
+            span.end(None)
+            raise
+        error, self.free, work = content
+        span.end(None if error is None else what, work)
         if error is None:
             return
         raise RuntimeError(error) if what == "bug" else error

@@ -27,6 +27,10 @@ from pipelines.media.originals import copies, moments, properties
 from pipelines.media.sources import Source
 
 CALLS = 5000  # after which a child is replaced: libraries leak memory, and to start one takes 0.8 CPU seconds
+# of one call: when it began (seconds since 1970); seconds that it took, less those of sending, which waits for the
+# reader; and of the processor
+Work = tuple[float, float, float, float]
+
 _ANSWERS = (FileText, Frame, Media, Sample, Segment, Member, Others, MediaError, SettingsError)
 _ARRAYS = {"_frombuffer", "_reconstruct", "ndarray", "dtype", "scalar"}
 
@@ -100,7 +104,7 @@ def _serve(end: socket.socket, memory: int) -> None:
     """Answer calls until the parent closes its end, after CALLS calls, or when over half of the memory (bytes) is used.
 
     Messages are ("item", value), ("alive", None), and one ("end" | "failed" | "bug", (error, whether it takes another
-    call)) for each call.
+    call, Work)) for each call.
     """
     reported = time.monotonic()
 
@@ -113,11 +117,14 @@ def _serve(end: socket.socket, memory: int) -> None:
     guard.on_progress(progressed)
     for served in range(1, CALLS + 1):
         call, arguments = receive(end, pickle.Unpickler)
+        began, began_cpu, began_s, sending_s = time.time(), time.process_time(), time.monotonic(), 0.0
         what: str = "end"
         error: Exception | str | None = None
         try:
             for item in _CALLS[call](*arguments):
+                made_s = time.monotonic()
                 send(end, ("item", item))
+                sending_s += time.monotonic() - made_s
         except (MediaError, SettingsError) as caught:
             what, error = "failed", caught
         except MemoryError:
@@ -126,7 +133,9 @@ def _serve(end: socket.socket, memory: int) -> None:
             what, error = "bug", traceback.format_exc()
         taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         again = served < CALLS and taken < memory / 2  # memory that one file leaked must not fail the next
-        send(end, (what, (error, again)))
+        took_s = time.monotonic() - began_s
+        work: Work = (began, took_s, took_s - sending_s, time.process_time() - began_cpu)
+        send(end, (what, (error, again, work)))
         if not again:
             return
 

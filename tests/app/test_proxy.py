@@ -1,4 +1,4 @@
-"""The app's reverse proxy to the API, and its check of the Host header."""
+"""The app's reverse proxy to the API, its check of the Host header, and the measure of a page's first paint."""
 
 from functools import partial
 
@@ -10,6 +10,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from app.paint import PATH, SCRIPT, FirstPaint
 from app.proxy import HostGuard, Relay, RootGuide, allowed
 from app.sign_in import COOKIE
 from cluster.settings import AppListener
@@ -231,3 +232,47 @@ def test_the_reason_of_the_api_is_passed_on_and_what_a_file_says_is_json():
     assert (refused.status_code, refused.text) == (422, "there is no decoder for its codec")
     said = client.get(f"/api/properties/{film.id}")
     assert (said.headers["content-type"], said.json()["camera"]) == ("application/json", "Canon EOS 5D")
+
+
+def painting(asked, away=False):
+    """A client of the route, and the requests that reach the API in `asked`."""
+
+    def answer(request):
+        if away:
+            raise httpx.ConnectError("nothing listens there")
+        asked.append(request)
+        return httpx.Response(204)
+
+    def api():
+        return httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://api")
+
+    return TestClient(Starlette(routes=FirstPaint(api).routes), cookies={COOKIE: TOKEN})
+
+
+def test_the_seconds_of_the_first_paint_are_passed_on_with_the_session_of_the_browser():
+    asked = []
+    assert painting(asked).post(PATH, content="0.750").status_code == 204
+    (request,) = asked
+    assert (request.method, request.url.path, request.content) == ("POST", "/v1/first-paint", b'{"seconds":0.75}')
+    assert request.headers["authorization"] == f"Bearer {TOKEN}"
+
+
+@pytest.mark.parametrize("content", ["", "soon", "nan", "inf", "1" * 100])
+def test_what_is_no_number_of_seconds_is_refused(content):
+    asked = []
+    assert painting(asked).post(PATH, content=content).status_code == 422
+    assert asked == []
+
+
+def test_a_page_of_another_site_measures_nothing():
+    asked = []
+    assert painting(asked).post(PATH, content="1", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+    assert asked == []
+
+
+def test_while_the_api_is_away_the_page_is_not_told():
+    assert painting([], away=True).post(PATH, content="1").status_code == 204
+
+
+def test_the_script_sends_the_first_paint_to_the_route():
+    assert f'sendBeacon("{PATH}"'.encode() in SCRIPT

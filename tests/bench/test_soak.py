@@ -1,6 +1,7 @@
 """The figures of a soak, and when it fails."""
 
 import json
+from collections import Counter
 
 import pytest
 
@@ -14,9 +15,10 @@ class Watched:
 
     left_mb = 1000.0
 
-    def __init__(self, grown_mb=0.0, killed=0):
+    def __init__(self, grown_mb=0.0, killed=0, ended=()):
         self.kinds = {"replica api": Held([0.0, 60.0, 120.0, 180.0], [500.0 + grown_mb * n / 2 for n in range(4)], 1)}
         self.most = {"killed": float(killed)}
+        self.ended = Counter(ended)
 
     def killed_by_the_kernel(self):
         return 0
@@ -47,6 +49,7 @@ def test_the_figures_are_percentiles_by_route_and_the_availability(capsys):
         (Watched(), Requests(), "0 of 0 requests failed"),
         (Watched(grown_mb=500), requests(), "replica api grew by 500 MB; 200 are allowed"),
         (Watched(killed=1), requests(), "a process was killed for lack of memory"),
+        (Watched(ended=["replica clip", "driver", "decoders"]), requests(), "replica clip: 1 processes ended"),
     ],
 )
 def test_it_fails_for_failed_requests_growth_and_killed_processes(watched, asked, problem):
@@ -60,3 +63,13 @@ def test_it_fails_for_a_scan_that_did_not_finish_without_a_failed_file():
     counted.scanned({"state": "failed", "done": 3, "failed": 1, "message": "its driver died"})
     assert figures.judge(Watched(), counted) == ["a scan ended as failed, 1 files failed: its driver died"]
     assert (counted.scans, counted.files) == (2, 43)
+
+
+def test_the_page_has_each_route_each_kind_of_process_and_each_failure():
+    counted = requests(failed=1)
+    counted.scanned({"state": "finished", "done": 40, "failed": 0, "message": ""})
+    page = figures.page(Watched(), counted, 3600, ["clip", "nsfw"])
+    assert "60 minutes with clip and nsfw" in page and "2,001 requests, 1 of them failed, availability 99.9500%" in page
+    assert "| `GET /v1/assets` | 2,000 | 0 | 1,000 | 1,899 | 1,979 |" in page
+    assert "| replica api | 1 | 500 | 500 | +0 |" in page
+    assert page.endswith("- 1 times: GET /v1/search: 503 search is unavailable")

@@ -33,7 +33,7 @@ from cluster.logs import setup
 from cluster.logs.settings import Logs
 from deployments import correlation
 for form in ("text", "json"):
-    config = LoggingConfig(**setup.serve_config(Logs(format=form)), logs_dir=f"{sys.argv[1]}/{form}")
+    config = LoggingConfig(**setup.serve_config(Logs(format=form), "api"), logs_dir=f"{sys.argv[1]}/{form}")
     limits = {"max_bytes": 1 << 20, "backup_count": 1}
     configure_component_logger(component_name="raysift_ocr", component_id="0a1b", logging_config=config,
                                component_type=ServeComponentType.REPLICA, **limits)

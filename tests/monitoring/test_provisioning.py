@@ -26,10 +26,10 @@ def test_the_monitor_selects_every_pod_of_ray_and_a_port_that_it_has():
         assert ports[endpoint["port"]] == policy["spec"]["ingress"][0]["ports"][0]["port"]
 
 
-def test_grafanas_sidecar_finds_the_dashboard():
+def test_grafanas_sidecar_finds_the_dashboards():
     (dashboards,) = of_kind(build("../monitoring"), "ConfigMap")
     assert dashboards["metadata"]["labels"] == {"grafana_dashboard": "1"}
-    assert dashboards["data"]["raysift.json"] == (FOLDER / "dashboards" / "raysift.json").read_text()
+    assert dashboards["data"] == {file.name: file.read_text() for file in (FOLDER / "dashboards").iterdir()}
 
 
 def test_composes_prometheus_scrapes_the_port_on_which_every_node_exports():

@@ -77,5 +77,12 @@ def test_outside_a_replica_the_loggers_stay_as_they_are(monkeypatch):
 def test_serve_takes_the_settings(format, encoding):
     from ray.serve.schema import LoggingConfig
 
-    config = LoggingConfig(**setup.serve_config(Logs(format=format, level="WARNING")))
+    config = LoggingConfig(**setup.serve_config(Logs(format=format, level="WARNING"), "api"))
     assert (config.encoding, config.log_level) == (encoding, "WARNING")
+
+
+def test_a_part_has_a_level_of_its_own(root, monkeypatch):
+    logs = Logs(level="WARNING", levels={"driver": "INFO", "ocr": "DEBUG", "clip": "ERROR"})
+    parts = ("ocr", "clip", "clip+ocr", "api")
+    assert [setup.serve_config(logs, part)["log_level"] for part in parts] == ["DEBUG", "ERROR", "DEBUG", "WARNING"]
+    assert "listing" in written_by_driver(root, monkeypatch, level="WARNING", levels={"driver": "INFO"})

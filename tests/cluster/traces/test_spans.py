@@ -110,3 +110,30 @@ def test_a_span_over_items_ends_with_them_or_with_their_reader():
     assert kept.paths() == {"batch", "batch/decode", "batch/failing"}
     assert kept.named("decode").attributes["items"] == 2 and kept.named("decode").status.is_unset
     assert kept.named("failing").status.description == "ValueError"
+
+
+def test_what_makes_items_is_inside_of_their_span_and_its_reader_is_not():
+    def frames():
+        for n in range(2):
+            with spans.span("decoder"):
+                frame = n
+            yield frame
+
+    with kept_spans() as kept, spans.span("batch"):
+        for _ in spans.over("decode", frames()):
+            with spans.span("detector"):
+                pass
+    assert kept.paths() == {"batch", "batch/decode", "batch/decode/decoder", "batch/detector"}
+
+
+def test_the_work_of_a_process_that_sends_no_spans_is_recorded_by_its_own_times():
+    with kept_spans() as kept:
+        with spans.span("decode", id="scan-1"):
+            part_of = spans.around()
+        spans.record("decoder", part_of, 1700000000.25, 1700000002.5, "died", process=7)
+        spans.record("decoder", None, 1.0, 2.0)  # of nothing that is traced
+    span = kept.named("decoder")
+    assert (span.start_time, span.end_time) == (1700000000_250_000_000, 1700000002_500_000_000)
+    assert span.attributes == {"process": 7} and span.status.description == "died"
+    assert kept.paths() == {"decode", "decode/decoder"}
+    assert spans.around() is None

@@ -36,6 +36,16 @@ def counted(machine):
     return total, jobs
 
 
+def stored(machine):
+    """Every row of every database that is saved, by its file: keys, users, cases, decisions, jobs, webhooks."""
+    rows = {}
+    for file in machine.state.glob("*.sqlite"):
+        if not file.name.startswith("cache"):
+            with closing(sqlite3.connect(file)) as database:
+                rows[file.name] = list(database.iterdump())
+    return rows
+
+
 def lose_the_head(machine):
     """Delete all that is no results: the state folder with the indexes, and the galleries."""
     shutil.rmtree(machine.state)
@@ -61,13 +71,15 @@ def backup(machine, tmp_path):
 
 def test_a_lost_head_comes_back_and_what_is_rebuilt_has_the_same_counts(machine, backup):
     machine.fill_catalogue()
-    before = counted(machine)
+    before, rows = counted(machine), stored(machine)
+    assert {"access.sqlite", "decisions.sqlite", "faces.sqlite", "jobs.sqlite", "webhooks.sqlite"} <= rows.keys()
     erased, secret = mark(machine.settings), signing_secret(machine.state)
     pictures = content(machine.place / "galleries")
     lose_the_head(machine)
     done = run("restore", str(backup))
     assert done.exit_code == 0, done.output
     assert "all 2 files of results are there, with 4 rows" in words(done)
+    assert stored(machine) == rows
     assert counted(machine) == before and before[0] == 3
     assert [job.job for job in read_jobs(machine.state / "jobs.sqlite")] == [JOB]
     store = AccessStore(machine.state / "access.sqlite")

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(500)]
 
 EXPORT_S = 60  # Ray's processes send their values every ten seconds
 # of GPUs and other clusters, or of what this scan need not have met
-LATER = ("gpu_", "remote_", "out_of_memory", "events", "left_out", "detector_probes", "chroma_request")
+LATER = ("gpu_", "remote_", "out_of_memory", "events", "left_out", "detector_probes", "chroma_request", "app_")
 
 
 def exported(cluster):

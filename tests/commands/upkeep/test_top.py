@@ -6,7 +6,8 @@ import httpx
 import pytest
 from rich.console import Console
 
-from commands.upkeep import top
+from commands.upkeep import exported, top
+from commands.upkeep.exported import Exported, Work
 from tests.commands.erasure.commands import run
 
 READY = {"ready": False, "detectors": {"ocr": {"state": "silent", "message": "it has not answered for 400 s"}}}
@@ -24,6 +25,7 @@ def api(monkeypatch):
     plain = httpx.Client
     transport = httpx.MockTransport(lambda request: answers[request.url.path])
     monkeypatch.setattr(httpx, "Client", lambda **more: plain(**more, transport=transport))
+    monkeypatch.setattr(exported, "look", lambda settings: None)  # as on a machine that is not the head
     return answers
 
 
@@ -68,3 +70,43 @@ def test_a_terminal_is_kept_up_to_date_until_it_is_interrupted(api, monkeypatch)
 def test_without_jobs_this_is_said(api):
     api["/v1/jobs"] = httpx.Response(200, json=[])
     assert "no job waits or runs" in run("top").output
+
+
+def test_on_the_head_queues_cards_and_rates_since_the_last_look_are_shown(api, monkeypatch):
+    looks = [
+        Exported(at=at, work={"ocr": Work(2, 5, 3)}, samples={"ocr": seen}, files=seen / 2, cards=[("L4 0", 0.5, 7.25)])
+        for at, seen in ((100.0, 1000.0), (110.0, 1200.0))
+    ]
+    monkeypatch.setattr(exported, "look", lambda settings: looks.pop(0))
+    monkeypatch.setattr(top, "EVERY_S", 0.0)
+    seen = []
+
+    class Screen:
+        def __init__(self, first, **more):
+            seen.append(text(first))
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+        def update(self, shown, refresh):
+            seen.append(text(shown))
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(top, "Live", Screen)
+    monkeypatch.setattr(top, "Console", lambda: Console(force_terminal=True))
+    assert run("top").exit_code == 0
+    first, second = seen
+    assert "files a second" not in first and "scans: 10.0 files a second" in second
+    (line,) = [line for line in second.splitlines() if "ocr" in line and "silent" in line]
+    assert [cell.strip() for cell in line.split("│")[3:7]] == ["2", "5", "3", "20.0"]
+    assert "L4 0" in second and "50%" in second and "7.2" in second
+
+
+def text(shown):
+    """What a terminal shows."""
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(shown)
+    return console.export_text()

@@ -39,6 +39,7 @@ BODIES: dict[str, dict[str, Any]] = {  # of routes that read them before they lo
     "/v1/people/groups/{face}/name": {"version": 9, "name": "Ann"},
     "/v1/people/groups/{face}/merge": {"version": 9, "others": [{"face": FACE, "version": 9}]},
     "/v1/people/groups/{face}/split": {"version": 9, "faces": [FACE]},
+    "/v1/first-paint": {"seconds": 0.5},
     "/v1/people/groups/{face}/reject": {"version": 9, "faces": [FACE], "reason": "face"},
 }
 

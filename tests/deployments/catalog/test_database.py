@@ -46,11 +46,23 @@ def test_a_killed_catalogue_continues_where_it_stopped(tmp_path):
     catalog.close()
 
 
+def test_an_owner_that_takes_the_place_of_another_waits_for_its_end(tmp_path):
+    program = (
+        "import sys, time; from pathlib import Path; from deployments.catalog.catalog import Catalog; "
+        "catalog = Catalog(Path(sys.argv[1])); print('open', flush=True); time.sleep(1); catalog.close()"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "catalog.duckdb")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as former:
+        assert former.stdout.readline() == b"open\n"
+        Catalog(tmp_path / "catalog.duckdb").close()
+        former.wait()
+
+
 def test_a_second_owner_gets_a_message(tmp_path):
     catalog = Catalog(tmp_path / "catalog.duckdb")
     program = (
         "import sys; from pathlib import Path; from deployments.catalog.catalog import Catalog; "
-        "Catalog(Path(sys.argv[1]))"
+        "from deployments.catalog import database; database.LOCK_S = 0.5; Catalog(Path(sys.argv[1]))"
     )
     child = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path / "catalog.duckdb")],

@@ -61,3 +61,10 @@ def test_a_detector_scales_from_no_replica_to_three_and_back():
     seen = run_in_own_ray("tests.support.serving.scaling")  # it waits for three replicas, and for none again
     assert seen["at first"] == {"nsfw": "asleep", "ocr": "down"} and seen["once asked"] == {"nsfw": "up"}
     assert seen["first answer"] < 60
+
+
+@pytest.mark.parametrize(("card_gb", "percent"), [(0, 100), (24, 0)])
+def test_an_upgrade_starts_a_new_replica_first_unless_the_old_one_is_on_a_card(card_gb, percent):
+    cards = [Card("L4", card_gb, card_gb)] if card_gb else []
+    deployed = deployments(Settings(detectors={"ocr": {"gpu_memory_gb": 2}}), cards)["ocr"]._bound_deployment
+    assert deployed._deployment_config.max_surge_percent == percent

@@ -4,6 +4,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import Iterator
 from itertools import islice
@@ -17,9 +18,11 @@ from PIL import Image
 
 from cluster.errors import MediaError
 from cluster.settings import Decoding
+from cluster.traces import spans
 from pipelines.media import decoding, guard
 from pipelines.media.pool import Decoder
 from pipelines.media.worker import receive, send
+from tests.cluster.traces.kept import kept_spans
 from tests.support.media import RED, film, png, save, solid, song
 from tests.support.paths import ROOT
 
@@ -213,3 +216,40 @@ def test_the_sound_of_a_song_is_decoded(decoder, tmp_path):
     assert list(decoder.frames(path, "audio", LIMITS)) == []
     (piece,) = decoder.sound(path, LIMITS)
     assert piece.sound.dtype == np.float32 and piece.time_s == 0.0
+
+
+def test_what_a_child_does_is_a_span_with_its_process_and_its_times(video):
+    with Decoder() as own, kept_spans() as kept, spans.span("batch"):
+        before = children()
+        stream = spans.over("decode", own.frames(video, "video", LIMITS), what="frames")
+        next(stream)
+        (pid,) = children() - before
+        time.sleep(0.3)  # the frames are more than a socket holds: meanwhile the child waits for its reader
+        assert len(list(stream)) == 39
+    assert kept.paths() == {"batch", "batch/decode", "batch/decode/decoder"}
+    span, around = kept.named("decoder"), kept.named("decode")
+    took_s = (span.end_time - span.start_time) / 1e9
+    assert span.attributes["what"] == "frames" and span.attributes["process"] == pid != os.getpid()
+    assert 0 < span.attributes["worked_s"] < took_s - 0.2 and 0 < span.attributes["cpu_s"] < took_s
+    assert span.status.is_unset and around.start_time <= span.start_time < span.end_time <= around.end_time
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_the_span_of_a_child_that_gives_no_end_says_why(video, number):
+    with Decoder() as own, kept_spans() as kept, spans.span("batch"):
+        before = children()
+        stream = own.frames(video, "video", Decoding(decoder_timeout_s=1))
+        next(stream)
+        (pid,) = children() - before
+        os.kill(pid, number)
+        with pytest.raises(MediaError):
+            list(stream)
+    span = kept.named("decoder")
+    assert span.status.description == ("died" if number == signal.SIGKILL else "stalled")
+    assert span.end_time > span.start_time and "worked_s" not in span.attributes
+
+
+def test_the_span_of_a_stream_that_nobody_reads_to_its_end_is_recorded_too(video):
+    with Decoder() as own, kept_spans() as kept, spans.span("batch"):
+        list(islice(spans.over("decode", own.frames(video, "video", LIMITS)), 1))
+    assert kept.paths() == {"batch", "batch/decode", "batch/decode/decoder"}

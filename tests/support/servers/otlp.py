@@ -32,7 +32,10 @@ WAIT_S = 30.0
 
 @dataclass(frozen=True)
 class Arrived:
-    """A span as it has arrived. Ids are hex digits; `parent` is empty for the first one of a trace."""
+    """A span as it has arrived. Ids are hex digits; `parent` is empty for the first one of a trace.
+
+    Times are seconds since 1970.
+    """
 
     name: str
     trace: str
@@ -42,6 +45,8 @@ class Arrived:
     process: int
     attributes: dict[str, Any]
     error: str
+    began_s: float
+    ended_s: float
 
 
 class Backend(ThreadingHTTPServer):
@@ -89,7 +94,8 @@ class _Handler(BaseHTTPRequestHandler):
 def _arrived(span: Any, resource: dict[str, Any]) -> Arrived:
     ids = (span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex())
     service, process = resource["service.name"], resource["process.pid"]
-    return Arrived(span.name, *ids, service, process, _values(span.attributes), span.status.message)
+    times = span.start_time_unix_nano / 1e9, span.end_time_unix_nano / 1e9
+    return Arrived(span.name, *ids, service, process, _values(span.attributes), span.status.message, *times)
 
 
 def _values(attributes: Any) -> dict[str, Any]:

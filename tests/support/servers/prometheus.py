@@ -57,6 +57,11 @@ class Prometheus:
         """The result of a query now: {"metric": labels, "value": [time, text]} of each series."""
         return list(self._get("query", query=expression)["result"])
 
+    def over(self, expression: str, since: float, until: float, step_s: int = 5) -> list[dict[str, Any]]:
+        """The series of a query between two times: {"metric": labels, "values": [[seconds since 1970, text], ...]}."""
+        times = {"start": f"{since:.0f}", "end": f"{until:.0f}", "step": f"{step_s}s"}
+        return list(self._get("query_range", query=expression, **times)["result"])
+
     def _get(self, what: str, **parameters: str) -> dict[str, Any]:
         answer = httpx.get(f"{self.url}/api/v1/{what}", params=parameters, timeout=30, trust_env=False)
         return dict(answer.raise_for_status().json()["data"])
