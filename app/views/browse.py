@@ -35,7 +35,7 @@ def show() -> None:
 
 
 def _show(api: str) -> None:
-    chosen = filters.sidebar(api, held.upto)
+    chosen = filters.sidebar(api, held.upto, sorts=True)
     wanted, labels = chosen.query, chosen.labels
     with st.container(horizontal=True, vertical_alignment="center"):
         heading = st.empty()
@@ -130,7 +130,10 @@ def _order_by_score_of(key: str) -> None:
 
 def _show_nothing(chosen: filters.Filters) -> None:
     if chosen.are_set:
-        st.info("No file passes these filters. Clear some of them, above or in the sidebar.")
+        st.info(
+            "No file passes these filters. Clear some of them, above or in the sidebar. Files that a running job adds "
+            "appear here by themselves."
+        )
         return
     st.info("Nothing has been analysed in this case yet." if chosen.query.case else "Nothing has been analysed yet.")
     st.markdown("Start a scan of a folder or bucket on the **Jobs** page, or on the command line:")
