@@ -170,6 +170,9 @@ class Asset(Answer):
     segments: Segments | None = None  # None: analysed as a whole
     analyzed_at: str
     has_thumbnail: bool
+    bytes: int | None = None  # its size
+    job: str | None = None  # that analysed it last
+    decision: str | None = None  # the label of the present decision on it
     score: float | None  # the best score of the detections that match the query
     labels: list[Label]
     boxes: list[Outline]

@@ -1,11 +1,11 @@
-"""The Browse page: files as tiles, in pages, with filters in the sidebar and above. Its URL holds the filters."""
+"""The Browse page: files as tiles or as a table, in pages, with filters. Its URL holds the filters."""
 
 import time
 
 import streamlit as st
 
 from app import address, components, draw, page
-from app.browsing import builder, filters, groups, held, selection
+from app.browsing import builder, filters, groups, held, selection, table
 from app.client import ApiError
 from app.review import several
 from cluster.api_queries import AssetQuery, Sort
@@ -68,19 +68,25 @@ def _show(api: str) -> None:
             several.decide(files.items)
     if not files.total:
         return _show_nothing(chosen)
-    selection.bar(query, files)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        selection.bar(query, files)
+        st.space("stretch")
+        view = table.choose()
     # it says so if there is no filter: a file whose address names no list is shown among those of its folder
     context = [*page.case_pairs(), *address.context(query)] or [("sort", query.sort)]
-    tiles = [draw.tile(groups.without_weak(asset, chosen.floors), page.palette(), context) for asset in files.items]
-    components.gallery(
-        "tiles",
-        tiles,
-        "Files",
-        look,
-        focus=st.session_state.pop("left", ""),
-        picked=selection.selected(),
-        on_pick=selection.pick,
-    )
+    items = [groups.without_weak(asset, chosen.floors) for asset in files.items]
+    if view == "table":
+        table.show(items, context)
+    else:
+        components.gallery(
+            "tiles",
+            [draw.tile(asset, page.palette(), context) for asset in items],
+            "Files",
+            look,
+            focus=st.session_state.pop("left", ""),
+            picked=selection.selected(),
+            on_pick=selection.pick,
+        )
     if files.total > files.size:
         st.pagination(-(-files.total // files.size), key="page", bind="query-params", width="stretch")
 
