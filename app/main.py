@@ -46,5 +46,5 @@ with st.container(horizontal=True, horizontal_alignment="right", vertical_alignm
     if page.purpose():
         page.link(PURPOSE_PATH, "Purpose")
     page.link(OUT_PATH, "Sign out")
-    components.keys()
+components.keys()
 shown.run()

@@ -13,22 +13,35 @@ from cluster.api_types import Asset
 View = Literal["gallery", "table"]
 _VIEWS: dict[View, str] = {"gallery": "Gallery", "table": "Table"}
 _NAME = "Name"
+_KEY = "view"  # of the URL and the session
+_MOST_ROWS, _HEIGHT_PX = 20, 740  # a table of more rows scrolls
 
 
 def choose() -> View:
-    """Draw the choice of how the files are shown, which the URL keeps; returns it."""
-    chosen: View = st.segmented_control(
+    """Draw the choice of how the files are shown; returns it. The URL names it; else it stays as in the session."""
+    asked = st.query_params.get(_KEY)
+    chosen: View = "table" if asked == "table" else st.session_state.get(_KEY, "gallery")
+    _keep(chosen)
+    key = f"{_KEY} {chosen}"  # the URL decides
+    st.segmented_control(
         "Show as",
         list(_VIEWS),
-        default="gallery",
+        default=chosen,
         format_func=_VIEWS.__getitem__,
-        key="view",
-        bind="query-params",
-        persist_state="session",
+        key=key,
         required=True,
         label_visibility="collapsed",
+        on_change=lambda: _keep(st.session_state[key]),
     )
     return chosen
+
+
+def _keep(view: View) -> None:
+    st.session_state[_KEY] = view
+    if view == "table":
+        st.query_params[_KEY] = view
+    else:
+        st.query_params.pop(_KEY, None)
 
 
 def show(files: Sequence[Asset], context: Pairs) -> None:
@@ -41,6 +54,7 @@ def show(files: Sequence[Asset], context: Pairs) -> None:
         [row(file) for file in files],
         key=key,
         hide_index=True,
+        height=_HEIGHT_PX if len(files) > _MOST_ROWS else "content",
         on_select=lambda: selection.take_rows(key, ids),
         selection_mode=["multi-row", "single-cell"],
         selection_default={"selection": {"rows": [n for n, id in enumerate(ids) if id in picked]}},
@@ -65,7 +79,7 @@ def row(file: Asset) -> dict[str, str | int | None]:
         "Kind": file.kind or "unknown",
         "Size": file.bytes,
         "Findings": ", ".join(findings) or "; ".join(draw.failures(file.errors)),
-        "Decision": file.decision,
-        "Job": file.job,
+        "Decision": file.decision or "",
+        "Job": file.job or "",
         "Analysed": file.analyzed_at[:16].replace("T", " "),
     }

@@ -86,8 +86,9 @@ def viewer(key: str, file: Viewer, ways: Ways, look: tuple[bool, bool]) -> None:
 
 
 def keys() -> None:
-    """Let the keys / and r lead to the Search and Review pages. It draws nothing."""
-    _component("keys")(key="keys", height=0)
+    """Let the keys / and r lead to the Search and Review pages. It draws nothing, and takes no room."""
+    st.html("<style>.st-key-keys { position: absolute }</style>")
+    _component("keys")(key="keys")
 
 
 def _warn(labels: Iterable[str]) -> None:

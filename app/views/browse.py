@@ -69,9 +69,8 @@ def _show(api: str) -> None:
     if not files.total:
         return _show_nothing(chosen)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        selection.bar(query, files)
-        st.space("stretch")
         view = table.choose()
+        selection.bar(query, files)
     # it says so if there is no filter: a file whose address names no list is shown among those of its folder
     context = [*page.case_pairs(), *address.context(query)] or [("sort", query.sort)]
     items = [groups.without_weak(asset, chosen.floors) for asset in files.items]

@@ -107,7 +107,7 @@ class FakeApi:
             self.app.add_api_route(f"/v1{path}", answer, methods=["POST"])
         self.originals = FakeOriginals(self.files)
         self.originals.add_routes(self.app)
-        self.decisions = FakeDecisions(self.catalog)
+        self.decisions = FakeDecisions(self.catalog, self.cases.within)
         self.decisions.add_routes(self.app)
         self.people = FakePeople(self.catalog, self.cases.within)
         self.people.add_routes(self.app)

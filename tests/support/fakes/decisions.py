@@ -1,10 +1,11 @@
 """Decisions of the fake API: the real store and queues. `bob` decides without asking."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, HTTPException, Query
 
-from cluster.access.identity import Identity
+from cluster.access.identity import Identity, Prefixes
 from cluster.decisions.api_types import (
     AllWritten,
     AssetDecision,
@@ -31,8 +32,9 @@ Who = Annotated[Identity, Depends(identity)]
 class FakeDecisions:
     """The routes of decisions and reviews over a catalogue."""
 
-    def __init__(self, catalog: Catalog) -> None:
-        self.catalog = catalog
+    def __init__(self, catalog: Catalog, within: Callable[[str | None], Prefixes]) -> None:
+        """`within`: the folders of a case."""
+        self.catalog, self._within = catalog, within
 
     def add_routes(self, app: FastAPI) -> None:
         """Add the routes to the fake's application."""
@@ -79,8 +81,8 @@ class FakeDecisions:
 
     def next(self, wanted: NextReview, who: Who) -> ReviewItem:
         """The caller's next file."""
-        return self.catalog.next_review(wanted, who, 600, None)
+        return self.catalog.next_review(wanted, who, 600, self._within(wanted.filter.case))
 
     def progress(self, queue: ReviewQueue, who: Who) -> Progress:
         """The caller's progress."""
-        return self.catalog.progress(queue, who, None)
+        return self.catalog.progress(queue, who, self._within(queue.filter.case))

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from cluster.access import tokens
 from tests.app.browser.tasks.hands import Effort, Hands, table
-from tests.support.browser import Visit, free_port, streamlit
+from tests.support.browser import Visit, free_port, settled, streamlit
 from tests.support.fakes.api import FakeApi
 from tests.support.fakes.files import FOLDER
 from tests.support.pages import served
@@ -41,8 +41,10 @@ def case_api(api_port: int) -> Iterator[FakeApi]:
 
 
 @pytest.fixture
-def at(request: pytest.FixtureRequest, browser: Browser, case_url: str) -> Iterator[At]:
-    """Open a page of the app; returns the hands of who looks at it. All hands of a task count together.
+def at(request: pytest.FixtureRequest, browser: Browser, case_url: str, case_api: FakeApi) -> Iterator[At]:
+    """Open a page of the app and wait until it is drawn; returns the hands of who looks at it.
+
+    All hands of a task count together.
 
     `session`: of whom; by default one of Ann's; empty: nobody is signed in.
 
@@ -54,6 +56,9 @@ def at(request: pytest.FixtureRequest, browser: Browser, case_url: str) -> Itera
     def at(path: str = f"/?case={CASE}", session: str | None = None) -> Hands:
         visits.append(Visit(browser, case_url, session=str(tokens.new()) if session is None else session))
         working.append(Hands(visits[-1].open(path)))
+        if session != "":
+            expect(working[-1].page.get_by_role("link", name="Sign out")).to_be_visible()
+            settled(working[-1].page)
         return working[-1]
 
     yield at

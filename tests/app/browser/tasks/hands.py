@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from playwright.sync_api import Locator, Page
 
+from tests.support.browser import settled
 from tests.support.paths import ROOT
 
 TABLE = ROOT / "docs" / "design" / "tasks.md"
@@ -26,7 +27,8 @@ class Hands:
         self.clicks = self.keys = 0
 
     def click(self, where: Locator, shift: bool = False) -> None:
-        """Click on an element, with `shift` while Shift is held, which is one key."""
+        """Click on an element once the page is drawn, with `shift` while Shift is held, which is one key."""
+        settled(self.page)
         where.click(modifiers=["Shift"] if shift else [])
         self.clicks += 1
         self.keys += shift

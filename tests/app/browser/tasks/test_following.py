@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
 
 
 def test_follow_a_running_job_from_its_first_result(at: At, case_api: FakeApi):
-    case_api.files = [file for file in case_api.files if not file.errors]  # a fake job begins with failed files
+    case_api.files[:] = [file for file in case_api.files if not file.errors]  # a fake job begins with failed files
     job = case_api.jobs.begin(["s3://evidence/case 7"]).job
     hands = at()
     page = hands.page
