@@ -5,7 +5,9 @@ const field = () => document.querySelector(".st-key-q input:enabled")
 let typed = null // what is typed while the Search page is coming: {text, entered}
 
 function toSearch() {
-  if (!field()) document.querySelector("header a[href$='/search']")?.click()
+  const link = document.querySelector("a[href$='/search']")
+  if (!field() && !link) return
+  if (!field()) link.click()
   typed = { text: "", entered: false }
   const until = performance.now() + WAITED_MS
   const enter = () => {
@@ -23,33 +25,41 @@ function toSearch() {
 }
 
 // the link beside the filters leads to the files that pass them, and stands behind that of the navigation
-const toReview = () => [...document.querySelectorAll("a[href*='/review'], a[href^='review']")].at(-1)?.click()
+function toReview() {
+  if (location.pathname.endsWith("/review")) return // that link would lead to all files
+  const links = document.querySelectorAll("a[href*='/review'], a[href^='review']")
+  links[links.length - 1]?.click()
+}
 
-const ACTS = { "/": toSearch, r: toReview }
+function isPlain(event) {
+  const at = event.composedPath()[0]
+  const types = at.matches?.("input:not([type=checkbox]), textarea, select, [contenteditable]")
+  return !types && !event.ctrlKey && !event.metaKey && !event.altKey
+}
 
-function keep(event) {
-  if (!typed || event.ctrlKey || event.metaKey || event.altKey) return
-  if (event.key === "Enter") typed.entered = true
-  else if (event.key.length === 1) typed.text += event.key
+// before all others: Streamlit would run the page again at an r
+function first(event) {
+  if (!isPlain(event)) return
+  if (typed && event.key === "Enter") typed.entered = true
+  else if (typed && event.key.length === 1) typed.text += event.key
+  else if (event.key === "r") toReview()
   else return
   event.preventDefault()
   event.stopImmediatePropagation()
 }
 
-function press(event) {
-  const at = event.composedPath()[0]
-  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return
-  if (at.matches?.("input:not([type=checkbox]), textarea, select, [contenteditable]")) return
-  if (!ACTS[event.key]) return
+// after the keys of the page, which listen to the document: a file's page searches in what was said
+function last(event) {
+  if (event.key !== "/" || event.defaultPrevented || !isPlain(event)) return
   event.preventDefault()
-  ACTS[event.key]()
+  toSearch()
 }
 
 export default function () {
-  window.addEventListener("keydown", keep, true)
-  window.addEventListener("keydown", press) // behind the pages' own keys, which listen to the document
+  window.addEventListener("keydown", first, true)
+  window.addEventListener("keydown", last)
   return () => {
-    window.removeEventListener("keydown", keep, true)
-    window.removeEventListener("keydown", press)
+    window.removeEventListener("keydown", first, true)
+    window.removeEventListener("keydown", last)
   }
 }
