@@ -295,9 +295,3 @@ class ErasedCaches(Answer):
     entries: dict[str, int]  # place -> number of erased entries
     failed: dict[str, str]  # place that may still hold entries -> the reason
     away: list[str]  # nodes that are down: each erases its file before it reads it again
-
-
-class ForgottenHits(Answer):
-    """The number of detections of a person that were removed from the catalogue."""
-
-    hits: int

@@ -229,8 +229,8 @@ LABELS = """select asset, detector, label, score, count from best where asset in
 ITEMS = """select f.*, m.score, s.size, s.job, d.label as decision from files f
         left join (select asset, max(score) as score from best
             where asset in (select unnest(?)) {match} group by asset) m using (asset)
-        left join (select asset, content, any_value(size) as size, max_by(job, analyzed_at) as job from scans
-            where asset in (select unnest(?)) group by asset, content) s using (asset, content)
+        left join (select asset, content, any_value(size) as size, max_by(job, (sequence, job, unit_id)) as job
+            from scans where asset in (select unnest(?)) group by asset, content) s using (asset, content)
         left join decided d on d.id = f.id
     where asset in (select unnest(?))"""
 

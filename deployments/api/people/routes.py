@@ -8,11 +8,11 @@ from typing import Annotated, Any
 from fastapi import HTTPException, Path, Query, Request, Response
 
 from cluster.access.identity import Identity
-from cluster.api_types import ForgottenHits
 from cluster.people.api_types import (
     Chosen,
     Corrected,
     FaceId,
+    ForgottenHits,
     GroupPage,
     GroupQuery,
     Merge,

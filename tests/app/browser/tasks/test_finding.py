@@ -28,6 +28,7 @@ def test_find_all_files_with_a_person_and_a_word(at: At, case_api: FakeApi):
     hands = at()
     page = hands.page
     hands.click(page.get_by_role("link", name="People", exact=True))
+    expect(page.get_by_role("heading", name="people")).to_be_visible()
     hands.click(page.locator(".tile .open").first)
     expect(page.get_by_role("heading", name="15 faces in 8 files")).to_be_visible()
     hands.click(page.get_by_label("Words in these files"))
