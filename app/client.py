@@ -12,7 +12,7 @@ from cluster.api_job_types import JobDetails, JobInfo, JobName, ScanPlan
 from cluster.api_queries import AssetQuery, LikenessQuery, ScanRequest, SearchQuery
 from cluster.api_types import AssetPage, DetectorInfo, Facets, File, Hits, Neighbours, Problem, Upload
 from cluster.cases.api_types import CaseInfo, NewCase
-from cluster.cases.overview import JobsOverview, Overview, OverviewQuery
+from cluster.cases.overview import JobsOverview, LeftOut, LeftOutQuery, Overview, OverviewQuery
 from cluster.decisions.api_types import (
     AllWritten,
     AssetDecisions,
@@ -105,6 +105,10 @@ class ApiClient:
     def jobs_overview(self, case: str | None = None) -> JobsOverview:
         """What the newest jobs did, summarized; with `case` those over its folders."""
         return self._get("/overview/jobs", JobsOverview, _of_case(case))
+
+    def left_out(self, query: LeftOutQuery) -> LeftOut:
+        """What scans left out, and why."""
+        return self._get("/left-out", LeftOut, _params(query))
 
     def cases(self) -> list[CaseInfo]:
         """The cases that the viewer may see, by name."""

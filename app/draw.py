@@ -108,7 +108,7 @@ def tile(
         "boxes": [drawn(box.box, box.label, box.score, box.detector, None, palette) for box in asset.boxes],
         "chips": [
             {
-                "text": _times(label.label, label.count),
+                "text": times(label.label, label.count),
                 "score": f"{label.score:.2f}",
                 "color": color(label.detector, palette),
             }
@@ -150,7 +150,8 @@ def ratio(file: Asset | Upload) -> float | None:
     return file.width / file.height if file.width and file.height else None
 
 
-def _times(label: str, count: int) -> str:
+def times(label: str, count: int) -> str:
+    """A label, with its number if there are several."""
     return f"{label} x{count}" if count > 1 else label
 
 

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import draw, page
+from app import components, draw, page
 from app.purpose import PATH as PURPOSE_PATH
 from app.sign_in import OUT_PATH
 
@@ -26,6 +26,7 @@ with page.guarded():
         st.Page("views/search.py", title="Search", icon=":material/search:"),
         st.Page("views/people.py", title="People", icon=":material/group:"),
         st.Page("views/file.py", title="File", visibility="hidden"),
+        st.Page("views/left_out.py", title="Left out", visibility="hidden"),
     ]
     if page.may("reviewer"):
         pages.insert(5, st.Page("views/review.py", title="Review", icon=":material/rule:"))
@@ -45,4 +46,5 @@ with st.container(horizontal=True, horizontal_alignment="right", vertical_alignm
     if page.purpose():
         page.link(PURPOSE_PATH, "Purpose")
     page.link(OUT_PATH, "Sign out")
+components.keys()
 shown.run()

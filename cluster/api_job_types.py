@@ -38,6 +38,9 @@ class Reason(Answer):
     example: str
 
 
+OTHER_REASONS = "other reasons"  # the reason of a group of what is in no other group, as there are too many of them
+
+
 class LeftOutGroup(Answer):
     """Files and folders that a job left out for the same reason, with the same suffix."""
 

@@ -170,6 +170,9 @@ class Asset(Answer):
     segments: Segments | None = None  # None: analysed as a whole
     analyzed_at: str
     has_thumbnail: bool
+    bytes: int | None = None  # its size
+    job: str | None = None  # that analysed it last
+    decision: str | None = None  # the label of the present decision on it
     score: float | None  # the best score of the detections that match the query
     labels: list[Label]
     boxes: list[Outline]
@@ -292,9 +295,3 @@ class ErasedCaches(Answer):
     entries: dict[str, int]  # place -> number of erased entries
     failed: dict[str, str]  # place that may still hold entries -> the reason
     away: list[str]  # nodes that are down: each erases its file before it reads it again
-
-
-class ForgottenHits(Answer):
-    """The number of detections of a person that were removed from the catalogue."""
-
-    hits: int

@@ -42,8 +42,11 @@ def forget() -> None:
     _facets.clear()
 
 
-def sidebar(api: str, upto: Callable[[AssetQuery], str | None] = lambda filters: None) -> Filters:
-    """Draw the filters in the sidebar; returns them. `upto`: of the list with these filters, see AssetFilter."""
+def sidebar(api: str, upto: Callable[[AssetQuery], str | None] = lambda filters: None, sorts: bool = False) -> Filters:
+    """Draw the filters in the sidebar; returns them. `upto`: of the list with these filters, see AssetFilter.
+
+    `sorts`: whether they offer to sort the files by the score of a label.
+    """
     chosen = address.query_of((name, value) for name in _CHOICES for value in st.query_params.get_all(name))
     with st.sidebar:
         counts_here = st.container()
@@ -89,7 +92,7 @@ def sidebar(api: str, upto: Callable[[AssetQuery], str | None] = lambda filters:
             if reasons.chosen(query.where):
                 failed = _facets(api, query.model_copy(update={"where": reasons.without(query.where), "failed": None}))
             options = groups.groups(labels, kinds, decided, failed, query, page.palette(), floors)
-            components.facets("facets", options, _choose)
+            components.facets("facets", options, _choose, sorts)
         filters = Filters(query, groups.strong(labels, floors), floors)
         if filters.are_set:
             st.button("Clear all filters", width="stretch", on_click=_clear)
@@ -111,6 +114,9 @@ def _choose() -> None:
     """Add the clicked option to the page's URL, or remove it."""
     choice = st.session_state["facets"].choose
     name, value = choice["name"], choice["value"]
+    if name == "score_of":
+        st.session_state["sort"], st.query_params[name] = "score", value
+        return to_first_page()
     if name == groups.REASON:
         name, values = "where", list(reasons.toggled(_where(), value, choice["chosen"]))
     else:

@@ -10,7 +10,7 @@ from app.client import ApiDownError, ApiError
 from cluster.api_queries import AssetFilter, AssetQuery
 from cluster.filters.wording import counted
 
-_CHECK_EVERY_S = 10
+_CHECK_EVERY_S, _CHECK_EMPTY_EVERY_S = 5, 2  # an empty list is waited for
 _KEY = "held"  # in the session: the filters, and the id of the file that had arrived last when they were chosen
 
 
@@ -30,28 +30,34 @@ def release() -> bool:
     return st.session_state.pop(_KEY, None) is not None
 
 
-@st.fragment(run_every=_CHECK_EVERY_S)
 def arrivals(filters: AssetQuery, total: int, read_at: float, forget: Callable[[], None]) -> None:
     """Draw how many files have arrived that pass the filters, beside the `total` that are listed, and a button.
 
     `read_at`: when the list was read that is held now, by time.monotonic(); soon after it nothing is asked for, so that
-    the page appears earlier. The button releases the list and calls `forget`, which empties the page's caches.
+    the page appears earlier. The button releases the list and calls `forget`, which empties the page's caches. In an
+    empty list there is nothing to hold still: the first files appear by themselves.
     """
-    if time.monotonic() - read_at < _CHECK_EVERY_S / 2:
+    every = _CHECK_EVERY_S if total else _CHECK_EMPTY_EVERY_S
+    st.fragment(run_every=every)(_arrivals)(filters, total, read_at + every / 2, forget)
+
+
+def _arrivals(filters: AssetQuery, total: int, ask_from: float, forget: Callable[[], None]) -> None:
+    if time.monotonic() < ask_from:
         return
     try:
         new = _count(page.caller(), _text(filters)) - total
     except (ApiError, ApiDownError):  # the list stays as it is; the next click says what is wrong
         return
-    if new > 0:
-        text = f"{counted(new, 'new file')}: refresh"
-        if st.button(text, icon=":material/refresh:", key="refresh", type="primary"):
-            release()
-            forget()
-            st.rerun()  # the whole page, not only this fragment
+    if new <= 0:
+        return
+    text = f"{counted(new, 'new file')}: refresh"
+    if not total or st.button(text, icon=":material/refresh:", key="refresh", type="primary"):
+        release()
+        forget()
+        st.rerun()  # the whole page, not only this fragment
 
 
-@st.cache_data(ttl=_CHECK_EVERY_S / 2, max_entries=256, show_spinner=False)
+@st.cache_data(ttl=_CHECK_EMPTY_EVERY_S / 2, max_entries=256, show_spinner=False)
 def _count(api: str, filters: str) -> int:
     return page.api().assets(AssetQuery.model_validate_json(filters).model_copy(update={"size": 1})).total
 

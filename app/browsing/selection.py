@@ -1,5 +1,7 @@
 """The files that are selected on the Browse page, in this session, and what can be done with them."""
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from app import address, page
@@ -16,7 +18,8 @@ FORMATS: dict[ExportFormat, str] = {
 }
 REPORTS: dict[ReportFormat, str] = {"pdf": "Report, PDF", "html": "Report, one HTML file"}
 PICTURES: dict[Pictures, str] = {"blurred": "Blurred", "plain": "Not blurred", "none": "None"}
-_KEY = "selected"  # in the session: ids of files, in the order in which they were selected
+# in the session: ids of files, in the order in which they were selected; how often they were so outside of the table
+_KEY, _TURN = "selected", "selection turn"
 
 
 def selected() -> list[str]:
@@ -28,6 +31,23 @@ def pick() -> None:
     """Take over what was clicked in the gallery `tiles`."""
     changes: dict[str, bool] = st.session_state["tiles"].pick
     _select([id for id, on in changes.items() if on], [id for id, on in changes.items() if not on])
+
+
+def take_rows(table: str, ids: Sequence[str]) -> None:
+    """Take over which rows are ticked in the table of these files."""
+    ticked = [ids[place] for place in st.session_state[table].selection.get("rows", [])]
+    _keep(ticked, [id for id in ids if id not in ticked])
+
+
+def turn() -> int:
+    """A number that changes when the selection is changed elsewhere than in the table, which has to be drawn anew."""
+    number: int = st.session_state.get(_TURN, 0)
+    return number
+
+
+def next_turn() -> None:
+    """Have the table drawn anew."""
+    st.session_state[_TURN] = turn() + 1
 
 
 def exports(filters: AssetQuery) -> None:
@@ -55,22 +75,21 @@ def _reports(query: AssetQuery) -> None:
 
 
 def bar(filters: AssetQuery, files: AssetPage) -> None:
-    """Draw how many files are selected, with buttons that select more, and none.
+    """Draw how many files are selected, with buttons that select more, and none, in the container that is open.
 
     `files`: the page that is shown of those that pass the filters. The bar is always there, so that the first selected
     file does not move the others.
     """
     ids = selected()
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(f"{len(ids)} selected", width="content", help="Tick files, or press x; with Shift, all in between.")
-        if files.total <= MAX_IDS:
-            st.button(f"Select all {files.total:,}", type="tertiary", on_click=_select_all, args=(filters,))
-        else:
-            here = [file.id for file in files.items]
-            st.button("Select this page", type="tertiary", on_click=_select, args=(here, []))
-        st.button("Select none", type="tertiary", disabled=not ids, on_click=_clear)
-        if len(ids) == MAX_IDS:
-            st.caption(f"{MAX_IDS} is the most; Export can have all that pass the filters.", width="content")
+    st.markdown(f"{len(ids)} selected", width="content", help="Tick files, or press x; with Shift, all in between.")
+    if files.total <= MAX_IDS:
+        st.button(f"Select all {files.total:,}", type="tertiary", on_click=_select_all, args=(filters,))
+    else:
+        here = [file.id for file in files.items]
+        st.button("Select this page", type="tertiary", on_click=_select, args=(here, []))
+    st.button("Select none", type="tertiary", disabled=not ids, on_click=_clear)
+    if len(ids) == MAX_IDS:
+        st.caption(f"{MAX_IDS} is the most; Export can have all that pass the filters.", width="content")
 
 
 def _select_all(filters: AssetQuery) -> None:
@@ -83,9 +102,15 @@ def _select_all(filters: AssetQuery) -> None:
 
 
 def _select(on: list[str], off: list[str]) -> None:
+    _keep(on, off)
+    next_turn()
+
+
+def _keep(on: list[str], off: list[str]) -> None:
     kept = [id for id in selected() if id not in off]
     st.session_state[_KEY] = list(dict.fromkeys([*kept, *on]))[:MAX_IDS]
 
 
 def _clear() -> None:
     st.session_state[_KEY] = []
+    next_turn()

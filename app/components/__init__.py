@@ -1,4 +1,4 @@
-"""Custom Streamlit components: a gallery of files, filters with counts, conditions, and a viewer of one file.
+"""Custom Streamlit components: a gallery of files, filters with counts, conditions, a viewer of one file, and keys.
 
 Each is a script and a style sheet in this folder, passed to Streamlit as text: there is no build step and no download.
 """
@@ -70,16 +70,25 @@ def conditions(key: str, texts: list[list[str]], on_remove: Callable[[], None]) 
     _component("conditions")(key=key, data={"conditions": texts}, on_remove_change=on_remove)
 
 
-def facets(key: str, groups: list[Group], on_choose: Callable[[], None]) -> None:
-    """Draw filters. A click sets session_state[key].choose to {name, value, chosen} and calls on_choose."""
+def facets(key: str, groups: list[Group], on_choose: Callable[[], None], sorts: bool = False) -> None:
+    """Draw filters. A click sets session_state[key].choose to {name, value, chosen} and calls on_choose.
+
+    `sorts`: whether files can be sorted by the score of a label or detector; the name is then `score_of`.
+    """
     _warn(option["text"] for group in groups for option in group["options"])
-    _component("facets")(key=key, data={"groups": groups}, on_choose_change=on_choose)
+    _component("facets")(key=key, data={"groups": groups, "sorts": sorts}, on_choose_change=on_choose)
 
 
 def viewer(key: str, file: Viewer, ways: Ways, look: tuple[bool, bool]) -> None:
     """Draw one file with its links."""
     data = {"file": file, "ways": ways, "blur": look[0], "grey": look[1]}
     _component("viewer/viewer", *_VIEWER)(key=key, data=data)
+
+
+def keys() -> None:
+    """Let the keys / and r lead to the Search and Review pages. It draws nothing, and takes no room."""
+    st.html("<style>.st-key-keys { position: absolute }</style>")
+    _component("keys")(key="keys")
 
 
 def _warn(labels: Iterable[str]) -> None:
@@ -92,5 +101,6 @@ def _warn(labels: Iterable[str]) -> None:
 def _component(name: str, *scripts: str) -> Any:
     here = Path(__file__).parent
     script = "\n".join((here / f"{part}.js").read_text() for part in ("dom", *scripts, name))
-    css = (here / f"{name}.css").read_text()
+    style = here / f"{name}.css"
+    css = style.read_text() if style.exists() else None
     return st.components.v2.component(f"raysift_{name.rpartition('/')[2]}", css=css, js=script)

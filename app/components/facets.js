@@ -1,5 +1,6 @@
 // Filters with counts. The page's URL holds the chosen options; a click triggers Python, which changes it.
 const SEARCHED_FROM = 9 // a filter with so many options gets a search box
+const SCORED = ["detector", "detector_label"] // filters by whose options the files can be sorted
 
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component
@@ -59,13 +60,14 @@ export default function (component) {
     text.title = name === "reason" ? option.text : option.value
     label.append(input, dot, text, make("span", "count", option.count.toLocaleString("en")))
     row.append(label)
-    if (option.condition) row.append(more("+", `Only files with ${option.text}, beside all other filters`, option.condition),
-      more("−", `Only files without ${option.text}`, `!${option.condition}`))
+    if (data.sorts && SCORED.includes(name)) row.append(more("↓", `Highest score of ${option.text} first`, "score_of", option.condition))
+    if (option.condition) row.append(more("+", `Only files with ${option.text}, beside all other filters`, "where", option.condition),
+      more("−", `Only files without ${option.text}`, "where", `!${option.condition}`))
     return row
   }
 
-  function more(sign, title, value) {
-    const add = button("more", sign, () => setTriggerValue("choose", { name: "where", value, chosen: true }))
+  function more(sign, title, name, value) {
+    const add = button("more", sign, () => setTriggerValue("choose", { name, value, chosen: true }))
     add.title = title
     add.setAttribute("aria-label", title)
     add.tabIndex = -1

@@ -10,14 +10,14 @@ from app import address, draw
 from app.address import Pairs
 from app.figures.figure import LONGEST, Figure, Row
 
-BROWSE = "views/browse.py"
+VIEWS = {"": "views/browse.py", "left_out": "views/left_out.py"}  # path of a page -> its script
 ROW_PX, UPRIGHT_PX, MARGIN_PX = 26, 150, 14  # height of a bar with its gap; of a chart with columns; of its margin
 COLOR = "#2b8ba3"  # of bars that belong to no detector; it is seen on light and dark backgrounds
 FEW = 12  # columns that are not as wide as there is room
 
 
 def show(figure: Figure, as_table: bool) -> None:
-    """Draw a figure with its title. A click on a bar opens its files in Browse."""
+    """Draw a figure with its title. A click on a bar opens the list of its files."""
     st.markdown(f"##### {draw.escape(figure.title)}", help=figure.help or None)
     if as_table:
         st.markdown(table(figure), unsafe_allow_html=True)
@@ -28,9 +28,8 @@ def show(figure: Figure, as_table: bool) -> None:
         chart(figure), key=f"{figure.name} {turn}", on_select="rerun", selection_mode="bar", alt=figure.described
     )
     for point in chosen.selection.get("bar", []):
-        if (to := figure.rows[int(point["n"])].to) is not None:
-            st.session_state["figure_turn"] = turn + 1
-            st.switch_page(BROWSE, query_params=to)
+        st.session_state["figure_turn"] = turn + 1
+        st.switch_page(VIEWS[figure.page], query_params=figure.rows[int(point["n"])].to)
 
 
 def chart(figure: Figure) -> Any:
@@ -39,10 +38,7 @@ def chart(figure: Figure) -> Any:
     size: dict[str, Any] = {"height": 14}
     if figure.upright:
         size = {"width": 36 if len(values) < FEW else {"band": 0.7}}
-    links = any(row.to is not None for row in figure.rows)
-    bars = alt.Chart(alt.Data(values=values)).mark_bar(
-        cornerRadiusEnd=2, cursor="pointer" if links else "default", **size
-    )
+    bars = alt.Chart(alt.Data(values=values)).mark_bar(cornerRadiusEnd=2, cursor="pointer", **size)
     text = {"sort": None, "title": None}
     if figure.upright:
         x = alt.X("label:O", axis=alt.Axis(labelAngle=0, labelOverlap=True, ticks=False), **text)
@@ -80,18 +76,18 @@ def shown_value(row: Row, unit: str) -> str:
 
 
 def table(figure: Figure) -> str:
-    """The figure as an HTML table: label, value as a link to Browse where there is one, and note."""
+    """The figure as an HTML table: label, value as a link to its files, and note."""
     lines = []
     for row in figure.rows:
         if not row.value:
             continue
         value = shown_value(row, figure.unit)
-        cells = [html.escape(row.label), link(value, row.to) if row.to is not None else value, html.escape(row.note)]
+        cells = [html.escape(row.label), link(value, row.to, figure.page), html.escape(row.note)]
         lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     unit = html.escape(figure.unit)
     return f"<table><thead><tr><th></th><th>{unit}</th><th></th></tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 
-def link(text: str, to: Pairs) -> str:
-    """An HTML link to the Browse page with these parameters, in the same tab."""
-    return f'<a href="{html.escape(address.href("/", to))}" target="_self">{html.escape(text)}</a>'
+def link(text: str, to: Pairs, page: str = "") -> str:
+    """An HTML link to a page, by its path, with these parameters, in the same tab."""
+    return f'<a href="{html.escape(address.href(f"/{page}", to))}" target="_self">{html.escape(text)}</a>'

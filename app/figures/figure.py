@@ -4,11 +4,12 @@ from calendar import monthrange
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Literal
 
 from app import draw
 from app.address import Pairs
 from app.browsing import reasons
-from cluster.api_job_types import DetectorUsage, LeftOutGroup
+from cluster.api_job_types import OTHER_REASONS, DetectorUsage, LeftOutGroup
 from cluster.api_types import FailureGroup
 from cluster.cases.overview import BINS, Day, DetectorFindings
 from cluster.records import Kind
@@ -20,18 +21,21 @@ CHOSEN = ("detector", "label", "detector_label", "min_score")  # parameters of B
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A value of a figure. `to`: parameters of the Browse page that lists these files; None: it cannot list them."""
+    """A value of a figure. `to`: parameters of the page that lists these files."""
 
     label: str
     value: float
-    to: Pairs | None = None
+    to: Pairs
     color: str = ""  # #rrggbb; empty: that of the theme
     note: str = ""  # shown with the value: a cost, an example
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """Values with a title. `unit`: what is counted. `upright`: as columns in a given order, such as days."""
+    """Values with a title. `unit`: what is counted. `upright`: as columns in a given order, such as days.
+
+    `page`: that lists the files of its values; the Browse page has the path "".
+    """
 
     name: str  # unique on the page
     title: str
@@ -39,6 +43,7 @@ class Figure:
     rows: tuple[Row, ...]
     upright: bool = False
     help: str = ""
+    page: Literal["", "left_out"] = ""
 
     @property
     def described(self) -> str:
@@ -97,13 +102,22 @@ def failures(groups: Sequence[FailureGroup], others: int, base: Pairs) -> Figure
     return Figure("failures", "Failed, by reason", "failures", tuple(rows), help=help)
 
 
-def left_out(groups: Sequence[LeftOutGroup]) -> Figure:
+def left_out(groups: Sequence[LeftOutGroup], case: Pairs) -> Figure:
     """Files and folders that the newest scans left out, by reason and suffix. Browse does not have them."""
     rows = tuple(
-        Row(f"{group.suffix or 'no suffix'}: {group.reason}", group.count, note=f"such as {group.examples[0]}")
+        Row(
+            f"{group.suffix or 'no suffix'}: {group.reason}",
+            group.count,
+            [*case, *_of_group(group)],
+            note=f"such as {group.examples[0]}",
+        )
         for group in groups
     )
-    return Figure("left_out", "Left out, by reason", "files and folders", rows)
+    return Figure("left_out", "Left out, by reason", "files and folders", rows, page="left_out")
+
+
+def _of_group(group: LeftOutGroup) -> Pairs:
+    return [] if group.reason == OTHER_REASONS else [("reason", group.reason), ("suffix", group.suffix)]
 
 
 def found_by(detectors: Sequence[DetectorFindings], least: float, base: Pairs, palette: dict[str, str]) -> Figure:

@@ -1,11 +1,11 @@
-"""The Browse page: files as tiles, in pages, with filters in the sidebar and above. Its URL holds the filters."""
+"""The Browse page: files as tiles or as a table, in pages, with filters. Its URL holds the filters."""
 
 import time
 
 import streamlit as st
 
 from app import address, components, draw, page
-from app.browsing import builder, filters, groups, held, selection
+from app.browsing import builder, filters, groups, held, selection, table
 from app.client import ApiError
 from app.review import several
 from cluster.api_queries import AssetQuery, Sort
@@ -35,7 +35,7 @@ def show() -> None:
 
 
 def _show(api: str) -> None:
-    chosen = filters.sidebar(api, held.upto)
+    chosen = filters.sidebar(api, held.upto, sorts=True)
     wanted, labels = chosen.query, chosen.labels
     with st.container(horizontal=True, vertical_alignment="center"):
         heading = st.empty()
@@ -68,19 +68,24 @@ def _show(api: str) -> None:
             several.decide(files.items)
     if not files.total:
         return _show_nothing(chosen)
-    selection.bar(query, files)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        view = table.choose()
+        selection.bar(query, files)
     # it says so if there is no filter: a file whose address names no list is shown among those of its folder
     context = [*page.case_pairs(), *address.context(query)] or [("sort", query.sort)]
-    tiles = [draw.tile(groups.without_weak(asset, chosen.floors), page.palette(), context) for asset in files.items]
-    components.gallery(
-        "tiles",
-        tiles,
-        "Files",
-        look,
-        focus=st.session_state.pop("left", ""),
-        picked=selection.selected(),
-        on_pick=selection.pick,
-    )
+    items = [groups.without_weak(asset, chosen.floors) for asset in files.items]
+    if view == "table":
+        table.show(items, context)
+    else:
+        components.gallery(
+            "tiles",
+            [draw.tile(asset, page.palette(), context) for asset in items],
+            "Files",
+            look,
+            focus=st.session_state.pop("left", ""),
+            picked=selection.selected(),
+            on_pick=selection.pick,
+        )
     if files.total > files.size:
         st.pagination(-(-files.total // files.size), key="page", bind="query-params", width="stretch")
 
@@ -130,7 +135,10 @@ def _order_by_score_of(key: str) -> None:
 
 def _show_nothing(chosen: filters.Filters) -> None:
     if chosen.are_set:
-        st.info("No file passes these filters. Clear some of them, above or in the sidebar.")
+        st.info(
+            "No file passes these filters. Clear some of them, above or in the sidebar. Files that a running job adds "
+            "appear here by themselves."
+        )
         return
     st.info("Nothing has been analysed in this case yet." if chosen.query.case else "Nothing has been analysed yet.")
     st.markdown("Start a scan of a folder or bucket on the **Jobs** page, or on the command line:")

@@ -89,7 +89,7 @@ def _figures(found: Overview, jobs: JobsOverview, least: float, base: Pairs, tab
             figure.found_by(found.detectors, least, base, palette),
             figure.seconds(jobs.detectors, base, palette),
             figure.failures(found.failures, found.other_failures, base),
-            figure.left_out(jobs.left_out),
+            figure.left_out(jobs.left_out, page.case_pairs()),
         ],
         tables,
     )

@@ -5,7 +5,7 @@ import streamlit as st
 from app import components, draw, page
 from app.address import Pairs
 from app.client import ApiError
-from app.people import correcting, tiles, timeline
+from app.people import correcting, tiles, timeline, words
 from cluster.filters.wording import counted
 from cluster.people.api_types import MOST_PAGE, GroupPage, GroupQuery, PeoplePage, PeopleQuery
 
@@ -102,6 +102,8 @@ def _one(found: GroupPage) -> None:
         correcting.name_form(group)
     context: Pairs = [*page.case_pairs(), ("group", group.face)]
     timeline.show(found.appearances, context)
+    if words.show(found.appearances, context, look):
+        return
     ids = [face.id for face in found.faces]
     chosen = correcting.ticked("faces", ids)
     if corrects:
@@ -138,7 +140,9 @@ def _back() -> None:
 
 
 def _to_all() -> None:
-    st.query_params.pop("group", None)
+    for name in ("group", words.KEY):
+        st.query_params.pop(name, None)
+    st.session_state.pop(words.KEY, None)
     correcting.forget()
 
 

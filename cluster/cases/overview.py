@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from cluster.api_job_types import DetectorUsage, LeftOutGroup
 from cluster.api_queries import AssetFilter
@@ -84,3 +84,31 @@ class JobsOverview(Answer):
     detectors: tuple[DetectorUsage, ...]  # summed over the jobs that are over, by name
     cost: float | None  # of these jobs; None: no price is set
     without_report: int  # jobs that are over and have no readable report, so that nothing of them is counted
+
+
+class LeftOutQuery(BaseModel):
+    """Of which listings to show what they left out, and why. None: all."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    case: str | None = Field(default=None, description="the name of a case: only jobs over its folders")
+    job: str | None = Field(default=None, description="only of this job")
+    reason: str | None = Field(default=None, description="as the groups of a report have it")
+    suffix: str | None = Field(default=None, description="with its dot, in lower case; empty: none")
+    size: int = Field(default=200, ge=1, le=5000, description="so many of them are shown")
+
+
+class LeftOutFile(Answer):
+    """A file or folder that the listing of a job left out."""
+
+    uri: str
+    suffix: str
+    reason: str
+    job: str
+
+
+class LeftOut(Answer):
+    """What was left out, of the newest job over each set of folders. `items`: the first ones as listed."""
+
+    total: int
+    items: tuple[LeftOutFile, ...]

@@ -180,3 +180,9 @@ class TakenBack(Answer):
     """How many faces have the decision again that they had before."""
 
     faces: int
+
+
+class ForgottenHits(Answer):
+    """The number of detections of a person that were removed from the catalogue."""
+
+    hits: int

@@ -293,7 +293,7 @@ def _check_upto(ask: Ask, query: AssetFilter, within: Prefixes) -> None:
 
 def _items(ask: Ask, assets: list[int], query: AssetQuery) -> list[Json]:
     match, values = sql.scored(query)
-    files = ask(sql.ITEMS.format(match=f"and {match}" if match else ""), [assets, *values, assets])
+    files = ask(sql.ITEMS.format(match=f"and {match}" if match else ""), [assets, *values, assets, assets])
     labels, boxes = by_asset(ask(sql.LABELS, [assets])), by_asset(ask(sql.BOXES, [assets]))
     rows = {row["asset"]: row for row in files}
     return [as_item(rows[asset], labels.get(asset, []), boxes.get(asset, [])) for asset in assets]

@@ -226,8 +226,12 @@ LABELS = """select asset, detector, label, score, count from best where asset in
     qualify row_number() over (partition by asset order by score desc, detector, label) <= 8
     order by asset, score desc, detector, label"""
 
-ITEMS = """select f.*, m.score from files f left join (select asset, max(score) as score from best
-        where asset in (select unnest(?)) {match} group by asset) m using (asset)
+ITEMS = """select f.*, m.score, s.size, s.job, d.label as decision from files f
+        left join (select asset, max(score) as score from best
+            where asset in (select unnest(?)) {match} group by asset) m using (asset)
+        left join (select asset, content, any_value(size) as size, max_by(job, (sequence, job, unit_id)) as job
+            from scans where asset in (select unnest(?)) group by asset, content) s using (asset, content)
+        left join decided d on d.id = f.id
     where asset in (select unnest(?))"""
 
 BY_ID = "select f.asset, f.id, f.sha256 from files f where f.id in (select try_cast(unnest(?) as uuid)) and {visible}"

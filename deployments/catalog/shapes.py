@@ -57,6 +57,8 @@ def as_item(row: Json, labels: list[Json], boxes: list[Json]) -> Json:
         "segments": None if row["segments"] is None else {"done": row["segments_done"], "of": row["segments"]},
         "analyzed_at": row["analyzed_at"].isoformat(timespec="milliseconds") + "Z",
         "has_thumbnail": row["has_thumbnail"],
+        "bytes": row["size"],
+        **{key: row[key] for key in ("job", "decision")},
         "score": rounded(row["score"], 4),
         "labels": [
             {**{key: label[key] for key in ("detector", "label", "count")}, "score": round(label["score"], 4)}

@@ -4,8 +4,11 @@ left_out.json and the Parquet files of left_out/ tell what its listing left out.
 """
 
 import json
+from collections.abc import Iterator
 from typing import Any, Literal
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pyarrow import fs
 
 from cluster.errors import SettingsError
@@ -49,6 +52,22 @@ def write(out: str, job: str, page: Page, facts: dict[str, Any], s3_endpoint: st
             sink.write(json.dumps(facts, indent=1).encode())
     except OSError as error:
         raise SettingsError(f"{place(out, job)} cannot be written: {error}. Check --out and its rights.") from None
+
+
+def left_out(out: str, job: str, s3_endpoint: str | None = None) -> Iterator[pa.RecordBatch]:
+    """What the listing of a job left out, in its order, as rows of uri, suffix and reason.
+
+    SettingsError if it cannot be read.
+    """
+    folder = f"{place(out, job)}/left_out"
+    try:
+        files, path = buckets.filesystem(folder, s3_endpoint)
+        found = files.get_file_info(fs.FileSelector(path, allow_not_found=True))
+        for name in sorted(info.path for info in found if info.path.endswith(".parquet")):
+            with files.open_input_file(name) as source:
+                yield from pq.ParquetFile(source).iter_batches()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise SettingsError(f"{folder} cannot be read: {error}. Check its rights.") from None
 
 
 def clear(folder: str, s3_endpoint: str | None = None) -> None:

@@ -6,15 +6,15 @@ from typing import Any
 
 import pyarrow as pa
 
+from cluster.api_job_types import OTHER_REASONS
 from cluster.results.rolling_writer import Shards
 from cluster.storage.listing import log_left_out
 
 LEFT_OUT = pa.schema([("uri", pa.string()), ("suffix", pa.string()), ("reason", pa.string())])
-MOST_GROUPS = 200  # counted one by one; further ones are counted as OTHER
+MOST_GROUPS = 200  # counted one by one; further ones are counted as OTHER_REASONS
 MOST_EXAMPLES = 20  # of a group
 MOST_LOGGED = 10
 IN_A_SENTENCE = 3  # groups
-OTHER = "other reasons"
 ROWS = 1000  # buffered
 
 
@@ -57,7 +57,7 @@ class LeftOutFiles:
         suffix = PurePosixPath(uri.rpartition("/")[2]).suffix.lower()
         key = (reason, suffix)
         if key not in self._groups and len(self._groups) >= MOST_GROUPS:
-            key = (OTHER, "")
+            key = (OTHER_REASONS, "")
         group = self._groups.setdefault(key, Group(*key))
         group.count += 1
         if len(group.examples) < MOST_EXAMPLES:

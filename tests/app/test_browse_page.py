@@ -10,6 +10,8 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from app.browsing import table
+from cluster.api_types import Failure
 from tests.support.fakes.api import FakeApi
 from tests.support.fakes.files import detection, file
 from tests.support.pages import Visit, drawn, served, words
@@ -150,3 +152,19 @@ def test_when_the_api_goes_away_a_page_keeps_its_address_and_disables_its_contro
 def test_an_unknown_setting_is_named(visit: Visit, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("RAYSIFT_PROFIL", "x")
     assert "RAYSIFT&#95;PROFIL" in words(visit())
+
+
+def test_a_row_of_the_table_has_findings_size_decision_job_and_date_or_why_it_failed():
+    labels = [{"detector": "face", "label": "face", "score": 0.9, "count": 2}]
+    found = file("a.jpg", "image", labels=labels, bytes=1200, job="job-1", decision="relevant")
+    assert list(table.row(found).values()) == [
+        "a.jpg",
+        "image",
+        1200,
+        "face x2 0.90",
+        "relevant",
+        "job-1",
+        "2026-11-22 10:00",
+    ]
+    broken = table.row(file("b.jpg", "image", errors=[Failure(step="decode", reason="it ends early")]))
+    assert (broken["Findings"], broken["Decision"]) == ("decode: it ends early", "")

@@ -134,7 +134,11 @@ class Viewer {
       "-": () => stage.zoom?.by(1 / STEP),
       z: () => stage.zoom?.toggle(),
       " ": at.matches?.("button, a, summary, [role]") ? undefined : () => { stage.toggle(); event.preventDefault() },
-      "/": () => { this.root.querySelector(".find input")?.focus(); event.preventDefault() },
+      "/": () => { // without lines to search in, it leads to the Search page
+        const field = this.root.querySelector(".find input")
+        field?.focus()
+        if (field) event.preventDefault()
+      },
     }[event.key]
     if (way) follow(event, way)
     else act?.()

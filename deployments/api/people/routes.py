@@ -9,11 +9,11 @@ from fastapi import HTTPException, Path, Query, Request, Response
 
 from cluster.access.holds import refuse_held
 from cluster.access.identity import Identity
-from cluster.api_types import ForgottenHits
 from cluster.people.api_types import (
     Chosen,
     Corrected,
     FaceId,
+    ForgottenHits,
     GroupPage,
     GroupQuery,
     Merge,

@@ -109,7 +109,8 @@ def test_many_days_are_summed_and_days_without_files_are_shown(
     assert sum(row.value for row in drawn.rows) == 5
 
 
-def test_a_value_that_browse_cannot_list_is_no_link():
+def test_what_was_left_out_leads_to_its_list_and_not_to_browse():
     group: dict[str, Any] = {"reason": "it is a link", "suffix": "", "count": 3, "examples": ("s3://b/<x>",)}
-    shown = table(figure.left_out([LeftOutGroup(**group)]))
-    assert "<td>3</td>" in shown and "<a" not in shown and "such as s3://b/&lt;x&gt;" in shown
+    shown = table(figure.left_out([LeftOutGroup(**group)], [("case", "harbour")]))
+    assert links(shown) == [("3", {"case": ["harbour"], "reason": ["it is a link"]})]
+    assert 'href="/left_out?' in shown and "such as s3://b/&lt;x&gt;" in shown

@@ -138,3 +138,13 @@ def test_the_page_of_a_file_leads_back_to_its_person_and_on_to_the_persons_next_
     ways = drawn(visit("file", **params), "viewer")["ways"]
     assert (ways["back"], ways["where"]) == (f"/people?group={face}", "People")
     assert ways["previous"] is None and f"in=group%3D{face}" in ways["next"], "the film has the most faces: it is first"
+
+
+def test_the_files_of_a_person_with_a_word_are_shown_in_place_of_the_faces(visit: Visit, api: FakeApi):
+    face = api.people.groups(PeopleQuery()).groups[0].face
+    at = visit("people", port=api.port, group=face, words=" Breaking  NEWS ")
+    assert "1 file with “breaking news”" in words(at)
+    (tile,) = tiles(at)
+    assert tile["name"].startswith("clip_") and "group%3D" in tile["href"]
+    nothing = visit("people", port=api.port, group=face, words="zz")
+    assert "0 files with “zz”" in words(nothing) and tiles(nothing) == []

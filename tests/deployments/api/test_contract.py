@@ -10,7 +10,7 @@ from cluster.api_job_types import JobDetails, JobInfo, JobName, ScanPlan
 from cluster.api_queries import MAX_PAGE, AssetQuery
 from cluster.api_types import AssetPage, ErasedCaches, Facets, File, Health, Hits, Neighbours, Problem, Properties
 from cluster.cases.api_types import CaseInfo
-from cluster.cases.overview import JobsOverview, Overview
+from cluster.cases.overview import JobsOverview, LeftOut, Overview
 from tests.support.fakes.files import FOLDER
 from tests.support.local_api import FILM, LocalApi, read
 
@@ -116,6 +116,8 @@ def test_a_film_says_something_about_itself_and_has_no_part_behind_its_end(api: 
         f"GET assets/{FILM}/frame?at_s=nan",
         "GET overview?least_score=2",
         "GET overview?sort=newest",
+        "GET left-out?size=5001",
+        "GET left-out?sort=newest",
         "GET facets?page=9223372036854775807",
         "GET search",
         "GET search?q=x&like=y",
@@ -234,6 +236,7 @@ def test_a_job_is_queued_shown_cancelled_and_resumed(unlimited: TestClient, tmp_
     assert (shown.priority, shown.uris, shown.report) == ("bulk", [tmp_path.as_uri()], None)
     assert job in {each.job for each in read(list[JobInfo], unlimited.get("/v1/jobs", params={"limit": 5}))}
     assert job in {each.job for each in read(JobsOverview, unlimited.get("/v1/overview/jobs")).running}
+    assert read(LeftOut, unlimited.get("/v1/left-out", params={"job": job})) == LeftOut(total=0, items=())
     assert read(JobName, unlimited.post(f"/v1/jobs/{job}/retry-failed")).job is None
     assert read(JobInfo, unlimited.post(f"/v1/jobs/{job}/cancel")).state == "cancelled"
     assert unlimited.post(f"/v1/jobs/{job}/cancel").status_code == 422

@@ -86,6 +86,9 @@ def test_an_item_has_the_fields_of_a_tile(catalog):
         "segments": None,
         "analyzed_at": "2026-11-22T12:00:00.000Z",
         "has_thumbnail": True,
+        "bytes": 10,
+        "job": "job",
+        "decision": None,
         "score": 0.9,
         "labels": [
             {"detector": "nsfw", "label": "nude", "score": 0.9, "count": 1},

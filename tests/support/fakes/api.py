@@ -84,6 +84,7 @@ class FakeApi:
             ("/cases", self.cases.list_cases),
             ("/overview", self.overview),
             ("/overview/jobs", self.jobs.overview),
+            ("/left-out", self.jobs.left_out),
             ("/assets/{asset}", self.asset),
             ("/assets/{asset}/neighbours", self.neighbours),
             ("/search", self.search),
@@ -106,7 +107,7 @@ class FakeApi:
             self.app.add_api_route(f"/v1{path}", answer, methods=["POST"])
         self.originals = FakeOriginals(self.files)
         self.originals.add_routes(self.app)
-        self.decisions = FakeDecisions(self.catalog)
+        self.decisions = FakeDecisions(self.catalog, self.cases.within)
         self.decisions.add_routes(self.app)
         self.people = FakePeople(self.catalog, self.cases.within)
         self.people.add_routes(self.app)
@@ -122,10 +123,10 @@ class FakeApi:
             self.vectors.add(rows)
             self.catalog.load(commit(Path(folder), f"{job}.parquet", *rows))
 
-    def add(self, scanned: Sequence[File]) -> None:
+    def add(self, scanned: Sequence[File], job: str = "scan-later") -> None:
         """Store further files, as a scan does while somebody looks at the list."""
         self.files += scanned
-        self._load(scanned, "scan-later")
+        self._load(scanned, job)
 
     def _load_failed(self, job: str) -> None:
         """Store the failed files again as results of a new job, in which they fail again."""

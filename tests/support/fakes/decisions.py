@@ -1,10 +1,11 @@
-"""Decisions of the fake API: the real store and queues. Everybody who asks is Ann; `bob` decides without asking."""
+"""Decisions of the fake API: the real store and queues. `bob` decides without asking."""
 
+from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import FastAPI, HTTPException, Query
+from fastapi import Depends, FastAPI, HTTPException, Query
 
-from cluster.access.identity import Identity
+from cluster.access.identity import Identity, Prefixes
 from cluster.decisions.api_types import (
     AllWritten,
     AssetDecision,
@@ -23,15 +24,17 @@ from cluster.decisions.api_types import (
 from cluster.decisions.entries import Conflict
 from cluster.decisions.rules import ReviewRules
 from deployments.catalog.catalog import Catalog
+from tests.support.fakes.sessions import BOB, identity
 
-ANN, BOB = Identity("Ann <b>", "admin", id="a" * 12), Identity("Bob", "reviewer", id="b" * 12)
+Who = Annotated[Identity, Depends(identity)]
 
 
 class FakeDecisions:
     """The routes of decisions and reviews over a catalogue."""
 
-    def __init__(self, catalog: Catalog) -> None:
-        self.catalog = catalog
+    def __init__(self, catalog: Catalog, within: Callable[[str | None], Prefixes]) -> None:
+        """`within`: the folders of a case."""
+        self.catalog, self._within = catalog, within
 
     def add_routes(self, app: FastAPI) -> None:
         """Add the routes to the fake's application."""
@@ -58,28 +61,28 @@ class FakeDecisions:
             raise HTTPException(404, "There is no such file.")
         return found
 
-    def decide(self, asset: str, new: NewDecision) -> Decision:
-        """Ann decides."""
-        (written,) = self.catalog.decide([AssetDecision(asset=asset, **dict(new))], ANN)
+    def decide(self, asset: str, new: NewDecision, who: Who) -> Decision:
+        """Decide on a file."""
+        (written,) = self.catalog.decide([AssetDecision(asset=asset, **dict(new))], who)
         if written.decision is None or written.outcome != "stored":
             raise HTTPException(409, "meanwhile Bob has decided")
         return written.decision
 
-    def decide_several(self, new: NewDecisions) -> AllWritten:
-        """Ann decides on several files."""
-        return AllWritten(outcomes=tuple(self.catalog.decide(new.decisions, ANN)))
+    def decide_several(self, new: NewDecisions, who: Who) -> AllWritten:
+        """Decide on several files."""
+        return AllWritten(outcomes=tuple(self.catalog.decide(new.decisions, who)))
 
-    def undo(self, asset: str, seen: Undo) -> Decision:
-        """Ann takes back a decision."""
-        outcome = self.catalog.undo(asset, seen.version, ANN)
+    def undo(self, asset: str, seen: Undo, who: Who) -> Decision:
+        """Take back a decision."""
+        outcome = self.catalog.undo(asset, seen.version, who)
         if outcome is None or isinstance(outcome, Conflict):
             raise HTTPException(404 if outcome is None else 409, "meanwhile Bob has decided")
         return outcome
 
-    def next(self, wanted: NextReview) -> ReviewItem:
-        """Ann's next file."""
-        return self.catalog.next_review(wanted, ANN, 600, None)
+    def next(self, wanted: NextReview, who: Who) -> ReviewItem:
+        """The caller's next file."""
+        return self.catalog.next_review(wanted, who, 600, self._within(wanted.filter.case))
 
-    def progress(self, queue: ReviewQueue) -> Progress:
-        """Ann's progress."""
-        return self.catalog.progress(queue, ANN, None)
+    def progress(self, queue: ReviewQueue, who: Who) -> Progress:
+        """The caller's progress."""
+        return self.catalog.progress(queue, who, self._within(queue.filter.case))

@@ -23,7 +23,7 @@ from cluster.api_job_types import (
     ScanPlan,
 )
 from cluster.api_queries import ScanRequest
-from cluster.cases.overview import JobProgress, JobsOverview
+from cluster.cases.overview import JobProgress, JobsOverview, LeftOut, LeftOutFile, LeftOutQuery
 from cluster.records import OVER, JobState, Priority
 from tests.support.fakes.files import FOLDER, HOSTILE_NAME, MODELS
 
@@ -145,6 +145,18 @@ class FakeJobs:
             cost=REPORT.cost if over else None,
             without_report=0,
         )
+
+    def left_out(self, query: Annotated[LeftOutQuery, Query()]) -> LeftOut:
+        """What the newest job that is over left out, or that of the query: always the same files."""
+        over = [job.job for job in self.known[::-1] if job.info().state in OVER and query.job in (None, job.job)]
+        files = [
+            LeftOutFile(uri=f"{FOLDER}/left_{n}{group.suffix}", suffix=group.suffix, reason=group.reason, job=job)
+            for job in over[:1]
+            for group in REPORT.left_out_groups
+            if query.reason in (None, group.reason) and query.suffix in (None, group.suffix)
+            for n in range(group.count)
+        ]
+        return LeftOut(total=len(files), items=tuple(files[: query.size]))
 
     def show(self, job: str) -> JobDetails:
         """One job, with a report once it has ended."""

@@ -24,8 +24,8 @@ from cluster.people.api_types import (
 from cluster.people.face import place_of
 from cluster.people.store import FaceChanged
 from deployments.catalog.catalog import Catalog
-from tests.support.fakes.decisions import ANN, BOB
 from tests.support.fakes.media import draw_face
+from tests.support.fakes.sessions import ANN, BOB
 
 DISTANCE = 0.5
 Of = Annotated[OfCase, Query()]

@@ -1,12 +1,14 @@
-"""Sessions of the fake API: everybody who shows a token is Ann; PASSWORD and LINK begin a session."""
+"""Sessions of the fake API: Bob shows BOBS_TOKEN, everybody else is Ann; PASSWORD and LINK begin a session of hers."""
 
 from fastapi import HTTPException, Request, Response
 
 from cluster.access import tokens
 from cluster.access.api_types import Session, SignIn, Viewer
-from cluster.access.identity import Role
+from cluster.access.identity import Identity, Role
 
+ANN, BOB = Identity("Ann <b>", "admin", id="a" * 12), Identity("Bob", "reviewer", id="b" * 12)
 TOKEN = f"rs_{'0' * 12}_{'t' * 43}"  # a valid session
+BOBS_TOKEN = f"rs_{'b' * 12}_{'t' * 43}"  # one of Bob's
 ENDED = f"rs_{'e' * 12}_{'t' * 43}"  # one that has ended
 LINK = f"rs_{'1' * 12}_{'l' * 43}"  # of a one-time link
 PASSWORD = "correct horse battery"
@@ -16,24 +18,27 @@ class FakeSessions:
     """The sessions that were begun, by token, and the address that the app says it asks for."""
 
     def __init__(self, role: Role) -> None:
-        """`role`: of every session."""
+        """`role`: of every session of Ann's."""
         self.role = role
         self.ended = {ENDED}
         self.links = {LINK}
         self.asked_for: list[str] = []
 
     def show(self, request: Request) -> Viewer:
-        """Ann, for every token in the Authorization header that has not ended."""
+        """Who shows the token in the Authorization header, if it has not ended."""
         self.asked_for.append(request.headers.get("x-forwarded-for", ""))
-        token = request.headers.get("authorization", "").removeprefix("Bearer ")
+        token = _token(request)
         if tokens.parse(token) is None or token in self.ended:
             raise HTTPException(401, "this session has expired. Send a key as `Authorization: Bearer rs_...`.")
-        return Viewer(name="Ann <b>", role=self.role, prefixes=None)
+        who = identity(request)
+        return Viewer(name=who.name, role=self.role if who is ANN else who.role, prefixes=None)
 
     def begin(self, given: SignIn) -> Session:
-        """A session for the name ann with PASSWORD, for a link once, and for any other token."""
-        if given.token is None and (given.name, given.password) != ("ann", PASSWORD):
+        """A session for the names ann and bob with PASSWORD, for a link once, and for any other token."""
+        if given.token is None and (given.name not in ("ann", "bob") or given.password != PASSWORD):
             raise HTTPException(401, "name or password is wrong")
+        if given.name == "bob":
+            return Session(token=BOBS_TOKEN, name=BOB.name, role=BOB.role, prefixes=None)
         if given.token == LINK and LINK not in self.links:
             raise HTTPException(401, "this link was used before or has expired")
         self.links.discard(str(given.token))
@@ -41,5 +46,14 @@ class FakeSessions:
 
     def end(self, request: Request) -> Response:
         """End the session."""
-        self.ended.add(request.headers["authorization"].removeprefix("Bearer "))
+        self.ended.add(_token(request))
         return Response(status_code=204)
+
+
+def identity(request: Request) -> Identity:
+    """Who asks: Bob with his token, else Ann."""
+    return BOB if _token(request) == BOBS_TOKEN else ANN
+
+
+def _token(request: Request) -> str:
+    return request.headers.get("authorization", "").removeprefix("Bearer ")

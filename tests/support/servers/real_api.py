@@ -16,9 +16,12 @@ from tests.support.servers.process import running_server
 
 
 @contextmanager
-def api_process(state: Path, results: Path, **environment: str) -> Iterator[int]:
-    """Run the API with its state in a folder, and the results of another one in its catalogue; yields the port."""
-    port = free_port()
+def api_process(state: Path, results: Path, port: int = 0, **environment: str) -> Iterator[int]:
+    """Run the API with its state in a folder, and the results of another one in its catalogue; yields the port.
+
+    `port`: 0 for a free one.
+    """
+    port = port or free_port()
     command = [sys.executable, "-m", __name__, "--port", str(port), "--state", str(state), "--results", str(results)]
     env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     with running_server(command, f"http://127.0.0.1:{port}/v1/health", 90, env=env):

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from cluster.cases.overview import JobsOverview
-from deployments.api.cases.overview_routes import summarized
+from cluster.api_job_types import Report
+from cluster.cases.overview import JobsOverview, LeftOut, LeftOutQuery
+from deployments.api.cases.overview_routes import found_left_out, summarized
 from deployments.jobs import folder
 from deployments.jobs.job import Job
+from pipelines.ledger.left_out import LeftOutFiles
 
 LINKS = {"reason": "it is a link", "suffix": "", "count": 2, "examples": ["s3://b/1", "s3://b/2"]}
 PDFS = {"reason": "it is no image", "suffix": ".xyz", "count": 5, "examples": ["s3://b/a.xyz"]}
@@ -71,3 +73,36 @@ def test_jobs_without_a_readable_report_are_counted(out: str, tmp_path: Path):
     (tmp_path / "_raysift" / "jobs" / "broken" / "report.json").write_text("{")
     died = Job("died", ("s3://b",), out, 1.0, state="failed", ended_at=2.0)
     assert overview(broken, died).without_report == 2
+
+
+def leaves_out(out: str, name: str, *uris: str, reason: str = "it is no image", **job: Any) -> tuple[Job, Report]:
+    """A finished job whose listing left these out."""
+    with LeftOutFiles(f"{folder.place(out, name)}/left_out") as files:
+        for uri in uris:
+            files.add(uri, reason)
+    return over(out, name, **job), Report()
+
+
+def listed(*known: tuple[Job, Report], **query: Any) -> LeftOut:
+    return found_left_out(known, LeftOutQuery(**query), None)
+
+
+def test_what_the_newest_scan_of_each_folder_left_out_is_listed_file_by_file(out: str):
+    old = leaves_out(out, "old", "s3://b/1.xyz")
+    new = leaves_out(out, "new", "s3://b/1.xyz", "s3://b/2.xyz", "s3://b/3")
+    elsewhere = leaves_out(out, "elsewhere", "s3://c/4", reason="it is a link", uri="s3://c")
+    got = listed(new, elsewhere, old)
+    assert [(file.uri, file.reason, file.job) for file in got.items] == [
+        ("s3://b/1.xyz", "it is no image", "new"),
+        ("s3://b/2.xyz", "it is no image", "new"),
+        ("s3://b/3", "it is no image", "new"),
+        ("s3://c/4", "it is a link", "elsewhere"),
+    ]
+    assert [file.uri for file in listed(new, elsewhere, suffix="", reason="it is no image").items] == ["s3://b/3"]
+    assert [file.job for file in listed(new, old, job="old").items] == ["old"]
+    few = listed(new, elsewhere, size=1)
+    assert (few.total, len(few.items)) == (4, 1)
+
+
+def test_a_job_that_left_nothing_out_has_an_empty_list(out: str):
+    assert listed((over(out, "a"), Report())) == LeftOut(total=0, items=())

@@ -1,0 +1,47 @@
+"""The files of a person in which a word is read or said, or that are called so."""
+
+from collections.abc import Iterator, Sequence
+
+import streamlit as st
+
+from app import components, draw, page
+from app.address import Pairs
+from cluster.api_queries import MAX_IDS, AssetQuery
+from cluster.api_types import Asset
+from cluster.filters.conditions import Alternative, Detected, Fact, write
+from cluster.filters.wording import counted
+from cluster.people.api_types import Appearance
+
+KEY, MOST_WORDS = "words", 200  # its parameter of the URL; characters
+
+
+def show(appearances: Sequence[Appearance], context: Pairs, look: tuple[bool, bool]) -> bool:
+    """Draw the field for the words and, with words in it, the files; returns whether there are any words.
+
+    `context`: the list that a file is then one of.
+    """
+    typed = st.text_input(
+        "Words in these files",
+        key=KEY,
+        bind="query-params",
+        placeholder="that are read or said",
+        icon=":material/search:",
+        width=320,
+        max_chars=MOST_WORDS,
+        disabled=page.is_down(),
+    )
+    words = " ".join((typed or "").lower().split())
+    if not words:
+        return False
+    found = list(_files(words, [file.asset for file in appearances]))
+    st.markdown(f"#### {counted(len(found), 'file')} with “{draw.escape(words)}”")
+    palette = page.palette()
+    components.gallery("with words", [draw.tile(file, palette, context) for file in found], "Files", look)
+    return True
+
+
+def _files(words: str, ids: Sequence[str]) -> Iterator[Asset]:
+    condition = write([Alternative(Detected(words=words)), Alternative(Fact("name", "~", words))])
+    for begin in range(0, len(ids), MAX_IDS):
+        some = tuple(ids[begin : begin + MAX_IDS])
+        yield from page.api().assets(AssetQuery(id=some, where=(condition,), case=page.case(), size=MAX_IDS)).items
