@@ -105,15 +105,16 @@ def _readable_pages(image: "Image.Image", first: int) -> int:
 def _others(image: "Image.Image", inner: list[others.Named], decoding: Decoding) -> Iterator[Still]:
     """The further pictures in the file of a loaded image that show something else than it does, and all its layers."""
     with decoding_errors():
-        shown = image.copy() if inner else None
-        different = [(note, one) for note, one in inner if shown is not None and others.differ(shown, one)]
+        pictures = [(note, images.eight_bit(one)) for note, one in inner]
+        shown = images.eight_bit(image) if inner else image
+        different = [(note, one) for note, one in pictures if others.differ(shown, one)]
     for note, other in chain(different, others.layers(image)):
         with decoding_errors():
             images.require_allowed_size(other.size, decoding)
             small = images.shrink(images.eight_bit(other), decoding.max_side_px)
             backgrounds = ["white", "black"] if transparency.vanishes(small, "white", "black") else ["white"]
-            pictures = [transparency.on_background(small, color) for color in backgrounds]
-        for rgb in pictures:
+            on_each = [transparency.on_background(small, color) for color in backgrounds]
+        for rgb in on_each:
             yield Still(rgb, note=note)
 
 

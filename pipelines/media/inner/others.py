@@ -28,7 +28,7 @@ def others(image: "Image.Image") -> list[Named]:
     found: list[Named] = []
     opened: Any = image
     with suppress(MediaError), decoding_errors():
-        if image.format in ("JPEG", "MPO", "TIFF", "HEIF", "WEBP", "PNG"):
+        if image.format == "TIFF" or "exif" in image.info:
             children = opened.get_child_images()
             found += [("a small picture in the header", child) for child in children[:MOST]]
         elif image.format == "ICO":
@@ -72,5 +72,6 @@ def differ(one: "Image.Image", other: "Image.Image") -> bool:
 def _small(image: "Image.Image") -> "Image.Image":
     from PIL import Image
 
+    image = image.reduce(max(1, min(image.size) // (4 * _SIDE)))  # of a large picture, to convert costs more than that
     small = image.convert("RGBA").resize((_SIDE, _SIDE), Image.Resampling.BOX)
     return Image.alpha_composite(Image.new("RGBA", small.size, "grey"), small).convert("RGB")

@@ -53,6 +53,15 @@ def test_further_pictures_of_icons_and_tiffs_are_looked_at(tmp_path):
     assert shown(tmp_path / "a.tif") == [("red", None), ("blue", "a small picture in the header")]
 
 
+def test_a_deep_picture_with_smaller_ones_in_its_file_is_looked_at(tmp_path):
+    deep = np.linspace(0, 60_000, 160 * 120).reshape(120, 160).astype(np.uint16)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(deep, subifds=1, photometric="minisblack")
+        file.write(deep[::2, ::2], photometric="minisblack")
+    found, reason = until_it_breaks(frames(tmp_path / "a.tif", "image", DECODING))
+    assert len(found) == 1 and not reason
+
+
 def test_the_layers_of_a_photoshop_file_are_looked_at(tmp_path):
     flat = psd(solid(RED, 64, 48))
     channels = b"".join(b"\0\0" + bytes([value]) * (64 * 48) for value in BLUE)
