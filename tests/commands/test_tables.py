@@ -2,12 +2,9 @@
 
 import io
 
-import pytest
 from rich.console import Console
 
-import raysift
 from cluster import gpus
-from cluster.api_types import Ready
 from cluster.settings import Settings
 from commands import evaluate, models, tables
 from commands.checks import doctor, shares
@@ -136,20 +133,6 @@ def test_the_checks_of_the_doctor():
     memory = shares.plans(Settings(profile="gpu"), [card])
     text = rendered(shares.table(memory))
     check_words(text, "cards needed 10 GB 24 GB 80 GB this NVIDIA H200", *" ".join(memory["memory_gb"]).split("+"))
-
-
-def test_the_state_of_every_part(monkeypatch, capsys):
-    detectors = {"restraint": {"state": "silent", "message": "it has not answered for 806 s"}}
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr("commands.up.dashboard_answers", lambda settings: True)
-    monkeypatch.setattr("cluster.processes.port_open", lambda listener: False)
-    monkeypatch.setattr(raysift, "ready", lambda settings: Ready(ready=False, detectors=detectors))
-    with pytest.raises(raysift.typer.Exit):
-        raysift.status()
-    text = capsys.readouterr().out
-    assert max(map(len, text.splitlines())) <= 80
-    check_words(text, "ray runs http://127.0.0.1:8265", "detector restraint silent it has not answered for 806 s")
-    check_words(text, "chroma off start it with `raysift up`")
 
 
 class Weights:

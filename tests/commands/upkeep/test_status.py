@@ -95,6 +95,24 @@ def test_what_is_off_is_said_with_how_to_start_it(running, monkeypatch):
     assert not status["ready"] and status["detectors"] == {} and status["cards"] is None
 
 
+def test_a_silent_detector_and_a_part_that_is_off_are_said_within_80_columns(running, monkeypatch):
+    monkeypatch.setattr(overview, "port_open", lambda listener: False)
+    silent = {"restraint": {"state": "silent", "message": "it has not answered for 806 s"}}
+    running["/v1/ready"] = (503, {"ready": False, "detectors": silent})
+    done = run("status")
+    assert done.exit_code == 1 and max(map(len, done.output.splitlines())) <= 80
+    for said in (
+        "ray",
+        "http://127.0.0.1:8265",
+        "restraint",
+        "silent",
+        "it has not answered for 806 s",
+        "chroma",
+        "off",
+    ):
+        assert said in words(done)
+
+
 def test_detectors_that_share_a_deployment_share_its_queue_and_counters_are_added():
     found = exported.Exported()
     exported.add(found, EXPORTED)

@@ -218,13 +218,20 @@ def test_the_sound_of_a_song_is_decoded(decoder, tmp_path):
     assert piece.sound.dtype == np.float32 and piece.time_s == 0.0
 
 
+def wait_until_it_waits(pid: int) -> None:
+    """Wait until a process sleeps, and has not run for 0.3 s."""
+    process, used = psutil.Process(pid), None
+    while process.status() != psutil.STATUS_SLEEPING or used != (used := process.cpu_times()):
+        time.sleep(0.3)
+
+
 def test_what_a_child_does_is_a_span_with_its_process_and_its_times(video):
     with Decoder() as own, kept_spans() as kept, spans.span("batch"):
         before = children()
         stream = spans.over("decode", own.frames(video, "video", LIMITS), what="frames")
         next(stream)
         (pid,) = children() - before
-        time.sleep(0.3)  # the frames are more than a socket holds: meanwhile the child waits for its reader
+        wait_until_it_waits(pid)  # the frames are more than a socket holds: the child waits for its reader
         assert len(list(stream)) == 39
     assert kept.paths() == {"batch", "batch/decode", "batch/decode/decoder"}
     span, around = kept.named("decoder"), kept.named("decode")
