@@ -99,17 +99,9 @@ def test_a_silent_detector_and_a_part_that_is_off_are_said_within_80_columns(run
     monkeypatch.setattr(overview, "port_open", lambda listener: False)
     silent = {"restraint": {"state": "silent", "message": "it has not answered for 806 s"}}
     running["/v1/ready"] = (503, {"ready": False, "detectors": silent})
-    done = run("status")
+    done = CliRunner().invoke(raysift.cli, ["status"], env={"COLUMNS": "80"})
     assert done.exit_code == 1 and max(map(len, done.output.splitlines())) <= 80
-    for said in (
-        "ray",
-        "http://127.0.0.1:8265",
-        "restraint",
-        "silent",
-        "it has not answered for 806 s",
-        "chroma",
-        "off",
-    ):
+    for said in ("http://127.0.0.1:8265", "restraint", "silent", "has not answered", "chroma", "off"):
         assert said in words(done)
 
 
