@@ -16,6 +16,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.forms import query_string
+from app.language.choice import current
+from app.language.texts import _
 from app.purpose import purpose_of
 from app.sign_in import address_of, authorization, is_own, token_of
 from cluster.access.rules import purpose_header
@@ -40,6 +42,7 @@ _PRIVATE = {
 # browser's console, unless it is told
 _HTML = "text/html; charset=utf-8"
 _PAGE = b"<title>Streamlit</title>"
+_ENGLISH = b'<html lang="en">'
 _SERVER_HERE = b"<script>window.__streamlit = { BACKEND_BASE_URL: location.origin }</script>"
 _HEADERS = (
     (b"referrer-policy", b"no-referrer"),
@@ -104,7 +107,7 @@ class Relay:
     async def _download(self, request: Request, path: str, timeout: httpx.Timeout | None = None) -> Response:
         """What the API answers to the query string, as a download; if it refuses, its sentence."""
         if not is_own(request):  # a link on a page of another site would store a file, and an audit record
-            return PlainTextResponse("A page of another site may not export.", 403)
+            return PlainTextResponse(_("A page of another site may not export."), 403)
         answer = await self._answer(request, f"{path}?{query_string(request)}", {}, timeout)
         if isinstance(answer, Response):
             return answer
@@ -124,7 +127,7 @@ class Relay:
         """The API's answer; a download unless its type is `shown`. `second`: a query parameter, a time in seconds."""
         id, at = request.path_params["id"], request.query_params.get(second, "0")
         if not ids.fullmatch(id) or not _SECOND.fullmatch(at):
-            return PlainTextResponse("no such file", 404)
+            return PlainTextResponse(_("no such file"), 404)
         query = f"?{second}={at}" if second else ""
         ranges = {name: request.headers[name] for name in ("range", "if-range") if name in request.headers}
         answer = await self._answer(request, f"/v1/{path.format(id=id)}{query}", ranges)
@@ -152,7 +155,7 @@ class Relay:
         """
         token = token_of(request.cookies)
         if not token:
-            return PlainTextResponse("You are not signed in.", 401)
+            return PlainTextResponse(_("You are not signed in."), 401)
         api = self._api()
         sent = {**headers, "Accept-Encoding": "identity", **authorization(token, address_of(request))}
         sent |= purpose_header(purpose_of(request.cookies))
@@ -160,7 +163,7 @@ class Relay:
             asked = api.build_request("GET", path, headers=sent, timeout=timeout or api.timeout)
             answer = await api.send(asked, stream=True)
         except httpx.TransportError:
-            return PlainTextResponse("the API does not answer", 502)
+            return PlainTextResponse(_("the API does not answer"), 502)
         if answer.status_code not in (200, 206):
             status = answer.status_code if answer.status_code in (401, 403, 404, 416, 422, 503, 504) else 502
             return PlainTextResponse(await _sentence(answer), status, _PRIVATE)
@@ -172,7 +175,7 @@ async def _sentence(answer: httpx.Response) -> str:
     try:
         return Problem.model_validate_json(await answer.aread()).detail
     except (ValueError, httpx.TransportError):
-        return "not available"
+        return _("not available")
     finally:
         await answer.aclose()
 
@@ -216,7 +219,7 @@ class HostGuard:
 
 
 class RootGuide:
-    """ASGI middleware: tells Streamlit's page that its server is at the root of this host, whatever the page's path."""
+    """ASGI middleware: tells Streamlit's page its language, and that its server is at the root of this host."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -233,7 +236,8 @@ class RootGuide:
                     return
             elif start is not None:
                 if _PAGE in message.get("body", b""):
-                    message = {**message, "body": message["body"].replace(_PAGE, _SERVER_HERE + _PAGE)}
+                    spoken = message["body"].replace(_ENGLISH, f'<html lang="{current()}">'.encode())
+                    message = {**message, "body": spoken.replace(_PAGE, _SERVER_HERE + _PAGE)}
                     headers = MutableHeaders(raw=start["headers"])
                     if "content-length" in headers:
                         headers["content-length"] = str(int(headers["content-length"]) + len(_SERVER_HERE))

@@ -7,8 +7,8 @@ import streamlit as st
 
 from app import page
 from app.client import ApiDownError, ApiError
+from app.language.texts import counted
 from cluster.api_queries import AssetFilter, AssetQuery
-from cluster.filters.wording import counted
 
 _CHECK_EVERY_S = 10
 _KEY = "held"  # in the session: the filters, and the id of the file that had arrived last when they were chosen
@@ -44,7 +44,7 @@ def arrivals(filters: AssetQuery, total: int, read_at: float, forget: Callable[[
     except (ApiError, ApiDownError):  # the list stays as it is; the next click says what is wrong
         return
     if new > 0:
-        text = f"{counted(new, 'new file')}: refresh"
+        text = counted("{n} new file: refresh", "{n} new files: refresh", new)
         if st.button(text, icon=":material/refresh:", key="refresh", type="primary"):
             release()
             forget()
