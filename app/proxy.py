@@ -205,7 +205,7 @@ class HostGuard:
         if not allowed(host, ours.host, ours.names):
             if scope["type"] == "websocket":
                 return await send({"type": "websocket.close", "code": 1008})
-            refusal = PlainTextResponse("This server does not serve that host name.", 403)
+            refusal = PlainTextResponse(_("This server does not serve that host name."), 403)
             return await refusal(scope, receive, send)
 
         async def send_with_headers(message: Message) -> None:

@@ -9,6 +9,12 @@ function counted(one, many, n, values = {}) {
   return filled(n === 1 ? single : several, { n: number(n), ...values })
 }
 
+// a time that a file tells: in ISO 8601, or whatever it has written
+function dated(text) {
+  const [year, month, day, time] = /^(\d{4})-(\d\d)-(\d\d)[T ](\d\d:.*)$/.exec(text ?? "")?.slice(1) ?? []
+  return LANGUAGE === "de" && year ? `${day}.${month}.${year} ${time}` : text
+}
+
 // a number with so many digits after the decimal separator
 function number(value, digits = 0) {
   return value.toLocaleString(LANGUAGE, { minimumFractionDigits: digits, maximumFractionDigits: digits })

@@ -36,9 +36,9 @@ def used_in(script: str, language: Language) -> dict[str, str | list[str]]:
     """The translations of the texts that a script has in double quotes, of a number all its forms."""
     found: dict[str, str | list[str]] = {}
     for message in _messages(language):
-        one, *_many = [message.id] if isinstance(message.id, str) else message.id
+        one = message.id if isinstance(message.id, str) else message.id[0]
         if one and json.dumps(one, ensure_ascii=False) in script:
-            found[one] = message.string if isinstance(message.string, str) else [*message.string]
+            found[one] = message.string if isinstance(message.string, str) else list(message.string or ())
     return found
 
 

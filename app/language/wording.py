@@ -19,4 +19,4 @@ def alternatives(condition: str) -> list[str]:
 
 def label(detector: str, label: str) -> str:
     """The name of a label with that of its detector, unless they are equal; empty ones are any."""
-    return wording.label(detector, label, _READER)
+    return wording.label(detector, label, language=_READER)

@@ -52,7 +52,7 @@ def alternatives(condition: str, language: Language = ENGLISH) -> list[str]:
     return [_alternative(each, language) for each in parse(condition)]
 
 
-def label(detector: str, label: str, language: Language = ENGLISH) -> str:
+def label(detector: str, label: str, *, language: Language = ENGLISH) -> str:
     """The name of a label with that of its detector, unless they are equal; empty ones are any."""
     translate = language.translate
     if not label:
@@ -69,7 +69,7 @@ def _alternative(alternative: Alternative, language: Language) -> str:
 
 
 def _detected(of: Detected, language: Language) -> str:
-    translate, what = language.translate, label(of.detector, of.label, language)
+    translate, what = language.translate, label(of.detector, of.label, language=language)
     if of.words is not None and of.label:
         what = translate("“{words}” in {label}").format(words=of.words, label=what)
     elif of.words is not None and of.detector:

@@ -68,7 +68,7 @@ class Viewer {
     const said = await answer.json()
     const position = said.position?.map(degrees => degrees.toFixed(6)).join(", ")
     const altitude = said.altitude_m === null ? null : `${said.altitude_m.toLocaleString(LANGUAGE)} m`
-    const main = [[_("Captured"), said.captured_at], [_("Camera"), said.camera], [_("Lens"), said.lens],
+    const main = [[_("Captured"), dated(said.captured_at)], [_("Camera"), said.camera], [_("Lens"), said.lens],
       [_("Position"), position], [_("Altitude"), altitude], [_("Software"), said.software]]
       .filter(([, value]) => value)
     const others = Object.entries(said.others)
