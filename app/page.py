@@ -138,16 +138,16 @@ def case_pairs() -> Pairs:
 
 def choose_case() -> None:
     """Draw the choice of a case, if there are any."""
-    titles = {one.name: one.title or one.name for one in cases()}
+    titles = {address.ALL_FILES: _("All files")} | {one.name: one.title or one.name for one in cases()}
     chosen = dict(case_pairs()).get("case", address.ALL_FILES)
-    if not titles and chosen == address.ALL_FILES:
+    if len(titles) == 1 and chosen == address.ALL_FILES:
         return
     st.session_state["case_choice"] = chosen
     st.selectbox(
         _("Case"),
-        list(dict.fromkeys([address.ALL_FILES, *titles, chosen])),
+        list(dict.fromkeys([*titles, chosen])),
         key="case_choice",
-        format_func=lambda name: _("All files") if name == address.ALL_FILES else titles.get(name, name),
+        format_func=lambda name: titles.get(name, name),
         label_visibility="collapsed",
         icon=":material/folder_special:",
         width=260,

@@ -30,7 +30,8 @@ def show(labels: Sequence[Facet], detectors: Sequence[str], conditions: tuple[st
     with st.popover(_("Filter"), icon=":material/filter_alt:", on_change="rerun") as form:
         if not form.open:
             return
-        what = st.selectbox(_("Filter by"), list(_PARTS), format_func=_, key="filter by")
+        names = {part: _(part) for part in _PARTS}
+        what = st.selectbox(_("Filter by"), list(names), format_func=names.__getitem__, key="filter by")
         parts = _PARTS[what](labels, detectors)
         negated = st.checkbox(_("Exclude such files"), key="filter not")
         place = 0
@@ -75,7 +76,10 @@ def _label(labels: Sequence[Facet], detectors: Sequence[str]) -> list[Detected |
     named = [(facet.detector, facet.label) for facet in labels]
     options = [*((name, "") for name in by), *named, ("", "")]
     detector, label = st.selectbox(
-        _("Label"), options, format_func=lambda option: wording.label(*option), key="filter label"
+        _("Label"),
+        options,
+        format_func={option: wording.label(*option) for option in options}.__getitem__,
+        key="filter label",
     )
     least, most = st.slider(_("Score"), 0.0, 1.0, (0.0, 1.0), 0.01, format="localized", key="filter score")
     return [Detected(detector, label, least or None, most if most < 1 else None)]
@@ -85,9 +89,8 @@ def _words(labels: Sequence[Facet], detectors: Sequence[str]) -> list[Detected |
     words = st.text_input(
         _("Words"), key="filter words", placeholder=_("that are read or said"), max_chars=_MOST_CHARACTERS
     )
-    by = st.selectbox(
-        _("By"), ["", *detectors], format_func=lambda name: name or _("any detector"), key="filter words by"
-    )
+    names = {"": _("any detector")} | {name: name for name in detectors}
+    by = st.selectbox(_("By"), list(names), format_func=names.__getitem__, key="filter words by")
     clean = " ".join((words or "").lower().split())
     return [Detected(by or "", words=clean)] if clean else []
 

@@ -54,7 +54,7 @@ def _reports(query: AssetQuery) -> None:
         _("Pictures in the report"),
         list(PICTURES),
         default="blurred",
-        format_func=lambda pictures: _(PICTURES[pictures]),
+        format_func={each: _(text) for each, text in PICTURES.items()}.__getitem__,
         required=True,
     )
     for format, text in REPORTS.items():

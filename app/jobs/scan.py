@@ -47,7 +47,7 @@ def form() -> None:
             _("Priority"),
             PRIORITIES,
             index=1,
-            format_func=_,
+            format_func={each: _(each) for each in PRIORITIES}.__getitem__,
             help=_("An urgent scan starts at once, a bulk scan when no other scan runs."),
             key=f"priority {turn}",
             disabled=page.is_down(),

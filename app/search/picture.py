@@ -66,7 +66,7 @@ def choose_by(query: SearchQuery | None, upload: UploadedFile | None) -> None:
         _("Find"),
         list(_FIND),
         default=chosen,
-        format_func=lambda by: _(_FIND[by]),
+        format_func={by: _(text) for by, text in _FIND.items()}.__getitem__,
         key=f"find {chosen}",  # the URL decides
         required=True,
         disabled=is_gone,

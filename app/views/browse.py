@@ -95,7 +95,7 @@ def _order(labels: list[Facet]) -> tuple[Sort, str | None]:
         _("Sort"),
         address.SORTS,
         key="sort",
-        format_func=_,
+        format_func={each: _(each) for each in address.SORTS}.__getitem__,
         label_visibility="collapsed",
         width=130,
         on_change=_order_by,
@@ -108,12 +108,13 @@ def _order(labels: list[Facet]) -> tuple[Sort, str | None]:
     options = {write([Alternative(of)]): _("of {label}", label=label(of.detector, of.label)) for of in found}
     if chosen and chosen not in options:
         options[chosen] = _("of {label}", label=chosen)
-    names = ["", *options]
+    options = {"": _("of any label"), **options}
+    names = list(options)
     score_of = st.selectbox(
         _("Score of"),
         names,
         index=names.index(chosen or ""),
-        format_func=lambda name: options.get(name, _("of any label")),
+        format_func=options.__getitem__,
         key=f"score of {chosen}",  # the URL decides: a link to this page may have another one
         label_visibility="collapsed",
         width=210,

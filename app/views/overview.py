@@ -55,7 +55,7 @@ def show() -> None:
             _("Show as"),
             (_CHARTS, _TABLES),
             key="as",
-            format_func=_,
+            format_func={each: _(each) for each in (_CHARTS, _TABLES)}.__getitem__,
             required=True,
             disabled=page.is_down(),
             on_change=_show_as,
