@@ -4,11 +4,12 @@ English days are written as ISO 8601 has them: 03/04/2025 is another day in Lond
 """
 
 from datetime import date, datetime
+from functools import cache
 from typing import Literal
 
 from babel import Locale
 from babel.dates import format_date, format_datetime
-from babel.numbers import format_decimal, format_percent
+from babel.numbers import format_percent
 
 from app.language.choice import Language, current
 
@@ -18,7 +19,15 @@ _MONTHS: dict[Language, str] = {"en": "yyyy-MM", "de": "MM.yyyy"}
 
 def number(value: float, digits: int = 0) -> str:
     """A number with so many digits after the decimal separator, and separators of thousands: 1,234.5 or 1.234,5."""
-    return format_decimal(value, f"#,##0.{'0' * digits}" if digits else "#,##0", current())
+    written = f"{value:,.{digits}f}"  # Babel takes ten times as long, and a film has thousands of scores
+    return written if current() == "en" else written.translate(_separators(current()))
+
+
+@cache
+def _separators(language: Language) -> dict[int, str]:
+    """The separators of a language, by those of Python."""
+    symbols = Locale(language).number_symbols["latn"]
+    return str.maketrans({",": symbols["group"], ".": symbols["decimal"]})
 
 
 def percent(share: float) -> str:
