@@ -119,7 +119,7 @@ $(PROMETHEUS):
 # run it after changing the dependencies in pyproject.toml
 # the catalogues of the app's texts: new texts come without a translation, those that are gone go
 texts: install-dev
-	$(VENV)/bin/python -m tests.support.texts
+	$(VENV)/bin/python -m tests.app.language.texts
 
 lock: install
 	$(UV) pip compile -q --python 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock

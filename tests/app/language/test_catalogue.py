@@ -15,8 +15,8 @@ from cluster.access.identity import ROLES
 from cluster.api_queries import Sort
 from cluster.records import PRIORITIES, JobState, Kind
 from pipelines.ledger.listing import Reason
+from tests.app.language.texts import CALLS, SCRIPTS, SOURCES, catalogue, texts
 from tests.support.paths import ROOT
-from tests.support.texts import CALLS, SCRIPTS, SOURCES, catalogue, texts
 
 # what shows text: functions of Streamlit, of Altair and of ours, and arguments of any function
 SHOW = {

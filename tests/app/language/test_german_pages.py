@@ -14,10 +14,10 @@ from streamlit.testing.v1 import AppTest
 from app.language.texts import used_in
 from cluster.people.api_types import PeopleQuery
 from cluster.records import asset_id
+from tests.app.language.texts import SCRIPTS, catalogue, texts
 from tests.support.fakes.api import FakeApi
 from tests.support.fakes.media import draw_picture
 from tests.support.pages import Visit, words
-from tests.support.texts import SCRIPTS, catalogue, texts
 
 FILM = asset_id("s3://evidence/case 7/clip_1.mp4")
 # fields of elements and keys of components that nobody sees

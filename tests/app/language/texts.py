@@ -1,4 +1,4 @@
-"""The texts of the app as its code has them. `python -m tests.support.texts` brings the catalogues up to date."""
+"""The texts of the app as its code has them. `python -m tests.app.language.texts` brings the catalogues up to date."""
 
 import ast
 from collections.abc import Iterator
