@@ -89,6 +89,9 @@ PAGES = [
     ("browse", {}),
     ("browse", {"sort": "score", "where": ["!face:", "kind=video|name~a", "scanned>=2026-01-01"], "page": "1"}),
     ("browse", {"under": "s3://nothing"}),
+    ("browse", {"view": "table"}),
+    ("left_out", {}),
+    ("left_out", {"reason": "it is a link"}),
     ("cases", {}),
     ("overview", {}),
     ("overview", {"as": "Tables", "kind": ["video"]}),
@@ -124,6 +127,23 @@ def test_the_groups_of_people_and_one_of_them_have_no_english_left(
     group = api.people.groups(PeopleQuery()).groups[0]
     at = visit("people", port=api.port, group=group.face, lang="de")
     assert left_in_english(at, english) == [] and f"{group.faces} Gesichter in {group.files} Dateien" in words(at)
+
+
+def test_the_files_of_a_person_with_a_word_have_no_english_left(visit: Visit, api: FakeApi, english: re.Pattern[str]):
+    group = api.people.groups(PeopleQuery()).groups[0]
+    at = visit("people", port=api.port, group=group.face, words="breaking news", lang="de")
+    assert left_in_english(at, english) == [] and "1 Datei mit „breaking news“" in words(at)
+
+
+def test_tables_have_german_headings_numbers_and_times(visit: Visit, api: FakeApi, english: re.Pattern[str]):
+    api.jobs.begin(["s3://evidence"], state="finished")
+    at = visit("left_out", port=api.port, reason="it is a link", lang="de")
+    assert left_in_english(at, english) == [] and "3 ausgelassen, ohne Endung" in words(at).replace("&#58;", ":")
+    assert list(at.dataframe[0].value.columns) == ["Adresse", "Grund", "Endung", "Auftrag"]
+    (table,) = visit(view="table", kind=["video"], lang="de").dataframe
+    assert list(table.value.columns) == ["Name", "Art", "Größe", "Funde", "Entscheidung", "Auftrag", "Analysiert"]
+    assert {*table.value["Art"]} == {"Video"} and re.search(r" 0,\d\d\b", table.value["Funde"][0])
+    assert "DD.MM.YYYY HH:mm" in table.proto.columns
 
 
 def test_jobs_and_a_plan_have_no_english_left(visit: Visit, api: FakeApi, english: re.Pattern[str]):
