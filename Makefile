@@ -17,7 +17,7 @@ PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
 # the tests on the session's cluster, and those that measure times: one after the other
 ALONE := $(shell find tests -name 'test_*_on_cluster.py') tests/app/browser/test_gallery.py
 
-.PHONY: demo test lint check test-ray test-launch test-gpu test-alerts accuracy chaos bench soak fix install install-dev debian lock clean
+.PHONY: demo test lint check test-ray test-launch test-gpu test-alerts accuracy chaos bench soak fix install install-dev debian texts lock clean
 
 demo: install
 	$(VENV)/bin/raysift demo $(ARGS)
@@ -117,6 +117,10 @@ $(PROMETHEUS):
 	@rm -r $(@D)/package
 
 # run it after changing the dependencies in pyproject.toml
+# the catalogues of the app's texts: new texts come without a translation, those that are gone go
+texts: install-dev
+	$(VENV)/bin/python -m tests.app.language.texts
+
 lock: install
 	$(UV) pip compile -q --python 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock
 	$(UV) pip compile -q --python 3.11 --generate-hashes --no-header --no-annotate --group dev -c requirements.lock -o requirements-dev.lock

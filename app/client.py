@@ -7,6 +7,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from app.language.texts import _
 from cluster.access.api_types import Viewer
 from cluster.api_job_types import JobDetails, JobInfo, JobName, ScanPlan
 from cluster.api_queries import AssetQuery, LikenessQuery, ScanRequest, SearchQuery
@@ -243,7 +244,9 @@ class ApiClient:
         try:
             return adapter.validate_json(response.content)
         except ValidationError:
-            sentence = f"The server at {self.url} is not this version of Raysift's API. Restart the API and the app."
+            sentence = _(
+                "The server at {url} is not this version of Raysift's API. Restart the API and the app.", url=self.url
+            )
             raise ApiError(response.status_code, sentence) from None
 
     def _response(self, send: Callable[[], httpx.Response]) -> httpx.Response:
@@ -272,4 +275,6 @@ def _sentence(response: httpx.Response) -> str:
     try:
         return Problem.model_validate_json(response.content).detail
     except ValidationError:
-        return f"Raysift answered with an error ({response.status_code}). The API's log has the reason."
+        return _(
+            "Raysift answered with an error ({status}). The API's log has the reason.", status=response.status_code
+        )

@@ -7,6 +7,8 @@ from urllib.parse import urlencode
 
 from app import address
 from app.address import Pairs
+from app.language.formats import number
+from app.language.texts import N_, _
 from cluster.api_types import Asset, Box, Failure, Hit, Upload
 from cluster.filters.wording import clock
 
@@ -16,7 +18,7 @@ _OTHER = "#93a1a8"
 
 SPEECH = "whisper"  # the detector of what is said
 CUE = "cue: "  # prefix of labels that are hints for a human check, not findings
-CUES = "Restraint cues are hints for a human check. How many are missed is unknown, and most hits are false."
+CUES = N_("Restraint cues are hints for a human check. How many are missed is unknown, and most hits are false.")
 
 
 class Chip(TypedDict):
@@ -109,12 +111,12 @@ def tile(
         "chips": [
             {
                 "text": times(label.label, label.count),
-                "score": f"{label.score:.2f}",
+                "score": number(label.score, 2),
                 "color": color(label.detector, palette),
             }
             for label in asset.labels
         ],
-        "cross": "" if not asset.errors else "Partly failed" if asset.labels else "Failed",
+        "cross": "" if not asset.errors else _("Partly failed") if asset.labels else _("Failed"),
         "failed": "; ".join(failures(asset.errors)),
         "note": note,
     }
@@ -122,17 +124,27 @@ def tile(
 
 def hit_tile(hit: Hit, palette: dict[str, str], context: Pairs) -> Tile:
     """A search hit as a tile, with a note on how it matched."""
-    where = f" at {clock(hit.time_s)}" if hit.time_s is not None else ""
-    quoted = f": “{shorten(hit.text)}”" if hit.text else ""
-    note = f"{matched(hit.matched)}{where}{quoted} · {hit.score:.2f}"
+    note = matched(hit.matched)
+    if hit.time_s is not None:
+        note = _("{match} at {time}", match=note, time=clock(hit.time_s))
+    if hit.text:
+        note = f"{note}: {_('“{}”').format(shorten(hit.text))}"
+    note = f"{note} · {number(hit.score, 2)}"
     is_heard = hit.matched == "speech" or hit.detector == SPEECH  # exact words may also have been said
     return tile(hit.asset, palette, context, note, hit.time_s, play=is_heard and hit.time_s is not None)
 
 
 def matched(how: str) -> str:
     """The text for how a hit matched."""
-    words = {"exact text": "Exact words", "text": "Similar text", "speech": "Spoken", "picture": "Picture"}
-    return {**words, "image": "Looks alike", "face": "Same face"}.get(how, how)
+    words = {
+        "exact text": _("Exact words"),
+        "text": _("Similar text"),
+        "speech": _("Spoken"),
+        "picture": _("Picture"),
+        "image": _("Looks alike"),
+        "face": _("Same face"),
+    }
+    return words.get(how, how)
 
 
 def shorten(text: str, most: int = 90) -> str:
@@ -163,7 +175,7 @@ def drawn(box: Box, label: str, score: float, detector: str, time: float | None,
         "top": round(top * 100, 2),
         "width": round(max(0.0, right - left) * 100, 2),
         "height": round(max(0.0, bottom - top) * 100, 2),
-        "text": f"{shorten(label, 40)} {score:.2f}",
+        "text": f"{shorten(label, 40)} {number(score, 2)}",
         "detector": detector,
         "score": score,
         "color": color(detector, palette),

@@ -6,6 +6,8 @@ from typing import TypedDict
 from urllib.parse import unquote
 
 from app.draw import CUE, CUES, DrawnBox, color, drawn, failures, picture, ratio, shorten
+from app.language.formats import moment
+from app.language.texts import _
 from app.viewing import timeline
 from app.viewing.timeline import Lane, Line, Moment
 from cluster.access.rules import EXPLICIT
@@ -92,7 +94,7 @@ def viewer(
     detections = file.detections
     moving = file.kind in ("video", "audio")
     boxed = [(detection, detection.box) for detection in detections if detection.box][:_MAX_BOXES]
-    places = {id(detection): place for place, (detection, _) in enumerate(boxed)}
+    places = {id(detection): place for place, (detection, _box) in enumerate(boxed)}
     rows = sorted(detections, key=timeline.start_of if moving else lambda detection: -detection.score)
     opened = opening or {}
     return {
@@ -119,7 +121,7 @@ def viewer(
         "rows": [_row(detection, palette, places.get(id(detection))) for detection in rows[:_MAX_ROWS]],
         "rows_left_out": max(0, len(rows) - _MAX_ROWS),
         "facts": facts(file),
-        "notes": [CUES] if any(detection.label.startswith(CUE) for detection in detections) else [],
+        "notes": [_(CUES)] if any(detection.label.startswith(CUE) for detection in detections) else [],
         "errors": failures(file.errors),
     }
 
@@ -135,13 +137,13 @@ def facts(file: File | Upload) -> list[list[str]]:
     pixels = f"{file.width} x {file.height} px" if file.width and file.height else ""
     models = sorted({f"{detection.detector}: {short(detection.model)}" for detection in file.detections})
     pairs = [
-        ["Address", file.uri if isinstance(file, File) else ""],
+        [_("Address"), file.uri if isinstance(file, File) else ""],
         ["SHA-256", file.sha256 or ""],
-        ["Kind", file.kind or "unknown"],
-        ["Picture", pixels],
-        ["Length", clock(file.duration_s)],
-        ["Analysed", file.analyzed_at[:19].replace("T", " ") if isinstance(file, File) else ""],
-        ["Models", "\n".join(models)],
+        [_("Kind"), _(file.kind or "unknown")],
+        [_("Picture"), pixels],
+        [_("Length"), clock(file.duration_s)],
+        [_("Analysed"), moment(file.analyzed_at, seconds=True) if isinstance(file, File) else ""],
+        [_("Models"), "\n".join(models)],
     ]
     return [[name, value] for name, value in pairs if value]
 

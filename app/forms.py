@@ -5,8 +5,10 @@ from urllib.parse import parse_qs
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from app.language.texts import N_
+
 MOST_BYTES = 16 << 10  # of a form
-API_AWAY = "The API does not answer. Wait until Raysift has started, then retry."
+API_AWAY = N_("The API does not answer. Wait until Raysift has started, then retry.")
 
 
 async def read_form(request: Request) -> dict[str, str]:

@@ -2,7 +2,9 @@
 
 import streamlit as st
 
-from app import components, draw, page
+from app import address, components, draw, page
+from app.language.choice import NAMES, PARAMETER, current
+from app.language.texts import _
 from app.purpose import PATH as PURPOSE_PATH
 from app.sign_in import OUT_PATH
 
@@ -20,19 +22,19 @@ with page.guarded():
     page.notice()
     who = page.viewer()
     pages = [
-        st.Page("views/cases.py", title="Cases", icon=":material/folder_special:"),
-        st.Page("views/browse.py", title="Browse", icon=":material/grid_view:", default=True),
-        st.Page("views/overview.py", title="Overview", icon=":material/monitoring:"),
-        st.Page("views/search.py", title="Search", icon=":material/search:"),
-        st.Page("views/people.py", title="People", icon=":material/group:"),
-        st.Page("views/file.py", title="File", visibility="hidden"),
-        st.Page("views/left_out.py", title="Left out", visibility="hidden"),
+        st.Page("views/cases.py", title=_("Cases"), icon=":material/folder_special:"),
+        st.Page("views/browse.py", title=_("Browse"), icon=":material/grid_view:", default=True),
+        st.Page("views/overview.py", title=_("Overview"), icon=":material/monitoring:"),
+        st.Page("views/search.py", title=_("Search"), icon=":material/search:"),
+        st.Page("views/people.py", title=_("People"), icon=":material/group:"),
+        st.Page("views/file.py", title=_("File"), visibility="hidden"),
+        st.Page("views/left_out.py", title=_("Left out"), visibility="hidden"),
     ]
     if page.may("reviewer"):
-        pages.insert(5, st.Page("views/review.py", title="Review", icon=":material/rule:"))
-        pages.insert(6, st.Page("views/analyze.py", title="Analyze", icon=":material/upload_file:"))
+        pages.insert(5, st.Page("views/review.py", title=_("Review"), icon=":material/rule:"))
+        pages.insert(6, st.Page("views/analyze.py", title=_("Analyze"), icon=":material/upload_file:"))
     if page.may("operator"):
-        pages.insert(7, st.Page("views/jobs.py", title="Jobs", icon=":material/checklist:"))
+        pages.insert(7, st.Page("views/jobs.py", title=_("Jobs"), icon=":material/checklist:"))
     cases = page.cases()
 shown = st.navigation(pages, position="top")
 if shown.url_path == "" and cases and not st.query_params and "case" not in st.session_state:
@@ -42,9 +44,13 @@ with st.container(horizontal=True, horizontal_alignment="right", vertical_alignm
         with page.guarded():
             page.choose_case()
         st.space("stretch")
-    st.caption(draw.escape(f"{who.name}, {who.role}"), width="content")
+    st.caption(draw.escape(f"{who.name}, {_(who.role)}"), width="content")
+    here = [(name, value) for name in st.query_params for value in st.query_params.get_all(name) if name != PARAMETER]
+    for language, name in NAMES.items():
+        if language != current():
+            page.link(address.href(f"/{shown.url_path}", [*here, (PARAMETER, language)]), name)
     if page.purpose():
-        page.link(PURPOSE_PATH, "Purpose")
-    page.link(OUT_PATH, "Sign out")
+        page.link(PURPOSE_PATH, _("Purpose"))
+    page.link(OUT_PATH, _("Sign out"))
 components.keys()
 shown.run()

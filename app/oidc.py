@@ -16,6 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from app.forms import API_AWAY
+from app.language.texts import N_, _
 from app.sign_in_page import OIDC_PATH, inside, sentence
 from cluster.access.oidc import CALLBACK_PATH, FLOW_S
 
@@ -23,7 +24,9 @@ COOKIE = "raysift_oidc"
 KNOWN_S, AWAY_S = 60.0, 5.0  # how long the API's answer about the provider is kept, and that it did not answer
 WAIT_S = 3.0  # for that answer: the page can do without it
 MOST_NEXT = 2000  # characters of an address to return to, as cookies hold 4096
-STALE = "This sign-in took longer than ten minutes, was used before, or was not begun in this browser. Begin it again."
+STALE = N_(
+    "This sign-in took longer than ten minutes, was used before, or was not begun in this browser. Begin it again."
+)
 
 Begin = Callable[[Request, dict[str, Any], str], Awaitable[Response]]
 Page = Callable[[str, str, int], Awaitable[Response]]
@@ -63,7 +66,7 @@ class OidcRoutes:
         try:
             answer = await self._api().post("/v1/oidc", json={"redirect_uri": _callback(request)})
         except httpx.TransportError:
-            return await self._page(API_AWAY, next_path, 502)
+            return await self._page(_(API_AWAY), next_path, 502)
         if answer.status_code != 200:
             return await self._page(sentence(answer), next_path, answer.status_code)
         begun = answer.json()
@@ -76,15 +79,16 @@ class OidcRoutes:
 
     async def callback(self, request: Request) -> Response:
         """Sign in with what the provider sent, in the browser that began."""
-        flow, _, kept = request.cookies.get(COOKIE, "").partition("|")
+        flow, _bar, kept = request.cookies.get(COOKIE, "").partition("|")
         next_path, sent = inside(unquote(kept) or "/"), request.query_params
         if not flow:
-            return await self._page(STALE, "/", 401)
+            return await self._page(_(STALE), "/", 401)
         if "code" not in sent:  # its description is not shown: whoever made this address wrote it
             code = re.fullmatch(r"[a-z_]{1,40}", sent.get("error", ""))
-            return await self._page(
-                f"The provider did not sign you in{f': {code[0]}' if code else ''}.", next_path, 401
-            )
+            said = _("The provider did not sign you in.")
+            if code:
+                said = _("The provider did not sign you in: {code}.", code=code[0])
+            return await self._page(said, next_path, 401)
         given = {
             "code": sent["code"],
             "state": sent.get("state", "-"),

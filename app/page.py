@@ -12,6 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from app import address, draw
 from app.address import Pairs
 from app.client import ApiClient, ApiDownError, ApiError
+from app.language.texts import _
 from app.purpose import purpose_of
 from app.sign_in import authorization, token_of
 from app.sign_in_page import PATH
@@ -137,16 +138,16 @@ def case_pairs() -> Pairs:
 
 def choose_case() -> None:
     """Draw the choice of a case, if there are any."""
-    titles = {one.name: one.title or one.name for one in cases()}
+    titles = {address.ALL_FILES: _("All files")} | {one.name: one.title or one.name for one in cases()}
     chosen = dict(case_pairs()).get("case", address.ALL_FILES)
-    if not titles and chosen == address.ALL_FILES:
+    if len(titles) == 1 and chosen == address.ALL_FILES:
         return
     st.session_state["case_choice"] = chosen
     st.selectbox(
-        "Case",
-        list(dict.fromkeys([address.ALL_FILES, *titles, chosen])),
+        _("Case"),
+        list(dict.fromkeys([*titles, chosen])),
         key="case_choice",
-        format_func=lambda name: "All files" if name == address.ALL_FILES else titles.get(name, name),
+        format_func=lambda name: titles.get(name, name),
         label_visibility="collapsed",
         icon=":material/folder_special:",
         width=260,
@@ -163,8 +164,9 @@ def _choose_case() -> None:
 
 def look() -> tuple[bool, bool]:
     """Draw two switches, kept for the session; returns whether to blur pictures and whether to show them in grey."""
-    blur = st.toggle("Blur", True, key="blur", persist_state="session", help="Reveal one file with b or the eye.")
-    grey = st.toggle("Greyscale", key="grey", persist_state="session")
+    help = _("Reveal one file with b or the eye.")
+    blur = st.toggle(_("Blur"), True, key="blur", persist_state="session", help=help)
+    grey = st.toggle(_("Greyscale"), key="grey", persist_state="session")
     return blur, grey
 
 
@@ -181,8 +183,11 @@ def notice() -> None:
         del st.session_state[_DOWN]
         return
     st.warning(
-        f"Raysift does not answer at {draw.escape(api().url)}. Start it with `raysift up`, "
-        "or wait if it is starting: this page then reloads itself."
+        _(
+            "Raysift does not answer at {url}. Start it with `raysift up`, or wait if it is starting: this page then "
+            "reloads itself.",
+            url=draw.escape(api().url),
+        )
     )
     _wait_for_the_api()
 
@@ -197,20 +202,21 @@ def guarded() -> Iterator[None]:
         yield
     except ApiDownError as error:
         if error.slow:
-            st.warning(f"Raysift at {draw.escape(error.url)} took too long to answer. Try again in a moment.")
+            url = draw.escape(error.url)
+            st.warning(_("Raysift at {url} took too long to answer. Try again in a moment.", url=url))
         elif not is_down():
             st.session_state[_DOWN] = True
             st.rerun()
         st.stop()
     except ApiError as error:
         if error.status == 401:
-            st.warning("Your session has ended.")
-            link(f"{PATH}?next=/", "Sign in again")
+            st.warning(_("Your session has ended."))
+            link(f"{PATH}?next=/", _("Sign in again"))
         else:
             st.warning(draw.escape(error.sentence))
         st.stop()
     except SettingsError as error:
-        st.error(f"The settings are wrong: {draw.escape(str(error))}")
+        st.error(_("The settings are wrong: {error}", error=draw.escape(str(error))))
         st.stop()
 
 
@@ -234,4 +240,4 @@ def steady(key: str) -> DeltaGenerator:
 def _wait_for_the_api() -> None:
     if api().alive():
         st.rerun()
-    st.caption("Retrying every 3 seconds.")
+    st.caption(_("Retrying every 3 seconds."))

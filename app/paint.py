@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from app.language.texts import _
 from app.sign_in import address_of, authorization, is_own, token_of
 
 PATH = "/api/first-paint"
@@ -39,18 +40,18 @@ class FirstPaint:
     async def note(self, request: Request) -> Response:
         """Pass the seconds on. The page needs no answer: while the API is away they are lost."""
         if not is_own(request):
-            return PlainTextResponse("A page of another site may not measure this one.", 403)
+            return PlainTextResponse(_("A page of another site may not measure this one."), 403)
         body = b""
         async for chunk in request.stream():
             body += chunk
             if len(body) > MOST_BYTES:
-                return PlainTextResponse("this is no number of seconds", 422)
+                return PlainTextResponse(_("this is no number of seconds"), 422)
         try:
             seconds = float(body)
         except ValueError:
             seconds = math.nan
         if not math.isfinite(seconds):
-            return PlainTextResponse("this is no number of seconds", 422)
+            return PlainTextResponse(_("this is no number of seconds"), 422)
         headers = authorization(token_of(request.cookies), address_of(request))
         with suppress(httpx.TransportError):
             await self._api().post("/v1/first-paint", json={"seconds": seconds}, headers=headers)

@@ -18,6 +18,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.forms import query_string
+from app.language.choice import current
+from app.language.texts import _
 from app.paint import SCRIPT
 from app.purpose import purpose_of
 from app.sign_in import address_of, authorization, is_own, token_of
@@ -43,6 +45,7 @@ _PRIVATE = {
 # browser's console, unless it is told
 _HTML = "text/html; charset=utf-8"
 _PAGE = b"<title>Streamlit</title>"
+_ENGLISH = b'<html lang="en">'
 _SERVER_HERE = b"<script>window.__streamlit = { BACKEND_BASE_URL: location.origin }</script>"
 _ADDED = _SERVER_HERE + SCRIPT
 _HEADERS = (
@@ -108,7 +111,7 @@ class Relay:
     async def _download(self, request: Request, path: str, timeout: httpx.Timeout | None = None) -> Response:
         """What the API answers to the query string, as a download; if it refuses, its sentence."""
         if not is_own(request):  # a link on a page of another site would store a file, and an audit record
-            return PlainTextResponse("A page of another site may not export.", 403)
+            return PlainTextResponse(_("A page of another site may not export."), 403)
         answer = await self._answer(request, f"{path}?{query_string(request)}", {}, timeout)
         if isinstance(answer, Response):
             return answer
@@ -128,7 +131,7 @@ class Relay:
         """The API's answer; a download unless its type is `shown`. `second`: a query parameter, a time in seconds."""
         id, at = request.path_params["id"], request.query_params.get(second, "0")
         if not ids.fullmatch(id) or not _SECOND.fullmatch(at):
-            return PlainTextResponse("no such file", 404)
+            return PlainTextResponse(_("no such file"), 404)
         query = f"?{second}={at}" if second else ""
         ranges = {name: request.headers[name] for name in ("range", "if-range") if name in request.headers}
         answer = await self._answer(request, f"/v1/{path.format(id=id)}{query}", ranges)
@@ -156,7 +159,7 @@ class Relay:
         """
         token = token_of(request.cookies)
         if not token:
-            return PlainTextResponse("You are not signed in.", 401)
+            return PlainTextResponse(_("You are not signed in."), 401)
         api = self._api()
         sent = {**headers, "Accept-Encoding": "identity", **authorization(token, address_of(request))}
         sent |= purpose_header(purpose_of(request.cookies))
@@ -164,7 +167,7 @@ class Relay:
             asked = api.build_request("GET", path, headers=sent, timeout=timeout or api.timeout)
             answer = await api.send(asked, stream=True)
         except httpx.TransportError:
-            return PlainTextResponse("the API does not answer", 502)
+            return PlainTextResponse(_("the API does not answer"), 502)
         if answer.status_code not in (200, 206):
             status = answer.status_code if answer.status_code in (401, 403, 404, 416, 422, 503, 504) else 502
             return PlainTextResponse(await _sentence(answer), status, _PRIVATE)
@@ -176,7 +179,7 @@ async def _sentence(answer: httpx.Response) -> str:
     try:
         return Problem.model_validate_json(await answer.aread()).detail
     except (ValueError, httpx.TransportError):
-        return "not available"
+        return _("not available")
     finally:
         await answer.aclose()
 
@@ -210,7 +213,7 @@ class HostGuard:
         if not is_ours or (scope["type"] == "websocket" and not _is_own_page(Headers(scope=scope), ours.names)):
             if scope["type"] == "websocket":
                 return await send({"type": "websocket.close", "code": 1008})
-            refusal = PlainTextResponse("This server does not serve that host name.", 403)
+            refusal = PlainTextResponse(_("This server does not serve that host name."), 403)
             return await refusal(scope, receive, send)
 
         async def send_with_headers(message: Message) -> None:
@@ -224,7 +227,7 @@ class HostGuard:
 
 
 class RootGuide:
-    """ASGI middleware: tells Streamlit's page that its server is at the root of this host, whatever the page's path.
+    """ASGI middleware: tells Streamlit's page its language, and that its server is at the root of this host.
 
     The page also gets the script that measures its first paint.
     """
@@ -244,7 +247,8 @@ class RootGuide:
                     return
             elif start is not None:
                 if _PAGE in message.get("body", b""):
-                    message = {**message, "body": message["body"].replace(_PAGE, _ADDED + _PAGE)}
+                    spoken = message["body"].replace(_ENGLISH, f'<html lang="{current()}">'.encode())
+                    message = {**message, "body": spoken.replace(_PAGE, _ADDED + _PAGE)}
                     headers = MutableHeaders(raw=start["headers"])
                     if "content-length" in headers:
                         headers["content-length"] = str(int(headers["content-length"]) + len(_ADDED))
@@ -252,11 +256,8 @@ class RootGuide:
                 start = None
             await send(message)
 
-        if (
-            scope["type"] == "http"
-            and scope["method"] == "GET"
-            and "text/html" in Headers(scope=scope).get("accept", "")
-        ):
+        gets = scope["type"] == "http" and scope["method"] == "GET"
+        if gets and "text/html" in Headers(scope=scope).get("accept", ""):
             plain = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
             await self.app({**scope, "headers": plain}, receive, send_with_guide)
         else:

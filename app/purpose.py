@@ -15,13 +15,15 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.forms import address_in_app, read_form
+from app.language.choice import current
+from app.language.texts import _
 from app.oidc import is_https
 from app.sign_in import COOKIE_S, OPEN, is_own, token_of
 from app.sign_in_page import HEADERS, inside
 from cluster.access.rules import MOST_CHARACTERS
 
 COOKIE, PATH = "raysift_purpose", "/purpose"
-_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Raysift: purpose</title>
+_PAGE = """<!doctype html><html lang="{lang}"><meta charset="utf-8"><title>Raysift: {title}</title>
 <meta name="viewport" content="width=device-width">
 <style>:root {{ color-scheme: light dark }}
 body {{ font: 15px/1.5 sans-serif; max-width: 22rem; margin: 12vh auto; padding: 0 1rem }}
@@ -29,19 +31,18 @@ h1 {{ font-size: 1.4rem; color: #2b8ba3 }} p {{ font-size: .9rem }}
 input, button {{ font: inherit; width: 100%; box-sizing: border-box; padding: .5rem; border-radius: 6px;
   border: 1px solid #8a979e }}
 button {{ margin-top: 1.2rem; background: #0f6e84; color: #fff; border: 0; cursor: pointer }}</style>
-<main><h1>Purpose</h1><form method="post" action="/purpose"><input type="hidden" name="next" value="{next}">
-<label for="purpose">For what do you use Raysift in this session?</label>
+<main><h1>{title}</h1><form method="post" action="/purpose"><input type="hidden" name="next" value="{next}">
+<label for="purpose">{question}</label>
 <input id="purpose" name="purpose" value="{purpose}" maxlength="{most}" required autofocus autocomplete="off"
-placeholder="such as the number of a case">
-<button>Continue</button></form>
-<p>It is recorded with searches by a face, with looking at groups of faces and correcting them,
- with enrolling, naming and purging people, with explicit originals and reports.</p>
+placeholder="{example}">
+<button>{go_on}</button></form>
+<p>{recorded}</p>
 </main></html>"""
 
 
 def purpose_of(cookies: Mapping[str, str]) -> str:
     """The purpose that was given in this session, "" if none was."""
-    mark, _, text = cookies.get(COOKIE, "").partition(".")
+    mark, _dot, text = cookies.get(COOKIE, "").partition(".")
     return unquote(text) if mark and mark == _mark(cookies) else ""
 
 
@@ -55,14 +56,26 @@ class Purpose:
 
     async def show(self, request: Request) -> Response:
         """The page, with the purpose that was given before."""
-        values = {"next": inside(request.query_params.get("next", "/")), "purpose": purpose_of(request.cookies)}
+        values = {
+            "next": inside(request.query_params.get("next", "/")),
+            "purpose": purpose_of(request.cookies),
+            "lang": current(),
+            "title": _("Purpose"),
+            "question": _("For what do you use Raysift in this session?"),
+            "example": _("such as the number of a case"),
+            "go_on": _("Continue"),
+            "recorded": _(
+                "It is recorded with searches by a face, with looking at groups of faces and correcting them, with "
+                "enrolling, naming and purging people, with explicit originals and reports."
+            ),
+        }
         shown = {name: html.escape(value, quote=True) for name, value in values.items()}
         return HTMLResponse(_PAGE.format(most=MOST_CHARACTERS, **shown), 200, HEADERS)
 
     async def keep(self, request: Request) -> Response:
         """Keep the purpose for the session, and go on to the page that was asked for."""
         if not is_own(request):  # else a page of another site could say for what somebody acts
-            return PlainTextResponse("A page of another site may not set your purpose.", 403)
+            return PlainTextResponse(_("A page of another site may not set your purpose."), 403)
         values = await read_form(request)
         purpose, next_path = " ".join(values.get("purpose", "").split()), inside(values.get("next", "/"))
         if not purpose:

@@ -10,6 +10,7 @@ import httpx
 import streamlit as st
 from starlette.middleware import Middleware
 
+from app.language.choice import LanguageCookie
 from app.paint import FirstPaint
 from app.proxy import HostGuard, Relay, RootGuide
 from app.purpose import Purpose, PurposeGuard
@@ -43,6 +44,7 @@ app = st.App(
     Path(__file__).with_name("main.py"),
     routes=[*SignIn(_api).routes, *Purpose().routes, *Relay(_api).routes, *FirstPaint(_api).routes],
     middleware=[
+        Middleware(LanguageCookie),
         Middleware(RootGuide),
         Middleware(HostGuard, listens_on=_listener),
         Middleware(SignInGuard, api=_api),

@@ -17,8 +17,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.forms import API_AWAY, address_in_app, read_form
+from app.language.texts import _
 from app.oidc import OidcRoutes, is_https
-from app.sign_in_page import AWAY, HEADERS, OIDC_PATH, PATH, inside, page, sentence
+from app.sign_in_page import HEADERS, OIDC_PATH, PATH, away, inside, page, sentence
 from cluster.access import tokens
 from cluster.access.oidc import CALLBACK_PATH
 
@@ -65,14 +66,14 @@ class SignIn:
     async def sign_in(self, request: Request) -> Response:
         """Sign in with what the form holds: a name and password, or a key."""
         if not is_own(request):  # else a page of another site could sign a browser in as somebody else
-            return PlainTextResponse("A page of another site may not sign you in.", 403)
+            return PlainTextResponse(_("A page of another site may not sign you in."), 403)
         values = await read_form(request)
         next_path = inside(values.get("next", "/"))
         if values.get("key"):
             return await self._begin(request, {"token": values["key"].strip()}, next_path)
         given = {name: values.get(name, "") for name in ("name", "password")}
         if not all(given.values()):
-            return await self._page("Enter a name and a password, or a key.", next_path, 422)
+            return await self._page(_("Enter a name and a password, or a key."), next_path, 422)
         return await self._begin(request, given, next_path)
 
     async def sign_out(self, request: Request) -> Response:
@@ -82,10 +83,10 @@ class SignIn:
             try:
                 ended = await self._api().delete("/v1/session", headers=authorization(token, address_of(request)))
             except httpx.TransportError:
-                return await self._page("The API does not answer: you are still signed in.", "/", 502)
+                return await self._page(_("The API does not answer: you are still signed in."), "/", 502)
             if not ended.is_success and ended.status_code != 401:
-                return await self._page("Signing out failed: you are still signed in. Try again.", "/", 502)
-            answer = await self._page("You are signed out.", "/", signed_out=True)
+                return await self._page(_("Signing out failed: you are still signed in. Try again."), "/", 502)
+            answer = await self._page(_("You are signed out."), "/", signed_out=True)
             answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="lax")
             return answer
         return RedirectResponse(PATH, 303)
@@ -94,7 +95,7 @@ class SignIn:
         try:
             answer = await self._api().post("/v1/session", json=given, headers=authorization("", address_of(request)))
         except httpx.TransportError:
-            return await self._page(API_AWAY, next_path, 502)
+            return await self._page(_(API_AWAY), next_path, 502)
         if answer.status_code != 200:
             return await self._page(sentence(answer), next_path, answer.status_code)
         response = RedirectResponse(next_path, 303, {"Cache-Control": "no-store"})
@@ -132,11 +133,11 @@ class SignInGuard:
             return await send({"type": "websocket.close", "code": 1008})
         request = Request(scope)
         if is_valid is None:
-            return await HTMLResponse(AWAY, 503, HEADERS)(scope, receive, send)
+            return await HTMLResponse(away(), 503, HEADERS)(scope, receive, send)
         if scope["method"] == "GET" and "text/html" in request.headers.get("accept", ""):
             to = quote(address_in_app(request))
             return await RedirectResponse(f"{PATH}?next={to}", 303)(scope, receive, send)
-        await PlainTextResponse("You are not signed in.", 401)(scope, receive, send)
+        await PlainTextResponse(_("You are not signed in."), 401)(scope, receive, send)
 
     async def _is_valid(self, token: str) -> bool | None:
         """Whether a session is valid; None: that cannot be told, as the API does not answer."""

@@ -6,6 +6,9 @@ from urllib.parse import quote
 import httpx
 from starlette.responses import HTMLResponse
 
+from app.language.choice import current
+from app.language.texts import _
+
 PATH = "/sign-in"
 OIDC_PATH = f"{PATH}/oidc"  # leads to the OpenID Connect provider
 
@@ -15,7 +18,7 @@ HEADERS = {
         "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
     ),
 }
-_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Raysift: sign in</title>
+_PAGE = """<!doctype html><html lang="{lang}"><meta charset="utf-8"><title>Raysift: {title}</title>
 <meta name="viewport" content="width=device-width">
 <style>
 :root {{ color-scheme: light dark; --line: #d7dde0; --main: #0f6e84; --bad: #a3261b }}
@@ -32,19 +35,17 @@ p.bad {{ color: var(--bad) }} p, summary {{ font-size: .9rem }}
 </style>
 <main><h1>Raysift</h1>{said}
 <form method="post" action="/sign-in"><input type="hidden" name="next" value="{next}">
-<label for="name">Name</label><input id="name" name="name" autocomplete="username" autofocus>
-<label for="password">Password</label>
+<label for="name">{name}</label><input id="name" name="name" autocomplete="username" autofocus>
+<label for="password">{password}</label>
 <input id="password" name="password" type="password" autocomplete="current-password">
-<details><summary>Or with a key</summary><label for="key">Key</label>
+<details><summary>{or_key}</summary><label for="key">{key}</label>
 <input id="key" name="key" type="password" autocomplete="off"></details>
-<button>Sign in</button></form>{other}
-<p>Users and keys are made on the cluster's machine: <code>raysift users add</code>, <code>raysift keys link</code>.</p>
+<button>{sign_in}</button></form>{other}
+<p>{made}</p>
 </main></html>"""
-
-
-AWAY = """<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="2">
+_AWAY = """<!doctype html><html lang="{lang}"><meta charset="utf-8"><meta http-equiv="refresh" content="2">
 <title>Raysift</title><main style="font: 15px/1.5 sans-serif; max-width: 22rem; margin: 12vh auto">
-The API does not answer. Start it with <code>raysift up</code>; this page then reloads itself.</main></html>"""
+{text}</main></html>"""
 
 
 def page(said: str, next_path: str, status: int = 200, provider: str = "", sign_out_url: str = "") -> HTMLResponse:
@@ -54,10 +55,31 @@ def page(said: str, next_path: str, status: int = 200, provider: str = "", sign_
     """
     shown = f'<p class="{"bad" if status != 200 else "good"}" role="status">{html.escape(said)}</p>' if said else ""
     if sign_out_url:
-        shown += f'<p><a href="{html.escape(sign_out_url)}">Sign out at {html.escape(provider)} too</a></p>'
+        text = _("Sign out at {provider} too", provider=provider)
+        shown += f'<p><a href="{html.escape(sign_out_url)}">{html.escape(text)}</a></p>'
     to = html.escape(f"{OIDC_PATH}?next={quote(next_path)}")
-    other = f'<a class="button" href="{to}">Sign in with {html.escape(provider)}</a>' if provider else ""
-    return HTMLResponse(_PAGE.format(said=shown, next=html.escape(next_path), other=other), status, HEADERS)
+    text = _("Sign in with {provider}", provider=provider)
+    other = f'<a class="button" href="{to}">{html.escape(text)}</a>' if provider else ""
+    texts = {
+        "lang": current(),
+        "title": _("sign in"),
+        "name": _("Name"),
+        "password": _("Password"),
+        "or_key": _("Or with a key"),
+        "key": _("Key"),
+        "sign_in": _("Sign in"),
+        "made": _(
+            "Users and keys are made on the cluster's machine: <code>raysift users add</code>, "
+            "<code>raysift keys link</code>."
+        ),
+    }
+    return HTMLResponse(_PAGE.format(said=shown, next=html.escape(next_path), other=other, **texts), status, HEADERS)
+
+
+def away() -> str:
+    """The page while the API does not answer; it loads itself again."""
+    text = _("The API does not answer. Start it with <code>raysift up</code>; this page then reloads itself.")
+    return _AWAY.format(lang=current(), text=text)
 
 
 def sentence(answer: httpx.Response) -> str:
@@ -65,7 +87,7 @@ def sentence(answer: httpx.Response) -> str:
     try:
         said = str(answer.json()["detail"])
     except (ValueError, KeyError, TypeError):
-        return "Signing in is not possible now. The API's log has the reason."
+        return _("Signing in is not possible now. The API's log has the reason.")
     return said[:1].upper() + said[1:].split(". Send a key")[0].rstrip(".") + "."
 
 

@@ -5,8 +5,10 @@ from datetime import date
 
 import streamlit as st
 
+from app.language import wording
+from app.language.formats import date_input
+from app.language.texts import N_, _
 from cluster.api_types import Facet
-from cluster.filters import wording
 from cluster.filters.conditions import (
     MOST_CONDITIONS,
     Alternative,
@@ -21,29 +23,29 @@ from cluster.filters.conditions import (
 )
 
 _MOST_NUMBER, _MOST_CHARACTERS = 1e9, 200
-_NEW = "All conditions must apply"
 
 
 def show(labels: Sequence[Facet], detectors: Sequence[str], conditions: tuple[str, ...]) -> None:
     """Draw the form. `labels`: that files have; `detectors`: that are served; `conditions`: those of the URL."""
-    with st.popover("Filter", icon=":material/filter_alt:", on_change="rerun") as form:
+    with st.popover(_("Filter"), icon=":material/filter_alt:", on_change="rerun") as form:
         if not form.open:
             return
-        what = st.selectbox("Filter by", list(_PARTS), key="filter by")
+        names = {part: _(part) for part in _PARTS}
+        what = st.selectbox(_("Filter by"), list(names), format_func=names.__getitem__, key="filter by")
         parts = _PARTS[what](labels, detectors)
-        negated = st.checkbox("Exclude such files", key="filter not")
+        negated = st.checkbox(_("Exclude such files"), key="filter not")
         place = 0
         if conditions:
-            texts = [_NEW, *(f"or: {' or '.join(wording.alternatives(text))}" for text in conditions)]
+            others = (_(" or ").join(wording.alternatives(text)) for text in conditions)
+            texts = [_("All conditions must apply"), *(_("or: {others}", others=text) for text in others)]
             place = st.selectbox(
-                "Together with the others", range(len(texts)), format_func=texts.__getitem__, key="filter place"
+                _("Together with the others"), range(len(texts)), format_func=texts.__getitem__, key="filter place"
             )
         full = len(conditions) >= MOST_CONDITIONS
         if full:
-            st.caption(f"A page has at most {MOST_CONDITIONS} conditions.")
-        st.button(
-            "Add", type="primary", disabled=not parts or full, on_click=_add, args=(conditions, parts, negated, place)
-        )
+            st.caption(_("A page has at most {n} conditions.", n=MOST_CONDITIONS))
+        may, args = bool(parts) and not full, (conditions, parts, negated, place)
+        st.button(_("Add"), type="primary", disabled=not may, on_click=_add, args=args)
 
 
 def added(
@@ -74,34 +76,41 @@ def _label(labels: Sequence[Facet], detectors: Sequence[str]) -> list[Detected |
     named = [(facet.detector, facet.label) for facet in labels]
     options = [*((name, "") for name in by), *named, ("", "")]
     detector, label = st.selectbox(
-        "Label", options, format_func=lambda option: wording.label(*option), key="filter label"
+        _("Label"),
+        options,
+        format_func={option: wording.label(*option) for option in options}.__getitem__,
+        key="filter label",
     )
-    least, most = st.slider("Score", 0.0, 1.0, (0.0, 1.0), 0.01, key="filter score")
+    least, most = st.slider(_("Score"), 0.0, 1.0, (0.0, 1.0), 0.01, format="localized", key="filter score")
     return [Detected(detector, label, least or None, most if most < 1 else None)]
 
 
 def _words(labels: Sequence[Facet], detectors: Sequence[str]) -> list[Detected | Fact]:
-    words = st.text_input("Words", key="filter words", placeholder="that are read or said", max_chars=_MOST_CHARACTERS)
-    by = st.selectbox("By", ["", *detectors], format_func=lambda name: name or "any detector", key="filter words by")
+    words = st.text_input(
+        _("Words"), key="filter words", placeholder=_("that are read or said"), max_chars=_MOST_CHARACTERS
+    )
+    names = {"": _("any detector")} | {name: name for name in detectors}
+    by = st.selectbox(_("By"), list(names), format_func=names.__getitem__, key="filter words by")
     clean = " ".join((words or "").lower().split())
     return [Detected(by or "", words=clean)] if clean else []
 
 
 def _name(labels: Sequence[Facet], detectors: Sequence[str]) -> list[Detected | Fact]:
-    text = st.text_input("Name contains", key="filter name", max_chars=_MOST_CHARACTERS)
+    text = st.text_input(_("Name contains"), key="filter name", max_chars=_MOST_CHARACTERS)
     return [Fact("name", "~", text)] if text else []
 
 
 def _error(labels: Sequence[Facet], detectors: Sequence[str]) -> list[Detected | Fact]:
     text = st.text_input(
-        "Reason contains", key="filter error", placeholder="empty: any failure", max_chars=_MOST_CHARACTERS
+        _("Reason contains"), key="filter error", placeholder=_("empty: any failure"), max_chars=_MOST_CHARACTERS
     )
     return [Fact("error", "~", text or "")]
 
 
 def _scanned(labels: Sequence[Facet], detectors: Sequence[str]) -> list[Detected | Fact]:
-    first: date | None = st.date_input("From", value=None, key="filter from", help="UTC")
-    last: date | None = st.date_input("To", value=None, key="filter to", help="UTC, this day included")
+    style, until = date_input(), _("UTC, this day included")
+    first: date | None = st.date_input(_("From"), value=None, key="filter from", help=_("UTC"), format=style)
+    last: date | None = st.date_input(_("To"), value=None, key="filter to", help=until, format=style)
     bounds: list[tuple[Operator, date | None]] = [(">=", first), ("<=", last)]
     texts = [f"scanned{operator}{day.isoformat()}" for operator, day in bounds if day is not None]
     return [parse(text)[0].of for text in texts]
@@ -111,11 +120,12 @@ def _between(field: Field, unit: str, of: Callable[[float], Value] = int) -> Cal
     """The inputs for the bounds of a number. `of`: the value of the condition for what was typed in this unit."""
 
     def inputs(labels: Sequence[Facet], detectors: Sequence[str]) -> list[Detected | Fact]:
-        titles: dict[Operator, str] = {">=": "At least", "<=": "At most"}
+        titles: dict[Operator, str] = {
+            ">=": _("At least, {unit}", unit=_(unit)),
+            "<=": _("At most, {unit}", unit=_(unit)),
+        }
         given = {
-            operator: st.number_input(
-                f"{title}, {unit}", 0.0, _MOST_NUMBER, value=None, key=f"filter {field}{operator}"
-            )
+            operator: st.number_input(title, 0.0, _MOST_NUMBER, value=None, key=f"filter {field}{operator}")
             for operator, title in titles.items()
         }
         return [Fact(field, operator, of(number)) for operator, number in given.items() if number is not None]
@@ -124,13 +134,13 @@ def _between(field: Field, unit: str, of: Callable[[float], Value] = int) -> Cal
 
 
 _PARTS: dict[str, Callable[[Sequence[Facet], Sequence[str]], list[Detected | Fact]]] = {
-    "Label and score": _label,
-    "Words that are read or said": _words,
-    "File name": _name,
-    "Date of the scan": _scanned,
-    "Length": _between("duration", "seconds", float),
-    "Size": _between("bytes", "MB", lambda megabytes: round(megabytes * 1e6)),
-    "Width": _between("width", "pixels"),
-    "Height": _between("height", "pixels"),
-    "Failure": _error,
+    N_("Label and score"): _label,
+    N_("Words that are read or said"): _words,
+    N_("File name"): _name,
+    N_("Date of the scan"): _scanned,
+    N_("Length"): _between("duration", N_("seconds"), float),
+    N_("Size"): _between("bytes", N_("MB"), lambda megabytes: round(megabytes * 1e6)),
+    N_("Width"): _between("width", N_("pixels")),
+    N_("Height"): _between("height", N_("pixels")),
+    N_("Failure"): _error,
 }

@@ -7,9 +7,10 @@ import streamlit as st
 
 from app import address, components, page
 from app.browsing import groups, reasons
+from app.language import wording
+from app.language.texts import _
 from cluster.api_queries import AssetQuery
 from cluster.api_types import Facet, Facets
-from cluster.filters import wording
 from cluster.filters.conditions import parse, write
 
 ALL = AssetQuery()
@@ -51,30 +52,31 @@ def sidebar(api: str, upto: Callable[[AssetQuery], str | None] = lambda filters:
     with st.sidebar:
         counts_here = st.container()
         score = st.slider(
-            "Minimum score",
+            _("Minimum score"),
             0.0,
             1.0,
             0.0,
             0.05,
+            format="localized",
             key="min_score",
             bind="query-params",
             on_change=to_first_page,
             disabled=page.is_down(),
         )
         under = st.text_input(
-            "Folder",
+            _("Folder"),
             key="under",
             bind="query-params",
             placeholder="s3://bucket/folder",
-            help="Only files whose address starts with this text.",
+            help=_("Only files whose address starts with this text."),
             on_change=to_first_page,
             disabled=page.is_down(),
         )
         weak = st.toggle(
-            "Weak labels",
+            _("Weak labels"),
             key="weak",
             bind="query-params",
-            help="Labels whose score is below what their detector keeps today. Earlier scans kept more.",
+            help=_("Labels whose score is below what their detector keeps today. Earlier scans kept more."),
             disabled=page.is_down(),
         )
         start = (under or "").strip()
@@ -95,7 +97,7 @@ def sidebar(api: str, upto: Callable[[AssetQuery], str | None] = lambda filters:
             components.facets("facets", options, _choose, sorts)
         filters = Filters(query, groups.strong(labels, floors), floors)
         if filters.are_set:
-            st.button("Clear all filters", width="stretch", on_click=_clear)
+            st.button(_("Clear all filters"), width="stretch", on_click=_clear)
     return filters
 
 
@@ -115,7 +117,7 @@ def _choose() -> None:
     choice = st.session_state["facets"].choose
     name, value = choice["name"], choice["value"]
     if name == "score_of":
-        st.session_state["sort"], st.query_params[name] = "score", value
+        st.query_params["sort"], st.query_params[name] = "score", value
         return to_first_page()
     if name == groups.REASON:
         name, values = "where", list(reasons.toggled(_where(), value, choice["chosen"]))

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from app import components, draw
 from app.browsing import reasons
+from app.language.texts import _
 from cluster.api_queries import AssetQuery
 from cluster.api_types import Asset, Facet, Facets
 from cluster.filters.conditions import Alternative, Detected, Fact, write
@@ -34,19 +35,22 @@ def groups(
         for name, count in labels.found_by.items()
     ]
     kind_options = [
-        _option(kind, count, condition=_condition(Fact("kind", "=", kind))) for kind, count in kinds.kinds.items()
+        _option(kind, count, text=_(kind), condition=_condition(Fact("kind", "=", kind)))
+        for kind, count in kinds.kinds.items()
     ]
     is_failed = ("failed",) if filters.failed else ()
     made = [
-        _group("kind", "Kind", kind_options, filters.kind),
-        _group("decision", "Decision", [_option(*counted) for counted in decided.decisions.items()], filters.decision),
-        _group("tag", "Tag", [_option(*counted) for counted in decided.tags.items()], filters.tag),
-        _group("state", "State", [_option("failed", kinds.failed)], is_failed),
-        _group(REASON, "Failed, because", _reason_options(failed), reasons.chosen(filters.where)),
-        _group("job", "Job", [_option(job, labels.total) for job in filters.job], filters.job),
-        _group("detector", "Found by", by_detector, filters.detector),
-        _group("detector_label", "Label", _label_options(labels, filters, palette, floors), filters.detector_label),
-        _group("label", "Label, by any detector", [], filters.label),
+        _group("kind", _("Kind"), kind_options, filters.kind),
+        _group(
+            "decision", _("Decision"), [_option(*counted) for counted in decided.decisions.items()], filters.decision
+        ),
+        _group("tag", _("Tag"), [_option(*counted) for counted in decided.tags.items()], filters.tag),
+        _group("state", _("State"), [_option("failed", kinds.failed, text=_("failed"))], is_failed),
+        _group(REASON, _("Failed, because"), _reason_options(failed), reasons.chosen(filters.where)),
+        _group("job", _("Job"), [_option(job, labels.total) for job in filters.job], filters.job),
+        _group("detector", _("Found by"), by_detector, filters.detector),
+        _group("detector_label", _("Label"), _label_options(labels, filters, palette, floors), filters.detector_label),
+        _group("label", _("Label, by any detector"), [], filters.label),
     ]
     return [group for group in made if group["options"]]
 
@@ -122,4 +126,6 @@ def _group(name: str, title: str, options: list[components.Option], chosen: tupl
 
 def _shown(name: str, value: str) -> str:
     """The text of an option that no file has: of a reason without its field."""
+    if name in ("kind", "state"):
+        return _(value)
     return value.removeprefix("error~") if name == REASON else value

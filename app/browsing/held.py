@@ -7,8 +7,8 @@ import streamlit as st
 
 from app import page
 from app.client import ApiDownError, ApiError
+from app.language.texts import counted
 from cluster.api_queries import AssetFilter, AssetQuery
-from cluster.filters.wording import counted
 
 _CHECK_EVERY_S, _CHECK_EMPTY_EVERY_S = 5, 2  # an empty list is waited for
 _KEY = "held"  # in the session: the filters, and the id of the file that had arrived last when they were chosen
@@ -50,7 +50,7 @@ def _arrivals(filters: AssetQuery, total: int, ask_from: float, forget: Callable
         return
     if new <= 0:
         return
-    text = f"{counted(new, 'new file')}: refresh"
+    text = counted("{n} new file: refresh", "{n} new files: refresh", new)
     if not total or st.button(text, icon=":material/refresh:", key="refresh", type="primary"):
         release()
         forget()

@@ -6,18 +6,20 @@ import streamlit as st
 
 from app import address, page
 from app.client import ApiDownError, ApiError
+from app.language.formats import number
+from app.language.texts import N_, _
 from cluster.api_queries import MAX_IDS, AssetQuery
 from cluster.api_types import AssetPage
 from cluster.records import ExportFormat, Pictures, ReportFormat
 
 FORMATS: dict[ExportFormat, str] = {
-    "csv": "CSV, a row for each detection",
-    "jsonl": "JSON lines, a line for each file",
-    "parquet": "Parquet, a row for each file",
-    "coco": "COCO, boxes in pictures",
+    "csv": N_("CSV, a row for each detection"),
+    "jsonl": N_("JSON lines, a line for each file"),
+    "parquet": N_("Parquet, a row for each file"),
+    "coco": N_("COCO, boxes in pictures"),
 }
-REPORTS: dict[ReportFormat, str] = {"pdf": "Report, PDF", "html": "Report, one HTML file"}
-PICTURES: dict[Pictures, str] = {"blurred": "Blurred", "plain": "Not blurred", "none": "None"}
+REPORTS: dict[ReportFormat, str] = {"pdf": N_("Report, PDF"), "html": N_("Report, one HTML file")}
+PICTURES: dict[Pictures, str] = {"blurred": N_("Blurred"), "plain": N_("Not blurred"), "none": N_("None")}
 # in the session: ids of files, in the order in which they were selected; how often they were so outside of the table
 _KEY, _TURN = "selected", "selection turn"
 
@@ -52,26 +54,31 @@ def next_turn() -> None:
 
 def exports(filters: AssetQuery) -> None:
     """Draw the links that download an export or report of the selected files, or of all that pass the filters."""
-    with st.popover("Export", icon=":material/download:"):
+    with st.popover(_("Export"), icon=":material/download:"):
         ids = selected()
-        what, query = "The files that pass these filters", filters
-        if ids and st.toggle(f"Only the {len(ids)} selected", True, key="export selected"):
-            what, query = "The selected files", AssetQuery(id=tuple(ids), case=filters.case)
-        st.caption(f"{what}, each with all that was found in it.")
+        what, query = _("The files that pass these filters, each with all that was found in it."), filters
+        if ids and st.toggle(_("Only the {n} selected", n=number(len(ids))), True, key="export selected"):
+            what = _("The selected files, each with all that was found in it.")
+            query = AssetQuery(id=tuple(ids), case=filters.case)
+        st.caption(what)
         for format, text in FORMATS.items():
-            page.link(address.export(query, format), text)
+            page.link(address.export(query, format), _(text))
         if page.may("reviewer"):
             _reports(query)
 
 
 def _reports(query: AssetQuery) -> None:
     """Draw the links that download a report, and the choice of its pictures."""
-    st.caption("A report for people: hashes, findings, decisions, methods, chain of custody.")
+    st.caption(_("A report for people: hashes, findings, decisions, methods, chain of custody. It is in English."))
     pictures = st.segmented_control(
-        "Pictures in the report", list(PICTURES), default="blurred", format_func=PICTURES.__getitem__, required=True
+        _("Pictures in the report"),
+        list(PICTURES),
+        default="blurred",
+        format_func={each: _(text) for each, text in PICTURES.items()}.__getitem__,
+        required=True,
     )
     for format, text in REPORTS.items():
-        page.link(address.report(query, format, pictures), text)
+        page.link(address.report(query, format, pictures), _(text))
 
 
 def bar(filters: AssetQuery, files: AssetPage) -> None:
@@ -81,22 +88,25 @@ def bar(filters: AssetQuery, files: AssetPage) -> None:
     file does not move the others.
     """
     ids = selected()
-    st.markdown(f"{len(ids)} selected", width="content", help="Tick files, or press x; with Shift, all in between.")
+    help = _("Tick files, or press x; with Shift, all in between.")
+    st.markdown(_("{n} selected", n=number(len(ids))), width="content", help=help)
     if files.total <= MAX_IDS:
-        st.button(f"Select all {files.total:,}", type="tertiary", on_click=_select_all, args=(filters,))
+        all = _("Select all {n}", n=number(files.total))
+        st.button(all, type="tertiary", on_click=_select_all, args=(filters,))
     else:
         here = [file.id for file in files.items]
-        st.button("Select this page", type="tertiary", on_click=_select, args=(here, []))
-    st.button("Select none", type="tertiary", disabled=not ids, on_click=_clear)
+        st.button(_("Select this page"), type="tertiary", on_click=_select, args=(here, []))
+    st.button(_("Select none"), type="tertiary", disabled=not ids, on_click=_clear)
     if len(ids) == MAX_IDS:
-        st.caption(f"{MAX_IDS} is the most; Export can have all that pass the filters.", width="content")
+        most = _("{n} is the most; Export can have all that pass the filters.", n=number(MAX_IDS))
+        st.caption(most, width="content")
 
 
 def _select_all(filters: AssetQuery) -> None:
     try:
         files = page.api().assets(filters.model_copy(update={"page": 1, "size": MAX_IDS}))
     except (ApiError, ApiDownError):
-        st.toast("The files could not be selected, as the API did not list them. Try again.")
+        st.toast(_("The files could not be selected, as the API did not list them. Try again."))
         return
     _select([file.id for file in files.items], [])
 

@@ -8,11 +8,13 @@ import streamlit as st
 from app import address, draw
 from app.address import Pairs
 from app.browsing import selection
+from app.language.formats import date_input, number
+from app.language.texts import N_, _
 from cluster.api_types import Asset
 
 View = Literal["gallery", "table"]
-_VIEWS: dict[View, str] = {"gallery": "Gallery", "table": "Table"}
-_NAME = "Name"
+_VIEWS: dict[View, str] = {"gallery": N_("Gallery"), "table": N_("Table")}
+_NAME = N_("Name")
 _KEY = "view"  # of the URL and the session
 _MOST_ROWS, _HEIGHT_PX = 20, 740  # a table of more rows scrolls
 
@@ -24,10 +26,10 @@ def choose() -> View:
     _keep(chosen)
     key = f"{_KEY} {chosen}"  # the URL decides
     st.segmented_control(
-        "Show as",
+        _("Show as"),
         list(_VIEWS),
         default=chosen,
-        format_func=_VIEWS.__getitem__,
+        format_func={name: _(text) for name, text in _VIEWS.items()}.__getitem__,
         key=key,
         required=True,
         label_visibility="collapsed",
@@ -59,27 +61,29 @@ def show(files: Sequence[Asset], context: Pairs) -> None:
         selection_mode=["multi-row", "single-cell"],
         selection_default={"selection": {"rows": [n for n, id in enumerate(ids) if id in picked]}},
         column_config={
-            _NAME: st.column_config.TextColumn(width="medium", help="A click opens the file."),
-            "Size": st.column_config.NumberColumn(format="bytes"),
-            "Findings": st.column_config.TextColumn(width="large"),
+            _(_NAME): st.column_config.TextColumn(width="medium", help=_("A click opens the file.")),
+            _("Size"): st.column_config.NumberColumn(format="bytes"),
+            _("Findings"): st.column_config.TextColumn(width="large"),
+            # a time and no text: a German one would be sorted by the day of the month
+            _("Analysed"): st.column_config.DatetimeColumn(format=f"{date_input()} HH:mm"),
         },
     )
-    st.caption("A click on a name opens the file; one on a heading sorts the files of this page.")
+    st.caption(_("A click on a name opens the file; one on a heading sorts the files of this page."))
     for place, column in chosen.selection.get("cells", []):
-        if column == _NAME:
+        if column == _(_NAME):
             selection.next_turn()
             st.switch_page("views/file.py", query_params=address.of_file(ids[place], context))
 
 
 def row(file: Asset) -> dict[str, str | int | None]:
     """The row of a file."""
-    findings = [f"{draw.times(label.label, label.count)} {label.score:.2f}" for label in file.labels]
+    findings = [f"{draw.times(label.label, label.count)} {number(label.score, 2)}" for label in file.labels]
     return {
-        _NAME: file.name,
-        "Kind": file.kind or "unknown",
-        "Size": file.bytes,
-        "Findings": ", ".join(findings) or "; ".join(draw.failures(file.errors)),
-        "Decision": file.decision or "",
-        "Job": file.job or "",
-        "Analysed": file.analyzed_at[:16].replace("T", " "),
+        _(_NAME): file.name,
+        _("Kind"): _(file.kind or "unknown"),
+        _("Size"): file.bytes,
+        _("Findings"): ", ".join(findings) or "; ".join(draw.failures(file.errors)),
+        _("Decision"): file.decision or "",
+        _("Job"): file.job or "",
+        _("Analysed"): file.analyzed_at[:16].replace("T", " "),
     }

@@ -3,6 +3,7 @@
 Each is a script and a style sheet in this folder, passed to Streamlit as text: there is no build step and no download.
 """
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,8 @@ import streamlit as st
 
 from app.draw import CUE, CUES, Tile
 from app.draw_file import Viewer
+from app.language.choice import Language, current
+from app.language.texts import _, used_in
 from app.viewing.ways import Ways
 
 # the scripts of the viewer, in the order in which they need each other
@@ -59,7 +62,7 @@ def gallery(
     data = {"items": items, "label": label, "blur": look[0], "grey": look[1], "strip": strip, "small": small}
     data["focus"] = focus
     callbacks = {"on_pick_change": on_pick} if on_pick else {}
-    _component("gallery")(key=key, data={**data, "picked": picked}, **callbacks)
+    _component(current(), "gallery")(key=key, data={**data, "picked": picked}, **callbacks)
 
 
 def conditions(key: str, texts: list[list[str]], on_remove: Callable[[], None]) -> None:
@@ -67,7 +70,7 @@ def conditions(key: str, texts: list[list[str]], on_remove: Callable[[], None]) 
 
     A click on one sets session_state[key].remove to {condition, alternative}, their places, and calls on_remove.
     """
-    _component("conditions")(key=key, data={"conditions": texts}, on_remove_change=on_remove)
+    _component(current(), "conditions")(key=key, data={"conditions": texts}, on_remove_change=on_remove)
 
 
 def facets(key: str, groups: list[Group], on_choose: Callable[[], None], sorts: bool = False) -> None:
@@ -76,31 +79,35 @@ def facets(key: str, groups: list[Group], on_choose: Callable[[], None], sorts: 
     `sorts`: whether files can be sorted by the score of a label or detector; the name is then `score_of`.
     """
     _warn(option["text"] for group in groups for option in group["options"])
-    _component("facets")(key=key, data={"groups": groups, "sorts": sorts}, on_choose_change=on_choose)
+    _component(current(), "facets")(key=key, data={"groups": groups, "sorts": sorts}, on_choose_change=on_choose)
 
 
 def viewer(key: str, file: Viewer, ways: Ways, look: tuple[bool, bool]) -> None:
     """Draw one file with its links."""
     data = {"file": file, "ways": ways, "blur": look[0], "grey": look[1]}
-    _component("viewer/viewer", *_VIEWER)(key=key, data=data)
+    _component(current(), "viewer/viewer", *_VIEWER)(key=key, data=data)
 
 
 def keys() -> None:
     """Let the keys / and r lead to the Search and Review pages. It draws nothing, and takes no room."""
     st.html("<style>.st-key-keys { position: absolute }</style>")
-    _component("keys")(key="keys")
+    _component(current(), "keys")(key="keys")
 
 
 def _warn(labels: Iterable[str]) -> None:
     """Draw the warning about false positives if one of the labels is a cue."""
     if any(label.startswith(CUE) for label in labels):
-        st.caption(CUES)
+        st.caption(_(CUES))
 
 
 @cache
-def _component(name: str, *scripts: str) -> Any:
+def _component(language: Language, name: str, *scripts: str) -> Any:
+    """A component in a language: its script begins with the texts that it has, as the catalogue translates them."""
     here = Path(__file__).parent
-    script = "\n".join((here / f"{part}.js").read_text() for part in ("dom", *scripts, name))
+    script = "\n".join((here / f"{part}.js").read_text() for part in ("language", "dom", *scripts, name))
+    texts = json.dumps(used_in(script, language), ensure_ascii=False)
     style = here / f"{name}.css"
     css = style.read_text() if style.exists() else None
-    return st.components.v2.component(f"raysift_{name.rpartition('/')[2]}", css=css, js=script)
+    head = f"const LANGUAGE = {json.dumps(language)}\nconst TEXTS = {texts}\n"
+    own = f"raysift_{name.rpartition('/')[2]}"
+    return st.components.v2.component(own if language == "en" else f"{own}_{language}", css=css, js=head + script)

@@ -4,7 +4,7 @@ export default function (component) {
   let root = parentElement.querySelector(".conditions")
   if (!root) {
     root = make("ul", "conditions")
-    root.setAttribute("aria-label", "Conditions, all of which apply")
+    root.setAttribute("aria-label", _("Conditions, all of which apply"))
     parentElement.append(root)
   }
   root.replaceChildren(...data.conditions.map(condition))
@@ -12,11 +12,11 @@ export default function (component) {
   function condition(alternatives, place) {
     const group = make("li")
     alternatives.forEach((text, n) => {
-      if (n) group.append(make("span", "or", "or"))
+      if (n) group.append(make("span", "or", _("or")))
       const chip = make("span", "chip", text)
       chip.title = text
       const remove = button("remove", "×", () => setTriggerValue("remove", { condition: place, alternative: n }))
-      remove.setAttribute("aria-label", `Remove ${text}`)
+      remove.setAttribute("aria-label", _("Remove {condition}", { condition: text }))
       chip.append(remove)
       group.append(chip)
     })

@@ -31,8 +31,8 @@ export default function (component) {
   function searchBox(group, list) {
     const box = make("input", "search")
     box.type = "search"
-    box.placeholder = "Find"
-    box.setAttribute("aria-label", `Find: ${group.title}`)
+    box.placeholder = _("Find")
+    box.setAttribute("aria-label", _("Find: {title}", { title: group.title }))
     box.dataset.what = `find ${group.name}`
     box.value = root.sought[group.name] ?? ""
     const narrow = () => {
@@ -58,11 +58,11 @@ export default function (component) {
     if (option.color) dot.style.background = option.color
     const text = make("span", "text", option.text)
     text.title = name === "reason" ? option.text : option.value
-    label.append(input, dot, text, make("span", "count", option.count.toLocaleString("en")))
+    label.append(input, dot, text, make("span", "count", number(option.count)))
     row.append(label)
-    if (data.sorts && SCORED.includes(name)) row.append(more("↓", `Highest score of ${option.text} first`, "score_of", option.condition))
-    if (option.condition) row.append(more("+", `Only files with ${option.text}, beside all other filters`, "where", option.condition),
-      more("−", `Only files without ${option.text}`, "where", `!${option.condition}`))
+    if (data.sorts && SCORED.includes(name)) row.append(more("↓", _("Highest score of {option} first", { option: option.text }), "score_of", option.condition))
+    if (option.condition) row.append(more("+", _("Only files with {option}, beside all other filters", { option: option.text }), "where", option.condition),
+      more("−", _("Only files without {option}", { option: option.text }), "where", `!${option.condition}`))
     return row
   }
 

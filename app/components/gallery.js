@@ -82,8 +82,8 @@ function tile(item, place) {
   if (item.like) {
     const like = make("a", "like")
     like.href = item.like
-    like.title = "More like this (m)"
-    like.setAttribute("aria-label", `More like ${item.name}`)
+    like.title = _("More like this (m)")
+    like.setAttribute("aria-label", _("More like {name}", { name: item.name }))
     like.tabIndex = -1 // m, on the tile that has the focus
     like.append(icon("alike"))
     tile.append(like)
@@ -91,7 +91,7 @@ function tile(item, place) {
   if (item.picture) {
     const eye = make("button", "eye")
     eye.type = "button"
-    eye.setAttribute("aria-label", `Reveal ${item.name}`)
+    eye.setAttribute("aria-label", _("Reveal {name}", { name: item.name }))
     eye.setAttribute("aria-pressed", "false")
     eye.append(icon("eye"))
     tile.append(eye)
@@ -104,7 +104,7 @@ function addPick(tile, name) {
   const box = make("input")
   box.type = "checkbox"
   box.tabIndex = -1 // x selects the tile that has the focus
-  box.setAttribute("aria-label", `Select ${name}`)
+  box.setAttribute("aria-label", _("Select {name}", { name }))
   label.append(box)
   tile.append(label)
 }

@@ -8,7 +8,9 @@ import streamlit as st
 
 from app import address, draw
 from app.address import Pairs
-from app.figures.figure import LONGEST, Figure, Row
+from app.figures.figure import LONGEST, SECONDS, Figure, Row
+from app.language.formats import chart_locale, number
+from app.language.texts import _
 
 VIEWS = {"": "views/browse.py", "left_out": "views/left_out.py"}  # path of a page -> its script
 ROW_PX, UPRIGHT_PX, MARGIN_PX = 26, 150, 14  # height of a bar with its gap; of a chart with columns; of its margin
@@ -48,11 +50,12 @@ def chart(figure: Figure) -> Any:
         labels = alt.Axis(labelLimit=420, labelFontSize=13, ticks=False, domain=False, labelPadding=8)
         x, y = alt.X("value:Q", axis=None), alt.Y("shown:O", axis=labels, **text)
         height = ROW_PX * len(values) + MARGIN_PX
-    tooltip = [alt.Tooltip("label:N", title="value"), alt.Tooltip("files:N", title=figure.unit)]
-    tooltip += [alt.Tooltip("note:N", title="note")] if any(row.note for row in figure.rows) else []
+    tooltip = [alt.Tooltip("label:N", title=_("value")), alt.Tooltip("files:N", title=_(figure.unit))]
+    tooltip += [alt.Tooltip("note:N", title=_("note"))] if any(row.note for row in figure.rows) else []
     color = alt.Color("color:N", scale=None, legend=None)
     bar = alt.selection_point(name="bar", fields=["n"], on="click", clear=False, toggle=False)
-    return bars.encode(x=x, y=y, color=color, tooltip=tooltip).properties(height=height).add_params(bar)
+    drawn = bars.encode(x=x, y=y, color=color, tooltip=tooltip).properties(height=height).add_params(bar)
+    return drawn.configure(locale={"number": chart_locale()})
 
 
 def _values(n: int, row: Row, unit: str) -> dict[str, Any]:
@@ -71,8 +74,8 @@ def _values(n: int, row: Row, unit: str) -> dict[str, Any]:
 
 
 def shown_value(row: Row, unit: str) -> str:
-    """The value with a comma after thousands; seconds with one decimal."""
-    return f"{row.value:,.1f}" if unit == "seconds" else f"{row.value:,.0f}"
+    """The value with separators of thousands; seconds with one decimal."""
+    return number(row.value, 1 if unit == SECONDS else 0)
 
 
 def table(figure: Figure) -> str:
@@ -84,7 +87,7 @@ def table(figure: Figure) -> str:
         value = shown_value(row, figure.unit)
         cells = [html.escape(row.label), link(value, row.to, figure.page), html.escape(row.note)]
         lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-    unit = html.escape(figure.unit)
+    unit = html.escape(_(figure.unit))
     return f"<table><thead><tr><th></th><th>{unit}</th><th></th></tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 

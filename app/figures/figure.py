@@ -9,6 +9,8 @@ from typing import Literal
 from app import draw
 from app.address import Pairs
 from app.browsing import reasons
+from app.language.formats import day, month, number
+from app.language.texts import N_, _
 from cluster.api_job_types import OTHER_REASONS, DetectorUsage, LeftOutGroup
 from cluster.api_types import FailureGroup
 from cluster.cases.overview import BINS, Day, DetectorFindings
@@ -16,6 +18,8 @@ from cluster.records import Kind
 
 MOST_COLUMNS = 62  # days, or else months, that fit beside each other
 LONGEST = 60  # characters of a label in a chart
+SECONDS = N_("seconds")  # the unit of a figure
+FILES = N_("files")  # the unit of another one
 CHOSEN = ("detector", "label", "detector_label", "min_score")  # parameters of Browse that choose detections
 
 
@@ -32,7 +36,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """Values with a title. `unit`: what is counted. `upright`: as columns in a given order, such as days.
+    """Values with a title. `unit`: what is counted, in English. `upright`: as columns in a given order, as days.
 
     `page`: that lists the files of its values; the Browse page has the path "".
     """
@@ -48,8 +52,9 @@ class Figure:
     @property
     def described(self) -> str:
         """The figure in words, for who does not see it."""
-        values = (f"{row.label} {row.value:,.10g}" for row in self.rows if row.value)
-        return f"{self.title}, {self.unit}: {', '.join(values)}"
+        digits = 1 if self.unit == SECONDS else 0
+        values = (f"{row.label} {number(row.value, digits)}" for row in self.rows if row.value)
+        return f"{self.title}, {_(self.unit)}: {', '.join(values)}"
 
 
 def leads_to(base: Pairs, *pairs: tuple[str, str]) -> Pairs:
@@ -61,21 +66,31 @@ def leads_to(base: Pairs, *pairs: tuple[str, str]) -> Pairs:
 
 def kinds(counts: Mapping[Kind, int], base: Pairs) -> Figure:
     """Files by kind."""
-    rows = [Row(kind, count, leads_to(base, ("kind", kind))) for kind, count in counts.items()]
-    return Figure("kinds", "Kinds", "files", _largest_first(rows))
+    rows = [Row(_(kind), count, leads_to(base, ("kind", kind))) for kind, count in counts.items()]
+    return Figure("kinds", _("Kinds"), FILES, _largest_first(rows))
 
 
 def days(found: Sequence[Day], base: Pairs) -> Figure:
     """Files by the day of their newest analysis, or by month or year if there are many days."""
     counts: dict[str, int] = {}
     span = (found[-1].day - found[0].day).days + 1 if found else 0
-    length, what = (10, "day") if span <= MOST_COLUMNS else (7, "month") if span <= 31 * MOST_COLUMNS else (4, "year")
+    length, title = 4, _("Scanned, by year")
+    if span <= MOST_COLUMNS:
+        length, title = 10, _("Scanned, by day")
+    elif span <= 31 * MOST_COLUMNS:
+        length, title = 7, _("Scanned, by month")
     for n in range(span):  # a day without files is an empty column
         counts.setdefault(_day(found[0].day, n)[:length], 0)
     for each in found:
         counts[each.day.isoformat()[:length]] += each.files
-    rows = tuple(Row(when, count, [*base, *_scanned(when)]) for when, count in counts.items())
-    return Figure("days", f"Scanned, by {what}", "files", rows, upright=True, help="The newest scan of each file, UTC.")
+    rows = tuple(Row(_shown(when), count, [*base, *_scanned(when)]) for when, count in counts.items())
+    return Figure("days", title, FILES, rows, upright=True, help=_("The newest scan of each file, UTC."))
+
+
+def _shown(when: str) -> str:
+    """A day, month or year, as the beginning of a date in ISO 8601, in the reader's language."""
+    first = date.fromisoformat(f"{when}-01-01"[:10])
+    return day(first) if len(when) == 10 else month(first) if len(when) == 7 else when
 
 
 def _day(first: date, n: int) -> str:
@@ -97,23 +112,23 @@ def failures(groups: Sequence[FailureGroup], others: int, base: Pairs) -> Figure
         Row(f"{group.step}: {group.reason}", group.count, [*base, ("where", reasons.condition(group.reason))])
         for group in groups
     ]
-    rows += [Row("other reasons", others, leads_to(base, ("state", "failed")))] if others else []
-    help = "Of a file with several failures, each counts."
-    return Figure("failures", "Failed, by reason", "failures", tuple(rows), help=help)
+    rows += [Row(_("other reasons"), others, leads_to(base, ("state", "failed")))] if others else []
+    help = _("Of a file with several failures, each counts.")
+    return Figure("failures", _("Failed, by reason"), N_("failures"), tuple(rows), help=help)
 
 
 def left_out(groups: Sequence[LeftOutGroup], case: Pairs) -> Figure:
     """Files and folders that the newest scans left out, by reason and suffix. Browse does not have them."""
     rows = tuple(
         Row(
-            f"{group.suffix or 'no suffix'}: {group.reason}",
+            f"{group.suffix or _('no suffix')}: {group.reason}",
             group.count,
             [*case, *_of_group(group)],
-            note=f"such as {group.examples[0]}",
+            note=_("such as {example}", example=group.examples[0]),
         )
         for group in groups
     )
-    return Figure("left_out", "Left out, by reason", "files and folders", rows, page="left_out")
+    return Figure("left_out", _("Left out, by reason"), N_("files and folders"), rows, page="left_out")
 
 
 def _of_group(group: LeftOutGroup) -> Pairs:
@@ -127,7 +142,7 @@ def found_by(detectors: Sequence[DetectorFindings], least: float, base: Pairs, p
         for one in detectors
         if one.files
     ]
-    return Figure("found_by", "Found by", "files", _largest_first(rows))
+    return Figure("found_by", _("Found by"), FILES, _largest_first(rows))
 
 
 def labels(found: DetectorFindings, least: float, base: Pairs, palette: dict[str, str]) -> Figure:
@@ -142,19 +157,21 @@ def labels(found: DetectorFindings, least: float, base: Pairs, palette: dict[str
         )
         for top in found.top_labels
     )
-    more = f", the {len(rows)} commonest of {found.labels:,}" if found.labels > len(rows) else ""
-    return Figure(f"labels {found.detector}", f"Labels{more}", "files", rows)
+    title = _("Labels")
+    if found.labels > len(rows):
+        title = _("Labels, the {n} commonest of {total}", n=len(rows), total=number(found.labels))
+    return Figure(f"labels {found.detector}", title, FILES, rows)
 
 
 def scores(found: DetectorFindings, base: Pairs, palette: dict[str, str]) -> Figure:
     """A histogram of the best score of each file by a detector."""
     color = draw.color(found.detector, palette)
     rows = tuple(
-        Row(f"{bin / BINS:.2f}", count, _of_detector(base, found.detector, bin / BINS), color)
+        Row(number(bin / BINS, 2), count, _of_detector(base, found.detector, bin / BINS), color)
         for bin, count in enumerate(found.scores)
     )
-    help = "A column leads to the files with its score or a higher one."
-    return Figure(f"scores {found.detector}", "Best score of a file", "files", rows, upright=True, help=help)
+    help = _("A column leads to the files with its score or a higher one.")
+    return Figure(f"scores {found.detector}", _("Best score of a file"), FILES, rows, upright=True, help=help)
 
 
 def seconds(usages: Iterable[DetectorUsage], base: Pairs, palette: dict[str, str]) -> Figure:
@@ -165,11 +182,11 @@ def seconds(usages: Iterable[DetectorUsage], base: Pairs, palette: dict[str, str
             round(usage.seconds, 1),
             _of_detector(base, usage.detector, 0.0),
             draw.color(usage.detector, palette),
-            "" if usage.cost is None else f"cost {usage.cost:,.2f}",
+            "" if usage.cost is None else _("cost {cost}", cost=number(usage.cost, 2)),
         )
         for usage in usages
     ]
-    return Figure("seconds", "Computing time", "seconds", _largest_first(rows))
+    return Figure("seconds", _("Computing time"), SECONDS, _largest_first(rows))
 
 
 def _of_detector(base: Pairs, detector: str, least: float) -> Pairs:

@@ -8,6 +8,8 @@ import streamlit as st
 from app import draw, page
 from app.client import ApiDownError, ApiError, Change
 from app.jobs import wording
+from app.language.formats import moment, number
+from app.language.texts import N_, _, counted
 from cluster.api_job_types import JobDetails, JobInfo, Report
 from cluster.records import OVER, JobState
 
@@ -24,9 +26,14 @@ _STATES: dict[JobState, _Color] = {
     "cancelled": "violet",
 }
 _BUTTONS: dict[Change, tuple[str, str, str]] = {  # label, icon, question to confirm
-    "cancel": ("Cancel", "stop", "Cancel this job? Its stored results are kept, and it can be resumed."),
-    "resume": ("Resume", "play_arrow", "Resume this job? Finished files are not scanned again."),
-    "retry-failed": ("Retry failed", "refresh", "Scan the failed files again, as a new job?"),
+    "cancel": (N_("Cancel"), "stop", N_("Cancel this job? Its stored results are kept, and it can be resumed.")),
+    "resume": (N_("Resume"), "play_arrow", N_("Resume this job? Finished files are not scanned again.")),
+    "retry-failed": (N_("Retry failed"), "refresh", N_("Scan the failed files again, as a new job?")),
+}
+_YES: dict[Change, str] = {
+    "cancel": N_("Yes, cancel"),
+    "resume": N_("Yes, resume"),
+    "retry-failed": N_("Yes, retry failed"),
 }
 
 
@@ -45,15 +52,16 @@ def show(job: JobInfo) -> None:
     with st.container(border=True, gap="xsmall", key=f"card {job.job}"):
         with st.container(horizontal=True, vertical_alignment="center"):
             if job.outcome == "complete_with_warnings":
-                st.badge("finished with warnings", color="orange")
+                st.badge(_("finished with warnings"), color="orange")
             else:
-                st.badge(job.state, color=_STATES[job.state])
+                st.badge(_(job.state), color=_STATES[job.state])
             if job.priority != "normal":
-                st.badge(job.priority, color="gray")
-            more = f" and {job.uri_count - len(job.uris):,} more" if job.uri_count > len(job.uris) else ""
+                st.badge(_(job.priority), color="gray")
+            others = job.uri_count - len(job.uris)
+            more = f" {counted('and {n} more', 'and {n} more', others)}" if others > 0 else ""
             st.markdown(f"**{draw.escape(', '.join(job.uris))}**{more}", width="content")
             st.space("stretch")
-            st.caption(draw.escape(f"{job.job} {(job.submitted_at or '')[:19].replace('T', ' ')}"), width="content")
+            st.caption(draw.escape(f"{job.job} {moment(job.submitted_at or '', seconds=True)}"), width="content")
         if job.units:
             st.progress(min(1.0, job.done / job.units))
         st.caption(draw.escape(wording.progress(job)))
@@ -65,20 +73,23 @@ def show(job: JobInfo) -> None:
             for change in _changes(job):
                 _button(job, change)
         if job.units:
-            _expander(job, "Report" if job.state in OVER else "By detector", _details)
+            if job.state in OVER:
+                _expander(job, "Report", _("Report"), _details)
+            else:
+                _expander(job, "By detector", _("By detector"), _details)
         if job.attempts:
-            _expander(job, "Log", _show_log)
+            _expander(job, "Log", _("Log"), _show_log)
 
 
 def _links(job: JobInfo) -> None:
     """Links to the job's files, by its name: others have scanned the same folders."""
     if job.done:
-        label = "Its files" if job.state in OVER else "What it found so far"
+        label = _("Its files") if job.state in OVER else _("What it found so far")
         st.page_link("views/browse.py", label=label, icon=":material/grid_view:", query_params={"job": job.job})
     if job.failed:
         st.page_link(
             "views/browse.py",
-            label=f"{job.failed:,} failed files" if job.failed > 1 else "1 failed file",
+            label=counted("{n} failed file", "{n} failed files", job.failed),
             icon=":material/error:",
             query_params={"state": "failed", "job": job.job},
         )
@@ -95,19 +106,20 @@ def _button(job: JobInfo, change: Change) -> None:
     """Draw a button that asks for confirmation before it changes the job."""
     label, icon, question = _BUTTONS[change]
     away = page.is_down()
-    with st.popover(label, icon=f":material/{icon}:", key=f"{change} {job.job}", disabled=away):
-        st.markdown(question)
-        if st.button(f"Yes, {label.lower()}", key=f"yes {change} {job.job}", type="primary", disabled=away):
+    with st.popover(_(label), icon=f":material/{icon}:", key=f"{change} {job.job}", disabled=away):
+        st.markdown(_(question))
+        if st.button(_(_YES[change]), key=f"yes {change} {job.job}", type="primary", disabled=away):
             try:
                 changed = page.api().change(job.job, change)
-                st.toast("No file of this job failed." if changed is None else f"Done: {draw.escape(changed)}.")
+                none = _("No file of this job failed.")
+                st.toast(none if changed is None else _("Done: {job}.", job=draw.escape(changed)))
             except ApiError as error:  # it may have ended meanwhile: keep showing the other jobs
                 st.toast(draw.escape(error.sentence), icon=":material/error:")
 
 
-def _expander(job: JobInfo, title: str, draw_inside: Callable[[JobInfo], None]) -> None:
+def _expander(job: JobInfo, name: str, title: str, draw_inside: Callable[[JobInfo], None]) -> None:
     """Draw an expander whose content is asked for only while it is open."""
-    with st.expander(title, key=f"{title} {job.job}", on_change="rerun") as opened:
+    with st.expander(title, key=f"{name} {job.job}", on_change="rerun") as opened:
         if opened.open:
             try:
                 draw_inside(job)
@@ -120,12 +132,12 @@ def _details(job: JobInfo) -> None:
         _report(_over(page.caller(), job.job).report)
         return
     so_far = page.api().job(job.job)
-    st.markdown(wording.so_far_table(so_far) if so_far.so_far else "No detector has answered yet.")
+    st.markdown(wording.so_far_table(so_far) if so_far.so_far else _("No detector has answered yet."))
 
 
 def _report(report: Report | None) -> None:
     if report is None:
-        st.caption("The job's driver ended before it wrote a report.")
+        st.caption(_("The job's driver ended before it wrote a report."))
         return
     st.caption(draw.escape(wording.speed(report)))
     if report.detectors:
@@ -142,11 +154,16 @@ def _show_log(job: JobInfo) -> None:
     except ApiDownError as error:
         if not error.slow:
             raise
-        st.caption("Ray has not sent the log yet. Close and open it again.")
+        st.caption(_("Ray has not sent the log yet. Close and open it again."))
         return
     st.caption(
-        f"The last {min(len(lines), _LOG_LINES):,} of {len(lines):,} lines of its drivers. Those of detectors and "
-        f"nodes: `raysift logs --job {job.job}` on the head."
+        _(
+            "The last {shown} of {all} lines of its drivers. Those of detectors and nodes: `raysift logs --job {job}` "
+            "on the head.",
+            shown=number(min(len(lines), _LOG_LINES)),
+            all=number(len(lines)),
+            job=job.job,
+        )
     )
     with st.container(height=320, autoscroll=True):
-        st.code("\n".join(lines[-_LOG_LINES:]) or "Nothing is logged yet.", language=None, wrap_lines=True)
+        st.code("\n".join(lines[-_LOG_LINES:]) or _("Nothing is logged yet."), language=None, wrap_lines=True)

@@ -7,9 +7,11 @@ import streamlit as st
 from app import draw, page
 from app.client import ApiError
 from app.jobs import wording
+from app.language.formats import number
+from app.language.texts import _, counted
+from app.language.wording import size
 from cluster.api_job_types import ScanPlan
 from cluster.api_queries import ScanRequest
-from cluster.filters.wording import format_bytes
 from cluster.records import PRIORITIES
 
 BUSY = "a job is not over"  # in the session: whether that was so at the last refresh; True at first
@@ -29,45 +31,46 @@ def form() -> None:
     """Draw the form of a new scan. It is looked at, or started."""
     turn = st.session_state.get(_TURN, 0)  # other keys after a start, which empties the form
     with st.form("scan"):
-        st.markdown("##### New scan")
+        st.markdown(f"##### {_('New scan')}")
         written = st.text_area(
-            "Folders, buckets or files",
+            _("Folders, buckets or files"),
             placeholder="s3://bucket/folder\n/data/pictures",
-            help="One per line: folders of this machine or s3://, gs://, az:// addresses.",
+            help=_("One per line: folders of this machine or s3://, gs://, az:// addresses."),
             key=f"uris {turn}",
             disabled=page.is_down(),
         )
         names = [] if page.is_down() else [detector.name for detector in page.detectors()]
         chosen = st.multiselect(
-            "Detectors", names, placeholder="All of them", key=f"detectors {turn}", disabled=page.is_down()
+            _("Detectors"), names, placeholder=_("All of them"), key=f"detectors {turn}", disabled=page.is_down()
         )
         priority = st.selectbox(
-            "Priority",
+            _("Priority"),
             PRIORITIES,
             index=1,
-            help="An urgent scan starts at once, a bulk scan when no other scan runs.",
+            format_func={each: _(each) for each in PRIORITIES}.__getitem__,
+            help=_("An urgent scan starts at once, a bulk scan when no other scan runs."),
             key=f"priority {turn}",
             disabled=page.is_down(),
         )
         with st.container(horizontal=True):
             looked = st.form_submit_button(
-                "Look first",
+                _("Look first"),
                 key="look",
-                help="Counts the files, and changes nothing.",
+                help=_("Counts the files, and changes nothing."),
                 disabled=page.is_down(),
             )
-            started = st.form_submit_button("Start", key="start", type="primary", disabled=page.is_down())
+            started = st.form_submit_button(_("Start"), key="start", type="primary", disabled=page.is_down())
     if not (looked or started):
         return
     uris = [line.strip() for line in written.splitlines() if line.strip()]
     if not uris:
-        st.warning("Enter a folder or bucket to scan, for example s3://bucket/folder.")
+        st.warning(_("Enter a folder or bucket to scan, for example s3://bucket/folder."))
         return
     request = ScanRequest(uris=uris, detectors=chosen or None, priority=priority, case=page.case())
     try:
         if started:
             _start(request)
-        with st.spinner("Listing the files"):
+        with st.spinner(_("Listing the files")):
             st.session_state[_PLANNED] = Planned(request, page.api().plan(request))
     except ApiError as error:  # the jobs are shown all the same
         st.warning(draw.escape(error.sentence))
@@ -76,7 +79,7 @@ def form() -> None:
 def message() -> None:
     """Say once that a scan was started."""
     if (job := st.session_state.pop(_STARTED, None)) is not None:
-        st.success(f"Job {draw.escape(job)} was started.")
+        st.success(_("Job {job} was started.", job=draw.escape(job)))
 
 
 def plan() -> None:
@@ -86,33 +89,51 @@ def plan() -> None:
         return
     request, made = planned
     with st.container(border=True, key="plan"):
-        at_least = "" if made.complete else "at least "
-        size = format_bytes(sum(unit.bytes for unit in made.units))
-        st.markdown(f"##### {at_least.capitalize()}{made.files:,} files would be analysed, {size}")
+        st.markdown(f"##### {_would_be_analysed(made)}")
         st.caption(draw.escape(", ".join(request.uris)))
         if not made.complete:
             st.warning(
-                "There are more files: the listing takes too long for a page, and was ended. "
-                "`raysift scan --dry-run` counts all of them."
+                _(
+                    "There are more files: the listing takes too long for a page, and was ended. "
+                    "`raysift scan --dry-run` counts all of them."
+                )
             )
         st.markdown(wording.plan_table(made))
         left_out = sum(group.count for group in made.left_out_groups)
-        parts = [f"{made.skipped:,} unchanged", f"{left_out:,} left out", wording.estimate(made)]
+        parts = [
+            _("{n} unchanged", n=number(made.skipped)),
+            _("{n} left out", n=number(left_out)),
+            wording.estimate(made),
+        ]
         st.markdown(" · ".join(draw.escape(part) for part in parts))
         if made.left_out_groups:
             st.markdown(wording.left_out_table(made.left_out_groups[:_MOST_ROWS]))
         if made.detectors:
-            with st.expander("Work of each detector"):
+            with st.expander(_("Work of each detector")):
                 st.markdown(wording.work_table(made))
-        label = "Start this scan" if made.files else "Start it all the same"
+        label = _("Start this scan") if made.files else _("Start it all the same")
         with st.container(horizontal=True):
             started = st.button(label, key="start planned", type="primary", disabled=page.is_down())
-            st.button("Close", key="close plan", on_click=_close)
+            st.button(_("Close"), key="close plan", on_click=_close)
         if started:
             try:
                 _start(request)
             except ApiError as error:
                 st.warning(draw.escape(error.sentence))
+
+
+def _would_be_analysed(made: ScanPlan) -> str:
+    bytes = size(sum(unit.bytes for unit in made.units))
+    if made.complete:
+        return counted(
+            "{n} file would be analysed, {size}", "{n} files would be analysed, {size}", made.files, size=bytes
+        )
+    return counted(
+        "At least {n} file would be analysed, {size}",
+        "At least {n} files would be analysed, {size}",
+        made.files,
+        size=bytes,
+    )
 
 
 def _start(request: ScanRequest) -> None:

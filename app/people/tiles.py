@@ -5,26 +5,32 @@ from urllib.parse import quote
 from app import address
 from app.address import Pairs
 from app.draw import Tile
-from cluster.filters.wording import clock, counted
+from app.language.formats import moment, number
+from app.language.texts import _, counted
+from cluster.filters.wording import clock
 from cluster.people.api_types import Correction, Face, Group, PeoplePage
-
-NO_NAME = "No name"
 
 
 def title(group: Group) -> str:
     """The name of a group, or that it has none."""
-    return group.name or NO_NAME
+    return group.name or _("No name")
+
+
+def counts(group: Group) -> str:
+    """How many faces a group has, and in how many files."""
+    faces = counted("{n} face", "{n} faces", group.faces)
+    return counted("{faces} in {n} file", "{faces} in {n} files", group.files, faces=faces)
 
 
 def of_group(group: Group, context: Pairs) -> Tile:
     """A group, with a few of its faces. `context`: further parameters of the page's address."""
-    note = f"{counted(group.faces, 'face')} in {counted(group.files, 'file')}"
+    note = counts(group)
     pairs = [*context, ("group", group.face)]
     first, *others = [picture(face) for face in group.samples]
     return {
         **_plain(group.face, title(group), address.href("/people", pairs), first),
         "more": others,
-        "note": f"{note} · enrolled" if group.enrolled else note,
+        "note": f"{note} · {_('enrolled')}" if group.enrolled else note,
     }
 
 
@@ -43,19 +49,21 @@ def rest(page: PeoplePage) -> str:
     """In one sentence, which faces are in no group; empty if all are in one."""
     parts = []
     if page.alone:
-        parts.append(f"{counted(page.alone, 'face')} like too few others")
+        parts.append(counted("{n} face like too few others", "{n} faces like too few others", page.alone))
     if page.unclear:
-        parts.append(f"{page.unclear:,} too small or unclear to compare, or not compared yet")
+        unclear = number(page.unclear)
+        parts.append(_("{n} too small or unclear to compare, or not compared yet", n=unclear))
     if page.no_faces:
-        parts.append(f"{page.no_faces:,} marked as no face")
+        parts.append(_("{n} marked as no face", n=number(page.no_faces)))
     if page.left_out:
-        parts.append(f"{page.left_out:,} left out, as there are too many: choose a case")
-    return f"In no group: {'; '.join(parts)}." if parts else ""
+        parts.append(_("{n} left out, as there are too many: choose a case", n=number(page.left_out)))
+    return _("In no group: {parts}.", parts="; ".join(parts)) if parts else ""
 
 
 def undone(last: Correction) -> str:
     """What taking back a correction takes back, for its button's help."""
-    return f"Take back: {last.what}, {counted(last.faces, 'face')}, {last.at[:16].replace('T', ' ')} UTC"
+    faces = counted("{n} face", "{n} faces", last.faces)
+    return _("Take back: {what}, {faces}, {time} UTC", what=_(last.what), faces=faces, time=moment(last.at))
 
 
 def _plain(id: str, name: str, href: str, picture: str) -> Tile:

@@ -9,6 +9,8 @@ import streamlit as st
 from app import address, draw
 from app.address import Pairs
 from app.figures.drawing import COLOR, MARGIN_PX, ROW_PX
+from app.language.formats import number
+from app.language.texts import _
 from cluster.filters.wording import clock
 from cluster.people.api_types import Appearance
 
@@ -29,7 +31,7 @@ def show(appearances: Sequence[Appearance], context: Pairs) -> None:
         chart(shown), key=f"timeline {turn}", on_select="rerun", selection_mode="bar", alt=described(shown)
     )
     if len(films) > len(shown):
-        st.caption(f"The {len(shown)} films with the most faces, of {len(films):,}.")
+        st.caption(_("The {n} films with the most faces, of {total}.", n=len(shown), total=number(len(films))))
     for point in chosen.selection.get("bar", []):
         film, start = shown[int(point["film"])], float(point["start"])
         st.session_state["figure_turn"] = turn + 1
@@ -42,7 +44,7 @@ def described(films: Sequence[Appearance]) -> str:
     for film in films:
         spans = (_words(*span) for span in film.spans)
         parts.append(f"{film.name}: {', '.join(spans)}")
-    return f"When the person is seen, {'; '.join(parts)}"
+    return _("When the person is seen, {films}", films="; ".join(parts))
 
 
 def chart(films: Sequence[Appearance]) -> Any:
@@ -76,7 +78,7 @@ def chart(films: Sequence[Appearance]) -> Any:
     )
     lengths = alt.Data(values=[{"name": name, "from": 0, "to": end} for name, end in zip(names, ends, strict=True)])
     bar = alt.selection_point(name="bar", fields=["film", "start"], on="click", clear=False, toggle=False)
-    tooltip = [alt.Tooltip("name:N", title="file"), alt.Tooltip("when:N", title="seen")]
+    tooltip = [alt.Tooltip("name:N", title=_("file")), alt.Tooltip("when:N", title=_("seen"))]
     whole = alt.Chart(lengths).mark_bar(height=4, opacity=0.25, color="#8a979e").encode(x=x, x2="to:Q", y=y)
     seen = alt.Chart(alt.Data(values=bars)).mark_bar(height=16, cornerRadius=2, cursor="pointer", color=COLOR)
     shown = seen.encode(x=x, x2="to:Q", y=y, tooltip=tooltip).add_params(bar)
@@ -84,4 +86,6 @@ def chart(films: Sequence[Appearance]) -> Any:
 
 
 def _words(start: float, end: float) -> str:
-    return clock(start) if clock(start) == clock(end) else f"{clock(start)} to {clock(end)}"
+    if clock(start) == clock(end):
+        return clock(start)
+    return _("{start} to {end}", start=clock(start), end=clock(end))

@@ -6,10 +6,10 @@ import streamlit as st
 
 from app import components, draw, page
 from app.address import Pairs
+from app.language.texts import _, counted
 from cluster.api_queries import MAX_IDS, AssetQuery
 from cluster.api_types import Asset
 from cluster.filters.conditions import Alternative, Detected, Fact, write
-from cluster.filters.wording import counted
 from cluster.people.api_types import Appearance
 
 KEY, MOST_WORDS = "words", 200  # its parameter of the URL; characters
@@ -21,10 +21,10 @@ def show(appearances: Sequence[Appearance], context: Pairs, look: tuple[bool, bo
     `context`: the list that a file is then one of.
     """
     typed = st.text_input(
-        "Words in these files",
+        _("Words in these files"),
         key=KEY,
         bind="query-params",
-        placeholder="that are read or said",
+        placeholder=_("that are read or said"),
         icon=":material/search:",
         width=320,
         max_chars=MOST_WORDS,
@@ -34,9 +34,10 @@ def show(appearances: Sequence[Appearance], context: Pairs, look: tuple[bool, bo
     if not words:
         return False
     found = list(_files(words, [file.asset for file in appearances]))
-    st.markdown(f"#### {counted(len(found), 'file')} with “{draw.escape(words)}”")
+    title = counted("{n} file with “{words}”", "{n} files with “{words}”", len(found), words=draw.escape(words))
+    st.markdown(f"#### {title}")
     palette = page.palette()
-    components.gallery("with words", [draw.tile(file, palette, context) for file in found], "Files", look)
+    components.gallery("with words", [draw.tile(file, palette, context) for file in found], _("Files"), look)
     return True
 
 

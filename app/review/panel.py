@@ -7,6 +7,8 @@ import streamlit as st
 
 from app import draw, page
 from app.client import ApiError
+from app.language.formats import moment
+from app.language.texts import _
 from cluster.decisions.api_types import MOST_NOTE, MOST_TAGS, AssetDecisions, Decision, NewDecision
 from cluster.decisions.rules import MOST_CHARACTERS
 
@@ -35,7 +37,7 @@ def decide(state: AssetDecisions, seen: Decision | None, keys: bool = False) -> 
     with of_tags:
         tags = tags_field(known, f"tags {of_version}", seen.tags if seen else ())
     note = of_note.text_area(
-        "Note", seen.note if seen else "", key=f"note {of_version}", max_chars=MOST_NOTE, height=68
+        _("Note"), seen.note if seen else "", key=f"note {of_version}", max_chars=MOST_NOTE, height=68
     )
     label = None
     with st.container(horizontal=True):
@@ -58,7 +60,13 @@ def decide(state: AssetDecisions, seen: Decision | None, keys: bool = False) -> 
 def tags_field(known: Sequence[str], key: str, chosen: Sequence[str] = ()) -> tuple[str, ...]:
     """Draw the field for tags, known and new ones; returns them as they may be stored."""
     typed = st.multiselect(
-        "Tags and reasons", known, list(chosen), key=key, max_selections=MOST_TAGS, accept_new_options=True
+        _("Tags and reasons"),
+        known,
+        list(chosen),
+        key=key,
+        placeholder=_("Choose or type"),
+        max_selections=MOST_TAGS,
+        accept_new_options=True,
     )
     words = (tag.strip()[:MOST_CHARACTERS] for tag in typed)
     return tuple(word for word in words if word)
@@ -67,7 +75,7 @@ def tags_field(known: Sequence[str], key: str, chosen: Sequence[str] = ()) -> tu
 def undo_button(state: AssetDecisions) -> bool:
     """Draw a button that takes back the present decision; whether it has done so."""
     version = _seen_version(state)
-    return st.button("Undo", help="The decision before holds again.") and undo(state.asset, version)
+    return st.button(_("Undo"), help=_("The decision before holds again.")) and undo(state.asset, version)
 
 
 def undo(asset: str, version: int) -> bool:
@@ -106,26 +114,27 @@ def _again(error: ApiError) -> None:
 def message() -> None:
     """Draw why the last decision was not stored, if it was not."""
     if sentence := st.session_state.pop(_MESSAGE, ""):
-        st.warning(f"Not stored: {draw.escape(sentence)}")
+        st.warning(_("Not stored: {why}", why=draw.escape(sentence)))
 
 
 def history(state: AssetDecisions) -> None:
     """Draw the decisions on a file, newest first."""
     if not state.history:
-        st.caption("Nobody has decided on this file.")
+        st.caption(_("Nobody has decided on this file."))
         return
     if state.disputed:
-        st.warning("Reviewers have decided differently. The latest decision counts.")
+        st.warning(_("Reviewers have decided differently. The latest decision counts."))
     for decision in state.history:
         st.markdown(line(decision))
 
 
 def line(decision: Decision) -> str:
     """A decision as a line of markdown; texts of people are shown as they are, without markup."""
-    what = "taken back: nothing is decided" if decision.label is None else f"**{draw.escape(decision.label)}**"
-    if decision.undo and decision.label is not None:
-        what = f"taken back: {what} again"
-    parts = [what, draw.escape(decision.who), decision.at[:16].replace("T", " ")]
+    what = _("taken back: nothing is decided")
+    if decision.label is not None:
+        what = f"**{draw.escape(decision.label)}**"
+        what = _("taken back: {label} again", label=what) if decision.undo else what
+    parts = [what, draw.escape(decision.who), moment(decision.at)]
     parts += [draw.escape(", ".join(decision.tags))] if decision.tags else []
-    parts += [f"“{draw.escape(decision.note)}”"] if decision.note else []
+    parts += [_("“{}”").format(draw.escape(decision.note))] if decision.note else []
     return " · ".join(parts)

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import streamlit as st
 
 from app import draw, page
+from app.language.formats import number
+from app.language.texts import _, counted
 from app.review.panel import known_tags, tags_field
 from cluster.api_types import Asset
 from cluster.decisions.api_types import MOST_NOTE, AssetDecision, NewDecisions, Written
@@ -21,13 +23,16 @@ def _labels(caller: str, asset: str) -> tuple[str, ...]:
 def decide(files: Sequence[Asset]) -> None:
     """Draw the choice of files, tags, a note and a button for each label. Files with a decision keep it."""
     names = {file.id: file.name for file in files}
-    with st.popover("Decide", icon=":material/done_all:"):
-        st.caption("Files that have a decision keep it: the page of a file changes one.")
+    with st.popover(_("Decide"), icon=":material/done_all:"):
+        st.caption(_("Files that have a decision keep it: the page of a file changes one."))
         of_page = " ".join(names)  # in the keys, so that the choice ends with the page
-        chosen = st.multiselect("Files", [*names], key=f"files {of_page}", format_func=lambda id: names[id])
-        everything = st.checkbox(f"All {len(names)} files of this page", key=f"all {of_page}")
+        chosen = st.multiselect(
+            _("Files"), [*names], key=f"files {of_page}", format_func=lambda id: names[id], placeholder=_("Choose")
+        )
+        all = counted("The {n} file of this page", "All {n} files of this page", len(names))
+        everything = st.checkbox(all, key=f"all {of_page}")
         tags = tags_field(known_tags(page.caller()), "tags_of_several")
-        note = st.text_area("Note", key="note_of_several", max_chars=MOST_NOTE, height=80)
+        note = st.text_area(_("Note"), key="note_of_several", max_chars=MOST_NOTE, height=80)
         wanted = [*names] if everything else chosen
         with st.container(horizontal=True):
             for label in _labels(page.caller(), files[0].id):
@@ -57,7 +62,8 @@ def _decided(new: Sequence[AssetDecision]) -> list[Written]:
 def _sentence(outcomes: Sequence[Written]) -> str:
     stored = sum(one.outcome == "stored" for one in outcomes)
     kept = {one.decision.who for one in outcomes if one.outcome == "changed" and one.decision}
-    parts = [f"{stored} of {len(outcomes)} files decided."]
+    done = number(stored)
+    parts = [counted("{done} of {n} file decided.", "{done} of {n} files decided.", len(outcomes), done=done)]
     if kept:
-        parts.append(f"The others keep the decisions of {draw.escape(', '.join(sorted(kept)))}.")
+        parts.append(_("The others keep the decisions of {names}.", names=draw.escape(", ".join(sorted(kept)))))
     return " ".join(parts)

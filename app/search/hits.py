@@ -4,11 +4,11 @@ import streamlit as st
 
 from app import address, components, draw, page
 from app.address import Pairs
+from app.language.texts import _, counted
 from cluster.api_queries import By, SearchQuery
 from cluster.api_types import Hit, Hits
 from cluster.filters import conditions
 from cluster.filters.conditions import Alternative, Detected, Fact
-from cluster.filters.wording import counted
 
 Look = tuple[bool, bool]  # whether to blur and to grey
 
@@ -20,53 +20,57 @@ def of_words(query: SearchQuery, found: Hits, look: Look) -> None:
     similar = [hit for hit in hits if hit.matched != "exact text"]
     context = [*page.case_pairs(), *address.search(query)]
     if not hits:
-        similar_ones = "" if found.notes else ", and none is similar enough"
-        st.info(
-            f"Nothing was found: no file has these words{similar_ones}. Try fewer or simpler words, or fewer filters. "
-            "Only files that were analysed can be found."
-        )
+        none = _("Nothing was found: no file has these words, and none is similar enough.")
+        if found.notes:  # whether one is similar is not known
+            none = _("Nothing was found: no file has these words.")
+        advice = _("Try fewer or simpler words, or fewer filters. Only files that were analysed can be found.")
+        st.info(f"{none} {advice}")
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         if not exact:
-            st.markdown("No file has exactly these words.", width="content")
+            st.markdown(_("No file has exactly these words."), width="content")
         else:
-            st.markdown(f"#### {_counted(len(exact), query.limit)} with these words", width="content")
+            heading = counted("{n} file with these words", "{n} files with these words", len(exact))
+            if len(exact) >= query.limit:
+                heading = _("The first {n} files with these words", n=len(exact))
+            st.markdown(f"#### {heading}", width="content")
             if (to := _in_browse(query)) is not None:
-                st.page_link(
-                    "views/browse.py", label="List all in Browse", icon=":material/grid_view:", query_params=to
-                )
-    _gallery("exact", exact, context, look, "Files with these words")
+                label = _("List all in Browse")
+                st.page_link("views/browse.py", label=label, icon=":material/grid_view:", query_params=to)
+    _gallery("exact", exact, context, look, _("Files with these words"))
     if similar:
-        st.markdown(f"#### {_counted(len(similar), query.limit, 'similar ')}, best first")
-        _gallery("similar", similar, context, look, "Similar files")
+        heading = counted("{n} similar file, best first", "{n} similar files, best first", len(similar))
+        if len(similar) >= query.limit:
+            heading = _("The first {n} similar files, best first", n=len(similar))
+        st.markdown(f"#### {heading}")
+        _gallery("similar", similar, context, look, _("Similar files"))
     elif exact and not found.notes:
-        st.caption("No other file is similar enough.")
+        st.caption(_("No other file is similar enough."))
 
 
 def alike(hits: Hits, name: str, by: By, query: SearchQuery | None, look: Look) -> None:
     """Draw what a search by a picture has found. `query`: with which it is searched again; None: it cannot be."""
     of = draw.escape(name)
     if not hits.hits and by == "faces":
-        st.info(f"No other analysed file that passes the filters shows a face of {of}.")
+        st.info(_("No other analysed file that passes the filters shows a face of {name}.", name=of))
     elif not hits.hits:
-        st.info(f"No other analysed file that passes the filters looks like {of}.")
+        st.info(_("No other analysed file that passes the filters looks like {name}.", name=of))
+    elif by == "faces":
+        st.markdown(f"#### {_('{n} with a face of {name}', n=len(hits.hits), name=of)}")
     else:
-        st.markdown(f"#### {len(hits.hits)} {'with a face of' if by == 'faces' else 'like'} {of}")
+        st.markdown(f"#### {_('{n} like {name}', n=len(hits.hits), name=of)}")
     if query is None:
-        st.caption("The picture could not be kept: this search is lost when the page is reloaded.")
+        st.caption(_("The picture could not be kept: this search is lost when the page is reloaded."))
     elif query.picture is not None:
         st.caption(
-            "This address works for an hour, and only for you: whoever else is to search by this picture has to choose "
-            "it again. The address of a search for more like a scanned file works for everybody who may see that file."
+            _(
+                "This address works for an hour, and only for you: whoever else is to search by this picture has to "
+                "choose it again. The address of a search for more like a scanned file works for everybody who may see "
+                "that file."
+            )
         )
     context = [*page.case_pairs(), *(address.search(query) if query else [])]
-    _gallery("alike", hits.hits, context, look, "Hits")
-
-
-def _counted(number: int, most: int, what: str = "") -> str:
-    if number >= most:
-        return f"The first {number} {what}files"
-    return counted(number, f"{what}file")
+    _gallery("alike", hits.hits, context, look, _("Hits"))
 
 
 def _in_browse(query: SearchQuery) -> Pairs | None:

@@ -6,10 +6,11 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from app import page
+from app.language.texts import N_, _
 from cluster.api_queries import AssetFilter, By, LikenessQuery, SearchQuery
 from cluster.api_types import Hits
 
-_FIND: dict[By, str] = {"image": "What looks like it", "faces": "The same face"}
+_FIND: dict[By, str] = {"image": N_("What looks like it"), "faces": N_("The same face")}
 _SENT, _OPEN = "sent picture", "choose picture"  # in the session: a Sent; whether the uploader is shown
 
 
@@ -26,9 +27,9 @@ class Sent(NamedTuple):
 def choose() -> UploadedFile | None:
     """Draw the uploader; returns the upload."""
     icon, away = ":material/image_search:", page.is_down()
-    with st.popover("By a picture", icon=icon, key=_OPEN, on_change="rerun", disabled=away):
+    with st.popover(_("By a picture"), icon=icon, key=_OPEN, on_change="rerun", disabled=away):
         return st.file_uploader(
-            "It is sent to the detectors and not stored.",
+            _("It is sent to the detectors and not stored."),
             key=f"picture{st.session_state.get('picture_turn', 0)}",
             max_upload_size=64,
             on_change=_chosen,
@@ -62,14 +63,14 @@ def choose_by(query: SearchQuery | None, upload: UploadedFile | None) -> None:
     is_gone = upload is None and query is not None and query.picture is not None
     chosen = by()
     st.segmented_control(
-        "Find",
+        _("Find"),
         list(_FIND),
         default=chosen,
-        format_func=lambda by: _FIND[by],
+        format_func={by: _(text) for by, text in _FIND.items()}.__getitem__,
         key=f"find {chosen}",  # the URL decides
         required=True,
         disabled=is_gone,
-        help="To search for the other, choose the picture again." if is_gone else None,
+        help=_("To search for the other, choose the picture again.") if is_gone else None,
         label_visibility="collapsed",
         on_change=_find,
         args=(f"find {chosen}",),

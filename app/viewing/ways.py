@@ -5,6 +5,8 @@ from typing import TypedDict
 
 from app import address
 from app.address import Pairs
+from app.language.formats import number
+from app.language.texts import _
 from cluster.api_queries import AssetQuery
 from cluster.api_types import File, Neighbours
 
@@ -25,8 +27,8 @@ def page_of(context: Pairs) -> tuple[str, str]:
     """The path and the name of the page that shows a list. Only Browse has lists of several pages."""
     names = {name for name, _ in context}
     if names.intersection(address.SEARCHED):
-        return "/search", "Search"
-    return ("/people", "People") if "group" in names else ("/", "Browse")
+        return "/search", _("Search")
+    return ("/people", _("People")) if "group" in names else ("/", _("Browse"))
 
 
 def lists(file: File, named: Pairs, case: Pairs) -> list[Pairs]:
@@ -55,8 +57,8 @@ def ways(context: Pairs, beside: Neighbours, named: Pairs) -> Ways:
 
     def on_page_of(place: int) -> Pairs:
         """The list, on the page of this place, so that the way back leads there."""
-        number = (place - 1) // PAGE + 1 if page_of(kept) == page_of([]) else 1
-        return [*kept, *([("page", str(number))] if number > 1 else [])]
+        page = (place - 1) // PAGE + 1 if page_of(kept) == page_of([]) else 1
+        return [*kept, *([("page", str(page))] if page > 1 else [])]
 
     def link(id: str | None, place: int) -> str | None:
         return None if id is None else address.file(id, on_page_of(place))
@@ -68,5 +70,5 @@ def ways(context: Pairs, beside: Neighbours, named: Pairs) -> Ways:
         "where": where,
         "previous": link(beside.previous, place - 1),
         "next": link(beside.next, place + 1),
-        "place": f"{place:,} of {beside.total:,}" if beside.place else "",
+        "place": _("{n} of {total}", n=number(place), total=number(beside.total)) if beside.place else "",
     }

@@ -10,6 +10,8 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from app import components, draw, draw_file, page
 from app.client import ApiError
+from app.language.formats import number
+from app.language.texts import _
 from cluster.api_types import Upload
 
 _SHOWN = re.compile(r"(image|video|audio)/(?!svg)[\w.+-]+")
@@ -17,9 +19,9 @@ _SHOWN = re.compile(r"(image|video|audio)/(?!svg)[\w.+-]+")
 
 def show() -> None:
     """Draw the page."""
-    st.markdown("#### Analyze a file")
+    st.markdown(f"#### {_('Analyze a file')}")
     upload = st.file_uploader(
-        "An image, a video or an audio recording. It is sent to the detectors and not stored.",
+        _("An image, a video or an audio recording. It is sent to the detectors and not stored."),
         key="upload",
         max_upload_size=500,
         disabled=page.is_down(),
@@ -30,10 +32,11 @@ def show() -> None:
     try:
         file, seconds = _result(upload)
     except ApiError as error:
-        st.warning(f"{draw.escape(upload.name)} could not be analysed: {draw.escape(error.sentence)}")
+        name, why = draw.escape(upload.name), draw.escape(error.sentence)
+        st.warning(_("{name} could not be analysed: {why}", name=name, why=why))
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(f"Took {seconds:.1f} s")
+        st.caption(_("Took {seconds} s", seconds=number(seconds, 1)))
         st.space("stretch")
         look = page.look()
     drawn = draw_file.viewer(file, page.palette(), _source(upload), upload.name)
@@ -44,7 +47,7 @@ def _result(upload: UploadedFile) -> tuple[Upload, float]:
     """The analysis of this upload, and its duration in seconds. Kept in the session: a switch reruns the page."""
     known = st.session_state.get("answer")
     if known is None or known[0] != upload.file_id:
-        with st.spinner("Running every detector", show_time=True):
+        with st.spinner(_("Running every detector"), show_time=True):
             began = time.monotonic()
             file = page.api().analyze(upload.name, upload)
             known = (upload.file_id, file, time.monotonic() - began)

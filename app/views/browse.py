@@ -7,10 +7,11 @@ import streamlit as st
 from app import address, components, draw, page
 from app.browsing import builder, filters, groups, held, selection, table
 from app.client import ApiError
+from app.language.texts import _, counted
+from app.language.wording import label
 from app.review import several
 from cluster.api_queries import AssetQuery, Sort
 from cluster.api_types import AssetPage, Facet
-from cluster.filters import wording
 from cluster.filters.conditions import Alternative, Detected, write
 
 
@@ -47,20 +48,20 @@ def _show(api: str) -> None:
         deciding = st.container(width="content")
         if page.may("reviewer"):
             st.page_link(
-                "views/review.py", label="Review", icon=":material/rule:", query_params=address.in_list(wanted)
+                "views/review.py", label=_("Review"), icon=":material/rule:", query_params=address.in_list(wanted)
             )
         look = page.look()
     filters.conditions(wanted.where)
     # the pagination widget is drawn below the tiles: on the first run only the URL has the page number
     number = st.session_state.get("page") or address.query_of(st.query_params.items()).page
     query = wanted.model_copy(update={"sort": sort, "score_of": score_of, "page": number})
-    with st.spinner("Reading the results"):
+    with st.spinner(_("Reading the results")):
         files = _assets(api, query)
     read_at = 0.0
     if wanted.upto is None:
         held.hold(wanted, files.latest)
         read_at = time.monotonic()
-    heading.markdown(f"#### {wording.counted(files.total, 'file')}")
+    heading.markdown(f"#### {counted('{n} file', '{n} files', files.total)}")
     with arrivals_here:
         held.arrivals(wanted, files.total, read_at, _forget)
     if files.items and page.may("reviewer"):
@@ -80,7 +81,7 @@ def _show(api: str) -> None:
         components.gallery(
             "tiles",
             [draw.tile(asset, page.palette(), context) for asset in items],
-            "Files",
+            _("Files"),
             look,
             focus=st.session_state.pop("left", ""),
             picked=selection.selected(),
@@ -92,31 +93,33 @@ def _show(api: str) -> None:
 
 def _order(labels: list[Facet]) -> tuple[Sort, str | None]:
     """Draw what the files are sorted by; returns it, and the label whose score counts, None for any."""
-    if st.session_state.get("sort") not in address.SORTS:
-        st.session_state.pop("sort", None)
-    sort = st.selectbox(
-        "Sort",
+    asked = address.query_of(st.query_params.items())
+    # not bound to the URL by Streamlit, which would write the orders there as they are shown, in one language
+    sort = st.session_state["sort"] = asked.sort
+    st.selectbox(
+        _("Sort"),
         address.SORTS,
         key="sort",
-        bind="query-params",
+        format_func={each: _(each) for each in address.SORTS}.__getitem__,
         label_visibility="collapsed",
         width=130,
-        on_change=filters.to_first_page,
+        on_change=_order_by,
     )
     if sort != "score":
         return sort, None
-    chosen = address.query_of(st.query_params.items()).score_of
+    chosen = asked.score_of
     found = [Detected(name) for name in dict.fromkeys(facet.detector for facet in labels)]
     found += [Detected(facet.detector, facet.label) for facet in labels]
-    options = {write([Alternative(of)]): f"of {wording.label(of.detector, of.label)}" for of in found}
+    options = {write([Alternative(of)]): _("of {label}", label=label(of.detector, of.label)) for of in found}
     if chosen and chosen not in options:
-        options[chosen] = f"of {chosen}"
-    names = ["", *options]
+        options[chosen] = _("of {label}", label=chosen)
+    options = {"": _("of any label"), **options}
+    names = list(options)
     score_of = st.selectbox(
-        "Score of",
+        _("Score of"),
         names,
         index=names.index(chosen or ""),
-        format_func=lambda name: options.get(name, "of any label"),
+        format_func=options.__getitem__,
         key=f"score of {chosen}",  # the URL decides: a link to this page may have another one
         label_visibility="collapsed",
         width=210,
@@ -124,6 +127,13 @@ def _order(labels: list[Facet]) -> tuple[Sort, str | None]:
         args=(f"score of {chosen}",),
     )
     return sort, score_of or None
+
+
+def _order_by() -> None:
+    st.query_params["sort"] = st.session_state["sort"]
+    if st.session_state["sort"] == address.SORTS[0]:
+        st.query_params.pop("sort")
+    filters.to_first_page()
 
 
 def _order_by_score_of(key: str) -> None:
@@ -135,15 +145,14 @@ def _order_by_score_of(key: str) -> None:
 
 def _show_nothing(chosen: filters.Filters) -> None:
     if chosen.are_set:
-        st.info(
-            "No file passes these filters. Clear some of them, above or in the sidebar. Files that a running job adds "
-            "appear here by themselves."
-        )
+        none = _("No file passes these filters. Clear some of them, above or in the sidebar.")
+        st.info(f"{none} {_('Files that a running job adds appear here by themselves.')}")
         return
-    st.info("Nothing has been analysed in this case yet." if chosen.query.case else "Nothing has been analysed yet.")
-    st.markdown("Start a scan of a folder or bucket on the **Jobs** page, or on the command line:")
+    nothing = _("Nothing has been analysed yet.")
+    st.info(_("Nothing has been analysed in this case yet.") if chosen.query.case else nothing)
+    st.markdown(_("Start a scan of a folder or bucket on the **Jobs** page, or on the command line:"))
     st.code("raysift scan s3://bucket/folder", language=None)
-    st.page_link("views/jobs.py", label="Go to Jobs", icon=":material/checklist:")
+    st.page_link("views/jobs.py", label=_("Go to Jobs"), icon=":material/checklist:")
 
 
 with page.guarded():

@@ -12,6 +12,7 @@ from app import address, components, draw, draw_file, page
 from app.address import Pairs
 from app.browsing import held
 from app.client import ApiDownError, ApiError
+from app.language.texts import _
 from app.review import panel
 from app.viewing import ways
 from cluster.api_queries import SearchQuery
@@ -64,21 +65,22 @@ def show() -> None:
     """Draw the page."""
     id = st.query_params.get("asset", "")
     if not _ID.fullmatch(id):
-        st.warning("This address names no file. Open one from Browse, Search or People.")
-        st.page_link("views/browse.py", label="Go to Browse", icon=":material/grid_view:")
+        st.warning(_("This address names no file. Open one from Browse, Search or People."))
+        st.page_link("views/browse.py", label=_("Go to Browse"), icon=":material/grid_view:")
         return
     api = page.caller()
-    with st.spinner("Reading the results"):
+    with st.spinner(_("Reading the results")):
         file = _asset(api, id)
         links, ask = _ways(api, file)
     if (container := draw_file.container(file)) is not None:
         name, of_container = container
-        st.markdown(f"in [{draw.escape(name)}]({address.file(of_container, page.case_pairs())})")
+        link = f"[{draw.escape(name)}]({address.file(of_container, page.case_pairs())})"
+        st.markdown(_("in {container}", container=link))
     with st.container(horizontal=True, vertical_alignment="center"):
         if file.has_thumbnail:
-            _search_link("More like this", {"like": id})
+            _search_link(_("More like this"), {"like": id})
         if any(detection.detector == "face" for detection in file.detections):
-            _search_link("Same face", {"like": id, "by": "faces"})
+            _search_link(_("Same face"), {"like": id, "by": "faces"})
         st.space("stretch")
         look = page.look()
     opening: draw_file.Opening = {
@@ -116,8 +118,8 @@ def _decide(id: str) -> None:
     """Draw the decisions on the file, and for a reviewer the means to decide."""
     state = page.api().decision(id)
     panel.message()
-    what = f": {state.decision.label}" if state.decision else ""
-    with st.expander(f"Decision{draw.escape(what)}", icon=":material/rule:"):
+    title = _("Decision: {label}", label=draw.escape(state.decision.label or "")) if state.decision else _("Decision")
+    with st.expander(title, icon=":material/rule:"):
         if page.may("reviewer"):
             if panel.decide(state, state.decision) is not None:
                 st.rerun()
@@ -158,12 +160,13 @@ def _strip(api: str, id: str, look: tuple[bool, bool]) -> None:
     try:
         hits = [hit for hit in _alike(api, id, ALIKE, page.case()) if hit.asset.id != id][:12]
     except ApiError as error:
-        st.caption(f"Files that look like this one cannot be listed: {draw.escape(error.sentence)}")
+        why = draw.escape(error.sentence)
+        st.caption(_("Files that look like this one cannot be listed: {why}", why=why))
     if hits:
-        st.markdown("##### Looks alike")
+        st.markdown(f"##### {_('Looks alike')}")
         palette = page.palette()
         tiles = [draw.hit_tile(hit, palette, [*page.case_pairs(), ("like", id)]) for hit in hits]
-        components.gallery("alike", tiles, "Files that look alike", look, strip=True)
+        components.gallery("alike", tiles, _("Files that look alike"), look, strip=True)
 
 
 with page.guarded():

@@ -4,6 +4,7 @@ import streamlit as st
 
 from app import page
 from app.jobs import cards, scan
+from app.language.texts import _
 from cluster.records import OVER
 
 _REFRESH_S, _IDLE_S = 1, 10  # while a job is not over, and else
@@ -15,7 +16,7 @@ def show() -> None:
         scan.form()
     scan.message()
     scan.plan()
-    st.markdown("#### Jobs")
+    st.markdown(f"#### {_('Jobs')}")
     is_busy = st.session_state.get(scan.BUSY, True)
     with page.steady("jobs"):
         st.fragment(run_every=_REFRESH_S if is_busy else _IDLE_S)(_jobs)(page.case())
@@ -30,12 +31,12 @@ def _jobs(case: str | None) -> None:
             st.rerun()  # with another interval
         if not jobs:
             st.info(
-                "No scan has been started yet. Start one in the sidebar, or with `raysift scan s3://bucket/folder`."
+                _("No scan has been started yet. Start one in the sidebar, or with `raysift scan s3://bucket/folder`.")
             )
         for job in jobs[: cards.MOST]:
             cards.show(job)
         if len(jobs) > cards.MOST:
-            st.caption("Older jobs are not shown; `raysift jobs list` lists them all.")
+            st.caption(_("Older jobs are not shown; `raysift jobs list` lists them all."))
 
 
 with page.guarded():

@@ -12,12 +12,13 @@ from app import address, draw, page
 from app.address import Pairs
 from app.figures import drawing, figure
 from app.figures.figure import Figure
+from app.language.formats import number
+from app.language.texts import N_, _, counted
 from cluster.api_queries import AssetFilter
 from cluster.cases.overview import JobProgress, JobsOverview, Overview, OverviewQuery
-from cluster.filters.wording import counted
 
 _REFRESH_S = 3  # while a job runs
-_CHARTS, _TABLES = "Charts", "Tables"
+_CHARTS, _TABLES = N_("Charts"), N_("Tables")
 _BY_JSON: dict[str | type[Any], Callable[[Any], Any]] = {OverviewQuery: lambda query: query.model_dump_json()}
 
 
@@ -36,33 +37,37 @@ def show() -> None:
         heading = st.container()
         st.space("stretch")
         least = st.slider(
-            "Count findings from score",
+            _("Count findings from score"),
             0.0,
             1.0,
             0.5,
             0.05,
+            format="localized",
             key="least_score",
             bind="query-params",
             width=230,
             disabled=page.is_down(),
-            help="Weaker findings are often wrong. The histograms show all scores.",
+            help=_("Weaker findings are often wrong. The histograms show all scores."),
         )
-        shape = st.segmented_control(
-            "Show as",
+        # not bound to the URL by Streamlit, which would write there what is shown, in one language
+        shape = st.session_state["as"] = _TABLES if st.query_params.get("as") == _TABLES else _CHARTS
+        st.segmented_control(
+            _("Show as"),
             (_CHARTS, _TABLES),
-            default=_CHARTS,
             key="as",
-            bind="query-params",
+            format_func={each: _(each) for each in (_CHARTS, _TABLES)}.__getitem__,
             required=True,
             disabled=page.is_down(),
+            on_change=_show_as,
         )
     wanted = filters.model_dump(include=set(AssetFilter.model_fields), exclude_defaults=True)
-    with st.spinner("Counting"):
+    with st.spinner(_("Counting")):
         found = _overview(page.caller(), OverviewQuery(**wanted, least_score=least))
     heading.markdown(_summary(found, base), unsafe_allow_html=True)
     if narrowed:
-        heading.caption(f"Only these files: {draw.escape(', '.join(f'{name} {value}' for name, value in narrowed))}")
-        heading.page_link("views/overview.py", label="Show all", query_params=dict(page.case_pairs()))
+        filters_set = draw.escape(", ".join(f"{name} {value}" for name, value in narrowed))
+        heading.caption(_("Only these files: {filters}", filters=filters_set))
+        heading.page_link("views/overview.py", label=_("Show all"), query_params=dict(page.case_pairs()))
     jobs = page.api().jobs_overview(filters.case)
     if jobs.running:
         with page.steady("running"):
@@ -73,10 +78,14 @@ def show() -> None:
     _figures(found, jobs, least, base, shape == _TABLES)
 
 
+def _show_as() -> None:
+    st.query_params["as"] = st.session_state["as"]
+
+
 def _summary(found: Overview, base: Pairs) -> str:
     """The heading: how many files there are and how many failed, as links."""
-    files = drawing.link(counted(found.total, "file"), base)
-    failed = drawing.link(f"{found.failed:,} failed", figure.leads_to(base, ("state", "failed")))
+    files = drawing.link(counted("{n} file", "{n} files", found.total), base)
+    failed = drawing.link(_("{n} failed", n=number(found.failed)), figure.leads_to(base, ("state", "failed")))
     return f"<h4>{files}{', ' + failed if found.failed else ''}</h4>"
 
 
@@ -95,7 +104,11 @@ def _figures(found: Overview, jobs: JobsOverview, least: float, base: Pairs, tab
     )
     if jobs.without_report:
         st.caption(
-            f"{jobs.without_report:,} jobs ended without a report: their time and what they left out is missing."
+            counted(
+                "{n} job ended without a report: its time and what it left out is missing.",
+                "{n} jobs ended without a report: their time and what they left out is missing.",
+                jobs.without_report,
+            )
         )
     for detector in found.detectors:
         with st.container(border=True):
@@ -123,21 +136,23 @@ def _running(case: str | None) -> None:
 
 
 def _progress(job: JobProgress) -> None:
-    done = f"{job.done:,} of {job.units:,}" if job.units is not None else "files not listed yet"
-    failed = f", {job.failed:,} failed" if job.failed else ""
+    done = _("files not listed yet")
+    if job.units is not None:
+        done = _("{n} of {total}", n=number(job.done), total=number(job.units))
+    failed = f", {_('{n} failed', n=number(job.failed))}" if job.failed else ""
     share = min(1.0, job.done / job.units) if job.units else 0.0
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.progress(share, f"{draw.escape(job.job)}, {job.state}: {done}{failed}", width="stretch")
-        st.page_link("views/browse.py", label="Its files", query_params={"job": job.job})
+        st.progress(share, f"{draw.escape(job.job)}, {_(job.state)}: {done}{failed}", width="stretch")
+        st.page_link("views/browse.py", label=_("Its files"), query_params={"job": job.job})
 
 
 def _show_nothing(narrowed: bool) -> None:
     if narrowed:
-        st.info("No file passes these filters.")
-        st.page_link("views/overview.py", label="Show all", query_params=dict(page.case_pairs()))
+        st.info(_("No file passes these filters."))
+        st.page_link("views/overview.py", label=_("Show all"), query_params=dict(page.case_pairs()))
         return
-    st.info("Nothing has been analysed yet.")
-    st.markdown("Start a scan on the **Jobs** page, or on the command line:")
+    st.info(_("Nothing has been analysed yet."))
+    st.markdown(_("Start a scan on the **Jobs** page, or on the command line:"))
     st.code("raysift scan s3://bucket/folder", language=None)
 
 

@@ -5,8 +5,9 @@ import streamlit as st
 from app import components, draw, page
 from app.address import Pairs
 from app.client import ApiError
+from app.language.formats import number
+from app.language.texts import _, counted
 from app.people import correcting, tiles, timeline, words
-from cluster.filters.wording import counted
 from cluster.people.api_types import MOST_PAGE, GroupPage, GroupQuery, PeoplePage, PeopleQuery
 
 SIZE, FACES = 40, 60  # groups and faces of one page
@@ -21,14 +22,14 @@ def show() -> None:
     if not face:
         _all()
         return
-    number = _number("faces_page")
+    query = GroupQuery(case=page.case(), page=_number("faces_page"), size=FACES)
     try:
-        with st.spinner("Comparing faces"):
-            found = page.api().group(face, GroupQuery(case=page.case(), page=number, size=FACES))
+        with st.spinner(_("Comparing faces")):
+            found = page.api().group(face, query)
     except ApiError as error:
         if error.status not in (NOT_FOUND, 422):  # 422: the address was edited
             raise
-        st.info("This face is in no group any more.")
+        st.info(_("This face is in no group any more."))
         _back()
         return
     _one(found)
@@ -39,10 +40,10 @@ def _all() -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         heading = st.empty()
         name = st.text_input(
-            "Find a name",
+            _("Find a name"),
             key="name",
             bind="query-params",
-            placeholder="Find a name",
+            placeholder=_("Find a name"),
             label_visibility="collapsed",
             icon=":material/search:",
             width=220,
@@ -53,9 +54,9 @@ def _all() -> None:
         undo = st.container(width="content")
         look = page.look()
     query = PeopleQuery(case=page.case(), name=(name or "").strip(), page=_number("page"), size=SIZE)
-    with st.spinner("Comparing faces"):
+    with st.spinner(_("Comparing faces")):
         found = page.api().people(query)
-    heading.markdown(f"#### {found.total:,} {'person' if found.total == 1 else 'people'}")
+    heading.markdown(f"#### {counted('{n} person', '{n} people', found.total)}")
     if found.pending:
         _wait(query)
     if not found.groups:
@@ -68,7 +69,8 @@ def _all() -> None:
     chosen = correcting.ticked("groups", ids)
     if corrects:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.markdown(f"{len(chosen)} selected", width="content", help="Tick people who are one, or press x.")
+            help = _("Tick people who are one, or press x.")
+            st.markdown(_("{n} selected", n=number(len(chosen))), width="content", help=help)
             correcting.merge_button([group for group in found.groups if group.face in chosen])
     if found.groups:
         context = [*page.case_pairs(), *([("name", query.name)] if query.name else [])]
@@ -76,7 +78,7 @@ def _all() -> None:
         components.gallery(
             "groups",
             [tiles.of_group(group, context) for group in found.groups],
-            "People",
+            _("People"),
             look,
             focus=st.session_state.pop("left", ""),
             picked=chosen if corrects else None,
@@ -92,8 +94,8 @@ def _one(found: GroupPage) -> None:
     group, corrects = found.group, page.may("reviewer")
     _back()
     with st.container(horizontal=True, vertical_alignment="center"):
-        counts = f"{counted(group.faces, 'face')} in {counted(group.files, 'file')}"
-        st.markdown(f"#### {draw.escape(tiles.title(group))} :small[:gray[{counts}]]", width="content")
+        title, counts = draw.escape(tiles.title(group)), tiles.counts(group)
+        st.markdown(f"#### {title} :small[:gray[{counts}]]", width="content")
         st.space("stretch")
         if corrects:
             correcting.undo_button(found.last)
@@ -108,14 +110,15 @@ def _one(found: GroupPage) -> None:
     chosen = correcting.ticked("faces", ids)
     if corrects:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.markdown(f"{len(chosen)} selected", width="content", help="Tick faces, or press x; Shift: all between.")
-            st.button("Select this page", type="tertiary", on_click=correcting.tick, args=("faces", ids))
-            st.button("Select none", type="tertiary", disabled=not chosen, on_click=correcting.forget)
+            help = _("Tick faces, or press x; Shift: all between.")
+            st.markdown(_("{n} selected", n=number(len(chosen))), width="content", help=help)
+            st.button(_("Select this page"), type="tertiary", on_click=correcting.tick, args=("faces", ids))
+            st.button(_("Select none"), type="tertiary", disabled=not chosen, on_click=correcting.forget)
             correcting.face_buttons(group, found.faces, chosen)
     components.gallery(
         "faces",
         [tiles.of_face(face, context) for face in found.faces],
-        "Faces",
+        _("Faces"),
         look,
         small=True,
         focus=st.session_state.pop("left", ""),
@@ -136,7 +139,7 @@ def _take_faces() -> None:
 def _back() -> None:
     """Draw a button that leads to all people."""
     # a link of Streamlit to the page that is open would leave this person in the address
-    st.button("All people", icon=":material/arrow_back:", type="tertiary", on_click=_to_all)
+    st.button(_("All people"), icon=":material/arrow_back:", type="tertiary", on_click=_to_all)
 
 
 def _to_all() -> None:
@@ -149,10 +152,10 @@ def _to_all() -> None:
 def _number(name: str) -> int:
     """The number of the page that the address names, as `_pages` has it."""
     try:
-        number = int(st.session_state.get(name) or st.query_params.get(name) or 1)
+        asked = int(st.session_state.get(name) or st.query_params.get(name) or 1)
     except ValueError:
         return 1
-    return min(MOST_PAGE, max(1, number))
+    return min(MOST_PAGE, max(1, asked))
 
 
 def _pages(name: str, total: int, size: int) -> None:
@@ -168,13 +171,13 @@ def _to_first_page() -> None:
 def _nothing(found: PeoplePage, searched: bool) -> None:
     """Draw why no group is there."""
     if found.pending:
-        st.info("The faces of these files are being compared. They appear here by themselves.")
+        st.info(_("The faces of these files are being compared. They appear here by themselves."))
     elif searched:
-        st.info("Nobody has this name.")
+        st.info(_("Nobody has this name."))
     elif found.alone or found.unclear:
-        st.info("No face is like enough others to be a group: a group has three faces or more.")
+        st.info(_("No face is like enough others to be a group: a group has three faces or more."))
     else:
-        st.info("No face was found in these files.")
+        st.info(_("No face was found in these files."))
 
 
 @st.fragment(run_every=LOOK_S)
@@ -182,7 +185,7 @@ def _wait(query: PeopleQuery) -> None:
     """Draw that faces are being compared; when they are, the whole page again."""
     if not page.api().people(query.model_copy(update={"size": 1})).pending:
         st.rerun()
-    st.caption("New faces are being compared: the groups are those from before.")
+    st.caption(_("New faces are being compared: the groups are those from before."))
 
 
 with page.guarded():

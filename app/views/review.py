@@ -5,6 +5,8 @@ from urllib.parse import parse_qsl
 import streamlit as st
 
 from app import address, components, draw, draw_file, page
+from app.language.formats import number
+from app.language.texts import _, counted
 from app.review import panel
 from app.review.walk import Walk
 from cluster.api_queries import AssetFilter
@@ -34,16 +36,16 @@ def _queue() -> ReviewQueue:
     query = address.query_of(parse_qsl(st.query_params.get("in", "")))
     chosen = address.context(query.model_copy(update={"page": 1}))
     with st.sidebar:
-        second = st.toggle(
-            "Second review", key="second", bind="query-params", help="Files that one other reviewer has decided."
-        )
+        help = _("Files that one other reviewer has decided.")
+        second = st.toggle(_("Second review"), key="second", bind="query-params", help=help)
         by = ""
         if second:
-            by = st.text_input("Decided by", key="by", bind="query-params", help="A reviewer's name; empty: anybody.")
-        st.caption("Files that pass these filters:" if chosen else "All files.")
+            help = _("A reviewer's name; empty: anybody.")
+            by = st.text_input(_("Decided by"), key="by", bind="query-params", help=help)
+        st.caption(_("Files that pass these filters:") if chosen else _("All files."))
         for name, value in chosen:
             st.caption(draw.escape(f"{name}: {value}"))
-        st.page_link("views/browse.py", label="Choose in Browse", icon=":material/grid_view:", query_params=chosen)
+        st.page_link("views/browse.py", label=_("Choose in Browse"), icon=":material/grid_view:", query_params=chosen)
     filters = AssetFilter(**{name: getattr(query, name) for name in AssetFilter.model_fields} | {"case": page.case()})
     if not second:
         return ReviewQueue(filter=filters.model_copy(update={"decision": ()}))
@@ -53,16 +55,19 @@ def _queue() -> ReviewQueue:
 def _progress(progress: Progress) -> None:
     """Draw how many files are done, the pace, and how long the rest takes at it."""
     left = progress.total - progress.done
-    parts = [f"{progress.done:,} of {progress.total:,} files decided"]
+    done = number(progress.done)
+    parts = [counted("{done} of {n} file decided", "{done} of {n} files decided", progress.total, done=done)]
     if progress.last_hour:
-        parts.append(f"{progress.own_last_hour:,} by you in the last hour, {progress.last_hour:,} by all")
+        own, all = number(progress.own_last_hour), number(progress.last_hour)
+        parts.append(_("{own} by you in the last hour, {all} by all", own=own, all=all))
     if left and progress.own_last_hour:
-        parts.append(f"about {wording.clock(left / progress.own_last_hour * 3600)} left at your pace")
+        time = wording.clock(left / progress.own_last_hour * 3600)
+        parts.append(_("about {time} left at your pace", time=time))
     st.progress(progress.done / progress.total if progress.total else 0.0, " · ".join(parts))
 
 
 def _review(walk: Walk, asset: str) -> None:
-    with st.spinner("Reading the results"):
+    with st.spinner(_("Reading the results")):
         file, state = page.api().asset(asset), page.api().decision(asset)
     # a second person decides without knowing the first one's decision
     blind = walk.queue.second and asset not in walk.decided
@@ -76,9 +81,9 @@ def _review(walk: Walk, asset: str) -> None:
     drawn = draw_file.viewer(file, page.palette(), f"/api/media/{asset}", file.name, page.floors())
     components.viewer("viewer", drawn, {}, look)
     if walk.until and walk.place == len(walk.files) - 1 and asset not in walk.decided:
-        st.caption(f"Kept for you until {walk.until[11:16]} UTC.")
+        st.caption(_("Kept for you until {time} UTC.", time=walk.until[11:16]))
     if blind:
-        st.caption("The first decision is shown once you have decided.")
+        st.caption(_("The first decision is shown once you have decided."))
     else:
         panel.history(state)
     panel.keep_seen(state)
@@ -87,14 +92,15 @@ def _review(walk: Walk, asset: str) -> None:
 def _move(walk: Walk) -> tuple[bool, bool]:
     """Draw the buttons that go back, leave the file for later, and take back the last decision; and `page.look`."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        if st.button("Back", shortcut="Left", disabled=walk.place == 0):
+        if st.button(_("Back"), shortcut="Left", disabled=walk.place == 0):
             walk.place -= 1
             st.rerun()
-        if st.button("Next", shortcut="Right", help="Leave this file for later."):
+        if st.button(_("Next"), shortcut="Right", help=_("Leave this file for later.")):
             walk.place += 1
             st.rerun()
         last = next(reversed(walk.decided), None)
-        if st.button("Undo", shortcut="U", disabled=last is None, help="Take back your last decision.") and last:
+        help = _("Take back your last decision.")
+        if st.button(_("Undo"), shortcut="U", disabled=last is None, help=help) and last:
             panel.undo(last, walk.decided.pop(last))
             walk.place = walk.files.index(last)
             st.rerun()
@@ -104,12 +110,12 @@ def _move(walk: Walk) -> tuple[bool, bool]:
 
 def _nothing_left(walk: Walk) -> None:
     """Draw what can be done when the queue is empty; files that a job adds are shown when they are there."""
-    st.info("No file is left in this queue. Files that a running job adds appear here by themselves.")
+    st.info(_("No file is left in this queue. Files that a running job adds appear here by themselves."))
     with st.container(horizontal=True):
-        if walk.files and st.button("Back", shortcut="Left"):
+        if walk.files and st.button(_("Back"), shortcut="Left"):
             walk.place -= 1
             st.rerun()
-        if walk.files and st.button("Show those that were left out"):
+        if walk.files and st.button(_("Show those that were left out")):
             walk.begin_again()
             st.rerun()
     _wait(walk)

@@ -12,6 +12,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from app import address, draw, page
 from app.browsing import builder, filters
 from app.client import ApiError
+from app.language.texts import _
 from app.search import hits, picture
 from cluster.api_queries import AssetFilter, SearchQuery
 from cluster.api_types import Hits
@@ -30,10 +31,10 @@ def show() -> None:
         st.session_state["q"] = ""
     with st.container(horizontal=True, vertical_alignment="center"):
         words = st.text_input(
-            "Search",
+            _("Search"),
             key="q",
             bind="query-params",
-            placeholder="Words that are said, written or seen",
+            placeholder=_("Words that are said, written or seen"),
             label_visibility="collapsed",
             icon=":material/search:",
             width=460,
@@ -53,8 +54,10 @@ def show() -> None:
     query = address.search_of([*pairs, *what, ("q", words or "")])
     if query is None and upload is None:
         st.info(
-            "Type what a picture shows, what is written in it, or what somebody says; or choose a picture. Files with "
-            "exactly these words come first. The filters in the sidebar apply."
+            _(
+                "Type what a picture shows, what is written in it, or what somebody says; or choose a picture. Files "
+                "with exactly these words come first. The filters in the sidebar apply."
+            )
         )
     elif query is not None and query.q is not None:
         found = _searched(query)
@@ -70,7 +73,7 @@ def _by_picture(query: SearchQuery | None, upload: UploadedFile | None, wanted: 
     picture.choose_by(query, upload)
     sent = picture.last()
     if query is None and upload is not None:
-        with st.spinner("Searching"):
+        with st.spinner(_("Searching")):
             sent = picture.send(upload, wanted)
         query = sent.again
     if sent is not None and sent.again == query:
@@ -89,13 +92,13 @@ def _by_picture(query: SearchQuery | None, upload: UploadedFile | None, wanted: 
 
 
 def _searched(query: SearchQuery) -> Hits:
-    with st.spinner("Searching"):
+    with st.spinner(_("Searching")):
         return _found(page.caller(), query)
 
 
 def _note(found: Hits) -> None:
     if found.notes:
-        st.warning("The search is incomplete. " + draw.escape("; ".join(found.notes)))
+        st.warning(_("The search is incomplete. {why}", why=draw.escape("; ".join(found.notes))))
 
 
 def _name(query: SearchQuery | None, sent: picture.Sent | None) -> str:
@@ -104,7 +107,7 @@ def _name(query: SearchQuery | None, sent: picture.Sent | None) -> str:
         return page.api().asset(query.like).name
     id = query.picture if query else None
     is_sent = sent is not None and (sent.again.picture if sent.again else None) == id
-    return sent.name if sent is not None and is_sent else "your picture"
+    return sent.name if sent is not None and is_sent else _("your picture")
 
 
 with page.guarded():

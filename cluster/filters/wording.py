@@ -1,9 +1,22 @@
 """Conditions on files, numbers, sizes and times in words, as the app and reports show them. Pure functions."""
 
 from collections.abc import Callable
-from datetime import datetime, time
+from dataclasses import dataclass
+from datetime import date, datetime, time
 
 from cluster.filters.conditions import Alternative, Detected, Fact, Field, parse
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """How to write texts, numbers and days. The app has one for its reader; reports are in English."""
+
+    translate: Callable[[str], str]  # an English text, with its {names}
+    number: Callable[[float, int], str]  # with so many digits after the decimal separator
+    day: Callable[[date], str]
+
+
+ENGLISH = Language(str, lambda value, digits: f"{value:,.{digits}f}", date.isoformat)
 
 
 def clock(seconds: float | None) -> str:
@@ -15,16 +28,18 @@ def clock(seconds: float | None) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def format_bytes(size: int | None) -> str:
+def format_bytes(size: int | None, language: Language = ENGLISH) -> str:
     """Format a number of bytes with a decimal unit, such as 183.2 kB; empty for None."""
     if size is None:
         return ""
-    amount = float(size)
-    for unit in ("bytes", "kB", "MB", "GB"):
+    if size < 1000:
+        return language.translate("{} bytes").format(size)
+    amount = size / 1000
+    for unit in ("kB", "MB", "GB"):
         if amount < 1000:
-            return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
+            return f"{language.number(amount, 1)} {unit}"
         amount /= 1000
-    return f"{amount:.1f} TB"
+    return f"{language.number(amount, 1)} TB"
 
 
 def counted(number: int, noun: str) -> str:
@@ -32,64 +47,73 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-_TEXTS: dict[Field, str] = {
-    "kind": "kind is {}",
-    "name": "name contains “{}”",
-    "under": "under {}",
-    "job": "job {}",
-    "error": "failed with “{}”",
-}
-_UNITS: dict[Field, Callable[[int], str]] = {
-    "bytes": format_bytes,
-    "width": lambda pixels: f"{pixels} px",
-    "height": lambda pixels: f"{pixels} px",
-}
-_NAMES: dict[Field, str] = {"bytes": "size", "duration": "length"}
-
-
-def alternatives(condition: str) -> list[str]:
+def alternatives(condition: str, language: Language = ENGLISH) -> list[str]:
     """The alternatives of a condition of `where`, each in a few words."""
-    return [_alternative(each) for each in parse(condition)]
+    return [_alternative(each, language) for each in parse(condition)]
 
 
-def label(detector: str, label: str) -> str:
+def label(detector: str, label: str, *, language: Language = ENGLISH) -> str:
     """The name of a label with that of its detector, unless they are equal; empty ones are any."""
+    translate = language.translate
     if not label:
-        return f"anything by {detector}" if detector else "anything"
-    return f"{label} by {detector}" if detector not in ("", label) else label
+        return translate("anything by {}").format(detector) if detector else translate("anything")
+    if detector in ("", label):
+        return label
+    return translate("{label} by {detector}").format(label=label, detector=detector)
 
 
-def _alternative(alternative: Alternative) -> str:
+def _alternative(alternative: Alternative, language: Language) -> str:
     of = alternative.of
-    text = _detected(of) if isinstance(of, Detected) else _fact(of)
-    return f"not: {text}" if alternative.negated else text
+    text = _detected(of, language) if isinstance(of, Detected) else _fact(of, language)
+    return language.translate("not: {}").format(text) if alternative.negated else text
 
 
-def _detected(of: Detected) -> str:
-    what = label(of.detector, of.label)
-    if of.words is not None:
-        where = f"in {what}" if of.label else f"by {of.detector}" if of.detector else "in a text or speech"
-        what = f"“{of.words}” {where}"
-    scores = {
-        (True, True): lambda: f", score {of.least:.2f} to {of.most:.2f}",
-        (True, False): lambda: f", score from {of.least:.2f}",
-        (False, True): lambda: f", score up to {of.most:.2f}",
-        (False, False): lambda: "",
+def _detected(of: Detected, language: Language) -> str:
+    translate, what = language.translate, label(of.detector, of.label, language=language)
+    if of.words is not None and of.label:
+        what = translate("“{words}” in {label}").format(words=of.words, label=what)
+    elif of.words is not None and of.detector:
+        what = translate("“{words}” by {detector}").format(words=of.words, detector=of.detector)
+    elif of.words is not None:
+        what = translate("“{}” in a text or speech").format(of.words)
+    least, most = ("" if score is None else language.number(score, 2) for score in (of.least, of.most))
+    if least and most:
+        return translate("{what}, score {least} to {most}").format(what=what, least=least, most=most)
+    if least:
+        return translate("{what}, score from {least}").format(what=what, least=least)
+    return translate("{what}, score up to {most}").format(what=what, most=most) if most else what
+
+
+def _fact(of: Fact, language: Language) -> str:
+    translate = language.translate
+    texts: dict[Field, str] = {
+        "kind": translate("kind is {}"),
+        "name": translate("name contains “{}”"),
+        "under": translate("under {}"),
+        "job": translate("job {}"),
+        "error": translate("failed with “{}”"),
     }
-    return what + scores[of.least is not None, of.most is not None]()
+    if of == Fact("error", "~", ""):
+        return translate("failed")
+    if of.field in texts:
+        return texts[of.field].format(
+            translate(of.value) if isinstance(of.value, str) and of.field == "kind" else of.value
+        )
+    bounds: dict[Field, tuple[str, str]] = {
+        "bytes": (translate("size from {}"), translate("size up to {}")),
+        "width": (translate("width from {}"), translate("width up to {}")),
+        "height": (translate("height from {}"), translate("height up to {}")),
+        "duration": (translate("length from {}"), translate("length up to {}")),
+        "scanned": (translate("scanned from {}"), translate("scanned up to {}")),
+    }
+    least, most = bounds[of.field]
+    return (least if of.operator == ">=" else most).format(_amount(of, language))
 
 
-def _fact(of: Fact) -> str:
-    if of.field in _TEXTS:
-        return "failed" if of == Fact("error", "~", "") else _TEXTS[of.field].format(of.value)
-    bound = "from" if of.operator == ">=" else "up to"
-    return f"{_NAMES.get(of.field, of.field)} {bound} {_amount(of)}"
-
-
-def _amount(of: Fact) -> str:
+def _amount(of: Fact, language: Language) -> str:
     if isinstance(of.value, datetime):
-        day = of.value.time() in (time.min, time.max)
-        return of.value.date().isoformat() if day else f"{of.value:%Y-%m-%d %H:%M} UTC"
+        day = language.day(of.value.date())
+        return day if of.value.time() in (time.min, time.max) else f"{day} {of.value:%H:%M} UTC"
     if isinstance(of.value, float):
-        return f"{of.value:g} s"
-    return _UNITS[of.field](int(of.value))
+        return f"{language.number(of.value, len(f'{of.value:.6g}'.partition('.')[2]))} s"
+    return format_bytes(int(of.value), language) if of.field == "bytes" else f"{language.number(int(of.value), 0)} px"

@@ -44,7 +44,7 @@ def api() -> Iterator[FakeApi]:
 def visit(monkeypatch: pytest.MonkeyPatch, port: int) -> Visit:
     """Open a page with URL parameters, with the shared fake API or the API at another port."""
 
-    def visit(view: str = "browse", port: int = port, session: str = TOKEN, **params: str | list[str]) -> AppTest:
+    def visit(view: str = "browse", /, port: int = port, session: str = TOKEN, **params: str | list[str]) -> AppTest:
         monkeypatch.setenv("RAYSIFT_API__PORT", str(port))
         monkeypatch.setattr("app.page.session", lambda: session)  # AppTest has no cookies
         st.cache_data.clear()

@@ -59,9 +59,19 @@ class Visit:
     """A page in a fresh browser context. Records console errors and requests to other hosts (`strangers`)."""
 
     def __init__(
-        self, browser: Browser, url: str, width: int = 1440, height: int = 900, dark: bool = False, session: str = TOKEN
+        self,
+        browser: Browser,
+        url: str,
+        width: int = 1440,
+        height: int = 900,
+        dark: bool = False,
+        session: str = TOKEN,
+        locale: str = "en-US",
     ) -> None:
-        """`session`: of the API, by which the browser is signed in, by default one of the fake API; empty: none."""
+        """`session`: of the API, by which the browser is signed in, by default one of the fake API; empty: none.
+
+        `locale`: the language that the browser asks for.
+        """
         self.url = url
         self.errors: list[str] = []
         self.strangers: list[str] = []
@@ -69,6 +79,7 @@ class Visit:
             viewport={"width": width, "height": height},
             reduced_motion="reduce",
             color_scheme="dark" if dark else "light",
+            locale=locale,
         )
         if session:
             self._context.add_cookies([{"name": COOKIE, "value": session, "url": url, "httpOnly": True}])

@@ -58,7 +58,7 @@ class Copy {
   }
 
   open(type, from) {
-    if (!MediaSource.isTypeSupported(type)) throw new Error("this browser plays no copies.")
+    if (!MediaSource.isTypeSupported(type)) throw new Error(_("this browser plays no copies."))
     this.buffer ??= this.media.addSourceBuffer(type)
     this.buffer.timestampOffset = from
   }
@@ -72,7 +72,7 @@ class Copy {
   done(act) {
     return new Promise((resolve, reject) => {
       this.buffer.addEventListener("updateend", resolve, { once: true })
-      this.buffer.addEventListener("error", () => reject(new Error("this browser cannot play the copy.")), { once: true })
+      this.buffer.addEventListener("error", () => reject(new Error(_("this browser cannot play the copy."))), { once: true })
       act()
     })
   }
@@ -98,7 +98,7 @@ class Stills {
     this.image.alt = stage.data.name
     this.image.draggable = false
     if (stage.data.poster) this.image.src = stage.data.poster
-    this.image.onerror = () => stage.tell("This browser cannot play this film, and no frame of it could be made here.")
+    this.image.onerror = () => stage.tell(_("This browser cannot play this film, and no frame of it could be made here."))
     this.image.onload = () => stage.zoom?.apply()
     stage.put(this.image)
     this.time = 0

@@ -21,7 +21,7 @@ class Lines {
     this.at = -1
     this.root = make("section")
     const head = make("h2", "", title)
-    head.append(make("small", "", ` ${lines.length}`))
+    head.append(make("small", "", ` ${number(lines.length)}`))
     this.list = make("ul", "lines")
     this.list.tabIndex = -1
     this.items = lines.map(line => this.line(line))
@@ -36,8 +36,8 @@ class Lines {
     const item = make("li")
     const row = line.time === null ? make("div") : button("", "", () => this.seek(line.time))
     const text = make("span", "text", line.text)
-    if (line.time !== null) row.title = "Play from here"
-    row.append(make("span", "clock", line.clock), text, make("span", "score", line.score.toFixed(2)))
+    if (line.time !== null) row.title = _("Play from here")
+    row.append(make("span", "clock", line.clock), text, make("span", "score", number(line.score, 2)))
     item.append(row)
     return Object.assign(item, { line, row, text })
   }
@@ -46,13 +46,13 @@ class Lines {
     const bar = make("div", "find")
     const field = make("input")
     field.type = "search"
-    field.placeholder = "Find in it"
-    field.setAttribute("aria-label", `Find in: ${title}`)
+    field.placeholder = _("Find in it")
+    field.setAttribute("aria-label", _("Find in: {title}", { title }))
     this.count = make("output")
     field.oninput = () => {
       this.at = -1
       this.mark(wanted(this.lines, field.value))
-      this.count.textContent = field.value.trim() ? this.hits().length ? `${this.hits().length}` : "nothing" : ""
+      this.count.textContent = field.value.trim() ? this.hits().length ? number(this.hits().length) : _("nothing") : ""
       if (this.hits().length) this.go(1, false)
     }
     field.onkeydown = event => {
@@ -72,7 +72,7 @@ class Lines {
     if (!hits.length) return
     this.at = (this.at + by + hits.length) % hits.length
     const item = hits[this.at]
-    this.count.textContent = `${this.at + 1} of ${hits.length}`
+    this.count.textContent = _("{n} of {total}", { n: number(this.at + 1), total: number(hits.length) })
     this.show(item)
     for (const other of this.items) other.row.classList.toggle("found", other === item)
     if (seek && item.line.time !== null) this.seek(item.line.time, false)

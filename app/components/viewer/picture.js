@@ -9,12 +9,12 @@ class Zoom {
     this.told = make("output")
     this.root = make("div", "zoom")
     this.root.setAttribute("role", "group")
-    this.root.setAttribute("aria-label", "Zoom")
+    this.root.setAttribute("aria-label", _("Zoom"))
     const add = (text, title, act) => this.root.append(Object.assign(button("", text, act), { title }))
-    add("−", "Smaller: -", () => this.by(1 / STEP))
-    add("+", "Larger: +", () => this.by(STEP))
-    add("Fit", "The whole picture: z", () => this.reset())
-    add("1:1", "One pixel of the picture for one of the screen: z", () => this.toPixels())
+    add("−", _("Smaller: -"), () => this.by(1 / STEP))
+    add("+", _("Larger: +"), () => this.by(STEP))
+    add(_("Fit"), _("The whole picture: z"), () => this.reset())
+    add("1:1", _("One pixel of the picture for one of the screen: z"), () => this.toPixels())
     this.root.append(this.told)
     stage.classList.add("zooms")
     stage.addEventListener("wheel", event => {
@@ -106,6 +106,6 @@ class Zoom {
     const share = this.ratio() * this.scale
     this.stage.classList.toggle("zoomed", zooms)
     this.stage.classList.toggle("squares", share >= SQUARES)
-    this.told.textContent = this.image?.naturalWidth ? `${Math.round(share * 100)} %` : ""
+    this.told.textContent = this.image?.naturalWidth ? `${number(Math.round(share * 100))} %` : ""
   }
 }

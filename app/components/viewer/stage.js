@@ -20,13 +20,13 @@ class Stage {
     this.told.setAttribute("role", "status")
     this.overlay = make("div", "overlay")
     this.boxes = data.boxes.map(box => this.box(box))
-    this.eye = button("", "Reveal", () => this.reveal())
+    this.eye = button("", _("Reveal"), () => this.reveal())
     this.eye.title = "b"
     this.root.append(this.fit)
     const { kind, source } = data
     if (kind === "image" && source) this.showPicture(source, () => this.showCopyOfPicture())
     else if ((kind === "video" || kind === "audio") && source) this.showPlayer()
-    else this.showThumbnail(data.poster ? "" : "There is no picture to show.")
+    else this.showThumbnail("")
     this.layOut()
     if (kind !== "audio") this.addZoom()
   }
@@ -81,13 +81,13 @@ class Stage {
   }
 
   showCopyOfPicture() {
-    if (!this.data.asset) return this.showThumbnail("This browser cannot show this image format. This is its thumbnail.")
-    this.tell("This browser cannot show this image format: this is a copy, at most 4096 pixels wide or high.")
+    if (!this.data.asset) return this.showThumbnail(_("This browser cannot show this image format."))
+    this.tell(_("This browser cannot show this image format: this is a copy, at most 4096 pixels wide or high."))
     this.showPicture(`/api/playable/${this.data.asset}`, () =>
-      this.showThumbnail("This browser cannot show this image format, and no copy of it could be made. This is its thumbnail."))
+      this.showThumbnail(_("This browser cannot show this image format, and no copy of it could be made.")))
   }
 
-  showThumbnail(message) {
+  showThumbnail(why) { // why: in place of the original; empty: there is none to show
     const { poster, name } = this.data
     this.root.className = "stage"
     if (poster) {
@@ -99,7 +99,8 @@ class Stage {
       this.root.replaceChildren()
       this.eye.remove() // nothing to reveal
     }
-    this.tell(poster ? message : message.replace(" This is its thumbnail.", ""))
+    if (why) this.tell(poster ? `${why} ${_("This is its thumbnail.")}` : why)
+    else this.tell(poster ? "" : _("There is no picture to show."))
   }
 
   showPlayer() {
@@ -114,7 +115,7 @@ class Stage {
       if (start !== null) this.seek(start, play)
       this.tick()
     }
-    this.player.onerror = () => this.copy ? this.showFrames("this browser cannot play the copy.") : this.playCopy()
+    this.player.onerror = () => this.copy ? this.showFrames(_("this browser cannot play the copy.")) : this.playCopy()
     this.player.ontimeupdate = () => this.tick()
     // the arrows seek in a player that has the focus; they do not also go to another file
     this.player.onkeydown = event => { if (event.key.startsWith("Arrow")) event.stopPropagation() }
@@ -128,23 +129,25 @@ class Stage {
   playCopy() {
     const { asset, seconds, start } = this.data
     if (!asset) return this.showFrames("")
-    if (!globalThis.MediaSource) return this.showFrames("this browser plays no copies.")
-    this.tell("This browser cannot play this file: you see a copy of lower quality, which is made while you watch.")
+    if (!globalThis.MediaSource) return this.showFrames(_("this browser plays no copies."))
+    this.tell(_("This browser cannot play this file: you see a copy of lower quality, which is made while you watch."))
     const from = Math.max(0, (start ?? 0) - BEFORE_S)
     this.copy = new Copy(this.player, asset, seconds, from, reason => this.showFrames(reason))
   }
 
   showFrames(reason) {
     const { kind, asset, start } = this.data
-    const why = reason ? `, and no copy can be made: ${reason}` : "."
     this.end()
     this.player = undefined
     if (kind === "audio") {
       this.root.replaceChildren()
-      this.tell(`This browser cannot play this recording${why}`)
-    } else if (!asset) this.showThumbnail("This browser cannot play this film. This is its thumbnail.")
+      this.tell(reason ? _("This browser cannot play this recording, and no copy can be made: {reason}", { reason })
+        : _("This browser cannot play this recording."))
+    } else if (!asset) this.showThumbnail(_("This browser cannot play this film."))
     else {
-      this.tell(`This browser cannot play this film${why} Here are single frames: click in a lane, a line or the table.`)
+      const why = reason ? _("This browser cannot play this film, and no copy can be made: {reason}", { reason })
+        : _("This browser cannot play this film.")
+      this.tell(`${why} ${_("Here are single frames: click in a lane, a line or the table.")}`)
       this.still = new Stills(this, start)
       this.addZoom()
     }
@@ -153,14 +156,14 @@ class Stage {
   addControls() {
     const { kind, start, moments } = this.data
     const add = (text, title, act) => this.controls.append(Object.assign(button("", text, act), { title }))
-    if (start !== null) add(`▶ From ${clock(Math.max(0, start - BEFORE_S))}`, "Play from a second before the hit", () => this.seek(start))
+    if (start !== null) add(_("▶ From {time}", { time: clock(Math.max(0, start - BEFORE_S)) }), _("Play from a second before the hit"), () => this.seek(start))
     if (kind === "video") {
-      add("‹ Frame", "One frame back: ,", () => this.step(-1))
-      add("Frame ›", "One frame on: .", () => this.step(1))
+      add(_("‹ Frame"), _("One frame back: ,"), () => this.step(-1))
+      add(_("Frame ›"), _("One frame on: ."), () => this.step(1))
     }
     if (moments.length) {
-      add("‹ Moment", "To what is new before: [", () => this.toMoment(false))
-      add("Moment ›", "To what is new next: ]", () => this.toMoment(true))
+      add(_("‹ Moment"), _("To what is new before: ["), () => this.toMoment(false))
+      add(_("Moment ›"), _("To what is new next: ]"), () => this.toMoment(true))
     }
     this.exact = make("output", "exact")
     this.controls.append(this.exact)
@@ -189,7 +192,7 @@ class Stage {
 
   watchFrames() {
     if (!this.player.requestVideoFrameCallback) return
-    const seen = (_, { mediaTime }) => {
+    const seen = (now, { mediaTime }) => {
       const apart = Math.abs(mediaTime - (this.shown ?? mediaTime))
       if (apart > 0.004 && apart < LONGEST_FRAME_S) this.frame = Math.min(this.frame ?? apart, apart)
       this.shown = mediaTime
@@ -213,7 +216,7 @@ class Stage {
 
   tick() {
     const { time } = this
-    if (this.exact) this.exact.textContent = `${clock(time)}.${String(Math.floor(time % 1 * 1000)).padStart(3, "0")}`
+    if (this.exact) this.exact.textContent = clock(time) + number(Math.floor(time % 1 * 1000) / 1000, 3).slice(1)
     if (this.moves) {
       this.overlay.replaceChildren(...this.boxes.filter(box => box.info.time !== null && Math.abs(box.info.time - time) < NEAR_S))
     }
@@ -226,7 +229,7 @@ class Stage {
 
   reveal(shown = !this.root.classList.contains("shown")) {
     this.root.classList.toggle("shown", shown)
-    this.eye.textContent = shown ? "Hide" : "Reveal"
+    this.eye.textContent = shown ? _("Hide") : _("Reveal")
     this.eye.setAttribute("aria-pressed", String(shown))
   }
 

@@ -2,14 +2,16 @@
 function detections(data, boxes, seek) {
   const under = make("div", "under")
   if (!data.rows.length) {
-    under.append(make("p", "hint", data.errors.length ? "Nothing could be analysed." : "Nothing was found in this file."))
+    under.append(make("p", "hint", data.errors.length ? _("Nothing could be analysed.") : _("Nothing was found in this file.")))
     return under
   }
   const timed = data.rows.some(row => row.time !== null)
   const reasoned = data.rows.some(row => row.why)
   const head = make("tr")
-  for (const name of ["Detector", "Label", "Score", ...(timed ? ["Time"] : []), "Text", ...(reasoned ? ["Why"] : []), "Model"]) {
-    const cell = make("th", name === "Score" || name === "Time" ? "number" : "", name)
+  const columns = [[_("Detector")], [_("Label")], [_("Score"), "number"], ...(timed ? [[_("Time"), "number"]] : []),
+    [_("Text")], ...(reasoned ? [[_("Why")]] : []), [_("Model")]]
+  for (const [name, side = ""] of columns) {
+    const cell = make("th", side, name)
     cell.scope = "col"
     head.append(cell)
   }
@@ -22,10 +24,11 @@ function detections(data, boxes, seek) {
   const scroll = make("div", "scroll")
   scroll.tabIndex = 0
   scroll.setAttribute("role", "region")
-  scroll.setAttribute("aria-label", "Detections")
+  scroll.setAttribute("aria-label", _("Detections"))
   scroll.append(table)
-  under.append(make("h2", "", "Detections"), scroll)
-  if (data.rows_left_out) under.append(make("p", "hint", `${data.rows_left_out} more are not shown; the export contains all.`))
+  under.append(make("h2", "", _("Detections")), scroll)
+  if (data.rows_left_out) under.append(make("p", "hint", counted("{n} more is not shown; the export contains all.",
+    "{n} more are not shown; the export contains all.", data.rows_left_out)))
   return under
 }
 
@@ -38,7 +41,7 @@ function line(row, timed, reasoned, box, seek) {
   who.append(dot, document.createTextNode(row.detector))
   const when = make("td", "number")
   if (row.time !== null) when.append(button("", row.clock, () => seek(row.time)))
-  line.append(who, make("td", "", row.label), make("td", "number", row.score.toFixed(2)), ...(timed ? [when] : []),
+  line.append(who, make("td", "", row.label), make("td", "number", number(row.score, 2)), ...(timed ? [when] : []),
     make("td", "text", row.text), ...(reasoned ? [make("td", "why", row.why)] : []), make("td", "model", row.model))
   line.onmouseenter = () => box?.classList.add("lit")
   line.onmouseleave = () => box?.classList.remove("lit")

@@ -2,7 +2,7 @@
 const chosen = { off: new Set(), least: new Map() } // detectors that are hidden; detector -> least score in hundredths
 
 const hundredths = score => Math.floor(score * 100 + 1e-4)
-const asScore = value => (value / 100).toFixed(2)
+const asScore = value => number(value / 100, 2)
 
 class Thresholds {
   constructor(legend, changed) {
@@ -10,7 +10,7 @@ class Thresholds {
     this.least = new Map(legend.map(({ detector, floor }) => [detector, chosen.least.get(detector) ?? hundredths(floor)]))
     this.root = make("div", "legend")
     this.root.setAttribute("role", "group")
-    this.root.setAttribute("aria-label", "Show what each detector found, from which score")
+    this.root.setAttribute("aria-label", _("Show what each detector found, from which score"))
     this.root.append(...legend.map(found => this.detector(found)))
   }
 
@@ -35,7 +35,7 @@ class Thresholds {
     const value = make("output")
     const slider = make("input")
     Object.assign(slider, { type: "range", min: lowest, max: 100, step: 1, value: Math.max(lowest, this.least.get(detector)) })
-    slider.setAttribute("aria-label", `Least score of ${detector}`)
+    slider.setAttribute("aria-label", _("Least score of {detector}", { detector }))
     slider.oninput = () => {
       this.least.set(detector, Number(slider.value))
       chosen.least.set(detector, Number(slider.value))
@@ -45,9 +45,10 @@ class Thresholds {
     const draw = () => {
       const least = this.least.get(detector)
       const shown = known.reduce((sum, [score, times]) => sum + (score >= least ? times : 0), 0)
-      told.textContent = shown === count ? `${detector} ${count}` : `${detector} ${shown} of ${count}`
+      const share = shown === count ? number(count) : _("{n} of {total}", { n: number(shown), total: number(count) })
+      told.textContent = `${detector} ${share}`
       toggle.setAttribute("aria-pressed", String(!chosen.off.has(detector)))
-      value.textContent = `from ${asScore(Math.max(lowest, least))}`
+      value.textContent = _("from {score}", { score: asScore(Math.max(lowest, least)) })
       slider.setAttribute("aria-valuetext", asScore(Math.max(lowest, least)))
     }
     draw()

@@ -28,9 +28,10 @@ class Timeline {
     const rest = lanes.length - LANES
     const beyond = lanes[0].left_out
     if (rest > 0) {
-      const more = button("more", `${rest} more of ${detector}`, () => {
+      const more = button("more", counted("{n} more of {detector}", "{n} more of {detector}", rest, { detector }), () => {
         more.replaceWith(...lanes.slice(LANES).map(lane => this.lane(lane)),
-          ...(beyond ? [make("p", "hint", `${beyond} more of ${detector} are in the export only.`)] : []))
+          ...(beyond ? [make("p", "hint", counted("{n} more of {detector} is in the export only.",
+            "{n} more of {detector} are in the export only.", beyond, { detector }))] : []))
         this.paint()
       })
       group.append(more)
@@ -43,7 +44,7 @@ class Timeline {
     const track = make("div", "track")
     const marks = lane.marks.map(mark => {
       const at = button("mark", "", event => this.seek(event.detail ? this.timeAt(track, event, mark) : mark.start))
-      at.title = `${lane.text} ${mark.score.toFixed(2)} at ${clock(mark.start)}`
+      at.title = _("{what} {score} at {time}", { what: lane.text, score: number(mark.score, 2), time: clock(mark.start) })
       at.setAttribute("aria-label", `${lane.detector}: ${at.title}`)
       Object.assign(at.style, { left: `min(${mark.start / this.length * 100}%, 100% - 5px)`,
         width: `${(mark.end - mark.start) / this.length * 100}%`, background: lane.color })
@@ -53,7 +54,7 @@ class Timeline {
     this.marks.push(...marks)
     track.append(...marks)
     const who = button("who", lane.text, () => this.next(marks))
-    who.title = `${lane.detector}: ${lane.text}. Go to the next time.`
+    who.title = _("{detector}: {what}. Go to the next time.", { detector: lane.detector, what: lane.text })
     row.append(who, track)
     row.marks = marks
     return row
@@ -83,7 +84,7 @@ class Timeline {
         const part = make("span", "thing")
         const dot = make("span", "dot")
         dot.style.background = thing.color
-        part.title = `${thing.detector} ${thing.score.toFixed(2)}`
+        part.title = `${thing.detector} ${number(thing.score, 2)}`
         part.append(dot, document.createTextNode(thing.text))
         return Object.assign(part, { detector: thing.detector, score: thing.score })
       })

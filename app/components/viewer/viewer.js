@@ -9,7 +9,7 @@ class Viewer {
     const seek = (time, play) => this.stage.seek(time, play)
     this.timeline = new Timeline(data, this.thresholds, seek, () => this.stage.time)
     this.stage.toMoment = forward => this.timeline.step(forward)
-    this.lines = [["Said", data.said], ["Text read", data.read]].filter(([, lines]) => lines.length)
+    this.lines = [[_("Said"), data.said], [_("Text read"), data.read]].filter(([, lines]) => lines.length)
       .map(([title, lines]) => new Lines(title, lines, data.words, this.thresholds, seek))
     const columns = make("div", "columns")
     const main = make("div", "main")
@@ -28,15 +28,15 @@ class Viewer {
 
   bar() {
     const bar = make("nav", "top")
-    bar.setAttribute("aria-label", "File")
+    bar.setAttribute("aria-label", _("File"))
     const { back, where, previous, next, place } = this.data.ways
     const way = (text, href, title) => {
       if (href === null) return Object.assign(button("", text, () => {}), { disabled: true })
       const link = make("a", "", text)
       return Object.assign(link, { href, title, onclick: event => follow(event, href) })
     }
-    if (back !== undefined) bar.append(way(`← ${where}`, back, "Esc"))
-    if (previous !== undefined) bar.append(way("Previous", previous, "Left arrow"), way("Next", next, "Right arrow"))
+    if (back !== undefined) bar.append(way(`← ${where}`, back, _("Esc")))
+    if (previous !== undefined) bar.append(way(_("Previous"), previous, _("Left arrow")), way(_("Next"), next, _("Right arrow")))
     if (place) bar.append(make("span", "place", place))
     bar.append(make("span", "gap"))
     if (this.data.kind !== "audio" && (this.data.source || this.data.poster)) bar.append(this.stage.eye)
@@ -46,8 +46,8 @@ class Viewer {
   moments() {
     if (!this.data.moments.length) return []
     const section = make("section")
-    const head = make("h2", "", "Moments")
-    head.append(make("small", "", ` ${this.data.moments.length}`))
+    const head = make("h2", "", _("Moments"))
+    head.append(make("small", "", ` ${number(this.data.moments.length)}`))
     section.append(head, this.timeline.list())
     return [section]
   }
@@ -56,7 +56,7 @@ class Viewer {
     const section = make("section")
     const facts = make("dl")
     for (const [name, value] of this.data.facts) facts.append(make("dt", "", name), make("dd", "", value))
-    section.append(make("h2", "", "File"), facts)
+    section.append(make("h2", "", _("File")), facts)
     if (this.data.asset) this.asking = setTimeout(() => this.tellProperties(section), LINGER_MS)
     return section
   }
@@ -67,17 +67,18 @@ class Viewer {
     if (!answer?.ok) return
     const said = await answer.json()
     const position = said.position?.map(degrees => degrees.toFixed(6)).join(", ")
-    const main = [["Captured", said.captured_at], ["Camera", said.camera], ["Lens", said.lens],
-      ["Position", position], ["Altitude", said.altitude_m === null ? null : `${said.altitude_m} m`], ["Software", said.software]]
+    const altitude = said.altitude_m === null ? null : `${said.altitude_m.toLocaleString(LANGUAGE)} m`
+    const main = [[_("Captured"), dated(said.captured_at)], [_("Camera"), said.camera], [_("Lens"), said.lens],
+      [_("Position"), position], [_("Altitude"), altitude], [_("Software"), said.software]]
       .filter(([, value]) => value)
     const others = Object.entries(said.others)
     if (!main.length && !others.length) return
-    const head = make("h2", "", "What the file says about itself")
+    const head = make("h2", "", _("What the file says about itself"))
     const list = entries => {
       const facts = make("dl")
       for (const [name, value] of entries) {
         const told = make("dd", "", value)
-        if (name === "Position" && navigator.clipboard) told.append(this.copyButton(value))
+        if (value === position && navigator.clipboard) told.append(this.copyButton(value))
         facts.append(make("dt", "", name), told)
       }
       return facts
@@ -85,14 +86,14 @@ class Viewer {
     section.append(head, list(main))
     if (!others.length) return
     const more = make("details")
-    more.append(make("summary", "", `${others.length} more`), list(others))
+    more.append(make("summary", "", _("{n} more", { n: number(others.length) })), list(others))
     section.append(more)
   }
 
   copyButton(value) {
-    const copy = button("copy", "Copy", async () => {
+    const copy = button("copy", _("Copy"), async () => {
       await navigator.clipboard.writeText(value)
-      copy.textContent = "Copied"
+      copy.textContent = _("Copied")
     })
     return copy
   }
