@@ -4,7 +4,9 @@ import json
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+import raysift
 from cluster.processes import Processes
 from cluster.settings import Settings
 from commands.upkeep import exported, overview
