@@ -103,8 +103,8 @@ def test_a_silent_detector_and_a_part_that_is_off_are_said_within_80_columns(run
     running["/v1/ready"] = (503, {"ready": False, "detectors": silent})
     done = CliRunner().invoke(raysift.cli, ["status"], env={"COLUMNS": "80"})
     assert done.exit_code == 1 and max(map(len, done.output.splitlines())) <= 80
-    for said in ("http://127.0.0.1:8265", "restraint", "silent", "has not answered", "chroma", "off"):
-        assert said in words(done)
+    text = words(done).replace("│ ", "")
+    assert "restraint silent" in text and "it has not answered for 806 s" in text and "chroma off" in text
 
 
 def test_detectors_that_share_a_deployment_share_its_queue_and_counters_are_added():
