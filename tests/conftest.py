@@ -14,6 +14,7 @@ from tests.support.servers.seaweed import Seaweed, seaweed
 
 # Files that take half a minute or more: begun last, one would keep a process busy after the others are done.
 LONGEST = (
+    "app/browser/tasks/test_deciding.py",
     "deployments/detectors/test_contract.py",
     "deployments/detectors/test_whisper.py",
     "app/browser/test_gallery.py",
@@ -21,6 +22,8 @@ LONGEST = (
     "app/test_search_page.py",
     "pipelines/media/test_pool.py",
     "app/browser/test_viewer.py",
+    "app/browser/tasks/test_following.py",
+    "app/browser/test_german.py",
     "app/test_browse_page.py",
     "deployments/detectors/test_gpu.py",
     "app/browser/test_oidc.py",
