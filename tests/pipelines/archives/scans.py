@@ -69,8 +69,8 @@ class Scan:
 
 
 @contextmanager
-def scan(limits: Limits | None = None, most_bytes: int = MOST_BYTES) -> Iterator[Scan]:
-    scanning = Scan(shared_decoder(), limits, most_bytes)
+def scan(limits: Limits | None = None, most_bytes: int = MOST_BYTES, decoder: Decoder | None = None) -> Iterator[Scan]:
+    scanning = Scan(decoder or shared_decoder(), limits, most_bytes)
     yield scanning
     scanning.unpacked.close()
 

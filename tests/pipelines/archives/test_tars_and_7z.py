@@ -12,6 +12,7 @@ import py7zr
 import pytest
 from backports import zstd
 
+from pipelines.media.pool import Decoder
 from tests.pipelines.archives.scans import Scan, contents, labels, png, reasons, scan
 
 COMPRESS = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": zstd.compress}
@@ -138,8 +139,8 @@ def rar(*members: tuple[str, bytes], method: int = 0x30) -> bytes:
 
 
 def test_stored_members_of_a_rar_are_analysed_and_others_need_a_program(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", "/nowhere")
-    with scan() as scanning:
+    monkeypatch.setenv("PATH", "/nowhere")  # of the processes of a decoder that is started now
+    with Decoder() as own, scan(decoder=own) as scanning:
         found = scanning.found(written(tmp_path / "a.rar", rar(("a.png", png()))))
         assert "red" in labels(found["a.png"]) and not found[""].failures
         found = scanning.found(written(tmp_path / "b.rar", rar(("a.png", png()), method=0x33)))
