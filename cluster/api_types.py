@@ -4,14 +4,17 @@ Times of day are ISO 8601 in UTC, durations and positions in recordings are seco
 """
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, WithJsonSchema
 
 from cluster.records import Kind, Modality
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 Span = tuple[float, float]  # start, end
+# latitude and longitude in degrees, WGS 84; not every reader of schemas takes those of tuples within `anyOf`
+_SCHEMA = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+Position = Annotated[tuple[float, float], WithJsonSchema(_SCHEMA)]
 
 
 class Answer(BaseModel):
@@ -193,7 +196,7 @@ class Properties(Answer):
     camera: str | None = None
     lens: str | None = None
     software: str | None = None
-    position: tuple[float, float] | None = None  # latitude and longitude in degrees, WGS 84
+    position: Position | None = None
     altitude_m: float | None = None
     others: dict[str, str] = {}  # further tags, at most 60
 
