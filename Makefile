@@ -116,11 +116,11 @@ $(PROMETHEUS):
 	@mv $(@D)/package/usr/bin/promtool $(@D)/package/usr/bin/prometheus $(@D)
 	@rm -r $(@D)/package
 
-# run it after changing the dependencies in pyproject.toml
 # the catalogues of the app's texts: new texts come without a translation, those that are gone go
 texts: install-dev
 	$(VENV)/bin/python -m tests.app.language.texts
 
+# run it after changing the dependencies in pyproject.toml
 lock: install
 	$(UV) pip compile -q --python 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock
 	$(UV) pip compile -q --python 3.11 --generate-hashes --no-header --no-annotate --group dev -c requirements.lock -o requirements-dev.lock

@@ -11,13 +11,21 @@ MOST_BYTES = 16 << 10  # of a form
 API_AWAY = N_("The API does not answer. Wait until Raysift has started, then retry.")
 
 
-async def read_form(request: Request) -> dict[str, str]:
-    """The first value of each field. HTTPException 413 if the form has more than MOST_BYTES."""
+async def read_body(request: Request, most_bytes: int) -> bytes | None:
+    """The body of a request; None if it has more than so many bytes."""
     body = b""
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MOST_BYTES:
-            raise HTTPException(413, "too much for this form")
+        if len(body) > most_bytes:
+            return None
+    return body
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """The first value of each field. HTTPException 413 if the form has more than MOST_BYTES."""
+    body = await read_body(request, MOST_BYTES)
+    if body is None:
+        raise HTTPException(413, "too much for this form")
     return {name: value[0] for name, value in parse_qs(body.decode(errors="replace")).items()}
 
 

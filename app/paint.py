@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from app.forms import read_body
 from app.language.texts import _
 from app.sign_in import address_of, authorization, is_own, token_of
 
@@ -41,13 +42,8 @@ class FirstPaint:
         """Pass the seconds on. The page needs no answer: while the API is away they are lost."""
         if not is_own(request):
             return PlainTextResponse(_("A page of another site may not measure this one."), 403)
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MOST_BYTES:
-                return PlainTextResponse(_("this is no number of seconds"), 422)
         try:
-            seconds = float(body)
+            seconds = float(await read_body(request, MOST_BYTES) or b"")
         except ValueError:
             seconds = math.nan
         if not math.isfinite(seconds):

@@ -21,11 +21,11 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.engines import ENGINES
-from bench.figures import RAYSIFT
+from bench.figures import RAYSIFT, write_part
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 PICTURE = PAGE.parent / "pictures" / "performance.png"
-BEGIN, END = "<!-- written by `make bench` -->", "<!-- end -->"
+BEGIN = "<!-- written by `make bench` -->"
 Medians = dict[str, float]
 
 
@@ -216,9 +216,7 @@ def main() -> None:
         table.add_row(*row)
     Console().print(table)
     draw(engines(medians))
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    after = rest.partition(END)[2]
-    PAGE.write_text(f"{before}{BEGIN}\n{page(medians, rounds)}\n{END}{after}")
+    write_part(PAGE, BEGIN, page(medians, rounds))
 
 
 if __name__ == "__main__":

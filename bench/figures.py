@@ -12,6 +12,7 @@ import psutil
 from rich.console import Console
 
 RAYSIFT = str(Path(sys.executable).parent / "raysift")  # the command
+END = "<!-- end -->"  # of a part of a page that a bench writes
 console = Console(stderr=True)
 
 
@@ -38,6 +39,12 @@ def timed(measured: Measured, name: str) -> Iterator[None]:
     yield
     measured.add(f"{name}, s", time.monotonic() - began)
     measured.add(f"{name}, CPU-s", cpu_s() - used)
+
+
+def write_part(page: Path, begin: str, part: str) -> None:
+    """Put a part into a page, between the line `begin` and END."""
+    before, _, rest = page.read_text().partition(begin)
+    page.write_text(f"{before}{begin}\n{part}\n{END}{rest.partition(END)[2]}")
 
 
 def cpu_s() -> float:

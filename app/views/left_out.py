@@ -35,8 +35,8 @@ def show() -> None:
     wide = {_("Address"): st.column_config.Column(width="large")}
     st.dataframe(rows, key="left out", hide_index=True, column_config=wide)
     if found.total > len(found.items):
-        first = _("The first {n}. `_raysift/jobs/JOB/left_out` beside the results has all of them.")
-        st.caption(first.format(n=number(len(found.items))))
+        shown = number(len(found.items))
+        st.caption(_("The first {n}. `_raysift/jobs/JOB/left_out` beside the results has all of them.", n=shown))
 
 
 with page.guarded():

@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
+from bench.figures import write_part
 from bench.growth import Watch
 from bench.pressure import environment, exit_with, raysift
 from bench.soak.figures import Requests, judge, page
@@ -28,7 +29,7 @@ from deployments.detector import names
 SAMPLE_S = 5.0  # between two looks at the processes
 WRITTEN_S = 3600.0  # a shorter soak is a rehearsal
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
-BEGIN, END = "<!-- written by `make soak` -->", "<!-- end -->"
+BEGIN = "<!-- written by `make soak` -->"
 console = Console()
 
 
@@ -51,9 +52,7 @@ def soak(home: Path, seconds: float, detectors: list[str]) -> list[str]:
                 time.sleep(min(SAMPLE_S, max(0.0, until - time.monotonic())))
         problems = judge(watch, requests)
         if seconds >= WRITTEN_S:
-            before, _, rest = PAGE.read_text().partition(BEGIN)
-            after = rest.partition(END)[2]
-            PAGE.write_text(f"{before}{BEGIN}\n{page(watch, requests, seconds, detectors)}\n{END}{after}")
+            write_part(PAGE, BEGIN, page(watch, requests, seconds, detectors))
         return problems
     finally:
         raysift("down")

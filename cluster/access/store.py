@@ -85,9 +85,10 @@ class AccessStore(SqliteFile):
         prefixes: tuple[str, ...] | None = None,
         expires_at: float | None = None,
         token: tokens.Token | None = None,
+        record: Callable[[tokens.Token], object] = lambda token: None,
     ) -> tokens.Token:
         """Store a key and return it; its secret is not stored. `token`: one that was made elsewhere."""
-        return self._add("key", name, role, prefixes, None, expires_at, token)
+        return self._add("key", name, role, prefixes, None, expires_at, token, record)
 
     def add_link(self, id: str) -> tokens.Token:
         """A one-time link for whoever has this key: its token becomes a session once, within LINK_S."""
@@ -184,12 +185,20 @@ class AccessStore(SqliteFile):
 
     # ---- users
 
-    def add_user(self, name: str, password_hash: str, role: Role, prefixes: tuple[str, ...] | None = None) -> None:
+    def add_user(
+        self,
+        name: str,
+        password_hash: str,
+        role: Role,
+        prefixes: tuple[str, ...] | None = None,
+        record: Callable[[], object] = lambda: None,
+    ) -> None:
         """Store a user, or give one another password, role and prefixes, which ends the sessions there are."""
         with self._write() as db:
             db.execute("delete from tokens where holder = ?", [f"user:{name}"])
             values = [name, password_hash, role, json.dumps(prefixes), time.time()]
             db.execute("insert or replace into users values (?, ?, ?, ?, ?)", values)
+            record()
 
     def password_of(self, name: str) -> str | None:
         """The hash of a user's password; None: no such user."""
@@ -231,11 +240,13 @@ class AccessStore(SqliteFile):
         holder: str | None,
         expires_at: float | None,
         token: tokens.Token | None = None,
+        record: Callable[[tokens.Token], object] = lambda token: None,
     ) -> tokens.Token:
         token = token or tokens.new()
         values = [token.id, kind, token.hash, name, role, json.dumps(prefixes), holder, time.time(), expires_at]
         with self._write() as db:
             db.execute("insert into tokens values (?, ?, ?, ?, ?, ?, ?, ?, ?, null, null)", values)
+            record(token)
         return token
 
     def _row(self, id: str) -> Any:

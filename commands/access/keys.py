@@ -8,10 +8,10 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from cluster.access import tokens
 from cluster.access.audit import Audit
 from cluster.access.credential import ensure_operator_key, open_store
 from cluster.access.store import Key
+from cluster.access.tokens import Token
 from cluster.errors import SettingsError
 from cluster.settings import Settings, load
 from commands.access.options import RoleOption, Under, check_here, day, me, opened, prefixes, shown
@@ -32,9 +32,11 @@ def add(
     """Make a key and print it, once: only its hash is stored."""
     limits, expires_at = prefixes(under), time.time() + days * DAY_S if days else None
     with opened() as (store, audit):
-        token = tokens.new()
-        audit.record(me(), "key made", token.id, name=name, for_role=role, under=limits)
-        store.add_key(name, role, limits, expires_at, token)
+
+        def record(made: Token) -> None:
+            audit.record(me(), "key made", made.id, name=name, for_role=role, under=limits)
+
+        token = store.add_key(name, role, limits, expires_at, record=record)
     console.print(f"key of {name}, {role}. Keep it: it is not shown again.", markup=False)
     typer.echo(str(token))
 
@@ -85,10 +87,11 @@ def first_key(settings: Settings) -> str | None:
         own = ensure_operator_key(settings, store)
         if store.users() or any(key.id != own.id for key in store.list_keys()):
             return None
-        token = tokens.new()
-        Audit(settings.state_dir).record(me(), "key made", token.id, name="first admin", for_role="admin")
-        store.add_key("first admin", "admin", token=token)
-        return str(token)
+
+        def record(made: Token) -> None:
+            Audit(settings.state_dir).record(me(), "key made", made.id, name="first admin", for_role="admin")
+
+        return str(store.add_key("first admin", "admin", record=record))
     finally:
         store.close()
 

@@ -26,8 +26,8 @@ def add(name: Name, role: RoleOption = "viewer", under: Under = None) -> None:
     """
     limits, password = prefixes(under), _password()
     with opened() as (store, audit):
-        audit.record(me(), "user added", name, for_role=role, under=limits)
-        store.add_user(name, passwords.hash_password(password), role, limits)
+        record = partial(audit.record, me(), "user added", name, for_role=role, under=limits)
+        store.add_user(name, passwords.hash_password(password), role, limits, record)
     console.print(f"{name}, {role}, may sign in", markup=False)
 
 

@@ -48,9 +48,9 @@ class Exported:
 
 def look(settings: Settings) -> Exported | None:
     """What all nodes export now, on the head; None where Ray has written no list of its nodes."""
-    folders = (Processes(settings).ray_temp, RAY_UP)
     import httpx  # only now, as in `add`: `raysift --help` does not wait for it
 
+    folders = (Processes(settings).ray_temp, RAY_UP)
     lists = [folder / TARGETS for folder in folders if (folder / TARGETS).exists()]
     if not lists:
         return None

@@ -260,9 +260,11 @@ class Access(CaseKeeper, CustodyReader, PictureKeeper):
         where: str,
     ) -> tuple[str, str]:
         """Make a key; returns its id and its token."""
-        token = tokens.new()
-        self._audit.record(who, "key made", token.id, where, name=name, for_role=role, under=prefixes)
-        self._store.add_key(name, role, prefixes, expires_at, token)
+
+        def record(made: tokens.Token) -> None:
+            self._audit.record(who, "key made", made.id, where, name=name, for_role=role, under=prefixes)
+
+        token = self._store.add_key(name, role, prefixes, expires_at, record=record)
         return token.id, str(token)
 
     def revoke(self, who: Identity, id: str, where: str) -> bool:

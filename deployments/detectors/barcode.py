@@ -90,9 +90,8 @@ class Barcode(Detector):
     Config = BarcodeConfig
     modalities: ClassVar[frozenset[Modality]] = frozenset({"image"})
     backends: ClassVar[Mapping[str, Callable[[Any], Infer]]] = {"embedded": _ZXing}
-    detail: ClassVar[bool] = (
-        True  # a code in a screenshot of several pages is smaller than a pixel a bar once that is shrunk
-    )
+    # a code in a screenshot of several pages is smaller than a pixel a bar once that is shrunk
+    detail: ClassVar[bool] = True
     most_bytes = 256  # of a payload in the evidence
 
     def detect(self, samples: list[Sample]) -> list[list[Detection]]:

@@ -47,9 +47,10 @@ _UNREAD = {
     re.compile(rb"Salted__"): "encrypted (OpenSSL)",
     re.compile(rb"\{\\rtf"): "a document in RTF",
 }
-_ZST_NOTES = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")  # of programs that compress in parallel
+_ZST_NOTES = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")  # of programs that compress in parallel, before the content
 _TAR_BLOCK = 512
-_MBOX = re.compile(rb"From \S+ .*\d\d:\d\d.*\d{4}")
+# the line before a message of an MBOX file, with the date of its arrival
+MBOX_LINE = re.compile(rb"From \S+ .*\d\d:\d\d.*\d{4}")
 # a header that mails begin with, and no other text does; the mail programs' own ones begin with X-
 _MAIL = re.compile(
     rb"(?:[!-9;-~]+:[^\n]*\n(?:[ \t][^\n]*\n)*)*?"
@@ -71,12 +72,10 @@ def container_format(head: bytes) -> str | None:
     for magic, name in _MAGIC.items():
         if head.startswith(magic):
             return name
-    if (
-        head[:1] and head[0] >> 4 == 5 and head[1:4] == b"\x2a\x4d\x18"
-    ):  # notes of a program that compressed in parallel
+    if _ZST_NOTES.match(head):
         return "zst"
     head = head.removeprefix(BOM_UTF8).lstrip(b"\r\n")
-    if _MBOX.match(head.split(b"\n", 1)[0]):
+    if MBOX_LINE.match(head.split(b"\n", 1)[0]):
         return "mbox"
     if length := _APPLE_MAIL.match(head):
         return "emlx" if _is_mail(head[length.end() :]) else None

@@ -17,12 +17,12 @@ from typing import BinaryIO
 from urllib.parse import unquote
 
 from cluster.errors import MediaError
+from pipelines.archives.formats import MBOX_LINE
 from pipelines.archives.reader import Alive, Entry, Text, library_errors
 
 MOST_BYTES = 500_000_000  # of one message, which is read into memory
 _HEADERS = ("From", "To", "Cc", "Subject", "Date")
-_BEGIN = re.compile(rb"From \S+ .*\d\d:\d\d.*\d{4}")  # of a message of an MBOX file: with the date of its arrival,
-_BEGIN_UNDATED = re.compile(rb"From \S+@\S+\s*$")  # or with an address alone, after an empty line
+_UNDATED_LINE = re.compile(rb"From \S+@\S+\s*$")  # as MBOX_LINE, with an address alone; only after an empty line
 _SIGNED = ("pkcs7-mime", "x-pkcs7-mime")
 _SIGNED_DATA = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02"  # the name of that format in DER
 _DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w.=+-]+)*?;base64,([A-Za-z0-9+/=%\s]+)")
@@ -96,7 +96,7 @@ class Mailbox:
         size, too_long, empty = 0, 0, True
         with self._path.open("rb") as file:
             for line in file:
-                if line.startswith(b"From ") and (_BEGIN.match(line) or (empty and _BEGIN_UNDATED.match(line))):
+                if line.startswith(b"From ") and (MBOX_LINE.match(line) or (empty and _UNDATED_LINE.match(line))):
                     if lines:
                         yield b"".join(lines)
                     lines, size = [], 0

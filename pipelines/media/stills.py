@@ -112,8 +112,7 @@ def _others(image: "Image.Image", inner: list[others.Named], decoding: Decoding)
         with decoding_errors():
             images.require_allowed_size(other.size, decoding)
             small = images.shrink(images.eight_bit(other), decoding.max_side_px)
-            backgrounds = ["white", "black"] if transparency.vanishes(small, "white", "black") else ["white"]
-            on_each = [transparency.on_background(small, color) for color in backgrounds]
+            on_each = [transparency.on_background(small, color) for color in transparency.backgrounds(small)]
         for rgb in on_each:
             yield Still(rgb, note=note)
 
@@ -139,7 +138,7 @@ def _page(
             full = full.crop((0, round(part[1] * full.height), full.width, round(part[3] * full.height)))
         small = images.turned(images.shrink(full, side), turn)
         part = _turned(part, turn)
-        backgrounds = ["white", "black"] if transparency.vanishes(small, "white", "black") else ["white"]
+        backgrounds = transparency.backgrounds(small)
     for color in backgrounds:
         of_page = ", ".join(filter(None, [note, "on black" if color == "black" else None])) or None
         with decoding_errors():

@@ -30,6 +30,11 @@ def best_background(image: "Image.Image") -> str:
     return "grey" if vanishes(image, "black", "white") else "black"
 
 
+def backgrounds(image: "Image.Image") -> tuple[str, ...]:
+    """White; and black, if that shows content of an image of `eight_bit` which white does not."""
+    return ("white", "black") if vanishes(image, "white", "black") else ("white",)
+
+
 def vanishes(image: "Image.Image", color: str, other: str) -> bool:
     """Whether an image of `eight_bit` has content that is seen on the other colour and not on this one."""
     if image.mode != "RGBA":

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, expect
 
 from tests.support.browser import settled
 from tests.support.paths import ROOT
@@ -43,6 +43,15 @@ class Hands:
         """Type a text, wherever the focus is."""
         self.page.keyboard.type(text)
         self.keys += len(text)
+
+
+def open_first_person(hands: Hands) -> None:
+    """Open the largest group of faces of the case from its results."""
+    page = hands.page
+    hands.click(page.get_by_role("link", name="People", exact=True))
+    expect(page.get_by_role("heading", name="people")).to_be_visible()
+    hands.click(page.locator(".tile .open").first)
+    expect(page.get_by_role("heading", name="15 faces in 8 files")).to_be_visible()
 
 
 def table() -> dict[str, Effort]:

@@ -4,6 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.app.browser.tasks.conftest import At
+from tests.app.browser.tasks.hands import open_first_person
 from tests.support.fakes.api import FakeApi
 from tests.support.fakes.sessions import BOBS_TOKEN
 
@@ -28,10 +29,7 @@ def test_decide_on_fifty_files_by_keys_alone(at: At, case_api: FakeApi):
 def test_mark_a_false_face_and_split_a_group(at: At, case_api: FakeApi):
     hands = at()
     page = hands.page
-    hands.click(page.get_by_role("link", name="People", exact=True))
-    expect(page.get_by_role("heading", name="people")).to_be_visible()
-    hands.click(page.locator(".tile .open").first)
-    expect(page.get_by_role("heading", name="15 faces in 8 files")).to_be_visible()
+    open_first_person(hands)
     hands.click(page.locator(".tile .pick").first)
     hands.click(page.get_by_role("button", name="Not a face"))
     expect(page.get_by_role("heading", name="14 faces in 7 files")).to_be_visible()

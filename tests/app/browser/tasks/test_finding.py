@@ -7,6 +7,7 @@ from cluster.api_queries import AssetQuery
 from cluster.filters.wording import counted
 from cluster.people.api_types import GroupQuery, PeopleQuery
 from tests.app.browser.tasks.conftest import CASE, At
+from tests.app.browser.tasks.hands import open_first_person
 from tests.support.fakes.api import FakeApi
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
@@ -27,10 +28,7 @@ def test_find_the_worst_ten_of_a_label(at: At, case_api: FakeApi):
 def test_find_all_files_with_a_person_and_a_word(at: At, case_api: FakeApi):
     hands = at()
     page = hands.page
-    hands.click(page.get_by_role("link", name="People", exact=True))
-    expect(page.get_by_role("heading", name="people")).to_be_visible()
-    hands.click(page.locator(".tile .open").first)
-    expect(page.get_by_role("heading", name="15 faces in 8 files")).to_be_visible()
+    open_first_person(hands)
     hands.click(page.get_by_label("Words in these files"))
     hands.write("exit")
     hands.press("Enter")
