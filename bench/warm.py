@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -29,7 +30,8 @@ from rich.table import Table
 
 from bench import engines
 from bench.figures import RAYSIFT, Measured, timed
-from cluster.processes import FAMILY, Processes
+from bench.growth import family
+from cluster.processes import Processes
 from cluster.settings import Settings, load
 from commands.terminal import authorization
 from deployments.detector import names
@@ -129,13 +131,11 @@ def online(measured: Measured, url: str, files: list[Path]) -> None:
 def processes_of(state: Path) -> tuple[float, float]:
     """The CPU-seconds until now and the proportional memory, in GB, of the cluster with this state folder."""
     used_s, held = 0.0, 0
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(FAMILY) == str(state):
-                times = process.cpu_times()
-                used_s, held = used_s + times.user + times.system, held + process.memory_full_info().pss
-        except psutil.Error:
-            continue
+    for pid in family(str(state)):
+        with suppress(psutil.Error):
+            process = psutil.Process(pid)
+            times = process.cpu_times()
+            used_s, held = used_s + times.user + times.system, held + process.memory_full_info().pss
     return used_s, held / 1e9
 
 
