@@ -148,6 +148,7 @@ class Ingress(
     async def list_detectors(self, _: Viewer) -> list[DetectorInfo]:
         """The enabled detectors, with the event counts of each replica, such as batches halved for lack of memory."""
         events = await self.detectors.events()
+        current = await asyncio.to_thread(self.detectors.current_versions, self.names)
         return [
             DetectorInfo(
                 name=name,
@@ -156,7 +157,7 @@ class Ingress(
                 modalities=sorted(detector_class(name).modalities),
                 events=tuple(events.get(name, [])),
             )
-            for name, model_version in self.detectors.model_versions.items()
+            for name, model_version in current.items()
         ]
 
     @api.get("/v1/assets")

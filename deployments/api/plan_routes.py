@@ -50,7 +50,7 @@ class PlanRoutes(JobRoutes):
         what, where, proof = await self._checked(uris, out, detectors or [], "", who)
         with self.planning.take(MOST, f"{MOST} plans are being made: try again in a minute", 60):
             settings = job_settings(self.settings, what, where, proof, who.prefixes)
-            wanted = {name: self.detectors.model_versions[name] for name in detectors or self.names}
+            wanted = await asyncio.to_thread(self.detectors.current_versions, detectors or self.names)
             left_out = (*settings.scanning.exclude, *(exclude or ()))
             until = time.monotonic() + LISTING_S
             return await asyncio.to_thread(self.plan, tuple(what), where, left_out, wanted, settings, until)

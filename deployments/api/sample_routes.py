@@ -60,7 +60,7 @@ class SampleRoutes:
                 f"samples come here in version {wire.VERSION} of the format between clusters, and not in {version}. "
                 "Run the same version of Raysift in both clusters.",
             )
-        self._check(name, model, floor)
+        await self._check(name, model, floor)
         refusal = f"{AT_ONCE} requests with samples are here already; try again later"
         with self.sampling.take(AT_ONCE, refusal, 1):  # before the body is read; a remote detector tries again
             body = await request.body()
@@ -89,11 +89,11 @@ class SampleRoutes:
             raise HTTPException(503, f"{name} has not answered for {PATIENCE_S:.0f} s; try again later") from None
         return Response(await asyncio.to_thread(wire.pack_response, response), media_type=wire.RESPONSE_TYPE)
 
-    def _check(self, name: str, model: str, floor: float) -> None:
-        here = self.detectors.model_versions.get(name)
-        if here is None:
+    async def _check(self, name: str, model: str, floor: float) -> None:
+        if name not in self.detectors.model_versions:
             there = ", ".join(sorted(self.detectors.model_versions))
             raise HTTPException(404, f"no detector {name!r} runs here; there are {there}")
+        here = (await asyncio.to_thread(self.detectors.current_versions, [name]))[name]
         if here.model != model or abs((here.floor or 0) - floor) > 1e-6:
             raise HTTPException(
                 409,

@@ -19,6 +19,14 @@ T = TypeVar("T")
 REFRESH_S = 5.0  # at least, between two listings of a gallery
 SKIPPED = "gallery picture skipped"  # the event that is counted for every file that cannot be used
 
+_expired = 0  # how often the listings of this process were declared to be out of date
+
+
+def expire() -> None:
+    """Have every watcher of this process list its gallery at the next call of `current`, however old its listing is."""
+    global _expired
+    _expired += 1
+
 
 class GalleryWatcher(Generic[T]):
     """Calls `prepare` once for each picture (upright, RGBA) of a gallery and keeps what it returns.
@@ -41,14 +49,18 @@ class GalleryWatcher(Generic[T]):
         self._prepared: dict[Reference, T] = {}
         self._skipped: dict[Reference, str] = {}  # unusable, with the reason
         self._unread = set[Reference]()  # could not be read yet
-        self._listed_at = now()
+        self._listed_at, self._listed_after = now(), _expired
         if gallery is not None:
             self._refresh(gallery)
 
     def current(self) -> dict[Reference, T]:
-        """What was prepared, by picture, at most REFRESH_S old; the same object as long as nothing has changed."""
-        if self._gallery is not None and self._now() - self._listed_at >= REFRESH_S:
-            self._listed_at = self._now()
+        """What was prepared, by picture; the same object as long as nothing has changed.
+
+        It is as the gallery was at most REFRESH_S ago, and not before the last `expire`.
+        """
+        is_old = self._listed_after != _expired or self._now() - self._listed_at >= REFRESH_S
+        if self._gallery is not None and is_old:
+            self._listed_at, self._listed_after = self._now(), _expired
             try:
                 self._refresh(self._gallery)
             except OSError as error:

@@ -5,9 +5,11 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from itertools import count
 from typing import Any
+from uuid import uuid4
 
 import ray
 from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
@@ -54,6 +56,7 @@ class ServedDetectors:
         raise_if_away: bool = False,
         report_away: Callable[[str, bool], object] = lambda name, away: None,
     ) -> None:
+        self.id = uuid4().hex
         self.handles = handles
         self.model_versions = model_versions
         self.configs = configs
@@ -67,6 +70,10 @@ class ServedDetectors:
     def states(self) -> dict[str, str]:
         """What each detector's answers depend on besides model and floor: its own settings, its gallery."""
         return {name: detector_class(name).state(self.configs[name].there) for name in self.handles}
+
+    def current_versions(self, names: Iterable[str]) -> dict[str, ModelVersion]:
+        """Detector -> its model version now: some contain that of a gallery, which is listed for it."""
+        return {name: self._current_version(name) for name in names}
 
     def taking(self, modality: Modality) -> set[str]:
         """The names of the detectors that take samples of a modality."""
@@ -130,7 +137,7 @@ class ServedDetectors:
     async def _call(self, name: str, batch: Any, count: int) -> DetectorResponse:
         """One call of a replica. TimeoutError, and the call is cancelled, after the detector's deadline_s."""
         with spans.span("detector", detector=name, samples=count):
-            call = self.handles[name].detect.remote(name, batch, **correlation.parent())
+            call = self.handles[name].detect.remote(name, batch, self.id, **correlation.parent())
             try:
                 return await asyncio.wait_for(call, self.configs[name].deadline_s)
             except TimeoutError:
@@ -173,6 +180,14 @@ class ServedDetectors:
             self.away.discard(name)
             self.answered.add(name)
             self.report_away(name, False)
+
+    def _current_version(self, name: str) -> ModelVersion:
+        known, config = self.model_versions[name], self.configs[name].there
+        try:
+            return replace(known, model=detector_class(name).version(config)) if hasattr(config, "gallery") else known
+        except OSError as error:
+            log.warning("the gallery of %s cannot be listed (%s): its version is that of the start", name, error)
+            return known
 
     def _timed_out(self, name: str, samples: list[Sample]) -> DetectorResponse | None:
         if self.raise_if_away:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -14,6 +15,7 @@ from cluster.records import Failure, Sample
 from cluster.traces import spans
 from deployments import events
 from deployments.detector import Detector, DetectorConfig, DetectorResponse, detector_class
+from deployments.galleries import watcher
 from deployments.models import devices, runtime
 from deployments.serving.gpu_usage import GpuUsage
 from deployments.serving.placement import COLOCATED
@@ -23,6 +25,7 @@ log = logging.getLogger(__name__)
 
 Loaded = Detector | RemoteDetector
 Make = Callable[[str, DetectorConfig], Loaded]
+CLIENTS = 64  # that a replica remembers
 
 
 def _load_detector(name: str, config: DetectorConfig) -> Loaded:
@@ -46,14 +49,21 @@ class Replica:
         self.thread = ThreadPoolExecutor(max(config.max_in_flight for config in self.configs.values()))
         self.began: list[float] = []  # time.monotonic() of the calls that are being answered
         self.detectors: dict[str, Loaded] = {}
+        self.clients = deque[str](maxlen=CLIENTS)  # that have called
         self._load()
         self.loaded_gb = devices.memory_gb()
 
-    async def detect(self, name: str, samples: list[Sample], parent: str | None = None) -> DetectorResponse:
+    async def detect(
+        self, name: str, samples: list[Sample], client: str, parent: str | None = None
+    ) -> DetectorResponse:
         """The response of one detector: an answer for each sample, in order, and what they cost.
 
-        `parent`: the caller's span, if it records spans.
+        `client`: the caller's id. It may store the answers under the version that a gallery had when it was made, so
+        the galleries are listed again at its first call. `parent`: its span, if it records spans.
         """
+        if client not in self.clients:
+            self.clients.append(client)
+            watcher.expire()
         run = copy_context().run  # with the id of the request or job, for log lines and for another cluster
         return await asyncio.get_running_loop().run_in_executor(self.thread, run, self._detect, name, samples, parent)
 

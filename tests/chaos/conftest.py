@@ -109,13 +109,16 @@ def until(
     message: str,
     seconds: float = TIMEOUT_S,
     while_runs: psutil.Process | None = None,
-) -> None:
-    """Wait until `condition()`. AssertionError with `message` after `seconds`, or if the process `while_runs` ends."""
+) -> Any:
+    """Wait until `condition()`; returns it. AssertionError with `message` after `seconds`, or if the process
+    `while_runs` ends.
+    """
     deadline = time.monotonic() + seconds
-    while not condition():
+    while not (met := condition()):
         assert time.monotonic() < deadline, message
         assert while_runs is None or nodes.runs(while_runs), f"{message}: its process has ended"
         time.sleep(0.1)
+    return met
 
 
 @pytest.fixture(scope="session")

@@ -128,8 +128,8 @@ def test_a_killed_decoder_fails_only_its_video(broken, tmp_path, report):
         ]
 
     size = (folder / "film.mp4").stat().st_size
-    until(decoding_the_video, "no decoder opened the video")
-    nodes.kill(decoding_the_video())
+    decoding = until(decoding_the_video, "no decoder opened the video")
+    nodes.kill(decoding)
     recovered_s = scan.seconds_until()
     assert scan.until_over()["failed"] == 1
     assert scan.check()["failed"] == 1
@@ -139,17 +139,19 @@ def test_a_killed_decoder_fails_only_its_video(broken, tmp_path, report):
 
 
 def film(to: Path) -> None:
-    """Write a video of 50 s with a different picture in each second, long enough for a fault while it is decoded."""
+    """Write a video of 50 s with a different picture in each second, which takes seconds to decode: long enough for a
+    fault meanwhile.
+    """
     import av
     import numpy as np
 
     with av.open(str(to), "w") as container:
-        stream = container.add_stream("mpeg4", rate=5)
-        stream.width, stream.height = 640, 360
+        stream = container.add_stream("mpeg4", rate=50)
+        stream.width, stream.height = 1280, 720
         noise = np.random.default_rng(7)
         for _ in range(50):
-            blocks = noise.integers(0, 255, (9, 16, 3), np.uint8).repeat(40, 0).repeat(40, 1)
-            for _ in range(5):
+            blocks = noise.integers(0, 255, (9, 16, 3), np.uint8).repeat(80, 0).repeat(80, 1)
+            for _ in range(50):
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(blocks, "rgb24")))
         container.mux(stream.encode())
 

@@ -15,6 +15,7 @@ from redis import Redis
 
 from cluster.processes import FAMILY
 from deployments.detector import names
+from tests.chaos.conftest import until
 from tests.support.browser import free_port
 from tests.support.cluster import Cluster
 from tests.support.servers.redis import RedisServer
@@ -240,14 +241,22 @@ def test_while_every_detector_hangs_the_api_is_alive_and_reports_them_as_busy_in
 
 @pytest.mark.chaos
 def test_a_detector_that_has_died_is_named_until_serve_has_replaced_it(whole):
-    (whisper,) = replicas(whole, "whisper")  # loading its models takes longer than the API keeps an answer
-    seen: list[tuple[int, str]] = []
+    (whisper,) = replicas(whole, "whisper")
+
+    def loading() -> list[psutil.Process]:
+        return [process for process in replicas(whole, "whisper") if process != whisper]
+
+    def is_ready(api: httpx.Client) -> tuple[int, str]:
+        ready = api.get("/v1/ready")
+        return ready.status_code, ready.json()["detectors"]["whisper"]["state"]
+
     with whole.api() as api:
         whisper.kill()
-        deadline = time.monotonic() + 120
-        while not (seen and seen[-1] == (200, "ok") and 503 in dict(seen)):
-            assert time.monotonic() < deadline, seen
-            ready = api.get("/v1/ready")
-            seen.append((ready.status_code, ready.json()["detectors"]["whisper"]["state"]))
-            time.sleep(0.2)
-    assert dict(seen)[503] in ("down", "failing"), seen
+        until(loading, "the replica was not replaced")
+        (replacement,) = loading()
+        replacement.suspend()  # the API keeps an answer for longer than the models may take to load
+        try:
+            until(lambda: is_ready(api) in [(503, "down"), (503, "failing")], "it was not named")
+        finally:
+            replacement.resume()
+        until(lambda: is_ready(api) == (200, "ok"), "it did not recover")

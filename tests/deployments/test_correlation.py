@@ -81,7 +81,7 @@ def test_the_other_cluster_gets_the_id_of_the_job_whose_samples_it_is_sent(monke
 
     def job():
         correlation.set_id("scan-1")
-        asyncio.run(replica.detect("nsfw", [Sample(pixels=np.zeros((3, 2, 3), np.uint8))]))
+        asyncio.run(replica.detect("nsfw", [Sample(pixels=np.zeros((3, 2, 3), np.uint8))], "a client"))
 
     with far_api.running(Far()) as url:
         replica = Replica({"nsfw": config(url).model_dump()})

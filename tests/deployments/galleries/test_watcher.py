@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from deployments import events
+from deployments.galleries import watcher as watchers
 from deployments.galleries.pictures import UnusablePicture
 from deployments.galleries.store import Gallery
 from deployments.galleries.watcher import REFRESH_S, SKIPPED, GalleryWatcher
@@ -55,6 +56,16 @@ def test_each_picture_is_prepared_once_and_a_listing_is_made_at_most_every_few_s
     gallery.remove("Ann")
     clock.now += REFRESH_S
     assert names(watcher) == ["Bob"] and len(sizes) == 2
+
+
+def test_a_listing_that_was_declared_to_be_out_of_date_is_made_again_at_once(gallery, clock):
+    watcher = GalleryWatcher(gallery, lambda picture: picture.size, clock)
+    gallery.put("Ann")
+    assert names(watcher) == []
+    watchers.expire()
+    assert names(watcher) == ["Ann"]
+    gallery.put("Bob")
+    assert names(watcher) == ["Ann"], "once"
 
 
 def test_a_picture_that_is_still_being_copied_is_used_when_it_is_complete(gallery, clock):

@@ -2,14 +2,18 @@
 
 import asyncio
 import pickle
+from dataclasses import replace
 
 import pytest
+from PIL import Image
 from ray.exceptions import ObjectLostError, RayActorError
 from ray.serve.exceptions import DeploymentUnavailableError, ReplicaUnavailableError
 
-from cluster.records import Failure, Sample
+from cluster.records import Failure, ModelVersion, Sample
 from deployments.detector import DetectorAway, DetectorResponse
 from deployments.detectors.clip import ClipConfig
+from deployments.detectors.logo import Logo, LogoConfig
+from deployments.galleries.store import Gallery
 from deployments.serving.client import ServedDetectors
 from tests.support.serving.handles import FOUND, Handle, ask, served
 
@@ -21,6 +25,19 @@ def test_a_call_that_failed_by_the_clusters_fault_is_repeated(fault):
     handle = Handle(fault, fault)
     assert ask(handle, "a", "b") == DetectorResponse([FOUND, FOUND], 2, 0.5)
     assert handle.calls == [2, 2, 2]
+
+
+def test_the_version_of_a_detector_follows_its_gallery_and_stays_while_that_cannot_be_listed(tmp_path):
+    config = LogoConfig(gallery=str(tmp_path / "logos"))
+    here = ModelVersion("logo", Logo.version(config), config.floor)
+    client = ServedDetectors({}, {"logo": here}, {"logo": config})
+    assert client.current_versions(["logo"]) == {"logo": here}
+    Image.new("RGB", (40, 20)).save(tmp_path / "mark.png")
+    Gallery(config.gallery).add("PayPal", tmp_path / "mark.png")
+    assert client.current_versions(["logo"]) == {"logo": replace(here, model=Logo.version(config))} != {"logo": here}
+    (tmp_path / "logos").rename(tmp_path / "elsewhere")
+    (tmp_path / "logos").write_bytes(b"no folder")
+    assert client.current_versions(["logo"]) == {"logo": here}
 
 
 def test_an_absent_detector_is_reported_when_waiting_begins_and_when_it_ends():

@@ -29,7 +29,7 @@ def test_a_replica_sends_several_batches_in_parallel_and_its_health_follows_the_
         far.free = threading.Event()
 
         async def scenario():
-            calls = [asyncio.create_task(here.detect("nsfw", PICTURES[n % 3 :])) for n in range(7)]
+            calls = [asyncio.create_task(here.detect("nsfw", PICTURES[n % 3 :], "a client")) for n in range(7)]
             while far.now < 3:
                 await asyncio.sleep(0.005)
             assert len(here.began) == 3
@@ -49,10 +49,10 @@ def test_a_replica_starts_while_the_other_cluster_is_away_and_answers_when_it_is
     here = replica(f"http://127.0.0.1:{port}")
     assert here.found == {"nsfw": 0}
     with pytest.raises(RemoteAway):
-        asyncio.run(here.detect("nsfw", PICTURES))
+        asyncio.run(here.detect("nsfw", PICTURES, "a client"))
     asyncio.run(here.check_health())
     with far_api.running(Far(answer=counted), port):
-        assert len(asyncio.run(here.detect("nsfw", PICTURES)).answers) == 3
+        assert len(asyncio.run(here.detect("nsfw", PICTURES, "a client")).answers) == 3
         assert asyncio.run(here.answers_example("nsfw")) == 1
 
 

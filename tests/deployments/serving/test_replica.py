@@ -8,9 +8,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cluster.records import Sample
 from deployments import events
+from deployments.detectors.logo import Logo
+from deployments.galleries.store import Gallery
 from deployments.models import runtime
 from deployments.serving.replica import Replica
 from tests.cluster.metrics.recorded import recorded
@@ -60,9 +63,9 @@ def test_a_replica_whose_memory_keeps_growing_fails_its_health_check(models):
 
     async def scenario():
         await one.check_health()
-        await one.detect("nsfw", [Sample(text="leak")])
+        await one.detect("nsfw", [Sample(text="leak")], "a client")
         await one.check_health()  # within its bounds
-        await one.detect("nsfw", [Sample(text="leak"), Sample(text="leak")])
+        await one.detect("nsfw", [Sample(text="leak"), Sample(text="leak")], "a client")
         for _ in range(3):  # as often as Serve checks before it replaces a replica
             with pytest.raises(MemoryError, match=r"main memory has grown by 0\.1\d GB; max_growth_gb allows less"):
                 await one.check_health()
@@ -88,7 +91,7 @@ def test_an_idle_replica_drops_its_models_and_loads_them_for_the_next_request(mo
         assert [model() for model in models] == [None] and network() is None
         assert await one.answers_example("nsfw") == 1, "what it found when it was loaded"
         assert len(models) == 1, "a readiness probe does not load it"
-        assert (await one.detect("nsfw", [Sample(text="a"), Sample(text="b")])).answers == [FOUND, FOUND]
+        assert (await one.detect("nsfw", [Sample(text="a"), Sample(text="b")], "a client")).answers == [FOUND, FOUND]
         assert len(models) == 2
         return await one.counts()
 
@@ -118,7 +121,7 @@ def test_a_request_keeps_models_that_were_about_to_be_dropped(models):
     one.used -= 60
 
     async def scenario():
-        asked = asyncio.ensure_future(one.detect("nsfw", [Sample(text="a")]))
+        asked = asyncio.ensure_future(one.detect("nsfw", [Sample(text="a")], "a client"))
         await asyncio.sleep(0)  # its request is with the thread now
         await one.check_health()
         await asked
@@ -126,6 +129,24 @@ def test_a_request_keeps_models_that_were_about_to_be_dropped(models):
 
     asyncio.run(scenario())
     assert one.detectors and len(models) == 1
+
+
+def test_a_job_that_begins_after_a_logo_was_added_finds_it(tmp_path):
+    # its rows name the gallery's new version, so a later scan would not look again
+    folder = str(tmp_path / "logos")
+    one = Replica(
+        {"logo": {"gallery": folder}}, make=lambda _, config: Logo(config, infer=lambda samples: [[] for _ in samples])
+    )
+
+    def found(client):
+        (found,) = asyncio.run(one.detect("logo", [Sample(text="Pay with PayPal")], client)).answers
+        return [detection.label for detection in found]
+
+    assert found("a job") == []
+    Image.new("RGB", (40, 20)).save(tmp_path / "mark.png")
+    Gallery(folder).add("PayPal", tmp_path / "mark.png")
+    assert found("a job") == [], "the gallery is listed every few seconds only"
+    assert found("the next job") == ["PayPal"]
 
 
 def test_colocated_detectors_are_idle_together(models):
@@ -138,7 +159,7 @@ def test_colocated_detectors_are_idle_together(models):
 
 
 def test_a_response_states_its_gpu_seconds_by_the_replicas_share_of_a_card(models):
-    response = asyncio.run(Replica({"nsfw": {}}, 0.5, make=Model).detect("nsfw", [Sample(text="a")]))
+    response = asyncio.run(Replica({"nsfw": {}}, 0.5, make=Model).detect("nsfw", [Sample(text="a")], "a client"))
     assert response.seconds > 0 and response.gpu_seconds == response.seconds / 2
 
 
@@ -163,7 +184,7 @@ def test_calls_of_a_detector_are_measured_and_its_example_is_not(models):
     with recorded() as values:
         asyncio.run(one.answers_example("nsfw"))
         assert values == []
-        asyncio.run(one.detect("nsfw", [Sample(text="a"), Sample(text="b")]))
+        asyncio.run(one.detect("nsfw", [Sample(text="a"), Sample(text="b")], "a client"))
     (seconds, batch, samples) = values
     assert batch == ("raysift_detector_batch_samples", 2.0, {"detector": "nsfw"})
     assert seconds[0] == "raysift_detector_seconds" and 0 <= seconds[1] < 1 and seconds[2] == {"detector": "nsfw"}
@@ -174,5 +195,5 @@ def test_a_call_that_fails_is_not_measured_so_that_seconds_and_samples_are_of_th
     one = replica()
     one.detectors["nsfw"].detect = lambda samples: 1 / 0
     with recorded() as values, pytest.raises(ZeroDivisionError):
-        asyncio.run(one.detect("nsfw", [Sample(text="a")]))
+        asyncio.run(one.detect("nsfw", [Sample(text="a")], "a client"))
     assert values == []

@@ -44,7 +44,7 @@ class Far:
         model_versions = {"nsfw": ModelVersion("nsfw", model, floor)}
         self.routes.detectors = ServedDetectors({"nsfw": self}, model_versions, {"nsfw": NsfwConfig()})
 
-    async def remote(self, name, samples, parent=None) -> DetectorResponse:
+    async def remote(self, name, samples, client, parent=None) -> DetectorResponse:
         """Answer a batch, in place of a Serve handle's `detect.remote`."""
         self.now += 1
         self.samples += len(samples)

@@ -43,7 +43,7 @@ class Failing:
 
 
 class Handle:
-    """A stub with the interface of Serve's handles, `.detect.remote(name, batch)`.
+    """A stub with the interface of Serve's handles, `.detect.remote(name, batch, client)`.
 
     The first calls raise `faults`, in order. A batch that contains the text `poison` fails; one with the text `slow`
     never ends. `ready` says whether the detector answers its own example.
@@ -70,7 +70,7 @@ class Handle:
             raise self.faults[0]
         return [{"batch halved": 2}, RayActorError(), {}]
 
-    def remote(self, name: str, batch: list[Sample] | None = None) -> Call:
+    def remote(self, name: str, batch: list[Sample] | None = None, client: str = "") -> Call:
         """Call `detect` with a batch, or without one `answers_example`."""
         self.made.append(Call(self._example() if batch is None else self._answer(batch)))
         return self.made[-1]
