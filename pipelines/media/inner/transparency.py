@@ -49,8 +49,10 @@ def vanishes(image: "Image.Image", color: str, other: str) -> bool:
 
 def under_transparency(image: "Image.Image") -> "Image.Image | None":
     """What an image of `eight_bit` has where it is not seen at all, as RGB; None if that is nothing of interest."""
-    extrema: Any = image.getextrema()
-    if image.mode != "RGBA" or extrema[3][0] >= _SEEN:
+    if image.mode != "RGBA":
+        return None
+    least: Any = image.getchannel("A").getextrema()[0]
+    if least >= _SEEN:
         return None
     values = np.asarray(image)
     hidden: Any = cv2.erode((values[..., 3] < _SEEN).astype(np.uint8), _WITHIN).astype(bool)
