@@ -4,7 +4,7 @@ import io
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -112,13 +112,22 @@ class _View:
     raw: RawFrame
     grey: Grey
     colour: npt.NDArray[np.uint8]
-    jump: int = 0  # pixels that differ from the frame before
+    jumped: Grey | None = None  # where it differs from the frame before
+    jump: int = 0  # pixels that do
     mask: Grey | None = None  # pixels that differ from the last chosen frame, have edges and stand still
     count: int = 0  # of these pixels
+    _edges: Grey | None = field(default=None, init=False)
 
     @property
     def time_s(self) -> float:
         return self.raw.time_s
+
+    @property
+    def edges(self) -> Grey:
+        """Where neighbours in the grey picture differ; computed once."""
+        if self._edges is None:
+            self._edges = edges(self.grey)
+        return self._edges
 
 
 class _Choice:
@@ -178,7 +187,8 @@ class _Choice:
     def _compare(self, before: _View, view: _View) -> Iterator[RawFrame]:
         """Choose what was shown between two ticks only: for some time (the candidate), or for a moment."""
         assert self._taken is not None
-        view.jump = count_of(changed(view.grey, before.grey))
+        view.jumped = changed(view.grey, before.grey)
+        view.jump = count_of(view.jumped)
         if self._between < BETWEEN and view.jump >= LEAST:
             if (candidate := self._candidate) is not None and self._is_gone(candidate, view):
                 self._candidate = None
@@ -202,15 +212,18 @@ class _Choice:
         taken = self._taken
         if taken is None or view is taken or taken.grey.shape != view.grey.shape:
             return
-        mask = changed(view.grey, taken.grey)
+        mask: Any = changed(view.grey, taken.grey)
         differing = count_of(mask)
         if differing < LEAST:
             return
-        mask = cv2.bitwise_and(mask, edges(view.grey))
         if still is not None:
             mask = cv2.bitwise_and(mask, alike(view.grey, still.grey))
+        least = max(LEAST, differing // SHARE)
+        if count_of(mask) < least:
+            return
+        mask = cv2.bitwise_and(mask, view.edges)
         count = count_of(mask)
-        if count >= max(LEAST, differing // SHARE) and count > 1.2 * (self._candidate.count if self._candidate else 0):
+        if count >= least and count > 1.2 * (self._candidate.count if self._candidate else 0):
             view.mask, view.count, self._candidate = mask, count, view
 
     def _is_gone(self, candidate: _View | None, view: _View) -> bool:
@@ -228,19 +241,22 @@ class _Choice:
 
     def _was_momentary(self, before: _View, view: _View) -> bool:
         """Whether `before` shows something that the frames around it, up to STILL_S earlier, do not show."""
-        assert self._taken is not None
+        assert self._taken is not None and view.jumped is not None
+        comparable = self._taken.grey.shape == before.grey.shape
+        new: Any = view.jumped  # at most: what `before` shows, and the frame after it and the last chosen one do not
+        if comparable:
+            new = cv2.bitwise_and(new, changed(before.grey, self._taken.grey))
+        least = max(LEAST, before.jump // SHARE, view.jump // SHARE)
+        if count_of(new) < least or count_of(new := cv2.bitwise_and(new, before.edges)) < least:
+            return False
         later = before
         for earlier in list(self._latest)[-2::-1]:
             if view.time_s - earlier.time_s > 2 * STILL_S or earlier.grey.shape != view.grey.shape:
                 return False
             if later.jump >= LEAST:
-                mask = cv2.bitwise_and(changed(before.grey, earlier.grey), changed(before.grey, view.grey))
-                mask = cv2.bitwise_and(mask, alike(earlier.grey, view.grey))
-                mask = cv2.bitwise_and(mask, edges(before.grey))
-                comparable = self._taken.grey.shape == before.grey.shape
-                if comparable:
-                    mask = cv2.bitwise_and(mask, changed(before.grey, self._taken.grey))
-                if count_of(mask) >= max(LEAST, before.jump // SHARE, view.jump // SHARE):
+                mask = cv2.bitwise_and(new, alike(earlier.grey, view.grey))
+                mask = cv2.bitwise_and(mask, changed(before.grey, earlier.grey))
+                if count_of(mask) >= least:
                     return not (comparable and has_only_moved(before.grey, mask, self._taken.grey))
             later = earlier
         return False
