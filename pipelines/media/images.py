@@ -14,9 +14,9 @@ import numpy.typing as npt
 from cluster.errors import MediaError
 from cluster.settings import Decoding
 from pipelines.media import formats
+from pipelines.media.films.raw_frames import RawFrame
 from pipelines.media.guard import decoding_errors, readable
 from pipelines.media.inner import deep, transparency
-from pipelines.media.recordings import RawFrame
 from pipelines.media.sources import Source
 
 if TYPE_CHECKING:

@@ -2,13 +2,11 @@
 
 import math
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from cluster.errors import MediaError
 from cluster.records import Kind, Segment
@@ -32,25 +30,13 @@ from pipelines.media.containers import (
 )
 from pipelines.media.films import captions, interlacing, tone_mapping
 from pipelines.media.films.closed_captions import ClosedCaptions
+from pipelines.media.films.raw_frames import GREY_PX, Picture, RawFrame
 from pipelines.media.guard import decoding_errors
 from pipelines.media.sources import Source
 
-GREY_PX = 480  # at most, and more than half of it, as far as the frame has so many
 WIDEST = 8  # times as wide as high, or as high as wide, may a pixel be; other ratios are damage
 _FULL_RANGE = 2  # AVCOL_RANGE_JPEG
-Picture = npt.NDArray[np.uint8]
 LEAD_S = 2.0  # decoded before a segment at most: frames that only determine which of the segment's are sampled
-
-
-@dataclass(frozen=True, slots=True)
-class RawFrame:
-    """A decoded frame that is converted to RGB only when it is needed, and in the size that is needed."""
-
-    time_s: float  # from the beginning of the file
-    pixels: Callable[[int], npt.NDArray[np.uint8]]  # (longest side in px) -> (height, width, 3) RGB, upright
-    # small pictures, not upright: grey, GREY_PX along the longest side at most, and RGB, half as large. None where they
-    # cost as much as the pixels, and these change with the next frame
-    small: Callable[[], tuple[Picture, Picture]] | None = None
 
 
 def kind_of(source: Source) -> Kind:

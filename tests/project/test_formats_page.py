@@ -7,9 +7,9 @@ from cluster.storage.listing import KINDS
 from deployments.detectors import barcode, face, logo, ocr
 from pipelines.archives import pdfs
 from pipelines.archives.limits import Limits
-from pipelines.media import formats, sampling, stills
+from pipelines.media import formats, stills
 from pipelines.media.ends import behind
-from pipelines.media.films import captions
+from pipelines.media.films import captions, choosing
 from pipelines.media.inner import others
 from tests.support.paths import ROOT
 
@@ -31,7 +31,7 @@ def test_the_page_has_the_limits_of_the_code():
     )
     assert f"further pictures of a HEIC: up to {stills.MAX_PAGES};" in said
     assert f"at most {stills.MAX_TILES}, if it is shrunk more than {stills.SHRUNK} times" in said
-    assert sampling.BETWEEN == 2 and "up to two between them" in said
+    assert choosing.BETWEEN == 2 and "up to two between them" in said
     assert others.MOST == stills.MAX_PAGES
     assert f"pictures and films are looked at, up to {behind.MOST}" in said
     assert f"up to {captions.MOST:,} a track" in said
