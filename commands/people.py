@@ -122,9 +122,10 @@ def _flaws(settings: Settings) -> list[Flaw]:
 
 
 @cli.command()
-def remove(name: Name) -> None:
+def remove(name: Name, purpose: Purpose = None) -> None:
     """Stop looking for a person. Stored hits stay until `people match`; `people purge` removes more."""
     settings = load()
+    _record(settings, f"/v1/people/{quote(name, safe='')}/removed", {}, purpose)
     photos = face_gallery(settings).remove(name)
     rejected = face_rejections(settings).remove(name)
     console.print(f"{name}: {photos} photos and {rejected} rejected faces removed")
@@ -134,7 +135,7 @@ def remove(name: Name) -> None:
 def match(source: Source = None, purpose: Purpose = None) -> None:
     """Name the faces in stored results by the people who are enrolled now. No file is fetched or decoded for it."""
     settings, config, out = stored_faces(source)
-    _record_match(settings, out, purpose)
+    _record(settings, "/v1/people", {"out": out}, purpose)
     with waiting("comparing the faces in the results with the enrolled people"):
         done = people_match.match(out, watch_list(config, settings), Face.version(config), settings.s3_endpoint)
     for name, files in sorted(done.hits.items()):
@@ -186,16 +187,17 @@ def reject(
         raise SettingsError(
             f"{face} has no such face named {name!r} in {out}. See the file in the app, or give --from."
         )
+    _record(settings, f"/v1/people/{quote(name, safe='')}/rejected", {"asset": id}, purpose)
     for finding in found:
         face_rejections(settings).add(name, finding.detection.vectors[0].values, Face.version(config))
     console.print(f"{len(found)} faces are not {name}. `raysift people match` removes the name from stored results.")
 
 
-def _record_match(settings: Settings, out: str, purpose: str | None) -> None:
-    """Have the API record it. SettingsError if it refuses; or if it is away, and the settings demand a purpose."""
+def _record(settings: Settings, path: str, what: dict[str, str], purpose: str | None) -> None:
+    """Have the API record an act. SettingsError if it refuses; or if it is away, and the settings demand a purpose."""
     try:
         with api_client(settings, purpose) as api:
-            answer = api.post("/v1/people", json={"out": out})
+            answer = api.post(path, json=what)
     except SettingsError as error:
         if settings.access.purpose_required:
             raise

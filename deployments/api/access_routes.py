@@ -137,6 +137,22 @@ class AccessRoutes:
         await self.access.record.remote(who, "person enrolled", name, address(request), **why)
         return Response(status_code=204)
 
+    @api.post("/v1/people/{name}/removed", status_code=204)
+    async def removed(self, name: str, request: Request, who: OperatorOfAll) -> Response:
+        """Record in the audit log that a person is looked for no more; `raysift people remove` deletes the photos."""
+        why = purpose(request, self.settings.access)
+        await self.access.record.remote(who, "person removed", name, address(request), **why)
+        return Response(status_code=204)
+
+    @api.post("/v1/people/{name}/rejected", status_code=204)
+    async def rejected(
+        self, name: str, asset: Annotated[Text, Body(embed=True)], request: Request, who: OperatorOfAll
+    ) -> Response:
+        """Record in the audit log that faces in a file are not this person; `raysift people reject` keeps them."""
+        why = purpose(request, self.settings.access)
+        await self.access.record.remote(who, "faces rejected", asset, address(request), name=name, **why)
+        return Response(status_code=204)
+
     @api.post("/v1/people", status_code=204)
     async def named(self, out: Annotated[Text, Body(embed=True)], request: Request, who: OperatorOfAll) -> Response:
         """Record in the audit log that the faces in a folder of results are given names: `raysift people match`."""

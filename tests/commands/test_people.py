@@ -1,5 +1,6 @@
 """`raysift people`, without a running Raysift: the checks of photos, and the changes of stored results."""
 
+import json
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from cluster.errors import SettingsError
 from cluster.records import Vector, asset_id
 from commands.people import _check, cli
 from deployments.detectors.face import Face, FaceConfig
+from deployments.galleries.store import Gallery
 from deployments.galleries.watchlist import Rejections
 from pipelines.people import match
 from tests.support.browser import free_port
@@ -133,3 +135,22 @@ def test_the_list_marks_photos_that_cannot_be_used(raysift, tmp_path, monkeypatc
     monkeypatch.setattr("commands.people.api_client", lambda settings, *_: nullcontext(running))
     listed = raysift("list").output
     assert "not used: Ann/nobody.png cannot be compared: no face was found" in listed and "good.png" not in listed
+
+
+def test_what_is_removed_or_rejected_is_recorded_before_it_is(raysift, tmp_path, monkeypatch):
+    sent = []
+
+    def answer(request):
+        sent.append((request.url.path, json.loads(request.content)))
+        return httpx.Response(403, json={"detail": "this needs a purpose"})
+
+    refusing = httpx.Client(transport=httpx.MockTransport(answer), base_url="http://api")
+    monkeypatch.setattr("commands.people.api_client", lambda settings, purpose: nullcontext(refusing))
+    Image.new("RGB", (40, 20)).save(tmp_path / "ann.png")
+    photos = Gallery(f"{tmp_path}/galleries/face")
+    photos.add("Ann", tmp_path / "ann.png")
+    for arguments in (("remove", "Ann"), ("reject", "Ann", "s3://b/two")):
+        failed = raysift(*arguments)
+        assert isinstance(failed.exception, SettingsError) and "needs a purpose" in str(failed.exception)
+    assert sent == [("/v1/people/Ann/removed", {}), ("/v1/people/Ann/rejected", {"asset": asset_id("s3://b/two")})]
+    assert photos.references() and not Rejections(f"{tmp_path}/galleries/face").paths()

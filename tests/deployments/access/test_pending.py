@@ -59,7 +59,7 @@ def test_too_many_that_wait_refuse_further_requests(monkeypatch):
 @pytest.mark.parametrize(("name", "expected"), [("face", ["faces of samples compared"]), ("nsfw", [])])
 def test_samples_of_another_cluster_whose_faces_were_compared_are_recorded(name, expected):
     class Routes(SampleRoutes):
-        def _check(self, *_):
+        async def _check(self, *_):
             pass
 
         async def _answer(self, *_):

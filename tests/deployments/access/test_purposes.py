@@ -45,6 +45,8 @@ ACTS: list[tuple[str, str, dict[str, Any], str]] = [
     ("GET", f"/v1/search?like={PLAIN}&by=faces", {}, "searched by a face"),
     ("POST", "/v1/people/ann", {}, "person enrolled"),
     ("POST", "/v1/people", {"json": {"out": "s3://found"}}, "faces named"),
+    ("POST", "/v1/people/ann/removed", {}, "person removed"),
+    ("POST", "/v1/people/ann/rejected", {"json": {"asset": PLAIN}}, "faces rejected"),
     ("DELETE", "/v1/people/ann", {}, "person purged"),
     ("GET", "/v1/people/groups", {}, "people viewed"),
     ("GET", f"/v1/assets/{EXPLICIT}/media", {}, "original viewed"),
