@@ -6,6 +6,7 @@ Its callers are the tasks of jobs' Ray Data pipelines (pipelines/analyze.py), wh
 import asyncio
 import os
 import shutil
+import time
 from collections import Counter, OrderedDict
 from pathlib import Path
 from tempfile import gettempdir
@@ -16,7 +17,7 @@ import pyarrow as pa
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from cluster import cache
+from cluster import cache, heap
 from cluster.errors import MediaError
 from cluster.logs import setup
 from cluster.metrics.declared import CACHE_LOOKUPS, STAGE_SECONDS
@@ -64,17 +65,28 @@ class Analysis:
         self.unpacked = Unpacked(self.decoder)
         self.cache = cache.open_cache(settings)
         self.turns = asyncio.Semaphore(BATCHES_IN_FLIGHT)
+        self.calls, self.used, self.has_worked = 0, time.monotonic(), True  # has_worked: since it gave back memory
         self.clients: OrderedDict[tuple[str, int], ServedDetectors] = OrderedDict()
         self.traced: Counter[str] = Counter()  # driver's span -> batches
 
     async def analyze(self, units: pa.Table, attempt: Attempt) -> pa.Table:
         """Rows of LEDGER to rows of SCHEMA, one for each, in order. DetectorAway if a detector stays away."""
         batches = [units.slice(begin, BATCH_FILES) for begin in range(0, len(units), BATCH_FILES)]
-        return pa.concat_tables(await asyncio.gather(*(self._analyze(batch, attempt) for batch in batches)))
+        self.calls += 1
+        try:
+            return pa.concat_tables(await asyncio.gather(*(self._analyze(batch, attempt) for batch in batches)))
+        finally:
+            self.calls, self.used, self.has_worked = self.calls - 1, time.monotonic(), True
 
     async def cut(self, units: pa.Table, settings: Settings) -> pa.Table:
         """Rows of UNCUT to rows of LEDGER, as `cutting.Cut`."""
         return await asyncio.to_thread(Cut(settings, self.decoder, self.unpacked), units)
+
+    async def check_health(self) -> None:
+        """Called by Serve every few seconds: between jobs, what they have freed is given back to the system."""
+        if self.has_worked and not self.calls and time.monotonic() - self.used >= heap.IDLE_S:
+            self.has_worked = False
+            await asyncio.to_thread(heap.give_back)
 
     async def _analyze(self, units: pa.Table, attempt: Attempt) -> pa.Table:
         rows, settings = units.to_pylist(), attempt.settings

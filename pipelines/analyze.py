@@ -107,15 +107,26 @@ class _TracedSink(ParquetDatasink):
 
 
 def start_workers(settings: Settings) -> None:
-    """Start the processes in which tasks of the next job will run, with their imports, while there is room for them."""
+    """Start the processes in which tasks of the next job will run, with their imports, while there is room for them.
+
+    Then, by a dataset of one row, the actors and threads that Ray Data starts for its first dataset.
+    """
     task = ray.remote(num_cpus=TASK_CPUS)(_prepare)
     tasks = [task.remote() for _ in range(_tasks(settings))]
-    ray.wait(tasks, num_returns=len(tasks), timeout=START_S)
+    ready, _ = ray.wait(tasks, num_returns=len(tasks), timeout=START_S)
+    if len(ready) == len(tasks):
+        DataContext.get_current().enable_progress_bars = False
+        row = ray.data.from_arrow(pa.table({"n": [0]}))
+        row.map_batches(_unchanged, batch_format="pyarrow", num_cpus=TASK_CPUS).materialize()
 
 
 def _prepare() -> None:
     _analysis()
     time.sleep(1.0)  # every task gets a process of its own
+
+
+def _unchanged(rows: pa.Table) -> pa.Table:
+    return rows
 
 
 def _process(folder: str, work: int, step: Any, arguments: dict[str, Any], settings: Settings) -> Dataset:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
 
+from cluster import heap
 from cluster.metrics.declared import BATCH_SAMPLES, DETECTOR_SAMPLES, DETECTOR_SECONDS
 from cluster.metrics.recording import record
 from cluster.records import Failure, Sample
@@ -49,6 +50,7 @@ class Replica:
         self.thread = ThreadPoolExecutor(max(config.max_in_flight for config in self.configs.values()))
         self.began: list[float] = []  # time.monotonic() of the calls that are being answered
         self.detectors: dict[str, Loaded] = {}
+        self.has_worked = True  # since it gave back freed memory
         self.clients = deque[str](maxlen=CLIENTS)  # that have called
         self._load()
         self.loaded_gb = devices.memory_gb()
@@ -102,6 +104,9 @@ class Replica:
             raise TimeoutError(f"a call has not ended in {took_s:.0f} s; deadline_s allows less")
         if self._is_idle():
             self.thread.submit(self._unload)
+        if self.has_worked and not self.began and now - self.used >= heap.IDLE_S:
+            self.has_worked = False
+            self.thread.submit(heap.give_back)
 
     def _load(self) -> None:
         self.detectors = {name: self.make(name, config) for name, config in self.configs.items()}
@@ -125,7 +130,7 @@ class Replica:
             return response
         finally:
             self.began.remove(began)
-            self.used = time.monotonic()
+            self.used, self.has_worked = time.monotonic(), True
 
     def _ask(self, name: str, samples: list[Sample]) -> DetectorResponse:
         detector = self.detectors[name]

@@ -5,6 +5,7 @@ import io
 import os
 import pickle
 import resource
+import select
 import socket
 import struct
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from cluster import heap
 from cluster.errors import MediaError, SettingsError
 from cluster.records import Kind, Sample, Segment
 from cluster.settings import Decoding
@@ -116,6 +118,8 @@ def _serve(end: socket.socket, memory: int) -> None:
 
     guard.on_progress(progressed)
     for served in range(1, CALLS + 1):
+        if not select.select([end], [], [], heap.IDLE_S)[0]:
+            heap.give_back()
         call, arguments = receive(end, pickle.Unpickler)
         began, began_cpu, began_s, sending_s = time.time(), time.process_time(), time.monotonic(), 0.0
         what: str = "end"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cluster import heap
 from cluster.records import Sample
 from deployments import events
 from deployments.detectors.logo import Logo
@@ -129,6 +130,28 @@ def test_a_request_keeps_models_that_were_about_to_be_dropped(models):
 
     asyncio.run(scenario())
     assert one.detectors and len(models) == 1
+
+
+def test_a_replica_gives_freed_memory_back_once_after_work_and_not_during_a_call(models, monkeypatch):
+    given = []
+    monkeypatch.setattr(heap, "give_back", lambda: given.append(None))
+    one = replica()
+
+    async def scenario():
+        await one.check_health()
+        await one.detect("nsfw", [Sample(text="a")], "a client")
+        await one.check_health()
+        assert given == [], "it has worked a moment ago"
+        one.used -= heap.IDLE_S
+        one.began.append(time.monotonic())
+        await one.check_health()
+        one.began.clear()
+        await one.check_health()
+        await one.check_health()
+        await one.detect("nsfw", [Sample(text="a")], "a client")  # in the same thread, after it
+        assert len(given) == 1
+
+    asyncio.run(scenario())
 
 
 def test_a_job_that_begins_after_a_logo_was_added_finds_it(tmp_path):
