@@ -27,7 +27,7 @@ KEEP_BUFFERS = {
 NO_CARD = {"CUDA_VISIBLE_DEVICES": ""}
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
-QUEUED = 3  # calls that wait in a replica, so that it need not wait for the next one
+QUEUED = 1  # calls that wait in a replica, so that it need not wait for the next one
 
 
 @serve.deployment(
