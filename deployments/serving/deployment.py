@@ -11,7 +11,7 @@ from cluster.settings import PREFIX, Settings
 from cluster.traces import exporting
 from cluster.traces.settings import Traces
 from deployments import events, ray_metrics
-from deployments.serving.placement import grouped, scale, shares
+from deployments.serving.placement import grouped, most_replicas, scale, shares
 from deployments.serving.replica import Replica
 
 # Threads that spin while they wait make torch 7 to 16 times slower on a busy machine.
@@ -27,7 +27,9 @@ KEEP_BUFFERS = {
 NO_CARD = {"CUDA_VISIBLE_DEVICES": ""}
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
-QUEUED = 1  # calls that wait in a replica, so that it need not wait for the next one
+# calls that wait in a replica, so that it need not wait for the next one; in each of several, fewer: routers know their
+# queues only roughly, and calls that wait in one are missing in another (docs/decisions/0028)
+QUEUED, QUEUED_IN_EACH = 3, 1
 
 
 @serve.deployment(
@@ -65,7 +67,8 @@ def deployments(settings: Settings, cards: Sequence[gpus.Card]) -> dict[str, ser
             **scale(group),
             # an upgrade starts the new replica first, unless the old one may have the only room on a card
             max_surge_percent=0 if share[name] else 100,
-            max_ongoing_requests=max(config.max_in_flight for config in group.values()) + QUEUED,
+            max_ongoing_requests=max(config.max_in_flight for config in group.values())
+            + (QUEUED if most_replicas(group) == 1 else QUEUED_IN_EACH),
             ray_actor_options={
                 "num_cpus": max(config.cpus for config in group.values()),
                 "num_gpus": share[name],

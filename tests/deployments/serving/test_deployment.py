@@ -68,3 +68,10 @@ def test_an_upgrade_starts_a_new_replica_first_unless_the_old_one_is_on_a_card(c
     cards = [Card("L4", card_gb, card_gb)] if card_gb else []
     deployed = deployments(Settings(detectors={"ocr": {"gpu_memory_gb": 2}}), cards)["ocr"]._bound_deployment
     assert deployed._deployment_config.max_surge_percent == percent
+
+
+def test_fewer_calls_wait_in_each_of_several_replicas_than_in_a_single_one():
+    for replicas, waiting in ((1, 3), (4, 1)):
+        settings = Settings(detectors={"nsfw": {"max_replicas": replicas}})
+        (deployed,) = {app._bound_deployment for name, app in deployments(settings, []).items() if name == "nsfw"}
+        assert deployed.max_ongoing_requests == 1 + waiting
