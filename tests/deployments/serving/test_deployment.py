@@ -73,5 +73,5 @@ def test_an_upgrade_starts_a_new_replica_first_unless_the_old_one_is_on_a_card(c
 def test_fewer_calls_wait_in_each_of_several_replicas_than_in_a_single_one():
     for replicas, waiting in ((1, 3), (4, 1)):
         settings = Settings(detectors={"nsfw": {"max_replicas": replicas}})
-        (deployed,) = {app._bound_deployment for name, app in deployments(settings, []).items() if name == "nsfw"}
+        deployed = deployments(settings, [])["nsfw"]._bound_deployment
         assert deployed.max_ongoing_requests == 1 + waiting
