@@ -252,8 +252,7 @@ def test_a_detector_that_has_died_is_named_until_serve_has_replaced_it(whole):
 
     with whole.api() as api:
         whisper.kill()
-        until(loading, "the replica was not replaced")
-        (replacement,) = loading()
+        (replacement,) = until(loading, "the replica was not replaced")
         replacement.suspend()  # the API keeps an answer for longer than the models may take to load
         try:
             until(lambda: is_ready(api) in [(503, "down"), (503, "failing")], "it was not named")
