@@ -17,9 +17,8 @@ from cluster.settings import Decoding
 from pipelines.archives import opening
 from pipelines.archives.limits import Limits
 from pipelines.media import audio, formats, images, recordings, sampling, stills
-from pipelines.media.ends import behind
+from pipelines.media.ends import behind, motion
 from pipelines.media.guard import byte_file, decoding_errors, report_progress
-from pipelines.media.inner import motion
 from pipelines.media.sampling import Frame as Frame
 from pipelines.media.sources import Embedded, Source
 from pipelines.media.tracks.frames import hidden, video_frames

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from cluster.errors import MediaError
 from cluster.records import Kind
 from pipelines.media import formats
+from pipelines.media.ends import motion
 from pipelines.media.ends.extents import extent
 from pipelines.media.ends.reading import File, bytes_of, found, read
 from pipelines.media.guard import byte_file
-from pipelines.media.inner import motion
 from pipelines.media.sampling import Frame
 from pipelines.media.sources import Embedded, EmbeddedFile, Source
 
