@@ -24,8 +24,9 @@ from commands.galleries import show_flaws
 from commands.purge import purge
 from commands.terminal import Purpose, api_client, console, harmless, waiting
 from deployments.detectors.face import Face
+from deployments.galleries import enrolling
+from deployments.galleries.enrolling import Seen
 from deployments.galleries.store import Flaw, content_of
-from deployments.galleries.watchlist import FACE
 from pipelines.people import match as people_match
 from pipelines.results.indexing import Indexing
 
@@ -43,8 +44,7 @@ def add(
 ) -> None:
     """Enrol a person. Scans look for them from now on; `people match` looks in earlier results."""
     settings = load()
-    if name.lower() == FACE:
-        raise SettingsError(f"{name!r} is the label of every face. Choose another name.")
+    enrolling.check_name(name)
     with api_client(settings, purpose) as api:
         for photo in photos:
             _check(photo, name, api)
@@ -55,31 +55,22 @@ def add(
 
 def _check(photo: Path, name: str, api: httpx.Client) -> None:
     """Raise SettingsError unless the running detector finds exactly one usable face in the photo."""
-    flaw, enrolled = _face_flaw(photo.name, content_of(photo), api)
+    flaw, others = _face_flaw(photo.name, content_of(photo), api, name)
     if flaw:
         raise SettingsError(f"{photo}: {flaw}.")
-    for other in enrolled - {name}:
+    for other in others:
         console.print(f"{photo}: this may be {other}, who is enrolled already", style="yellow", markup=False)
 
 
-def _face_flaw(file: str, content: bytes, api: httpx.Client) -> tuple[str | None, set[str]]:
-    """Why the running detector cannot enrol this photo (None if it can), and the enrolled people it finds there."""
+def _face_flaw(file: str, content: bytes, api: httpx.Client, name: str) -> tuple[str | None, set[str]]:
+    """Why the running detector cannot enrol this photo (None if it can), and the other enrolled people it finds."""
     response = api.post("/v1/detect/face", files={"file": (file, content)})
     if response.status_code == 422:
         return f"{response.json()['detail']}. Give another", set()
     response.raise_for_status()
     detections = response.json()["detections"]
-    faces = [detection for detection in detections if detection["label"] == FACE]
-    good = [face for face in faces if not face["evidence"]]
-    flaw = None
-    if not faces:
-        flaw = "no face was found in it. Give a photo that shows the face larger, from the front"
-    elif not good:
-        best = max(faces, key=lambda face: face["score"])
-        flaw = f"its face has {best['evidence']}. Give a better photo"
-    elif len(good) > 1:
-        flaw = f"{len(good)} faces were found in it. Crop it to one face"
-    return flaw, {detection["label"] for detection in detections} - {FACE}
+    seen = [Seen(*(detection[field] for field in ("label", "score", "evidence"))) for detection in detections]
+    return enrolling.flaw(seen), enrolling.others(seen, name)
 
 
 @cli.command("list")
@@ -113,7 +104,7 @@ def _flaws(settings: Settings) -> list[Flaw]:
     try:
         with api_client(settings) as api:
             for photo in photos:
-                flaw, _ = _face_flaw(photo.file, gallery.read(photo), api)
+                flaw, _ = _face_flaw(photo.file, gallery.read(photo), api, photo.name)
                 if flaw:
                     flaws.append(Flaw(f"{photo.name}/{photo.file}", f"cannot be compared: {flaw}"))
     except SettingsError as error:

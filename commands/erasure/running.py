@@ -204,7 +204,9 @@ def _planned(plan: Plan) -> Table:
             table.add_row("", f"of {len(selected.others):,} more files, only what these jobs have stored")
         jobs = len(erasure.erased_jobs)
         table.add_row("folders of jobs", f"{jobs} folders, and the addresses of the files in the others")
-        table.add_row("galleries", "rejected faces of these files")
+        table.add_row(
+            "galleries", "rejected faces of these files, and pictures of enrolled people that were cut out of them"
+        )
     table.add_row("decisions", "those on these files, with their history; notes and tags that name what is erased")
     table.add_row("decisions on faces", f"those in these files, with their history; {plan.said} with the person's name")
     table.add_row("list of jobs, logs", "records and lines that name it")

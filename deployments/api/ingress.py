@@ -46,7 +46,7 @@ from deployments.api.job_routes import Verify
 from deployments.api.media_routes import COPIES, MediaRoutes
 from deployments.api.node_caches import erase_cluster
 from deployments.api.people.pictures import FacePictures
-from deployments.api.people.routes import PeopleRoutes
+from deployments.api.people.watch_list import WatchListRoutes
 from deployments.api.plan_routes import Plan, PlanRoutes
 from deployments.api.reports.routes import ReportRoutes
 from deployments.api.reviews.routes import ReviewRoutes
@@ -74,12 +74,12 @@ class Ingress(
     ExportRoutes,
     MediaRoutes,
     OverviewRoutes,
-    PeopleRoutes,
     PlanRoutes,
     ReportRoutes,
     ReviewRoutes,
     SampleRoutes,
     SearchRoutes,
+    WatchListRoutes,
 ):
     """The HTTP API with all its routes."""
 

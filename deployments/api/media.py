@@ -6,6 +6,7 @@ import os
 import re
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
+from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
 import numpy as np
@@ -72,6 +73,9 @@ class Originals(Protocol):
 
     def picture(self, uri: str, parent: str | None, settings: Settings) -> bytes:
         """A picture as JPEG."""
+
+    def reference(self, path: Path, transparent: bool, settings: Settings) -> bytes:
+        """A file of this machine as a picture for a gallery: PNG without metadata. `transparent`: as far as it was."""
 
     def properties(self, uri: str, parent: str | None, kind: Kind, settings: Settings) -> dict[str, Any]:
         """What a file says about itself: the fields of Properties."""

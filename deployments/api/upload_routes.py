@@ -66,11 +66,18 @@ class UploadRoutes:
         A search for faces, which may name people, is recorded before its result is known to anybody; while the head is
         away, as soon as it is back.
         """
-        why = purpose(request, self.settings.access, needed="face" in wanted)
+        purpose(request, self.settings.access, needed="face" in wanted)  # before the file is received
         most_bytes = most_bytes or self.settings.decoding.max_bytes
         with self.quotas.analysing(who, uploads.declared_bytes(request, most_bytes)) as count:
             async with uploads.received(request, most_bytes, count) as upload:
-                result = await self.analyze(upload.path, upload.name, wanted, self.detectors, self.settings)
+                return await self.analyzed_file(upload.path, upload.name, request, who, wanted)
+
+    async def analyzed_file(
+        self, path: Path, name: str, request: Request, who: Identity, wanted: frozenset[str]
+    ) -> Result:
+        """What these detectors find in a file of this machine, recorded as of `analyzed`."""
+        why = purpose(request, self.settings.access, needed="face" in wanted)
+        result = await self.analyze(path, name, wanted, self.detectors, self.settings)
         if "face" in wanted:
             more = why | face_records.of_upload(result)
             await self.pending.record(who, "faces of an upload compared", result.sha256 or "", address(request), **more)

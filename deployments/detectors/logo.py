@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 from pydantic import Field
 
+from cluster.people.watch_types import ALSO
 from cluster.records import Box, Detection, Modality, Sample
 from deployments.detector import Detector, DetectorConfig, Infer, by_modality
 from deployments.galleries import self_test
@@ -25,7 +26,6 @@ from deployments.models.regions import Region
 
 log = logging.getLogger(__name__)
 
-ALSO = " + "  # in a gallery's name, between a brand and its other names: "Facebook + Meta"
 SAME_PLACE = 0.5  # intersection over union
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,14 +88,22 @@ class Gallery:
         All are checked before the first is stored: SettingsError names the file that is no picture, or a wrong name.
         A reader of the gallery sees a picture whole or not at all.
         """
+        if not _NAME.fullmatch(name):  # before a picture is read
+            raise SettingsError(f"{name!r} cannot be a name here: {NAME_RULE}. Take another.")
+        return self.put(name, [(path.suffix, _checked(path)) for path in paths])
+
+    def put(self, name: str, contents: Sequence[tuple[str, bytes]], source: str | None = None) -> list[Reference]:
+        """Store pictures, each a suffix and the bytes of a file that can be decoded; as `add`.
+
+        `source`: the id of the scanned file that they are cut out of. `discard` finds them by it.
+        """
         if not _NAME.fullmatch(name):
             raise SettingsError(f"{name!r} cannot be a name here: {NAME_RULE}. Take another.")
-        contents = [(path, _checked(path)) for path in paths]
         self._files.create_dir(f"{self._root}/{name}", recursive=True)
         sink, _ = results_files.sink(self.uri, self._s3_endpoint)
         stored = []
-        for path, content in contents:
-            file = hashlib.sha256(content).hexdigest()[:16] + path.suffix.lower()
+        for suffix, content in contents:
+            file = _mark(source) + hashlib.sha256(content).hexdigest()[:16] + suffix.lower()
             target = f"{self._root}/{name}/{file}"
             if not self._holds(target, content):
                 with sink.open_output_stream(target) as out:
@@ -119,6 +127,14 @@ class Gallery:
             raise SettingsError(f"there is no {name!r} in {self.uri}; there are {names}. Correct the name.")
         self._files.delete_dir(f"{self._root}/{name}")
         return count
+
+    def discard(self, sources: Iterable[str]) -> int:
+        """Delete the pictures that were cut out of scanned files, by the ids of these; returns how many there were."""
+        marks = tuple(map(_mark, sources))
+        cut = [reference for reference in self.references() if reference.file.startswith(marks)]
+        for reference in cut:
+            self._files.delete_file(reference.path)
+        return len(cut)
 
     def version(self) -> str:
         """8 hex digits of a hash over all names and files; the same pictures have the same version anywhere."""
@@ -169,6 +185,11 @@ class Gallery:
             yield Flaw("/".join(parts), f"is no picture by its name; use {', '.join(SUFFIXES)}")
         elif len(parts) == 2:
             yield Reference(parts[0], parts[1], info.path, info.size or 0, info.mtime_ns or 0)
+
+
+def _mark(source: str | None) -> str:
+    """How the file name of a picture begins that is cut out of a scanned file, without its id; empty of any other."""
+    return "" if source is None else f"{hashlib.sha256(source.encode()).hexdigest()[:16]}-"
 
 
 def opened(uri: str) -> Gallery:

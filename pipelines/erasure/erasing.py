@@ -12,6 +12,7 @@ from cluster.decisions import store as decisions
 from cluster.errors import SettingsError
 from cluster.people import store as people
 from cluster.processes import Processes, port_open
+from cluster.records import asset_id
 from cluster.results import measured
 from cluster.settings import Settings
 from cluster.vectors import Vectors, VectorsDown
@@ -76,6 +77,7 @@ def _erase_faces(erasure: Erasure, settings: Settings) -> Counts:
     rejections, photos = Rejections(gallery, settings.s3_endpoint), Gallery(gallery, settings.s3_endpoint)
     rewriting.delete_unfinished(settings.galleries, settings.s3_endpoint)
     counts = {"rejected faces": rejections.discard(lambda vector: bool(pieces(vector) & known))}
+    counts["pictures of enrolled people"] = photos.discard(map(asset_id, erasure.files))
     if erasure.person:
         counts["photos of the person"], rejected = unenrol(erasure.person.name, photos, rejections)
         counts["rejected faces"] += rejected

@@ -59,6 +59,10 @@ class Originals:
         with self._source(uri, parent, settings) as source:
             return self._decoder().picture(source, settings.decoding)
 
+    def reference(self, path: Path, transparent: bool, settings: Settings) -> bytes:
+        """An upload as a picture for a gallery, as of `copies.reference`."""
+        return self._decoder().reference(path, transparent, settings.decoding)
+
     def properties(self, uri: str, parent: str | None, kind: Kind, settings: Settings) -> Properties:
         """What a file says about itself."""
         with self._source(uri, parent, settings) as source:

@@ -109,6 +109,11 @@ class Decoder:
         (answer,) = self._answers(limits, "picture", source, limits)
         return bytes(answer)
 
+    def reference(self, path: Path, transparent: bool, limits: Decoding) -> bytes:
+        """A picture for a gallery as PNG, as of `copies.reference`."""
+        (answer,) = self._answers(limits, "reference", path, transparent, limits)
+        return bytes(answer)
+
     def properties(self, source: Source, kind: Kind, limits: Decoding) -> Properties:
         """What a file says about itself, as of `properties.properties`."""
         (answer,) = self._answers(limits, "properties", source, kind)

@@ -98,6 +98,7 @@ _CALLS: dict[str, Callable[..., Iterator[Any]]] = {
     "part": copies.part,
     "still": copies.still,
     "picture": copies.picture,
+    "reference": copies.reference,
     "properties": properties.properties,
 }
 

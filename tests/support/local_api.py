@@ -23,6 +23,7 @@ from deployments.access.service import Access
 from deployments.api.ingress import Ingress
 from deployments.api.searches.search import Found
 from deployments.catalog.catalog import Catalog
+from deployments.galleries import pictures
 from deployments.jobs.queue import Jobs
 from pipelines.ledger.planning import answered_plan
 from pipelines.results.verifying import Verified
@@ -109,6 +110,14 @@ class SpokenOf:
     def picture(self, uri: str, parent: str | None, settings: Settings) -> bytes:
         """The same as the frame."""
         return self.still(uri, parent, 0.0, settings)
+
+    def reference(self, path: Path, transparent: bool, settings: Settings) -> bytes:
+        """The same bytes, if Pillow reads them, which it does here in this process."""
+        try:
+            pictures.decode(content := path.read_bytes())
+        except pictures.UnusablePicture as error:
+            raise MediaError("decode", f"it {error}") from None
+        return content
 
     def part(self, uri: str, parent: str | None, from_s: float, settings: Settings) -> Iterator[str | bytes]:
         """Nothing: it ends before."""

@@ -120,20 +120,28 @@ class FacePictures:
 
 
 def part(picture: "Image.Image", box: Sequence[float]) -> "Image.Image":
-    """The square around a box (fractions: left, top, right, bottom), as far as it lies in the picture."""
+    """The square around a box, of at most SIDE_PX."""
+    cut = square(picture, box, AROUND)
+    cut.thumbnail((SIDE_PX, SIDE_PX))
+    return cut
+
+
+def square(picture: "Image.Image", box: Sequence[float], around: float) -> "Image.Image":
+    """The square around a box (fractions: left, top, right, bottom), as far as it lies in the picture.
+
+    `around`: its side, in longer sides of the box.
+    """
     width, height = picture.size
     left, top, right, bottom = box[0] * width, box[1] * height, box[2] * width, box[3] * height
-    half = max(right - left, bottom - top, 2.0) * AROUND / 2
+    half = max(right - left, bottom - top, 2.0) * around / 2
     middle_x, middle_y = (left + right) / 2, (top + bottom) / 2
-    square = (
+    corners = (
         max(0, int(middle_x - half)),
         max(0, int(middle_y - half)),
         min(width, int(middle_x + half) + 1),
         min(height, int(middle_y + half) + 1),
     )
-    cut = picture.crop(square).convert("RGB")
-    cut.thumbnail((SIDE_PX, SIDE_PX))
-    return cut
+    return picture.crop(corners).convert("RGB")
 
 
 def coarsened(jpeg: bytes) -> bytes:

@@ -68,7 +68,7 @@ class PeopleRoutes(CaseRoutes):
         await self._record_view(query.case, request, who)
         found = await self.catalog.face_group.remote(face, query, self._distance(), within, who)
         if found is None:
-            raise _unknown()
+            raise unknown()
         return found
 
     @api.get("/v1/people/faces/{face}/picture", response_class=Response, responses=media.JPEG)
@@ -134,7 +134,7 @@ class PeopleRoutes(CaseRoutes):
         within = await self.within(of.case, who)
         outcome = await getattr(self.catalog, method).remote(face, body, self._distance(), within, who, where, **why)
         if outcome is None:
-            raise _unknown()
+            raise unknown()
         if isinstance(outcome, FaceChanged):
             raise _changed(outcome)
         return outcome
@@ -154,7 +154,8 @@ class PeopleRoutes(CaseRoutes):
         return config.there.distance
 
 
-def _unknown() -> HTTPException:
+def unknown() -> HTTPException:
+    """404: no group has the face."""
     return HTTPException(
         404,
         "no group has this face. If its file was scanned just now, its faces are still being compared: try again in a "

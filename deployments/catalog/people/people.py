@@ -20,6 +20,7 @@ from cluster.people.api_types import (
 )
 from cluster.people.face import place_of
 from cluster.people.store import FaceChanged, FaceStore
+from deployments.catalog import queries as sql
 from deployments.catalog.database import Database
 from deployments.catalog.people import correcting, shapes
 from deployments.catalog.people.compared import Comparison, Comparisons
@@ -30,6 +31,8 @@ from deployments.catalog.shapes import Json
 
 _SHOWING = """select distinct f.uri, f.parent from detections d join files f using (asset)
     where d.detector = 'face' and d.label = ?"""
+_FOUND = """select b.label, count(*) as n from best b join files f using (asset)
+    where b.detector = ? and {visible} group by all"""
 Outcome = Corrected | FaceChanged | None  # None: there is no such group
 NAMED = "group of faces named"  # what the audit log says of a correction
 MERGED, SPLIT, REJECTED = "groups of faces merged", "group of faces split", "faces rejected"
@@ -98,6 +101,12 @@ class People:
         if not place or not where or not is_face(self._database, face, place.asset):
             return None
         return {**where, "jpeg": (self.thumbnail(place.asset, within) or {"jpeg": None})["jpeg"]}
+
+    def files_by_label(self, detector: str, within: Prefixes) -> dict[str, int]:
+        """In how many of these files a detector has found each label, as Browse counts them."""
+        visible, values = sql.within(within)
+        rows = self._database.rows(_FOUND.format(visible=visible), [detector, *values])
+        return {row["label"]: row["n"] for row in rows}
 
     def files_of_person(self, name: str) -> list[tuple[str, str | None]]:
         """URI and container of the files in which a face is this person's, by a hit or by a reviewer."""

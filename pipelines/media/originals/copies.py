@@ -4,12 +4,15 @@ import heapq
 import io
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cluster.errors import MediaError
 from cluster.settings import Decoding
+from deployments.galleries import pictures
 from pipelines.media import audio, decoding, recordings
 from pipelines.media.containers import ROUNDING_S, TimeRange, decoded, limit, opened, start_s, video_stream
 from pipelines.media.guard import decoding_errors
@@ -79,6 +82,23 @@ def still(source: Source, at_s: float, limits: Decoding) -> Iterator[bytes]:
 def picture(source: Source, limits: Decoding) -> Iterator[bytes]:
     """A picture as JPEG, no side longer than PICTURE_PX."""
     yield _jpeg(decoding.picture(source, limits.model_copy(update={"max_side_px": PICTURE_PX})))
+
+
+def reference(path: Path, transparent: bool, limits: Decoding) -> Iterator[bytes]:
+    """A picture for a gallery as PNG, no side longer than FRAME_PX, without what its file says about itself.
+
+    `transparent`: it keeps its transparency, where it has some; else it lies on white.
+    """
+    image = decoding.picture(path, limits.model_copy(update={"max_side_px": pictures.FRAME_PX}))
+    if transparent:
+        # formats that only `decoding` reads stay on white
+        with suppress(pictures.UnusablePicture):
+            image = pictures.decode(path.read_bytes())
+            image.thumbnail((pictures.FRAME_PX, pictures.FRAME_PX))
+    png = io.BytesIO()
+    image.info.clear()
+    image.save(png, "PNG")
+    yield png.getvalue()
 
 
 def _jpeg(image: "Image.Image") -> bytes:

@@ -40,6 +40,7 @@ BODIES: dict[str, dict[str, Any]] = {  # of routes that read them before they lo
     "/v1/people/groups/{face}/merge": {"version": 9, "others": [{"face": FACE, "version": 9}]},
     "/v1/people/groups/{face}/split": {"version": 9, "faces": [FACE]},
     "/v1/first-paint": {"seconds": 0.5},
+    "/v1/watch-list/people/{name}/faces": {"face": FACE},
     "/v1/people/groups/{face}/reject": {"version": 9, "faces": [FACE], "reason": "face"},
 }
 
@@ -97,7 +98,7 @@ class Place:
             more = {"json": BODIES[path], **more}
         if path in QUERIES:
             more = {"params": QUERIES[path], **more}
-        path = path.format(asset=FILM, job=JOB, name="nobody", id="0" * 12, face=FACE, number=1)
+        path = path.format(asset=FILM, job=JOB, kind="people", name="nobody", id="0" * 12, face=FACE, number=1)
         headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
         return self.client.request(method, path, headers=headers, **more)
 
