@@ -27,6 +27,7 @@ from cluster.decisions.api_types import (
     ReviewQueue,
 )
 from cluster.people.api_types import Corrected, GroupPage, GroupQuery, PeoplePage, PeopleQuery, TakenBack
+from cluster.people.watch_types import Enrolled, GroupEnrolled, Unwatched, WatchKind, WatchList
 
 GroupChange = Literal["name", "merge", "split", "reject"]
 Change = Literal["cancel", "resume", "retry-failed"]
@@ -224,6 +225,24 @@ class ApiClient:
     def undo_correction(self, correction: int) -> TakenBack:
         """Take back a correction of groups. ApiError 409 if it does not hold any more."""
         return self._post(f"/people/corrections/{correction}/undo", TakenBack, {})
+
+    def watch_list(self, kind: WatchKind, case: str | None = None) -> WatchList:
+        """The people or logos that are looked for."""
+        return self._get(f"/watch-list/{kind}", WatchList, _of_case(case))
+
+    def watch(self, kind: WatchKind, name: str, file: str, content: IO[bytes]) -> Enrolled:
+        """Look for a person or logo by a picture. ApiError 422 with the reason if it cannot be used."""
+        return self._upload(f"/watch-list/{kind}/{quote(name, safe='')}", Enrolled, file, content, {})
+
+    def watch_group(self, name: str, face: str, case: str | None = None) -> GroupEnrolled:
+        """Look for the person of a group. ApiError 422 if none of its faces can be used."""
+        path, body = f"/watch-list/people/{quote(name, safe='')}/faces", {"face": face}
+        send = lambda: self._http.post(path, json=body, params=_of_case(case), timeout=_PLAN_TIMEOUT_S)  # noqa: E731
+        return self._answer(GroupEnrolled, send)
+
+    def unwatch(self, kind: WatchKind, name: str) -> Unwatched:
+        """Look for a person or logo no more."""
+        return self._answer(Unwatched, lambda: self._http.delete(f"/watch-list/{kind}/{quote(name, safe='')}"))
 
     def _post(self, path: str, kind: type[Answer], body: Mapping[str, Any]) -> Answer:
         return self._answer(kind, lambda: self._http.post(path, json=body))

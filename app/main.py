@@ -27,14 +27,15 @@ with page.guarded():
         st.Page("views/overview.py", title=_("Overview"), icon=":material/monitoring:"),
         st.Page("views/search.py", title=_("Search"), icon=":material/search:"),
         st.Page("views/people.py", title=_("People"), icon=":material/group:"),
+        st.Page("views/logos.py", title=_("Logos"), icon=":material/verified:"),
         st.Page("views/file.py", title=_("File"), visibility="hidden"),
         st.Page("views/left_out.py", title=_("Left out"), visibility="hidden"),
     ]
     if page.may("reviewer"):
-        pages.insert(5, st.Page("views/review.py", title=_("Review"), icon=":material/rule:"))
-        pages.insert(6, st.Page("views/analyze.py", title=_("Analyze"), icon=":material/upload_file:"))
+        pages.insert(6, st.Page("views/review.py", title=_("Review"), icon=":material/rule:"))
+        pages.insert(7, st.Page("views/analyze.py", title=_("Analyze"), icon=":material/upload_file:"))
     if page.may("operator"):
-        pages.insert(7, st.Page("views/jobs.py", title=_("Jobs"), icon=":material/checklist:"))
+        pages.insert(8, st.Page("views/jobs.py", title=_("Jobs"), icon=":material/checklist:"))
     cases = page.cases()
 shown = st.navigation(pages, position="top")
 if shown.url_path == "" and cases and not st.query_params and "case" not in st.session_state:

@@ -6,11 +6,13 @@ from app import components, draw, page
 from app.address import Pairs
 from app.client import ApiError
 from app.language.formats import number
-from app.language.texts import _, counted
-from app.people import correcting, tiles, timeline, words
+from app.language.texts import N_, _, counted
+from app.people import correcting, tiles, timeline, watch_list, words
 from cluster.people.api_types import MOST_PAGE, GroupPage, GroupQuery, PeoplePage, PeopleQuery
 
 SIZE, FACES = 40, 60  # groups and faces of one page
+_WATCHED = "watched"  # the value of `list` in the URL
+_LISTS = {"groups": N_("Faces that were found"), _WATCHED: N_("Watch list")}
 LOOK_S = 3.0  # how often it is asked whether faces are compared
 NOT_FOUND = 404
 
@@ -18,6 +20,10 @@ NOT_FOUND = 404
 def show() -> None:
     """Draw the page."""
     correcting.message()
+    if st.query_params.get("list") == _WATCHED:
+        _choose(_WATCHED)
+        watch_list.show("people")
+        return
     face = st.query_params.get("group", "")
     if not face:
         _all()
@@ -35,8 +41,33 @@ def show() -> None:
     _one(found)
 
 
+def _choose(shown: str) -> None:
+    """Draw the choice between groups and the watch list, as the URL has it."""
+    key = f"list {shown}"
+    st.segmented_control(
+        _("Show as"),
+        list(_LISTS),
+        default=shown,
+        format_func={name: _(text) for name, text in _LISTS.items()}.__getitem__,
+        key=key,
+        required=True,
+        label_visibility="collapsed",
+        on_change=lambda: _to_list(st.session_state[key]),
+    )
+
+
+def _to_list(name: str) -> None:
+    correcting.forget()
+    st.query_params.pop("list", None)
+    if name == _WATCHED:
+        for other in ("name", "page"):  # of the groups
+            st.query_params.pop(other, None)
+        st.query_params["list"] = name
+
+
 def _all() -> None:
     """Draw all groups."""
+    _choose("groups")
     with st.container(horizontal=True, vertical_alignment="center"):
         heading = st.empty()
         name = st.text_input(
@@ -100,8 +131,12 @@ def _one(found: GroupPage) -> None:
         if corrects:
             correcting.undo_button(found.last)
         look = page.look()
+    watch_list.message()
     if corrects:
-        correcting.name_form(group)
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            correcting.name_form(group)
+            if group.name and page.may("operator") and page.viewer().prefixes is None:
+                watch_list.group_button(group.face, group.name)
     context: Pairs = [*page.case_pairs(), ("group", group.face)]
     timeline.show(found.appearances, context)
     if words.show(found.appearances, context, look):
