@@ -9,10 +9,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cluster.settings import load
-from commands.terminal import console, harmless, waiting
+from cluster.errors import SettingsError
+from cluster.settings import Settings, load
+from commands.terminal import api_client, console, harmless, waiting
 
 if TYPE_CHECKING:
+    from cluster.people.watch_types import WatchKind
     from deployments.galleries.store import Flaw, Gallery
 
 
@@ -44,10 +46,12 @@ def commands(detector: str, what: str) -> typer.Typer:
         with waiting("reading the gallery"):
             references, flaws = gallery().references(), gallery().flaws()
         broken = {flaw.path for flaw in flaws}
-        table = Table("name", "pictures", "unusable")
+        files = found_in(load(), "logos") if detector == "logo" and references else None
+        table = Table("name", "pictures", "unusable", *(["files"] if files is not None else []))
         for name, group in groupby(references, key=lambda reference: reference.name):
             usable = [f"{name}/{reference.file}" not in broken for reference in group]
-            table.add_row(name, str(sum(usable)), str(len(usable) - sum(usable) or ""))
+            row = [name, str(sum(usable)), str(len(usable) - sum(usable) or "")]
+            table.add_row(*row, *([] if files is None else [f"{files.get(name, 0):,}"]))
         if table.row_count:
             Console().print(table)
         else:
@@ -60,6 +64,20 @@ def commands(detector: str, what: str) -> typer.Typer:
         console.print(f"{name}: {gallery().remove(name)} removed")
 
     return cli
+
+
+def found_in(settings: Settings, kind: "WatchKind") -> dict[str, int] | None:
+    """In how many files each name was found; None, with a line that says so, if the API does not tell it."""
+    from cluster.people.watch_types import WatchList
+
+    try:
+        with api_client(settings) as api:
+            answer = api.get(f"/v1/watch-list/{kind}")
+            answer.raise_for_status()
+            return {item.name: item.files for item in WatchList(**answer.json()).items}
+    except SettingsError as error:
+        console.print(f"in how many files each was found is not known: {error}", markup=False)
+        return None
 
 
 def show_flaws(flaws: "Iterable[Flaw]") -> None:

@@ -20,7 +20,7 @@ from cluster.storage import buckets
 from cluster.vectors import Vectors
 from commands.enrolment import Name, Source, face_gallery, face_rejections, stored_faces, watch_list
 from commands.faces import groups
-from commands.galleries import show_flaws
+from commands.galleries import found_in, show_flaws
 from commands.purge import purge
 from commands.terminal import Purpose, api_client, console, harmless, waiting
 from deployments.detectors.face import Face
@@ -81,11 +81,13 @@ def show_enrolled() -> None:
     with waiting("reading the photos"):
         references, flaws = face_gallery(settings).references(), _flaws(settings)
     broken = {flaw.path for flaw in flaws}
-    table = Table("name", "photos", "unusable", "rejected faces")
+    files = found_in(settings, "people") if references else None
+    table = Table("name", "photos", "unusable", "rejected faces", *(["files"] if files is not None else []))
     for name, group in groupby(references, key=lambda reference: reference.name):
         usable = [f"{name}/{reference.file}" not in broken for reference in group]
         unusable = len(usable) - sum(usable)
-        table.add_row(name, str(sum(usable)), str(unusable or ""), str(rejections.count(name)))
+        row = [name, str(sum(usable)), str(unusable or ""), str(rejections.count(name))]
+        table.add_row(*row, *([] if files is None else [f"{files.get(name, 0):,}"]))
     if table.row_count:
         Console().print(table)
     else:

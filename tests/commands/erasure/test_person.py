@@ -64,6 +64,16 @@ def test_decisions_on_faces_of_an_erased_file_are_gone(machine):
     store.close()
 
 
+def test_pictures_of_enrolled_people_that_were_cut_out_of_an_erased_file_are_gone(machine):
+    gallery = Gallery(f"{machine.settings.galleries}/face")
+    for uri in (GONE, STAYS):
+        gallery.put(ANN, [(".png", picture(0))], asset_id(uri))
+    assert run("erase", "--asset", GONE, "--yes").exit_code == 0
+    (left,) = gallery.references()
+    gallery.discard([asset_id(STAYS)])
+    assert gallery.references() == [], left
+
+
 def test_a_person_who_is_neither_enrolled_nor_found_is_not_erased(enrolled):
     before = content(enrolled.place)
     assert "nothing of it is stored" in words(run("erase", "--person", "Eve", "--yes"))
