@@ -90,9 +90,11 @@ class Gallery:
         """
         if not _NAME.fullmatch(name):  # before a picture is read
             raise SettingsError(f"{name!r} cannot be a name here: {NAME_RULE}. Take another.")
-        return self.put(name, [(path.suffix, _checked(path)) for path in paths])
+        return self.add_contents(name, [(path.suffix, _checked(path)) for path in paths])
 
-    def put(self, name: str, contents: Sequence[tuple[str, bytes]], source: str | None = None) -> list[Reference]:
+    def add_contents(
+        self, name: str, contents: Sequence[tuple[str, bytes]], source: str | None = None
+    ) -> list[Reference]:
         """Store pictures, each a suffix and the bytes of a file that can be decoded; as `add`.
 
         `source`: the id of the scanned file that they are cut out of. `discard` finds them by it.

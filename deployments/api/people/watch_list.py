@@ -95,7 +95,7 @@ class WatchListRoutes(PeopleRoutes, UploadRoutes):
                 raise HTTPException(422, flaw)
             also = enrolling.others(seen, name)
         await self.access.record.remote(who, ADDED[kind], name, address(request), **why)
-        await asyncio.to_thread(self._gallery(kind).put, name, [(".png", content)])
+        await asyncio.to_thread(self._gallery(kind).add_contents, name, [(".png", content)])
         here = sum(reference.name == name for reference in await self._references(kind))
         return Enrolled(pictures=here, also=tuple(sorted(also)))
 
@@ -132,7 +132,7 @@ class WatchListRoutes(PeopleRoutes, UploadRoutes):
             raise HTTPException(422, refused[0])
         await self.access.record.remote(who, ADDED["people"], name, address(request), group=group.face, **why)
         for asset, content in taken:
-            await asyncio.to_thread(self._gallery("people").put, name, [(".png", content)], asset)
+            await asyncio.to_thread(self._gallery("people").add_contents, name, [(".png", content)], asset)
         return GroupEnrolled(pictures=len(taken), refused=tuple(dict.fromkeys(refused)))
 
     @api.delete("/v1/watch-list/{kind}/{name}")

@@ -45,7 +45,7 @@ def test_fake_api_the_link_of_a_name_leads_to_its_files(visit: Visit, fake_api_u
     if not files:  # no synthetic file has a logo
         gallery, detector = fake_api.watch_lists.gallery("people"), "face"
         label, files = "face", fake_api.catalog.files_by_label("face", None)["face"]
-    gallery.put(label, [(".png", png("a.png", 3)["buffer"])])
+    gallery.add_contents(label, [(".png", png("a.png", 3)["buffer"])])
     visit.url = fake_api_url
     page = visit.open("/logos" if detector == "logo" else "/people?list=watched")
     page.get_by_role("link", name=f"found in {files} files").click()

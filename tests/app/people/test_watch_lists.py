@@ -54,8 +54,8 @@ def test_an_empty_list_says_so_and_how_scans_use_it(visit: Visit, api: FakeApi, 
 def test_a_person_of_the_list_has_pictures_and_a_link_to_the_files_of_the_case(visit: Visit, api: FakeApi):
     gallery = api.watch_lists.gallery("logos")
     label = next(iter(api.catalog.files_by_label("logo", None)), "face")
-    gallery.put(label, [(".png", png()), (".png", png(1))])
-    api.watch_lists.gallery("people").put("Nobody Known", [(".png", png())])
+    gallery.add_contents(label, [(".png", png()), (".png", png(1))])
+    api.watch_lists.gallery("people").add_contents("Nobody Known", [(".png", png())])
     assert "found in no file" in words(opened(visit, "people", api.port))
     at = opened(visit, "logos", api.port)
     assert "1 logo is looked for" in words(at) and "2 pictures" in words(at)
@@ -80,14 +80,14 @@ def test_a_broken_picture_and_a_name_that_is_none_are_refused_with_the_reason(vi
 
 @pytest.mark.parametrize("kind", ["people", "logos"])
 def test_one_is_removed(visit: Visit, api: FakeApi, kind: WatchKind):
-    api.watch_lists.gallery(kind).put("Ann", [(".png", png())])
+    api.watch_lists.gallery(kind).add_contents("Ann", [(".png", png())])
     at = opened(visit, kind, api.port)
     at.button(key="remove Ann").click().run()
     assert not at.exception and watched(api, kind) == []
 
 
 def test_one_who_is_gone_meanwhile_is_said_to_be(visit: Visit, api: FakeApi):
-    api.watch_lists.gallery("people").put("Ann", [(".png", png())])
+    api.watch_lists.gallery("people").add_contents("Ann", [(".png", png())])
     at = opened(visit, "people", api.port)
     api.watch_lists.gallery("people").remove("Ann")
     at.button(key="remove Ann").click().run()
@@ -105,7 +105,7 @@ def test_a_named_group_is_put_on_the_watch_list(visit: Visit, api: FakeApi):
 
 def test_names_are_found_by_letters(visit: Visit, api: FakeApi):
     for name in ("Ann Example", "Bob Example", "Carl"):
-        api.watch_lists.gallery("people").put(name, [(".png", png())])
+        api.watch_lists.gallery("people").add_contents(name, [(".png", png())])
     at = opened(visit, "people", api.port)
     at.text_input[0].set_value("exam").run()
     assert {button.key for button in at.button if str(button.key).startswith("remove")} == {
@@ -117,7 +117,7 @@ def test_names_are_found_by_letters(visit: Visit, api: FakeApi):
 @pytest.mark.parametrize("role", ["viewer", "reviewer"])
 def test_who_is_no_operator_sees_the_list_and_changes_nothing(visit: Visit, role):
     api = FakeApi(role=role)
-    api.watch_lists.gallery("people").put("Ann", [(".png", png())])
+    api.watch_lists.gallery("people").add_contents("Ann", [(".png", png())])
     with served(api) as port:
         at = opened(visit, "people", port)
         assert "1 person is looked for" in words(at) and not at.file_uploader

@@ -67,7 +67,7 @@ def test_decisions_on_faces_of_an_erased_file_are_gone(machine):
 def test_pictures_of_enrolled_people_that_were_cut_out_of_an_erased_file_are_gone(machine):
     gallery = Gallery(f"{machine.settings.galleries}/face")
     for n, uri in enumerate((GONE, STAYS)):
-        gallery.put(ANN, [(".png", picture(n))], asset_id(uri))
+        gallery.add_contents(ANN, [(".png", picture(n))], asset_id(uri))
     assert run("erase", "--asset", GONE, "--yes").exit_code == 0
     (left,) = gallery.references()
     gallery.discard([asset_id(STAYS)])

@@ -90,7 +90,7 @@ class FakeWatchLists:
             enrolling.check_name(name)
             if flaw := enrolling.flaw(faces_in(file.filename or "")):
                 raise HTTPException(422, flaw)
-        self.gallery(kind).put(name, [(".png", content)])
+        self.gallery(kind).add_contents(name, [(".png", content)])
         here = sum(reference.name == name for reference in self.gallery(kind).references())
         return Enrolled(pictures=here, also=())
 
@@ -103,7 +103,7 @@ class FakeWatchLists:
         for face in found.faces[:3]:
             png = io.BytesIO()
             Image.open(io.BytesIO(draw_face(face.asset, round((face.time_s or 0) * 1000)))).save(png, "PNG")
-            self.gallery("people").put(name, [(".png", png.getvalue())], face.asset)
+            self.gallery("people").add_contents(name, [(".png", png.getvalue())], face.asset)
         return GroupEnrolled(pictures=3, refused=())
 
     def remove(self, kind: Kind, name: Name) -> Unwatched:

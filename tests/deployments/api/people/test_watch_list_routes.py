@@ -43,9 +43,9 @@ def galleries(running: LocalApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     """Ann and two logos are looked for."""
     monkeypatch.setattr(running.ingress, "analyze", analyze)
     monkeypatch.setattr(running.ingress, "originals", Grey())
-    running.ingress._gallery("people").put("Ann", [(".png", png())])
+    running.ingress._gallery("people").add_contents("Ann", [(".png", png())])
     for name in ("acme + Acme Corp", "other"):
-        running.ingress._gallery("logos").put(name, [(".png", png())])
+        running.ingress._gallery("logos").add_contents(name, [(".png", png())])
     yield
     for kind in ("people", "logos"):
         gallery = running.ingress._gallery(kind)
