@@ -148,8 +148,8 @@ def _form(kind: WatchKind, expanded: bool) -> None:
             sent = st.form_submit_button(_("Add"), key="add", type="primary", disabled=away)
         if sent:
             _add(kind, " ".join(name.split()), files)
-        for accepted, sentence in st.session_state.pop(_ANSWERS, []):
-            (st.success if accepted else st.warning)(draw.escape(sentence))
+    for accepted, sentence in st.session_state.pop(_ANSWERS, []):  # not in the expander, which may have closed
+        (st.success if accepted else st.warning)(draw.escape(sentence))
 
 
 def _add(kind: WatchKind, name: str, files: Sequence[UploadedFile]) -> None:
