@@ -14,7 +14,7 @@ from app.browsing import held
 from app.client import ApiDownError, ApiError
 from app.language.texts import _
 from app.review import panel
-from app.viewing import ways
+from app.viewing import position, ways
 from cluster.api_queries import SearchQuery
 from cluster.api_types import File, Hit, Neighbours
 from cluster.people.api_types import GroupQuery
@@ -91,7 +91,9 @@ def show() -> None:
     # viewers get no media: they see the thumbnail, which the API blurs for them
     source = f"/api/media/{id}" if page.may("reviewer") else ""
     drawn = draw_file.viewer(file, page.palette(), source, file.name, page.floors(), opening)
-    components.viewer("viewer", drawn, links, look)
+    told = components.viewer("viewer", drawn, links, look, tells=True)
+    if (at := position.told_of(told, id)) is not None:
+        position.show(at)
     _decide(id)
     st.session_state["left"] = id  # the tile to focus when the user goes back
     if file.has_thumbnail:

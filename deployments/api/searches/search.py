@@ -36,7 +36,7 @@ MAKER = {"image": "clip", "faces": "face"}  # space -> the detector that makes i
 MATCHED = {"ocr": "text", "whisper": "speech", "clip": "picture", "image": "image", "faces": "face"}
 SHORT = 3  # words: a text of so many is nearer to nonsense than a longer one
 EXACT = "exact text"  # `matched` of a file that contains the words
-DEEPER = 2  # times as many hits of words and of a picture are ranked together as are shown
+RANKED = 100  # hits of words and of a picture, at least, that are ranked together, and twice as many as are shown
 FRAMES = 4  # of a video, that represent it in a search by similarity
 # Three letters in a row, or two signs of East Asian scripts: other texts, such as "●" or "*x K", are mostly misread
 # patterns. Their vectors are near to those of any nonsense.
@@ -116,8 +116,9 @@ class Search:
         """
         notes: list[str] = []
         # of each more than are shown: a file may be far down in one ranking, and have a good place in both together
-        alike = _part("by the picture", self.by_picture(shown, DEEPER * limit, scope), MEANING_DEADLINE_S, notes)
-        of_words, of_picture = await asyncio.gather(self.words(words, DEEPER * limit, scope), alike)
+        most = max(RANKED, 2 * limit)
+        alike = _part("by the picture", self.by_picture(shown, most, scope), MEANING_DEADLINE_S, notes)
+        of_words, of_picture = await asyncio.gather(self.words(words, most, scope), alike)
         exact = [hit for hit in of_words.hits if hit["matched"] == EXACT]
         known = {hit["asset"] for hit in exact}
         rankings = [

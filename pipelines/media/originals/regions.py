@@ -12,6 +12,7 @@ from pipelines.media.originals import copies
 from pipelines.media.sources import Source
 
 UNSCALED_PX = 1 << 20  # longer than a side of any picture that decoding.max_pixels allows to be of use
+ROUNDING = 1e-3  # of a pixel: a fraction of a side is rounded in an address
 LEAST_PX = 8  # a side of a region: what is smaller shows nothing
 
 
@@ -26,10 +27,10 @@ def region(source: Source, kind: Kind, box: Box, at_s: float, limits: Decoding) 
     width, height = image.size
     left, top, right, bottom = box
     cut = (
-        math.floor(left * width),
-        math.floor(top * height),
-        math.ceil(right * width),
-        math.ceil(bottom * height),
+        math.floor(left * width + ROUNDING),
+        math.floor(top * height + ROUNDING),
+        math.ceil(right * width - ROUNDING),
+        math.ceil(bottom * height - ROUNDING),
     )
     part = image.crop(cut).convert("RGB")
     if min(part.size) < LEAST_PX:

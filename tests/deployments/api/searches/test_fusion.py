@@ -45,7 +45,7 @@ def test_exact_words_are_first_and_the_file_itself_is_not_found():
         (FIRST, "image"),
         (SECOND, "text"),
     ]
-    assert [one["asset"] for one in found(Vectors(near), Catalog(READ), limit=1).hits][0] == READ
+    assert [one["matched"] for one in found(Vectors(near), Catalog(READ), limit=1).hits] == ["exact text", BOTH]
 
 
 def test_exact_words_are_found_while_no_picture_can_be_compared():
