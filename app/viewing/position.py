@@ -27,7 +27,8 @@ def told_of(state: Any, asset: str) -> Position | None:
     if told.get("asset") != asset or len(at) != 2:
         return None
     latitude, longitude = at
-    return (latitude, longitude) if abs(latitude) <= 90 and abs(longitude) <= 180 else None
+    numbers = isinstance(latitude, int | float) and isinstance(longitude, int | float)
+    return (latitude, longitude) if numbers and abs(latitude) <= 90 and abs(longitude) <= 180 else None
 
 
 def show(position: Position) -> None:

@@ -40,8 +40,8 @@ def _beside(api: str, id: str, context: tuple[tuple[str, str], ...], upto: str |
 
     `upto`: the file that had arrived last when this session began to look at the list; None: it has not.
     """
-    if (searched := address.search_of(context)) is not None:
-        return ways.among_hits(id, [hit.asset.id for hit in page.api().search(searched).hits])
+    if address.search_of(context) is not None:
+        return ways.among_hits(id, _hits(api, context))
     if (face := dict(context).get("group")) is not None:
         return ways.among_hits(id, _files_of_person(face, address.case_of(context)))
     query = address.query_of(context).model_copy(update={"page": 1, "upto": upto})
@@ -51,6 +51,14 @@ def _beside(api: str, id: str, context: tuple[tuple[str, str], ...], upto: str |
         if error.status != 422 or upto is None:
             raise
         return page.api().neighbours(id, query.model_copy(update={"upto": None}))  # that file has been deleted
+
+
+@st.cache_data(ttl=60, max_entries=16, show_spinner=False)
+def _hits(api: str, context: tuple[tuple[str, str], ...]) -> list[str]:
+    """The ids of the hits of a search. They are asked for once for all files beside each other: a region is cut anew."""
+    searched = address.search_of(context)
+    assert searched is not None
+    return [hit.asset.id for hit in page.api().search(searched).hits]
 
 
 def _files_of_person(face: str, case: str | None) -> list[str]:
