@@ -58,7 +58,7 @@ def read_box(text: str) -> Box:
     ValueError if it is none, or has no area.
     """
     try:
-        left, top, right, bottom = map(float, text.split(","))
+        left, top, right, bottom = (round(float(side), 6) for side in text.split(","))
     except ValueError:
         raise ValueError("it is no box: left,top,right,bottom as fractions of the picture") from None
     if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):

@@ -23,8 +23,8 @@ Position = tuple[float, float]
 def told_of(state: Any, asset: str) -> Position | None:
     """Latitude and longitude that the viewer has told of this file; None if it has not, or not of this one."""
     told = (state or {}).get("position") or {}
-    at = told.get("at") or ()
-    if told.get("asset") != asset or len(at) != 2:
+    at = told.get("at")
+    if told.get("asset") != asset or not isinstance(at, list | tuple) or len(at) != 2:
         return None
     latitude, longitude = at
     numbers = isinstance(latitude, int | float) and isinstance(longitude, int | float)

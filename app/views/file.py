@@ -55,7 +55,7 @@ def _beside(api: str, id: str, context: tuple[tuple[str, str], ...], upto: str |
 
 @st.cache_data(ttl=60, max_entries=16, show_spinner=False)
 def _hits(api: str, context: tuple[tuple[str, str], ...]) -> list[str]:
-    """The ids of the hits of a search. They are asked for once for all files beside each other: a region is cut anew."""
+    """The ids of the hits of a search. Asked for once for all files beside each other: a region is cut each time."""
     searched = address.search_of(context)
     assert searched is not None
     return [hit.asset.id for hit in page.api().search(searched).hits]

@@ -43,7 +43,7 @@ from deployments.api.guards import quotas
 from deployments.api.guards.origin import answer_to
 from deployments.api.guards.quotas import Quotas
 from deployments.api.job_routes import Verify
-from deployments.api.media_routes import COPIES
+from deployments.api.media_routes import COPIES, MediaRoutes
 from deployments.api.node_caches import erase_cluster
 from deployments.api.people.pictures import FacePictures
 from deployments.api.people.routes import PeopleRoutes
@@ -72,6 +72,7 @@ PAINT_S = 600.0  # what took longer was no page that somebody waited for
 class Ingress(
     AccessRoutes,
     ExportRoutes,
+    MediaRoutes,
     OverviewRoutes,
     PeopleRoutes,
     PlanRoutes,

@@ -44,6 +44,7 @@ def test_the_client_searches_by_image_or_face_of_a_file_or_an_upload():
         ),
         ([("asset", FILM), ("box", "1,0,0,1"), ("q", "x"), ("by", "faces")], SearchQuery(q="x")),
         ([("asset", FILM)], None),
+        ([("asset", FILM), ("box", "0.1,0,0.1000001,1")], None),
         ([("like", "../x"), ("q", "x"), ("by", "faces")], SearchQuery(q="x")),
         ([("picture", FILM), ("kind", "image"), ("kind", "video")], SearchQuery(picture=FILM, kind=("image", "video"))),
         (

@@ -2,6 +2,7 @@
 
 # No `from __future__ import annotations` here: FastAPI could not resolve the types of a pickled class.
 import asyncio
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +23,7 @@ from deployments.api import face_records, media, uploads
 from deployments.api.app import api
 from deployments.api.calls import TimedHandle
 from deployments.api.cases.routes import CaseRoutes
-from deployments.api.media_routes import MediaRoutes
+from deployments.api.media_routes import Original
 from deployments.api.searches.near import Scope
 from deployments.api.searches.search import Found, Search, Shown
 from deployments.api.upload_routes import UploadRoutes
@@ -45,12 +46,15 @@ def _of_upload(picture: Picture) -> Sought:
     return Sought(Shown(picture.space, picture.vectors), picture.sha256, len(picture.vectors) >= MOST_SEARCHED)
 
 
-class SearchRoutes(CaseRoutes, MediaRoutes, UploadRoutes):
-    """The routes of searches; the API that inherits them has the catalogue and the searches."""
+class SearchRoutes(CaseRoutes, UploadRoutes):
+    """The routes of searches; the API that inherits them has the catalogue, the searches and the originals."""
 
     access: TimedHandle
     catalog: TimedHandle
     searching: Search
+    originals: media.Originals
+    copying: media.Turns
+    original: Callable[[str, Request, Identity], Awaitable[Original]]
 
     @api.get("/v1/search")
     async def search(self, query: Annotated[SearchQuery, Query()], request: Request, who: Viewer) -> Hits:
@@ -98,7 +102,7 @@ class SearchRoutes(CaseRoutes, MediaRoutes, UploadRoutes):
     async def _of_region(self, query: SearchQuery, request: Request, who: Identity) -> Sought:
         """A part of an original, which the caller may see: it is read from it for this request, and not stored."""
         asset, maker = str(query.asset), self.searching.maker(query.by)
-        original = await self._original(asset, request, who)
+        original = await self.original(asset, request, who)
         if original.kind not in ("image", "video"):
             raise HTTPException(422, f"{original.uri} is no picture or film: no region of it can be searched by")
         if query.by == "faces":
