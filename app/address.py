@@ -1,11 +1,11 @@
 """URLs of the app's pages: a query for files as parameters of the Browse page, and links to files."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import get_args
 from urllib.parse import urlencode
 
-from cluster.api_queries import MAX_PAGE, AssetFilter, AssetQuery, By, SearchQuery, Sort
+from cluster.api_queries import MAX_PAGE, AssetFilter, AssetQuery, By, SearchQuery, Sort, read_box
 from cluster.filters import conditions
 from cluster.records import ExportFormat, Kind, Pictures, ReportFormat
 
@@ -13,7 +13,8 @@ Pairs = list[tuple[str, str]]
 _ID = re.compile(r"[0-9a-f]{32}")
 SORTS: tuple[Sort, ...] = get_args(Sort)
 ALL_FILES = "*"  # the value of `case` in the URL of a page over all files, if there are cases; it is no name of one
-SEARCHED = ("q", "like", "picture")  # of the Search page: words, a file, an upload
+PICTURES = ("like", "picture", "asset")  # of the Search page: a file, an upload, a file of which `box` is a region
+SEARCHED = ("q", *PICTURES)
 # parameters that may have several values
 SEVERAL = ("kind", "detector", "label", "detector_label", "where", "job", "decision", "tag")
 
@@ -42,21 +43,35 @@ def filters(query: AssetFilter) -> Pairs:
 
 def search(query: SearchQuery) -> Pairs:
     """The parameters of the Search page for a search, without the case."""
-    what = [(name, value) for name in SEARCHED if (value := getattr(query, name)) is not None]
-    return [*what, *([("by", query.by)] if query.by != "image" else []), *filters(query)]
+    what = [(name, value) for name in (*SEARCHED, "box") if (value := getattr(query, name)) is not None]
+    at = [("at_s", f"{query.at_s:g}")] if query.at_s else []
+    return [*what, *at, *([("by", query.by)] if query.by != "image" else []), *filters(query)]
 
 
 def search_of(pairs: Iterable[tuple[str, str]]) -> SearchQuery | None:
     """The search of a Search page's parameters; None if they ask for nothing."""
     pairs = list(pairs)
     values = dict(pairs)
-    asked = {name: text for name in SEARCHED if (text := values.get(name, "").strip())}
-    what = next((name for name in ("like", "picture") if _ID.fullmatch(asked.get(name, ""))), "q")
-    if what not in asked:
+    asked = _picture_of(values)
+    if words := values.get("q", "").strip():
+        asked["q"] = words
+    if not asked:
         return None
     wanted = query_of(pairs).model_dump(include=set(AssetFilter.model_fields), exclude_defaults=True)
-    by: By = "faces" if values.get("by") == "faces" and what != "q" else "image"
-    return SearchQuery.model_validate({**wanted, what: asked[what], "by": by})
+    by: By = "faces" if values.get("by") == "faces" and asked.keys() != {"q"} else "image"
+    return SearchQuery.model_validate({**wanted, **asked, "by": by})
+
+
+def _picture_of(values: Mapping[str, str]) -> dict[str, str | float]:
+    """The picture that the parameters of the Search page name: the first of PICTURES that is valid, if any."""
+    for name in PICTURES:
+        if not _ID.fullmatch(values.get(name, "")):
+            continue
+        if name != "asset":
+            return {name: values[name]}
+        if _passes(read_box, values.get("box", "")):
+            return {name: values[name], "box": values["box"], "at_s": _number(values.get("at_s", ""), 1e6)}
+    return {}
 
 
 def in_list(query: AssetQuery) -> dict[str, str]:

@@ -143,6 +143,7 @@ def matched(how: str) -> str:
         "picture": _("Picture"),
         "image": _("Looks alike"),
         "face": _("Same face"),
+        "words and picture": _("Words and picture"),
     }
     return words.get(how, how)
 

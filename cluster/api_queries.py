@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from cluster.filters import conditions
-from cluster.records import ExportFormat, Kind, Pictures, Priority, ReportFormat, current_space
+from cluster.records import Box, ExportFormat, Kind, Pictures, Priority, ReportFormat, current_space
 
 Sort = Literal["newest", "oldest", "score", "name"]
 # The vector space in which files are compared; URLs from before 0.2 say "looks" for "image".
@@ -28,6 +28,7 @@ MAX_PAGE = 10_000_000  # at 200 files a page, more than any catalogue holds; the
 _Id = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 # with a bound of characters pydantic also refuses what is no Unicode, such as a lone surrogate in a body of JSON
 _Value = Annotated[str, Field(max_length=8000)]
+_Box = Annotated[str, Field(max_length=100), AfterValidator(lambda text: write_box(read_box(text)))]
 _Score = Annotated[float, Field(ge=-1e38, le=1e38)]  # the catalogue holds it in single precision
 # the order, the last file's value in it, and its id; for `name` the id is enough
 Cursor = (
@@ -49,6 +50,25 @@ def read_cursor(text: str) -> Cursor:
         return _CURSOR.validate_json(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except ValueError:
         raise ValueError("it is no `next` of a page of this list") from None
+
+
+def read_box(text: str) -> Box:
+    """The part of a picture that a text names: left, top, right, bottom as fractions, such as 0.1,0.2,0.5,0.75.
+
+    ValueError if it is none, or has no area.
+    """
+    try:
+        left, top, right, bottom = (round(float(side), 6) for side in text.split(","))
+    except ValueError:
+        raise ValueError("it is no box: left,top,right,bottom as fractions of the picture") from None
+    if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+        raise ValueError("a box has 0 <= left < right <= 1 and 0 <= top < bottom <= 1")
+    return left, top, right, bottom
+
+
+def write_box(box: Box) -> str:
+    """The text of `read_box` for a box, exact to a pixel of any picture."""
+    return ",".join(f"{side:.6f}".rstrip("0").rstrip(".") for side in box)
 
 
 def _checked_cursor(text: str) -> str:
@@ -162,21 +182,48 @@ class LikenessQuery(AssetFilter):
 
     by: By = "image"
     limit: int = Field(default=40, ge=1, le=200, description="of files with the words, and of similar ones")
+    q: str | None = Field(
+        default=None,
+        max_length=1000,
+        description="words that are seen, read or said; with a picture: files that match both are first",
+    )
 
 
 class SearchQuery(LikenessQuery):
-    """A search by words, or for files that are similar to a scanned one or to an upload that was searched by before."""
+    """A search by words, by a picture, or by both.
 
-    q: str | None = Field(default=None, max_length=1000, description="words that are seen, read or said")
+    The picture is a scanned file, an upload that was searched by before, or a region of a file's original.
+    """
+
     like: str | None = Field(default=None, description="the id of a file")
     picture: _Id | None = Field(
         default=None, description="`picture` of the answer to an upload, for an hour after it; `by` is what it was then"
     )
+    asset: _Id | None = Field(default=None, description="the id of a file of whose original `box` is searched by")
+    box: _Box | None = Field(
+        default=None,
+        description="left,top,right,bottom as fractions of the upright picture",
+        examples=["0.1,0.2,0.5,1"],
+    )
+    at_s: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = Field(
+        default=0.0, description="with `asset`: the second of a film at which it shows the frame"
+    )
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether a picture is searched by, with or without words."""
+        return self.like is not None or self.picture is not None or self.asset is not None
 
     @model_validator(mode="after")
-    def _check_one_is_given(self) -> Self:
-        if sum(given is not None for given in (self.q, self.like, self.picture)) != 1:
-            raise ValueError("search takes one of q=words, like=a file's id and picture=`picture` of an answer")
+    def _check_what_is_given(self) -> Self:
+        pictures = sum(given is not None for given in (self.like, self.picture, self.asset))
+        if pictures > 1 or (not pictures and self.q is None):
+            raise ValueError(
+                "search takes q=words and one picture, or either: like=a file's id, picture=`picture` of an answer, or "
+                "asset=a file's id with box"
+            )
+        if (self.asset is None) != (self.box is None):
+            raise ValueError("a region is searched by with both asset=a file's id and box=left,top,right,bottom")
         return self
 
 

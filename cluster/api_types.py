@@ -269,7 +269,7 @@ class Hit(Answer):
 
     asset: Asset
     score: float
-    matched: str  # exact text, text, speech, picture, image or face
+    matched: str  # exact text, text, speech, picture, image, face, or words and picture
     detector: str | None = None  # whose text or vector matched; None: the file's name
     text: str | None
     time_s: float | None

@@ -18,7 +18,9 @@ from app.language.texts import _, used_in
 from app.viewing.ways import Ways
 
 # the scripts of the viewer, in the order in which they need each other
-_VIEWER = [f"viewer/{part}" for part in ("table", "thresholds", "lines", "picture", "copy", "stage", "timeline")]
+_VIEWER = [
+    f"viewer/{part}" for part in ("table", "thresholds", "lines", "picture", "region", "copy", "stage", "timeline")
+]
 
 
 class Option(TypedDict):
@@ -82,10 +84,14 @@ def facets(key: str, groups: list[Group], on_choose: Callable[[], None], sorts: 
     _component(current(), "facets")(key=key, data={"groups": groups, "sorts": sorts}, on_choose_change=on_choose)
 
 
-def viewer(key: str, file: Viewer, ways: Ways, look: tuple[bool, bool]) -> None:
-    """Draw one file with its links."""
-    data = {"file": file, "ways": ways, "blur": look[0], "grey": look[1]}
-    _component(current(), "viewer/viewer", *_VIEWER)(key=key, data=data)
+def viewer(key: str, file: Viewer, ways: Ways, look: tuple[bool, bool], tells: bool = False) -> Any:
+    """Draw one file with its links; returns its state.
+
+    `tells`: `position` of the state is {asset, at}, latitude and longitude, once the browser knows that it has one.
+    """
+    data = {"file": file, "ways": ways, "blur": look[0], "grey": look[1], "tells": tells}
+    callbacks = {"on_position_change": lambda: None} if tells else {}
+    return _component(current(), "viewer/viewer", *_VIEWER)(key=key, data=data, **callbacks)
 
 
 def keys() -> None:

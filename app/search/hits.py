@@ -59,6 +59,13 @@ def alike(hits: Hits, name: str, by: By, query: SearchQuery | None, look: Look) 
         st.markdown(f"#### {_('{n} with a face of {name}', n=len(hits.hits), name=of)}")
     else:
         st.markdown(f"#### {_('{n} like {name}', n=len(hits.hits), name=of)}")
+    how_long(query)
+    context = [*page.case_pairs(), *(address.search(query) if query else [])]
+    _gallery("alike", hits.hits, context, look, _("Hits"))
+
+
+def how_long(query: SearchQuery | None) -> None:
+    """Say for how long an upload can be searched by again. `query`: as of `alike`."""
     if query is None:
         st.caption(_("The picture could not be kept: this search is lost when the page is reloaded."))
     elif query.picture is not None:
@@ -69,8 +76,6 @@ def alike(hits: Hits, name: str, by: By, query: SearchQuery | None, look: Look) 
                 "that file."
             )
         )
-    context = [*page.case_pairs(), *(address.search(query) if query else [])]
-    _gallery("alike", hits.hits, context, look, _("Hits"))
 
 
 def _in_browse(query: SearchQuery) -> Pairs | None:

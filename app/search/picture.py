@@ -5,7 +5,7 @@ from typing import NamedTuple
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from app import page
+from app import address, page
 from app.language.texts import N_, _
 from cluster.api_queries import AssetFilter, By, LikenessQuery, SearchQuery
 from cluster.api_types import Hits
@@ -17,7 +17,7 @@ _SENT, _OPEN = "sent picture", "choose picture"  # in the session: a Sent; wheth
 class Sent(NamedTuple):
     """An upload that this session has searched by. `again`: the search by it; None: the API could not keep it."""
 
-    file: tuple[str, By]  # id of the upload, and what of it was searched for
+    file: tuple[str, By, str]  # id of the upload, what of it was searched for, and the words with it
     filters: AssetFilter
     name: str
     again: SearchQuery | None
@@ -42,14 +42,23 @@ def forget() -> None:
     st.session_state["picture_turn"] = st.session_state.get("picture_turn", 0) + 1  # a new key empties the uploader
 
 
+def in_url() -> bool:
+    """Whether the URL names a picture to search by."""
+    return any(st.query_params.get(name) for name in address.PICTURES)
+
+
+def forget_button() -> None:
+    """Draw the button that goes on without the picture."""
+    st.button(_("Without the picture"), icon=":material/close:", type="tertiary", on_click=forget)
+
+
 def _chosen() -> None:
     _forget_url()
-    st.session_state["q"] = ""
     st.session_state[_OPEN] = False  # it would cover the hits
 
 
 def _forget_url() -> None:
-    for name in ("like", "picture", "by"):
+    for name in (*address.PICTURES, "box", "at_s", "by"):
         st.query_params.pop(name, None)
 
 
@@ -84,13 +93,18 @@ def _find(key: str) -> None:
         st.query_params["by"] = "faces"
 
 
-def send(upload: UploadedFile, filters: AssetFilter) -> Sent:
-    """Search by an upload, unless this session has just done so. The URL then names it, if it is kept."""
-    sent, file = last(), (upload.file_id, by())
+def send(upload: UploadedFile, words: str, filters: AssetFilter) -> Sent:
+    """Search by an upload and these words, if any, unless this session has just done so.
+
+    The URL then names it, if it is kept.
+    """
+    sent, file = last(), (upload.file_id, by(), words)
     if sent is None or sent.file != file or sent.filters != filters:
         given = filters.model_dump(exclude_defaults=True)
-        hits = page.api().search_by_picture(upload.name, upload, LikenessQuery(**given, by=by()))
-        again = SearchQuery(**given, by=by(), picture=hits.picture) if hits.picture else None
+        upload.seek(0)  # it may have been sent with other words
+        given |= {"by": by(), "q": words or None}
+        hits = page.api().search_by_picture(upload.name, upload, LikenessQuery(**given))
+        again = SearchQuery(**given, picture=hits.picture) if hits.picture else None
         sent = st.session_state[_SENT] = Sent(file, filters, upload.name, again, hits)
     if sent.again is not None:
         st.query_params["picture"] = str(sent.again.picture)

@@ -14,7 +14,7 @@ from app.browsing import held
 from app.client import ApiDownError, ApiError
 from app.language.texts import _
 from app.review import panel
-from app.viewing import ways
+from app.viewing import position, ways
 from cluster.api_queries import SearchQuery
 from cluster.api_types import File, Hit, Neighbours
 from cluster.people.api_types import GroupQuery
@@ -40,8 +40,8 @@ def _beside(api: str, id: str, context: tuple[tuple[str, str], ...], upto: str |
 
     `upto`: the file that had arrived last when this session began to look at the list; None: it has not.
     """
-    if (searched := address.search_of(context)) is not None:
-        return ways.among_hits(id, [hit.asset.id for hit in page.api().search(searched).hits])
+    if address.search_of(context) is not None:
+        return ways.among_hits(id, _hits(api, context))
     if (face := dict(context).get("group")) is not None:
         return ways.among_hits(id, _files_of_person(face, address.case_of(context)))
     query = address.query_of(context).model_copy(update={"page": 1, "upto": upto})
@@ -51,6 +51,14 @@ def _beside(api: str, id: str, context: tuple[tuple[str, str], ...], upto: str |
         if error.status != 422 or upto is None:
             raise
         return page.api().neighbours(id, query.model_copy(update={"upto": None}))  # that file has been deleted
+
+
+@st.cache_data(ttl=60, max_entries=16, show_spinner=False)
+def _hits(api: str, context: tuple[tuple[str, str], ...]) -> list[str]:
+    """The ids of the hits of a search. Asked for once for all files beside each other: a region is cut each time."""
+    searched = address.search_of(context)
+    assert searched is not None
+    return [hit.asset.id for hit in page.api().search(searched).hits]
 
 
 def _files_of_person(face: str, case: str | None) -> list[str]:
@@ -91,7 +99,9 @@ def show() -> None:
     # viewers get no media: they see the thumbnail, which the API blurs for them
     source = f"/api/media/{id}" if page.may("reviewer") else ""
     drawn = draw_file.viewer(file, page.palette(), source, file.name, page.floors(), opening)
-    components.viewer("viewer", drawn, links, look)
+    told = components.viewer("viewer", drawn, links, look, tells=True)
+    if (at := position.told_of(told, id)) is not None:
+        position.show(at)
     _decide(id)
     st.session_state["left"] = id  # the tile to focus when the user goes back
     if file.has_thumbnail:

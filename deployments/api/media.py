@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from cluster.access.identity import Identity
 from cluster.errors import MediaError, SettingsError
-from cluster.records import Kind
+from cluster.records import Box, Kind
 from cluster.settings import Settings
 from cluster.storage import buckets
 from cluster.storage.roots import Roots
@@ -76,6 +76,9 @@ class Originals(Protocol):
 
     def reference(self, path: Path, transparent: bool, settings: Settings) -> bytes:
         """A file of this machine as a picture for a gallery: PNG without metadata. `transparent`: as far as it was."""
+
+    def region(self, uri: str, parent: str | None, kind: Kind, box: Box, at_s: float, settings: Settings) -> bytes:
+        """A part of a picture, or of the frame that a film shows at a second, as PNG."""
 
     def properties(self, uri: str, parent: str | None, kind: Kind, settings: Settings) -> dict[str, Any]:
         """What a file says about itself: the fields of Properties."""

@@ -65,7 +65,7 @@ class MediaRoutes:
         """
         if not who.may("reviewer") and (await self._location(asset, who))["kind"] == "image":
             return await self.thumbnail(asset, who)
-        uri, parent, _, settings = await self._original(asset, request, who)
+        uri, parent, _, settings = await self.original(asset, request, who)
         if parent is not None:
             open_member = self.originals.open_member
             return await asyncio.to_thread(media.answer_member, uri, parent, range, open_member, settings)
@@ -78,7 +78,7 @@ class MediaRoutes:
 
         Of a picture, a JPEG of at most 4096 px. It is made while it is sent, and is not stored. 416: it ends before.
         """
-        uri, parent, kind, settings = await self._original(asset, request, who)
+        uri, parent, kind, settings = await self.original(asset, request, who)
         if kind == "image":
             async with self.copying:
                 jpeg = await media.decoded(uri, partial(self.originals.picture, uri, parent, settings))
@@ -97,7 +97,7 @@ class MediaRoutes:
     @api.get("/v1/assets/{asset}/frame", response_class=Response, responses=media.JPEG)
     async def frame(self, asset: str, at_s: _Seconds = 0.0, *, request: Request, who: Reviewer) -> Response:
         """The frame of a video that is shown at a second, as JPEG. It is decoded for this request and not stored."""
-        uri, parent, kind, settings = await self._original(asset, request, who)
+        uri, parent, kind, settings = await self.original(asset, request, who)
         if kind != "video":
             raise HTTPException(422, f"{uri} is no video")
         async with self.copying:
@@ -122,7 +122,7 @@ class MediaRoutes:
             raise HTTPException(404, f"{uri} is no picture, video or recording that Raysift can read: it has no media")
         return row
 
-    async def _original(self, asset: str, request: Request, who: Identity) -> Original:
+    async def original(self, asset: str, request: Request, who: Identity) -> Original:
         """An original that the caller may see, once it is recorded that it is viewed. HTTPException 403, 404."""
         row = await self._location(asset, who)
         if not who.may("reviewer"):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cluster.errors import MediaError
-from cluster.records import Kind
+from cluster.records import Box, Kind
 from cluster.settings import Settings
 from cluster.storage.listing import listed
 from cluster.storage.roots import Roots
@@ -62,6 +62,11 @@ class Originals:
     def reference(self, path: Path, transparent: bool, settings: Settings) -> bytes:
         """An upload as a picture for a gallery, as of `copies.reference`."""
         return self._decoder().reference(path, transparent, settings.decoding)
+
+    def region(self, uri: str, parent: str | None, kind: Kind, box: Box, at_s: float, settings: Settings) -> bytes:
+        """A part of a picture, or of the frame that a film shows at a second, as PNG."""
+        with self._source(uri, parent, settings) as source:
+            return self._decoder().region(source, kind, box, at_s, settings.decoding)
 
     def properties(self, uri: str, parent: str | None, kind: Kind, settings: Settings) -> Properties:
         """What a file says about itself."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from cluster.access.secret_variables import environment_without_secrets
 from cluster.errors import MediaError
-from cluster.records import Kind, Sample, Segment
+from cluster.records import Box, Kind, Sample, Segment
 from cluster.settings import Decoding
 from cluster.traces import spans
 from pipelines.archives.limits import Limits
@@ -112,6 +112,11 @@ class Decoder:
     def reference(self, path: Path, transparent: bool, limits: Decoding) -> bytes:
         """A picture for a gallery as PNG, as of `copies.reference`."""
         (answer,) = self._answers(limits, "reference", path, transparent, limits)
+        return bytes(answer)
+
+    def region(self, source: Source, kind: Kind, box: Box, at_s: float, limits: Decoding) -> bytes:
+        """A part of a picture or of a film's frame as PNG, as of `regions.region`."""
+        (answer,) = self._answers(limits, "region", source, kind, box, at_s, limits)
         return bytes(answer)
 
     def properties(self, source: Source, kind: Kind, limits: Decoding) -> Properties:

@@ -25,7 +25,7 @@ from cluster.settings import Decoding
 from pipelines.archives.opening import Member, Others
 from pipelines.media import decoding, guard, segments, unpacking
 from pipelines.media.decoding import FileText, Frame, Media
-from pipelines.media.originals import copies, moments, properties
+from pipelines.media.originals import copies, moments, properties, regions
 from pipelines.media.sources import Source
 
 CALLS = 5000  # after which a child is replaced: libraries leak memory, and to start one takes 0.8 CPU seconds
@@ -100,6 +100,7 @@ _CALLS: dict[str, Callable[..., Iterator[Any]]] = {
     "picture": copies.picture,
     "reference": copies.reference,
     "properties": properties.properties,
+    "region": regions.region,
 }
 
 

@@ -36,7 +36,15 @@ def test_the_client_searches_by_image_or_face_of_a_file_or_an_upload():
     ("pairs", "expected"),
     [
         ([("q", " exit ")], SearchQuery(q="exit")),
-        ([("like", FILM), ("q", "x"), ("by", "faces")], SearchQuery(like=FILM, by="faces")),
+        ([("like", FILM), ("q", "x"), ("by", "faces")], SearchQuery(like=FILM, by="faces", q="x")),
+        ([("like", FILM), ("asset", FILM), ("box", "0,0,1,1")], SearchQuery(like=FILM)),
+        (
+            [("asset", FILM), ("box", "0.1,0.20,0.5,1"), ("at_s", "2.5"), ("kind", "image")],
+            SearchQuery(asset=FILM, box="0.1,0.2,0.5,1", at_s=2.5, kind=("image",)),
+        ),
+        ([("asset", FILM), ("box", "1,0,0,1"), ("q", "x"), ("by", "faces")], SearchQuery(q="x")),
+        ([("asset", FILM)], None),
+        ([("asset", FILM), ("box", "0.1,0,0.1000001,1")], None),
         ([("like", "../x"), ("q", "x"), ("by", "faces")], SearchQuery(q="x")),
         ([("picture", FILM), ("kind", "image"), ("kind", "video")], SearchQuery(picture=FILM, kind=("image", "video"))),
         (
@@ -152,6 +160,10 @@ def test_an_upload_is_searched_by_image_then_by_face_and_a_hit_links_back(visito
     page.get_by_role("textbox", name="Search").fill("harbour")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="files with these words")).to_be_visible()
+    settled(page)
+    page.get_by_role("button", name="Without the picture").click()
+    expect(page.get_by_text("These words with")).to_have_count(0)
+    page.wait_for_url("**/search?q=harbour")
     assert page.url.endswith("/search?q=harbour")
 
 

@@ -15,13 +15,14 @@ from ray import serve
 
 from cluster.access.audit import Audit
 from cluster.access.credential import open_store, own_key
+from cluster.api_queries import By
 from cluster.api_types import Problem
 from cluster.errors import MediaError
-from cluster.records import asset_id
+from cluster.records import Box, MediaItem, Result, asset_id
 from cluster.settings import Scanning, Settings
 from deployments.access.service import Access
 from deployments.api.ingress import Ingress
-from deployments.api.searches.search import Found
+from deployments.api.searches.search import Found, Shown
 from deployments.catalog.catalog import Catalog
 from deployments.galleries import pictures
 from deployments.jobs.queue import Jobs
@@ -82,10 +83,27 @@ class OnlyExact:
         }
         return Found([hit], ["by meaning: it is away"])
 
-    async def like(self, asset: str, by: str, limit: int, scope: object) -> Found:
-        """The file, as similar to any other."""
-        hit = {"asset": self._asset, "score": 0.5, "matched": by, "detector": "clip", "text": None, "time_s": None}
+    async def of_file(self, asset: str, by: By) -> Shown:
+        """What any file shows."""
+        return Shown(by, ((1.0, 0.0),), asset)
+
+    def maker(self, by: By) -> str:
+        """The detector of which an upload or a region has its vectors."""
+        return "face" if by == "faces" else "clip"
+
+    def vectors_of(self, result: Result, by: By) -> tuple[tuple[float, ...], ...]:
+        """The vector of any upload or region."""
+        return ((1.0, 0.0),)
+
+    async def by_picture(self, shown: Shown, limit: int, scope: object) -> Found:
+        """The file, as similar to any picture."""
+        matched = "face" if shown.by == "faces" else "image"
+        hit = {"asset": self._asset, "score": 0.5, "matched": matched, "detector": "clip", "text": None, "time_s": None}
         return Found([hit])
+
+    async def words_with(self, words: str, shown: Shown, limit: int, scope: object) -> Found:
+        """The file, as found by its exact text."""
+        return await self.words(words, limit, scope)
 
 
 class SpokenOf:
@@ -94,6 +112,10 @@ class SpokenOf:
     def open_member(self, uri: str, parent: str, settings: Settings) -> BinaryIO:
         """No file of a container."""
         raise MediaError("fetch", "it is not there")
+
+    def region(self, uri: str, parent: str | None, kind: str, box: Box, at_s: float, settings: Settings) -> bytes:
+        """Any part of it."""
+        return b"a part"
 
     def properties(self, uri: str, parent: str | None, kind: str, settings: Settings) -> dict[str, Any]:
         """What a file says about itself: its kind."""
@@ -122,6 +144,11 @@ class SpokenOf:
     def part(self, uri: str, parent: str | None, from_s: float, settings: Settings) -> Iterator[str | bytes]:
         """Nothing: it ends before."""
         yield from ()
+
+
+async def seen(path: Path, name: str, *_: object) -> Result:
+    """The analysis of an upload: it is a picture."""
+    return Result(MediaItem(name, 1, "", "image"), sha256="ab")
 
 
 class LocalApi:
@@ -157,7 +184,7 @@ def local_api(state: Path) -> Iterator[LocalApi]:
     )
     access = serve.deployment(Access).options(name="access").bind(settings)
     bound = serve.deployment(KeptIngress).options(name="api")
-    bound = bound.bind({}, catalog, jobs, access, None, None, verify, answered_plan, settings, SpokenOf())
+    bound = bound.bind({}, catalog, jobs, access, None, seen, verify, answered_plan, settings, SpokenOf())
     handle = serve.run(bound, name="api", _local_testing_mode=True)
     made = {type(instance): instance for instance in _MADE}
     ingress = next(instance for kind, instance in made.items() if issubclass(kind, KeptIngress))

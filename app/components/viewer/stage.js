@@ -29,6 +29,8 @@ class Stage {
     else this.showThumbnail("")
     this.layOut()
     if (kind !== "audio") this.addZoom()
+    // only of an original: a viewer has none, and an upload is stored nowhere
+    if (data.asset && (kind === "image" || kind === "video")) this.region = new Region(this)
   }
 
   // fill the width of the column, up to 66% of the window's height; of a film less, so that its lanes are in sight
@@ -98,6 +100,7 @@ class Stage {
     } else {
       this.root.replaceChildren()
       this.eye.remove() // nothing to reveal
+      this.region?.start.remove()
     }
     if (why) this.tell(poster ? `${why} ${_("This is its thumbnail.")}` : why)
     else this.tell(poster ? "" : _("There is no picture to show."))

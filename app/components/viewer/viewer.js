@@ -67,6 +67,7 @@ class Viewer {
     if (!answer?.ok) return
     const said = await answer.json()
     const position = said.position?.map(degrees => degrees.toFixed(6)).join(", ")
+    if (said.position) this.data.tell({ asset: this.data.asset, at: said.position })
     const altitude = said.altitude_m === null ? null : `${said.altitude_m.toLocaleString(LANGUAGE)} m`
     const main = [[_("Captured"), dated(said.captured_at)], [_("Camera"), said.camera], [_("Lens"), said.lens],
       [_("Position"), position], [_("Altitude"), altitude], [_("Software"), said.software]]
@@ -123,6 +124,7 @@ class Viewer {
     if (event.ctrlKey || event.metaKey || event.altKey || at.matches?.("input, textarea, select, video, audio, [contenteditable]")) return
     const { stage, timeline } = this
     const { back, previous, next } = this.data.ways
+    if (event.key === "Escape" && stage.region?.isOpen) return stage.region.close()
     const way = { Escape: back, ArrowLeft: previous, ArrowRight: next }[event.key]
     const act = {
       b: () => stage.reveal(),
@@ -134,6 +136,7 @@ class Viewer {
       "=": () => stage.zoom?.by(STEP),
       "-": () => stage.zoom?.by(1 / STEP),
       z: () => stage.zoom?.toggle(),
+      s: () => stage.region?.toggle(),
       " ": at.matches?.("button, a, summary, [role]") ? undefined : () => { stage.toggle(); event.preventDefault() },
       "/": () => { // without lines to search in, it leads to the Search page
         const field = this.root.querySelector(".find input")
@@ -154,7 +157,8 @@ export default function (component) {
   const key = JSON.stringify([data.file, data.ways])
   if (viewer?.drawn !== key) {
     viewer?.end()
-    viewer = new Viewer({ ...data.file, ways: data.ways })
+    const tell = position => { if (data.tells) component.setStateValue("position", position) }
+    viewer = new Viewer({ ...data.file, ways: data.ways, tell })
     viewer.drawn = key
     viewer.listener = event => viewer.key(event)
     document.addEventListener("keydown", viewer.listener)

@@ -19,6 +19,7 @@ from cluster.chroma.neighbours import Hit
 from cluster.errors import SettingsError
 from cluster.records import Detection, Failure, Result, Sample
 from cluster.vectors import Vectors, VectorsDown
+from deployments.api.searches.fusion import fused
 from deployments.api.searches.near import Near, NearFiles, Scope
 from deployments.detector import DetectorConfig
 
@@ -34,6 +35,8 @@ MEANING_DEADLINE_S = 20.0  # of a search by meaning: clip may be busy with a sca
 MAKER = {"image": "clip", "faces": "face"}  # space -> the detector that makes its vectors
 MATCHED = {"ocr": "text", "whisper": "speech", "clip": "picture", "image": "image", "faces": "face"}
 SHORT = 3  # words: a text of so many is nearer to nonsense than a longer one
+EXACT = "exact text"  # `matched` of a file that contains the words
+RANKED = 100  # hits of words and of a picture, at least, that are ranked together, and twice as many as are shown
 FRAMES = 4  # of a video, that represent it in a search by similarity
 # Three letters in a row, or two signs of East Asian scripts: other texts, such as "●" or "*x K", are mostly misread
 # patterns. Their vectors are near to those of any nonsense.
@@ -57,6 +60,15 @@ class Found:
 
     hits: list[Json]
     notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A picture to search by: its vectors in one space. `file`: the id of the file that it is, or is a part of."""
+
+    by: By
+    vectors: Values
+    file: str | None = None
 
 
 class Search:
@@ -91,22 +103,40 @@ class Search:
                 raise HTTPException(404, NOT_INDEXED)
             notes.append(f"by meaning: {NOT_INDEXED}")
         notes += [f"by meaning: {part.note}" for part in near or () if part.note]
-        hits = {hit["asset"]: hit | {"score": 1.0, "matched": "exact text"} for hit in literal or ()}
+        hits = {hit["asset"]: hit | {"score": 1.0, "matched": EXACT} for hit in literal or ()}
         for hit in _alternating(near or ()):
             if len(hits) < limit + len(literal or ()):
                 hits.setdefault(hit.asset, _as_json(hit, MATCHED.get(hit.detector, "text")))
         return Found(list(hits.values()), notes)
 
-    async def like(self, asset: str, by: By, limit: int, scope: Scope = EVERYTHING) -> Found:
-        """Other files that look like that one, or show a person seen in it."""
+    async def words_with(self, words: str, shown: Shown, limit: int, scope: Scope = EVERYTHING) -> Found:
+        """`limit` files that contain the words, then `limit` others that are similar to them, to the picture, or both.
+
+        Those are ranked by `fused`. If the picture cannot be compared, the hits of the words are returned with a note.
+        """
+        notes: list[str] = []
+        # of each more than are shown: a file may be far down in one ranking, and have a good place in both together
+        most = max(RANKED, 2 * limit)
+        alike = _part("by the picture", self.by_picture(shown, most, scope), MEANING_DEADLINE_S, notes)
+        of_words, of_picture = await asyncio.gather(self.words(words, most, scope), alike)
+        exact = [hit for hit in of_words.hits if hit["matched"] == EXACT]
+        known = {hit["asset"] for hit in exact}
+        rankings = [
+            [hit for hit in hits if hit["asset"] not in known and hit["asset"] != shown.file]
+            for hits in (of_picture.hits if of_picture else [], of_words.hits)
+        ]
+        notes += [*of_words.notes, *(of_picture.notes if of_picture else ())]
+        return Found([*exact[:limit], *fused(rankings)[:limit]], notes)
+
+    async def of_file(self, asset: str, by: By) -> Shown:
+        """What a scanned file shows, by its vectors in the vector store. HTTPException 404 if it has none there."""
         self.maker(by)
         own = await self.files.ask_store(self.files.vectors.of_asset, by, asset)
         if not own:
             raise HTTPException(404, NO_VECTOR[by])
         if by == "image":
             own = own[:: -(-len(own) // FRAMES)]
-        found = await self.by_vectors(own, by, limit + 1, scope)
-        return Found([hit for hit in found.hits if hit["asset"] != asset][:limit], found.notes)
+        return Shown(by, tuple(own), asset)
 
     def maker(self, by: By) -> str:
         """The detector that makes the vectors of a picture to search by."""
@@ -132,16 +162,18 @@ class Search:
             raise HTTPException(422, "no face in that picture is large and clear enough to tell a person by")
         raise HTTPException(422, "there is no face in that picture")
 
-    async def by_vectors(self, own: Sequence[Sequence[float]], by: By, limit: int, scope: Scope = EVERYTHING) -> Found:
-        """Files that are near to any of these vectors: within the watch list's distance of a face, or above the floor
-        of image vectors.
+    async def by_picture(self, shown: Shown, limit: int, scope: Scope = EVERYTHING) -> Found:
+        """Files that are near to any of its vectors: within the watch list's distance of a face, or above the floor
+        of image vectors. The file that it is of is not found.
         """
+        by = shown.by
         config: Any = self._config(MAKER[by], f"search by {by}")
         least = 1 - config.distance if by == "faces" else config.least_alike_image
-        near = await self.files.near(by, own, limit, scope, least)
+        near = await self.files.near(by, shown.vectors, limit + (shown.file is not None), scope, least)
         if not near.compared and scope.is_everything:
             raise HTTPException(404, NOT_INDEXED)
-        return Found([_as_json(hit, MATCHED[by]) for hit in near.hits], [near.note] if near.note else [])
+        hits = [_as_json(hit, MATCHED[by]) for hit in near.hits if hit.asset != shown.file]
+        return Found(hits[:limit], [near.note] if near.note else [])
 
     async def _by_meaning(self, words: str, limit: int, scope: Scope) -> list[Near]:
         """The nearest pictures and texts; pictures apart from texts where they are searched separately."""

@@ -61,6 +61,11 @@ def part(source: Source, from_s: float, limits: Decoding) -> Iterator[str | byte
 
 def still(source: Source, at_s: float, limits: Decoding) -> Iterator[bytes]:
     """The frame of a film that is shown at a time, as JPEG. MediaError if there is none."""
+    yield _jpeg(shown_at(source, at_s, limits))
+
+
+def shown_at(source: Source, at_s: float, limits: Decoding) -> "Image.Image":
+    """The frame of a film that is shown at a time, upright, no side longer than max_side_px. MediaError: none is."""
     from PIL import Image
 
     with opened(source) as film:
@@ -75,8 +80,7 @@ def still(source: Source, at_s: float, limits: Decoding) -> Iterator[bytes]:
             shown = frame
         if shown is None:
             raise errors[0] if errors else MediaError("decode", AFTER_THE_END)
-        rgb = recordings.upright(shown, recordings.pixel_ratio(video), limits.max_side_px, {})
-    yield _jpeg(Image.fromarray(rgb))
+        return Image.fromarray(recordings.upright(shown, recordings.pixel_ratio(video), limits.max_side_px, {}))
 
 
 def picture(source: Source, limits: Decoding) -> Iterator[bytes]:

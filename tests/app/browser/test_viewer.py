@@ -5,7 +5,7 @@ from playwright.sync_api import Browser, expect
 
 from cluster.records import asset_id
 from tests.support.browser import Visit, wait_for_pictures
-from tests.support.fakes.files import HOSTILE_LINE, HOSTILE_NAME
+from tests.support.fakes.files import FOLDER, HOSTILE_LINE, HOSTILE_NAME
 from tests.support.fakes.media import draw_picture
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
@@ -67,6 +67,18 @@ def test_fake_api_an_upload_is_drawn_with_its_boxes(browser: Browser, fake_api_u
     assert page.locator(".stage .box").count() == 2
     assert visit.strangers == []
     visit.close()
+
+
+def test_fake_api_a_position_is_a_point_in_a_map_for_which_nobody_is_asked(visit: Visit, fake_api_url: str):
+    visit.url = fake_api_url
+    page = visit.open(f"/file?asset={asset_id(f'{FOLDER}/IMG_0003.jpg')}")
+    expect(page.get_by_text("48.2082° N, 16.3738° E")).to_be_visible()
+    map_of_it = page.get_by_test_id("stVegaLiteChart")
+    expect(map_of_it.locator("canvas, svg").first).to_be_visible()
+    page.keyboard.press("ArrowRight")  # the map of one file is not shown with another
+    expect(page.locator(".viewer h1")).not_to_have_text("IMG_0003.jpg")
+    expect(map_of_it).to_have_count(1)
+    assert visit.strangers == []
 
 
 def test_fake_api_keys_decide_move_and_take_back_but_not_while_a_note_is_written(visit: Visit):

@@ -93,7 +93,7 @@ class FaceSearch:
     def vectors_of(self, result: Result, by: str) -> tuple[tuple[float, ...], ...]:
         return ((1.0,),)
 
-    async def by_vectors(self, *_: object) -> Found:
+    async def by_picture(self, *_: object) -> Found:
         return Found([])
 
 

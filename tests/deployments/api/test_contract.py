@@ -11,11 +11,13 @@ from cluster.api_queries import MAX_PAGE, AssetQuery
 from cluster.api_types import AssetPage, ErasedCaches, Facets, File, Health, Hits, Neighbours, Problem, Properties
 from cluster.cases.api_types import CaseInfo
 from cluster.cases.overview import JobsOverview, LeftOut, Overview
+from cluster.records import asset_id
 from tests.support.fakes.files import FOLDER
 from tests.support.local_api import FILM, LocalApi, read
 
 Params = list[tuple[str, str]]
 NOBODY = "0" * 32
+SOUND = asset_id(f"{FOLDER}/call_0.wav")
 
 
 @pytest.fixture
@@ -120,7 +122,14 @@ def test_a_film_says_something_about_itself_and_has_no_part_behind_its_end(api: 
         "GET left-out?sort=newest",
         "GET facets?page=9223372036854775807",
         "GET search",
-        "GET search?q=x&like=y",
+        f"GET search?like=y&picture={FILM}",
+        f"GET search?asset={FILM}",
+        "GET search?q=x&box=0,0,1,1",
+        f"GET search?asset={FILM}&box=0,0,1",
+        f"GET search?asset={FILM}&box=0.5,0,0.5,1",
+        f"GET search?asset={FILM}&box=0,0,1,nan",
+        f"GET search?asset={FILM}&box=0,0,1,1&at_s=-1",
+        "GET search?asset=x&box=0,0,1,1",
         "GET search?q=x&limit=201",
         "GET search?q=x&by=sound",
         "GET search?q=x&where=face",
@@ -188,11 +197,32 @@ def test_a_search_takes_the_filters_of_a_list(api: TestClient, filters: dict[str
 
 
 @pytest.mark.parametrize(
-    "params", [{"q": "news"}, {"like": FILM}, {"like": FILM, "by": "faces"}, {"q": "news", "limit": "1"}]
+    "params",
+    [
+        {"q": "news"},
+        {"like": FILM},
+        {"like": FILM, "by": "faces"},
+        {"q": "news", "limit": "1"},
+        {"q": "news", "like": FILM},
+        {"asset": FILM, "box": "0.1,0.2,0.5,1", "at_s": "2.5"},
+        {"asset": FILM, "box": "0,0,1,1", "by": "faces", "q": "news"},
+    ],
 )
 def test_hits_have_the_same_shape(api: TestClient, params: dict[str, str]):
     answer = read(Hits, api.get("/v1/search", params=params))
     assert answer.hits and answer.hits[0].score
+
+
+def test_an_upload_is_searched_with_words(unlimited: TestClient):
+    sent = read(Hits, unlimited.post("/v1/search", params={"q": "news"}, files={"file": ("a.jpg", b"x")}))
+    again = read(Hits, unlimited.get("/v1/search", params={"q": "news", "picture": str(sent.picture)}))
+    assert sent.hits[0].matched == "exact text" and again.hits == sent.hits
+
+
+def test_a_region_of_sound_or_of_no_file_is_refused(api: TestClient):
+    for asset, status in ((SOUND, 422), (NOBODY, 404)):
+        refused = api.get("/v1/search", params={"asset": asset, "box": "0,0,1,1"})
+        assert refused.status_code == status and read(Problem, refused).detail
 
 
 def test_a_case_is_made_changed_filtered_by_and_removed(api: TestClient):

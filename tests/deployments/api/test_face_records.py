@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 from cluster.records import MediaItem, Result, asset_id
 from deployments.api import face_records
-from deployments.api.searches.search import Found
+from deployments.api.searches.search import By, Found, Shown
 from tests.support.fakes.files import FOLDER, as_row, files
 from tests.support.local_api import LocalApi
 from tests.support.stored import commit, found
@@ -26,13 +26,13 @@ class TwoFaces:
     def maker(self, by: str) -> str:
         return "face" if by == "faces" else "clip"
 
-    async def like(self, *_: Any) -> Found:
-        return self.found
+    async def of_file(self, asset: str, by: By) -> Shown:
+        return Shown(by, ((1.0,),), asset)
 
     def vectors_of(self, *_: Any) -> tuple[tuple[float, ...], ...]:
         return ((1.0,),)
 
-    async def by_vectors(self, *_: Any) -> Found:
+    async def by_picture(self, *_: Any) -> Found:
         return self.found
 
 

@@ -35,7 +35,7 @@ class Searching:
     def vectors_of(self, result, by):
         return ()
 
-    async def by_vectors(self, *_):
+    async def by_picture(self, *_):
         return Found([])
 
 

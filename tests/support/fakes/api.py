@@ -9,6 +9,7 @@ import hashlib
 import io
 import sys
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -35,6 +36,7 @@ from cluster.api_types import (
 from cluster.cases.overview import Overview, OverviewQuery
 from cluster.errors import SettingsError
 from deployments import problems
+from deployments.api.searches.fusion import fused
 from deployments.catalog.catalog import Catalog
 from tests.support.fakes.cases import FakeCases
 from tests.support.fakes.decisions import FakeDecisions
@@ -172,8 +174,8 @@ class FakeApi:
         return Neighbours(**self.catalog.neighbours(asset, query, self.cases.within(query.case)))
 
     def search(self, query: Annotated[SearchQuery, Query()]) -> Hits:
-        """Files with the words in a text or label; with `like` or `picture` images or files with faces, whatever they
-        show. Of these, those that pass the filters.
+        """Files with the words in a text or label; with `like`, `picture` or `asset` images or files with faces,
+        whatever they show; with both, these too. Of these, those that pass the filters.
         """
         if not self.searchable:
             raise HTTPException(503, "The search index is being rebuilt. Browsing works meanwhile.")
@@ -184,7 +186,23 @@ class FakeApi:
         if query.like is not None:
             self.originals.file(query.like)
             return self._alike(query, query.by)
-        words, exact, similar = str(query.q).lower(), list[Hit](), list[Hit]()
+        if query.asset is not None:
+            self._check_region(query.asset)
+            return self._alike(query, query.by)
+        exact, similar = self._with_words(str(query.q).lower(), query)
+        return Hits(hits=[*exact[: query.limit], *similar[: query.limit]], notes=self.notes)
+
+    def _check_region(self, asset: str) -> None:
+        """HTTPException as of the API for who may not see the original, or if it shows nothing."""
+        kind = self.originals.file(asset).kind
+        if self.sessions.role == "viewer":
+            raise HTTPException(403, f"the original of a {kind} needs the role reviewer. Ask an admin for it.")
+        if kind not in ("image", "video"):
+            raise HTTPException(422, "it is no picture or film: no region of it can be searched by")
+
+    def _with_words(self, words: str, query: AssetFilter) -> tuple[list[Hit], list[Hit]]:
+        """The files with the words in a text, and those with a label that has them."""
+        exact, similar = list[Hit](), list[Hit]()
         for file in self._passing(query):
             line = next((found for found in file.detections if words in (found.text or "").lower()), None)
             if line is not None:
@@ -193,7 +211,7 @@ class FakeApi:
                 exact.append(hit.model_copy(update={"detector": line.detector}))
             elif any(words in found.label for found in file.detections):
                 similar.append(self._hit(file, "picture", 0.41))
-        return Hits(hits=[*exact[: query.limit], *similar[: query.limit]], notes=self.notes)
+        return exact, similar
 
     def search_by_picture(self, file: UploadFile, query: Annotated[LikenessQuery, Query()]) -> Hits:
         """Like `search` with `like`, for an upload. An upload with `noface` in its name has no face."""
@@ -236,6 +254,14 @@ class FakeApi:
         else:
             pictures = [file for file in files if file.kind == "image"][: query.limit]
             hits = [self._hit(file, "image", 0.9 - n / 50) for n, file in enumerate(pictures)]
+        if query.q is not None:
+            exact, similar = self._with_words(query.q.lower(), query)
+            ids = {hit.asset.id for hit in exact}
+            rankings = [[hit for hit in part if hit.asset.id not in ids] for part in (hits, similar)]
+            of = {hit.asset.id: hit for hit in chain(*rankings)}
+            both = fused([[{"asset": hit.asset.id, "matched": hit.matched} for hit in part] for part in rankings])
+            hits = [of[hit["asset"]].model_copy(update={**hit, "asset": of[hit["asset"]].asset}) for hit in both]
+            hits = [*exact[: query.limit], *hits[: query.limit]]
         return Hits(hits=hits, picture=picture)
 
     def _hit(self, file: File, matched: str, score: float, text: str | None = None, at: float | None = None) -> Hit:

@@ -13,7 +13,7 @@ from hypothesis.errors import Unsatisfiable
 from cluster.people.face import face_id
 from cluster.records import MediaItem, Result, asset_id
 from cluster.settings import Scanning
-from deployments.api.searches.search import Found
+from deployments.api.searches.search import By, Found, Shown
 from tests.support.api_server import serving
 from tests.support.fakes.files import FOLDER, as_row, files
 from tests.support.local_api import LocalApi
@@ -33,7 +33,10 @@ class NothingFound:
     async def words(self, *_: object) -> Found:
         return Found([])
 
-    like = by_vectors = words
+    words_with = by_picture = words
+
+    async def of_file(self, asset: str, by: By) -> Shown:
+        return Shown(by, (), asset)
 
     def vectors_of(self, *_: object) -> tuple[tuple[float, ...], ...]:
         return ()

@@ -181,7 +181,7 @@ def test_every_route_that_takes_an_upload_counts_it(clock, path):
         return "0" * 32
 
     versions = {"nsfw": SimpleNamespace(model="m")}
-    searching = SimpleNamespace(maker=lambda by: "nsfw", vectors_of=lambda result, by: (), by_vectors=found)
+    searching = SimpleNamespace(maker=lambda by: "nsfw", vectors_of=lambda result, by: (), by_picture=found)
     attributes = {
         "settings": Settings(),
         "detectors": SimpleNamespace(handles={"nsfw": None}, model_versions=versions),

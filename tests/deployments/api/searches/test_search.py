@@ -14,7 +14,7 @@ from cluster.chroma.neighbours import Hit, Neighbours
 from cluster.records import Detection, Failure, Finding, MediaItem, Result, Vector, asset_id
 from deployments.api.searches import near
 from deployments.api.searches.near import Scope
-from deployments.api.searches.search import By, Search
+from deployments.api.searches.search import EVERYTHING, By, Search, Shown
 from deployments.detector import DetectorResponse
 from deployments.detectors.clip import ClipConfig
 from deployments.detectors.face import FaceConfig
@@ -84,15 +84,22 @@ def words(vectors, configs=WORDS_APART, catalog=None, failure=None, limit=10):
     return asyncio.run(Search(Detectors(failure), catalog or Catalog(), vectors, configs).words("a dog", limit)).hits
 
 
+def near_own(searching, by, limit, scope=EVERYTHING):
+    async def search():
+        return await searching.by_picture(await searching.of_file(asset_id("own"), by), limit, scope)
+
+    return asyncio.run(search())
+
+
 def like(vectors, by="image", limit=10, configs=WORDS_APART):
-    return asyncio.run(Search(Detectors(), Catalog(), vectors, configs).like(asset_id("own"), by, limit)).hits
+    return near_own(Search(Detectors(), Catalog(), vectors, configs), by, limit).hits
 
 
 def upload(vectors, by, *found, kind="image", failures=()):
     item = MediaItem("mine", 1, "", kind)
     result = Result(item, findings=tuple(Finding("face", "m", one) for one in found), failures=failures)
     searching = Search(Detectors(), Catalog(), vectors, WORDS_APART)
-    return asyncio.run(searching.by_vectors(searching.vectors_of(result, by), by, 10)).hits
+    return asyncio.run(searching.by_picture(Shown(by, searching.vectors_of(result, by)), 10)).hits
 
 
 def refusal(ask):
@@ -218,7 +225,7 @@ NEAR += [hit(asset_id("mine"), 0.7), hit(asset_id("mine too"), 0.6), hit(asset_i
 
 def alike(catalog, scope, limit, vectors=None):
     searching = Search(Detectors(), catalog, vectors or Vectors({"image": NEAR}, own=[(1.0,)]), WORDS_APART)
-    return asyncio.run(searching.like(asset_id("own"), "image", limit, scope))
+    return near_own(searching, "image", limit, scope)
 
 
 @pytest.mark.parametrize("scope", SCOPES)

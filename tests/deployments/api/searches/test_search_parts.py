@@ -134,4 +134,4 @@ def test_a_search_by_similarity_is_refused_when_the_store_is_late(monkeypatch):
     with silent() as url:
         searching = Search(stand_in.Detectors(), stand_in.Catalog(), Vectors(url, 0.3), CONFIGS)
         with pytest.raises(VectorsDown, match="does not answer"):
-            asyncio.run(searching.like(asset_id("own"), "image", 10))
+            asyncio.run(searching.of_file(asset_id("own"), "image"))

@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 from cluster.access.pictures import MOST_SEARCHED
 from cluster.records import MediaItem, Result, asset_id
 from deployments.api.searches.routes import CROWD
-from deployments.api.searches.search import Found
+from deployments.api.searches.search import Found, Shown
 from tests.support.local_api import LocalApi
 from tests.support.stored import commit, found, row
 
@@ -29,9 +29,9 @@ class ByVectors:
     def vectors_of(self, result: Result, by: str) -> tuple[tuple[float, ...], ...]:
         return ((1.0, 0.0),)
 
-    async def by_vectors(self, own: object, by: str, limit: int, scope: object) -> Found:
-        self.asked.append((own, by))
-        hit = {"asset": NEAR, "score": 0.9, "matched": by, "detector": "clip", "text": None, "time_s": None}
+    async def by_picture(self, shown: Shown, limit: int, scope: object) -> Found:
+        self.asked.append((shown.vectors, shown.by))
+        hit = {"asset": NEAR, "score": 0.9, "matched": shown.by, "detector": "clip", "text": None, "time_s": None}
         return Found([hit])
 
 
