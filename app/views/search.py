@@ -14,8 +14,10 @@ from app.browsing import builder, filters
 from app.client import ApiError
 from app.language.texts import _
 from app.search import hits, picture
+from app.viewing import exposure
 from cluster.api_queries import AssetFilter, SearchQuery
 from cluster.api_types import Hits
+from cluster.exposure.exposure import Exposure
 
 _BY_JSON: dict[str | type[Any], Callable[[Any], Any]] = {SearchQuery: lambda query: query.model_dump_json()}
 
@@ -44,7 +46,7 @@ def show() -> None:
         upload = picture.choose()
         filters_here = st.container(width="content")
         st.space("stretch")
-        look = page.look()
+        look = exposure.look()
     chosen = filters.sidebar(page.caller())
     with filters_here:
         builder.show(chosen.labels, list(page.palette()), chosen.query.where)
@@ -68,7 +70,7 @@ def show() -> None:
     st.session_state.pop("left", None)
 
 
-def _by_picture(query: SearchQuery | None, upload: UploadedFile | None, wanted: AssetFilter, look: hits.Look) -> None:
+def _by_picture(query: SearchQuery | None, upload: UploadedFile | None, wanted: AssetFilter, look: Exposure) -> None:
     """Draw the search by the picture of the URL, or else by the upload."""
     picture.choose_by(query, upload)
     sent = picture.last()
