@@ -19,9 +19,8 @@ from app.viewing.ways import Ways
 from cluster.exposure.exposure import Exposure
 
 # the scripts of the viewer, in the order in which they need each other
-_VIEWER = [
-    f"viewer/{part}" for part in ("table", "thresholds", "lines", "picture", "copy", "reveal", "stage", "timeline")
-]
+_PARTS = ("table", "thresholds", "lines", "picture", "copy", "reveal", "stage", "timeline")
+_VIEWER = [f"viewer/{part}" for part in _PARTS]
 
 
 class Option(TypedDict):

@@ -3,17 +3,16 @@ const HELD_AFTER_MS = 300 // a shorter press is a click, or the begin of a drag
 const MOVED_PX = 8
 
 class Reveal {
-  // fit: what holds the picture or film; named: the buttons that the page shows
-  constructor(root, fit) {
-    Object.assign(this, { root, fit })
+  constructor(root) { // root: of the stage
+    this.root = root
     this.veil = make("div", "veil")
-    this.eye = button("", _("Reveal"), () => this.wasHeld ? undefined : this.toggle())
+    this.eye = button("", _("Reveal"), event => { if (!event.detail || !this.wasHeld) this.toggle() }) // detail 0: a key
     this.eye.title = _("All of it: b; while it is held: h")
-    this.lens = button("", _("Lens"), () => this.toggleLens())
+    this.lens = button("", _("Reveal a part"), () => this.toggleLens())
     this.lens.title = _("Only round the pointer: l")
     this.lens.setAttribute("aria-pressed", "false")
     const end = event => this.release(event)
-    for (const held of [fit, this.eye]) {
+    for (const held of [root, this.eye]) {
       held.addEventListener("pointerdown", event => this.press(event))
       held.addEventListener("pointermove", event => this.drag(event))
       for (const name of ["pointerup", "pointercancel", "pointerleave"]) held.addEventListener(name, end)

@@ -20,7 +20,7 @@ class Stage {
     this.told.setAttribute("role", "status")
     this.overlay = make("div", "overlay")
     this.boxes = data.boxes.map(box => this.box(box))
-    this.reveal = new Reveal(this.root, this.fit)
+    this.reveal = new Reveal(this.root)
     this.root.append(this.fit)
     const { kind, source } = data
     if (kind === "image" && source) this.showPicture(source, () => this.showCopyOfPicture())

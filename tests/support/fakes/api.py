@@ -57,14 +57,14 @@ class FakeApi:
         searchable: bool = True,
         notes: tuple[str, ...] = (),
         role: Role = "admin",
-        exposure: ExposureRules = ExposureRules(),
+        exposure: ExposureRules | None = None,
     ) -> None:
         """`known`: the scanned files, newest first. Without `searchable`, searches by words or by a file fail with 503.
 
         `notes`: the notes on missing parts in the response of a search by words. `role`: of everybody who asks.
         `exposure`: the settings of the organisation.
         """
-        self.sessions = FakeSessions(role, exposure)
+        self.sessions = FakeSessions(role, exposure or ExposureRules())
         self.notes = notes
         self.files = files() if known is None else list(known)
         self.searchable = searchable
