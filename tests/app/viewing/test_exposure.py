@@ -1,10 +1,13 @@
-"""The choice of what is seen before a file is revealed, on each page that shows pictures, and the reminder of a break."""
+"""The choice of what is seen before a file is revealed, on each page with pictures, and the reminder of a break."""
+
+import time
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.viewing import exposure
 from cluster.exposure.exposure import Exposure, ExposureRules
+from cluster.people.api_types import PeopleQuery
 from cluster.records import asset_id
 from tests.support.fakes.api import FakeApi
 from tests.support.fakes.files import FOLDER
@@ -35,6 +38,8 @@ def test_every_page_with_pictures_offers_the_choice_and_obeys_it(
     visit: Visit, api: FakeApi, view: str, params: dict[str, str], component: str
 ):
     api.sessions.chosen["Ann <b>"] = SEPIA
+    while api.people.groups(PeopleQuery()).pending:
+        time.sleep(0.05)
     at = visit(view, port=api.port, **params)
     assert choices(at) == set(Exposure.model_fields)
     shown = drawn(at, component)
@@ -107,5 +112,5 @@ def test_a_break_is_suggested_after_work_and_again_after_as_much_more(
     assert "moment for a break" not in words(at) and "moment for a break" not in works(at, 19)
     now[0] += exposure.PAUSE_S + 1  # a break
     assert "moment for a break" not in works(at, 19)
-    assert "at work for 20 minutes" in works(visit(port=api.port), 1), "it counts in all windows of who works"
+    assert "at work for 20 minutes" in works(visit(port=api.port), 2), "it counts in all windows of who works"
     exposure._work.clear()

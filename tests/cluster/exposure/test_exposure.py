@@ -50,12 +50,8 @@ def test_the_settings_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     (tmp_path / "settings.yaml").write_text("exposure: {colours: sepia, break_after_minutes: 45, floor: true}\n")
     assert load().exposure == ExposureRules(colours="sepia", break_after_minutes=45, floor=True)
-    for wrong, key in (
-        ("colours: pink", "colours"),
-        ("break_after_minutes: 1", "break_after_minutes"),
-        ("blurr: 1", "blurr"),
-    ):
-        (tmp_path / "settings.yaml").write_text(f"exposure: {{{wrong}}}\n")
+    for key, wrong in (("colours", "pink"), ("break_after_minutes", "1"), ("blurr", "true")):
+        (tmp_path / "settings.yaml").write_text(f"exposure: {{{key}: {wrong}}}\n")
         with pytest.raises(SettingsError, match=rf"exposure\.{key}"):
             load()
 
