@@ -16,7 +16,7 @@ T = TypeVar("T")
 _OWN = "exposure"  # in the session: of whom, and an OwnExposure
 _COLOURS: dict[Colours, str] = {"colour": N_("Colour"), "grey": N_("Grey"), "sepia": N_("Sepia")}
 _SIZES: dict[Size, str] = {"small": N_("Small"), "medium": N_("Medium"), "large": N_("Large")}
-_BREAKS: tuple[int | None, ...] = (20, 30, 45, 60, 90, 120, None)
+_BREAKS, _NEVER = (20, 30, 45, 60, 90, 120), 0  # minutes; to a selectbox None is no choice
 PAUSE_S = 600.0  # who does nothing for so long has had a break
 _clock = time.monotonic
 
@@ -33,16 +33,16 @@ def look() -> Exposure:
     """Draw the choice of what is seen and heard of media; returns what holds."""
     own = _own()
     for name, value in own.chosen:
-        st.session_state[name] = value
+        st.session_state[name] = _NEVER if value is None else value
     with st.popover(_("Viewing"), icon=":material/visibility:", disabled=page.is_down()):
         _toggle(own, "blur", _("Blur"))
         _choice(own, "colours", _("Colours"), COLOURS, _COLOURS)
         _toggle(own, "muted", _("Films begin without sound"))
         _choice(own, "thumbnails", _("Size of pictures in lists"), SIZES, _SIZES)
-        breaks = sorted({*_BREAKS, own.chosen.break_after_minutes}, key=lambda minutes: minutes or 1e9)
+        breaks: set[int | None] = {*_BREAKS, own.chosen.break_after_minutes, None}
         st.selectbox(
             _("Remind me of a break"),
-            _permitted(own, "break_after_minutes", breaks),
+            sorted(minutes or _NEVER for minutes in _permitted(own, "break_after_minutes", [*breaks])),
             key="break_after_minutes",
             format_func=lambda minutes: _("after {n} minutes", n=minutes) if minutes else _("never"),
             on_change=_save,
@@ -113,7 +113,8 @@ def _permitted(own: OwnExposure, name: str, options: Sequence[T]) -> list[T]:
 
 
 def _save() -> None:
-    chosen = Exposure(**{name: st.session_state[name] for name in Exposure.model_fields})
+    given = {name: st.session_state[name] for name in Exposure.model_fields}
+    chosen = Exposure(**given | {"break_after_minutes": given["break_after_minutes"] or None})
     try:
         st.session_state[_OWN] = (page.caller(), page.api().set_exposure(chosen))
     except ApiError as error:

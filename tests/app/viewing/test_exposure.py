@@ -61,6 +61,8 @@ def test_a_choice_is_saved_for_its_user_and_holds_in_the_next_session(visit: Vis
     gallery = drawn(later, "gallery")
     assert (gallery["blur"], gallery["colours"], gallery["thumbnails"]) == (False, "sepia", "small")
     assert later.selectbox(key="break_after_minutes").value == 45
+    later.selectbox(key="break_after_minutes").set_value(0).run()  # never
+    assert api.sessions.chosen["Ann <b>"].break_after_minutes is None
     assert drawn(visit(port=api.port, session=BOBS_TOKEN), "gallery")["blur"]
 
 
