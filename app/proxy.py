@@ -50,7 +50,6 @@ _PAGE = b"<title>Streamlit</title>"
 _ENGLISH = b'<html lang="en">'
 _SERVER_HERE = b"<script>window.__streamlit = { BACKEND_BASE_URL: location.origin }</script>"
 _ADDED = _SERVER_HERE + SCRIPT
-_UPLOADS = "/media/"  # of Streamlit: what was uploaded to be analysed
 _HEADERS = (
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"SAMEORIGIN"),
@@ -222,7 +221,7 @@ class HostGuard:
                 present = {name.lower() for name, _ in message["headers"]}
                 missing = [(name, value) for name, value in _HEADERS if name not in present]
                 message = {**message, "headers": [*message["headers"], *missing]}
-                if scope["path"].startswith(_UPLOADS):
+                if scope["path"].startswith("/media/"):  # what was uploaded, which Streamlit serves
                     MutableHeaders(raw=message["headers"])["Cache-Control"] = _UNSTORED
             await send(message)
 

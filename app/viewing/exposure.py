@@ -39,14 +39,7 @@ def look() -> Exposure:
         _choice(own, "colours", _("Colours"), COLOURS, _COLOURS)
         _toggle(own, "muted", _("Films begin without sound"))
         _choice(own, "thumbnails", _("Size of pictures in lists"), SIZES, _SIZES)
-        breaks: set[int | None] = {*_BREAKS, own.chosen.break_after_minutes, None}
-        st.selectbox(
-            _("Remind me of a break"),
-            sorted(minutes or _NEVER for minutes in _permitted(own, "break_after_minutes", [*breaks])),
-            key="break_after_minutes",
-            format_func=lambda minutes: _("after {n} minutes", n=minutes) if minutes else _("never"),
-            on_change=_save,
-        )
+        _break(own)
         if own.floor:
             st.caption(_("Your organisation permits only what is stricter than its own settings."))
         st.caption(_("b or the eye reveals one file. On its page, hold h to see it for a moment."))
@@ -98,8 +91,21 @@ def _choice(own: OwnExposure, name: str, label: str, options: Sequence[T], texts
         label,
         _permitted(own, name, options),
         key=name,
-        format_func=lambda option: _(texts[option]),
+        format_func={option: _(text) for option, text in texts.items()}.__getitem__,
         required=True,
+        on_change=_save,
+    )
+
+
+def _break(own: OwnExposure) -> None:
+    breaks: set[int | None] = {*_BREAKS, own.chosen.break_after_minutes, None}
+    options = sorted(minutes or _NEVER for minutes in _permitted(own, "break_after_minutes", [*breaks]))
+    texts = {minutes: _("after {n} minutes", n=minutes) if minutes else _("never") for minutes in options}
+    st.selectbox(
+        _("Remind me of a break"),
+        options,
+        key="break_after_minutes",
+        format_func=texts.__getitem__,
         on_change=_save,
     )
 
