@@ -26,6 +26,7 @@ from cluster.decisions.api_types import (
     ReviewItem,
     ReviewQueue,
 )
+from cluster.exposure.exposure import Exposure, OwnExposure
 from cluster.people.api_types import Corrected, GroupPage, GroupQuery, PeoplePage, PeopleQuery, TakenBack
 from cluster.people.watch_types import Enrolled, GroupEnrolled, Unwatched, WatchKind, WatchList
 
@@ -91,6 +92,14 @@ class ApiClient:
     def viewer(self) -> Viewer:
         """Who is signed in."""
         return self._get("/session", Viewer)
+
+    def exposure(self) -> OwnExposure:
+        """What who is signed in sees and hears of media before it is revealed."""
+        return self._get("/me/exposure", OwnExposure)
+
+    def set_exposure(self, chosen: Exposure) -> OwnExposure:
+        """Store it. ApiError 422 if it shows more than the organisation permits."""
+        return self._answer(OwnExposure, lambda: self._http.put("/me/exposure", json=chosen.model_dump()))
 
     def assets(self, query: AssetQuery) -> AssetPage:
         """One page of the files that pass the query's filters."""

@@ -7,6 +7,7 @@ from app.language.choice import NAMES, PARAMETER, current
 from app.language.texts import _
 from app.purpose import PATH as PURPOSE_PATH
 from app.sign_in import OUT_PATH
+from app.viewing import exposure
 
 _ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" fill="none" stroke="#2b8ba3">
 <path stroke-width="2.6" stroke-linecap="round" d="M3 5h18M6 11h12M9 17h6"/></svg>"""
@@ -54,4 +55,6 @@ with st.container(horizontal=True, horizontal_alignment="right", vertical_alignm
         page.link(PURPOSE_PATH, _("Purpose"))
     page.link(OUT_PATH, _("Sign out"))
 components.keys()
+with page.guarded():
+    exposure.remind()
 shown.run()

@@ -1,4 +1,4 @@
-"""Helpers of all pages: the API client, who is signed in, detector colours, switches for blur and grey, messages."""
+"""Helpers of all pages: the API client, who is signed in, detector colours, messages."""
 
 import hashlib
 import html
@@ -160,14 +160,6 @@ def _choose_case() -> None:
     st.session_state["case"] = st.query_params["case"] = st.session_state["case_choice"]
     st.session_state["page"] = 1  # of Browse
     st.query_params.pop("page", None)
-
-
-def look() -> tuple[bool, bool]:
-    """Draw two switches, kept for the session; returns whether to blur pictures and whether to show them in grey."""
-    help = _("Reveal one file with b or the eye.")
-    blur = st.toggle(_("Blur"), True, key="blur", persist_state="session", help=help)
-    grey = st.toggle(_("Greyscale"), key="grey", persist_state="session")
-    return blur, grey
 
 
 def is_down() -> bool:

@@ -35,7 +35,9 @@ _PASSED_BACK = ("content-length", "content-range", "accept-ranges", "etag", "las
 _SHOWN = re.compile(r"(image|video|audio)/(?!svg)[\w.+-]+|(video|audio)/mp4; codecs=\"[\w.,]+\"")
 _JSON = re.compile(r"application/json")
 _SECOND = re.compile(r"\d{1,6}(\.\d{1,6})?")
+_UNSTORED = "private, no-store"  # nothing explicit stays in the cache of a browser
 _PRIVATE = {
+    "Cache-Control": _UNSTORED,
     "Vary": "Cookie",  # who signs in later in the same browser may see less
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -77,28 +79,28 @@ class Relay:
         ]
 
     async def thumbnail(self, request: Request) -> Response:
-        """The JPEG of a file. Its URL changes with every analysis, so browsers may cache it for a day."""
-        return await self._pass_on(request, _ID, "assets/{id}/thumbnail", "private, max-age=86400")
+        """The JPEG of a file."""
+        return await self._pass_on(request, _ID, "assets/{id}/thumbnail")
 
     async def media(self, request: Request) -> Response:
         """The file, or the byte range of it that the request names."""
-        return await self._pass_on(request, _ID, "assets/{id}/media", "private, no-cache")
+        return await self._pass_on(request, _ID, "assets/{id}/media")
 
     async def face(self, request: Request) -> Response:
         """The JPEG of a face."""
-        return await self._pass_on(request, _FACE, "people/faces/{id}/picture", "private, max-age=3600")
+        return await self._pass_on(request, _FACE, "people/faces/{id}/picture")
 
     async def playable(self, request: Request) -> Response:
         """What the browser can show in place of the file: a part of it from the second `from_s` on."""
-        return await self._pass_on(request, _ID, "assets/{id}/playable", "private, no-store", "from_s")
+        return await self._pass_on(request, _ID, "assets/{id}/playable", "from_s")
 
     async def frame(self, request: Request) -> Response:
         """The frame of a video at the second `at_s`."""
-        return await self._pass_on(request, _ID, "assets/{id}/frame", "private, no-store", "at_s")
+        return await self._pass_on(request, _ID, "assets/{id}/frame", "at_s")
 
     async def properties(self, request: Request) -> Response:
         """What the file says about itself, as JSON."""
-        return await self._pass_on(request, _ID, "assets/{id}/properties", "private, no-store", shown=_JSON)
+        return await self._pass_on(request, _ID, "assets/{id}/properties", shown=_JSON)
 
     async def export(self, request: Request) -> Response:
         """The export of the files that pass the filters of the query string, as a download."""
@@ -115,8 +117,7 @@ class Relay:
         answer = await self._answer(request, f"{path}?{query_string(request)}", {}, timeout)
         if isinstance(answer, Response):
             return answer
-        headers = _PRIVATE | {"Cache-Control": "private, no-store"}
-        headers["Content-Disposition"] = answer.headers.get("content-disposition", "attachment")
+        headers = _PRIVATE | {"Content-Disposition": answer.headers.get("content-disposition", "attachment")}
         return StreamingResponse(_body(answer), 200, headers, media_type="application/octet-stream")
 
     async def _pass_on(
@@ -124,7 +125,6 @@ class Relay:
         request: Request,
         ids: re.Pattern[str],
         path: str,
-        cache: str,
         second: str = "",
         shown: re.Pattern[str] = _SHOWN,
     ) -> Response:
@@ -143,7 +143,7 @@ class Relay:
         if not shown.fullmatch(kind):
             kind = "application/octet-stream"
             headers["Content-Disposition"] = "attachment"
-        headers |= _PRIVATE | {"Cache-Control": cache}
+        headers |= _PRIVATE
         return StreamingResponse(_body(answer), answer.status_code, headers, media_type=kind)
 
     async def _answer(
@@ -221,6 +221,8 @@ class HostGuard:
                 present = {name.lower() for name, _ in message["headers"]}
                 missing = [(name, value) for name, value in _HEADERS if name not in present]
                 message = {**message, "headers": [*message["headers"], *missing]}
+                if scope["path"].startswith("/media/"):  # what was uploaded, which Streamlit serves
+                    MutableHeaders(raw=message["headers"])["Cache-Control"] = _UNSTORED
             await send(message)
 
         await self.app(scope, receive, send_with_headers)

@@ -17,6 +17,7 @@ from cluster.access.rules import PURPOSE_VARIABLE, AccessRules
 from cluster.access.tokens import KEY_VARIABLES
 from cluster.decisions.rules import ReviewRules
 from cluster.errors import SettingsError
+from cluster.exposure.exposure import ExposureRules
 from cluster.logs.settings import Logs
 from cluster.storage.filesystems import normalize, split
 from cluster.storage.retention import Retention
@@ -207,6 +208,7 @@ class Settings(BaseSettings):
     models: Models = Models()
     access: AccessRules = AccessRules()
     review: ReviewRules = ReviewRules()
+    exposure: ExposureRules = ExposureRules()
     webhooks: Webhooks = Field((), description="who is told of the end of jobs, and of hits")
     limits: Limits = Limits()
     logs: Logs = Logs()

@@ -16,11 +16,11 @@ from app.draw_file import Viewer
 from app.language.choice import Language, current
 from app.language.texts import _, used_in
 from app.viewing.ways import Ways
+from cluster.exposure.exposure import Exposure
 
 # the scripts of the viewer, in the order in which they need each other
-_VIEWER = [
-    f"viewer/{part}" for part in ("table", "thresholds", "lines", "picture", "region", "copy", "stage", "timeline")
-]
+_PARTS = ("table", "thresholds", "lines", "picture", "region", "copy", "reveal", "stage", "timeline")
+_VIEWER = [f"viewer/{part}" for part in _PARTS]
 
 
 class Option(TypedDict):
@@ -46,14 +46,14 @@ def gallery(
     key: str,
     items: list[Tile],
     label: str,
-    look: tuple[bool, bool],
+    look: Exposure,
     strip: bool = False,
     small: bool = False,
     focus: str = "",
     picked: Sequence[str] | None = None,
     on_pick: Callable[[], None] | None = None,
 ) -> None:
-    """Draw tiles, each a link to its file. `look`: whether to blur and to grey; `focus`: id of the tile to focus.
+    """Draw tiles, each a link to its file. `look`: what is seen before one is revealed; `focus`: the tile to focus.
 
     `strip`: in one row that scrolls; `small`: more of them in a row.
 
@@ -61,8 +61,7 @@ def gallery(
     {id: whether it is selected} and calls on_pick.
     """
     _warn(chip["text"] for tile in items for chip in tile["chips"])
-    data = {"items": items, "label": label, "blur": look[0], "grey": look[1], "strip": strip, "small": small}
-    data["focus"] = focus
+    data = {"items": items, "label": label, "strip": strip, "small": small, "focus": focus, **_shown(look)}
     callbacks = {"on_pick_change": on_pick} if on_pick else {}
     _component(current(), "gallery")(key=key, data={**data, "picked": picked}, **callbacks)
 
@@ -84,12 +83,12 @@ def facets(key: str, groups: list[Group], on_choose: Callable[[], None], sorts: 
     _component(current(), "facets")(key=key, data={"groups": groups, "sorts": sorts}, on_choose_change=on_choose)
 
 
-def viewer(key: str, file: Viewer, ways: Ways, look: tuple[bool, bool], tells: bool = False) -> Any:
+def viewer(key: str, file: Viewer, ways: Ways, look: Exposure, tells: bool = False) -> Any:
     """Draw one file with its links; returns its state.
 
     `tells`: `position` of the state is {asset, at}, latitude and longitude, once the browser knows that it has one.
     """
-    data = {"file": file, "ways": ways, "blur": look[0], "grey": look[1], "tells": tells}
+    data = {"file": file, "ways": ways, "tells": tells, **_shown(look)}
     callbacks = {"on_position_change": lambda: None} if tells else {}
     return _component(current(), "viewer/viewer", *_VIEWER)(key=key, data=data, **callbacks)
 
@@ -98,6 +97,10 @@ def keys() -> None:
     """Let the keys / and r lead to the Search and Review pages. It draws nothing, and takes no room."""
     st.html("<style>.st-key-keys { position: absolute }</style>")
     _component(current(), "keys")(key="keys")
+
+
+def _shown(look: Exposure) -> dict[str, Any]:
+    return look.model_dump(include={"blur", "colours", "muted", "thumbnails"})
 
 
 def _warn(labels: Iterable[str]) -> None:

@@ -144,8 +144,10 @@ export default function (component) {
     parentElement.append(list)
   }
   const hidden = list.dataset.hidden
-  list.dataset.hidden = `${data.blur}${data.grey}`
-  list.className = ["tiles", ...["blur", "grey", "strip", "small"].filter(name => data[name])].join(" ")
+  list.dataset.hidden = `${data.blur} ${data.colours}`
+  const size = { small: "smaller", medium: "", large: "larger" }[data.thumbnails]
+  const colours = data.colours === "colour" ? "" : data.colours
+  list.className = ["tiles", ...["blur", "strip", "small"].filter(name => data[name]), colours, size].filter(Boolean).join(" ")
   list.setAttribute("aria-label", data.label)
   const key = JSON.stringify(data.items)
   if (list.dataset.key !== key) {
@@ -155,7 +157,7 @@ export default function (component) {
     if (data.picked) [...list.children].forEach((tile, place) => addPick(tile, data.items[place].name))
     if (data.focus) list.querySelector(`[data-id="${data.focus}"] .open`)?.focus()
   } else if (hidden !== list.dataset.hidden) {
-    // a change of blur or grey hides revealed pictures again
+    // a change of blur or colours hides revealed pictures again
     list.querySelectorAll(".shown").forEach(reveal)
   }
 

@@ -9,13 +9,14 @@ from app.address import Pairs
 from app.language.texts import _, counted
 from cluster.api_queries import MAX_IDS, AssetQuery
 from cluster.api_types import Asset
+from cluster.exposure.exposure import Exposure
 from cluster.filters.conditions import Alternative, Detected, Fact, write
 from cluster.people.api_types import Appearance
 
 KEY, MOST_WORDS = "words", 200  # its parameter of the URL; characters
 
 
-def show(appearances: Sequence[Appearance], context: Pairs, look: tuple[bool, bool]) -> bool:
+def show(appearances: Sequence[Appearance], context: Pairs, look: Exposure) -> bool:
     """Draw the field for the words and, with words in it, the files; returns whether there are any words.
 
     `context`: the list that a file is then one of.

@@ -7,13 +7,12 @@ from app.address import Pairs
 from app.language.texts import _, counted
 from cluster.api_queries import By, SearchQuery
 from cluster.api_types import Hit, Hits
+from cluster.exposure.exposure import Exposure
 from cluster.filters import conditions
 from cluster.filters.conditions import Alternative, Detected, Fact
 
-Look = tuple[bool, bool]  # whether to blur and to grey
 
-
-def of_words(query: SearchQuery, found: Hits, look: Look) -> None:
+def of_words(query: SearchQuery, found: Hits, look: Exposure) -> None:
     """Draw what a search by words has found."""
     hits = found.hits
     exact = [hit for hit in hits if hit.matched == "exact text"]
@@ -48,7 +47,7 @@ def of_words(query: SearchQuery, found: Hits, look: Look) -> None:
         st.caption(_("No other file is similar enough."))
 
 
-def alike(hits: Hits, name: str, by: By, query: SearchQuery | None, look: Look) -> None:
+def alike(hits: Hits, name: str, by: By, query: SearchQuery | None, look: Exposure) -> None:
     """Draw what a search by a picture has found. `query`: with which it is searched again; None: it cannot be."""
     of = draw.escape(name)
     if not hits.hits and by == "faces":
@@ -90,7 +89,7 @@ def _in_browse(query: SearchQuery) -> Pairs | None:
     return [*page.case_pairs(), *address.filters(query.model_copy(update={"where": where}))]
 
 
-def _gallery(key: str, hits: list[Hit], context: Pairs, look: Look, label: str) -> None:
+def _gallery(key: str, hits: list[Hit], context: Pairs, look: Exposure, label: str) -> None:
     if hits:
         palette = page.palette()
         tiles = [draw.hit_tile(hit, palette, context) for hit in hits]

@@ -1,1 +1,1 @@
-"""The page of one file: its timelines, moments, texts and neighbours."""
+"""How files are looked at: timelines, moments and neighbours of one file; what is seen before a file is revealed."""

@@ -12,6 +12,7 @@ from app import components, draw, draw_file, page
 from app.client import ApiError
 from app.language.formats import number
 from app.language.texts import _
+from app.viewing import exposure
 from cluster.api_types import Upload
 
 _SHOWN = re.compile(r"(image|video|audio)/(?!svg)[\w.+-]+")
@@ -38,7 +39,7 @@ def show() -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(_("Took {seconds} s", seconds=number(seconds, 1)))
         st.space("stretch")
-        look = page.look()
+        look = exposure.look()
     drawn = draw_file.viewer(file, page.palette(), _source(upload), upload.name)
     components.viewer("analyzed", drawn, {}, look)
 

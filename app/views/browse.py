@@ -10,6 +10,7 @@ from app.client import ApiError
 from app.language.texts import _, counted
 from app.language.wording import label
 from app.review import several
+from app.viewing import exposure
 from cluster.api_queries import AssetQuery, Sort
 from cluster.api_types import AssetPage, Facet
 from cluster.filters.conditions import Alternative, Detected, write
@@ -50,7 +51,7 @@ def _show(api: str) -> None:
             st.page_link(
                 "views/review.py", label=_("Review"), icon=":material/rule:", query_params=address.in_list(wanted)
             )
-        look = page.look()
+        look = exposure.look()
     filters.conditions(wanted.where)
     # the pagination widget is drawn below the tiles: on the first run only the URL has the page number
     number = st.session_state.get("page") or address.query_of(st.query_params.items()).page

@@ -14,9 +14,10 @@ from app.browsing import held
 from app.client import ApiDownError, ApiError
 from app.language.texts import _
 from app.review import panel
-from app.viewing import position, ways
+from app.viewing import exposure, position, ways
 from cluster.api_queries import SearchQuery
 from cluster.api_types import File, Hit, Neighbours
+from cluster.exposure.exposure import Exposure
 from cluster.people.api_types import GroupQuery
 
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -90,7 +91,7 @@ def show() -> None:
         if any(detection.detector == "face" for detection in file.detections):
             _search_link(_("Same face"), {"like": id, "by": "faces"})
         st.space("stretch")
-        look = page.look()
+        look = exposure.look()
     opening: draw_file.Opening = {
         "start": _seconds(st.query_params.get("t")),
         "words": dict(parse_qsl(st.query_params.get("in", ""))).get("q", ""),
@@ -165,7 +166,7 @@ def _seconds(text: str | None) -> float | None:
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
-def _strip(api: str, id: str, look: tuple[bool, bool]) -> None:
+def _strip(api: str, id: str, look: Exposure) -> None:
     hits: list[Hit] = []
     try:
         hits = [hit for hit in _alike(api, id, ALIKE, page.case()) if hit.asset.id != id][:12]

@@ -8,6 +8,7 @@ from app.client import ApiError
 from app.language.formats import number
 from app.language.texts import N_, _, counted
 from app.people import correcting, tiles, timeline, watch_list, words
+from app.viewing import exposure
 from cluster.people.api_types import MOST_PAGE, GroupPage, GroupQuery, PeoplePage, PeopleQuery
 
 SIZE, FACES = 40, 60  # groups and faces of one page
@@ -83,7 +84,7 @@ def _all() -> None:
         )
         st.space("stretch")
         undo = st.container(width="content")
-        look = page.look()
+        look = exposure.look()
     query = PeopleQuery(case=page.case(), name=(name or "").strip(), page=_number("page"), size=SIZE)
     with st.spinner(_("Comparing faces")):
         found = page.api().people(query)
@@ -130,7 +131,7 @@ def _one(found: GroupPage) -> None:
         st.space("stretch")
         if corrects:
             correcting.undo_button(found.last)
-        look = page.look()
+        look = exposure.look()
     watch_list.message()
     if corrects:
         with st.container(horizontal=True, vertical_alignment="bottom"):

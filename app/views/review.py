@@ -9,8 +9,10 @@ from app.language.formats import number
 from app.language.texts import _, counted
 from app.review import panel
 from app.review.walk import Walk
+from app.viewing import exposure
 from cluster.api_queries import AssetFilter
 from cluster.decisions.api_types import Progress, ReviewQueue
+from cluster.exposure.exposure import Exposure
 from cluster.filters import wording
 
 LOOK_S = 5.0  # how often an empty queue is asked for files that a job has added meanwhile
@@ -89,8 +91,8 @@ def _review(walk: Walk, asset: str) -> None:
     panel.keep_seen(state)
 
 
-def _move(walk: Walk) -> tuple[bool, bool]:
-    """Draw the buttons that go back, leave the file for later, and take back the last decision; and `page.look`."""
+def _move(walk: Walk) -> Exposure:
+    """Draw the buttons that go back, leave the file for later, and take back the last decision; and `exposure.look`."""
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.button(_("Back"), shortcut="Left", disabled=walk.place == 0):
             walk.place -= 1
@@ -105,7 +107,7 @@ def _move(walk: Walk) -> tuple[bool, bool]:
             walk.place = walk.files.index(last)
             st.rerun()
         st.space("stretch")
-        return page.look()
+        return exposure.look()
 
 
 def _nothing_left(walk: Walk) -> None:

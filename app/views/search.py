@@ -17,8 +17,10 @@ from app.browsing import builder, filters
 from app.client import ApiError
 from app.language.texts import _
 from app.search import hits, picture
+from app.viewing import exposure
 from cluster.api_queries import AssetFilter, SearchQuery
 from cluster.api_types import Hits
+from cluster.exposure.exposure import Exposure
 
 _TYPED = "words typed"  # in the session, while a change of the words is drawn: the URL has them only then
 _BY_JSON: dict[str | type[Any], Callable[[Any], Any]] = {SearchQuery: lambda query: query.model_dump_json()}
@@ -49,7 +51,7 @@ def show() -> None:
         upload = picture.choose()
         filters_here = st.container(width="content")
         st.space("stretch")
-        look = page.look()
+        look = exposure.look()
     chosen = filters.sidebar(page.caller())
     with filters_here:
         builder.show(chosen.labels, list(page.palette()), chosen.query.where)
@@ -78,7 +80,7 @@ def _type() -> None:
 
 
 def _by_picture(
-    query: SearchQuery | None, upload: UploadedFile | None, words: str, wanted: AssetFilter, look: hits.Look
+    query: SearchQuery | None, upload: UploadedFile | None, words: str, wanted: AssetFilter, look: Exposure
 ) -> None:
     """Draw the search by the picture of the URL, or else by the upload, and by the words, if there are any."""
     with st.container(horizontal=True, vertical_alignment="center"):

@@ -19,6 +19,8 @@ from cluster.access.pictures import PictureKeeper
 from cluster.access.store import Key, Refused, UnknownToken
 from cluster.cases.store import CaseStore
 from cluster.errors import SettingsError
+from cluster.exposure.exposure import Exposure
+from cluster.exposure.store import ExposureStore
 from cluster.logs import setup
 from cluster.settings import Settings
 from deployments.access.bearer import BearerTokens
@@ -67,6 +69,7 @@ class Access(CaseKeeper, CustodyReader, PictureKeeper):
         self._store = open_store(settings)
         setup.join_serve()
         self._cases = CaseStore(store_file(settings))
+        self._exposure = ExposureStore(store_file(settings))
         self._state_dir = settings.state_dir
         self._audit = Audit(settings.state_dir)
         self._holds = Holds(settings.state_dir)
@@ -270,6 +273,16 @@ class Access(CaseKeeper, CustodyReader, PictureKeeper):
     def revoke(self, who: Identity, id: str, where: str) -> bool:
         """End a key and its sessions. False if there is no valid one of that id."""
         return self._store.revoke(id, partial(self._audit.record, who, "key revoked", id, where))
+
+    # ---- what somebody sees of explicit media
+
+    def exposure(self, who: Identity) -> Exposure | None:
+        """What somebody chose, in whichever session; None: nothing."""
+        return self._exposure.get(who.owner)
+
+    def set_exposure(self, who: Identity, chosen: Exposure) -> None:
+        """Store what somebody chose."""
+        self._exposure.set(who.owner, chosen)
 
     # ---- audit
 

@@ -22,6 +22,7 @@ from cluster.access.api_types import (
 from cluster.access.api_types import Viewer as ViewerInfo
 from cluster.access.holds import Hold
 from cluster.access.identity import Identity
+from cluster.exposure.exposure import Exposure, OwnExposure
 from cluster.settings import Settings
 from cluster.storage import buckets
 from deployments.access.client_address import address
@@ -70,6 +71,24 @@ class AccessRoutes:
         """End this session."""
         await self.access.sign_out.remote(who, address(request))
         return Response(status_code=204)
+
+    @api.get("/v1/me/exposure")
+    async def exposure(self, who: Viewer) -> OwnExposure:
+        """What the caller sees and hears of media before it reveals a file, in whichever session."""
+        rules = self.settings.exposure
+        chosen = await self.access.exposure.remote(who) or rules.exposure
+        return OwnExposure(chosen=rules.allowed(chosen), floor=rules.exposure if rules.floor else None)
+
+    @api.put("/v1/me/exposure")
+    async def set_exposure(self, chosen: Exposure, who: Viewer) -> OwnExposure:
+        """Store it for the caller. 422 if it shows more than the organisation permits."""
+        rules = self.settings.exposure
+        if rules.floor and (weaker := chosen.weaker(rules)):
+            raise HTTPException(
+                422, f"these show more than the organisation permits: {', '.join(weaker)}. They may only be stricter."
+            )
+        await self.access.set_exposure.remote(who, chosen)
+        return OwnExposure(chosen=chosen, floor=rules.exposure if rules.floor else None)
 
     @api.get("/v1/oidc")
     async def oidc_provider(self, _: Anybody) -> OidcProvider:

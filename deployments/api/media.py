@@ -26,7 +26,7 @@ from deployments.reports.originals import OpenMember
 T = TypeVar("T")
 PIECE_BYTES = 1 << 20
 PRIVATE = {
-    "Cache-Control": "private, max-age=3600",
+    "Cache-Control": "private, no-store",  # nothing explicit stays on the disk of who looks at it
     "Vary": "Authorization",  # what a viewer and a reviewer get of one file differs
     "X-Content-Type-Options": "nosniff",
 }
@@ -42,7 +42,6 @@ COPY: dict[int | str, dict[str, Any]] = {
         "content": {"video/mp4": {}, "audio/mp4": {}, "image/jpeg": {}},
     }
 }
-UNSTORED = PRIVATE | {"Cache-Control": "private, no-store"}
 TURN_S = 10.0  # that a request waits until another copy is made
 ONE_VIEW_S = 60.0  # a player asks for many ranges of one file: they are one view
 _RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})")
@@ -134,7 +133,7 @@ class Streamed(StreamingResponse):
 
     def __init__(self, part: Generator[Any, None, None], media_type: str, turns: Turns) -> None:
         """`turns`: of which one was taken for the part; it is released at the end."""
-        super().__init__(part, media_type=media_type, headers=UNSTORED)
+        super().__init__(part, media_type=media_type, headers=PRIVATE)
         self._part, self._turns = part, turns
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -82,7 +82,7 @@ class MediaRoutes:
         if kind == "image":
             async with self.copying:
                 jpeg = await media.decoded(uri, partial(self.originals.picture, uri, parent, settings))
-            return Response(jpeg, media_type="image/jpeg", headers=media.UNSTORED)
+            return Response(jpeg, media_type="image/jpeg", headers=media.PRIVATE)
         await self.copying.take()
         try:
             part = self.originals.part(uri, parent, from_s, settings)
@@ -102,7 +102,7 @@ class MediaRoutes:
             raise HTTPException(422, f"{uri} is no video")
         async with self.copying:
             jpeg = await media.decoded(uri, partial(self.originals.still, uri, parent, at_s, settings))
-        return Response(jpeg, media_type="image/jpeg", headers=media.UNSTORED)
+        return Response(jpeg, media_type="image/jpeg", headers=media.PRIVATE)
 
     @api.get("/v1/assets/{asset}/properties")
     async def properties(self, asset: str, who: Reviewer) -> Properties:

@@ -44,10 +44,23 @@ def test_a_range_beyond_the_end_has_the_status_of_the_api(fake: FakeApi):
     assert relay(fake).get(f"/api/media/{call.id}", headers={"Range": "bytes=999999999-"}).status_code == 416
 
 
-def test_a_thumbnail_has_private_caching_and_nosniff_headers(fake: FakeApi):
+@pytest.mark.parametrize("path", ["thumb", "media", "playable", "frame", "properties"])
+def test_nothing_of_a_file_stays_in_the_browsers_cache(fake: FakeApi, path: str):
+    film = next(file for file in fake.files if file.kind == "video" and file.has_thumbnail)
+    answer = relay(fake).get(f"/api/{path}/{film.id}")
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "private, no-store")
+
+
+def test_an_upload_that_streamlit_serves_does_not_stay_there_either():
+    kept = {"Cache-Control": "max-age=600"}
+    app = Starlette(routes=[Route("/media/a.jpg", lambda _: Response(b"", headers=kept))])
+    answer = TestClient(HostGuard(app, listens_on=AppListener), base_url="http://127.0.0.1").get("/media/a.jpg")
+    assert answer.headers.get_list("cache-control") == ["private, no-store"]
+
+
+def test_a_thumbnail_is_private_and_has_nosniff_headers(fake: FakeApi):
     picture = relay(fake).get(f"/api/thumb/{fake.files[0].id}")
     assert picture.headers["content-type"] == "image/jpeg"
-    assert picture.headers["cache-control"].startswith("private")
     assert picture.headers["x-content-type-options"] == "nosniff"
     assert picture.headers["cross-origin-resource-policy"] == "same-origin"
 

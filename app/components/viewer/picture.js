@@ -4,8 +4,8 @@ const MOST = 16 // screen pixels for one of the picture
 const SQUARES = 3 // screen pixels for one of the picture, from which on pixels are drawn as squares
 
 class Zoom {
-  constructor(stage, fit, overlay) {
-    Object.assign(this, { stage, fit, overlay, scale: 1, x: 0, y: 0, fingers: new Map() })
+  constructor(stage, fit, layers) { // layers: what lies over the picture
+    Object.assign(this, { stage, fit, layers, scale: 1, x: 0, y: 0, fingers: new Map() })
     this.told = make("output")
     this.root = make("div", "zoom")
     this.root.setAttribute("role", "group")
@@ -100,7 +100,7 @@ class Zoom {
     const zooms = this.scale > 1
     if (this.image) this.image.style.transform = zooms ? `translate(${this.x}px, ${this.y}px) scale(${this.scale})` : ""
     // boxes are placed anew, so that their lines and labels keep their size
-    Object.assign(this.overlay.style, zooms
+    for (const { style } of this.layers) Object.assign(style, zooms
       ? { inset: `${this.y}px auto auto ${this.x}px`, width: `${width * this.scale}px`, height: `${height * this.scale}px` }
       : { inset: "", width: "", height: "" })
     const share = this.ratio() * this.scale

@@ -20,8 +20,7 @@ class Stage {
     this.told.setAttribute("role", "status")
     this.overlay = make("div", "overlay")
     this.boxes = data.boxes.map(box => this.box(box))
-    this.eye = button("", _("Reveal"), () => this.reveal())
-    this.eye.title = "b"
+    this.reveal = new Reveal(this.root)
     this.root.append(this.fit)
     const { kind, source } = data
     if (kind === "image" && source) this.showPicture(source, () => this.showCopyOfPicture())
@@ -41,7 +40,7 @@ class Stage {
     Object.assign(this.fit.style, { aspectRatio: ratio, width: `min(100%, calc(${this.moves ? 50 : 66}vh * ${ratio}))` })
     this.overlay.classList.toggle("few", this.moves || this.boxes.length <= 8)
     if (!this.moves) this.overlay.append(...this.boxes.filter(box => box.info.time === null))
-    this.fit.append(this.overlay)
+    this.fit.append(this.reveal.veil, this.overlay)
   }
 
   get moves() {
@@ -49,7 +48,7 @@ class Stage {
   }
 
   addZoom() {
-    this.zoom = this.player ? undefined : new Zoom(this.root, this.fit, this.overlay)
+    this.zoom = this.player ? undefined : new Zoom(this.root, this.fit, [this.overlay, this.reveal.veil])
     if (!this.zoom) return
     this.controls.append(this.zoom.root)
     const image = this.fit.querySelector("img")
@@ -68,7 +67,7 @@ class Stage {
   }
 
   put(...shown) {
-    this.fit.replaceChildren(...shown, ...(this.overlay.parentNode === this.fit ? [this.overlay] : []))
+    this.fit.replaceChildren(...shown, this.reveal.veil, ...(this.overlay.parentNode === this.fit ? [this.overlay] : []))
   }
 
   showPicture(source, failed) {
@@ -91,7 +90,7 @@ class Stage {
 
   showThumbnail(why) { // why: in place of the original; empty: there is none to show
     const { poster, name } = this.data
-    this.root.className = "stage"
+    this.root.classList.remove(this.data.kind)
     if (poster) {
       const image = make("img")
       image.alt = name
@@ -99,7 +98,8 @@ class Stage {
       this.put(image)
     } else {
       this.root.replaceChildren()
-      this.eye.remove() // nothing to reveal
+      this.reveal.eye.remove() // nothing to reveal
+      this.reveal.lens.remove()
       this.region?.start.remove()
     }
     if (why) this.tell(poster ? `${why} ${_("This is its thumbnail.")}` : why)
@@ -109,7 +109,8 @@ class Stage {
   showPlayer() {
     const { kind, source, poster, name, start, play } = this.data
     this.player = make(kind)
-    Object.assign(this.player, { controls: true, preload: "metadata" })
+    // a hit in what is said is opened to hear it
+    Object.assign(this.player, { controls: true, preload: "metadata", muted: kind === "video" && this.data.muted && !play })
     this.player.setAttribute("aria-label", name)
     if (poster) this.player.poster = poster
     // a browser that lacks the codec of the pictures plays the sound alone
@@ -193,6 +194,10 @@ class Stage {
     else this.player?.pause()
   }
 
+  toggleSound() {
+    if (this.player) this.player.muted = !this.player.muted
+  }
+
   watchFrames() {
     if (!this.player.requestVideoFrameCallback) return
     const seen = (now, { mediaTime }) => {
@@ -230,23 +235,9 @@ class Stage {
     for (const box of this.boxes) box.style.display = shows(box.info.detector, box.info.score) ? "" : "none"
   }
 
-  reveal(shown = !this.root.classList.contains("shown")) {
-    this.root.classList.toggle("shown", shown)
-    this.eye.textContent = shown ? _("Hide") : _("Reveal")
-    this.eye.setAttribute("aria-pressed", String(shown))
-  }
-
-  look(blur, grey) {
-    const changed = this.hidden !== undefined && this.hidden !== `${blur}${grey}`
-    this.hidden = `${blur}${grey}`
-    this.root.classList.toggle("blur", blur)
-    this.root.classList.toggle("grey", grey)
-    this.eye.style.display = blur || grey ? "" : "none"
-    if (changed) this.reveal(false)
-  }
-
   // when the viewer is replaced: nothing goes on playing or loading
   end() {
+    this.reveal.end()
     this.copy?.stop()
     if (!this.player) return
     this.player.onerror = null

@@ -39,7 +39,7 @@ class Viewer {
     if (previous !== undefined) bar.append(way(_("Previous"), previous, _("Left arrow")), way(_("Next"), next, _("Right arrow")))
     if (place) bar.append(make("span", "place", place))
     bar.append(make("span", "gap"))
-    if (this.data.kind !== "audio" && (this.data.source || this.data.poster)) bar.append(this.stage.eye)
+    if (this.data.kind !== "audio" && (this.data.source || this.data.poster)) bar.append(this.stage.reveal.lens, this.stage.reveal.eye)
     return bar
   }
 
@@ -117,9 +117,11 @@ class Viewer {
     this.stage.end()
     this.root.remove()
     document.removeEventListener("keydown", this.listener)
+    document.removeEventListener("keyup", this.listener)
   }
 
   key(event) {
+    if (event.type === "keyup") return event.key.toLowerCase() === "h" ? this.stage.reveal.hold(false) : undefined
     const at = event.composedPath()[0]
     if (event.ctrlKey || event.metaKey || event.altKey || at.matches?.("input, textarea, select, video, audio, [contenteditable]")) return
     const { stage, timeline } = this
@@ -127,7 +129,10 @@ class Viewer {
     if (event.key === "Escape" && stage.region?.isOpen) return stage.region.close()
     const way = { Escape: back, ArrowLeft: previous, ArrowRight: next }[event.key]
     const act = {
-      b: () => stage.reveal(),
+      b: () => stage.reveal.toggle(),
+      h: () => stage.reveal.hold(true),
+      l: () => stage.reveal.toggleLens(),
+      m: () => stage.toggleSound(),
       ",": () => stage.step(-1),
       ".": () => stage.step(1),
       "[": () => timeline.step(false),
@@ -158,14 +163,15 @@ export default function (component) {
   if (viewer?.drawn !== key) {
     viewer?.end()
     const tell = position => { if (data.tells) component.setStateValue("position", position) }
-    viewer = new Viewer({ ...data.file, ways: data.ways, tell })
+    viewer = new Viewer({ ...data.file, muted: data.muted, ways: data.ways, tell })
     viewer.drawn = key
     viewer.listener = event => viewer.key(event)
     document.addEventListener("keydown", viewer.listener)
+    document.addEventListener("keyup", viewer.listener)
     viewers.set(parentElement, viewer)
     parentElement.append(viewer.root)
   }
-  viewer.stage.look(data.blur, data.grey)
+  viewer.stage.reveal.look(data)
   return () => {
     viewers.get(parentElement)?.end()
     viewers.delete(parentElement)

@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from cluster.access import passwords, tokens
 from cluster.access.api_types import KeyInfo, Session
 from cluster.access.store import Refused
+from cluster.exposure.exposure import ExposureRules
 from cluster.records import asset_id
 from deployments.access import service
 from deployments.access.service import MOST_FAILURES
@@ -19,6 +20,7 @@ from tests.support.local_api import LocalApi
 from tests.support.stored import commit, found, row
 
 PASSWORD = "correct horse battery"
+STRICT = {"blur": True, "colours": "sepia", "muted": True, "thumbnails": "small", "break_after_minutes": 20}
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +171,9 @@ def test_a_viewer_gets_blurred_bytes_and_a_reviewer_the_original_which_is_record
     views = lambda: [record for record in recorded(running, "original viewed") if record["of"] == picture]  # noqa: E731
     assert views() == []
     for _ in range(3):  # a player asks several times: it is one view
-        assert client.get(f"/v1/assets/{picture}/media", headers=reviewer).content == b"the original"
+        media = client.get(f"/v1/assets/{picture}/media", headers=reviewer)
+        assert media.content == b"the original"
+    assert {answer.headers["cache-control"] for answer in (original, blurred, media)} == {"private, no-store"}
     (view,) = views()
     assert (view["who"], view["role"], view["from"]) == ("reviewer 9", "reviewer", "testclient")
     running.ingress.viewed = Viewed()
@@ -213,3 +217,33 @@ def test_face_searches_jobs_and_purges_are_recorded(running: LocalApi, client: T
     client.post("/v1/people/Ann%20B", headers=running.headers)
     client.delete("/v1/people/Ann%20B", headers=running.headers)
     assert [recorded(running, f"person {what}")[-1]["of"] for what in ("enrolled", "purged")] == ["Ann B"] * 2
+
+
+def test_what_somebody_chose_to_see_holds_in_each_of_their_sessions_and_for_nobody_else(
+    running: LocalApi, client: TestClient
+):
+    running.store.add_user("cleo", passwords.hash_password(PASSWORD), "viewer")
+    key = str(running.store.add_key("Dan", "viewer"))
+    sign_in = lambda: client.post("/v1/session", json={"name": "cleo", "password": PASSWORD}).json()["token"]  # noqa: E731
+    chosen = STRICT | {"blur": False, "thumbnails": "large"}
+    assert client.put("/v1/me/exposure", json=chosen, headers=bearer(sign_in())).status_code == 200
+    assert client.get("/v1/me/exposure", headers=bearer(sign_in())).json() == {"chosen": chosen, "floor": None}
+    assert client.get("/v1/me/exposure", headers=bearer(key)).json()["chosen"]["blur"]
+
+
+def test_nobody_sees_more_than_the_organisations_floor(
+    running: LocalApi, client: TestClient, monkeypatch: pytest.MonkeyPatch
+):
+    key = bearer(str(running.store.add_key("Eve", "admin")))
+    weak = {"blur": False, "colours": "colour", "muted": False, "thumbnails": "large", "break_after_minutes": None}
+    assert client.put("/v1/me/exposure", json=weak, headers=key).status_code == 200
+    floor = ExposureRules(break_after_minutes=45, floor=True)
+    settings = running.ingress.settings.model_copy(update={"exposure": floor})
+    monkeypatch.setattr(running.ingress, "settings", settings)
+    expected = floor.exposure.model_dump()
+    assert client.get("/v1/me/exposure", headers=key).json() == {"chosen": expected, "floor": expected}
+    for name, value in weak.items():
+        refused = client.put("/v1/me/exposure", json=STRICT | {name: value}, headers=key)
+        assert refused.status_code == 422 and f": {name}." in refused.json()["detail"]
+    assert client.get("/v1/me/exposure", headers=key).json()["chosen"] == expected
+    assert client.put("/v1/me/exposure", json=STRICT, headers=key).json()["chosen"] == STRICT

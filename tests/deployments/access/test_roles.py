@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 
 from cluster.access import tokens
 from cluster.access.identity import ROLES
+from cluster.exposure.exposure import ExposureRules
 from cluster.people.face import face_id
 from cluster.records import asset_id
 from deployments.access.roles import UNDECLARED, Needs, roles, routes_of
@@ -41,6 +42,7 @@ BODIES: dict[str, dict[str, Any]] = {  # of routes that read them before they lo
     "/v1/people/groups/{face}/split": {"version": 9, "faces": [FACE]},
     "/v1/first-paint": {"seconds": 0.5},
     "/v1/watch-list/people/{name}/faces": {"face": FACE},
+    "/v1/me/exposure": ExposureRules().exposure.model_dump(),
     "/v1/people/groups/{face}/reject": {"version": 9, "faces": [FACE], "reason": "face"},
 }
 

@@ -11,6 +11,7 @@ from cluster.api_queries import MAX_PAGE, AssetQuery
 from cluster.api_types import AssetPage, ErasedCaches, Facets, File, Health, Hits, Neighbours, Problem, Properties
 from cluster.cases.api_types import CaseInfo
 from cluster.cases.overview import JobsOverview, LeftOut, Overview
+from cluster.exposure.exposure import ExposureRules, OwnExposure
 from cluster.records import asset_id
 from tests.support.fakes.files import FOLDER
 from tests.support.local_api import FILM, LocalApi, read
@@ -236,6 +237,18 @@ def test_a_case_is_made_changed_filtered_by_and_removed(api: TestClient):
     assert read(list[CaseInfo], api.get("/v1/cases")) == [changed]
     assert all(api.get(f"/v1/{path}?case=films").json()["kinds"] == {"video": 2} for path in ("facets", "overview"))
     assert [api.delete("/v1/cases/films").status_code, api.get("/v1/assets?case=films").status_code] == [204, 404]
+
+
+def test_somebody_chooses_what_is_seen_before_a_file_is_revealed(api: TestClient):
+    first = read(OwnExposure, api.get("/v1/me/exposure"))
+    assert (first.chosen, first.floor) == (ExposureRules().exposure, None)
+    wanted = first.chosen.model_copy(update={"blur": False, "colours": "sepia", "break_after_minutes": 45})
+    stored = read(OwnExposure, api.put("/v1/me/exposure", json=wanted.model_dump()))
+    assert stored == read(OwnExposure, api.get("/v1/me/exposure")) == OwnExposure(chosen=wanted, floor=None)
+    for wrong in ({"colours": "pink"}, {"break_after_minutes": 1}, {"floor": False}):
+        assert read(Problem, api.put("/v1/me/exposure", json=wanted.model_dump() | wrong)).status == 422
+    assert read(Problem, api.put("/v1/me/exposure", json={"blur": False})).status == 422
+    assert read(OwnExposure, api.get("/v1/me/exposure")).chosen == wanted
 
 
 def test_the_api_is_alive(api: TestClient):

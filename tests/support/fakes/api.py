@@ -35,6 +35,7 @@ from cluster.api_types import (
 )
 from cluster.cases.overview import Overview, OverviewQuery
 from cluster.errors import SettingsError
+from cluster.exposure.exposure import ExposureRules
 from deployments import problems
 from deployments.api.searches.fusion import fused
 from deployments.catalog.catalog import Catalog
@@ -59,12 +60,14 @@ class FakeApi:
         searchable: bool = True,
         notes: tuple[str, ...] = (),
         role: Role = "admin",
+        exposure: ExposureRules | None = None,
     ) -> None:
         """`known`: the scanned files, newest first. Without `searchable`, searches by words or by a file fail with 503.
 
         `notes`: the notes on missing parts in the response of a search by words. `role`: of everybody who asks.
+        `exposure`: the settings of the organisation.
         """
-        self.sessions = FakeSessions(role)
+        self.sessions = FakeSessions(role, exposure or ExposureRules())
         self.notes = notes
         self.files = files() if known is None else list(known)
         self.searchable = searchable
@@ -81,6 +84,7 @@ class FakeApi:
         for path, answer in (
             ("/health", self.health),
             ("/session", self.sessions.show),
+            ("/me/exposure", self.sessions.exposure),
             ("/detectors", self.detectors),
             ("/assets", self.assets),
             ("/facets", self.facets),
@@ -116,6 +120,7 @@ class FakeApi:
         self.people.add_routes(self.app)
         self.watch_lists = FakeWatchLists(self.catalog, self.cases.within)
         self.watch_lists.add_routes(self.app)
+        self.app.add_api_route("/v1/me/exposure", self.sessions.set_exposure, methods=["PUT"])
         self.app.add_api_route("/v1/session", self.sessions.end, methods=["DELETE"], status_code=204)
         self.app.add_api_route("/v1/cases/{name}", self.cases.change, methods=["PATCH"])
         self.app.add_api_route("/v1/cases/{name}", self.cases.remove, methods=["DELETE"], status_code=204)

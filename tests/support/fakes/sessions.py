@@ -5,6 +5,7 @@ from fastapi import HTTPException, Request, Response
 from cluster.access import tokens
 from cluster.access.api_types import Session, SignIn, Viewer
 from cluster.access.identity import Identity, Role
+from cluster.exposure.exposure import Exposure, ExposureRules, OwnExposure
 
 ANN, BOB = Identity("Ann <b>", "admin", id="a" * 12), Identity("Bob", "reviewer", id="b" * 12)
 TOKEN = f"rs_{'0' * 12}_{'t' * 43}"  # a valid session
@@ -17,9 +18,11 @@ PASSWORD = "correct horse battery"
 class FakeSessions:
     """The sessions that were begun, by token, and the address that the app says it asks for."""
 
-    def __init__(self, role: Role) -> None:
+    def __init__(self, role: Role, exposure: ExposureRules) -> None:
         """`role`: of every session of Ann's."""
         self.role = role
+        self.rules = exposure
+        self.chosen: dict[str, Exposure] = {}  # by name of who chose it
         self.ended = {ENDED}
         self.links = {LINK}
         self.asked_for: list[str] = []
@@ -48,6 +51,18 @@ class FakeSessions:
         """End the session."""
         self.ended.add(_token(request))
         return Response(status_code=204)
+
+    def exposure(self, request: Request) -> OwnExposure:
+        """What holds for who asks."""
+        chosen = self.chosen.get(identity(request).name, self.rules.exposure)
+        return OwnExposure(chosen=self.rules.allowed(chosen), floor=self.rules.exposure if self.rules.floor else None)
+
+    def set_exposure(self, chosen: Exposure, request: Request) -> OwnExposure:
+        """Store what who asks has chosen."""
+        if self.rules.floor and (weaker := chosen.weaker(self.rules)):
+            raise HTTPException(422, f"the organisation does not permit this: {', '.join(weaker)}")
+        self.chosen[identity(request).name] = chosen
+        return self.exposure(request)
 
 
 def identity(request: Request) -> Identity:
