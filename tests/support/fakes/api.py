@@ -43,6 +43,7 @@ from tests.support.fakes.jobs import FakeJobs
 from tests.support.fakes.originals import FakeOriginals
 from tests.support.fakes.people import FakePeople
 from tests.support.fakes.sessions import FakeSessions
+from tests.support.fakes.upkeep import FakeUpkeep
 from tests.support.fakes.vectors import MemoryVectors
 from tests.support.stored import commit
 
@@ -111,6 +112,8 @@ class FakeApi:
         self.decisions.add_routes(self.app)
         self.people = FakePeople(self.catalog, self.cases.within)
         self.people.add_routes(self.app)
+        self.upkeep = FakeUpkeep()
+        self.upkeep.add_routes(self.app)
         self.app.add_api_route("/v1/session", self.sessions.end, methods=["DELETE"], status_code=204)
         self.app.add_api_route("/v1/cases/{name}", self.cases.change, methods=["PATCH"])
         self.app.add_api_route("/v1/cases/{name}", self.cases.remove, methods=["DELETE"], status_code=204)
