@@ -225,6 +225,12 @@ class ApiClient:
         """Take back a correction of groups. ApiError 409 if it does not hold any more."""
         return self._post(f"/people/corrections/{correction}/undo", TakenBack, {})
 
+    def ask(
+        self, method: str, path: str, kind: type[Answer] | TypeAdapter[Answer], body: Mapping[str, Any] | None = None
+    ) -> Answer:
+        """The answer to any other request, for the calls of app/upkeep."""
+        return self._answer(kind, lambda: self._http.request(method, path, json=body))
+
     def _post(self, path: str, kind: type[Answer], body: Mapping[str, Any]) -> Answer:
         return self._answer(kind, lambda: self._http.post(path, json=body))
 

@@ -57,7 +57,7 @@ class ClusterReadings:
                 for c in now.cards
             ),
             detectors=tuple(self._load(name, now if known else None, samples) for name in self._names),
-            jobs={state: int(n) for state, n in now.jobs.items()} or None,  # type: ignore[misc]
+            jobs={state: int(n) for state, n in now.jobs.items()} or None,
             files_per_s=files_per_s,
             unread=tuple(part for part, has in asked.items() if not has),
             silent=now.silent,
@@ -71,7 +71,9 @@ class ClusterReadings:
         if self._nodes.value:
             await self._exported.look()
         now = self._exported.value
-        return now and {name: name in now.gpu_memory for name in self._names if now.work.get(name, Work()).replicas}
+        if now is None:
+            return None
+        return {name: name in now.gpu_memory for name in self._names if now.work.get(name, Work()).replicas}
 
     async def _read_all(self) -> Exported:
         nodes = [node for node in self._nodes.value or () if node["Alive"]]

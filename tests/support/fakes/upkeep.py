@@ -60,10 +60,11 @@ LOADS = {
         replicas=1, waiting=0, working=0,
     ),
 }  # fmt: skip
+NAMES = sorted({*MODELS, *LOADS})
 BUSY = ClusterState(
     nodes=(HEAD, AWAY),
     cards=CARDS,
-    detectors=tuple(LOADS.get(name, LOADS["face"].model_copy(update={"name": name})) for name in sorted(MODELS)),
+    detectors=tuple(LOADS.get(name, LOADS["face"].model_copy(update={"name": name})) for name in NAMES),
     jobs={"waiting": 3, "listing": 0, "running": 1, "blocked": 0},
     files_per_s=6.25,
     unread=(),
@@ -79,7 +80,7 @@ SILENT = BUSY.model_copy(
         "files_per_s": None,
         "age_s": None,
         "unread": ("nodes", "metrics", "health"),
-        "detectors": tuple(DetectorLoad(name=name, state=None, message="") for name in sorted(MODELS)),
+        "detectors": tuple(DetectorLoad(name=name, state=None, message="") for name in NAMES),
     }
 )
 SETTINGS = Settings(scanning=Scanning(roots=("s3://evidence", "/data/media"), outs=(f"{FOLDER}/results",)))
@@ -92,6 +93,7 @@ class FakeUpkeep:
         self.state = BUSY
         self.settings = SETTINGS
         self.models_down = False
+        self.delay_s = 0.0  # of the state of the cluster
         self.users = [
             UserInfo(name="bob <b>", role="reviewer", prefixes=None, made_at=MADE_AT, used_at=MADE_AT + DAY_S),
             UserInfo(name="vera", role="viewer", prefixes=("s3://evidence/case-7",), made_at=MADE_AT, used_at=None),
@@ -114,7 +116,8 @@ class FakeUpkeep:
         app.add_api_route("/v1/keys/{id}", self.revoke, methods=["DELETE"])
 
     def cluster(self) -> ClusterState:
-        """The state that was set."""
+        """The state that was set, after `delay_s`."""
+        time.sleep(self.delay_s)
         return self.state
 
     def models(self) -> list[ModelState]:
