@@ -26,7 +26,7 @@ _CELLS = """<style>
 .upkeep .warn::before { background: #e69f00 }
 .upkeep .bad::before { background: #d55e00 }
 </style>"""
-_SPACE = re.compile(r"\s+")
+_SPACE = re.compile(r"[ \t\r\n\f\v]+")  # a percentage keeps its narrow space
 FULL = 0.9  # a share that is marked
 
 

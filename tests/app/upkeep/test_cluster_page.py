@@ -95,10 +95,10 @@ def test_when_the_api_goes_away_the_pages_say_so_and_come_back(visit: Visit, vie
     for _ in range(2):  # as long as it is away
         st.cache_data.clear()
         at.run()
-        assert words(at).count("raysift up") == 1 and "Traceback" not in words(at)
+        assert words(at).count("does not answer at") == 1 and "Traceback" not in words(at)
     with served(FakeApi(), port):
         at.run()
-        assert "raysift up" not in words(at) and tables(at)
+        assert "does not answer at" not in words(at) and tables(at)
 
 
 def test_the_page_keeps_calls_of_the_last_minutes(monkeypatch: pytest.MonkeyPatch):
