@@ -36,7 +36,10 @@ _UNREAD: dict[Unread, str] = {
 
 def gaps(state: ClusterState) -> list[str]:
     """A sentence for each part of the state that is not known now."""
-    found = [_(_UNREAD[part]) for part in state.unread]
+    begins = "metrics" in state.unread and state.age_s is None and bool(state.nodes)
+    found = [_(_UNREAD[part]) for part in state.unread if part != "metrics" or not begins]
+    if begins:
+        found.append(_("The nodes' metrics are being read: queues, GPUs and rates come in a few seconds."))
     if state.silent:
         found.append(
             _("The metrics of these nodes are not read: {nodes}. Their GPUs and queues are missing.",

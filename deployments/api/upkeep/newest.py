@@ -10,6 +10,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 VALID_S = 5.0  # an answer is given to all callers for this time
+FRESH_S = 15.0  # and while a later question is being asked: a busy detector takes seconds to answer its example
 WITHIN_S = 0.3  # how long a caller waits
 
 
@@ -21,20 +22,21 @@ class Newest(Generic[T]):
         self.value: T | None = None  # the newest answer
         self._name, self._ask, self._within_s = name, ask, within_s
         self._asking: asyncio.Task[None] | None = None
-        self._due = 0.0
+        self._due = self._at = 0.0
 
     async def look(self) -> bool:
-        """Bring `value` up to date within the time. False if it is not: there was no answer, or not yet."""
+        """Bring `value` up to date within the time. False if it is older than FRESH_S then, or there is none."""
         if self._asking is None and time.monotonic() >= self._due:
             self._asking = asyncio.create_task(self._answer())
         if self._asking is not None:
             await asyncio.wait([self._asking], timeout=self._within_s)
-        return self._asking is None and self.value is not None and time.monotonic() < self._due
+        return self.value is not None and time.monotonic() - self._at < FRESH_S
 
     async def _answer(self) -> None:
         try:
             self.value = await self._ask()
-            self._due = time.monotonic() + VALID_S
+            self._at = time.monotonic()
+            self._due = self._at + VALID_S
         except Exception as error:  # Ray has no common type for what may be wrong with its head
             log.warning("%s: %s", self._name, type(error).__name__)
         finally:

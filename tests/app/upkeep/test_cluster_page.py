@@ -8,7 +8,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from app.upkeep import queues
+from app.upkeep import cluster, queues
 from cluster.access.api_types import Viewer
 from cluster.upkeep.api_types import ClusterState
 from tests.support.fakes.api import FakeApi
@@ -109,3 +109,9 @@ def test_the_page_keeps_calls_of_the_last_minutes(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(time, "time", lambda: 1000.0 + queues.KEPT_S + 1)
     unread: ClusterState = BUSY.model_copy(update={"unread": ("metrics",)})
     assert queues.keep(unread) == [], "old points go, and none is added of metrics that were not read"
+
+
+def test_metrics_that_are_being_read_are_no_fault():
+    state: ClusterState = BUSY.model_copy(update={"unread": ("metrics",), "age_s": None})
+    assert cluster.gaps(state) == ["The nodes' metrics are being read: queues, GPUs and rates come in a few seconds."]
+    assert "missing or old" in cluster.gaps(state.model_copy(update={"age_s": 40.0}))[0]

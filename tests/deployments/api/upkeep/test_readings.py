@@ -129,6 +129,7 @@ async def test_a_part_that_hangs_is_named_and_holds_up_nobody(hangs: str):
 @pytest.mark.anyio
 async def test_a_head_that_goes_away_leaves_the_last_values(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(newest, "VALID_S", 0.1)
+    monkeypatch.setattr(newest, "FRESH_S", 0.5)
     away = False
 
     def nodes() -> list[Mapping[str, Any]]:
@@ -140,6 +141,8 @@ async def test_a_head_that_goes_away_leaves_the_last_values(monkeypatch: pytest.
     assert (await of.state()).unread == ()
     away = True
     await asyncio.sleep(0.2)
+    assert (await timed(of)).unread == (), "a value is given a while without a word"
+    await asyncio.sleep(0.5)
     state = await timed(of)
     assert state.unread == ("nodes",) and len(state.nodes) == 2 and state.detectors[0].waiting == 5
 
