@@ -253,6 +253,12 @@ class ApiClient:
         """Look for a person or logo no more."""
         return self._answer(Unwatched, lambda: self._http.delete(f"/watch-list/{kind}/{quote(name, safe='')}"))
 
+    def ask(
+        self, method: str, path: str, kind: type[Answer] | TypeAdapter[Answer], body: Mapping[str, Any] | None = None
+    ) -> Answer:
+        """The answer to any other request, for the calls of app/upkeep."""
+        return self._answer(kind, lambda: self._http.request(method, path, json=body))
+
     def _post(self, path: str, kind: type[Answer], body: Mapping[str, Any]) -> Answer:
         return self._answer(kind, lambda: self._http.post(path, json=body))
 

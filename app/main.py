@@ -37,6 +37,10 @@ with page.guarded():
         pages.insert(7, st.Page("views/analyze.py", title=_("Analyze"), icon=":material/upload_file:"))
     if page.may("operator"):
         pages.insert(8, st.Page("views/jobs.py", title=_("Jobs"), icon=":material/checklist:"))
+    if page.may_for_all("operator"):
+        pages.append(st.Page("views/cluster.py", title=_("Cluster"), icon=":material/dns:"))
+    if page.may_for_all("admin"):
+        pages.append(st.Page("views/settings.py", title=_("Settings"), icon=":material/settings:"))
     cases = page.cases()
 shown = st.navigation(pages, position="top")
 if shown.url_path == "" and cases and not st.query_params and "case" not in st.session_state:

@@ -75,6 +75,11 @@ def may(role: Role) -> bool:
     return ROLES.index(viewer().role) >= ROLES.index(role)
 
 
+def may_for_all(role: Role) -> bool:
+    """Whether who is signed in has this role for the files of all cases, which what concerns the cluster demands."""
+    return may(role) and viewer().prefixes is None
+
+
 def detectors() -> list[DetectorInfo]:
     """The detectors that are served; cached for a minute."""
     return _detectors(caller())

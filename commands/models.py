@@ -133,9 +133,7 @@ def _sources(settings: Settings, detectors: list[str] | None = None) -> Iterator
     from deployments.serving.placement import configs
 
     there = configs(settings)
-    for name in wanted(detectors, list(there)):
-        for reference in references.named(there[name]):
-            yield name, references.source(reference, settings)
+    yield from references.sources({name: there[name] for name in wanted(detectors, list(there))}, settings)
 
 
 def wanted(detectors: list[str] | None, there: list[str]) -> list[str]:

@@ -17,6 +17,13 @@ NAMES = (
     N_("finished"),
     N_("failed"),
     N_("cancelled"),
+    # states of detectors
+    N_("ok"),
+    N_("asleep"),
+    N_("busy"),
+    N_("down"),
+    N_("failing"),
+    N_("silent"),
     # priorities of jobs
     N_("urgent"),
     N_("normal"),

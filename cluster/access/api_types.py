@@ -105,6 +105,13 @@ class KeyInfo(Viewer):
     used_at: float | None  # within a minute; None: never
 
 
+class UserInfo(Viewer):
+    """A person who signs in with a password. Times are seconds since 1970."""
+
+    made_at: float  # when the password, role and folders were given
+    used_at: float | None  # the last use of a session, within a minute; None: not in the last 30 days
+
+
 class Revoked(Answer):
     """The id of a key that was revoked: it is refused after 5 s at most."""
 

@@ -53,12 +53,13 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A local user as lists show it."""
+    """A local user as lists show it. Times are seconds since 1970."""
 
     name: str
     role: Role
     prefixes: tuple[str, ...] | None
     made_at: float
+    used_at: float | None  # of a session; None: of none that is kept
 
 
 class AccessStore(SqliteFile):
@@ -209,8 +210,11 @@ class AccessStore(SqliteFile):
     def users(self) -> list[User]:
         """All users, by name."""
         with self._lock:
-            rows = self._db.execute("select * from users order by name").fetchall()
-        return [User(row["name"], row["role"], _prefixes(row), row["made_at"]) for row in rows]
+            rows = self._db.execute(
+                "select *, (select max(coalesce(used_at, made_at)) from tokens where holder = 'user:' || users.name) "
+                "used_at from users order by name"
+            ).fetchall()
+        return [User(row["name"], row["role"], _prefixes(row), row["made_at"], row["used_at"]) for row in rows]
 
     def remove_user(self, name: str, record: Callable[[], object] = lambda: None) -> bool:
         """Delete a user; its sessions end. False if there is none of that name."""

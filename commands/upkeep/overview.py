@@ -7,12 +7,12 @@ from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
+from cluster.metrics.exported import Exported
 from cluster.processes import port_open
 from cluster.records import OVER
 from cluster.settings import Settings
 from commands import tables
 from commands.terminal import api_client, harmless
-from commands.upkeep.exported import Exported
 
 MOST_JOBS = 100  # the newest, of which those that are not over are shown
 
@@ -54,7 +54,9 @@ def as_json(
         "parts": {name: {"url": url, "runs": runs} for name, (url, runs) in running.items()},
         "ready": bool(ready and ready["ready"]),
         "detectors": detectors,
-        "cards": [{"name": name, "use": use, "memory_gb": gb} for name, use, gb in now.cards] if now else None,
+        "cards": [{"name": card.name, "use": card.use, "memory_gb": card.memory_used / 1e9} for card in now.cards]
+        if now
+        else None,
         "jobs": jobs,
     }
 
@@ -79,8 +81,8 @@ def view(
     shown: list[RenderableType] = [detectors]
     if now and now.cards:
         cards = Table(Column("card", no_wrap=True), Column("in use", justify="right"), Column("GB", justify="right"))
-        for name, use, gb in now.cards:
-            cards.add_row(name, f"{use:.0%}", f"{gb:.1f}")
+        for card in now.cards:
+            cards.add_row(card.name, f"{card.use:.0%}", f"{card.memory_used / 1e9:.1f}")
         shown.append(cards)
     if files_s is not None:
         shown.append(Text(f"scans: {files_s:.1f} files a second"))

@@ -7,9 +7,9 @@ from rich.live import Live
 from rich.text import Text
 
 from cluster.errors import SettingsError
+from cluster.metrics.exported import Exported
 from cluster.settings import Settings, load
 from commands.upkeep import exported, overview
-from commands.upkeep.exported import Exported
 
 EVERY_S = 10.0  # the state of a detector is found by a request with its example, and nodes export values as often
 

@@ -16,7 +16,7 @@ from cluster.access.credential import ensure_operator_key, open_store, store_fil
 from cluster.access.holds import Hold, Holds
 from cluster.access.identity import Identity, Role
 from cluster.access.pictures import PictureKeeper
-from cluster.access.store import Key, Refused, UnknownToken
+from cluster.access.store import Key, Refused, UnknownToken, User
 from cluster.cases.store import CaseStore
 from cluster.errors import SettingsError
 from cluster.exposure.exposure import Exposure
@@ -248,6 +248,10 @@ class Access(CaseKeeper, CustodyReader, PictureKeeper):
     def keys(self) -> list[Key]:
         """All keys, oldest first."""
         return self._store.list_keys()
+
+    def users(self) -> list[User]:
+        """The people who sign in with a password, by name."""
+        return self._store.users()
 
     def holds(self) -> list[Hold]:
         """The legal holds, oldest first. SettingsError if their file cannot be read."""

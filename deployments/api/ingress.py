@@ -54,6 +54,8 @@ from deployments.api.sample_routes import SampleRoutes
 from deployments.api.searches.near import STORE_DEADLINE_S
 from deployments.api.searches.routes import SearchRoutes
 from deployments.api.searches.search import Search
+from deployments.api.upkeep.readings import ClusterReadings
+from deployments.api.upkeep.routes import UpkeepRoutes, weights_of
 from deployments.api.upload_routes import Analyze
 from deployments.detector import detector_class
 from deployments.serving.client import ServedDetectors
@@ -79,6 +81,7 @@ class Ingress(
     ReviewRoutes,
     SampleRoutes,
     SearchRoutes,
+    UpkeepRoutes,
     WatchListRoutes,
 ):
     """The HTTP API with all its routes."""
@@ -112,6 +115,8 @@ class Ingress(
         self.verify, self.plan = verify, plan
         self.detectors = ServedDetectors(detectors, versions(settings), configs(settings))
         self.catalog = TimedHandle(catalog, "the catalogue", CATALOG_S)
+        self.readings = ClusterReadings(self.readiness, self.names, settings.ray.dashboard_url)
+        self.weights = weights_of(self.detectors, settings)
         self.analyze, self.originals = analyze, originals
         vectors = Vectors.configured(settings, STORE_DEADLINE_S)
         self.searching = Search(self.detectors, self.catalog, vectors, configs(settings))

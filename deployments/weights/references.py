@@ -6,6 +6,7 @@ they contain when they are loaded, so weights that are only pickles are refused,
 """
 
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
 from cluster.errors import SettingsError
@@ -32,6 +33,13 @@ def named(config: DetectorConfig) -> list[str]:
             parts = text.split(JOINT) if isinstance(text, str) else []
             found += [part for part in parts if part.startswith(_SCHEMES) or (key == "model" and ":" in part)]
     return list(dict.fromkeys(found))
+
+
+def sources(configs: Mapping[str, DetectorConfig], settings: Settings) -> Iterator[tuple[str, Source]]:
+    """Every detector with each source of its weights."""
+    for name, config in configs.items():
+        for reference in named(config):
+            yield name, source(reference, settings)
 
 
 def source(reference: str, settings: Settings) -> Source:

@@ -106,6 +106,8 @@ PAGES = [
     ("review", {"second": "true"}),
     ("jobs", {}),
     ("analyze", {}),
+    ("cluster", {}),
+    ("settings", {}),
     ("file", {}),
     ("file", {"asset": FILM}),
     ("file", {"asset": asset_id("s3://evidence/case 7/IMG_0003.jpg")}),

@@ -48,6 +48,21 @@ def test_prometheus_gets_the_metrics_of_a_scan_without_names_of_files(cluster, s
     assert not any(name in line for line in ours for name in ("astronaut", "broken.jpg", scanned[1]["job"]))
 
 
+def test_the_state_of_the_cluster_has_its_node_its_detectors_and_their_counts(cluster, scanned):
+    deadline = time.monotonic() + EXPORT_S
+    with cluster.api() as api:
+        while True:
+            state = api.get("/v1/cluster").raise_for_status().json()
+            loads = {load["name"]: load for load in state["detectors"]}
+            if (not state["unread"] and loads["ocr"]["replicas"]) or time.monotonic() > deadline:
+                break
+            time.sleep(2)
+    (node,) = state["nodes"]
+    assert node["head"] and node["alive"] and node["memory_total"] and node["store_total"]
+    assert (loads["ocr"]["state"], loads["ocr"]["replicas"]) == ("ok", 1)
+    assert state["jobs"]["running"] == 0 and state["silent"] == [] and state["unread"] == []
+
+
 def test_the_lines_of_a_job_are_gathered_from_its_driver_and_the_replicas_without_names_of_files(cluster, scanned):
     job = scanned[1]["job"]
     done = cluster.raysift("logs", "--job", job)

@@ -105,11 +105,3 @@ def test_a_silent_detector_and_a_part_that_is_off_are_said_within_80_columns(run
     assert done.exit_code == 1 and max(map(len, done.output.splitlines())) <= 80
     text = words(done).replace("│ ", "")
     assert "restraint silent" in text and "it has not answered for 806 s" in text and "chroma off" in text
-
-
-def test_detectors_that_share_a_deployment_share_its_queue_and_counters_are_added():
-    found = exported.Exported()
-    exported.add(found, EXPORTED)
-    exported.add(found, EXPORTED)
-    assert found.work["barcode"].replicas == found.work["clip"].replicas == 2
-    assert found.files == 62 and found.samples == {"ocr": 240}

@@ -6,8 +6,8 @@ import httpx
 import pytest
 from rich.console import Console
 
+from cluster.metrics.exported import Exported, UsedCard, Work
 from commands.upkeep import exported, top
-from commands.upkeep.exported import Exported, Work
 from tests.commands.erasure.commands import run
 
 READY = {"ready": False, "detectors": {"ocr": {"state": "silent", "message": "it has not answered for 400 s"}}}
@@ -74,7 +74,7 @@ def test_without_jobs_this_is_said(api):
 
 def test_on_the_head_queues_cards_and_rates_since_the_last_look_are_shown(api, monkeypatch):
     looks = [
-        Exported(at=at, work={"ocr": Work(2, 5, 3)}, samples={"ocr": seen}, files=seen / 2, cards=[("L4 0", 0.5, 7.25)])
+        Exported(at, {"ocr": Work(2, 5, 3)}, {"ocr": seen}, files=seen / 2, cards=[UsedCard("L4 0", 0.5, 7.25e9)])
         for at, seen in ((100.0, 1000.0), (110.0, 1200.0))
     ]
     monkeypatch.setattr(exported, "look", lambda settings: looks.pop(0))

@@ -46,6 +46,7 @@ from tests.support.fakes.jobs import FakeJobs
 from tests.support.fakes.originals import FakeOriginals
 from tests.support.fakes.people import FakePeople
 from tests.support.fakes.sessions import FakeSessions
+from tests.support.fakes.upkeep import FakeUpkeep
 from tests.support.fakes.vectors import MemoryVectors
 from tests.support.fakes.watch_lists import FakeWatchLists
 from tests.support.stored import commit
@@ -121,6 +122,8 @@ class FakeApi:
         self.watch_lists = FakeWatchLists(self.catalog, self.cases.within)
         self.watch_lists.add_routes(self.app)
         self.app.add_api_route("/v1/me/exposure", self.sessions.set_exposure, methods=["PUT"])
+        self.upkeep = FakeUpkeep()
+        self.upkeep.add_routes(self.app)
         self.app.add_api_route("/v1/session", self.sessions.end, methods=["DELETE"], status_code=204)
         self.app.add_api_route("/v1/cases/{name}", self.cases.change, methods=["PATCH"])
         self.app.add_api_route("/v1/cases/{name}", self.cases.remove, methods=["DELETE"], status_code=204)

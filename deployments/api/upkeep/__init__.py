@@ -1,0 +1,1 @@
+"""Routes on the state of the cluster, and on its settings and models."""
