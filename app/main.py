@@ -53,4 +53,5 @@ with st.container(horizontal=True, horizontal_alignment="right", vertical_alignm
         page.link(PURPOSE_PATH, _("Purpose"))
     page.link(OUT_PATH, _("Sign out"))
 components.keys()
+page.legible()
 shown.run()
