@@ -17,7 +17,7 @@ PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
 # the tests on the session's cluster, and those that measure times: one after the other
 ALONE := $(shell find tests -name 'test_*_on_cluster.py') tests/app/browser/test_gallery.py
 
-.PHONY: demo test lint check test-ray test-launch test-gpu test-alerts accuracy chaos bench soak fix install install-dev debian texts lock clean
+.PHONY: demo test lint check test-ray test-launch test-gpu test-alerts accuracy chaos bench soak fix install install-dev debian texts pictures lock clean
 
 demo: install
 	$(VENV)/bin/raysift demo $(ARGS)
@@ -119,6 +119,10 @@ $(PROMETHEUS):
 # the catalogues of the app's texts: new texts come without a translation, those that are gone go
 texts: install-dev
 	$(VENV)/bin/python -m tests.app.language.texts
+
+# the pictures of the app's pages in docs/pictures/pages, of harmless files: `make test` fails if a page has changed since
+pictures: install-dev debian
+	$(VENV)/bin/python -m tests.app.browser.pages.pictures
 
 # run it after changing the dependencies in pyproject.toml
 lock: install

@@ -28,7 +28,6 @@ from cluster.decisions.api_types import (
 )
 from cluster.exposure.exposure import Exposure, OwnExposure
 from cluster.people.api_types import Corrected, GroupPage, GroupQuery, PeoplePage, PeopleQuery, TakenBack
-from cluster.people.watch_types import Enrolled, GroupEnrolled, Unwatched, WatchKind, WatchList
 
 GroupChange = Literal["name", "merge", "split", "reject"]
 Change = Literal["cancel", "resume", "retry-failed"]
@@ -37,7 +36,7 @@ Answer = TypeVar("Answer")
 _ANALYZE_TIMEOUT_S = 900.0  # a long recording on a CPU takes minutes
 _TIMEOUT_S = 30.0
 _ALIVE_TIMEOUT_S = 2.0
-_PLAN_TIMEOUT_S = 120.0  # what is stored of the files is read, and folders are listed
+PLAN_TIMEOUT_S = 120.0  # what is stored of the files is read, and folders are listed
 _LOGS_TIMEOUT_S = 60.0  # Ray is asked for each attempt's
 _DETECTORS = TypeAdapter(list[DetectorInfo])
 _JOBS = TypeAdapter(list[JobInfo])
@@ -115,7 +114,7 @@ class ApiClient:
 
     def jobs_overview(self, case: str | None = None) -> JobsOverview:
         """What the newest jobs did, summarized; with `case` those over its folders."""
-        return self._get("/overview/jobs", JobsOverview, _of_case(case))
+        return self._get("/overview/jobs", JobsOverview, of_case(case))
 
     def left_out(self, query: LeftOutQuery) -> LeftOut:
         """What scans left out, and why."""
@@ -148,7 +147,7 @@ class ApiClient:
 
         The upload is not stored; with `picture` of the answer it is searched by again.
         """
-        return self._upload("/search", Hits, name, content, _params(query))
+        return self.upload("/search", Hits, name, content, _params(query))
 
     def detectors(self) -> list[DetectorInfo]:
         """The detectors that are served."""
@@ -156,7 +155,7 @@ class ApiClient:
 
     def jobs(self, limit: int, case: str | None = None) -> list[JobInfo]:
         """The latest scans, newest first; with `case` those over its folders."""
-        return self._get("/jobs", _JOBS, {"limit": limit} | _of_case(case))
+        return self._get("/jobs", _JOBS, {"limit": limit} | of_case(case))
 
     def job(self, job: str) -> JobDetails:
         """One scan, with its report once it has ended."""
@@ -171,7 +170,7 @@ class ApiClient:
     def plan(self, request: ScanRequest) -> ScanPlan:
         """What a scan would do. Its priority and case do not matter."""
         body = request.model_dump(include={"uris", "out", "detectors"})
-        return self._answer(ScanPlan, lambda: self._http.post("/jobs/plan", json=body, timeout=_PLAN_TIMEOUT_S))
+        return self._answer(ScanPlan, lambda: self._http.post("/jobs/plan", json=body, timeout=PLAN_TIMEOUT_S))
 
     def logs(self, job: str) -> str:
         """The logs of a job's drivers."""
@@ -186,7 +185,7 @@ class ApiClient:
 
     def analyze(self, name: str, content: IO[bytes]) -> Upload:
         """Run every detector on an uploaded file, which is not stored; returns the detections."""
-        return self._upload("/analyze", Upload, name, content, {})
+        return self.upload("/analyze", Upload, name, content, {})
 
     def decisions(self, size: int) -> DecisionPage:
         """The latest decisions."""
@@ -227,7 +226,7 @@ class ApiClient:
 
     def correct_group(self, face: str, how: GroupChange, body: BaseModel, case: str | None = None) -> Corrected:
         """Correct the group of a face, in a case. ApiError 409 if somebody else was faster."""
-        path, params = f"/people/groups/{quote(face)}/{how}", _of_case(case)
+        path, params = f"/people/groups/{quote(face)}/{how}", of_case(case)
         send = lambda: self._http.post(path, json=body.model_dump(mode="json"), params=params)  # noqa: E731
         return self._answer(Corrected, send)
 
@@ -235,29 +234,24 @@ class ApiClient:
         """Take back a correction of groups. ApiError 409 if it does not hold any more."""
         return self._post(f"/people/corrections/{correction}/undo", TakenBack, {})
 
-    def watch_list(self, kind: WatchKind, case: str | None = None) -> WatchList:
-        """The people or logos that are looked for."""
-        return self._get(f"/watch-list/{kind}", WatchList, _of_case(case))
-
-    def watch(self, kind: WatchKind, name: str, file: str, content: IO[bytes]) -> Enrolled:
-        """Look for a person or logo by a picture. ApiError 422 with the reason if it cannot be used."""
-        return self._upload(f"/watch-list/{kind}/{quote(name, safe='')}", Enrolled, file, content, {})
-
-    def watch_group(self, name: str, face: str, case: str | None = None) -> GroupEnrolled:
-        """Look for the person of a group. ApiError 422 if none of its faces can be used."""
-        path, body = f"/watch-list/people/{quote(name, safe='')}/faces", {"face": face}
-        send = lambda: self._http.post(path, json=body, params=_of_case(case), timeout=_PLAN_TIMEOUT_S)  # noqa: E731
-        return self._answer(GroupEnrolled, send)
-
-    def unwatch(self, kind: WatchKind, name: str) -> Unwatched:
-        """Look for a person or logo no more."""
-        return self._answer(Unwatched, lambda: self._http.delete(f"/watch-list/{kind}/{quote(name, safe='')}"))
-
     def ask(
-        self, method: str, path: str, kind: type[Answer] | TypeAdapter[Answer], body: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        kind: type[Answer] | TypeAdapter[Answer],
+        body: Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
+        timeout_s: float = _TIMEOUT_S,
     ) -> Answer:
-        """The answer to any other request, for the calls of app/upkeep."""
-        return self._answer(kind, lambda: self._http.request(method, path, json=body))
+        """The answer to any other request, for the calls of app/people and app/upkeep."""
+        send = lambda: self._http.request(method, path, json=body, params=params, timeout=timeout_s)  # noqa: E731
+        return self._answer(kind, send)
+
+    def upload(self, path: str, kind: type[Answer], name: str, content: IO[bytes], params: dict[str, Any]) -> Answer:
+        """The answer to a request with a file."""
+        files = {"file": (name, content)}
+        send = lambda: self._http.post(path, files=files, params=params, timeout=_ANALYZE_TIMEOUT_S)  # noqa: E731
+        return self._answer(kind, send)
 
     def _post(self, path: str, kind: type[Answer], body: Mapping[str, Any]) -> Answer:
         return self._answer(kind, lambda: self._http.post(path, json=body))
@@ -266,11 +260,6 @@ class ApiClient:
         self, path: str, kind: type[Answer] | TypeAdapter[Answer], params: Mapping[str, Any] | None = None
     ) -> Answer:
         return self._answer(kind, lambda: self._http.get(path, params=params))
-
-    def _upload(self, path: str, kind: type[Answer], name: str, content: IO[bytes], params: dict[str, Any]) -> Answer:
-        files = {"file": (name, content)}
-        send = lambda: self._http.post(path, files=files, params=params, timeout=_ANALYZE_TIMEOUT_S)  # noqa: E731
-        return self._answer(kind, send)
 
     def _answer(self, kind: type[Answer] | TypeAdapter[Answer], send: Callable[[], httpx.Response]) -> Answer:
         response = self._response(send)
@@ -295,7 +284,8 @@ class ApiClient:
         return response
 
 
-def _of_case(case: str | None) -> dict[str, str]:
+def of_case(case: str | None) -> dict[str, str]:
+    """The parameter of a request that is limited to a case."""
     return {} if case is None else {"case": case}
 
 

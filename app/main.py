@@ -59,6 +59,7 @@ with st.container(horizontal=True, horizontal_alignment="right", vertical_alignm
         page.link(PURPOSE_PATH, _("Purpose"))
     page.link(OUT_PATH, _("Sign out"))
 components.keys()
+page.legible()
 with page.guarded():
     exposure.remind()
 shown.run()

@@ -167,6 +167,15 @@ def _choose_case() -> None:
     st.query_params.pop("page", None)
 
 
+def legible() -> None:
+    """Have dark letters on primary buttons in the dark theme: Streamlit's are white in both, with too little contrast.
+
+    Under the pointer, or with the focus, Streamlit darkens such a button: then they stay white.
+    """
+    plain = "[data-testid^=stBaseButton-primary]:not(:hover, :focus-visible, :active, :disabled)"
+    st.html(f"<style>{plain} {{ color: light-dark(#ffffff, #0b1214) }}</style>")
+
+
 def is_down() -> bool:
     """Whether the API did not answer at the last call: then controls are disabled, as they would do nothing."""
     return _DOWN in st.session_state

@@ -14,6 +14,7 @@ from tests.support.servers.seaweed import Seaweed, seaweed
 
 # Files that take half a minute or more: begun last, one would keep a process busy after the others are done.
 LONGEST = (
+    "app/browser/pages/test_pages.py",
     "app/browser/tasks/test_deciding.py",
     "deployments/detectors/test_contract.py",
     "deployments/detectors/test_whisper.py",

@@ -9,6 +9,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from app import draw, page
 from app.client import ApiError
 from app.language.texts import N_, _, counted
+from app.people import calls
 from cluster.people.watch_types import DETECTORS, LONGEST_NAME, Watched, WatchKind
 
 ROWS, MOST_PICTURES = 50, 50  # of one page; of one request to add
@@ -53,7 +54,7 @@ _WORDS: dict[WatchKind, _Words] = {
 def show(kind: WatchKind) -> None:
     """Draw a watch list."""
     words, changes = _WORDS[kind], page.may("operator") and page.viewer().prefixes is None
-    items = page.api().watch_list(kind, page.case()).items
+    items = calls.watch_list(page.api(), kind, page.case()).items
     heading, search = st.columns([3, 1], vertical_alignment="center")
     heading.markdown(f"#### {_number(kind, len(items))}")
     letters = search.text_input(
@@ -161,7 +162,7 @@ def _add(kind: WatchKind, name: str, files: Sequence[UploadedFile]) -> None:
     with st.spinner(_("Looking at the pictures"), show_time=True):
         for file in files[:MOST_PICTURES]:
             try:
-                added = page.api().watch(kind, name, file.name, file)
+                added = calls.watch(page.api(), kind, name, file.name, file)
             except ApiError as error:
                 answers.append((False, _("{file}: refused: {why}", file=file.name, why=error.sentence)))
                 continue
@@ -179,7 +180,7 @@ def _add(kind: WatchKind, name: str, files: Sequence[UploadedFile]) -> None:
 
 def _remove(kind: WatchKind, name: str) -> None:
     try:
-        gone = page.api().unwatch(kind, name)
+        gone = calls.unwatch(page.api(), kind, name)
     except ApiError as error:
         st.session_state[_MESSAGE] = False, _("Not removed: {why}", why=error.sentence)
         return
@@ -189,7 +190,7 @@ def _remove(kind: WatchKind, name: str) -> None:
 
 def _add_group(face: str, name: str) -> None:
     try:
-        added = page.api().watch_group(name, face, page.case())
+        added = calls.watch_group(page.api(), name, face, page.case())
     except ApiError as error:
         st.session_state[_MESSAGE] = False, _("Not on the watch list: {why}", why=error.sentence)
         return

@@ -2,7 +2,6 @@
 
 import html
 import re
-import socket
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -115,15 +114,6 @@ def test_without_results_the_page_shows_how_to_scan(visit: Visit):
         at = visit(port=port)
     assert "Nothing has been analysed yet" in words(at)
     assert at.code[0].value == "raysift scan s3://bucket/folder"
-
-
-@pytest.mark.parametrize("view", ["browse", "jobs", "search"])
-def test_without_an_api_each_page_shows_how_to_start_it(visit: Visit, view: str):
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        at = visit(view, port=unused.getsockname()[1], **({"q": "x"} if view == "search" else {}))
-    assert "raysift up" in words(at)
-    assert "Traceback" not in words(at)
 
 
 @pytest.mark.parametrize(

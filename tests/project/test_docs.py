@@ -3,6 +3,7 @@
 import re
 
 from deployments.detector import names
+from tests.app.browser.pages.places import PLACES
 from tests.support.paths import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -60,6 +61,16 @@ def test_every_relative_link_in_readme_and_docs_resolves():
 def test_the_images_of_the_readme_exist():
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
     assert pictures and all((ROOT / picture).stat().st_size > 10_000 for picture in pictures)
+
+
+def test_every_page_of_the_app_has_a_small_picture_which_is_shown_and_the_readme_shows_three():
+    pictures = ROOT / "docs" / "pictures" / "pages"
+    shown = re.findall(r"\(pictures/pages/(\w+)\.webp\)", (ROOT / "docs" / "pages.md").read_text())
+    assert sorted(shown) == sorted(place.name for place in PLACES)
+    files = {path.name for path in pictures.iterdir()}
+    assert files == {f"{place.name}.{suffix}" for place in PLACES for suffix in ("webp", "txt")}
+    assert max(path.stat().st_size for path in pictures.iterdir()) < 150_000
+    assert len(set(re.findall(r"\(docs/pictures/pages/(\w+)\.webp\)", README)) & set(shown)) == 3
 
 
 def test_every_weight_package_has_the_version_of_the_lock_file():

@@ -23,6 +23,7 @@ class FakeSessions:
         self.role = role
         self.rules = exposure
         self.chosen: dict[str, Exposure] = {}  # by name of who chose it
+        self.name = ANN.name  # under which Ann's sessions are shown
         self.ended = {ENDED}
         self.links = {LINK}
         self.asked_for: list[str] = []
@@ -34,7 +35,8 @@ class FakeSessions:
         if tokens.parse(token) is None or token in self.ended:
             raise HTTPException(401, "this session has expired. Send a key as `Authorization: Bearer rs_...`.")
         who = identity(request)
-        return Viewer(name=who.name, role=self.role if who is ANN else who.role, prefixes=None)
+        name, role = (self.name, self.role) if who is ANN else (who.name, who.role)
+        return Viewer(name=name, role=role, prefixes=None)
 
     def begin(self, given: SignIn) -> Session:
         """A session for the names ann and bob with PASSWORD, for a link once, and for any other token."""

@@ -1,0 +1,38 @@
+"""An app over the API of places.harbour, and one browser context in which all its pages are opened."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser
+
+from cluster.access import tokens
+from tests.app.browser.pages.places import harbour
+from tests.support.browser import Visit, free_port, streamlit
+from tests.support.fakes.api import FakeApi
+from tests.support.pages import served
+from tests.support.paths import ROOT
+
+
+@pytest.fixture(scope="module")
+def harbour_api() -> Iterator[FakeApi]:
+    """The API, whose data no test changes but by adding to it."""
+    api = harbour()
+    yield api
+    api.catalog.close()
+
+
+@pytest.fixture(scope="module")
+def harbour_url(harbour_api: FakeApi) -> Iterator[str]:
+    """The URL of an app with this API."""
+    port = free_port()
+    with served(harbour_api, port), streamlit(ROOT / "app" / "serve.py", RAYSIFT_API__PORT=str(port)) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def tour(browser: Browser, harbour_url: str) -> Iterator[Visit]:
+    """A context that opens one page after another: the app's scripts are in its cache then."""
+    tour = Visit(browser, harbour_url, session=str(tokens.new()))
+    yield tour
+    tour.close()
+    assert tour.strangers == [] and tour.errors == []
