@@ -27,9 +27,8 @@ from cluster.decisions.api_types import (
     ReviewQueue,
 )
 from cluster.exposure.exposure import Exposure, OwnExposure
-from cluster.people.api_types import Corrected, GroupPage, GroupQuery, PeoplePage, PeopleQuery, TakenBack
+from cluster.people.api_types import GroupPage, GroupQuery, PeoplePage, PeopleQuery
 
-GroupChange = Literal["name", "merge", "split", "reject"]
 Change = Literal["cancel", "resume", "retry-failed"]
 Answer = TypeVar("Answer")
 
@@ -223,16 +222,6 @@ class ApiClient:
     def group(self, face: str, query: GroupQuery) -> GroupPage:
         """The group of a face, with its faces. ApiError 404 if it is in none."""
         return self._get(f"/people/groups/{quote(face)}", GroupPage, _params(query))
-
-    def correct_group(self, face: str, how: GroupChange, body: BaseModel, case: str | None = None) -> Corrected:
-        """Correct the group of a face, in a case. ApiError 409 if somebody else was faster."""
-        path, params = f"/people/groups/{quote(face)}/{how}", of_case(case)
-        send = lambda: self._http.post(path, json=body.model_dump(mode="json"), params=params)  # noqa: E731
-        return self._answer(Corrected, send)
-
-    def undo_correction(self, correction: int) -> TakenBack:
-        """Take back a correction of groups. ApiError 409 if it does not hold any more."""
-        return self._post(f"/people/corrections/{correction}/undo", TakenBack, {})
 
     def ask(
         self,

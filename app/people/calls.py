@@ -1,10 +1,26 @@
-"""Calls of the API for watch lists. They raise what ApiClient's own methods raise."""
+"""Calls of the API for watch lists and for corrections of groups. They raise what ApiClient's own methods raise."""
 
-from typing import IO
+from typing import IO, Literal
 from urllib.parse import quote
 
+from pydantic import BaseModel
+
 from app.client import PLAN_TIMEOUT_S, ApiClient, of_case
+from cluster.people.api_types import Corrected, TakenBack
 from cluster.people.watch_types import Enrolled, GroupEnrolled, Unwatched, WatchKind, WatchList
+
+GroupChange = Literal["name", "merge", "split", "reject"]
+
+
+def correct_group(api: ApiClient, face: str, how: GroupChange, body: BaseModel, case: str | None = None) -> Corrected:
+    """Correct the group of a face, in a case. ApiError 409 if somebody else was faster."""
+    path = f"/people/groups/{quote(face)}/{how}"
+    return api.ask("POST", path, Corrected, body.model_dump(mode="json"), params=of_case(case))
+
+
+def undo_correction(api: ApiClient, correction: int) -> TakenBack:
+    """Take back a correction of groups. ApiError 409 if it does not hold any more."""
+    return api.ask("POST", f"/people/corrections/{correction}/undo", TakenBack, {})
 
 
 def watch_list(api: ApiClient, kind: WatchKind, case: str | None = None) -> WatchList:

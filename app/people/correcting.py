@@ -7,9 +7,9 @@ import streamlit as st
 from pydantic import BaseModel, ValidationError
 
 from app import draw, page
-from app.client import ApiDownError, ApiError, GroupChange
+from app.client import ApiDownError, ApiError
 from app.language.texts import N_, _, counted
-from app.people import tiles
+from app.people import calls, tiles
 from cluster.people.api_types import MOST_CHOSEN, Chosen, Correction, Face, Group, Merge, NewName, Reject, SeenGroup
 
 _MESSAGE = "people_message"  # in the session: what became of the last correction
@@ -121,10 +121,10 @@ def _take_out(group: Group, chosen: list[str], stays: str, how: Literal["person"
         st.query_params.pop("group", None)
 
 
-def _correct(face: str, how: GroupChange, body: BaseModel, what: str) -> bool:
+def _correct(face: str, how: calls.GroupChange, body: BaseModel, what: str) -> bool:
     """Correct a group, and keep a sentence about it for the page. Returns whether it is corrected."""
     try:
-        done = page.api().correct_group(face, how, body, page.case())
+        done = calls.correct_group(page.api(), face, how, body, page.case())
     except ApiError as error:
         st.session_state[_MESSAGE] = "refused", error.sentence
         return False
@@ -138,7 +138,7 @@ def _correct(face: str, how: GroupChange, body: BaseModel, what: str) -> bool:
 
 def _undo(correction: int) -> None:
     try:
-        taken_back = page.api().undo_correction(correction)
+        taken_back = calls.undo_correction(page.api(), correction)
     except ApiError as error:
         st.session_state[_MESSAGE] = "refused", error.sentence
     except ApiDownError:
