@@ -22,7 +22,7 @@ LONGEST = (
     "pipelines/ledger/test_cutting.py",
     "app/test_search_page.py",
     "pipelines/media/test_pool.py",
-    "app/browser/test_viewer.py",
+    "app/browser/files/test_viewer.py",
     "app/browser/tasks/test_following.py",
     "app/browser/test_german.py",
     "app/test_browse_page.py",

@@ -2,7 +2,6 @@
 
 import html
 import io
-import time
 
 import pytest
 from PIL import Image
@@ -96,8 +95,6 @@ def test_one_who_is_gone_meanwhile_is_said_to_be(visit: Visit, api: FakeApi):
 
 
 def test_a_named_group_is_put_on_the_watch_list(visit: Visit, api: FakeApi):
-    while api.people.groups(PeopleQuery()).pending:
-        time.sleep(0.1)
     face = api.people.groups(PeopleQuery()).groups[0].face
     assert "watch" not in {button.key for button in visit("people", port=api.port, group=face).button}, "it has no name"
     api.people.bob(0, "Ann Example")

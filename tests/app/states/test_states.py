@@ -16,13 +16,16 @@ EMPTY = {
     "analyze": "",  # it shows nothing that is stored
     "browse": "Nothing has been analysed yet",
     "cases": "There is no case yet",
+    "cluster": "",
     "file": "There is no such file",
     "jobs": "No scan has been started yet",
     "left_out": "No scan has left anything out",
+    "logos": "No logo is looked for yet",
     "overview": "Nothing has been analysed yet",
     "people": "No face was found in these files",
     "review": "No file is left in this queue",
     "search": "Only files that were analysed can be found",
+    "settings": "",
 }
 
 

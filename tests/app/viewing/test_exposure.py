@@ -1,13 +1,10 @@
 """The choice of what is seen before a file is revealed, on each page with pictures, and the reminder of a break."""
 
-import time
-
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.viewing import exposure
 from cluster.exposure.exposure import Exposure, ExposureRules
-from cluster.people.api_types import PeopleQuery
 from cluster.records import asset_id
 from tests.support.fakes.api import FakeApi
 from tests.support.fakes.files import FOLDER
@@ -38,8 +35,6 @@ def test_every_page_with_pictures_offers_the_choice_and_obeys_it(
     visit: Visit, api: FakeApi, view: str, params: dict[str, str], component: str
 ):
     api.sessions.chosen["Ann <b>"] = SEPIA
-    while api.people.groups(PeopleQuery()).pending:
-        time.sleep(0.05)
     at = visit(view, port=api.port, **params)
     assert choices(at) == set(Exposure.model_fields)
     shown = drawn(at, component)
