@@ -17,6 +17,7 @@ from app.language.texts import _
 
 WIDTH_PX, HEIGHT_PX = 460, 230
 GREY, RED = "#8a979e", "#d1352b"  # seen on light and dark backgrounds
+_OUTLINE = {"stroke": GREY, "aria": False}  # the chart as a whole is described
 Position = tuple[float, float]
 
 
@@ -56,8 +57,8 @@ def chart(position: Position) -> Any:
     latitude, longitude = position
     land = alt.Data(values=_land(), format=alt.TopoDataFormat(type="topojson", feature="land"))
     at = alt.Data(values=[{"latitude": latitude, "longitude": longitude}])
-    coasts = alt.Chart(land).mark_geoshape(fill=GREY, fillOpacity=0.3, stroke=GREY, strokeWidth=0.6)
-    edge = alt.Chart(alt.sphere()).mark_geoshape(fill=None, stroke=GREY, strokeOpacity=0.5)
+    coasts = alt.Chart(land).mark_geoshape(**_OUTLINE, fill=GREY, fillOpacity=0.3, strokeWidth=0.6)
+    edge = alt.Chart(alt.sphere()).mark_geoshape(**_OUTLINE, fill=None, strokeOpacity=0.5)
     point = alt.Chart(at).mark_circle(size=110, color=RED, opacity=1, stroke="white", strokeWidth=1.5)
     point = point.encode(longitude="longitude:Q", latitude="latitude:Q", tooltip=alt.value(in_words(position)))
     drawn = alt.layer(edge, coasts, point).project("equalEarth").properties(height=HEIGHT_PX)

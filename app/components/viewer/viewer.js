@@ -162,7 +162,11 @@ export default function (component) {
   const key = JSON.stringify([data.file, data.ways])
   if (viewer?.drawn !== key) {
     viewer?.end()
-    const tell = position => { if (data.tells) component.setStateValue("position", position) }
+    const tell = position => {
+      // not once the way leads to another page: Streamlit would run this page with the address of that one
+      const isHere = new URLSearchParams(location.search).get("asset") === data.file.asset
+      if (data.tells && isHere) component.setStateValue("position", position)
+    }
     viewer = new Viewer({ ...data.file, muted: data.muted, ways: data.ways, tell })
     viewer.drawn = key
     viewer.listener = event => viewer.key(event)
