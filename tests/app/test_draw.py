@@ -153,11 +153,12 @@ def test_the_text_of_a_cue_is_not_listed_again_as_speech_or_text():
 def test_tiles_and_filters_with_a_cue_show_the_warning():
     def page(label):
         from app import components, draw
+        from cluster.exposure.exposure import ExposureRules
         from tests.support.fakes.files import file
 
         chips = [{"text": label, "score": "0.50", "color": ""}]
         shown = draw.tile(file("a", "image"), {}, []) | {"chips": chips}
-        components.gallery("tiles", [shown], "Files", (True, True))
+        components.gallery("tiles", [shown], "Files", ExposureRules().exposure)
         options = [{"value": label, "text": label, "count": 1, "chosen": False, "color": ""}]
         components.facets("facets", [{"name": "label", "title": "Label", "options": options}], lambda: None)
 

@@ -179,5 +179,6 @@ def test_an_upload_without_a_face_shows_a_message_and_can_be_searched_by_image(v
     )
     page.get_by_text("The same face").click()
     expect(page.get_by_text("there is no face in that picture")).to_be_visible()
+    settled(page)  # what was drawn before the message is there for a moment
     page.get_by_text("What looks like it").click()
     expect(page.get_by_role("heading", name="40 like noface")).to_be_visible()
