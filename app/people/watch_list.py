@@ -140,7 +140,7 @@ def _row(kind: WatchKind, item: Watched, changes: bool) -> None:
 
 def _form(kind: WatchKind, expanded: bool) -> None:
     words, away = _WORDS[kind], page.is_down()
-    with st.expander(_(words.add), icon=":material/add:", expanded=expanded):
+    with st.expander(_(words.add), icon=":material/add:", expanded=expanded, key=f"form {kind}"):
         with st.form(f"add {kind}", clear_on_submit=True, border=False):
             name = st.text_input(_("Name"), max_chars=LONGEST_NAME, help=_(words.name_help), width=320, disabled=away)
             files = st.file_uploader(

@@ -21,6 +21,8 @@ def png(name: str, shade: int) -> dict:
 def test_fake_api_a_person_is_added_by_pictures_and_removed(visit: Visit, fake_api_url: str):
     visit.url = fake_api_url
     page = visit.open("/people")
+    expect(page.locator(".tile").first).to_be_visible()
+    settled(page)
     page.get_by_role("radio", name="Watch list").click()
     expect(page.get_by_text("0 people are looked for")).to_be_visible()
     page.get_by_label("Name", exact=True).fill("Dora Example")
