@@ -25,6 +25,7 @@ from cluster.settings import Listener, Settings
 
 ROOT = Path(__file__).parents[1]
 FAMILY = "CLUSTER_OF_RAYSIFT"  # environment variable of the processes that `up` starts and of their descendants only
+LOADED_S = 0.5  # while its program is being loaded, the kernel shows no environment of a child
 STOP_S = 10.0  # from SIGTERM to SIGKILL
 STOPPING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 # Ray's defaults are for large clusters: 30 s, 0.1 s and 100 ms. The last two take a tenth of a core of an idle one.
@@ -155,7 +156,12 @@ class Processes:
     def _is_ours(self, pid: int) -> bool:
         try:
             process = psutil.Process(pid)
-            return process.status() != psutil.STATUS_ZOMBIE and process.environ().get(FAMILY) == str(self.state)
+            deadline = time.monotonic() + LOADED_S
+            while not (environment := process.environ()) and process.ppid() == os.getpid():
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(0.01)
+            return process.status() != psutil.STATUS_ZOMBIE and environment.get(FAMILY) == str(self.state)
         except psutil.Error:
             return False
 

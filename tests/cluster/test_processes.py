@@ -40,6 +40,24 @@ def test_a_process_that_is_started_with_ignored_signals_can_be_stopped_by_them(t
     assert not processes.alive()
 
 
+def test_a_process_whose_program_is_being_loaded_is_alive(tmp_path, monkeypatch):
+    processes = Processes(Settings(state_dir=tmp_path / "state"))
+    processes.state.mkdir()
+    environ, seen = psutil.Process.environ, []
+
+    def not_at_once(process: psutil.Process) -> dict[str, str]:
+        seen.append(process.pid)
+        return environ(process) if len(seen) > 2 else {}
+
+    try:
+        processes._start("chroma", [sys.executable, "-c", "import time; time.sleep(100)"])
+        monkeypatch.setattr(psutil.Process, "environ", not_at_once)
+        assert list(processes.alive()) == ["chroma"] and len(seen) == 3
+    finally:
+        monkeypatch.undo()
+        processes.stop()
+
+
 def test_only_ray_gets_the_secrets_of_the_environment(tmp_path, monkeypatch):
     secrets = {"RAYSIFT_OIDC__CLIENT_SECRET": "s", "raysift_oidc__client_secret": "s", "HOOK_SECRET": " whsec_c2VjcmV0"}
     processes = Processes(Settings(state_dir=tmp_path / "state"))
