@@ -35,7 +35,7 @@ Answer = TypeVar("Answer")
 _ANALYZE_TIMEOUT_S = 900.0  # a long recording on a CPU takes minutes
 _TIMEOUT_S = 30.0
 _ALIVE_TIMEOUT_S = 2.0
-PLAN_TIMEOUT_S = 120.0  # what is stored of the files is read, and folders are listed
+PLAN_TIMEOUT_S = 120.0  # folders are listed, or faces cut out of their files
 _LOGS_TIMEOUT_S = 60.0  # Ray is asked for each attempt's
 _DETECTORS = TypeAdapter(list[DetectorInfo])
 _JOBS = TypeAdapter(list[JobInfo])
@@ -97,7 +97,7 @@ class ApiClient:
 
     def set_exposure(self, chosen: Exposure) -> OwnExposure:
         """Store it. ApiError 422 if it shows more than the organisation permits."""
-        return self._answer(OwnExposure, lambda: self._http.put("/me/exposure", json=chosen.model_dump()))
+        return self.ask("PUT", "/me/exposure", OwnExposure, chosen.model_dump())
 
     def assets(self, query: AssetQuery) -> AssetPage:
         """One page of the files that pass the query's filters."""
@@ -169,7 +169,7 @@ class ApiClient:
     def plan(self, request: ScanRequest) -> ScanPlan:
         """What a scan would do. Its priority and case do not matter."""
         body = request.model_dump(include={"uris", "out", "detectors"})
-        return self._answer(ScanPlan, lambda: self._http.post("/jobs/plan", json=body, timeout=PLAN_TIMEOUT_S))
+        return self.ask("POST", "/jobs/plan", ScanPlan, body, timeout_s=PLAN_TIMEOUT_S)
 
     def logs(self, job: str) -> str:
         """The logs of a job's drivers."""
@@ -232,7 +232,7 @@ class ApiClient:
         params: Mapping[str, Any] | None = None,
         timeout_s: float = _TIMEOUT_S,
     ) -> Answer:
-        """The answer to any other request, for the calls of app/people and app/upkeep."""
+        """The answer to a request. app/people and app/upkeep have calls of their own."""
         send = lambda: self._http.request(method, path, json=body, params=params, timeout=timeout_s)  # noqa: E731
         return self._answer(kind, send)
 
@@ -243,12 +243,12 @@ class ApiClient:
         return self._answer(kind, send)
 
     def _post(self, path: str, kind: type[Answer], body: Mapping[str, Any]) -> Answer:
-        return self._answer(kind, lambda: self._http.post(path, json=body))
+        return self.ask("POST", path, kind, body)
 
     def _get(
         self, path: str, kind: type[Answer] | TypeAdapter[Answer], params: Mapping[str, Any] | None = None
     ) -> Answer:
-        return self._answer(kind, lambda: self._http.get(path, params=params))
+        return self.ask("GET", path, kind, params=params)
 
     def _answer(self, kind: type[Answer] | TypeAdapter[Answer], send: Callable[[], httpx.Response]) -> Answer:
         response = self._response(send)

@@ -2,9 +2,9 @@
 
 import hashlib
 import html
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -165,6 +165,28 @@ def _choose_case() -> None:
     st.session_state["case"] = st.query_params["case"] = st.session_state["case_choice"]
     st.session_state["page"] = 1  # of Browse
     st.query_params.pop("page", None)
+
+
+def choose(
+    label: str, texts: Mapping[T, str], chosen: T, key: str, on_choose: Callable[[T], None], **more: Any
+) -> None:
+    """Draw a choice between a few values, of which the URL has `chosen`; `on_choose` changes the URL.
+
+    Each value has a widget of its own: else Streamlit would show what was chosen before, not what the URL says. `more`:
+    as of st.segmented_control.
+    """
+    widget = f"{key} {chosen}"
+    st.segmented_control(
+        label,
+        list(texts),
+        default=chosen,
+        format_func={value: _(text) for value, text in texts.items()}.__getitem__,
+        key=widget,
+        required=True,
+        label_visibility="collapsed",
+        on_change=lambda: on_choose(st.session_state[widget]),
+        **more,
+    )
 
 
 def legible() -> None:

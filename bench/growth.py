@@ -15,8 +15,8 @@ import psutil
 from rich.table import Column, Table
 
 from cluster.processes import FAMILY, Processes
+from cluster.records import COLOCATED
 from deployments.detector import names
-from deployments.serving.placement import COLOCATED
 
 REPORT_S = 5  # period of Ray's metrics; its spill metric is cumulative, so sampling misses nothing
 

@@ -36,14 +36,14 @@ from starlette.types import Message, Scope
 from cluster.access.identity import Identity
 from cluster.access.limits import Limits
 from cluster.processes import Processes
-from cluster.records import MediaItem, Result
+from cluster.records import COLOCATED, MediaItem, Result
 from cluster.settings import Settings, load
 from commands.terminal import authorization
 from deployments.access import authentication
 from deployments.access.service import Access
 from deployments.api.guards.quotas import Quotas
 from deployments.api.ingress import Ingress
-from deployments.serving.placement import APP, COLOCATED
+from deployments.serving.placement import APP
 from pipelines.application import analyze_upload
 from pipelines.ledger.originals import Originals
 from pipelines.ledger.planning import answered_plan

@@ -26,6 +26,7 @@ ReportFormat = Literal["html", "pdf"]
 Pictures = Literal["blurred", "plain", "none"]  # of a report
 
 SOUND_RATE_HZ = 16_000
+COLOCATED = "+"  # joins the names of the detectors that share a deployment, in its name
 _FORMER_SPACES = {"looks": "image", "words": "text"}  # in rows, caches, settings and URLs of versions before 0.2
 
 

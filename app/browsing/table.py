@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from app import address, draw
+from app import address, draw, page
 from app.address import Pairs
 from app.browsing import selection
 from app.language.formats import date_input, number
@@ -24,17 +24,7 @@ def choose() -> View:
     asked = st.query_params.get(_KEY)
     chosen: View = "table" if asked == "table" else st.session_state.get(_KEY, "gallery")
     _keep(chosen)
-    key = f"{_KEY} {chosen}"  # the URL decides
-    st.segmented_control(
-        _("Show as"),
-        list(_VIEWS),
-        default=chosen,
-        format_func={name: _(text) for name, text in _VIEWS.items()}.__getitem__,
-        key=key,
-        required=True,
-        label_visibility="collapsed",
-        on_change=lambda: _keep(st.session_state[key]),
-    )
+    page.choose(_("Show as"), _VIEWS, chosen, _KEY, _keep)
     return chosen
 
 

@@ -53,7 +53,7 @@ _WORDS: dict[WatchKind, _Words] = {
 
 def show(kind: WatchKind) -> None:
     """Draw a watch list."""
-    words, changes = _WORDS[kind], page.may("operator") and page.viewer().prefixes is None
+    words, changes = _WORDS[kind], page.may_for_all("operator")
     items = calls.watch_list(page.api(), kind, page.case()).items
     heading, search = st.columns([3, 1], vertical_alignment="center")
     heading.markdown(f"#### {_number(kind, len(items))}")

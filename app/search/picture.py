@@ -70,26 +70,14 @@ def by() -> By:
 def choose_by(query: SearchQuery | None, upload: UploadedFile | None) -> None:
     """Draw the choice of what is searched for. Of an upload that is gone only what was searched for can be again."""
     is_gone = upload is None and query is not None and query.picture is not None
-    chosen = by()
-    st.segmented_control(
-        _("Find"),
-        list(_FIND),
-        default=chosen,
-        format_func={by: _(text) for by, text in _FIND.items()}.__getitem__,
-        key=f"find {chosen}",  # the URL decides
-        required=True,
-        disabled=is_gone,
-        help=_("To search for the other, choose the picture again.") if is_gone else None,
-        label_visibility="collapsed",
-        on_change=_find,
-        args=(f"find {chosen}",),
-    )
+    help = _("To search for the other, choose the picture again.") if is_gone else None
+    page.choose(_("Find"), _FIND, by(), "find", _find, disabled=is_gone, help=help)
 
 
-def _find(key: str) -> None:
+def _find(what: By) -> None:
     st.query_params.pop("picture", None)  # the upload has other vectors for it
     st.query_params.pop("by", None)
-    if st.session_state[key] == "faces":
+    if what == "faces":
         st.query_params["by"] = "faces"
 
 

@@ -1,7 +1,6 @@
 """Who may do what: users and keys on the Settings page, and the forms that make and revoke a key."""
 
 import time
-from datetime import UTC, datetime
 
 import streamlit as st
 
@@ -14,6 +13,7 @@ from app.upkeep.cluster import NONE
 from app.upkeep.tables import Html
 from cluster.access.api_types import KeyInfo, NewKey, UserInfo
 from cluster.access.identity import ROLES
+from cluster.records import iso_time
 
 
 def users(known: list[UserInfo]) -> None:
@@ -141,4 +141,4 @@ def _sees(prefixes: tuple[str, ...] | None) -> Html:
 
 def at(seconds: float | None) -> str:
     """Seconds since 1970 as day and time in UTC; empty for None."""
-    return "" if seconds is None else moment(datetime.fromtimestamp(seconds, UTC).isoformat())
+    return "" if seconds is None else moment(iso_time(seconds))

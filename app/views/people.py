@@ -22,7 +22,7 @@ def show() -> None:
     """Draw the page."""
     correcting.message()
     if st.query_params.get("list") == _WATCHED:
-        _choose(_WATCHED)
+        page.choose(_("Show as"), _LISTS, _WATCHED, "list", _to_list)
         watch_list.show("people")
         return
     face = st.query_params.get("group", "")
@@ -42,21 +42,6 @@ def show() -> None:
     _one(found)
 
 
-def _choose(shown: str) -> None:
-    """Draw the choice between groups and the watch list, as the URL has it."""
-    key = f"list {shown}"
-    st.segmented_control(
-        _("Show as"),
-        list(_LISTS),
-        default=shown,
-        format_func={name: _(text) for name, text in _LISTS.items()}.__getitem__,
-        key=key,
-        required=True,
-        label_visibility="collapsed",
-        on_change=lambda: _to_list(st.session_state[key]),
-    )
-
-
 def _to_list(name: str) -> None:
     correcting.forget()
     st.query_params.pop("list", None)
@@ -68,7 +53,7 @@ def _to_list(name: str) -> None:
 
 def _all() -> None:
     """Draw all groups."""
-    _choose("groups")
+    page.choose(_("Show as"), _LISTS, "groups", "list", _to_list)
     with st.container(horizontal=True, vertical_alignment="center"):
         heading = st.empty()
         name = st.text_input(
@@ -136,7 +121,7 @@ def _one(found: GroupPage) -> None:
     if corrects:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             correcting.name_form(group)
-            if group.name and page.may("operator") and page.viewer().prefixes is None:
+            if group.name and page.may_for_all("operator"):
                 watch_list.group_button(group.face, group.name)
     context: Pairs = [*page.case_pairs(), ("group", group.face)]
     timeline.show(found.appearances, context)

@@ -36,6 +36,13 @@ class Exposure(BaseModel):
         return [name for name, shows_more in more.items() if shows_more]
 
 
+class OwnExposure(Answer):
+    """What holds for who asks. `floor`: the organisation's settings, if they can only be made stricter."""
+
+    chosen: Exposure
+    floor: Exposure | None
+
+
 class ExposureRules(Exposure):
     """What the organisation sets for everybody who has chosen nothing else.
 
@@ -62,9 +69,7 @@ class ExposureRules(Exposure):
             return chosen
         return chosen.model_copy(update={name: getattr(self, name) for name in chosen.weaker(self)})
 
-
-class OwnExposure(Answer):
-    """What holds for who asks. `floor`: the organisation's settings, if they can only be made stricter."""
-
-    chosen: Exposure
-    floor: Exposure | None
+    def own(self, chosen: Exposure | None) -> OwnExposure:
+        """What holds for somebody who chose that; None: nothing."""
+        floor = self.exposure if self.floor else None
+        return OwnExposure(chosen=self.allowed(chosen or self.exposure), floor=floor)

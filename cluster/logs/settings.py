@@ -4,6 +4,8 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cluster.records import COLOCATED
+
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]  # the most detailed first
 
 
@@ -18,5 +20,5 @@ class Logs(BaseModel):
 
     def of(self, part: str) -> Level:
         """The level of a part; of detectors that share a process, as "clip+ocr", the most detailed of theirs."""
-        levels = [self.levels[name] for name in part.split("+") if name in self.levels]
+        levels = [self.levels[name] for name in part.split(COLOCATED) if name in self.levels]
         return min(levels, key=get_args(Level).index, default=self.level)

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from cluster.metrics.declared import CACHE_LOOKUPS, DETECTOR_SAMPLES, GPU_MEMORY, JOBS, UNITS
+from cluster.records import COLOCATED
 
 NODE_S = 3.0  # without a byte of a node's answer
-JOINED = "+"  # joins the names of detectors that share a deployment
 MB = 1 << 20
 AT_A_TIME = 16  # nodes
 
@@ -130,7 +130,7 @@ def _add_work(found: Exported, values: _Values) -> None:
         ("ray_serve_replica_processing_queries", "working"),
     ):
         for labels, value in values[name]:
-            for part in labels.get("deployment", "").split(JOINED):
+            for part in labels.get("deployment", "").split(COLOCATED):
                 setattr(found.work[part], key, getattr(found.work[part], key) + value)
 
 
@@ -141,7 +141,7 @@ def _add_counts(found: Exported, values: _Values) -> None:
         found.lookups[labels["detector"]] += value
         found.hits[labels["detector"]] += value if labels["outcome"] == "hit" else 0.0
     for labels, value in values[GPU_MEMORY.exported]:
-        for part in labels["detectors"].split(JOINED):
+        for part in labels["detectors"].split(COLOCATED):
             found.gpu_memory[part] += value
     found.files += sum(value for _, value in values[UNITS.exported])
     found.jobs.update({labels["state"]: value for labels, value in values[JOBS.exported]})

@@ -47,7 +47,7 @@ def _advice(label: str, plan: gpus.Plan) -> Iterator[str]:
 
 def table(memory: dict[str, Any]) -> Table:
     """The shares as a table for people."""
-    from deployments.serving.placement import COLOCATED
+    from cluster.records import COLOCATED
 
     labels = list(memory["shares"])
     shares_table = Table("deployment", "GB", *labels, title="the gpu profile, of a card")

@@ -75,9 +75,7 @@ class AccessRoutes:
     @api.get("/v1/me/exposure")
     async def exposure(self, who: Viewer) -> OwnExposure:
         """What the caller sees and hears of media before it reveals a file, in whichever session."""
-        rules = self.settings.exposure
-        chosen = await self.access.exposure.remote(who) or rules.exposure
-        return OwnExposure(chosen=rules.allowed(chosen), floor=rules.exposure if rules.floor else None)
+        return self.settings.exposure.own(await self.access.exposure.remote(who))
 
     @api.put("/v1/me/exposure")
     async def set_exposure(self, chosen: Exposure, who: Viewer) -> OwnExposure:
@@ -88,7 +86,7 @@ class AccessRoutes:
                 422, f"these show more than the organisation permits: {', '.join(weaker)}. They may only be stricter."
             )
         await self.access.set_exposure.remote(who, chosen)
-        return OwnExposure(chosen=chosen, floor=rules.exposure if rules.floor else None)
+        return rules.own(chosen)
 
     @api.get("/v1/oidc")
     async def oidc_provider(self, _: Anybody) -> OidcProvider:

@@ -88,8 +88,7 @@ class Gallery:
         All are checked before the first is stored: SettingsError names the file that is no picture, or a wrong name.
         A reader of the gallery sees a picture whole or not at all.
         """
-        if not _NAME.fullmatch(name):  # before a picture is read
-            raise SettingsError(f"{name!r} cannot be a name here: {NAME_RULE}. Take another.")
+        _require_name(name)  # before a picture is read
         return self.add_contents(name, [(path.suffix, _checked(path)) for path in paths])
 
     def add_contents(
@@ -99,8 +98,7 @@ class Gallery:
 
         `source`: the id of the scanned file that they are cut out of. `discard` finds them by it.
         """
-        if not _NAME.fullmatch(name):
-            raise SettingsError(f"{name!r} cannot be a name here: {NAME_RULE}. Take another.")
+        _require_name(name)
         self._files.create_dir(f"{self._root}/{name}", recursive=True)
         sink, _ = results_files.sink(self.uri, self._s3_endpoint)
         stored = []
@@ -187,6 +185,11 @@ class Gallery:
             yield Flaw("/".join(parts), f"is no picture by its name; use {', '.join(SUFFIXES)}")
         elif len(parts) == 2:
             yield Reference(parts[0], parts[1], info.path, info.size or 0, info.mtime_ns or 0)
+
+
+def _require_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise SettingsError(f"{name!r} cannot be a name here: {NAME_RULE}. Take another.")
 
 
 def _mark(source: str | None) -> str:

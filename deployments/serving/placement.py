@@ -7,12 +7,11 @@ from pydantic import ValidationError
 
 from cluster import gpus
 from cluster.errors import SettingsError
-from cluster.records import ModelVersion
+from cluster.records import COLOCATED, ModelVersion
 from cluster.settings import Settings, explain
 from deployments.detector import DetectorConfig, detector_class, names
 
 APP = "raysift"  # the name of the Serve application
-COLOCATED = "+"  # joins the names of the detectors that share a deployment, in its name
 LOOK_BACK_S = 10.5  # over which Serve averages the requests; it warns below 10, since callers report every 10 s
 
 

@@ -12,14 +12,13 @@ from typing import Any
 from cluster import heap
 from cluster.metrics.declared import BATCH_SAMPLES, DETECTOR_SAMPLES, DETECTOR_SECONDS
 from cluster.metrics.recording import record
-from cluster.records import Failure, Sample
+from cluster.records import COLOCATED, Failure, Sample
 from cluster.traces import spans
 from deployments import events
 from deployments.detector import Detector, DetectorConfig, DetectorResponse, detector_class
 from deployments.galleries import watcher
 from deployments.models import devices, runtime
 from deployments.serving.gpu_usage import GpuUsage
-from deployments.serving.placement import COLOCATED
 from deployments.serving.remote import RemoteAway, RemoteDetector
 
 log = logging.getLogger(__name__)

@@ -8,9 +8,9 @@ from ray import serve
 from ray.serve.schema import DeploymentStatusOverview
 
 from cluster.errors import SettingsError
-from cluster.records import ModelVersion
+from cluster.records import COLOCATED, ModelVersion
 from cluster.settings import Settings
-from deployments.serving.placement import APP, COLOCATED, versions
+from deployments.serving.placement import APP, versions
 
 Condition = Literal["up", "asleep", "down"]  # a replica runs; none, and the next request starts one; none runs
 

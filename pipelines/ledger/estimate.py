@@ -6,9 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from cluster.records import Kind, ModelVersion
+from cluster.records import COLOCATED, Kind, ModelVersion
 from cluster.settings import Prices
-from deployments.serving.placement import COLOCATED
 from pipelines.ledger.left_out import Group, LeftOutFiles
 from pipelines.ledger.listing import Places, Reason, units_of
 from pipelines.ledger.stored import Stored

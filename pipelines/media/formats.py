@@ -60,7 +60,7 @@ _UNREAD_VOICE = re.compile(rb"\x02?#!(SILK|EVRC|SMV)")  # of phones and of progr
 _XML = (b"<svg", b"<?xml", b"<!--", b"<!DOCTYPE svg")  # how an SVG may begin
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1")
 _SEQUENCES = (b"hevc", b"hevx", b"hevm", b"hevs", b"msf1")  # of pictures, which FFmpeg reads as a film
-_FILM = re.compile(rb"\x00\x00\x00[\x10-\xff]ftyp(?!hei|hev|mif|msf|avif|avis|crx |jp2 |jxl )[\x20-\x7e]{4}")
+FILM = re.compile(rb"\x00\x00\x00[\x10-\xff]ftyp(?!hei|hev|mif|msf|avif|avis|crx |jp2 |jxl )[\x20-\x7e]{4}")
 # FLAC, ID3, Sun and NeXT, Core Audio, AMR, Sony Wave64, WavPack, Monkey's Audio, True Audio, Creative Voice
 _AUDIO = (
     b"fLaC",
@@ -190,12 +190,6 @@ def image_format(head: bytes) -> str | None:
     if name is None and what:
         raise MediaError("decode", f"it is {what}, which is not read here; convert it to PNG or JPEG")
     return name
-
-
-def film_at(block: bytes, begin: int) -> int:
-    """The offset, from `begin` on, of an MP4 or QuickTime file within a block of bytes; -1 if none begins there."""
-    found = _FILM.search(block, begin)
-    return found.start() if found else -1
 
 
 def is_audio(head: bytes) -> bool:

@@ -11,11 +11,10 @@ from app import address
 from app.client import ApiError
 from cluster.api_queries import LikenessQuery, SearchQuery
 from cluster.records import asset_id
-from tests.support.browser import Visit, chromium, free_port, settled, streamlit
+from tests.support.browser import Visit, app_over, chromium, settled
 from tests.support.fakes.api import FakeApi
 from tests.support.fakes.media import draw_picture
-from tests.support.pages import client_of, drawn, served, words
-from tests.support.paths import ROOT
+from tests.support.pages import client_of, drawn, words
 
 FILM = asset_id("s3://evidence/case 7/clip_1.mp4")
 UPLOAD = draw_picture(asset_id("x"), 640, 480, "x", 640)
@@ -120,12 +119,7 @@ def test_an_expired_upload_has_to_be_chosen_again(visit):
 
 @pytest.fixture(scope="module")
 def visitor() -> Iterator[Visit]:
-    api = free_port()
-    with (
-        served(FakeApi(), api),
-        streamlit(ROOT / "app" / "serve.py", RAYSIFT_API__PORT=str(api)) as url,
-        chromium() as browser,
-    ):
+    with app_over(FakeApi()) as url, chromium() as browser:
         visitor = Visit(browser, url)
         yield visitor
         assert visitor.strangers == []

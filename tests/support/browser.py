@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from app.sign_in import COOKIE
+from tests.support.fakes.api import FakeApi
 from tests.support.fakes.sessions import TOKEN
+from tests.support.pages import served
 from tests.support.paths import ROOT
 from tests.support.servers.process import running_server
 
@@ -128,9 +130,30 @@ def streamlit(script: Path, **environment: str) -> Iterator[str]:
         yield url
 
 
+@contextmanager
+def app_over(api: FakeApi) -> Iterator[str]:
+    """Run the app with the fake API; yields its URL."""
+    with served(api) as port, streamlit(ROOT / "app" / "serve.py", RAYSIFT_API__PORT=str(port)) as url:
+        yield url
+
+
 def settled(page: Page) -> None:
     """Wait until Streamlit's script has run to its end: elements that it is still drawing lose a focus or an upload."""
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+
+
+def least_opacity(page: Page, selector: str, seconds: float = 2.0) -> float:
+    """The least opacity that an element of this selector has within the time."""
+    return page.evaluate(
+        """async ([selector, milliseconds]) => { let least = 1
+        const until = performance.now() + milliseconds
+        while (performance.now() < until) {
+          for (const element of document.querySelectorAll(selector))
+            least = Math.min(least, getComputedStyle(element).opacity)
+          await new Promise(requestAnimationFrame) }
+        return least }""",
+        [selector, seconds * 1000],
+    )
 
 
 def focused(page: Page) -> str:

@@ -18,6 +18,7 @@ from cluster.access.credential import open_store, own_key
 from cluster.api_queries import By
 from cluster.api_types import Problem
 from cluster.errors import MediaError
+from cluster.people.watch_types import DETECTORS
 from cluster.records import Box, MediaItem, Result, asset_id
 from cluster.settings import Scanning, Settings
 from deployments.access.service import Access
@@ -170,6 +171,13 @@ class LocalApi:
         taken = inspect.signature(getattr(self.ingress, method)).parameters
         given = {name: value for name, value in AS_ADMIN.items() if name in taken}
         return getattr(self._handle, method).remote(*arguments, **given, **more).result()
+
+    def empty_galleries(self) -> None:
+        """Remove all people and logos that are looked for."""
+        for kind in DETECTORS:
+            gallery = self.ingress._gallery(kind)
+            for name in {reference.name for reference in gallery.references()}:
+                gallery.remove(name)
 
 
 @contextmanager

@@ -9,12 +9,12 @@ from pathlib import Path as FilePath
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
-from fastapi import HTTPException, Path, Query, Request
+from fastapi import HTTPException, Path, Request
 from PIL import Image
 
 from cluster.access.identity import Identity
 from cluster.errors import MediaError
-from cluster.people.api_types import MOST_CHOSEN, Face, GroupPage, GroupQuery, OfCase
+from cluster.people.api_types import MOST_CHOSEN, Face, GroupPage, GroupQuery
 from cluster.people.face import place_of
 from cluster.people.watch_types import (
     DETECTORS,
@@ -34,7 +34,7 @@ from deployments.access.roles import OperatorOfAll, Viewer
 from deployments.api import media, uploads
 from deployments.api.app import api
 from deployments.api.people import pictures
-from deployments.api.people.routes import PeopleRoutes, unknown
+from deployments.api.people.routes import Of, PeopleRoutes, unknown
 from deployments.api.upload_routes import UploadRoutes
 from deployments.galleries import enrolling
 from deployments.galleries.enrolling import Seen
@@ -43,7 +43,6 @@ from deployments.galleries.watchlist import Rejections, unenrol
 
 Kind = Annotated[WatchKind, Path()]
 Name = Annotated[WatchName, Path()]
-Of = Annotated[OfCase, Query()]
 
 MOST_BYTES = 64 << 20  # of a picture
 MOST_FACES = 5  # of a group that are put on the watch list

@@ -1,16 +1,13 @@
 """The films of motion photos."""
 
-import os
-
 from pipelines.media import formats
 from pipelines.media.ends.extents import extent
-from pipelines.media.ends.reading import read
+from pipelines.media.ends.reading import bytes_of, found, read
 from pipelines.media.guard import byte_file
 from pipelines.media.sources import Embedded, EmbeddedFile, Source
 
 WITH_FILM = ("JPEG", "HEIF", "AVIF", "PNG", "WEBP")  # what phones write; others are not searched for a film
 _FILM_BEHIND = ("JPEG", "PNG", "WEBP")  # the film lies behind the picture's end; in the others, it is a box
-_BLOCK_BYTES = 1 << 20
 
 
 def film(source: Source) -> Embedded | None:
@@ -21,7 +18,7 @@ def film(source: Source) -> Embedded | None:
     if isinstance(source, Embedded):
         return None
     with byte_file(source) as file:
-        size, head = file.seek(0, os.SEEK_END), read(file, 0, formats.HEAD_BYTES)
+        size, head = bytes_of(file), read(file, 0, formats.HEAD_BYTES)
         name = formats.image_format(head)
         if name not in WITH_FILM:
             return None
@@ -29,14 +26,9 @@ def film(source: Source) -> Embedded | None:
         if end == size:
             return None
         # a HEIC begins like a film; the end of a picture that is cut short is no place to search from
-        at, kept = (1 if end is None or end > size else end), b""
-        file.seek(at)
-        while block := file.read(_BLOCK_BYTES):
-            within = formats.film_at(kept + block, begin=0)
-            if within >= 0:
-                begin = at - len(kept) + within
-                behind = EmbeddedFile(file, begin, size - begin)
-                length = extent(behind, read(behind, 0, formats.HEAD_BYTES))  # makers append their own bytes
-                return Embedded(source, begin, min(length or size, size - begin))
-            at, kept = at + len(block), (kept + block)[-12:]
-    return None
+        begin = found(file, formats.FILM, 1 if end is None or end > size else end)
+        if begin < 0:
+            return None
+        behind = EmbeddedFile(file, begin, size - begin)
+        length = extent(behind, read(behind, 0, formats.HEAD_BYTES))  # makers append their own bytes
+        return Embedded(source, begin, min(length or size, size - begin))

@@ -99,10 +99,15 @@ def reference(path: Path, transparent: bool, limits: Decoding) -> Iterator[bytes
         with suppress(pictures.UnusablePicture):
             image = pictures.decode(path.read_bytes())
             image.thumbnail((pictures.FRAME_PX, pictures.FRAME_PX))
-    png = io.BytesIO()
-    image.info.clear()
-    image.save(png, "PNG")
-    yield png.getvalue()
+    yield png_of(image)
+
+
+def png_of(image: "Image.Image", compress_level: int = 6) -> bytes:
+    """An image as PNG, without what its file says about itself."""
+    file = io.BytesIO()
+    image.info.clear()  # Pillow would copy the comment of the file
+    image.save(file, "PNG", compress_level=compress_level)
+    return file.getvalue()
 
 
 def _jpeg(image: "Image.Image") -> bytes:

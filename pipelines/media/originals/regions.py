@@ -1,6 +1,5 @@
 """A part of a picture, or of a frame of a film, cut from the original with all its pixels."""
 
-import io
 import math
 from collections.abc import Iterator
 
@@ -38,7 +37,4 @@ def region(source: Source, kind: Kind, box: Box, at_s: float, limits: Decoding) 
             "decode", f"that region has {part.width} x {part.height} pixels: a side needs {LEAST_PX} or more"
         )
     part.thumbnail((limits.max_side_px, limits.max_side_px))
-    part.info.clear()  # Pillow would copy the comment of the file
-    file = io.BytesIO()
-    part.save(file, "PNG", compress_level=1)
-    yield file.getvalue()
+    yield copies.png_of(part, compress_level=1)

@@ -5,10 +5,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser
 
-from tests.support.browser import Visit, chromium, free_port, streamlit
+from tests.support.browser import Visit, app_over, chromium
 from tests.support.fakes.api import FakeApi
-from tests.support.pages import served
-from tests.support.paths import ROOT
 
 
 @pytest.fixture(scope="package")
@@ -20,8 +18,7 @@ def fake_api() -> FakeApi:
 @pytest.fixture(scope="package")
 def fake_api_url(fake_api: FakeApi) -> Iterator[str]:
     """The URL of an app with the fake API."""
-    api = free_port()
-    with served(fake_api, api), streamlit(ROOT / "app" / "serve.py", RAYSIFT_API__PORT=str(api)) as url:
+    with app_over(fake_api) as url:
         yield url
 
 

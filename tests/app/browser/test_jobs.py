@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 from playwright.sync_api import Browser, Locator, expect
 
-from tests.support.browser import Visit
+from tests.support.browser import Visit, least_opacity
 from tests.support.fakes.api import FakeApi
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
@@ -61,16 +61,7 @@ def test_fake_api_cards_keep_their_colour_while_the_api_is_slow(
     monkeypatch.setattr(fake_api.jobs, "delay_s", 2.5)
     stale = page.locator(".st-key-jobs [data-stale=true]")
     expect(stale.first).to_be_attached()
-    faded = page.evaluate(
-        """async () => { let least = 1
-        const until = performance.now() + 2000
-        while (performance.now() < until) {
-          for (const element of document.querySelectorAll(".st-key-jobs :is([data-stale], summary)"))
-            least = Math.min(least, getComputedStyle(element).opacity)
-          await new Promise(requestAnimationFrame) }
-        return least }"""
-    )
-    assert faded == 1
+    assert least_opacity(page, ".st-key-jobs :is([data-stale], summary)") == 1
     visit.close()
 
 

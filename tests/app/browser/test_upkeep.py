@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from cluster.access import tokens
-from tests.support.browser import Visit, settled
+from tests.support.browser import Visit, least_opacity, settled
 from tests.support.fakes.api import FakeApi
 from tests.support.fakes.upkeep import BUSY, LOADS
 
@@ -37,16 +37,7 @@ def test_fake_api_the_cluster_page_keeps_its_colours_while_the_api_is_slow(
     expect(page.get_by_role("row", name=re.compile("^ocr"))).to_be_visible()
     monkeypatch.setattr(fake_api.upkeep, "delay_s", 2.5)
     expect(page.locator(".st-key-cluster [data-stale=true]").first).to_be_attached()
-    least = page.evaluate(
-        """async () => { let least = 1
-        const until = performance.now() + 2000
-        while (performance.now() < until) {
-          for (const element of document.querySelectorAll(".st-key-cluster [data-stale]"))
-            least = Math.min(least, getComputedStyle(element).opacity)
-          await new Promise(requestAnimationFrame) }
-        return least }"""
-    )
-    assert least == 1
+    assert least_opacity(page, ".st-key-cluster [data-stale]") == 1
     visit.close()
 
 

@@ -56,8 +56,7 @@ class FakeSessions:
 
     def exposure(self, request: Request) -> OwnExposure:
         """What holds for who asks."""
-        chosen = self.chosen.get(identity(request).name, self.rules.exposure)
-        return OwnExposure(chosen=self.rules.allowed(chosen), floor=self.rules.exposure if self.rules.floor else None)
+        return self.rules.own(self.chosen.get(identity(request).name))
 
     def set_exposure(self, chosen: Exposure, request: Request) -> OwnExposure:
         """Store what who asks has chosen."""

@@ -8,12 +8,10 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from cluster.exposure.exposure import Exposure, ExposureRules
 from cluster.records import asset_id
-from tests.support.browser import Visit, free_port, streamlit, wait_for_pictures
+from tests.support.browser import Visit, app_over, wait_for_pictures
 from tests.support.fakes.api import FakeApi
 from tests.support.fakes.files import FOLDER
 from tests.support.fakes.sessions import BOBS_TOKEN
-from tests.support.pages import served
-from tests.support.paths import ROOT
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
 Open = Callable[..., Visit]
@@ -31,8 +29,7 @@ def own_api() -> FakeApi:
 @pytest.fixture(scope="module")
 def own_url(own_api: FakeApi) -> Iterator[str]:
     """The URL of an app with it."""
-    port = free_port()
-    with served(own_api, port), streamlit(ROOT / "app" / "serve.py", RAYSIFT_API__PORT=str(port)) as url:
+    with app_over(own_api) as url:
         yield url
 
 

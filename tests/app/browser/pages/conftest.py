@@ -7,10 +7,8 @@ from playwright.sync_api import Browser
 
 from cluster.access import tokens
 from tests.app.browser.pages.places import harbour
-from tests.support.browser import Visit, free_port, streamlit
+from tests.support.browser import Visit, app_over
 from tests.support.fakes.api import FakeApi
-from tests.support.pages import served
-from tests.support.paths import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +22,7 @@ def harbour_api() -> Iterator[FakeApi]:
 @pytest.fixture(scope="module")
 def harbour_url(harbour_api: FakeApi) -> Iterator[str]:
     """The URL of an app with this API."""
-    port = free_port()
-    with served(harbour_api, port), streamlit(ROOT / "app" / "serve.py", RAYSIFT_API__PORT=str(port)) as url:
+    with app_over(harbour_api) as url:
         yield url
 
 

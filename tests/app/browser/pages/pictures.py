@@ -11,8 +11,7 @@ from PIL import Image
 from playwright.sync_api import Page
 
 from tests.app.browser.pages.places import CASE, PLACES, drawn, harbour
-from tests.support.browser import Visit, chromium, free_port, streamlit
-from tests.support.pages import served
+from tests.support.browser import Visit, app_over, chromium
 from tests.support.paths import ROOT
 
 FOLDER = ROOT / "docs" / "pictures" / "pages"
@@ -50,9 +49,7 @@ def save(page: Page, name: str) -> None:
 def main() -> None:
     """Open every page, and save it."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    port = free_port()
-    script = ROOT / "app" / "serve.py"
-    with served(harbour(), port), streamlit(script, RAYSIFT_API__PORT=str(port)) as url, chromium() as browser:
+    with app_over(harbour()) as url, chromium() as browser:
         visit = Visit(browser, url)
         visit.open(f"/?case={CASE}&lang=en")
         for place in PLACES:

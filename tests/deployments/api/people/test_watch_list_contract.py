@@ -43,10 +43,7 @@ def detector(running: LocalApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     monkeypatch.setattr(running.ingress, "analyze", analyze)
     monkeypatch.setattr(running.ingress, "originals", Grey())
     yield
-    for kind in ("people", "logos"):
-        gallery = running.ingress._gallery(kind)
-        for name in {reference.name for reference in gallery.references()}:
-            gallery.remove(name)
+    running.empty_galleries()
 
 
 @pytest.fixture

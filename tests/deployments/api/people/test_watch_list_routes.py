@@ -47,10 +47,7 @@ def galleries(running: LocalApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     for name in ("acme + Acme Corp", "other"):
         running.ingress._gallery("logos").add_contents(name, [(".png", png())])
     yield
-    for kind in ("people", "logos"):
-        gallery = running.ingress._gallery(kind)
-        for name in {reference.name for reference in gallery.references()}:
-            gallery.remove(name)
+    running.empty_galleries()
 
 
 @pytest.fixture
