@@ -10,11 +10,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect, sync_playwright
 
 from app.sign_in import COOKIE
+from cluster.access import tokens
 from tests.support.fakes.api import FakeApi
-from tests.support.fakes.sessions import TOKEN
 from tests.support.pages import served
 from tests.support.paths import ROOT
 from tests.support.servers.process import running_server
@@ -67,10 +67,11 @@ class Visit:
         width: int = 1440,
         height: int = 900,
         dark: bool = False,
-        session: str = TOKEN,
+        session: str | None = None,
         locale: str = "en-US",
     ) -> None:
-        """`session`: of the API, by which the browser is signed in, by default one of the fake API; empty: none.
+        """`session`: of the API, by which the browser is signed in; empty: none. None: a new one of the fake API, as
+        the app caches for a session what the API has told, and a test before may have changed that.
 
         `locale`: the language that the browser asks for.
         """
@@ -83,8 +84,9 @@ class Visit:
             color_scheme="dark" if dark else "light",
             locale=locale,
         )
-        if session:
-            self._context.add_cookies([{"name": COOKIE, "value": session, "url": url, "httpOnly": True}])
+        token = str(tokens.new()) if session is None else session
+        if token:
+            self._context.add_cookies([{"name": COOKIE, "value": token, "url": url, "httpOnly": True}])
         self.page: Page = self._context.new_page()
         self.page.on("console", self._record_error)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -140,6 +142,12 @@ def app_over(api: FakeApi) -> Iterator[str]:
 def settled(page: Page) -> None:
     """Wait until Streamlit's script has run to its end: elements that it is still drawing lose a focus or an upload."""
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+
+
+def focus(control: Locator) -> None:
+    """Focus a control, and wait for the scrolling that this causes: it would close a list that a key has opened."""
+    control.focus()
+    control.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
 def least_opacity(page: Page, selector: str, seconds: float = 2.0) -> float:

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser
 
-from cluster.access import tokens
 from tests.app.browser.pages.places import harbour
 from tests.support.browser import Visit, app_over
 from tests.support.fakes.api import FakeApi
@@ -29,7 +28,7 @@ def harbour_url(harbour_api: FakeApi) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def tour(browser: Browser, harbour_url: str) -> Iterator[Visit]:
     """A context that opens one page after another: the app's scripts are in its cache then."""
-    tour = Visit(browser, harbour_url, session=str(tokens.new()))
+    tour = Visit(browser, harbour_url)
     yield tour
     tour.close()
     assert tour.strangers == [] and tour.errors == []

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser, expect
 
-from cluster.access import tokens
 from tests.app.browser.tasks.hands import Effort, Hands, table
 from tests.support.browser import Visit, free_port, settled, streamlit
 from tests.support.fakes.api import FakeApi
@@ -54,7 +53,7 @@ def at(request: pytest.FixtureRequest, browser: Browser, case_url: str, case_api
     working: list[Hands] = []
 
     def at(path: str = f"/?case={CASE}", session: str | None = None) -> Hands:
-        visits.append(Visit(browser, case_url, session=str(tokens.new()) if session is None else session))
+        visits.append(Visit(browser, case_url, session=session))
         working.append(Hands(visits[-1].open(path)))
         if session != "":
             expect(working[-1].page.get_by_role("link", name="Sign out")).to_be_visible()
