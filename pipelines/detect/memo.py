@@ -24,7 +24,8 @@ _FACTS = pa.schema(
         for name in ("kind", "width", "height", "duration_s", "frames", "frames_propagated", "thumbnail")
     ]
 )
-_IPC_OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd")
+# a value is a few kilobytes: threads and zstd's contexts took 0.35 ms for each, this takes 0.05
+_IPC_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -9,7 +9,7 @@ from cluster.errors import MediaError
 from cluster.records import Kind
 from pipelines.media import formats
 from pipelines.media.ends import motion
-from pipelines.media.ends.extents import extent
+from pipelines.media.ends.extents import end_of, extent
 from pipelines.media.ends.reading import File, bytes_of, found, read
 from pipelines.media.guard import byte_file
 from pipelines.media.sampling import Frame
@@ -87,7 +87,7 @@ def _looked_behind(source: Source, file: File) -> tuple[bool, list[Part]]:
     """Whether a file is cut short, and the files behind it."""
     assert not isinstance(source, Embedded)
     size, head = bytes_of(file), read(file, 0, formats.HEAD_BYTES)
-    end = extent(file, head)
+    end = end_of(source, file)
     if end is None or end >= size:
         return end is not None and end > size and not _is_picture(head), []
     parts: list[Part] = []

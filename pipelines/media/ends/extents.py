@@ -3,15 +3,34 @@
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
+from pipelines.media import formats
 from pipelines.media.ends import pictures
 from pipelines.media.ends.reading import File, big, bytes_of, little, read
+from pipelines.media.sources import Source
 
 _PAGE_BYTES = 1 << 17  # of the end of a file, in which the last page or packet begins
 _UNKNOWN = 0x7FFF0000  # and larger: sizes that programs write before they know better
 _MATROSKA = (0x1A45DFA3, 0x18538067, 0xEC, 0xBF)  # header and segment, padding and checksums
 _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _FIRST_BOXES = (b"moov", b"mdat", b"moof", b"meta")  # after one of these, another "ftyp" begins another file
+
+_ends: dict[object, int | None] = {}  # of one source: see `end_of`
+
+
+def end_of(source: Source, file: File) -> int | None:
+    """The extent of a source, which is open as `file`. That of the last source is kept while its file is unchanged.
+
+    A decoder needs it three times for each picture, and that of a JPEG is found by reading all of it.
+    """
+    stat = source.stat() if isinstance(source, Path) else None
+    key = source, stat and (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    if key not in _ends:
+        end = extent(file, read(file, 0, formats.HEAD_BYTES))
+        _ends.clear()
+        _ends[key] = end
+    return _ends[key]
 
 
 def extent(file: File, head: bytes) -> int | None:

@@ -1,7 +1,7 @@
 """The films of motion photos."""
 
 from pipelines.media import formats
-from pipelines.media.ends.extents import extent
+from pipelines.media.ends.extents import end_of, extent
 from pipelines.media.ends.reading import bytes_of, found, read
 from pipelines.media.guard import byte_file
 from pipelines.media.sources import Embedded, EmbeddedFile, Source
@@ -22,7 +22,7 @@ def film(source: Source) -> Embedded | None:
         name = formats.image_format(head)
         if name not in WITH_FILM:
             return None
-        end = extent(file, head) if name in _FILM_BEHIND else None
+        end = end_of(source, file) if name in _FILM_BEHIND else None
         if end == size:
             return None
         # a HEIC begins like a film; the end of a picture that is cut short is no place to search from
