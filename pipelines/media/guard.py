@@ -16,7 +16,7 @@ _listeners: list[Callable[[], None]] = []
 def on_progress(listener: Callable[[], None]) -> None:
     """Call `listener` from now on whenever a decoding library returns or a range of a remote file arrives.
 
-    A decoder that reports progress has not stalled, however long one frame takes it.
+    A decoder that reports progress has not stalled, however long one frame takes it. Threads report it, too.
     """
     _listeners.append(listener)
 

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -84,14 +85,29 @@ def jpeg_of(pixels: npt.NDArray[np.uint8]) -> bytes:
 def _chosen(raw_frames: Iterable[RawFrame], decoding: Decoding, to_end: bool) -> Iterator[RawFrame]:
     """The frame shown at each tick, the first of every shot, the last, and what comes and goes between two ticks.
 
-    An error of raw_frames is raised after the last of them.
+    A frame is compared with those before it in a thread, while the next one is decoded: both leave Python for most of
+    the time. An error of raw_frames is raised after the last of them.
     """
     choice, failure = Choice(decoding.frames_per_s), None
-    try:
-        for raw in raw_frames:
-            yield from choice.add(_view(raw, decoding.max_side_px))
-    except MediaError as error:
-        failure = error
+
+    def chosen(raw: RawFrame) -> list[RawFrame]:
+        return list(choice.add(_view(raw, decoding.max_side_px)))
+
+    compared: Future[list[RawFrame]] | None = None
+    with ThreadPoolExecutor(1) as aside:
+        try:
+            for raw in raw_frames:
+                before, compared = compared, aside.submit(chosen, raw)
+                if raw.small is None:  # its pixels change with the next frame
+                    wait([compared])
+                if before:
+                    yield from before.result()
+        except MediaError as error:
+            failure = error
+        try:
+            yield from compared.result() if compared else ()
+        except MediaError as error:
+            failure = failure or error
     yield from choice.end(to_end)
     if failure:
         raise failure

@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from pipelines.media.decoding import FileText, Frame, Media
 from pipelines.media.originals import copies, moments, properties, regions
 from pipelines.media.sources import Source
 
+PROGRESS_S = 0.5  # from one message of progress to the next
 CALLS = 5000  # after which a child is replaced: libraries leak memory, and to start one takes 0.8 CPU seconds
 # of one call: when it began (seconds since 1970); seconds that it took, less those of sending, which waits for the
 # reader; and of the processor
@@ -110,13 +112,14 @@ def _serve(end: socket.socket, memory: int) -> None:
     Messages are ("item", value), ("alive", None), and one ("end" | "failed" | "bug", (error, whether it takes another
     call, Work)) for each call.
     """
-    reported = time.monotonic()
+    reported, sending = time.monotonic(), Lock()
 
-    def progressed() -> None:
+    def progressed() -> None:  # in threads, too: frames are compared in one
         nonlocal reported
-        if time.monotonic() - reported > 0.5:
-            send(end, ("alive", None))
-            reported = time.monotonic()
+        with sending:
+            if time.monotonic() - reported > PROGRESS_S:
+                send(end, ("alive", None))
+                reported = time.monotonic()
 
     guard.on_progress(progressed)
     for served in range(1, CALLS + 1):
@@ -129,7 +132,8 @@ def _serve(end: socket.socket, memory: int) -> None:
         try:
             for item in _CALLS[call](*arguments):
                 made_s = time.monotonic()
-                send(end, ("item", item))
+                with sending:
+                    send(end, ("item", item))
                 sending_s += time.monotonic() - made_s
         except (MediaError, SettingsError) as caught:
             what, error = "failed", caught

@@ -7,6 +7,7 @@ import sys
 import time
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from PIL import Image
 from cluster.errors import MediaError
 from cluster.settings import Decoding
 from cluster.traces import spans
-from pipelines.media import decoding, guard
+from pipelines.media import decoding, guard, worker
 from pipelines.media.pool import Decoder
 from pipelines.media.worker import receive, send
 from tests.cluster.traces.kept import kept_spans
@@ -135,6 +136,21 @@ def repeated(film: Path, to: Path, times: int) -> Path:
 def test_a_decoder_that_works_long_on_one_frame_has_not_stalled(decoder, tmp_path):
     video = repeated(film(tmp_path / "a.mp4", [solid(RED, 1280, 720)], codec="mjpeg"), tmp_path / "b.mp4", 1000)
     assert len(list(decoder.frames(video, "video", Decoding(frames_per_s=0.01, decoder_timeout_s=2)))) == 1
+
+
+def test_progress_that_a_thread_reports_does_not_break_into_a_frame(video, monkeypatch):
+    monkeypatch.setattr(worker, "PROGRESS_S", 0.0)
+    monkeypatch.setattr(guard, "_listeners", [])
+    ours, its = socket.socketpair()
+    with ThreadPoolExecutor(1) as aside, ours, its:
+        served = aside.submit(worker._serve, its, sys.maxsize)
+        send(ours, ("frames", (video, "video", LIMITS)))
+        told = []
+        while not told or told[-1] in ("item", "alive"):
+            told.append(receive(ours)[0])
+        ours.close()
+        assert isinstance(served.exception(), EOFError)
+    assert told[-1] == "end" and told.count("item") == 40 and told.count("alive") >= 40
 
 
 def test_many_files_are_decoded_at_a_time_and_few_idle_processes_are_kept(video):
