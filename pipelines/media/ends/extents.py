@@ -16,18 +16,21 @@ _MATROSKA = (0x1A45DFA3, 0x18538067, 0xEC, 0xBF)  # header and segment, padding 
 _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _FIRST_BOXES = (b"moov", b"mdat", b"moof", b"meta")  # after one of these, another "ftyp" begins another file
 
-_ends: dict[object, int | None] = {}  # of one source: see `end_of`
+_ends: dict[tuple[Path, int, int, int], int | None] = {}  # of one file: see `end_of`
 
 
 def end_of(source: Source, file: File) -> int | None:
-    """The extent of a source, which is open as `file`. That of the last source is kept while its file is unchanged.
+    """The extent of a source, which is open as `file`. That of the last local file is kept while this is unchanged.
 
     A decoder needs it three times for each picture, and that of a JPEG is found by reading all of it.
     """
-    stat = source.stat() if isinstance(source, Path) else None
-    key = source, stat and (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    head = read(file, 0, formats.HEAD_BYTES)
+    if not isinstance(source, Path):  # reading it may fail, which is told at its end only
+        return extent(file, head)
+    stat = source.stat()
+    key = source, stat.st_ino, stat.st_size, stat.st_mtime_ns
     if key not in _ends:
-        end = extent(file, read(file, 0, formats.HEAD_BYTES))
+        end = extent(file, head)
         _ends.clear()
         _ends[key] = end
     return _ends[key]

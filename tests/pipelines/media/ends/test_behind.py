@@ -51,6 +51,12 @@ def test_all_pictures_of_a_raw_stream_of_jpegs_are_looked_at(tmp_path):
     assert looked_at(tmp_path / "a.mjpeg", content) == ([("red", None), ("green", BEHIND), ("blue", BEHIND)], "")
 
 
+def test_what_is_appended_to_a_file_that_was_just_looked_at_is_found(tmp_path):
+    first, second = coded(RED, "JPEG"), coded(BLUE, "JPEG")
+    assert looked_at(tmp_path / "a.jpg", first)[0] == [("red", None)]
+    assert [colour for colour, _ in looked_at(tmp_path / "a.jpg", first + second)[0]] == ["red", "blue"]
+
+
 def test_what_a_file_has_itself_is_not_looked_at_twice(tmp_path):
     two = coded(RED, "MPO", save_all=True, append_images=[solid(BLUE)])
     assert looked_at(tmp_path / "a.jpg", two) == ([("red", None), ("blue", "picture 2")], "")
