@@ -9,13 +9,12 @@ from typing import Literal
 
 from cluster.access.audit import Audit, unrecorded
 from cluster.access.identity import Prefixes
-from cluster.api_queries import AssetFilter, AssetQuery, Cursor, read_cursor, write_cursor
+from cluster.api_queries import AssetFilter, AssetQuery, write_cursor
 from cluster.cases.overview import OverviewQuery
-from cluster.errors import SettingsError
 from cluster.logs import setup
 from cluster.people.store import FaceStore
 from cluster.records import asset_id
-from deployments.catalog import beside, failures, overview
+from deployments.catalog import beside, bounds, failures, overview
 from deployments.catalog import queries as sql
 from deployments.catalog.database import Ask, Database
 from deployments.catalog.job_counts import JobCounts
@@ -110,8 +109,8 @@ class Catalog(JobCounts, Reports, People):
         """
         visible, of_visible = sql.within(within)
         with self._database.snapshot() as ask:
-            place = _place(ask, query, within)
-            _check_upto(ask, query, within)
+            place = bounds.place(ask, query, within)
+            query = bounds.held(ask, query, within)
             (found,) = ask(*sql.page(query, within, place))
             assets = found["assets"] or []
             items = _items(ask, assets[: query.size], query)
@@ -129,7 +128,7 @@ class Catalog(JobCounts, Reports, People):
         visible, values = sql.within(within)
         with self._database.snapshot() as ask:
             rows = ask(sql.BY_ID.format(visible=visible), [[id], *values])
-            _check_upto(ask, query, within)
+            query = bounds.held(ask, query, within)
             (found,) = ask(*beside.neighbours(query, within, rows[0]["asset"] if rows else -1))
         there = found["place"] > 0
         ids = {name: found[name].hex if there and found[name] else None for name in ("previous", "next")}
@@ -137,14 +136,14 @@ class Catalog(JobCounts, Reports, People):
 
     def facets(self, query: AssetQuery, within: Prefixes = None) -> Json:
         """How many files there are of each kind, detection and outcome under the query's other filters."""
-        source, values = sql.selection(query.model_copy(update={"kind": (), "failed": None}), within)
-        failed, of_failed = sql.has_failed(query)
-        counts = f"select f.kind, {failed} as failed, count(*) as n {source} group by all order by all"
         any_detection = {"detector": (), "label": (), "detector_label": (), "min_score": None}
-        files = query.model_copy(update=any_detection)
-        where, of_where = sql.labels_of(files, query.min_score, within)
         with self._database.snapshot() as ask:
-            _check_upto(ask, query, within)
+            query = bounds.held(ask, query, within)
+            source, values = sql.selection(query.model_copy(update={"kind": (), "failed": None}), within)
+            failed, of_failed = sql.has_failed(query)
+            counts = f"select f.kind, {failed} as failed, count(*) as n {source} group by all order by all"
+            files = query.model_copy(update=any_detection)
+            where, of_where = sql.labels_of(files, query.min_score, within)
             rows = ask(counts, [*of_failed, *values])
             labels = ask(sql.FACETS.format(where=where), of_where)
             of_decisions = self.decision_facets(ask, query, within)
@@ -196,9 +195,8 @@ class Catalog(JobCounts, Reports, People):
 
     def ids(self, query: AssetFilter, most: int, within: Prefixes = None) -> list[str]:
         """The ids of the files that pass the query's filters, at most so many, in no order."""
-        source, values = sql.selection(query, within)
         with self._database.snapshot() as ask:
-            _check_upto(ask, query, within)
+            source, values = sql.selection(bounds.held(ask, query, within), within)
             return [row["id"].hex for row in ask(f"select f.id {source} limit ?", [*values, most])]
 
     def asset(self, id: str, within: Prefixes = None) -> Json | None:
@@ -243,9 +241,8 @@ class Catalog(JobCounts, Reports, People):
         words = " ".join(words.lower().split())
         if not words:
             return []
-        seen, values = sql.seen(query, within)
         with self._database.snapshot() as ask:
-            _check_upto(ask, query, within)
+            seen, values = sql.seen(bounds.held(ask, query, within), within)
             hits = ask(sql.HITS.format(seen=seen), {"words": words, "limit": limit, **values})
         return [{**hit, "asset": hit["asset"].hex, "score": round(hit["score"], 4)} for hit in hits]
 
@@ -260,8 +257,7 @@ class Catalog(JobCounts, Reports, People):
         more. A file that arrives between two calls is in one of them.
         """
         with self._database.snapshot() as ask:
-            _check_upto(ask, query, within)
-            (found,) = ask(*sql.exported(query, within, after))
+            (found,) = ask(*sql.exported(bounds.held(ask, query, within), within, after))
             if not found["assets"]:
                 return None
             rows = ask(sql.LINES, [found["assets"]] * 2)
@@ -270,25 +266,6 @@ class Catalog(JobCounts, Reports, People):
         decisions = self._decided.store.present(ids)
         lines = [as_line(of_file, decisions.get(id)) for of_file, id in zip(files, ids, strict=True)]
         return lines, rows[-1]["asset"]
-
-
-def _place(ask: Ask, query: AssetQuery, within: Prefixes) -> tuple[Cursor, int] | None:
-    """Where the page before ended, and the asset number of its last file; None if the query has a page number."""
-    if query.after is None:
-        return None
-    cursor = read_cursor(query.after)
-    visible, values = sql.within(within)
-    rows = ask(sql.BY_ID.format(visible=visible), [[cursor[2]], *values])
-    if not rows:
-        raise SettingsError("after: the file at which that page ended is not there any more. Begin without `after`.")
-    return cursor, rows[0]["asset"]
-
-
-def _check_upto(ask: Ask, query: AssetFilter, within: Prefixes) -> None:
-    """SettingsError if the caller sees no file with the id of `upto`."""
-    visible, values = sql.within(within)
-    if query.upto is not None and not ask(sql.BY_ID.format(visible=visible), [[query.upto], *values]):
-        raise SettingsError("upto: that file is not there any more. Take `latest` of a new list.")
 
 
 def _items(ask: Ask, assets: list[int], query: AssetQuery) -> list[Json]:
