@@ -24,8 +24,8 @@ class Filters(NamedTuple):
     """The filters that are chosen."""
 
     query: AssetQuery  # for the first page in the default order
-    labels: list[Facet]  # that the files have, without weak ones
     floors: groups.Floors  # none if weak labels are shown
+    draw_counts: Callable[[], list[Facet]]  # draws the options with counts; returns the labels that files have
 
     @property
     def are_set(self) -> bool:
@@ -46,6 +46,7 @@ def forget() -> None:
 def sidebar(api: str, upto: Callable[[AssetQuery], str | None] = lambda filters: None, sorts: bool = False) -> Filters:
     """Draw the filters in the sidebar; returns them. `upto`: of the list with these filters, see AssetFilter.
 
+    The counts of a million files take longer than a page of them, so they are drawn later, by `draw_counts`.
     `sorts`: whether they offer to sort the files by the score of a label.
     """
     chosen = address.query_of((name, value) for name in _CHOICES for value in st.query_params.get_all(name))
@@ -85,20 +86,29 @@ def sidebar(api: str, upto: Callable[[AssetQuery], str | None] = lambda filters:
         )
         query = query.model_copy(update={"upto": upto(query)})
         floors = {} if weak else page.floors()
-        labels = _facets(api, query.model_copy(update={"detector": (), "label": (), "detector_label": ()}))
-        kinds = _facets(api, query.model_copy(update={"kind": (), "failed": None}))
-        with counts_here:
-            # one request less where nothing is decided: without the filters of labels there are no fewer decisions
-            decided = _facets(api, query) if labels.decisions or labels.tags else labels
-            failed = kinds
-            if reasons.chosen(query.where):
-                failed = _facets(api, query.model_copy(update={"where": reasons.without(query.where), "failed": None}))
-            options = groups.groups(labels, kinds, decided, failed, query, page.palette(), floors)
-            components.facets("facets", options, _choose, sorts)
-        filters = Filters(query, groups.strong(labels, floors), floors)
+
+        def draw_counts() -> list[Facet]:
+            with counts_here:
+                return _draw_counts(api, query, floors, sorts)
+
+        filters = Filters(query, floors, draw_counts)
         if filters.are_set:
             st.button(_("Clear all filters"), width="stretch", on_click=_clear)
     return filters
+
+
+def _draw_counts(api: str, query: AssetQuery, floors: groups.Floors, sorts: bool) -> list[Facet]:
+    """Draw the options with their counts; returns the labels that files have, without weak ones."""
+    labels = _facets(api, query.model_copy(update={"detector": (), "label": (), "detector_label": ()}))
+    kinds = _facets(api, query.model_copy(update={"kind": (), "failed": None}))
+    # one request less where nothing is decided: without the filters of labels there are no fewer decisions
+    decided = _facets(api, query) if labels.decisions or labels.tags else labels
+    failed = kinds
+    if reasons.chosen(query.where):
+        failed = _facets(api, query.model_copy(update={"where": reasons.without(query.where), "failed": None}))
+    options = groups.groups(labels, kinds, decided, failed, query, page.palette(), floors)
+    components.facets("facets", options, _choose, sorts)
+    return groups.strong(labels, floors)
 
 
 def conditions(where: tuple[str, ...]) -> None:

@@ -11,8 +11,9 @@ from app.language.texts import _, counted
 from app.language.wording import label
 from app.review import several
 from app.viewing import exposure
-from cluster.api_queries import AssetQuery, Sort
+from cluster.api_queries import AssetQuery
 from cluster.api_types import AssetPage, Facet
+from cluster.exposure.exposure import Exposure
 from cluster.filters.conditions import Alternative, Detected, write
 
 
@@ -38,13 +39,12 @@ def show() -> None:
 
 def _show(api: str) -> None:
     chosen = filters.sidebar(api, held.upto, sorts=True)
-    wanted, labels = chosen.query, chosen.labels
+    wanted, asked = chosen.query, address.query_of(st.query_params.items())
     with st.container(horizontal=True, vertical_alignment="center"):
         heading = st.empty()
         arrivals_here = st.container(width="content")
         st.space("stretch")
-        sort, score_of = _order(labels)
-        builder.show(labels, list(page.palette()), wanted.where)
+        choices_here = st.container(horizontal=True, vertical_alignment="center", width="content")
         selection.exports(wanted)
         deciding = st.container(width="content")
         if page.may("reviewer"):
@@ -54,8 +54,9 @@ def _show(api: str) -> None:
         look = exposure.look()
     filters.conditions(wanted.where)
     # the pagination widget is drawn below the tiles: on the first run only the URL has the page number
-    number = st.session_state.get("page") or address.query_of(st.query_params.items()).page
-    query = wanted.model_copy(update={"sort": sort, "score_of": score_of, "page": number})
+    number = st.session_state.get("page") or asked.page
+    score_of = asked.score_of if asked.sort == "score" else None
+    query = wanted.model_copy(update={"sort": asked.sort, "score_of": score_of, "page": number})
     with st.spinner(_("Reading the results")):
         files = _assets(api, query)
     read_at = 0.0
@@ -63,13 +64,23 @@ def _show(api: str) -> None:
         held.hold(wanted, files.latest)
         read_at = time.monotonic()
     heading.markdown(f"#### {counted('{n} file', '{n} files', files.total)}")
-    with arrivals_here:
-        held.arrivals(wanted, files.total, read_at, _forget)
     if files.items and page.may("reviewer"):
         with deciding:
             several.decide(files.items)
-    if not files.total:
-        return _show_nothing(chosen)
+    if files.total:
+        _show_files(files, query, chosen, look)
+    else:
+        _show_nothing(chosen)
+    # what takes long comes after the files
+    labels = chosen.draw_counts()
+    with choices_here:
+        _order(asked, labels)
+        builder.show(labels, list(page.palette()), wanted.where)
+    with arrivals_here:
+        held.arrivals(wanted, files.total, read_at, _forget)
+
+
+def _show_files(files: AssetPage, query: AssetQuery, chosen: filters.Filters, look: Exposure) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         view = table.choose()
         selection.bar(query, files)
@@ -92,11 +103,10 @@ def _show(api: str) -> None:
         st.pagination(-(-files.total // files.size), key="page", bind="query-params", width="stretch")
 
 
-def _order(labels: list[Facet]) -> tuple[Sort, str | None]:
-    """Draw what the files are sorted by; returns it, and the label whose score counts, None for any."""
-    asked = address.query_of(st.query_params.items())
+def _order(asked: AssetQuery, labels: list[Facet]) -> None:
+    """Draw what the files are sorted by, as the URL asks for it; by the score of a label: of which one."""
     # not bound to the URL by Streamlit, which would write the orders there as they are shown, in one language
-    sort = st.session_state["sort"] = asked.sort
+    st.session_state["sort"] = asked.sort
     st.selectbox(
         _("Sort"),
         address.SORTS,
@@ -106,8 +116,8 @@ def _order(labels: list[Facet]) -> tuple[Sort, str | None]:
         width=130,
         on_change=_order_by,
     )
-    if sort != "score":
-        return sort, None
+    if asked.sort != "score":
+        return
     chosen = asked.score_of
     found = [Detected(name) for name in dict.fromkeys(facet.detector for facet in labels)]
     found += [Detected(facet.detector, facet.label) for facet in labels]
@@ -116,7 +126,7 @@ def _order(labels: list[Facet]) -> tuple[Sort, str | None]:
         options[chosen] = _("of {label}", label=chosen)
     options = {"": _("of any label"), **options}
     names = list(options)
-    score_of = st.selectbox(
+    st.selectbox(
         _("Score of"),
         names,
         index=names.index(chosen or ""),
@@ -127,7 +137,6 @@ def _order(labels: list[Facet]) -> tuple[Sort, str | None]:
         on_change=_order_by_score_of,
         args=(f"score of {chosen}",),
     )
-    return sort, score_of or None
 
 
 def _order_by() -> None:

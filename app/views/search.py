@@ -54,7 +54,7 @@ def show() -> None:
         look = exposure.look()
     chosen = filters.sidebar(page.caller())
     with filters_here:
-        builder.show(chosen.labels, list(page.palette()), chosen.query.where)
+        builder.show(chosen.draw_counts(), list(page.palette()), chosen.query.where)
     filters.conditions(chosen.query.where)
     pairs = [*page.case_pairs(), *address.filters(chosen.query)]
     what = [(name, st.query_params.get(name, "")) for name in (*address.PICTURES, "box", "at_s", "by")]

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 import streamlit as st
+from fastapi import Request, Response
+from starlette.middleware.base import RequestResponseEndpoint
 from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
@@ -12,6 +14,8 @@ from tests.support.fakes.api import FakeApi
 from tests.support.fakes.sessions import TOKEN
 from tests.support.pages import Visit, served
 from tests.support.paths import ROOT
+
+UNCHANGED = ("/v1/analyze", "/v1/review/next", "/v1/review/progress")  # asked by POST
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -25,8 +29,16 @@ def component_manifests() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def port() -> Iterator[int]:
-    """The port of a fake API that no test changes."""
-    with served(FakeApi()) as port:
+    """The port of a fake API that all tests share: it refuses to be changed."""
+    shared = FakeApi()
+
+    @shared.app.middleware("http")
+    async def refuse_changes(request: Request, answer: RequestResponseEndpoint) -> Response:
+        if request.method == "GET" or request.url.path in UNCHANGED:
+            return await answer(request)
+        return Response(f"{request.method} {request.url.path} changes what other tests see: use `api`", 500)
+
+    with served(shared) as port:
         yield port
 
 

@@ -12,8 +12,8 @@ from tests.support.fakes.jobs import PLAN, REPORT
 from tests.support.pages import Visit, served, words
 
 
-def test_a_scan_is_started_and_listed(visit: Visit):
-    at = visit("jobs")
+def test_a_scan_is_started_and_listed(visit: Visit, api: FakeApi):
+    at = visit("jobs", port=api.port)
     at.text_area[0].set_value("s3://evidence/case 7\n\n")
     at.button(key="start").click().run()
     assert "was started" in words(at)
@@ -21,8 +21,8 @@ def test_a_scan_is_started_and_listed(visit: Visit):
 
 
 @pytest.mark.parametrize(("text", "message"), [("  ", "Enter a folder"), ("s3://nowhere", "no such bucket")])
-def test_an_invalid_scan_is_refused_with_a_message(visit: Visit, text: str, message: str):
-    at = visit("jobs")
+def test_an_invalid_scan_is_refused_with_a_message(visit: Visit, api: FakeApi, text: str, message: str):
+    at = visit("jobs", port=api.port)
     at.text_area[0].set_value(text)
     at.button(key="start").click().run()
     assert message in words(at)
