@@ -1,9 +1,11 @@
 """The filters of the Browse and Search pages: with counts in the sidebar, as conditions above the files."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app import address, components, page
 from app.browsing import groups, reasons
@@ -86,19 +88,14 @@ def sidebar(api: str, upto: Callable[[AssetQuery], str | None] = lambda filters:
         )
         query = query.model_copy(update={"upto": upto(query)})
         floors = {} if weak else page.floors()
-
-        def draw_counts() -> list[Facet]:
-            with counts_here:
-                return _draw_counts(api, query, floors, sorts)
-
-        filters = Filters(query, floors, draw_counts)
+        filters = Filters(query, floors, partial(_draw_counts, counts_here, api, query, floors, sorts))
         if filters.are_set:
             st.button(_("Clear all filters"), width="stretch", on_click=_clear)
     return filters
 
 
-def _draw_counts(api: str, query: AssetQuery, floors: groups.Floors, sorts: bool) -> list[Facet]:
-    """Draw the options with their counts; returns the labels that files have, without weak ones."""
+def _draw_counts(here: DeltaGenerator, api: str, query: AssetQuery, floors: groups.Floors, sorts: bool) -> list[Facet]:
+    """Draw the options with their counts in a container; returns the labels that files have, without weak ones."""
     labels = _facets(api, query.model_copy(update={"detector": (), "label": (), "detector_label": ()}))
     kinds = _facets(api, query.model_copy(update={"kind": (), "failed": None}))
     # one request less where nothing is decided: without the filters of labels there are no fewer decisions
@@ -107,7 +104,8 @@ def _draw_counts(api: str, query: AssetQuery, floors: groups.Floors, sorts: bool
     if reasons.chosen(query.where):
         failed = _facets(api, query.model_copy(update={"where": reasons.without(query.where), "failed": None}))
     options = groups.groups(labels, kinds, decided, failed, query, page.palette(), floors)
-    components.facets("facets", options, _choose, sorts)
+    with here:
+        components.facets("facets", options, _choose, sorts)
     return groups.strong(labels, floors)
 
 

@@ -11,6 +11,13 @@ from deployments.catalog.database import Ask
 Query = TypeVar("Query", bound=AssetFilter)
 
 
+def number(ask: Ask, id: str, within: Prefixes) -> int | None:
+    """The asset number of a file; None if the caller sees no file with this id."""
+    visible, values = sql.within(within)
+    rows = ask(sql.BY_ID.format(visible=visible), [[id], *values])
+    return int(rows[0]["asset"]) if rows else None
+
+
 def place(ask: Ask, query: AssetQuery, within: Prefixes) -> tuple[Cursor, int] | None:
     """Where the page before ended, and the asset number of its last file; None if the query has a page number.
 
@@ -19,11 +26,10 @@ def place(ask: Ask, query: AssetQuery, within: Prefixes) -> tuple[Cursor, int] |
     if query.after is None:
         return None
     cursor = read_cursor(query.after)
-    visible, values = sql.within(within)
-    rows = ask(sql.BY_ID.format(visible=visible), [[cursor[2]], *values])
-    if not rows:
+    asset = number(ask, cursor[2], within)
+    if asset is None:
         raise SettingsError("after: the file at which that page ended is not there any more. Begin without `after`.")
-    return cursor, rows[0]["asset"]
+    return cursor, asset
 
 
 def held(ask: Ask, query: Query, within: Prefixes) -> Query:
@@ -33,9 +39,8 @@ def held(ask: Ask, query: Query, within: Prefixes) -> Query:
     """
     if query.upto is None:
         return query
-    visible, values = sql.within(within)
-    rows = ask(sql.BY_ID.format(visible=visible), [[query.upto], *values])
-    if not rows:
+    if number(ask, query.upto, within) is None:
         raise SettingsError("upto: that file is not there any more. Take `latest` of a new list.")
-    is_last = ask(sql.LAST.format(visible=visible), values)[0]["asset"] == rows[0]["asset"]
-    return query.model_copy(update={"upto": None}) if is_last else query
+    visible, values = sql.within(within)
+    latest = ask(sql.LATEST.format(visible=visible), values)[0]["id"]
+    return query.model_copy(update={"upto": None}) if latest == query.upto else query

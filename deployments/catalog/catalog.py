@@ -125,11 +125,10 @@ class Catalog(JobCounts, Reports, People):
 
         Place, previous and next are None if the file is not among those of the query.
         """
-        visible, values = sql.within(within)
         with self._database.snapshot() as ask:
-            rows = ask(sql.BY_ID.format(visible=visible), [[id], *values])
+            number = bounds.number(ask, id, within)
             query = bounds.held(ask, query, within)
-            (found,) = ask(*beside.neighbours(query, within, rows[0]["asset"] if rows else -1))
+            (found,) = ask(*beside.neighbours(query, within, -1 if number is None else number))
         there = found["place"] > 0
         ids = {name: found[name].hex if there and found[name] else None for name in ("previous", "next")}
         return {**ids, "place": found["place"] if there else None, "total": found["total"]}

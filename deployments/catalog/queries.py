@@ -238,7 +238,6 @@ BY_ID = "select f.asset, f.id, f.sha256 from files f where f.id in (select try_c
 
 # of all files, whatever is asked for
 LATEST = "select replace(max_by(f.id, f.asset)::varchar, '-', '') as id from files f where {visible}"
-LAST = "select max(f.asset) as asset from files f where {visible}"
 
 DETECTIONS = "select * from detections where asset = ? order by detector, segment, n"
 

@@ -87,7 +87,7 @@ def _looked_behind(source: Source, file: File) -> tuple[bool, list[Part]]:
     """Whether a file is cut short, and the files behind it."""
     assert not isinstance(source, Embedded)
     size, head = bytes_of(file), read(file, 0, formats.HEAD_BYTES)
-    end = end_of(source, file)
+    end = end_of(source, file, head)
     if end is None or end >= size:
         return end is not None and end > size and not _is_picture(head), []
     parts: list[Part] = []

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from pipelines.media import formats
 from pipelines.media.ends import pictures
 from pipelines.media.ends.reading import File, big, bytes_of, little, read
 from pipelines.media.sources import Source
@@ -19,12 +18,12 @@ _FIRST_BOXES = (b"moov", b"mdat", b"moof", b"meta")  # after one of these, anoth
 _ends: dict[tuple[Path, int, int, int], int | None] = {}  # of one file: see `end_of`
 
 
-def end_of(source: Source, file: File) -> int | None:
-    """The extent of a source, which is open as `file`. That of the last local file is kept while this is unchanged.
+def end_of(source: Source, file: File, head: bytes) -> int | None:
+    """The extent of a source with this head, which is open as `file`.
 
-    A decoder needs it three times for each picture, and that of a JPEG is found by reading all of it.
+    That of the last local file is kept while the file is unchanged: a decoder needs it three times for each picture,
+    and that of a JPEG is found by reading all of it.
     """
-    head = read(file, 0, formats.HEAD_BYTES)
     if not isinstance(source, Path):  # reading it may fail, which is told at its end only
         return extent(file, head)
     stat = source.stat()

@@ -22,7 +22,7 @@ def film(source: Source) -> Embedded | None:
         name = formats.image_format(head)
         if name not in WITH_FILM:
             return None
-        end = end_of(source, file) if name in _FILM_BEHIND else None
+        end = end_of(source, file, head) if name in _FILM_BEHIND else None
         if end == size:
             return None
         # a HEIC begins like a film; the end of a picture that is cut short is no place to search from
