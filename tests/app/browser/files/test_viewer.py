@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from cluster.records import asset_id
-from tests.support.browser import Visit, wait_for_pictures
+from tests.support.browser import Visit, settled, wait_for_pictures
 from tests.support.fakes.files import FOLDER, HOSTILE_LINE, HOSTILE_NAME
 from tests.support.fakes.media import draw_picture
 
@@ -18,6 +18,7 @@ def test_a_hit_opens_and_escape_returns_to_the_search(visit: Visit):
     page.wait_for_url("**/search?q=face")
     page.locator(".tile .open").first.click()
     expect(page.locator(".viewer h1")).to_be_visible()
+    settled(page)
     page.keyboard.press("Escape")
     page.wait_for_url("**/search?q=face")
     expect(page.locator(".tile").first).to_be_visible()
